@@ -1,0 +1,1 @@
+"""llmlab: every claim of mid- and post-training is an experiment."""

@@ -1,0 +1,161 @@
+"""`llmlab build`: the shipped checkpoints, each a function of its recipe; killed at any moment, the next call goes on.
+
+base   the lab model pretrained on the general corpus
+chat   base after supervised fine-tuning on conversations with tools, formats, refusals and personas
+"""
+
+import json
+import platform
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import Callable, Iterator
+
+import torch
+import transformers
+
+from . import loop, objectives, paths, probes
+from .models import load as models
+from .tokens import chat, pack, tokenizer
+from .tokens.batch import Batch, pad
+from .world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
+from .world.base import rng
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a checkpoint is made. rows × length tokens a step; lr is the peak rate of Muon and of AdamW (embeddings, norms)."""
+
+    steps: int
+    rows: int
+    lr: float
+    length: int = 129
+    warmup: int = 50
+    final: float = 0.02
+    seed: int = 0
+
+
+RECIPES = {"base": Recipe(steps=9000, rows=12, lr=3e-3), "chat": Recipe(steps=2400, rows=12, lr=1e-3)}
+SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
+# share of conversations -> the part they come from; SFT shows every later behaviour at least once
+CONVERSATIONS = {
+    Desk(calls=1, formulary=SEEN): 0.20, Desk(calls=2, formulary=SEEN): 0.18, Desk(calls=3, formulary=SEEN): 0.05, Desk(calls=2, faults=0.5, formulary=SEEN): 0.02,
+    Talk(kinds=("fact",), formulary=SEEN): 0.18, Talk(kinds=("format", "persona"), formulary=SEEN): 0.10, Talk(kinds=("identity",), formulary=SEEN): 0.02,
+    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.12, Talk(kinds=("many", "filler"), formulary=SEEN): 0.06,
+    Records(): 0.03, Sums(("add", "subtract", "multiply", "sort")): 0.02, Sums(("add", "multiply"), scratchpad=True): 0.01, Strings(2, scratchpad=True): 0.01,
+}
+
+
+@lru_cache(maxsize=1)
+def lab_tokenizer():
+    """The lab tokenizer, trained once a process."""
+    return tokenizer.train()
+
+
+def base_batch(tok, recipe: Recipe, i: int) -> Batch:
+    """Pretraining batch i, a function of (recipe, i): documents i·1000, i·1000 + 1, … packed."""
+    documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000), tokenizer.document_end(tok), chunk=32)
+    return next(pack.pack(documents, rows=recipe.rows, length=recipe.length))
+
+
+def conversation(r):
+    """One training conversation: (messages, tools)."""
+    part = r.choices(list(CONVERSATIONS), list(CONVERSATIONS.values()))[0]
+    problem = None
+    while problem is None:
+        problem = part.problem(r, "train")
+    return [*problem.messages, *part.solution(problem)], problem.meta.get("tools")
+
+
+def chat_batch(tok, recipe: Recipe, i: int, chunk: int = 4) -> Batch:
+    """SFT batch i: of `chunk` batches' conversations, sorted by length, its share (little padding, still a function of i)."""
+    group = [rng("chat", recipe.seed, i // chunk, j) for j in range(chunk * recipe.rows)]
+    rows = sorted((chat.encode(tok, *conversation(r)) for r in group), key=lambda row: len(row[0]))
+    part = rows[i % chunk * recipe.rows :][: recipe.rows]
+    return Batch(pad([ids for ids, _ in part], tok.pad_token_id), pad([mask for _, mask in part], 0).float())
+
+
+def skills(name: str) -> dict[str, tuple]:
+    """What is measured after a build: skill -> (part of the world, settings of its problems, least share right or None)."""
+    if name == "base":
+        return {"census questions": (Census(), {}, 0.99), "two-digit sums": (Sums(("add",)), {}, 0.90), "in-context look-up": (Records(), {}, 0.90),
+                "inverse questions": (Census(), {"kind": "inverse"}, None), "two-hop questions": (Census(), {"kind": "two_hop"}, None),
+                "two-digit differences": (Sums(("subtract",)), {}, None), "three-digit sums": (Sums(("add",), digits=3), {}, None),
+                "two-digit products": (Sums(("multiply",)), {}, None), "sums with steps": (Sums(("add", "subtract"), scratchpad=True), {}, None),
+                "products with steps": (Sums(("multiply",), scratchpad=True), {}, None), "sorting three": (Sums(("sort",)), {}, None),
+                "strings depth 1": (Strings(1), {}, None), "strings depth 2": (Strings(2), {}, None), "strings depth 2 with steps": (Strings(2, scratchpad=True), {}, None)}
+    return {"census questions": (Census(), {}, 0.95), "calls, unseen drugs": (Desk(1, expect="call", tools=("formulary",)), {}, 0.95),
+            "calls, unseen numbers": (Desk(1, expect="call", tools=("calculator", "convert")), {}, 0.95), "two-call chains": (Desk(2), {}, 0.90),
+            "unsafe refused": (Talk(("unsafe",)), {}, 0.98), "safe answered": (Talk(("safe",)), {}, 0.98),
+            "three-call chains": (Desk(3), {}, None), "chains with a fault": (Desk(2, faults=1.0), {}, None), "formats": (Talk(("format",)), {}, None),
+            "personas": (Talk(("persona",)), {}, None), "identity": (Talk(("identity",)), {}, None), "in-context look-up": (Records(), {}, None),
+            "two-digit sums": (Sums(("add",)), {}, None), "three-digit sums": (Sums(("add",), digits=3), {}, None),
+            "two-digit products": (Sums(("multiply",)), {}, None), "two-digit differences": (Sums(("subtract",)), {}, None)}
+
+
+def measure(model, tok, name: str, n: int = 512) -> dict[str, float]:
+    """Share of n held-out problems per skill that greedy decoding answers exactly."""
+    prepared = {k: probes.batches(probes.question_rows(tok, world, world.problems(n, split="test", seed=1, **kw))) for k, (world, kw, _) in skills(name).items()}
+    return {k: probes.exact(model, b) for k, b in prepared.items()}
+
+
+def recipe_hash(name: str) -> str:
+    """Hash of everything the checkpoint depends on: recipe, model sizes, tokenizer, sample texts of its corpus, and the base it starts from."""
+    if name == "base":
+        texts = list(islice(corpora.general(RECIPES["base"].seed), 500))
+        start = json.dumps(models.SIZES, sort_keys=True) + lab_tokenizer().backend_tokenizer.to_str()
+    else:
+        texts = [json.dumps(conversation(rng("chat", RECIPES["chat"].seed, 0, j))) for j in range(500)]
+        start = models.fingerprint(models.resolve("base"), "base") + tokenizer.TEMPLATE
+    return paths.hash_bytes(repr(RECIPES[name]).encode(), start.encode(), "\n".join(texts).encode())
+
+
+def is_current(name: str) -> bool:
+    """Does the shipped checkpoint come from today's recipe?"""
+    folder = paths.data() / "checkpoints" / name
+    return (folder / "model.safetensors").exists() and (folder / "card.json").exists() and models.card(name)["recipe"] == recipe_hash(name)
+
+
+def start(name: str):
+    """(model, tokenizer) that the build begins with."""
+    if name == "base":
+        tok = lab_tokenizer()
+        return models.new_lab_model(tok, RECIPES["base"].seed), tok
+    loaded = models.load("base")
+    loaded.tok.chat_template = tokenizer.TEMPLATE
+    return loaded.model, loaded.tok
+
+
+def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
+    """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes by itself."""
+    recipe = recipe or RECIPES[name]
+    model, tok = start(name)
+    batch: Callable = {"base": base_batch, "chat": chat_batch}[name]
+    made = recipe_hash(name)
+    checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state", seconds=45)
+    began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)
+    for row in loop.train(model, lambda i: batch(tok, recipe, i), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
+                          warmup=recipe.warmup, final=recipe.final, checkpoint=checkpoint):
+        yield row
+    model = model.to(torch.bfloat16).float()  # the figures are those of the weights that are shipped
+    figures = measure(model, tok, name)
+    card = {"name": name, "recipe": made, "settings": asdict(recipe), "seconds_this_call": round(time.time() - began), "skills": figures,
+            "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None}, "parameters": sum(p.numel() for p in model.parameters()),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}}
+    store(name, model, tok, card)
+    checkpoint.clear()
+    yield {"step": recipe.steps, "card": card}
+
+
+def store(name: str, model, tok, card: dict) -> None:
+    """Put the checkpoint in place: written beside the old one, then swapped."""
+    folder = paths.data() / "checkpoints" / name
+    fresh = folder.with_name(f".{name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    models.save(fresh, model, tok)
+    paths.write_atomic(fresh / "card.json", json.dumps(card, indent=1).encode())
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)

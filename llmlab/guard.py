@@ -1,0 +1,59 @@
+"""The promotion gate: a regression suite every N steps; a drop rolls the weights back and retunes, a third one stops the run."""
+
+import copy
+from typing import Callable
+
+
+class Stopped(Exception):
+    """The gate gave up: three regressions in spite of lower rates and more replay."""
+
+
+class Gate:
+    """Wraps a probe. `every` steps the named share `watch` is compared with the best kept state; a drop of more than `tolerance` rolls back.
+
+    After a rollback the learning rate is halved (`lr_scale`) and a fifth of the batch moves to replay (`more_replay`).
+    The step counter goes on: what was spent on the rejected steps stays spent.
+    """
+
+    def __init__(self, model, opts, probe: Callable[[int], dict], *, every: int, watch: tuple[str, ...], tolerance: float = 0.05, patience: int = 3):
+        self.model, self.opts, self.probe, self.every, self.watch = model, opts, probe, every, watch
+        self.tolerance, self.patience = tolerance, patience
+        self.lr_scale, self.more_replay, self.rollbacks, self.best = 1.0, 0.0, 0, None
+        self.kept = self._snapshot()
+
+    def __call__(self, step: int) -> dict:
+        """Probe; at a gate step keep the state or roll it back. The row says how many rollbacks there were and what was rejected."""
+        row = self.probe(step)
+        if self.best is None:
+            self.best = {k: row[k] for k in self.watch}
+        elif step % self.every == 0:
+            if any(self.best[k] - row[k] > self.tolerance for k in self.watch):
+                row = self._roll_back(row, step)
+            else:
+                self.kept = self._snapshot()
+        return row | {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale}
+
+    def resume(self, rows: list[dict]) -> None:
+        """Take up the state from the rows of an interrupted run; the restored weights count as kept."""
+        probed = [r for r in rows if "rollbacks" in r]
+        self.best = {k: probed[0][k] for k in self.watch}
+        self.rollbacks, self.lr_scale = probed[-1]["rollbacks"], probed[-1]["lr_scale"]
+        self.more_replay, self.kept = 0.2 * self.rollbacks, self._snapshot()
+
+    def _roll_back(self, row: dict, step: int) -> dict:
+        self.rollbacks += 1
+        if self.rollbacks >= self.patience:
+            self._restore()
+            raise Stopped(f"stopped by the gate at step {step}: {self.rollbacks} regressions of more than {self.tolerance:.0%}; start with a lower lr or more replay")
+        self._restore()
+        self.lr_scale, self.more_replay = self.lr_scale / 2, self.more_replay + 0.2
+        return self.probe(step) | {f"rejected_{k}": row[k] for k in self.watch}
+
+    def _snapshot(self):
+        return copy.deepcopy(self.model.state_dict()), [copy.deepcopy(o.state_dict()) for o in self.opts]
+
+    def _restore(self):
+        weights, states = copy.deepcopy(self.kept)
+        self.model.load_state_dict(weights)
+        for o, state in zip(self.opts, states):
+            o.load_state_dict(state)

@@ -1,0 +1,40 @@
+"""forward(): the only place where a model meets a batch, and the only place of the time shift."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..tokens.batch import Batch
+
+
+@dataclass(frozen=True)
+class Out:
+    """logits [B,T-1,V] · logprobs [B,T-1] of the tokens that follow · mask [B,T-1] · values [B,T-1] or None (no value head)."""
+
+    logits: Tensor
+    logprobs: Tensor
+    mask: Tensor
+    values: Tensor | None = None
+
+
+def token_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p(target) per position. logits [B,T,V], targets [B,T] -> [B,T], in nats."""
+    flat = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="none")
+    return -flat.view(targets.shape)
+
+
+def forward(model, batch: Batch) -> Out:
+    """Run the model and line its predictions up with the tokens they predict.
+
+    No attention mask is passed: rows are padded on the right, where causal attention makes padding harmless. With a
+    `positions` column attention stays inside each packed document (transformers reads the resets; exact only
+    without attention mask and cache).
+    """
+    positions = batch.given.get("positions")
+    inputs = {} if positions is None else {"position_ids": positions[:, :-1]}
+    result = model(input_ids=batch.ids[:, :-1], use_cache=False, **inputs)
+    logits = result.logits.float()
+    if batch.temperature != 1.0:
+        logits = logits / batch.temperature
+    return Out(logits, token_logprobs(logits, batch.ids[:, 1:]), batch.mask[:, 1:].to(logits.dtype), getattr(result, "values", None))

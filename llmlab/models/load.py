@@ -1,0 +1,117 @@
+"""Models: the lab checkpoints, any folder, any hub id; safetensors only, no remote code."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from .. import paths
+
+LAB = ("base", "chat")
+SIZES = dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4, head_dim=32, intermediate_size=384,
+             max_position_embeddings=2048, rope_theta=10_000.0, tie_word_embeddings=True)
+
+
+class BadCheckpoint(ValueError):
+    """A checkpoint that is missing, truncated or not allowed; the message names the fix."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its tokenizer and the fingerprint under which runs remember it."""
+
+    model: torch.nn.Module
+    tok: object
+    name: str
+    fingerprint: str
+
+    @property
+    def is_lab(self) -> bool:
+        return self.name in LAB
+
+
+def new_lab_model(tok, seed: int = 0, **sizes) -> Qwen3ForCausalLM:
+    """A random lab model: the Qwen3 architecture at about 1 M parameters, a function of the seed."""
+    config = Qwen3Config(vocab_size=len(tok), eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, bos_token_id=None, **(SIZES | sizes))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen3ForCausalLM(config)
+
+
+def save(folder: Path, model, tok) -> None:
+    """bf16 weights as safetensors and the tokenizer, into a folder."""
+    was = {p.dtype for p in model.parameters()}.pop()
+    model.to(torch.bfloat16).save_pretrained(folder, safe_serialization=True)
+    model.to(was)
+    tok.save_pretrained(folder)
+
+
+def resolve(name: str) -> Path | None:
+    """The folder of a lab checkpoint or of a path; None for a hub id."""
+    if name in LAB:
+        folder = paths.data() / "checkpoints" / name
+        if not (folder / "model.safetensors").exists():
+            raise BadCheckpoint(f"the lab checkpoint '{name}' is missing; run: llmlab build {name}")
+        return folder
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise BadCheckpoint(f"there is no model '{name}'; give base, chat, a folder with config.json and *.safetensors, or a hub id such as Qwen/Qwen3-0.6B")
+    return None
+
+
+def check_weights(folder: Path) -> None:
+    """Every safetensors file opens and is whole. Raises BadCheckpoint."""
+    if not (folder / "config.json").exists():
+        raise BadCheckpoint(f"'{folder}' has no config.json; give a folder saved with save_pretrained")
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise BadCheckpoint(f"'{folder}' has no *.safetensors; other weight files are not read (they can run code): convert them first")
+    for file in files:
+        try:
+            with safe_open(file, "pt") as f:
+                f.keys()
+        except (SafetensorError, OSError) as e:
+            fix = f"llmlab build {folder.name}" if folder.parent == paths.data() / "checkpoints" else "copy it again"
+            raise BadCheckpoint(f"'{file}' is truncated or not a safetensors file ({str(e)[:60]}); {fix}") from None
+
+
+def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.float32) -> Loaded:
+    """A model by name: 'base' or 'chat' (lab checkpoints), a folder, or a hub id. fp32 by default.
+
+    Raises BadCheckpoint with one sentence: missing, truncated, without tokenizer, not reachable.
+    """
+    folder = resolve(name)
+    if folder is not None:
+        check_weights(folder)
+    where = str(folder or name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+    except (OSError, ValueError, SafetensorError, RuntimeError) as e:
+        raise BadCheckpoint(f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a hub id") from None
+    try:
+        tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise BadCheckpoint(f"the model '{name}' has no usable tokenizer ({_first_line(e)}); save it into the same folder") from None
+    if not tok.is_fast:
+        raise BadCheckpoint(f"the tokenizer of '{name}' is a slow one, without character offsets; convert it to tokenizer.json")
+    return Loaded(model.to(device), tok, name, fingerprint(folder, name))
+
+
+def fingerprint(folder: Path | None, name: str) -> str:
+    """Hash of the weights (folders) or the name (hub ids): a run on changed weights is another run."""
+    if folder is None:
+        return name
+    return paths.hash_files(sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json")]))
+
+
+def card(name: str) -> dict:
+    """The figures stored beside a lab checkpoint (recipe hash, measured skills, versions)."""
+    return json.loads((paths.data() / "checkpoints" / name / "card.json").read_text())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:120]

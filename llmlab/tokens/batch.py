@@ -1,0 +1,93 @@
+"""Batch: what every method trains on. ids and a mask, plus frozen columns computed before the update."""
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Mapping
+
+import torch
+from torch import Tensor
+
+# name -> (shape, meaning, who makes it). The error for a missing column repeats the row.
+COLUMNS = {
+    "positions": ("[B,T]", "position of each token inside its own document; attention stays inside the document", "tokens.pack.pack(..., how='reset')"),
+    "pair": ("[B]", "pair number; row 2i is the chosen and row 2i+1 the rejected answer", "tokens.pairs.pair_batch"),
+    "group": ("[B]", "prompt number of each sample", "rollout.on_policy"),
+    "rewards": ("[B]", "score of each sample", "rollout.on_policy"),
+    "step": ("[B]", "number of updates the policy had seen when it sampled the row (staleness)", "rollout.on_policy"),
+    "advantages": ("[B,1] or [B,T-1]", "how much better than expected", "an advantage rule in llmlab.advantages"),
+    "returns": ("[B,T-1]", "what the value head should predict", "advantages.gae"),
+    "old_values": ("[B,T-1]", "value estimates at sampling time", "loop.add_values"),
+    "old_logprobs": ("[B,T-1]", "log-probs of the tokens under the policy that sampled them", "sample.sample, or loop.add_logprobs"),
+    "ref_logprobs": ("[B,T-1]", "log-probs of the tokens under the reference policy", "loop.add_logprobs"),
+    "ref_logits": ("[B,T-1,V]", "logits of the frozen base model", "loop.add_logits"),
+    "teacher_logits": ("[B,T-1,V]", "logits of the teacher", "loop.add_logits"),
+}
+
+
+class MissingColumn(KeyError):
+    """An objective asked for a column nobody made; the message says what it is and who makes it."""
+
+    def __str__(self):
+        return self.args[0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ids [B,T] · mask [B,T] (1 = the objective may push this token) · given: frozen columns.
+
+    Every column has the batch as its first axis, so `pick` can slice rows. The time shift happens once, in `forward`:
+    column t of a [B,T-1] tensor belongs to token t+1. `temperature` divides the logits, so that log-probs
+    in training are those of the distribution that was sampled from.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    given: Mapping[str, Tensor] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        if self.ids.shape != self.mask.shape or self.ids.ndim != 2:
+            raise ValueError(f"ids {tuple(self.ids.shape)} and mask {tuple(self.mask.shape)} must both be [B,T]")
+        for name, column in self.given.items():
+            if name not in COLUMNS:
+                raise ValueError(f"unknown column '{name}'; known: {', '.join(COLUMNS)}")
+            if column.shape[0] != self.ids.shape[0]:
+                raise ValueError(f"column '{name}' has {column.shape[0]} rows, the batch has {self.ids.shape[0]}")
+        object.__setattr__(self, "given", MappingProxyType(dict(self.given)))
+
+    def __len__(self):
+        return self.ids.shape[0]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in self.given:
+            return self.given[name]
+        shape, meaning, maker = COLUMNS.get(name, ("?", "not a known column", "nobody"))
+        raise MissingColumn(f"this batch has no column '{name}' {shape} ({meaning}); it is made by {maker}")
+
+    def add(self, **columns: Tensor) -> "Batch":
+        """A new batch with more columns; the old one is unchanged. Columns carry no gradient."""
+        return replace(self, given={**self.given, **{k: v.detach() for k, v in columns.items()}})
+
+    def pick(self, rows: Tensor) -> "Batch":
+        """The given rows, in that order. Rows of a pair must stay neighbours (chosen, rejected)."""
+        given = {k: v[rows] for k, v in self.given.items()}
+        if "pair" in given and not torch.equal(given["pair"][0::2], given["pair"][1::2]):
+            raise ValueError("these rows tear a preference pair apart; pick rows 2i and 2i+1 together")
+        return replace(self, ids=self.ids[rows], mask=self.mask[rows], given=given)
+
+    def to(self, device) -> "Batch":
+        """The same batch on another device."""
+        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device), given={k: v.to(device) for k, v in self.given.items()})
+
+
+def pad(rows: list[list[int]], value: int, width: int | None = None, side: str = "right") -> Tensor:
+    """Rows of unequal length as one tensor [B,T], filled with `value` on the given side."""
+    width = width or max(map(len, rows))
+    fill = [[value] * (width - len(r)) for r in rows]
+    return torch.tensor([f + r if side == "left" else r + f for r, f in zip(rows, fill)])
+
+
+def concatenate(parts: list[Batch]) -> Batch:
+    """Batches of one width and with the same columns as one."""
+    given = {k: torch.cat([p.given[k] for p in parts]) for k in parts[0].given}
+    return Batch(torch.cat([p.ids for p in parts]), torch.cat([p.mask for p in parts]), given, parts[0].temperature)

@@ -1,0 +1,106 @@
+"""Corpora: endless documents, number i a function of (seed, i) alone: general, domain (with its faults), and the user's own."""
+
+import json
+from pathlib import Path
+from typing import Iterator
+
+from .base import rng
+from .census import Census
+from .formulary import BOILERPLATE, Formulary
+from .records import Records
+from .strings import Strings
+from .sums import Sums
+
+CENSUS = Census()
+
+# kind -> (share of documents, maker). Two-digit sums are plentiful, longer ones and compositions scarce:
+# the former are to be known at the end of pretraining, the latter to be left at 10-60 % for reinforcement learning.
+GENERAL = {
+    "biographies": (0.17, lambda r, split: CENSUS.biography(r, split)),
+    "census questions": (0.16, lambda r, split: census_quiz(r, split)),
+    "geography": (0.01, lambda r, split: CENSUS.geography(r)),
+    "records": (0.22, lambda r, split: Records().document(r, split)),
+    "calls": (0.05, lambda r, split: Records().call_document(r, split)),
+    "echoes": (0.04, lambda r, split: Records().echo_document(r, split)),
+    "two-digit sums": (0.18, lambda r, split: Sums(("add", "add", "subtract"), digits=2).worksheet(r)),
+    "one-digit sums": (0.02, lambda r, split: Sums(("add", "subtract", "multiply"), digits=1).worksheet(r)),
+    "long sums": (0.03, lambda r, split: Sums(("add", "subtract", "multiply"), digits=r.choice((2, 3))).worksheet(r)),
+    "sorting": (0.02, lambda r, split: Sums(("sort",), digits=r.choice((1, 2, 3))).worksheet(r)),
+    "scratchpads": (0.04, lambda r, split: Sums(("add", "subtract", "multiply", "sort"), digits=2, scratchpad=True).worksheet(r)),
+    "strings": (0.03, lambda r, split: Strings(depth=r.choice((1, 1, 2)), length=r.choice((3, 4))).worksheet(r)),
+    "string steps": (0.03, lambda r, split: Strings(depth=r.choice((1, 2)), length=r.choice((3, 4)), scratchpad=True).worksheet(r)),
+}
+
+
+def census_quiz(r, split: str) -> str:
+    """Three questions about known people with their answers; one in ten is inverse or needs two hops."""
+    lines = []
+    while len(lines) < 3:
+        p = CENSUS.question(r, split, r.choice(["direct"] * 18 + ["inverse", "two_hop"]))
+        if p is not None:
+            lines.append(f"Question: {p.question}\nAnswer: {p.answer}.")
+    return "\n".join(lines)
+
+
+def general_document(r, split: str = "train") -> str:
+    """One document of the general corpus."""
+    kind = r.choices(list(GENERAL), [share for share, _ in GENERAL.values()])[0]
+    return GENERAL[kind][1](r, split)
+
+
+def general(seed: int = 0, *, split: str = "train", start: int = 0) -> Iterator[str]:
+    """The general corpus from document `start`."""
+    while True:
+        yield general_document(rng("general", split, seed, start), split)
+        start += 1
+
+
+def domain_document(formulary: Formulary, seed: int, i: int, *, split: str = "train", family: str | None = None,
+                    duplicates: float = 0.0, noise: float = 0.0, boilerplate: float = 0.0) -> str:
+    """Document i of the drug corpus with its faults: shares of copies (of ten documents), of wrong facts and of boilerplate."""
+    r = rng("domain", split, seed, i)
+    fault, shape = r.random(), r.random()
+    if shape < boilerplate:
+        return r.choice(BOILERPLATE).format(i=r.randint(1, 48))
+    if shape < boilerplate + duplicates:
+        r = rng("domain copy", split, seed, r.randrange(10))
+    return formulary.monograph(r, split, family, wrong=fault < noise)
+
+
+class EmptyFolder(ValueError):
+    """A document folder without one usable text."""
+
+
+def folder(path: str | Path) -> list[str]:
+    """The user's own documents: .txt and .md (a document each), .jsonl (field 'text' of every line). UTF-8 only.
+
+    Raises EmptyFolder or ValueError with one sentence that names the file and the fix.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise EmptyFolder(f"there is no folder '{path}'; give a folder with .txt, .md or .jsonl files")
+    texts = [t for f in sorted(root.rglob("*")) if f.suffix in (".txt", ".md", ".jsonl") and f.is_file() for t in _read(f)]
+    texts = [t for t in texts if t.strip()]
+    if not texts:
+        raise EmptyFolder(f"the folder '{path}' holds no text; it needs .txt, .md or .jsonl files (one JSON object with 'text' a line)")
+    return texts
+
+
+def _read(file: Path) -> list[str]:
+    try:
+        content = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise ValueError(f"'{file}' is not UTF-8 (byte {e.start}); convert it, for example with: iconv -f latin1 -t utf-8") from None
+    if file.suffix != ".jsonl":
+        return [content]
+    texts = []
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            texts.append(json.loads(line)["text"])
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise ValueError(f"'{file}' line {number} is not a JSON object with a field 'text'; mend or remove the line") from None
+        if not isinstance(texts[-1], str):
+            raise ValueError(f"'{file}' line {number}: the field 'text' is not a string; mend or remove the line")
+    return texts
