@@ -79,7 +79,7 @@ def overlong_penalty(lengths: Tensor, max_len: int, buffer: int) -> Tensor:
 
 def last_token(mask: Tensor) -> Tensor:
     """Column of the last position with mask 1 in each row. mask [B,T] -> [B]"""
-    return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
+    return (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
 
 
 def token_rewards(rewards: Tensor, mask: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import count, islice
 from typing import Callable, Iterator
 
 import torch
@@ -136,7 +136,7 @@ def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
     made = recipe_hash(name)
     checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state", seconds=45)
     began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)
-    for row in loop.train(model, lambda i: batch(tok, recipe, i), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
+    for row in loop.train(model, lambda start: (batch(tok, recipe, i) for i in count(start)), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
                           warmup=recipe.warmup, final=recipe.final, checkpoint=checkpoint):
         yield row
     model = model.to(torch.bfloat16).float()  # the figures are those of the weights that are shipped

@@ -11,13 +11,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from . import paths
+from .errors import UserError
 from .models.forward import Out, forward
 from .tokens.batch import Batch
 
 Objective = Callable[[Out, Batch], tuple[Tensor, dict]]
 
 
-class Diverged(ArithmeticError):
+class Diverged(UserError):
     """The loss is no longer finite."""
 
 
@@ -106,11 +107,11 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def train(model, batch_at: Callable[[int], Batch], objective: Objective, *, n: int, lr: float | Callable[[int], float], opts: list,
+def train(model, stream: Callable[[int], Iterator[Batch]], objective: Objective, *, n: int, lr: float | Callable[[int], float], opts: list,
           probe: Callable[[int], dict] | None = None, every: int = 10, checkpoint: Checkpoint | None = None, **schedule) -> Iterator[dict]:
     """steps() with probes at step 0, every `every` steps and the end, and with a checkpoint: an interrupted call, made again, goes on and ends bit-equal.
 
-    batch_at(i) is batch number i, a function of i (and, on-policy, of the model as it is then).
+    stream(i) yields the batches from number i on, each a function of its number (and, on-policy, of the model as it is then).
     """
     saved = checkpoint.load(model, opts) if checkpoint else None
     rows = saved["rows"] if saved else [{"step": 0} | (probe(0) if probe else {})]
@@ -118,7 +119,7 @@ def train(model, batch_at: Callable[[int], Batch], objective: Objective, *, n: i
         probe.resume(rows)
     yield from rows
     start = rows[-1]["step"]
-    for row in steps(model, map(batch_at, range(start, n)), objective, n=n, lr=lr, start=start, opts=opts, **schedule):
+    for row in steps(model, stream(start), objective, n=n, lr=lr, start=start, opts=opts, **schedule):
         if probe and (row["step"] % every == 0 or row["step"] == n):
             row |= probe(row["step"])
         rows.append(row)

@@ -126,9 +126,8 @@ def k3(out: Out, batch: Batch) -> Tensor:
     return torch.expm1(-d) + d
 
 
-def kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """KL(p || q) = sum_v p(v) (log p(v) - log q(v)): what it costs to expect q where p is true. Logits or log-probs [...,V] x 2 -> [...]"""
-    log_p, log_q = p_logits.log_softmax(-1), q_logits.log_softmax(-1)
+def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) = sum_v p(v) (log p(v) - log q(v)): what it costs to expect q where p is true. Log-probs [...,V] x 2 -> [...]"""
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
@@ -138,7 +137,7 @@ def kl_to_ref(out: Out, batch: Batch) -> tuple[Tensor, dict]:
     loss = token_mean(sum_v pi(v) log(pi(v) / base(v))) · reads ref_logits [B,T-1,V]
     The other direction, "still cover all the base would say" (arXiv 1606.09282), is forward_kl with the base as teacher.
     """
-    loss = token_mean(kl(out.logits, batch["ref_logits"]), out.mask)
+    loss = token_mean(kl(out.logits.log_softmax(-1), batch["ref_logits"].log_softmax(-1)), out.mask)
     return loss, detached(kl=loss)
 
 
@@ -169,7 +168,7 @@ def forward_kl(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 
     loss = token_mean(KL(teacher || student)) · reads teacher_logits [B,T-1,V]
     """
-    loss = token_mean(kl(batch["teacher_logits"], out.logits), out.mask)
+    loss = token_mean(kl(batch["teacher_logits"].log_softmax(-1), out.logits.log_softmax(-1)), out.mask)
     return loss, detached(forward_kl=loss, agreement=agreement(out, batch))
 
 
@@ -178,7 +177,7 @@ def reverse_kl(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 
     loss = token_mean(KL(student || teacher)) · reads teacher_logits [B,T-1,V]
     """
-    loss = token_mean(kl(out.logits, batch["teacher_logits"]), out.mask)
+    loss = token_mean(kl(out.logits.log_softmax(-1), batch["teacher_logits"].log_softmax(-1)), out.mask)
     return loss, detached(reverse_kl=loss, agreement=agreement(out, batch))
 
 

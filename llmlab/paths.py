@@ -9,8 +9,10 @@ from pathlib import Path
 
 import platformdirs
 
+from .errors import UserError
 
-class NoRoom(OSError):
+
+class NoRoom(UserError):
     """The cache or the data folder cannot be written; the message names the fix."""
 
 

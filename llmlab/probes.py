@@ -7,6 +7,8 @@ import torch
 from .models.forward import forward
 from .tokens import chat
 from .tokens.batch import Batch, pad
+from .tokens.pack import encode_documents
+from .tokens.tokenizer import document_end
 from .world.base import Problem, World
 
 Rows = list[tuple[list[int], list[int]]]  # (ids, mask) a row
@@ -20,6 +22,16 @@ def question_rows(tok, world: World, problems: Sequence[Problem]) -> Rows:
 def cloze_rows(tok, clozes) -> Rows:
     """Each statement up to its value, and the value."""
     return [chat.continuation(tok, head, tail) for head, tail, *_ in clozes]
+
+
+def text_rows(tok, texts: Sequence[str], cut: int = 257) -> list[Batch]:
+    """Held-out documents, a row each, every token counted."""
+    return batches([(ids[:cut], [1] * len(ids[:cut])) for ids in encode_documents(tok, texts, document_end(tok))], size=32)
+
+
+def read(model, sets: dict[str, list[Batch]]) -> dict[str, float]:
+    """All prepared sets: the loss where the name says so, else the share of rows exactly right."""
+    return {name: loss(model, prepared) if "loss" in name else exact(model, prepared) for name, prepared in sets.items()}
 
 
 def batches(rows: Rows, size: int = 64) -> list[Batch]:

@@ -223,6 +223,7 @@ def test_overlong_penalty():
 def test_last_token_and_token_rewards():
     mask = torch.tensor([[0.0, 1, 1, 0], [1.0, 0, 0, 1]])
     assert adv.last_token(mask).tolist() == [2, 3]
+    assert adv.last_token(torch.tensor([[1.0, 0, 0]])).tolist() == [0]
     close(adv.token_rewards(torch.tensor([2, -1]), mask), [[0.0, 0, 2, 0], [0.0, 0, 0, -1]])
 
 
@@ -241,6 +242,12 @@ def test_ends_of_gae():
     close(adv.gae(rewards, values, mask, gamma=1.0, lam=0.0)[0], rewards + following - values)
     to_go = rewards.flip(1).cumsum(1).flip(1)
     close(adv.gae(rewards, values, mask, gamma=1.0, lam=1.0)[0], to_go - values)
+
+
+def test_gae_defaults():
+    """No discount (the answer is one episode) and lam 0.95, as in InstructGPT and TRL's former PPOTrainer."""
+    rewards, values, mask = torch.randn(2, 4), torch.randn(2, 4), torch.ones(2, 4)
+    close(adv.gae(rewards, values, mask)[0], adv.gae(rewards, values, mask, gamma=1.0, lam=0.95)[0])
 
 
 def test_gae_does_not_read_masked_positions():

@@ -97,6 +97,7 @@ def check_nll(nll):
     close(loss, (1 + 2 + 2 + 1) * LN2 / 4)
     close(grad(loss, logits)[0][0], doubles([0.5 - 1, 0.25, 0.25], [0, 0, 0], [0, 0, 0]) / 4)  # p - onehot, over 4 tokens
     close(info["perplexity"], 2**1.5)
+    close(info["tokens"], 4.0)
 
 
 def check_aggregations(token_mean, sequence_mean, fixed_length):
@@ -167,14 +168,13 @@ def check_k3(k3):
 
 def check_kl(kl):
     close(kl(P.log(), Q.log()), 0.7 * math.log(3.5) + 0.2 * math.log(2 / 3) + 0.1 * math.log(0.2))
-    close(kl(P.log() + 5, Q.log() - 3), kl(P.log(), Q.log()))  # logits are defined up to a constant
 
 
 def over_vocabulary(objective, column):
-    """The objective's value at one token: the model says P, the column says Q."""
+    """The objective's value at one token: the model says P, the column says Q. Logits are defined up to a constant."""
     mask = torch.ones(1, 1, dtype=torch.float64)
-    out = out_of(P.log()[None, None], torch.zeros(1, 1, dtype=torch.long), mask)
-    return objective(out, batch_like(mask, **{column: Q.log()[None, None]}))[0]
+    out = out_of(P.log()[None, None] + 5, torch.zeros(1, 1, dtype=torch.long), mask)
+    return objective(out, batch_like(mask, **{column: Q.log()[None, None] - 3}))[0]
 
 
 def check_kl_to_ref(objective):
@@ -232,13 +232,13 @@ def check_bradley_terry(bradley_terry):
 
 
 def check_ppo_value(ppo_value):
-    """Returns 0, old values 1, clip 0.2; the pessimistic error is taken: V = 0.5 -> 0.8, V = 2 stays 2, V = 1.1 stays."""
-    values, mask = doubles([0.5, 2, 1.1, 7]).requires_grad_(), doubles([1, 1, 1, 0])
-    batch = batch_like(mask, returns=doubles([0, 0, 0, 0]), old_values=doubles([1, 1, 1, 1]))
+    """Returns 0, old values 1, 1, 3, clip 0.2; the pessimistic error is taken: V = 0.5 -> 0.8, V = 2 stays 2, V = 2.5 -> 2.8."""
+    values, mask = doubles([0.5, 2, 2.5, 7]).requires_grad_(), doubles([1, 1, 1, 0])
+    batch = batch_like(mask, returns=doubles([0, 0, 0, 0]), old_values=doubles([1, 1, 3, 1]))
     loss, info = ppo_value(from_logprobs(torch.zeros_like(values), mask, values), batch, clip=0.2)
-    close(loss, (0.8**2 + 2**2 + 1.1**2) / 3 / 2)
-    close(grad(loss, values)[0], [[0, 2 / 3, 1.1 / 3, 0]])  # no gradient where the step was already taken
-    close(info["value_clip_fraction"], 1 / 3)
+    close(loss, (0.8**2 + 2**2 + 2.8**2) / 3 / 2)
+    close(grad(loss, values)[0], [[0, 2 / 3, 0, 0]])  # no gradient where the step was already taken
+    close(info["value_clip_fraction"], 2 / 3)
 
 
 RATIOS, FAMILY_MASK = doubles([0.5, 1.5, 1.0], [1.25, 2.0, 1.0]), doubles([1, 1, 0], [1, 1, 1])
@@ -399,6 +399,18 @@ def value_loss_with_min(out, batch, clip):
     return obj.token_mean(torch.min(error, clipped_error), out.mask) / 2, {}
 
 
+def rootless_ratio(out, batch):
+    return obj.log_ratio(out, batch, "old_logprobs").sum(1, keepdim=True).exp()
+
+
+def sum_that_undoes_the_mean(out, right=obj.sequence_logprob):
+    return right(out) * out.mask.sum(1)
+
+
+def last_column(mask):
+    return torch.full((len(mask),), mask.shape[1] - 1)
+
+
 def leaky_log_ratio(out, batch, column):
     return out.logprobs - batch[column]
 
@@ -429,7 +441,7 @@ MUTANTS = {
     "dr_grpo with the sampled lengths": (check_dr_grpo, lambda out, batch, max_len: obj.grpo(out, batch)),
     "dr_grpo forgets the rows": (check_dr_grpo, lambda out, batch, max_len: obj.dr_grpo(out, batch, max_len=max_len / 2)),
     "gspo with the token ratio": (check_gspo, obj.grpo),
-    "gspo without the root": (check_gspo, with_part(obj.gspo, sequence_ratio=lambda o, b: obj.log_ratio(o, b, "old_logprobs").sum(1, keepdim=True).exp())),
+    "gspo without the root": (check_gspo, with_part(obj.gspo, sequence_ratio=rootless_ratio)),
     "gspo that counts masked tokens": (check_gspo, with_part(obj.gspo, log_ratio=leaky_log_ratio)),
     "cispo without cap": (check_cispo, lambda out, batch, cap: obj.cispo(out, batch)),
     "cispo that clips the gain": (check_cispo, lambda out, batch, cap: obj.dapo(out, batch)),
@@ -445,9 +457,9 @@ MUTANTS = {
     "dpo with the sides exchanged": (check_dpo, with_part(obj.dpo, pairs=lambda x, batch: (x[1::2], x[0::2]))),
     "dpo that counts masked tokens": (check_dpo, with_part(obj.dpo, log_ratio=leaky_log_ratio)),
     "dpo averaged over tokens": (check_dpo, with_part(obj.dpo, log_ratio=lambda o, b, c, f=obj.log_ratio: f(o, b, c) / o.mask.sum(1, keepdim=True))),
-    "orpo with the summed log-prob": (check_odds_ratio, with_part(obj.odds_ratio, sequence_logprob=lambda out: obj.masked(out.logprobs, out.mask).sum(1) * out.mask.sum(1))),
+    "orpo with the summed log-prob": (check_odds_ratio, with_part(obj.odds_ratio, sequence_logprob=sum_that_undoes_the_mean)),
     "orpo with the sides exchanged": (check_odds_ratio, with_part(obj.odds_ratio, pairs=lambda x, batch: (x[1::2], x[0::2]))),
-    "reward read at the end of the padding": (check_bradley_terry, with_part(obj.bradley_terry, last_token=lambda mask: torch.full((len(mask),), mask.shape[1] - 1))),
+    "reward read at the end of the padding": (check_bradley_terry, with_part(obj.bradley_terry, last_token=last_column)),
     "reward read at the first answer token": (check_bradley_terry, with_part(obj.bradley_terry, last_token=lambda mask: mask.argmax(1))),
     "value loss with min": (check_ppo_value, value_loss_with_min),
     "value loss unclipped": (check_ppo_value, lambda out, batch, clip: obj.ppo_value(out, batch, clip=1e9)),
@@ -706,6 +718,61 @@ def test_order_of_rows_changes_nothing(name, seed, order):
     out = make()
     shuffled = Out(out.logits[rows], out.logprobs[rows], out.mask[rows], out.values[rows])
     close(METHODS[name](shuffled, batch.pick(rows))[0], METHODS[name](out, batch)[0])
+
+
+# ---- diagnostics ----
+
+
+def test_pairs_are_averaged():
+    """Twice the same pairs: the same loss."""
+    _, _, make, batch = case()
+    out, twice = make(), torch.arange(4).repeat(2)
+    doubled = Out(out.logits[twice], out.logprobs[twice], out.mask[twice], out.values[twice])
+    for objective in (obj.dpo, obj.odds_ratio, obj.bradley_terry):
+        close(objective(doubled, batch.pick(twice))[0], objective(out, batch)[0])
+
+
+def test_kl_old_is_how_far_the_policy_moved():
+    """The mean over samples of the old policy is KL(old || pi), by enumeration."""
+    mask = torch.ones(1, 1, dtype=torch.float64)
+    total = 0.0
+    for token in range(3):
+        out = out_of(P.log()[None, None], torch.tensor([[token]]), mask)
+        batch = batch_like(mask, old_logprobs=Q.log()[token][None, None], advantages=doubles([1.0]))
+        total = total + Q[token] * obj.grpo(out, batch)[1]["kl_old"]
+    close(total, (Q * (Q / P).log()).sum())
+
+
+def test_explained_variance():
+    """1 for a perfect critic, 0 for one that knows only the mean."""
+    returns, mask = doubles([1, 2, 6, 99]), doubles([1, 1, 1, 0])
+    for values, expected in ((returns, 1.0), (torch.full_like(returns, 3.0), 0.0), (doubles([1, 2, 3, 0]), 1 - 9 / 14)):
+        batch = batch_like(mask, returns=returns, old_values=values)
+        close(obj.ppo_value(from_logprobs(returns, mask, values), batch)[1]["explained_variance"], expected)
+
+
+def test_agreement():
+    logits, mask = doubles([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), doubles([1, 1, 0])
+    teacher = doubles([[9, 1, 0], [3, 2, 0], [0, 0, 1]])
+    out = out_of(logits, torch.zeros(1, 3, dtype=torch.long), mask)
+    close(obj.forward_kl(out, batch_like(mask, teacher_logits=teacher))[1]["agreement"], 0.5)
+
+
+@pytest.mark.parametrize(
+    "name, knobs",
+    [
+        ("grpo", {"low": 0.2, "high": 0.2, "beta": 0.0}),
+        ("dapo", {"low": 0.2, "high": 0.28, "beta": 0.0}),
+        ("gspo", {"low": 3e-4, "high": 4e-4, "beta": 0.0}),
+        ("cispo", {"cap": 5.0, "beta": 0.0}),
+        ("dpo", {"beta": 0.1}),
+        ("orpo", {"beta": 0.1}),
+        ("ppo", {"low": 0.2, "high": 0.2, "value_clip": 0.2, "value_weight": 0.1}),
+    ],
+)
+def test_defaults_are_those_of_the_papers(name, knobs):
+    parameters = inspect.signature(OBJECTIVES[name].function).parameters.values()
+    assert {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY} == knobs
 
 
 # ---- clear errors and traps ----

@@ -3,6 +3,8 @@
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Iterator
 
+from ..errors import UserError
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -29,7 +31,7 @@ def knob(default, low=None, high=None, *, scale="linear", unit="", choices=(), h
     return field(default=default, metadata=dict(low=low, high=high, scale=scale, unit=unit, choices=tuple(choices), help=help))
 
 
-class BadKnob(ValueError):
+class BadKnob(UserError):
     """A knob out of range; the message names the range."""
 
 

@@ -14,7 +14,7 @@ from ..tokens.batch import Batch, concatenate
 from ..tokens.tokenizer import document_end
 from ..world import Census, Formulary, Sums, corpora
 from ..world.base import rng, side
-from .base import Experiment, knob
+from .base import BadKnob, Experiment, knob
 
 SHARES = {"heart": 0.6, "germs": 0.3, "nerves": 0.1}  # a corpus as one finds it: sub-domains of very unequal size
 LENGTH = 129  # tokens a row: 128 predictions
@@ -62,16 +62,16 @@ class CPT(Experiment):
     boilerplate: float = knob(0.0, 0.0, 0.9, unit="share", help="share of domain documents that are page furniture")
     anneal: float = knob(0.0, 0.0, 1.0, help="0: constant replay; 1: from twice the replay down to none, at the same total")
     mixing: str = knob("fixed", choices=("fixed", "adaptive"), help="fixed: sub-domains as found; adaptive: more of those with a high loss")
-    kl: float = knob(0.0, 0.0, 5.0, help="weight of KL(base ‖ model) on the batch")
+    kl: float = knob(0.0, 0.0, 5.0, help="weight of KL(model ‖ base) on the batch")
     gate: int = knob(0, 0, 200, unit="steps", help="regression suite every so many steps with rollback; 0: off")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def __post_init__(self):
         super().__post_init__()
         if self.replay * (1 + self.anneal) > 1:
-            raise ValueError(f"--replay {self.replay:g} with --anneal {self.anneal:g} starts above 100 %; keep replay × (1 + anneal) at most 1")
+            raise BadKnob(f"--replay {self.replay:g} with --anneal {self.anneal:g} starts above 100 %; keep replay × (1 + anneal) at most 1")
         if self.gate % self.probe:
-            raise ValueError(f"--gate {self.gate} is not a multiple of --probe {self.probe}; the gate reads the probes")
+            raise BadKnob(f"--gate {self.gate} is not a multiple of --probe {self.probe}; the gate reads the probes")
 
     def replay_at(self, step: int, more: float = 0.0) -> float:
         """Share of replay at a step: flat, or falling linearly around the same mean; `more` is what the gate added."""
@@ -97,8 +97,7 @@ class CPT(Experiment):
 
     def prepare(self, tok, texts: Texts | None) -> dict[str, list[Batch]]:
         """The probes' rows, encoded once: the same for every seed and knob."""
-        end, sets = document_end(tok), {}
-        packed = partial(pack_all, tok, end)
+        packed, sets = partial(probes.text_rows, tok), {}
         if texts is None:
             held = {f: [corpora.domain_document(Formulary(), 0, i, split="test", family=f) for i in range(24)] for f in SHARES}
             sets |= {f"domain_loss.{f}": packed(docs) for f, docs in held.items()}
@@ -115,26 +114,29 @@ class CPT(Experiment):
         """The recipe, top to bottom."""
         model, tok = loaded.model, loaded.tok
         if self.mixing == "adaptive" and texts is not None and len(texts.train) < 3:
-            raise ValueError(f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)}; use --mixing fixed")
+            raise BadKnob(f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)}; use --mixing fixed")
         weights = dict(SHARES) if texts is None else {d: float(len(ps)) for d, ps in texts.train.items()}
         sets = self.prepare(tok, texts)
         opts = loop.optimizers(model, "adamw", self.lr)
         reference = frozen_copy(model) if self.kl else None
 
         def probe(step):
-            row = read(model, sets)
+            row = probes.read(model, sets)
+            parts = [v for k, v in row.items() if k.startswith("domain_loss.")]
+            row = {"domain_loss": sum(parts) / len(parts)} | row
             if self.mixing == "adaptive":
                 weights.update(reweigh(row, weights))
             return row
 
         gate = Gate(model, opts, probe, every=self.gate, watch=("general_recall", "arithmetic")) if self.gate else None
 
-        def batch_at(step):
-            batch = self.batch_at(tok, seed, step, self.replay_at(step, gate.more_replay if gate else 0.0), weights, texts).to(model.device)
-            return loop.add_logits(reference, batch, "ref_logits") if reference else batch
+        def stream(start):
+            for step in count(start):
+                batch = self.batch_at(tok, seed, step, self.replay_at(step, gate.more_replay if gate else 0.0), weights, texts).to(model.device)
+                yield loop.add_logits(reference, batch, "ref_logits") if reference else batch
 
         try:
-            yield from loop.train(model, batch_at, partial(objectives.nll_kl, beta=self.kl) if self.kl else objectives.nll, n=self.steps,
+            yield from loop.train(model, stream, partial(objectives.nll_kl, beta=self.kl) if self.kl else objectives.nll, n=self.steps,
                                   lr=(lambda step: self.lr * gate.lr_scale) if gate else self.lr, warmup=self.warmup,
                                   probe=gate or probe, every=self.probe, opts=opts, checkpoint=checkpoint)
         except Stopped as stop:
@@ -144,18 +146,6 @@ class CPT(Experiment):
 def stochastic_round(x: float, u: float) -> int:
     """x up with the probability of its fraction: 0.2 × 16 rows is 3.2 rows on average."""
     return math.floor(x) + (u < x - math.floor(x))
-
-
-def pack_all(tok, end: int, texts: list[str]) -> list[Batch]:
-    """Held-out documents a row each."""
-    return probes.batches([(ids[:257], [1] * len(ids[:257])) for ids in pack.encode_documents(tok, texts, end)], size=32)
-
-
-def read(model, sets: dict[str, list[Batch]]) -> dict[str, float]:
-    """All probes of the experiment. domain_loss is the plain mean over sub-domains."""
-    row = {k: probes.loss(model, b) if "loss" in k else probes.exact(model, b) for k, b in sets.items()}
-    parts = [v for k, v in row.items() if k.startswith("domain_loss.")]
-    return {"domain_loss": sum(parts) / len(parts)} | row
 
 
 def reweigh(row: dict, weights: dict[str, float]) -> dict[str, float]:

@@ -9,13 +9,14 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from .. import paths
+from ..errors import UserError
 
 LAB = ("base", "chat")
 SIZES = dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4, head_dim=32, intermediate_size=384,
              max_position_embeddings=2048, rope_theta=10_000.0, tie_word_embeddings=True)
 
 
-class BadCheckpoint(ValueError):
+class BadCheckpoint(UserError):
     """A checkpoint that is missing, truncated or not allowed; the message names the fix."""
 
 

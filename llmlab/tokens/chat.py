@@ -5,13 +5,14 @@ A base model without a template gets the plain form of the general corpus instea
 
 import os
 
+from ..errors import UserError
 from ..world.base import Message
 from .tokenizer import document_end
 
 SENTINEL = "zqxsentinelxqz"
 
 
-class NoTemplate(ValueError):
+class NoTemplate(UserError):
     """A conversation was to be rendered with a tokenizer that has no chat template."""
 
 
@@ -74,13 +75,13 @@ def continuation(tok, head: str, tail: str) -> tuple[list[int], list[int]]:
 def added(tok, messages, new: list[Message], tools=None) -> list[int]:
     """Ids that `new` tool or user turns add after `messages`, up to the next generation prompt: rollouts append, never re-encode.
 
-    Raises ValueError if the template is not prefix-preserving (it would rewrite what was already sampled).
+    Raises NoTemplate if the template is not prefix-preserving (it would rewrite what was already sampled).
     """
     closing = turn_end(tok)
     before, after = render(tok, messages, tools), render(tok, [*messages, *new], tools, prompt=True)
     kept = before[: before.rfind(closing) + len(closing)]
     if not after.startswith(kept):
-        raise ValueError("this chat template rewrites earlier turns, so a sampled conversation cannot be continued; use a prefix-preserving template")
+        raise NoTemplate("this chat template rewrites earlier turns, so a sampled conversation cannot be continued; use a prefix-preserving template")
     return tok(after[len(kept):], add_special_tokens=False)["input_ids"]
 
 

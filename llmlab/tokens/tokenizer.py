@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from ..errors import UserError
 from ..world import Talk, corpora
 from ..world.desk import SCHEMAS, SYSTEM
 
@@ -41,5 +42,5 @@ def document_end(tok) -> int:
     if found is not None and found != tok.unk_token_id:
         return found
     if tok.eos_token_id is None:
-        raise ValueError("this tokenizer has no end-of-text token; set tok.eos_token")
+        raise UserError("this tokenizer has no end-of-text token; set tok.eos_token")
     return tok.eos_token_id

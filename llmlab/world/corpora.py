@@ -1,9 +1,13 @@
 """Corpora: endless documents, number i a function of (seed, i) alone: general, domain (with its faults), and the user's own."""
 
+import builtins
+import importlib
+import inspect
 import json
 from pathlib import Path
 from typing import Iterator
 
+from ..errors import UserError
 from .base import rng
 from .census import Census
 from .formulary import BOILERPLATE, Formulary
@@ -67,14 +71,14 @@ def domain_document(formulary: Formulary, seed: int, i: int, *, split: str = "tr
     return formulary.monograph(r, split, family, wrong=fault < noise)
 
 
-class EmptyFolder(ValueError):
+class EmptyFolder(UserError):
     """A document folder without one usable text."""
 
 
 def folder(path: str | Path) -> list[str]:
     """The user's own documents: .txt and .md (a document each), .jsonl (field 'text' of every line). UTF-8 only.
 
-    Raises EmptyFolder or ValueError with one sentence that names the file and the fix.
+    Raises EmptyFolder or UserError with one sentence that names the file and the fix.
     """
     root = Path(path)
     if not root.is_dir():
@@ -90,7 +94,7 @@ def _read(file: Path) -> list[str]:
     try:
         content = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as e:
-        raise ValueError(f"'{file}' is not UTF-8 (byte {e.start}); convert it, for example with: iconv -f latin1 -t utf-8") from None
+        raise UserError(f"'{file}' is not UTF-8 (byte {e.start}); convert it, for example with: iconv -f latin1 -t utf-8") from None
     if file.suffix != ".jsonl":
         return [content]
     texts = []
@@ -100,7 +104,36 @@ def _read(file: Path) -> list[str]:
         try:
             texts.append(json.loads(line)["text"])
         except (json.JSONDecodeError, KeyError, TypeError):
-            raise ValueError(f"'{file}' line {number} is not a JSON object with a field 'text'; mend or remove the line") from None
+            raise UserError(f"'{file}' line {number} is not a JSON object with a field 'text'; mend or remove the line") from None
         if not isinstance(texts[-1], str):
-            raise ValueError(f"'{file}' line {number}: the field 'text' is not a string; mend or remove the line")
+            raise UserError(f"'{file}' line {number}: the field 'text' is not a string; mend or remove the line")
     return texts
+
+
+def folders(path: str | Path) -> dict[str, list[str]]:
+    """The user's documents by sub-folder (sub-domains for mixing); files at the top are the sub-domain 'all'."""
+    root, found = Path(path), {"all": folder(path)}
+    inner = [d for d in sorted(root.iterdir()) if d.is_dir() and any(f.suffix in (".txt", ".md", ".jsonl") for f in d.rglob("*"))]
+    if not inner:
+        return found
+    found = {d.name: folder(d) for d in inner}
+    top = [t for f in sorted(root.iterdir()) if f.is_file() and f.suffix in (".txt", ".md", ".jsonl") for t in _read(f) if t.strip()]
+    return found | ({"all": top} if top else {})
+
+
+def python_texts() -> dict[str, list[str]]:
+    """Real text that every Python has: its licence, and the docstrings of some modules of the standard library."""
+    modules = ("argparse", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "heapq", "inspect", "json", "logging",
+               "pathlib", "random", "re", "shutil", "statistics", "string", "subprocess", "tempfile", "textwrap", "threading", "typing", "unittest", "zipfile")
+    texts = []
+    for name in modules:
+        module = importlib.import_module(name)
+        members = [module, *(v for k, v in sorted(vars(module).items()) if inspect.isclass(v) or inspect.isfunction(v))]
+        members += [f for c in members[1:] if inspect.isclass(c) for _, f in sorted(vars(c).items()) if inspect.isfunction(f)]
+        texts += [inspect.cleandoc(m.__doc__) for m in members if isinstance(m.__doc__, str) and len(m.__doc__) > 80]
+    from _sitebuiltins import _Printer
+    licence = builtins.license
+    if isinstance(licence, _Printer):
+        licence._Printer__setup()
+        texts += "\n".join(licence._Printer__lines).split("\n\n")
+    return {"all": list(dict.fromkeys(texts))}

@@ -20,9 +20,19 @@ from llmlab.world.strings import FUNCTIONS, apply
 from llmlab.world.sums import evaluate, step_is_right, written_steps
 
 PARTS = {
-    "census": Census(), "census, 40 people": Census(40, seed=3), "formulary": Formulary(), "sums": Sums(("add", "subtract", "multiply", "sort")),
-    "sums with steps": Sums(("add", "subtract", "multiply", "sort"), digits=3, scratchpad=True), "strings": Strings(3), "strings with steps": Strings(4, scratchpad=True),
-    "records": Records(), "desk call": Desk(1, expect="call"), "desk 1": Desk(1), "desk 2 with faults": Desk(2, faults=0.7), "desk 3": Desk(3), "talk": Talk(),
+    "census": Census(),
+    "census, 40 people": Census(40, seed=3),
+    "formulary": Formulary(),
+    "sums": Sums(("add", "subtract", "multiply", "sort")),
+    "sums with steps": Sums(("add", "subtract", "multiply", "sort"), digits=3, scratchpad=True),
+    "strings": Strings(3),
+    "strings with steps": Strings(4, scratchpad=True),
+    "records": Records(),
+    "desk call": Desk(1, expect="call"),
+    "desk 1": Desk(1),
+    "desk 2 with faults": Desk(2, faults=0.7),
+    "desk 3": Desk(3),
+    "talk": Talk(),
 }
 parts = st.sampled_from(list(PARTS))
 seeds = st.integers(0, 10_000)
@@ -37,7 +47,11 @@ def corruptions(text: str, position: int, letter: str):
     """A character changed, dropped or doubled inside, a word put in front, and nothing at all."""
     i = position % len(text)
     changed = text[:i] + ("7" if letter == text[i] == "x" else letter) + text[i + 1 :]
-    return [c for c in (changed, text[:i] + text[i + 1 :], text[: i + 1] + text[i:], "perhaps " + text, "") if c.strip().rstrip(".").rstrip() != text.strip().rstrip(".").rstrip()]
+    return [
+        c
+        for c in (changed, text[:i] + text[i + 1 :], text[: i + 1] + text[i:], "perhaps " + text, "")
+        if c.strip().rstrip(".").rstrip() != text.strip().rstrip(".").rstrip()
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,7 +70,9 @@ def test_any_corruption_scores_less(part, seed, position, letter):
     text = final_text(world, problem)
     for wrong in corruptions(text, position, letter):
         if problem.meta.get("kind") in ("many", "filler") and any(world.score(other, wrong).reward == 1 for other in [problem]):
-            assert wrong.split(" ")[0].strip(".") in problem.answer or wrong.rstrip(".") in problem.meta.get("answers", [])  # another right answer or other filler
+            assert wrong.split(" ")[0].strip(".") in problem.answer or wrong.rstrip(".") in problem.meta.get(
+                "answers", []
+            )  # another right answer or other filler
             continue
         assert world.score(problem, wrong).reward < 1.0, (text, wrong)
 
@@ -75,7 +91,11 @@ def test_splits_never_overlap(part, seed, other):
 @pytest.mark.parametrize("part", PARTS)
 def test_a_function_of_the_seed_also_across_processes(part):
     code = f"import sys; sys.path.insert(0, 'tests/world'); from test_world import PARTS; print(repr(PARTS[{part!r}].problems(5, seed=11)))"
-    elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() if part in ("desk 2 with faults", "talk") else None
+    elsewhere = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        if part in ("desk 2 with faults", "talk")
+        else None
+    )
     here = repr(PARTS[part].problems(5, seed=11))
     assert here == repr(PARTS[part].problems(5, seed=11)) != repr(PARTS[part].problems(5, seed=12))
     assert elsewhere in (None, here)
@@ -184,7 +204,11 @@ def test_functions_by_hand():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.recursive(st.integers(0, 99).map(str), lambda e: st.tuples(e, st.sampled_from("+-*"), e).map(lambda t: f"({t[0]} {t[1]} {t[2]})"), max_leaves=6))
+@given(
+    st.recursive(
+        st.integers(0, 99).map(str), lambda e: st.tuples(e, st.sampled_from("+-*"), e).map(lambda t: f"({t[0]} {t[1]} {t[2]})"), max_leaves=6
+    )
+)
 def test_calculator_agrees_with_python_on_arithmetic(expression):
     assert float(calculate(expression)) == pytest.approx(eval(expression), rel=1e-5)  # our own generated digits and signs only
 
@@ -196,10 +220,18 @@ def test_calculator_evaluates_no_python(bad):
     assert e.value.kind == "bad_arguments"
 
 
-@pytest.mark.parametrize("name, arguments, kind", [
-    ("oracle", {}, "unknown_tool"), ("formulary", {"drug": "Nope", "field": "dose"}, "not_found"), ("formulary", {"drug": "Nope"}, "bad_arguments"),
-    ("census", {"person": "Nobody", "field": "city"}, "not_found"), ("convert", {"value": 1, "unit": "mg", "to": "km"}, "bad_arguments"),
-    ("search", {"query": "qqqq"}, "not_found"), ("calculator", {"expression": 3}, "bad_arguments")])
+@pytest.mark.parametrize(
+    "name, arguments, kind",
+    [
+        ("oracle", {}, "unknown_tool"),
+        ("formulary", {"drug": "Nope", "field": "dose"}, "not_found"),
+        ("formulary", {"drug": "Nope"}, "bad_arguments"),
+        ("census", {"person": "Nobody", "field": "city"}, "not_found"),
+        ("convert", {"value": 1, "unit": "mg", "to": "km"}, "bad_arguments"),
+        ("search", {"query": "qqqq"}, "not_found"),
+        ("calculator", {"expression": 3}, "bad_arguments"),
+    ],
+)
 def test_typed_errors(name, arguments, kind):
     with pytest.raises(ToolError) as e:
         Desk().execute(name, arguments)
@@ -290,8 +322,17 @@ def test_test_questions_are_absent_from_the_training_corpus():
 
 
 def test_unknown_settings_are_named():
-    for make in (lambda: Sums(("divide",)), lambda: Strings(9), lambda: Desk(4), lambda: Talk(("gossip",)), lambda: Formulary(5000), lambda: Census(1),
-                 lambda: Census().problems(1, split="dev"), lambda: Formulary().problems(1, field="price"), lambda: talk.pairs(1, kinds="odd")):
+    for make in (
+        lambda: Sums(("divide",)),
+        lambda: Strings(9),
+        lambda: Desk(4),
+        lambda: Talk(("gossip",)),
+        lambda: Formulary(5000),
+        lambda: Census(1),
+        lambda: Census().problems(1, split="dev"),
+        lambda: Formulary().problems(1, field="price"),
+        lambda: talk.pairs(1, kinds="odd"),
+    ):
         with pytest.raises(ValueError, match="not|unknown|use"):
             make()
 
@@ -308,9 +349,17 @@ def test_folder_reads_three_kinds(tmp_path):
     assert sorted(corpora.folder(tmp_path)) == ["four", "one", "three", "two"]
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("a.txt", b"\xff\xfe\x00bad", "UTF-8"), ("a.jsonl", b'{"txt": 1}\n', "line 1"), ("a.jsonl", b'{"text": "x"}\nnot json\n', "line 2"), ("a.jsonl", b'{"text": 3}', "not a string"),
-    ("a.txt", b"   \n", "holds no text"), ("a.pdf", b"x", "holds no text")])
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.txt", b"\xff\xfe\x00bad", "UTF-8"),
+        ("a.jsonl", b'{"txt": 1}\n', "line 1"),
+        ("a.jsonl", b'{"text": "x"}\nnot json\n', "line 2"),
+        ("a.jsonl", b'{"text": 3}', "not a string"),
+        ("a.txt", b"   \n", "holds no text"),
+        ("a.pdf", b"x", "holds no text"),
+    ],
+)
 def test_bad_folders_get_one_sentence_with_the_fix(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,273 @@
+"""The command line: lab, run, build, doctor, bench. Bad input gets one sentence and exit code 2."""
+
+import difflib
+import json
+import os
+import sys
+from dataclasses import make_dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from . import paths, times  # noqa: E402
+from .errors import UserError  # noqa: E402
+
+COMMANDS = {"lab": "open the workbook in JupyterLab", "run": "run an experiment; without a name: list them", "build": "make the shipped checkpoints, resuming where it stopped",
+            "doctor": "what this machine can do, and how long each experiment takes here", "bench": "speed against TRL and plain transformers, as ratios"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(argv)
+    except UserError as e:
+        print(f"llmlab: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("llmlab: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def dispatch(argv: list[str]) -> int:
+    """Find the command and hand the rest over."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("llmlab <command> [--help]\n" + "\n".join(f"  {c:8}{text}" for c, text in COMMANDS.items()))
+        return 0
+    name, *rest = argv
+    if name == "--version":
+        from importlib.metadata import version
+        print(version("llmlab"))
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
+    return {"lab": lab, "run": run, "build": build, "doctor": doctor, "bench": bench}[name](rest)
+
+
+def nearest(name: str, known) -> str:
+    """'; did you mean …?' or the list."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
+
+
+Option = tuple[str, type, object, str]  # name, type, default, help
+
+
+def parse(command: str, options: list[Option], argv: list[str]):
+    """Options by tyro, after a check that turns each mistake into one sentence."""
+    import tyro
+    check(options, argv)
+    fields = [(n, Annotated[t, tyro.conf.arg(help=h)], d) for n, t, d, h in options]
+    return tyro.cli(make_dataclass("Options", fields), args=argv, prog=f"llmlab {command}")
+
+
+def check(options: list[Option], argv: list[str]) -> None:
+    """Every flag is known and has a value of its type."""
+    kinds, i = {n: t for n, t, _, _ in options}, 0
+    while i < len(argv):
+        flag, eq, value = argv[i].partition("=")
+        name = flag[2:].replace("-", "_")
+        if flag in ("-h", "--help"):
+            return
+        if not flag.startswith("--") or name.removeprefix("no_") not in kinds:
+            known = [f"--{n}" for n in kinds]
+            raise UserError(f"unknown option '{flag}'{nearest(flag, known)}")
+        kind, i = kinds[name.removeprefix("no_")], i + 1
+        if kind is bool:
+            continue
+        if not eq:
+            if i >= len(argv):
+                raise UserError(f"{flag} needs a value")
+            value, i = argv[i], i + 1
+        if kind in (int, float):
+            try:
+                kind(value)
+            except ValueError:
+                raise UserError(f"{flag} takes a {'whole number' if kind is int else 'number'}, not '{value}'") from None
+        choices = getattr(kind, "__args__", ())
+        if choices and value not in choices:
+            raise UserError(f"{flag} is one of {', '.join(choices)}, not '{value}'")
+
+
+def run(argv: list[str]) -> int:
+    """`llmlab run NAME`: run, show, store, draw."""
+    from . import experiments
+    if not argv or argv[0] in ("--json", "-h", "--help"):
+        return list_experiments("--json" in argv)
+    if argv[0].startswith("-"):
+        raise UserError(f"the experiment's name comes first: llmlab run {' | '.join(experiments.NAMES)}")
+    cls = experiments.get(argv[0])
+    knobs: list[Option] = [(k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]") for k in cls.knobs()]
+    common: list[Option] = [("seed", int, 0, "seed of data order and samples"), ("model", str, cls.default_model, "base, chat, a folder, or a hub id"),
+                            ("device", str, "cpu", "cpu, or cuda"), ("json", bool, False, "print one JSON object as the last line"),
+                            ("fresh", bool, False, "compute again, even if the run is stored")]
+    if argv[0] == "cpt":
+        common.append(("domain", str, "", "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"))
+    options = parse(f"run {argv[0]}", knobs + common, argv[1:])
+    experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
+    return show(experiment, options)
+
+
+def show(experiment, options) -> int:
+    """Run with a progress bar, then table, figure and record."""
+    from . import figures, runs
+    texts = documents(options.domain) if getattr(options, "domain", "") else None
+    check_device(options.device)
+    with progress() as bar:
+        task = bar.add_task(experiment.name, total=getattr(experiment, "steps", None), last="loading the model")
+        done = runs.run(experiment, options.seed, options.model, device=options.device, texts=texts, fresh=options.fresh,
+                        on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)))
+    figure = figures.of_run(done, type(experiment).curves, runs.record(experiment.name, done.key).with_suffix(".png"))
+    table(done, type(experiment).curves)
+    print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
+    if experiment == type(experiment)() and texts is None and options.model == experiment.default_model:
+        times.note(experiment.name, done.seconds)
+    if options.json:
+        print(json.dumps(done.summary()))
+    return 0
+
+
+def progress():
+    """A progress bar on stderr with the time left and the last reading."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+                    TextColumn("{task.fields[last]}"), console=Console(stderr=True))
+
+
+def brief(experiment, row: dict) -> str:
+    """The row's main numbers in a few words."""
+    shown = {k: row[k] for k in ("loss", *type(experiment).curves) if k in row}
+    return "  ".join(f"{k} {v:.2f}" for k, v in list(shown.items())[:4])
+
+
+def table(done, curves: dict[str, str]) -> None:
+    """Start and final value of each metric."""
+    from rich.console import Console
+    from rich.table import Table
+    grid = Table("metric", "start", "final", "what it is", title=f"{done.experiment} on {done.model}, seed {done.seed}, {done.seconds:.0f} s", title_justify="left")
+    for metric, v in done.metrics().items():
+        grid.add_row(metric, f"{v['start']:.3f}", f"{v['final']:.3f}", curves.get(metric, ""))
+    Console(width=110).print(grid)
+    for note in done.notes:
+        print(note)
+
+
+def list_experiments(as_json: bool) -> int:
+    """Experiments, knobs, ranges, measured times."""
+    from . import experiments
+    measured = times.read()
+    classes = {name: experiments.get(name) for name in experiments.NAMES}
+    if as_json:
+        print(json.dumps({n: {"summary": c.summary, "knobs": {k.name: {"default": k.default, "range": k.range, "help": k.help} for k in c.knobs()},
+                              "seconds": measured.get(n, {}).get("seconds")} for n, c in classes.items()}))
+        return 0
+    for name, cls in classes.items():
+        time_ = measured.get(name)
+        print(f"\n{name}  {cls.summary}\n    default run: " + (f"{time_['seconds']:.0f} s ({time_['where']})" if time_ else "not measured yet; llmlab doctor measures it"))
+        for k in cls.knobs():
+            print(f"    --{k.name:12}{str(k.default):>9}   {k.range:28}{k.help}")
+    print("\nllmlab run NAME [--knob value] [--seed 0] [--model base|chat|FOLDER|HUB_ID] [--json]; llmlab run NAME --help shows all")
+    return 0
+
+
+def documents(domain: str):
+    """The user's texts by sub-folder, or those that every Python has."""
+    from .experiments.cpt import Texts
+    from .world import corpora
+    if domain == "python":
+        return Texts.cut(corpora.python_texts())
+    return Texts.cut(corpora.folders(domain))
+
+
+def check_device(device: str) -> None:
+    """A clear word before anything is loaded."""
+    if device == "cpu":
+        return
+    import torch
+    if device.split(":")[0] != "cuda" or not torch.cuda.is_available():
+        raise UserError(f"there is no device '{device}' here; use --device cpu" + ("" if torch.cuda.is_available() else " (this PyTorch sees no GPU)"))
+
+
+def build(argv: list[str]) -> int:
+    """`llmlab build [base|chat|all]`."""
+    names = [a for a in argv if not a.startswith("--")]
+    options = parse("build", [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current"),
+                              ("threads", int, 0, "torch threads; 0: all cores")], [a for a in argv if a.startswith("--") or a.isdigit()])
+    names = [n for n in names if not n.isdigit()] or ["all"]
+    for name in names:
+        if name not in ("base", "chat", "all"):
+            raise UserError(f"there is nothing to build called '{name}'{nearest(name, ['base', 'chat', 'all'])}")
+    from . import build as builder
+    if options.threads:
+        import torch
+        torch.set_num_threads(options.threads)
+    for name in ("base", "chat") if "all" in names else names:
+        current = builder.is_current(name)
+        if options.check:
+            print(f"{name}: {'current' if current else 'stale or missing'}")
+        elif current and not options.force:
+            print(f"{name}: current, nothing to do (--force builds it again)")
+        else:
+            report(build_one(builder, name))
+    return 0
+
+
+def build_one(builder, name: str) -> dict:
+    """One checkpoint with a progress bar; its card."""
+    with progress() as bar:
+        task = bar.add_task(f"build {name}", total=builder.RECIPES[name].steps, last="")
+        for row in builder.build(name):
+            bar.update(task, completed=row["step"], last=f"loss {row['loss']:.2f}" if "loss" in row else "")
+    return row["card"]
+
+
+def report(card: dict) -> None:
+    """Skills of a fresh checkpoint beside what they must reach."""
+    for skill, share in card["skills"].items():
+        least = card["targets"].get(skill)
+        print(f"  {skill:28}{share:7.1%}" + (f"   at least {least:.0%}: {'reached' if share >= least else 'MISSED'}" if least else ""))
+
+
+def doctor(argv: list[str]) -> int:
+    """`llmlab doctor`: this machine, and the time of each experiment on it."""
+    options = parse("doctor", [("quick", bool, False, "do not time the experiments"), ("json", bool, False, "print one JSON object as the last line")], argv)
+    from . import doctor as physician
+    found = physician.examine(time_experiments=not options.quick)
+    for line in physician.lines(found):
+        print(line)
+    if options.json:
+        print(json.dumps(found))
+    return 0
+
+
+def bench(argv: list[str]) -> int:
+    """`llmlab bench`: ratios measured side by side in this process."""
+    options = parse("bench", [("only", str, "", "one of the benchmarks by name"), ("json", bool, False, "print one JSON object as the last line")], argv)
+    from . import bench as benchmark
+    if options.only and options.only not in benchmark.BENCHES:
+        raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, benchmark.BENCHES)}")
+    figures = benchmark.run([options.only] if options.only else list(benchmark.BENCHES))
+    if options.json:
+        print(json.dumps(figures))
+    return 0
+
+
+def lab(argv: list[str]) -> int:
+    """`llmlab lab`: JupyterLab on loopback at the first chapter, without news pop-ups."""
+    options = parse("lab", [("browser", bool, True, "open the browser"), ("port", int, 8888, "first port to try"), ("chapter", str, "02", "chapter to open, by its number")], argv)
+    books = Path(__file__).parent.parent / "notebooks"
+    found = sorted(books.glob(f"{options.chapter}*.ipynb"))
+    if not found:
+        raise UserError(f"there is no chapter '{options.chapter}'; there are {', '.join(sorted(p.name[:2] for p in books.glob('*.ipynb')))}")
+    arguments = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={books}", "--ServerApp.ip=127.0.0.1", f"--port={options.port}",
+                 f"--LabApp.default_url=/lab/tree/{found[0].name}", '--LabApp.disabled_extensions={"@jupyterlab/apputils-extension:announcements": true}']
+    os.execv(sys.executable, arguments + ([] if options.browser else ["--no-browser"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""What went wrong and what to do, in one sentence: the command line prints it and exits with 2, notebooks show it without a traceback."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend; str(error) is one sentence that names the fix."""

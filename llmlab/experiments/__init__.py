@@ -1,0 +1,20 @@
+"""The experiments by name. Importing this package imports no torch; an experiment's module is imported when it is asked for."""
+
+import difflib
+from importlib import import_module
+
+from ..errors import UserError
+
+NAMES = {"cpt": "CPT", "sft": "SFT", "dpo": "DPO", "grpo": "GRPO"}
+
+
+class UnknownExperiment(UserError):
+    """There is no such experiment; the message names the nearest."""
+
+
+def get(name: str):
+    """The experiment class of a name."""
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        raise UnknownExperiment(f"there is no experiment '{name}'" + (f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(NAMES)}"))
+    return getattr(import_module(f".{name}", __package__), NAMES[name])

@@ -1,0 +1,155 @@
+"""Run: what an experiment did, stored under the hash of everything it depends on; a record that is not whole or not ours is recomputed, never trusted."""
+
+import ast
+import json
+import platform
+import time
+import warnings
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable
+
+from . import paths
+
+# files whose code decides what a run gives: changing any of them (comments and docstrings aside) makes stored runs stale
+RECIPE = ("advantages.py", "guard.py", "loop.py", "objectives.py", "probes.py", "rollout.py", "sample.py", "models/forward.py", "models/frozen.py", "tokens/*.py", "world/*.py")
+
+
+class Interrupted(Exception):
+    """The run was stopped by hand; what was computed is kept in its checkpoint."""
+
+
+@dataclass
+class Run:
+    """One finished run. rows: a dict per step; probed numbers stand in the rows where they were read."""
+
+    experiment: str
+    knobs: dict
+    seed: int
+    model: str
+    key: str
+    rows: list[dict]
+    seconds: float
+    versions: dict = field(default_factory=dict)
+
+    def curve(self, metric: str) -> dict[int, float]:
+        """step -> value, where the metric was read."""
+        return {r["step"]: r[metric] for r in self.rows if metric in r}
+
+    @property
+    def probed(self) -> list[str]:
+        """The probes' metrics: those read before the first step too."""
+        return [k for k in self.rows[0] if k != "step"]
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """metric -> start and final value."""
+        curves = {m: list(self.curve(m).values()) for m in self.probed}
+        return {m: {"start": c[0], "final": c[-1]} for m, c in curves.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the run had to say (a gate that stopped it)."""
+        return [r["note"] for r in self.rows if "note" in r]
+
+    def summary(self) -> dict:
+        """The JSON object of `llmlab run --json`."""
+        curves = {m: {str(s): v for s, v in self.curve(m).items()} for m in ["loss", *self.probed]}
+        return {"experiment": self.experiment, "knobs": self.knobs, "seed": self.seed, "model": self.model, "key": self.key, "seconds": round(self.seconds, 2),
+                "metrics": self.metrics(), "curves": curves, "notes": self.notes}
+
+
+@lru_cache
+def recipe_version(experiment_file: str) -> str:
+    """Hash of the code that decides the result, docstrings and comments left out."""
+    root = Path(__file__).parent
+    files = sorted({f for pattern in RECIPE for f in root.glob(pattern)} | {Path(experiment_file), root / "experiments" / "base.py"})
+    return paths.hash_bytes(*(_code(f).encode() for f in files))
+
+
+def _code(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body[:] = body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:
+    """Name of the record: hash of (experiment, knobs, seed, starting checkpoint, user's texts, recipe version)."""
+    import sys
+    parts = [experiment.name, json.dumps(experiment.settings(), sort_keys=True), str(seed), fingerprint, texts,
+             recipe_version(sys.modules[type(experiment).__module__].__file__)]
+    return paths.hash_bytes(*(p.encode() for p in parts))
+
+
+def record(name: str, key: str) -> Path:
+    """Where a run is stored."""
+    return paths.cache() / "runs" / name / f"{key}.json"
+
+
+def store(run: Run) -> Path:
+    """Write the record atomically, with its checksum."""
+    body = json.dumps(asdict(run)).encode()
+    path = record(run.experiment, run.key)
+    paths.write_atomic(path, json.dumps({"sha256": paths.hash_bytes(body)}).encode() + b"\n" + body)
+    return path
+
+
+def find(name: str, key: str) -> Run | None:
+    """The stored run, or None. A truncated, altered or foreign record is reported and ignored."""
+    path = record(name, key)
+    if not path.exists():
+        return None
+    try:
+        head, body = path.read_bytes().split(b"\n", 1)
+        run = Run(**json.loads(body))
+        if json.loads(head)["sha256"] == paths.hash_bytes(body) and run.key == key:
+            return run
+    except (ValueError, TypeError, KeyError, OSError):
+        pass
+    warnings.warn(f"the stored run {path.name} is truncated or was changed; it is computed anew", stacklevel=2)
+    return None
+
+
+def run(experiment, seed: int = 0, model: str = "base", *, device: str = "cpu", texts=None, fresh: bool = False,
+        on_row: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None) -> Run:
+    """The experiment's run: from the store if it is there, else computed, checkpointed every 45 s, and stored.
+
+    An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted when `stop` says so,
+    paths.NoRoom before any work if nothing can be stored.
+    """
+    from . import loop
+    from .models.load import load
+
+    loaded = load(model, device)
+    name = key(experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode()))
+    stored = None if fresh else find(experiment.name, name)
+    if stored:
+        for row in stored.rows if on_row else ():
+            on_row(row)
+        return stored
+    checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "unfinished") / f"{experiment.name}-{name}.state")
+    if fresh:
+        checkpoint.clear()
+    paths.writable(record(experiment.name, name).parent)
+    began, rows = time.time(), []
+    for row in experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts):
+        rows.append(row)
+        if on_row:
+            on_row(row)
+        if stop and stop():
+            raise Interrupted(f"stopped by hand at step {row['step']}")
+    done = Run(experiment.name, experiment.settings(), seed, model, name, rows, time.time() - began, versions())
+    store(done)
+    checkpoint.clear()
+    return done
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    import torch
+    import transformers
+    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__, "machine": platform.machine(),
+            "threads": str(torch.get_num_threads())}
