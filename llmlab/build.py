@@ -9,7 +9,7 @@ import platform
 import shutil
 import time
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count, islice
 from typing import Callable, Iterator
 
@@ -19,14 +19,14 @@ import transformers
 from . import loop, objectives, paths, probes
 from .models import load as models
 from .tokens import chat, pack, tokenizer
-from .tokens.batch import Batch, pad
+from .tokens.batch import Batch
 from .world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
 from .world.base import rng
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a checkpoint is made. rows × length tokens a step; lr is the peak rate of Muon and of AdamW (embeddings, norms)."""
+    """How a checkpoint is made. A step takes rows × length tokens (chat: `rows` conversations packed into rows of `length`); lr is the peak rate of Muon and of AdamW (embeddings, norms)."""
 
     steps: int
     rows: int
@@ -37,7 +37,7 @@ class Recipe:
     seed: int = 0
 
 
-RECIPES = {"base": Recipe(steps=9000, rows=12, lr=3e-3), "chat": Recipe(steps=2400, rows=12, lr=1e-3)}
+RECIPES = {"base": Recipe(steps=9000, rows=12, lr=3e-3), "chat": Recipe(steps=2000, rows=12, lr=1e-3, length=400)}
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
 CONVERSATIONS = {
@@ -54,10 +54,11 @@ def lab_tokenizer():
     return tokenizer.train()
 
 
-def base_batch(tok, recipe: Recipe, i: int) -> Batch:
-    """Pretraining batch i, a function of (recipe, i): documents i·1000, i·1000 + 1, … packed."""
-    documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000), tokenizer.document_end(tok), chunk=32)
-    return next(pack.pack(documents, rows=recipe.rows, length=recipe.length))
+def base_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
+    """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000 + 1, … packed."""
+    for i in count(start):
+        documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000), tokenizer.document_end(tok), chunk=32)
+        yield next(pack.pack(documents, rows=recipe.rows, length=recipe.length))
 
 
 def conversation(r):
@@ -69,12 +70,11 @@ def conversation(r):
     return [*problem.messages, *part.solution(problem)], problem.meta.get("tools")
 
 
-def chat_batch(tok, recipe: Recipe, i: int, chunk: int = 4) -> Batch:
-    """SFT batch i: of `chunk` batches' conversations, sorted by length, its share (little padding, still a function of i)."""
-    group = [rng("chat", recipe.seed, i // chunk, j) for j in range(chunk * recipe.rows)]
-    rows = sorted((chat.encode(tok, *conversation(r)) for r in group), key=lambda row: len(row[0]))
-    part = rows[i % chunk * recipe.rows :][: recipe.rows]
-    return Batch(pad([ids for ids, _ in part], tok.pad_token_id), pad([mask for _, mask in part], 0).float())
+def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
+    """SFT batches from number `start`: `rows` conversations each, packed with attention reset; batch i is a function of (recipe, i)."""
+    for i in count(start):
+        examples = [chat.encode(tok, *conversation(rng("chat", recipe.seed, i, j))) for j in range(recipe.rows)]
+        yield pack.pack_examples(examples, length=recipe.length, fill=tok.pad_token_id)
 
 
 def skills(name: str) -> dict[str, tuple]:
@@ -132,11 +132,11 @@ def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
     """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes by itself."""
     recipe = recipe or RECIPES[name]
     model, tok = start(name)
-    batch: Callable = {"base": base_batch, "chat": chat_batch}[name]
+    stream: Callable = {"base": base_stream, "chat": chat_stream}[name]
     made = recipe_hash(name)
     checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state", seconds=45)
     began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)
-    for row in loop.train(model, lambda start: (batch(tok, recipe, i) for i in count(start)), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
+    for row in loop.train(model, partial(stream, tok, recipe), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
                           warmup=recipe.warmup, final=recipe.final, checkpoint=checkpoint):
         yield row
     model = model.to(torch.bfloat16).float()  # the figures are those of the weights that are shipped

@@ -54,6 +54,7 @@ def nearest(name: str, known) -> str:
     return f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
 
 
+BUILDS = ("base", "chat", "runs", "notebooks", "readme")
 Option = tuple[str, type, object, str]  # name, type, default, help
 
 
@@ -194,27 +195,41 @@ def check_device(device: str) -> None:
 
 
 def build(argv: list[str]) -> int:
-    """`llmlab build [base|chat|all]`."""
-    names = [a for a in argv if not a.startswith("--")]
-    options = parse("build", [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current"),
-                              ("threads", int, 0, "torch threads; 0: all cores")], [a for a in argv if a.startswith("--") or a.isdigit()])
-    names = [n for n in names if not n.isdigit()] or ["all"]
+    """`llmlab build [base|chat|runs|notebooks|readme|all]`."""
+    names = [a for a in argv if not a.startswith("-")]
     for name in names:
-        if name not in ("base", "chat", "all"):
-            raise UserError(f"there is nothing to build called '{name}'{nearest(name, ['base', 'chat', 'all'])}")
-    from . import build as builder
-    if options.threads:
-        import torch
-        torch.set_num_threads(options.threads)
-    for name in ("base", "chat") if "all" in names else names:
-        current = builder.is_current(name)
-        if options.check:
-            print(f"{name}: {'current' if current else 'stale or missing'}")
-        elif current and not options.force:
-            print(f"{name}: current, nothing to do (--force builds it again)")
-        else:
+        if name not in (*BUILDS, "all"):
+            raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
+    options = parse("build [base|chat|runs|notebooks|readme|all]", [("check", bool, False, "only say what is current and what is stale"),
+                    ("force", bool, False, "build again what is current")], [a for a in argv if a not in names])
+    for name in BUILDS if not names or "all" in names else names:
+        current = is_current(name)
+        if options.check or (current and not options.force):
+            print(f"{name}: " + ("current" if current else "stale or missing"))
+        elif name in ("base", "chat"):
+            from . import build as builder
             report(build_one(builder, name))
+        elif name == "readme":
+            from . import readme
+            readme.build()
+            print("readme: written")
+        else:
+            from . import books, stored
+            for line in stored.build() if name == "runs" else books.build(options.force):
+                print(f"{name}: {line}", flush=True)
     return 0
+
+
+def is_current(name: str) -> bool:
+    """Was what is shipped made by today's code from today's inputs?"""
+    from . import books, readme, stored
+    from . import build as builder
+    try:
+        if name == "readme":
+            return readme.is_current()
+        return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())
+    except (UserError, OSError):  # what it is made from is not there yet
+        return False
 
 
 def build_one(builder, name: str) -> dict:
@@ -247,11 +262,13 @@ def doctor(argv: list[str]) -> int:
 
 def bench(argv: list[str]) -> int:
     """`llmlab bench`: ratios measured side by side in this process."""
-    options = parse("bench", [("only", str, "", "one of the benchmarks by name"), ("json", bool, False, "print one JSON object as the last line")], argv)
+    options = parse("bench", [("only", str, "", "one of the benchmarks by name"), ("save", bool, False, "keep the figures in data/bench.json, for the README"), ("json", bool, False, "print one JSON object as the last line")], argv)
     from . import bench as benchmark
     if options.only and options.only not in benchmark.BENCHES:
         raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, benchmark.BENCHES)}")
     figures = benchmark.run([options.only] if options.only else list(benchmark.BENCHES))
+    if options.save:
+        paths.write_atomic(paths.data() / "bench.json", json.dumps({"machine": benchmark.machine(), "figures": figures}, indent=1).encode())
     if options.json:
         print(json.dumps(figures))
     return 0

@@ -119,13 +119,18 @@ def train(model, stream: Callable[[int], Iterator[Batch]], objective: Objective,
         probe.resume(rows)
     yield from rows
     start = rows[-1]["step"]
-    for row in steps(model, stream(start), objective, n=n, lr=lr, start=start, opts=opts, **schedule):
-        if probe and (row["step"] % every == 0 or row["step"] == n):
-            row |= probe(row["step"])
-        rows.append(row)
-        yield row
+    try:
+        for row in steps(model, stream(start), objective, n=n, lr=lr, start=start, opts=opts, **schedule):
+            if probe and (row["step"] % every == 0 or row["step"] == n):
+                row |= probe(row["step"])
+            rows.append(row)
+            yield row
+            if checkpoint:
+                checkpoint.tick(model, opts, lambda: {"rows": rows})
+    except GeneratorExit:  # stopped by hand, between two steps: nothing of what was done is lost
         if checkpoint:
-            checkpoint.tick(model, opts, lambda: {"rows": rows})
+            checkpoint.tick(model, opts, lambda: {"rows": rows}, now=True)
+        raise
 
 
 @torch.no_grad()

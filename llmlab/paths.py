@@ -49,6 +49,7 @@ def write_atomic(path: Path, content: bytes) -> None:
             f.write(content)
             f.flush()
             os.fsync(f.fileno())
+        os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as e:
         if name and os.path.exists(name):

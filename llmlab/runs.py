@@ -98,19 +98,22 @@ def store(run: Run) -> Path:
 
 
 def find(name: str, key: str) -> Run | None:
-    """The stored run, or None. A truncated, altered or foreign record is reported and ignored."""
-    path = record(name, key)
-    if not path.exists():
-        return None
+    """The stored run (the user's own, or shipped), or None. A truncated, altered or foreign record is reported and ignored."""
+    for path in (record(name, key), paths.data() / "runs" / name / f"{key}.json"):
+        if path.exists():
+            run = _read(path)
+            if run and run.key == key:
+                return run
+            warnings.warn(f"the stored run '{path}' is truncated or was changed; it is not used", stacklevel=2)
+    return None
+
+
+def _read(path: Path) -> Run | None:
     try:
         head, body = path.read_bytes().split(b"\n", 1)
-        run = Run(**json.loads(body))
-        if json.loads(head)["sha256"] == paths.hash_bytes(body) and run.key == key:
-            return run
+        return Run(**json.loads(body)) if json.loads(head)["sha256"] == paths.hash_bytes(body) else None
     except (ValueError, TypeError, KeyError, OSError):
-        pass
-    warnings.warn(f"the stored run {path.name} is truncated or was changed; it is computed anew", stacklevel=2)
-    return None
+        return None
 
 
 def run(experiment, seed: int = 0, model: str = "base", *, device: str = "cpu", texts=None, fresh: bool = False,
@@ -135,11 +138,13 @@ def run(experiment, seed: int = 0, model: str = "base", *, device: str = "cpu", 
         checkpoint.clear()
     paths.writable(record(experiment.name, name).parent)
     began, rows = time.time(), []
-    for row in experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts):
+    recipe = experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts)
+    for row in recipe:
         rows.append(row)
         if on_row:
             on_row(row)
         if stop and stop():
+            recipe.close()
             raise Interrupted(f"stopped by hand at step {row['step']}")
     done = Run(experiment.name, experiment.settings(), seed, model, name, rows, time.time() - began, versions())
     store(done)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from .. import loop, objectives, probes
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
-from ..tokens.tokenizer import TEMPLATE, document_end
+from ..tokens.tokenizer import TEMPLATE
 from ..world import Talk, corpora
 from ..world.base import rng
 from ..world.formulary import Formulary

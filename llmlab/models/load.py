@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils import logging as hf_logging
 
 from .. import paths
 from ..errors import UserError
 
+hf_logging.disable_progress_bar()  # loading 2 MB needs no bar, and ours is on the screen
 LAB = ("base", "chat")
 SIZES = dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4, head_dim=32, intermediate_size=384,
              max_position_embeddings=2048, rope_theta=10_000.0, tie_word_embeddings=True)

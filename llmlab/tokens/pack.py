@@ -56,6 +56,22 @@ def _stream(documents, length):
                 row, positions = [], []
 
 
+def pack_examples(examples: list[tuple[list[int], list[int]]], *, length: int, fill: int) -> Batch:
+    """Whole (ids, mask) examples, such as conversations, in as few rows as first-fit-decreasing finds; attention and positions reset at each.
+
+    No example is cut: `length` grows to the longest. None is dropped, so long ones are not under-represented.
+    """
+    length = max(length, max(len(ids) for ids, _ in examples))
+    rows: list[list] = []
+    for example in sorted(examples, key=lambda e: -len(e[0])):
+        free = next((r for r in rows if sum(len(ids) for ids, _ in r) + len(example[0]) <= length), None)
+        rows.append([example]) if free is None else free.append(example)
+    rows = [[*r, ([fill] * rest, [0] * rest)] for r in rows for rest in [length - sum(len(ids) for ids, _ in r)]]
+    joined = [[sum(column, []) for column in zip(*((ids, mask, list(range(len(ids)))) for ids, mask in r))] for r in rows]
+    ids, mask, positions = (torch.tensor(column) for column in zip(*joined))
+    return Batch(ids, mask.float() * (positions > 0), {"positions": positions})
+
+
 def padding(batch: Batch) -> float:
     """Share of a batch's places that hold no trained token."""
     return 1.0 - float(batch.mask.mean())

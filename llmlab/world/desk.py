@@ -32,6 +32,7 @@ SCHEMAS = {
     "search": _schema({"query": {"type": "string"}}),
     "convert": _schema({"value": {"type": "number"}, "unit": {"enum": list(UNITS)}, "to": {"enum": list(UNITS)}}),
 }
+VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
 MEANING = {"calculator": "Exact value of an expression of numbers, + - * / and brackets.", "census": "Look up a person of Verania.",
            "formulary": "Look up a drug.", "search": "The text that shares most words with the query.", "convert": "Convert a value between units."}
 TOOLS = [{"type": "function", "function": {"name": n, "description": MEANING[n], "parameters": s}} for n, s in SCHEMAS.items()]
@@ -143,10 +144,9 @@ class Desk:
         """Run one tool. Raises ToolError(unknown_tool | bad_arguments | not_found)."""
         if name not in SCHEMAS:
             raise ToolError("unknown_tool", f"there is no tool '{name}'")
-        try:
-            jsonschema.validate(arguments, SCHEMAS[name])
-        except jsonschema.ValidationError as e:
-            raise ToolError("bad_arguments", e.message) from None
+        wrong = next(VALIDATORS[name].iter_errors(arguments), None)
+        if wrong:
+            raise ToolError("bad_arguments", wrong.message)
         return getattr(self, f"_{name}")(**arguments)
 
     def _calculator(self, expression: str) -> str:
@@ -261,7 +261,7 @@ class Desk:
 
     @staticmethod
     def _fits(name: str, arguments: dict) -> bool:
-        return name in SCHEMAS and jsonschema.Draft202012Validator(SCHEMAS[name]).is_valid(arguments)
+        return name in SCHEMAS and VALIDATORS[name].is_valid(arguments)
 
     def reply(self, problem: Problem, messages: list[Message]) -> Message | None:
         """Run the calls of the last turn; the chosen call fails once. None: no call was made, the conversation is over."""

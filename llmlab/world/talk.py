@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from . import words
 from .base import Message, Problem, Score, check_split, draw, same, say, side
 from .census import Census
-from .desk import SYSTEM, TOOLS, call, call_text, parse
+from .desk import SYSTEM, TOOLS, call, call_text
 from .formulary import FIELDS as DRUG_FIELDS
 from .formulary import QUESTIONS, STEMS, Formulary
 from .sums import Sums

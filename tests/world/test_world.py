@@ -17,7 +17,7 @@ from llmlab.world.desk import SCHEMAS, TOOLS, ToolError, calculate, call, call_t
 from llmlab.world.formulary import FIELDS
 from llmlab.world.formulary import STATEMENTS as DRUG_STATEMENTS
 from llmlab.world.strings import FUNCTIONS, apply
-from llmlab.world.sums import evaluate, step_is_right, written_steps
+from llmlab.world.sums import step_is_right, written_steps
 
 PARTS = {
     "census": Census(),

@@ -1,0 +1,57 @@
+"""The figures in README.md, written from data files so that no number there is typed by hand."""
+
+import json
+import re
+from pathlib import Path
+
+from . import experiments, paths, times
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(r) + " |" for r in [head, ["---"] * len(head), *rows])
+
+
+def of_experiments() -> str:
+    """Name, what it does, seconds of the default run."""
+    measured = times.read(paths.data())
+    return table(["experiment", "what it shows", "default run"], [[f"`{n}`", experiments.get(n).summary, f"{measured[n]['seconds']:.0f} s, {measured[n]['where']}"]
+                                                                  for n in experiments.NAMES if n in measured])
+
+
+def of_checkpoints() -> str:
+    """Skills of both checkpoints side by side."""
+    from .models.load import card
+    cards = {name: card(name) for name in ("base", "chat")}
+    skills = list(dict.fromkeys(s for c in cards.values() for s in c["skills"]))
+    rows = [[s, *(f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "") if s in c["skills"] else "" for c in cards.values())] for s in skills]
+    sizes = ", ".join(f"{n}: {c['settings']['steps']} steps, {c['parameters']:,} parameters" for n, c in cards.items())
+    return table(["skill", *cards], rows) + f"\n\n{sizes}."
+
+
+def of_bench() -> str:
+    """Ratios with their goals, from the stored result of `llmlab bench --save`."""
+    found = json.loads((paths.data() / "bench.json").read_text())
+    rows = [[f["what"], f"{f['ratio']:.2f}", f"{f['goal']:g}", ", ".join(f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal"))]
+            for f in found["figures"].values()]
+    return table(["what", "ratio", "goal", "in figures"], rows) + f"\n\nMeasured on: {found['machine']}."
+
+
+def filled(text: str) -> str:
+    """The README with its marked blocks written anew."""
+    for name, block in {"experiments": of_experiments, "checkpoints": of_checkpoints, "bench": of_bench}.items():
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, block=block: m[1] + block() + "\n" + m[2], text, flags=re.DOTALL)
+    return text
+
+
+def build() -> None:
+    """Write the blocks."""
+    paths.write_atomic(README, filled(README.read_text(encoding="utf-8")).encode())
+
+
+def is_current() -> bool:
+    """Do the blocks say what the data files say?"""
+    text = README.read_text(encoding="utf-8")
+    return filled(text) == text

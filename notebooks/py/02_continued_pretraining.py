@@ -1,0 +1,267 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 · Continued pretraining
+#
+# **Where we are.** A base model exists. It knows the people of Verania, adds two-digit numbers and copies from its prompt.
+# It has never seen a drug. We want it to know the drugs *and* to keep what it knows.
+#
+# ```
+# pretraining → [ continued pretraining ] → SFT → preferences / RL → distillation
+# ```
+#
+# **For a ten-year-old.** You read a thick book about medicine for a week. You learn many words. If you do nothing else that week, your sums get rusty.
+# So every fifth page you read, you read from your old school books.
+#
+# **In an interview.** *Continued pretraining (CPT) is next-token training on a new distribution. It buys knowledge and fluency, costs general skill, and replay is the
+# cheapest insurance; I would choose the replay share by a regression suite, not by faith.*
+#
+# Words used here: **domain** = the new texts; **replay** = texts like the old ones, mixed in; **packing** = filling rows with several documents;
+# **warm-up** = the steps over which the learning rate climbs to its peak; **nats** = the unit of a loss that uses the natural logarithm.
+
+# %%
+import torch
+
+from llmlab.experiments.cpt import CPT, Texts
+from llmlab.notebook import show
+from llmlab.widgets import Panel
+
+# %% [markdown]
+# ## 1 · The texts
+#
+# A drug monograph, as the model gets to read it. Every fact has six wordings. One fifth of all pairs (drug, wording) is held out: we measure on those.
+
+# %%
+from llmlab.world import Formulary, corpora
+
+print(corpora.domain_document(Formulary(), seed=0, i=0))
+
+# %% [markdown]
+# And three documents of the general corpus, the kind of text that replay mixes in.
+
+# %%
+from itertools import islice
+
+for text in islice(corpora.general(0), 3):
+    print(text, "\n")
+
+# %% [markdown]
+# The tokenizer was trained on the general corpus alone. A drug's name shatters, a person's name does not. (Chapter 03 is about that.)
+
+# %%
+from llmlab.models.load import load
+
+base = load("base")
+for word in (" Anna Keller", " " + next(iter(Formulary().drugs))):
+    print(base.tok.tokenize(word))
+
+# %% [markdown]
+# ## 2 · By hand: the objective
+#
+# Nothing new: the loss of CPT is the loss of pretraining. Three tokens, a vocabulary of three, and the model's logits for what comes next:
+
+# %%
+logits = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # [B=1, T-1=2, V=3]
+ids = torch.tensor([[0, 0, 1]])                               # [B=1, T=3]
+
+# %% [markdown]
+# The first row of logits must predict the second token, the second row the third. That shift by one is where half of all home-made losses go wrong.
+
+# %%
+first = logits[0, 0].log_softmax(-1)[ids[0, 1]]
+second = logits[0, 1].log_softmax(-1)[ids[0, 2]]
+by_hand = -(first + second) / 2
+by_hand
+
+# %% [markdown]
+# ## 3 · Read the source
+#
+# This is the function that pretrained the base model and that will now train on the drugs:
+
+# %%
+from llmlab import objectives
+
+show(objectives.token_mean, objectives.nll)
+
+# %% [markdown]
+# Our number and the library's must agree. `Out` is what a forward pass returns: logits and log-probs, already shifted.
+
+# %%
+from llmlab.models.forward import Out, token_logprobs
+from llmlab.tokens.batch import Batch
+
+out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(1, 2))
+loss, info = objectives.nll(out, Batch(ids, torch.ones(1, 3)))
+assert torch.allclose(loss, by_hand)
+loss
+
+# %% [markdown]
+# ## 4 · By hand: packing
+#
+# Documents have all lengths, rows have one. Three documents, rows of six tokens, 0 ends a document:
+
+# %%
+from llmlab.tokens.pack import pack, padding
+
+documents = [[5, 6, 0], [7, 8, 9, 4, 0], [3, 0], [2, 0]]
+packed = {how: next(pack(documents, rows=2, length=6, how=how)) for how in ("none", "plain", "reset")}
+for how, batch in packed.items():
+    print(f"{how:6}", batch.ids.tolist(), f"{padding(batch):.0%} of the places train nothing")
+
+# %% [markdown]
+# `none` wastes places. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` keeps the rows and forbids that look:
+# positions start again, and transformers builds the attention mask from them. Then the first token of a document has nothing to be predicted from, so its mask is 0.
+
+# %%
+print(packed["reset"]["positions"].tolist())
+print(packed["reset"].mask.tolist())
+
+# %% [markdown]
+# Is "attention stays inside the document" true of the real model? Two documents packed with reset, against the second one alone:
+
+# %%
+from llmlab.models.forward import forward
+
+a, b = (base.tok(t)["input_ids"] for t in islice(corpora.general(0), 2))
+both = torch.tensor([a + b])
+positions = torch.tensor([[*range(len(a)), *range(len(b))]])
+with torch.no_grad():
+    together = {how: forward(base.model, Batch(both, torch.ones(both.shape), given)).logits[0, len(a):] for how, given in (("plain", {}), ("reset", {"positions": positions}))}
+    alone = forward(base.model, Batch(torch.tensor([b]), torch.ones(1, len(b)))).logits[0]
+{how: f"largest logit difference {float((x - alone).abs().max()):.1e}" for how, x in together.items()}
+
+# %% [markdown]
+# ## 5 · Predict
+#
+# Before you turn a knob, commit. We train 150 steps on drugs. Which of these falls furthest **without** replay: known people, two-digit sums, neither?
+# And with 20 % replay: does the loss on general text rise and stay, rise and come back, or not move? Write it down.
+
+# %%
+my_guess = "…"
+
+# %% [markdown]
+# ## 6 · Turn the knob
+#
+# Press **Run**. The model trains here, now, about half a minute. Set **replay** to 0 and run again: finished runs stay in the picture. **Stop** stops at once, and the next Run
+# with the same knobs goes on where it stopped. In the terminal the same is `llmlab run cpt --replay 0.2`.
+
+# %%
+panel = Panel("cpt", show=["replay", "lr", "warmup", "steps"])
+panel
+
+# %% [markdown]
+# The same for readers without a kernel: three seeds each, median and the band from the lowest to the highest seed. These runs are stored with the workbook under the
+# hash of everything they depend on; if the code changes, they are computed again rather than shown.
+
+# %%
+from llmlab import figures, runs
+
+seeds = (0, 1, 2)
+replay = {f"replay {share:.0%}": [runs.run(CPT(replay=share), seed) for seed in seeds] for share in (0.0, 0.2)}
+figures.curves(replay, CPT.curves, title="Continued pretraining on drug monographs, 3 seeds")
+
+# %%
+import pandas as pd
+
+ends = [{"setting": name, "seed": r.seed} | {m: r.metrics()[m]["final"] for m in CPT.curves} for name, group in replay.items() for r in group]
+pd.DataFrame(ends).round(3)
+
+# %% [markdown]
+# Read it like this. The **stability gap** is the V in the general curves: they worsen while the learning rate is high and recover as it falls.
+# The next cell takes the V apart: the worst reading of general loss on the way, and the last one.
+
+# %%
+gap = [{"setting": name, "seed": r.seed, "start": c[0], "worst": max(c.values()), "end": c[r.knobs["steps"]]} for name, g in replay.items() for r in g for c in [r.curve("general_loss")]]
+pd.DataFrame(gap).round(3)
+
+# %% [markdown]
+# ## 7 · Break it, then fix it
+#
+# Each failure has a knob, and each cure too:
+#
+# | symptom | break it with | cure it with |
+# |---|---|---|
+# | general skills fall and stay down | `replay` 0 | `replay` up, or `kl` > 0 |
+# | everything falls at once, early | `lr` 5e-3, `warmup` 0 | `lr` down, `warmup` up, `gate` |
+# | domain loss falls, domain facts do not | `duplicates` 0.8, `boilerplate` 0.5 | clean the data: set them to 0 |
+# | wrong facts, fluently stated | `noise` 0.5 | better sources; no optimiser setting helps |
+# | rare sub-domain stays bad | `mixing` fixed | `mixing` adaptive |
+# | nobody noticed until release | `gate` 0 | `gate` 20: stop, roll back, retune |
+
+# %%
+faults = Panel("cpt", show=["lr", "replay", "duplicates", "noise", "boilerplate", "kl", "gate", "mixing"], steps=60)
+faults
+
+# %% [markdown]
+# The gate at work: a learning rate five times too high, no replay. Every 20 steps the regression suite compares known people and sums with the last kept state.
+# A drop of more than five points rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
+
+# %%
+reckless = {f"gate {every}": [runs.run(CPT(lr=5e-3, replay=0.0, steps=100, gate=every), seed) for seed in seeds] for every in (0, 20)}
+figures.curves(reckless, CPT.curves, title="A learning rate far too high, with and without a gate, 3 seeds")
+
+# %%
+[(name, r.seed, "rollbacks:", max(r.curve("rollbacks").values(), default=0), *r.notes) for name, g in reckless.items() for r in g]
+
+# %% [markdown]
+# ## 8 · What CPT is not
+#
+# The model has read about the drugs. Can it *answer questions* about them? We train once more, keep the weights, and ask: first to complete a statement, then to answer.
+
+# %%
+student = load("base")
+for row in CPT(steps=100, probe=100).rows(student, seed=0):
+    pass
+print(f"statements completed rightly: {row['domain_recall']:.0%}")
+
+# %%
+from llmlab import probes
+
+asked = probes.question_rows(student.tok, Formulary(), Formulary().problems(128, seed=7))
+print(f"questions answered rightly: {probes.exact(student.model, probes.batches(asked)):.0%}")
+
+# %% [markdown]
+# Documents teach to continue documents. Answering is a behaviour, and behaviour is taught by showing it: that is SFT (chapter 04). The sources say "CPT for knowledge, SFT for
+# behaviour"; what our own numbers add is that even the *knowledge* is not usable as answers until somebody shows questions.
+#
+# ## 9 · Your own documents
+#
+# The same recipe on texts of yours: a folder of `.txt`, `.md` or `.jsonl` files. Here on real text that every Python has: its licence and docstrings.
+#
+# ```
+# llmlab run cpt --domain python
+# llmlab run cpt --domain my_documents --replay 0.3
+# llmlab run cpt --domain my_documents --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5
+# ```
+
+# %%
+texts = Texts.cut(corpora.python_texts())
+own = runs.run(CPT(steps=60), seed=0, texts=texts)
+{metric: {k: round(v, 3) for k, v in ends.items()} for metric, ends in own.metrics().items()}
+
+# %% [markdown]
+# Real English prose costs far more nats than Verania's: this model has one million parameters and a vocabulary made for another country. The regressions are measured all the same.
+#
+# ## 10 · Where the sources are contested
+#
+# - **"80/20."** A starting guess. Published useful ranges go from 1 % to 50 %, depending on the shift [Ibrahim et al. 2024]. Find yours with the slider.
+# - **"Learning rate much lower than in pretraining."** Re-warming the rate learns the domain faster and forgets more: a trade-off, not a rule [Ibrahim et al. 2024].
+# - **The stability gap's remedy.** The paper that named it for LLMs recommends several epochs on a well-chosen subset and a mixture close to pretraining, not replay alone [Guo et al. 2024].
+# - **"CPT teaches facts."** Only if facts come in several wordings: with a single form, facts are stored and not extractable [Allen-Zhu and Li 2023]. Our monographs have six.
+#
+# ## References
+#
+# Guo, Fu, Zhang, Zhao, Shen: *Efficient Continual Pre-training by Mitigating the Stability Gap*, arXiv 2406.14833 (2024) ·
+# Ibrahim et al.: *Simple and Scalable Strategies to Continually Pre-train Large Language Models*, arXiv 2403.08763 (2024) ·
+# Allen-Zhu, Li: *Physics of Language Models, Part 3.1*, arXiv 2309.14316 (2023)
