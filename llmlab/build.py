@@ -1,6 +1,7 @@
 """`llmlab build`: the shipped checkpoints, each a function of its recipe; killed at any moment, the next call goes on.
 
-base   the lab model pretrained on the general corpus
+pre    the lab model pretrained on the general corpus (kept in the cache, not shipped)
+base   pre after a short last phase with more to be read in context, the learning rate falling from half its peak
 chat   base after supervised fine-tuning on conversations with tools, formats, refusals and personas
 """
 
@@ -11,6 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import count, islice
+from pathlib import Path
 from typing import Callable, Iterator
 
 import torch
@@ -30,14 +32,14 @@ class Recipe:
 
     steps: int
     rows: int
+    length: int
     lr: float
-    length: int = 129
     warmup: int = 50
     final: float = 0.02
     seed: int = 0
 
 
-RECIPES = {"base": Recipe(steps=9000, rows=12, lr=3e-3), "chat": Recipe(steps=2000, rows=12, lr=1e-3, length=400)}
+RECIPES = {"pre": Recipe(steps=8500, rows=6, length=257, lr=3e-3), "base": Recipe(steps=2200, rows=6, length=257, lr=1.5e-3, seed=1), "chat": Recipe(steps=2000, rows=12, lr=1e-3, length=400)}
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
 CONVERSATIONS = {
@@ -54,10 +56,10 @@ def lab_tokenizer():
     return tokenizer.train()
 
 
-def base_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
+def text_stream(tok, recipe: Recipe, start: int, shares: dict[str, float] | None = None) -> Iterator[Batch]:
     """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000 + 1, … packed."""
     for i in count(start):
-        documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000), tokenizer.document_end(tok), chunk=32)
+        documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000, shares=shares), tokenizer.document_end(tok), chunk=32)
         yield next(pack.pack(documents, rows=recipe.rows, length=recipe.length))
 
 
@@ -79,7 +81,7 @@ def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
 
 def skills(name: str) -> dict[str, tuple]:
     """What is measured after a build: skill -> (part of the world, settings of its problems, least share right or None)."""
-    if name == "base":
+    if name in ("pre", "base"):
         return {"census questions": (Census(), {}, 0.99), "two-digit sums": (Sums(("add",)), {}, 0.90), "in-context look-up": (Records(), {}, 0.90),
                 "inverse questions": (Census(), {"kind": "inverse"}, None), "two-hop questions": (Census(), {"kind": "two_hop"}, None),
                 "two-digit differences": (Sums(("subtract",)), {}, None), "three-digit sums": (Sums(("add",), digits=3), {}, None),
@@ -102,46 +104,53 @@ def measure(model, tok, name: str, n: int = 512) -> dict[str, float]:
 
 
 def recipe_hash(name: str) -> str:
-    """Hash of everything the checkpoint depends on: recipe, model sizes, tokenizer, sample texts of its corpus, and the base it starts from."""
-    if name == "base":
-        texts = list(islice(corpora.general(RECIPES["base"].seed), 500))
-        start = json.dumps(models.SIZES, sort_keys=True) + lab_tokenizer().backend_tokenizer.to_str()
+    """Hash of everything the checkpoint depends on: recipe, model sizes, tokenizer, sample texts of its corpus, and what it starts from."""
+    if name == "pre":
+        texts = list(islice(corpora.general(RECIPES[name].seed), 500))
+        before = json.dumps(models.SIZES, sort_keys=True) + lab_tokenizer().backend_tokenizer.to_str()
+    elif name == "base":
+        texts, before = list(islice(corpora.general(RECIPES[name].seed, shares=corpora.ANNEAL), 500)), recipe_hash("pre")
     else:
         texts = [json.dumps(conversation(rng("chat", RECIPES["chat"].seed, 0, j))) for j in range(500)]
-        start = models.fingerprint(models.resolve("base"), "base") + tokenizer.TEMPLATE
-    return paths.hash_bytes(repr(RECIPES[name]).encode(), start.encode(), "\n".join(texts).encode())
+        before = models.fingerprint(models.resolve("base"), "base") + tokenizer.TEMPLATE
+    return paths.hash_bytes(repr(RECIPES[name]).encode(), before.encode(), "\n".join(texts).encode())
+
+
+def folder(name: str) -> Path:
+    """Where a checkpoint lies: shipped in data/, or (pre) in the cache under its recipe's hash."""
+    return paths.cache() / "build" / f"pre-{recipe_hash('pre')}" if name == "pre" else paths.data() / "checkpoints" / name
 
 
 def is_current(name: str) -> bool:
-    """Does the shipped checkpoint come from today's recipe?"""
-    folder = paths.data() / "checkpoints" / name
-    return (folder / "model.safetensors").exists() and (folder / "card.json").exists() and models.card(name)["recipe"] == recipe_hash(name)
+    """Does the checkpoint come from today's recipe?"""
+    place = folder(name)
+    return (place / "model.safetensors").exists() and (place / "card.json").exists() and json.loads((place / "card.json").read_text())["recipe"] == recipe_hash(name)
 
 
 def start(name: str):
     """(model, tokenizer) that the build begins with."""
-    if name == "base":
+    if name == "pre":
         tok = lab_tokenizer()
-        return models.new_lab_model(tok, RECIPES["base"].seed), tok
-    loaded = models.load("base")
-    loaded.tok.chat_template = tokenizer.TEMPLATE
+        return models.new_lab_model(tok, RECIPES["pre"].seed), tok
+    loaded = models.load(str(folder("pre")) if name == "base" else "base")
+    if name == "chat":
+        loaded.tok.chat_template = tokenizer.TEMPLATE
     return loaded.model, loaded.tok
+
+
+STREAMS: dict[str, Callable] = {"pre": text_stream, "base": partial(text_stream, shares=corpora.ANNEAL), "chat": chat_stream}
 
 
 def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
     """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes by itself."""
-    recipe = recipe or RECIPES[name]
+    recipe, made = recipe or RECIPES[name], recipe_hash(name)
     model, tok = start(name)
-    stream: Callable = {"base": base_stream, "chat": chat_stream}[name]
-    made = recipe_hash(name)
-    checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state", seconds=45)
+    checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state")
     began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)
-    for row in loop.train(model, partial(stream, tok, recipe), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
-                          warmup=recipe.warmup, final=recipe.final, checkpoint=checkpoint):
-        yield row
+    yield from loop.train(model, partial(STREAMS[name], tok, recipe), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
+                          warmup=recipe.warmup, final=recipe.final, checkpoint=checkpoint)
     model = model.to(torch.bfloat16).float()  # the figures are those of the weights that are shipped
-    figures = measure(model, tok, name)
-    card = {"name": name, "recipe": made, "settings": asdict(recipe), "seconds_this_call": round(time.time() - began), "skills": figures,
+    card = {"name": name, "recipe": made, "settings": asdict(recipe), "seconds_this_call": round(time.time() - began), "skills": measure(model, tok, name),
             "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None}, "parameters": sum(p.numel() for p in model.parameters()),
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}}
     store(name, model, tok, card)
@@ -151,11 +160,11 @@ def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
 
 def store(name: str, model, tok, card: dict) -> None:
     """Put the checkpoint in place: written beside the old one, then swapped."""
-    folder = paths.data() / "checkpoints" / name
-    fresh = folder.with_name(f".{name}.new")
+    place = folder(name)
+    fresh = place.with_name(f".{name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     models.save(fresh, model, tok)
     paths.write_atomic(fresh / "card.json", json.dumps(card, indent=1).encode())
-    if folder.exists():
-        shutil.rmtree(folder)
-    fresh.rename(folder)
+    if place.exists():
+        shutil.rmtree(place)
+    fresh.rename(place)

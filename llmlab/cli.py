@@ -74,14 +74,18 @@ def check(options: list[Option], argv: list[str]) -> None:
         name = flag[2:].replace("-", "_")
         if flag in ("-h", "--help"):
             return
-        if not flag.startswith("--") or name.removeprefix("no_") not in kinds:
+        if kinds.get(name.removeprefix("no_")) is bool:
+            name = name.removeprefix("no_")
+        if not flag.startswith("--") or name not in kinds:
             known = [f"--{n}" for n in kinds]
             raise UserError(f"unknown option '{flag}'{nearest(flag, known)}")
-        kind, i = kinds[name.removeprefix("no_")], i + 1
+        kind, i = kinds[name], i + 1
         if kind is bool:
+            if eq:
+                raise UserError(f"{flag} takes no value; leave '={value}' out")
             continue
         if not eq:
-            if i >= len(argv):
+            if i >= len(argv) or argv[i].startswith("--"):
                 raise UserError(f"{flag} needs a value")
             value, i = argv[i], i + 1
         if kind in (int, float):
@@ -109,6 +113,8 @@ def run(argv: list[str]) -> int:
     if argv[0] == "cpt":
         common.append(("domain", str, "", "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"))
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
+    if not 0 <= options.seed < 2**31:
+        raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
     return show(experiment, options)
 
@@ -133,11 +139,12 @@ def show(experiment, options) -> int:
 
 
 def progress():
-    """A progress bar on stderr with the time left and the last reading."""
+    """A progress bar on stderr with the time left and the last reading, if stderr is a terminal; in a log only what went wrong is to stand there."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    console = Console(stderr=True)
     return Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-                    TextColumn("{task.fields[last]}"), console=Console(stderr=True))
+                    TextColumn("{task.fields[last]}"), console=console, disable=not console.is_terminal)
 
 
 def brief(experiment, row: dict) -> str:
@@ -208,6 +215,8 @@ def build(argv: list[str]) -> int:
             print(f"{name}: " + ("current" if current else "stale or missing"))
         elif name in ("base", "chat"):
             from . import build as builder
+            if name == "base" and not builder.is_current("pre"):
+                report(build_one(builder, "pre"))
             report(build_one(builder, name))
         elif name == "readme":
             from . import readme
@@ -228,7 +237,7 @@ def is_current(name: str) -> bool:
         if name == "readme":
             return readme.is_current()
         return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())
-    except (UserError, OSError):  # what it is made from is not there yet
+    except (ValueError, KeyError, OSError):  # what it is made from is not there yet, or broken
         return False
 
 

@@ -17,7 +17,7 @@ class Gate:
 
     def __init__(self, model, opts, probe: Callable[[int], dict], *, every: int, watch: tuple[str, ...], tolerance: float = 0.05, patience: int = 3):
         self.model, self.opts, self.probe, self.every, self.watch = model, opts, probe, every, watch
-        self.tolerance, self.patience = tolerance, patience
+        self.tolerance, self.patience, self.unit = tolerance, patience, every
         self.lr_scale, self.more_replay, self.rollbacks, self.best = 1.0, 0.0, 0, None
         self.kept = self._snapshot()
 
@@ -34,7 +34,7 @@ class Gate:
         return row | {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale}
 
     def resume(self, rows: list[dict]) -> None:
-        """Take up the state from the rows of an interrupted run; the restored weights count as kept."""
+        """Take up the state from the rows of an interrupted run. Its checkpoint was taken at a gate step, so the restored weights are the kept ones."""
         probed = [r for r in rows if "rollbacks" in r]
         self.best = {k: probed[0][k] for k in self.watch}
         self.rollbacks, self.lr_scale = probed[-1]["rollbacks"], probed[-1]["lr_scale"]
@@ -43,16 +43,17 @@ class Gate:
     def _roll_back(self, row: dict, step: int) -> dict:
         self.rollbacks += 1
         if self.rollbacks >= self.patience:
-            self._restore()
+            self.restore()
             raise Stopped(f"stopped by the gate at step {step}: {self.rollbacks} regressions of more than {self.tolerance:.0%}; start with a lower lr or more replay")
-        self._restore()
+        self.restore()
         self.lr_scale, self.more_replay = self.lr_scale / 2, self.more_replay + 0.2
         return self.probe(step) | {f"rejected_{k}": row[k] for k in self.watch}
 
     def _snapshot(self):
         return copy.deepcopy(self.model.state_dict()), [copy.deepcopy(o.state_dict()) for o in self.opts]
 
-    def _restore(self):
+    def restore(self) -> None:
+        """Put model and optimisers back to what was kept."""
         weights, states = copy.deepcopy(self.kept)
         self.model.load_state_dict(weights)
         for o, state in zip(self.opts, states):

@@ -108,11 +108,14 @@ class Checkpoint:
 
 
 def train(model, stream: Callable[[int], Iterator[Batch]], objective: Objective, *, n: int, lr: float | Callable[[int], float], opts: list,
-          probe: Callable[[int], dict] | None = None, every: int = 10, checkpoint: Checkpoint | None = None, **schedule) -> Iterator[dict]:
+          probe: Callable[[int], dict] | None = None, every: int = 10, checkpoint: Checkpoint | None = None, unit: int = 1, **schedule) -> Iterator[dict]:
     """steps() with probes at step 0, every `every` steps and the end, and with a checkpoint: an interrupted call, made again, goes on and ends bit-equal.
 
-    stream(i) yields the batches from number i on, each a function of its number (and, on-policy, of the model as it is then).
+    stream(i) yields the batches from number i on, each a function of its number (and, on-policy, of the model as it is then). `unit`: a checkpoint
+    is taken after multiples of so many steps only, because in between model and optimiser are not the whole state (a batch of samples is
+    used again; a gate, which brings its own unit, keeps the weights of its last step).
     """
+    unit = getattr(probe, "unit", unit)
     saved = checkpoint.load(model, opts) if checkpoint else None
     rows = saved["rows"] if saved else [{"step": 0} | (probe(0) if probe else {})]
     if saved and hasattr(probe, "resume"):
@@ -125,10 +128,15 @@ def train(model, stream: Callable[[int], Iterator[Batch]], objective: Objective,
                 row |= probe(row["step"])
             rows.append(row)
             yield row
-            if checkpoint:
+            if checkpoint and row["step"] % unit == 0:
                 checkpoint.tick(model, opts, lambda: {"rows": rows})
-    except GeneratorExit:  # stopped by hand, between two steps: nothing of what was done is lost
-        if checkpoint:
+    except GeneratorExit:  # stopped by hand, between two steps: what was done up to the last whole unit is kept
+        rest = rows[-1]["step"] % unit
+        if checkpoint and rest and hasattr(probe, "restore"):  # the gate still has the weights of its last step
+            probe.restore()
+            del rows[-rest:]
+            rest = 0
+        if checkpoint and not rest:
             checkpoint.tick(model, opts, lambda: {"rows": rows}, now=True)
         raise
 

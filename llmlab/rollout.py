@@ -63,7 +63,7 @@ def _replied(tok, world: World, e: Episode) -> bool:
 
 @dataclass(frozen=True)
 class Samples:
-    """Per-sample rows: problem, text, reward, parts, length in tokens, stopped. pass@k and the rest are functions of them."""
+    """Per-sample rows: problem, question, (right) answer, text, reward, length in tokens, stopped, part_format, part_answer, … pass@k and the rest are functions of them."""
 
     rows: pd.DataFrame
 
@@ -79,7 +79,7 @@ def evaluate(model, tok, world: World, *, n: int, k: int = 1, seed: int = 0, spl
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     episodes = play(model, tok, world, asked, k=k, max_new=max_new, temperature=temperature, generator=generator)
     return Samples(pd.DataFrame([{"problem": e.group, "question": e.problem.question, "answer": e.problem.answer, "text": e.text, "reward": e.score.reward,
-                                  "length": sum(e.mask), "stopped": e.stopped} | e.score.parts for e in episodes]))
+                                  "length": sum(e.mask), "stopped": e.stopped} | {f"part_{name}": value for name, value in e.score.parts.items()} for e in episodes]))
 
 
 def as_batch(tok, episodes: list[Episode], *, step: int, temperature: float, reward: Callable[[Score], float]) -> Batch:

@@ -13,7 +13,7 @@ from typing import Callable
 from . import paths
 
 # files whose code decides what a run gives: changing any of them (comments and docstrings aside) makes stored runs stale
-RECIPE = ("advantages.py", "guard.py", "loop.py", "objectives.py", "probes.py", "rollout.py", "sample.py", "models/forward.py", "models/frozen.py", "tokens/*.py", "world/*.py")
+RECIPE = ("advantages.py", "guard.py", "loop.py", "objectives.py", "probes.py", "rollout.py", "sample.py", "models/forward.py", "models/frozen.py", "tokens/*.py", "tokens/*.jinja", "world/*.py")
 
 
 class Interrupted(Exception):
@@ -68,7 +68,10 @@ def recipe_version(experiment_file: str) -> str:
 
 
 def _code(file: Path) -> str:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        return text
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):

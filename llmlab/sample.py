@@ -39,18 +39,8 @@ class Completions:
         return len(self.ids)
 
 
-def sample(
-    model,
-    prompts: list[list[int]],
-    *,
-    k: int = 1,
-    max_new: int | list[int],
-    temperature: float = 1.0,
-    stop: Collection[int],
-    generator: torch.Generator | None = None,
-    allowed: Allowed | None = None,
-    rows_at_once: int = 1024,
-) -> Completions:
+def sample(model, prompts: list[list[int]], *, k: int = 1, max_new: int | list[int], temperature: float = 1.0, stop: Collection[int],
+           generator: torch.Generator | None = None, allowed: Allowed | None = None, rows_at_once: int = 1024) -> Completions:
     """Draw k completions of every prompt; temperature 0 takes the most probable token.
 
     max_new: longest completion in tokens, one number or one for each prompt. stop: token ids that end a row. generator: makes samples
@@ -94,7 +84,7 @@ def _limits(prompts, k, max_new, temperature) -> list[int]:
     if min(limits, default=1) < 1 or k < 1:
         raise UserError(f"max_new ({max_new}) and k ({k}) must be at least 1")
     if temperature < 0 or (temperature == 0 and k > 1):
-        raise UserError(f"temperature {temperature} with k={k}: use a positive temperature, or 0 with k=1 (greedy rows are all the same)")
+        raise UserError(f"temperature {temperature} with k={k}: use a positive temperature, or temperature 0 and k=1 (greedy rows are all the same)")
     if empty := [i for i, p in enumerate(prompts) if not p]:
         raise UserError(f"prompt {empty[0]} is empty: give it at least one token, for example the begin-of-text token")
     return [limit for limit in limits for _ in range(k)]
@@ -185,6 +175,8 @@ class _Batch:
         ids = pad([list(prompt) for prompt in number], 0, side="left").to(self.device)
         mask = pad([[1] * len(prompt) for prompt in number], 0, side="left").to(self.device)
         self._forward(ids, mask.bool(), (mask.cumsum(-1) - 1).clamp(min=0))
+        if all(getattr(layer, "keys", None) is None for layer in self.cache.layers):
+            raise UserError(f"{type(model).__name__} ignores the key-value cache it is given: pure state-space models cannot be sampled here")
         owner = torch.tensor([number[tuple(prompt)] for prompt in prompts], device=self.device)
         self.cache.reorder_cache(owner)
         self.row, self.logits, self.position = torch.arange(len(prompts), device=self.device), self.logits[owner], mask.sum(-1)[owner]

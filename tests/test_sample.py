@@ -27,6 +27,7 @@ def some_prompts(n: int = 7, seed: int = 0) -> list[list[int]]:
 
 
 def rng(seed: int = 0) -> torch.Generator:
+    """A generator of the test's own."""
     return torch.Generator().manual_seed(seed)
 
 
@@ -38,6 +39,7 @@ def greedy_reference(model, prompts, max_new=20):
 
 
 def greedy_is_right(model, prompts) -> bool:
+    """The parity check: one padded batch against every prompt on its own."""
     return sample(model, prompts, max_new=20, temperature=0, stop=STOP).ids == greedy_reference(model, prompts)
 
 
@@ -182,7 +184,7 @@ def test_bad_arguments_get_one_clear_sentence():
         (dict(prompts=[[5], []]), "prompt 1 is empty"),
         (dict(max_new=[3]), "1 entries for 2 prompts"),
         (dict(max_new=0), "at least 1"),
-        (dict(temperature=0, k=2), "use k=1"),
+        (dict(temperature=0, k=2), "temperature 0 and k=1"),
     ]:
         with pytest.raises(ValueError, match=said):
             sample(model, **(dict(prompts=[[5], [6]], max_new=3, stop=[]) | bad))

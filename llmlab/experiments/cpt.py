@@ -52,11 +52,12 @@ class CPT(Experiment):
                                         "arithmetic": "two-digit sums right (share)"}
 
     replay: float = knob(0.2, 0.0, 0.9, unit="share", help="share of each batch that is general text")
-    lr: float = knob(1e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
+    lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(20, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps")
     batch: int = knob(16, 2, 128, unit="rows", help="rows of 128 tokens a step")
     packing: str = knob("plain", choices=pack.HOW, help="none: a document a row; plain: one stream; reset: attention stays inside the document")
+    drugs: int = knob(24, 12, 1500, help="drugs in the domain: fewer are read more often each")
     duplicates: float = knob(0.0, 0.0, 0.9, unit="share", help="share of domain documents that copy one of ten")
     noise: float = knob(0.0, 0.0, 1.0, unit="share", help="share of domain documents with a wrong fact")
     boilerplate: float = knob(0.0, 0.0, 0.9, unit="share", help="share of domain documents that are page furniture")
@@ -79,11 +80,12 @@ class CPT(Experiment):
 
     def documents(self, seed: int, step: int, weights: dict[str, float], texts: Texts | None):
         """Endless domain documents for one step; the sub-domain of each is drawn by its weight."""
+        formulary = Formulary(self.drugs)
         for i in count():
             r = rng("cpt", seed, step, i)
             family = r.choices(list(weights), list(weights.values()))[0]
             if texts is None:
-                yield corpora.domain_document(Formulary(), seed, step * 1000 + i, family=family, duplicates=self.duplicates, noise=self.noise, boilerplate=self.boilerplate)
+                yield corpora.domain_document(formulary, seed, step * 1000 + i, family=family, duplicates=self.duplicates, noise=self.noise, boilerplate=self.boilerplate)
             else:
                 yield r.choice(texts.train[family])
 
@@ -99,9 +101,10 @@ class CPT(Experiment):
         """The probes' rows, encoded once: the same for every seed and knob."""
         packed, sets = partial(probes.text_rows, tok), {}
         if texts is None:
-            held = {f: [corpora.domain_document(Formulary(), 0, i, split="test", family=f) for i in range(24)] for f in SHARES}
+            formulary = Formulary(self.drugs)
+            held = {f: [corpora.domain_document(formulary, 0, i, split="test", family=f) for i in range(24)] for f in SHARES}
             sets |= {f"domain_loss.{f}": packed(docs) for f, docs in held.items()}
-            sets["domain_recall"] = probes.batches(probes.cloze_rows(tok, Formulary().clozes(128, seed=7)))
+            sets["domain_recall"] = probes.batches(probes.cloze_rows(tok, formulary.clozes(128, seed=7)))
         else:
             sets |= {f"domain_loss.{d}": packed(pieces[:64]) for d, pieces in texts.test.items()}
         general = corpora.general(0, split="test")

@@ -16,7 +16,7 @@ class GRPO(Experiment):
 
     name: ClassVar[str] = "grpo"
     summary: ClassVar[str] = "group-relative policy optimisation on sums that the model gets right only sometimes"
-    curves: ClassVar[dict[str, str]] = {"accuracy": "held-out sums right, greedy (share)", "reward": "mean reward of the samples", "general_recall": "known people recalled (share)"}
+    curves: ClassVar[dict[str, str]] = {"accuracy": "held-out sums right, greedy (share)", "reward": "mean reward of the samples (share right)", "general_recall": "known people recalled (share)"}
 
     lr: float = knob(3e-4, 1e-6, 3e-3, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(3, 0, 100, unit="steps", help="steps of linear warm-up")

@@ -53,6 +53,8 @@ class Batch:
                 raise ValueError(f"unknown column '{name}'; known: {', '.join(COLUMNS)}")
             if column.shape[0] != self.ids.shape[0]:
                 raise ValueError(f"column '{name}' has {column.shape[0]} rows, the batch has {self.ids.shape[0]}")
+            if COLUMNS[name][0] != "[B]" and column.ndim < 2:  # [B] against [B,T-1] would broadcast over the wrong axis, silently
+                raise ValueError(f"column '{name}' is {COLUMNS[name][0]}, not {list(column.shape)}; a number a row needs .view(-1, 1)")
         object.__setattr__(self, "given", MappingProxyType(dict(self.given)))
 
     def __len__(self):

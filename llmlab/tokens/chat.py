@@ -5,22 +5,27 @@ A base model without a template gets the plain form of the general corpus instea
 
 import os
 
+from jinja2 import TemplateError
+
 from ..errors import UserError
 from ..world.base import Message
-from .tokenizer import document_end
+from .tokenizer import TEMPLATE, document_end
 
 SENTINEL = "zqxsentinelxqz"
 
 
 class NoTemplate(UserError):
-    """A conversation was to be rendered with a tokenizer that has no chat template."""
+    """A conversation was to be rendered with a tokenizer that has no chat template, or one that refuses it."""
 
 
-def render(tok, messages, tools=None, prompt: bool = False) -> str:
+def render(tok, messages, tools=None, prompt: bool = False, thinking: bool = False) -> str:
     """The conversation as text. `prompt`: end where the assistant is to begin. Thinking is switched off where a template knows it."""
     if not tok.chat_template:
         raise NoTemplate("this model's tokenizer has no chat template; choose a chat model, or set tok.chat_template")
-    return tok.apply_chat_template(list(messages), tools=tools, tokenize=False, add_generation_prompt=prompt, enable_thinking=False)
+    try:
+        return tok.apply_chat_template(list(messages), tools=tools, tokenize=False, add_generation_prompt=prompt, enable_thinking=thinking)
+    except TemplateError as e:
+        raise NoTemplate(f"this model's chat template refuses the conversation ({e}); choose another model, or set tok.chat_template") from None
 
 
 def turn_end(tok) -> str:
@@ -32,20 +37,35 @@ def turn_end(tok) -> str:
 def assistant_spans(tok, messages, tools=None) -> list[tuple[int, int]]:
     """Character spans of the assistant turns, each with its closing token, in `render(tok, messages, tools)`.
 
-    A turn begins where the generation prompt before it stops agreeing with the full text: what the model is given at
-    inference is never trained, whatever the template writes there.
+    A turn begins where the generation prompt before it ends: what the model is given at inference is never trained, whatever
+    the template writes there.
     """
     full, closing, spans = render(tok, messages, tools), turn_end(tok), []
     for i, message in enumerate(messages):
         if message["role"] == "assistant":
-            start = len(os.path.commonprefix([full, render(tok, messages[:i], tools, prompt=True)]))
+            start = _turn_start(tok, full, messages[:i], tools)
             end = full.find(closing, start) if closing else -1
             spans.append((start, end + len(closing) if end >= 0 else len(full)))
     return spans
 
 
+def _turn_start(tok, full, before, tools) -> int:
+    """Length of the generation prompt after `before`, as it stands in the full text: with an empty think block, or, in earlier turns, without one."""
+    for thinking in (False, True):
+        head = render(tok, before, tools, prompt=True, thinking=thinking)
+        if full.startswith(head):
+            return len(head)
+    return len(os.path.commonprefix([full, head]))
+
+
 def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
-    """ids and mask (1 = written by the assistant, its stop token included) of a conversation."""
+    """ids and mask (1 = written by the assistant, its stop token included) of a conversation.
+
+    Our own template marks its assistant turns ({% generation %}), others are searched for them: the marks of foreign templates often leave the stop token out.
+    """
+    if tok.chat_template == TEMPLATE:
+        out = tok.apply_chat_template(list(messages), tools=tools, return_dict=True, return_assistant_tokens_mask=True)
+        return out["input_ids"], out["assistant_masks"]
     text = render(tok, messages, tools)
     spans = assistant_spans(tok, messages, tools)
     out = tok(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -53,9 +73,15 @@ def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
     return out["input_ids"], mask
 
 
+def plain(messages) -> str:
+    """The plain form of the general corpus up to the answer: what stands above the question's last line is context, and stays above it."""
+    *context, question = messages[-1]["content"].split("\n")
+    return "\n".join([*context, f"Question: {question}", "Answer:"])
+
+
 def prompt(tok, messages, tools=None) -> list[int]:
     """Ids up to where the answer begins: chat form, or the plain form if the tokenizer has no template."""
-    text = render(tok, messages, tools, prompt=True) if tok.chat_template else f"Question: {messages[-1]['content']}\nAnswer:"
+    text = render(tok, messages, tools, prompt=True) if tok.chat_template else plain(messages)
     return tok(text, add_special_tokens=False)["input_ids"]
 
 
@@ -63,7 +89,7 @@ def example(tok, messages, answer: list[Message], tools=None) -> tuple[list[int]
     """ids and mask of a question with its answer: the chat's assistant turns, or the plain form's answer with its full stop."""
     if tok.chat_template:
         return encode(tok, [*messages, *answer], tools)
-    return continuation(tok, f"Question: {messages[-1]['content']}\nAnswer:", f" {answer[-1]['content'].removesuffix('.')}.")
+    return continuation(tok, plain(messages), f" {answer[-1]['content'].removesuffix('.')}.")
 
 
 def continuation(tok, head: str, tail: str) -> tuple[list[int], list[int]]:

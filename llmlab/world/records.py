@@ -63,9 +63,13 @@ def as_call(r, name: str, field: str) -> str:
 
 @dataclass(frozen=True)
 class Records(OneTurn):
-    """Look-ups of unseen strings in a prompt that shows `shown` records."""
+    """Look-ups of unseen strings in a prompt that shows `shown` records.
+
+    `alike`: share of documents whose records have the same fields, so that only the name tells which value is meant.
+    """
 
     shown: int = 2
+    alike: float = 0.0
     name = "records"
 
     def problem(self, r, split: str) -> Problem:
@@ -87,9 +91,11 @@ class Records(OneTurn):
         """Records, then several things done with them: asked for, restated as JSON, put into a call."""
         layout = r.choice(LAYOUTS)
         kept = [random_record(r, split, r.randint(2, 3)) for _ in range(r.choice((1, 2, 2)))]
+        if self.alike and r.random() < self.alike:
+            kept = [(unseen_name(r, split), {f: FIELDS[f](r) for f in kept[0][1]}) for _ in range(2)]
         lines = [show(r, layout, n, f) for n, f in kept]
         tasks = [(n, f, v) for n, record in kept for f, v in record.items()]
-        for name, field, value in r.sample(tasks, min(len(tasks), r.randint(2, 3))):
+        for name, field, value in r.sample(tasks, len(tasks)):  # everything is asked for: the values themselves are noise, only the answers teach
             lines.append(f"Question: {r.choice(ASK).format(f=field, n=name)}\nAnswer: {value}.")
         if r.random() < 0.4 and layout != "json":
             lines.append(f"As JSON: {as_json(*r.choice(kept))}")

@@ -1,0 +1,55 @@
+"""Shared by all tests: a cache of their own, no network, one torch thread a worker, and models that nobody else has touched."""
+
+import copy
+import os
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """LLMLAB_HOME for the whole session: no test sees the user's runs, or leaves one there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMLAB_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty LLMLAB_HOME for one test."""
+    monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The shipped base model. Not to be changed: tests take `base`."""
+    from llmlab.models.load import load
+
+    return load("base")
+
+
+@pytest.fixture
+def base(shipped):
+    """A copy of the shipped base model, free to be trained."""
+    return copy.deepcopy(shipped)
+
+
+@pytest.fixture
+def tiny(shipped):
+    """A random Qwen3 of 60 k parameters with the lab tokenizer and its chat template."""
+    from helpers_families import small
+
+    return small(shipped.tok)
+
+
+@pytest.fixture(scope="session", params=["qwen3", "llama", "gemma3"])
+def foreign(request, tmp_path_factory):
+    """(family, folder): a tiny random model of another family with its own tokenizer and its own chat template."""
+    from helpers_families import save_family
+
+    return request.param, save_family(request.param, tmp_path_factory.mktemp(request.param))

@@ -1,0 +1,181 @@
+"""Kills runs and builds (SIGKILL) at random moments; one JSON line tells what was left and how it ended: helpers_faults.py WHAT FOLDER.
+
+torch is imported once; every run or build is a forked child with one thread. Models, recipes and probes are tiny and checkpoints are taken
+several times a second, so that kills hit the training, the writing of checkpoints and records, and the swap of finished folders.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+
+import torch  # noqa: E402
+from transformers import AutoTokenizer  # noqa: E402
+
+torch.set_num_threads(1)
+
+from llmlab import build, experiments, loop, paths, runs  # noqa: E402
+from llmlab.models import load as models  # noqa: E402
+
+CPT = experiments.get("cpt")
+RUN = CPT(steps=40, batch=2, probe=5)
+KILLS = 12
+
+
+class Checkpoint(loop.Checkpoint):
+    """Often; and notes at which step each process began."""
+
+    def __init__(self, path, seconds=0.0):
+        super().__init__(path, 0.1)
+
+    def load(self, model, opts):
+        found = super().load(model, opts)
+        with open(paths.cache() / "began.txt", "a") as f:
+            f.write(f"{found['rows'][-1]['step'] if found else 0}\n")
+        return found
+
+
+def shrink():
+    """Everything small enough for a second or two."""
+    loop.Checkpoint = Checkpoint
+    prepare = CPT.prepare
+    CPT.prepare = lambda self, tok, texts: {name: [batches[0].pick(slice(0, 4))] for name, batches in prepare(self, tok, texts).items()}
+    tok = AutoTokenizer.from_pretrained(models.resolve("base"))  # no model is loaded here: a fork must not inherit threads
+    build.lab_tokenizer = lambda: tok
+    sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=16, intermediate_size=64)
+    models.SIZES.update(sizes)
+    steps = {"pre": 60, "base": 30, "chat": 30}
+    build.RECIPES = {name: build.Recipe(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65) for name in build.RECIPES}
+    build.measure = partial(build.measure, n=4)
+    skills = build.skills
+    build.skills = lambda name: dict(list(skills(name).items())[:2])
+
+
+def do_run():
+    runs.run(RUN, 0, "base")
+
+
+def do_build():
+    for name in build.RECIPES:
+        if not build.is_current(name):
+            for _ in build.build(name):
+                pass
+
+
+def child(work) -> int:
+    """Process id of a fork that does the work."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def wait(pid, seconds=None) -> int | None:
+    """The child's exit status, or None if it is still at work after so many seconds."""
+    end = time.monotonic() + (seconds if seconds is not None else 1e9)
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done or time.monotonic() > end:
+            return status if done else None
+        time.sleep(0.002)
+
+
+def outcome_run(home: Path, data: Path):
+    """The rows of the stored run, or None."""
+    found = list((home / "runs" / "cpt").glob("*.json"))
+    return json.loads(found[0].read_bytes().split(b"\n", 1)[1])["rows"] if found else None
+
+
+def outcome_build(home: Path, data: Path):
+    """Hash of all weights and tokenizers, and the measured skills, or None."""
+    folders = [data / "checkpoints" / name for name in ("base", "chat")]
+    if not all(f.exists() for f in folders):
+        return None
+    return [[paths.hash_files([f / "model.safetensors", f / "tokenizer.json"]), json.loads((f / "card.json").read_text())["skills"]] for f in folders]
+
+
+def broken(home: Path, data: Path) -> list[str]:
+    """Files under their final names that are not whole."""
+    bad = []
+    for file in (home / "runs").rglob("*.json"):
+        head, body = file.read_bytes().split(b"\n", 1)
+        bad += [file.name] if json.loads(head)["sha256"] != paths.hash_bytes(body) else []
+    for file in home.rglob("*.state"):
+        raw = file.read_bytes()
+        bad += [file.name] if raw[:16] != paths.hash_bytes(raw[16:]).encode() else []
+    for folder in [*(data / "checkpoints").glob("[!.]*"), *(f for f in (home / "build").glob("pre-*") if f.is_dir())]:
+        try:
+            raw = (folder / "model.safetensors").read_bytes()
+            size = int.from_bytes(raw[:8], "little")
+            end = max(t["data_offsets"][1] for n, t in json.loads(raw[8 : 8 + size]).items() if n != "__metadata__")
+            whole = len(raw) == 8 + size + end and json.loads((folder / "card.json").read_text())["recipe"] and (folder / "config.json").exists()
+        except (OSError, ValueError, KeyError):
+            whole = False
+        bad += [] if whole else [folder.name]
+    return bad
+
+
+def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
+    """An empty cache and, for builds, an empty data folder."""
+    home, data = folder / "home", folder / "data" if what == "build" else shipped
+    home.mkdir(parents=True)
+    os.environ |= {"LLMLAB_HOME": str(home), "LLMLAB_DATA": str(data)}
+    return home, data
+
+
+def kill_often(what: str, folder: Path) -> dict:
+    """At least KILLS kills; a child that is faster is checked, forgotten and followed by a new one."""
+    work, outcome = {"run": (do_run, outcome_run), "build": (do_build, outcome_build)}[what]
+    shipped, r = paths.data(), random.Random(0)
+    home, data = place(folder / "alone", what, shipped)
+    began = time.monotonic()
+    assert wait(child(work)) == 0
+    expected, alone = outcome(home, data), time.monotonic() - began
+    found = {"kills": 0, "broken": [], "began": [], "identical": [], "seconds_alone": alone}
+    for attempt in range(1000):
+        home, data = place(folder / str(attempt), what, shipped)
+        while True:
+            pid = child(work)
+            status = wait(pid, r.uniform(0.05, 0.4 * alone) if found["kills"] < KILLS else None)
+            if status is not None:
+                assert status == 0, "a call after a kill failed"
+                break
+            os.kill(pid, signal.SIGKILL)
+            wait(pid)
+            found["kills"] += 1
+            found["broken"] += broken(home, data)
+        found["broken"] += broken(home, data)
+        found["identical"].append(outcome(home, data) == expected)
+        found["began"].append([int(line) for line in (home / "began.txt").read_text().split()])
+        if found["kills"] >= KILLS:
+            return found | {"left": [f.name for f in home.rglob("*.state")]}
+    raise RuntimeError("every child was faster than its kill")
+
+
+def two_at_once(folder: Path) -> dict:
+    """The same run in two processes at the same time."""
+    home, data = place(folder / "alone", "run", paths.data())
+    assert wait(child(do_run)) == 0
+    expected = outcome_run(home, data)
+    home, data = place(folder / "both", "run", data)
+    pids = [child(do_run), child(do_run)]
+    status, records = [wait(pid) for pid in pids], list((home / "runs" / "cpt").glob("*.json"))
+    return {"status": status, "broken": broken(home, data), "records": len(records), "identical": outcome_run(home, data) == expected}
+
+
+if __name__ == "__main__":
+    shrink()
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    print(json.dumps(two_at_once(folder) if what == "two" else kill_often(what, folder)))

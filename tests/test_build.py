@@ -1,0 +1,59 @@
+"""The shipped checkpoints are what the build makes today, reach what they must, and are small."""
+
+import json
+
+import pytest
+
+from llmlab import build, paths, readme, stored
+from llmlab.models.load import card, load
+
+
+@pytest.mark.parametrize("name", ["base", "chat"])
+def test_checkpoint_is_current_and_reaches_its_targets(name):
+    assert build.is_current(name), f"run: llmlab build {name}"
+    found = card(name)
+    for skill, least in found["targets"].items():
+        assert found["skills"][skill] >= least, skill
+    assert found["targets"] == {k: least for k, (_, _, least) in build.skills(name).items() if least is not None}
+
+
+@pytest.mark.parametrize("name", ["base", "chat"])
+def test_the_cards_figures_are_those_of_the_shipped_weights(name):
+    loaded = load(name)
+    again = build.measure(loaded.model, loaded.tok, name, n=64)  # the first 64 of the card's 512 problems
+    for skill, share in card(name)["skills"].items():
+        assert abs(again[skill] - share) <= 0.2, skill  # 64 of 512: a standard error of at most 0.06
+
+
+def test_some_skills_are_left_for_reinforcement_learning():
+    left = [s for s, share in card("base")["skills"].items() if 0.1 <= share <= 0.6]
+    assert len(left) >= 2, card("base")["skills"]
+
+
+def test_shipped_data_is_small():
+    assert sum(f.stat().st_size for f in paths.data().rglob("*") if f.is_file()) < 60e6
+    for name in ("base", "chat"):
+        assert (paths.data() / "checkpoints" / name / "model.safetensors").stat().st_size < 2.5e6
+        assert not list((paths.data() / "checkpoints" / name).glob("*.bin"))
+
+
+def test_a_changed_recipe_or_corpus_is_stale(monkeypatch):
+    before = build.recipe_hash("base")
+    monkeypatch.setitem(build.RECIPES, "base", build.Recipe(steps=1, rows=6, length=257, lr=3e-3))
+    assert build.recipe_hash("base") != before
+    monkeypatch.undo()
+    general = build.corpora.general
+    monkeypatch.setattr(build.corpora, "general", lambda seed: (t.replace("baker", "banker") for t in general(seed)))
+    assert build.recipe_hash("base") != before and not build.is_current("base")
+
+
+def test_stored_runs_are_current():
+    assert not stored.missing(), "run: llmlab build runs"
+
+
+def test_the_readmes_figures_come_from_the_data_files():
+    assert readme.is_current(), "run: llmlab build readme"
+    text = readme.README.read_text()
+    ratio = json.loads((paths.data() / "bench.json").read_text())["figures"]["sft"]["ratio"]
+    assert f"| {ratio:.2f} |" in text
+    assert not readme.filled(text.replace(f"| {ratio:.2f} |", "| 9.99 |")).count("| 9.99 |")

@@ -1,0 +1,63 @@
+"""One list of dependencies: environment.yml brings Python and pip, everything else is pyproject.toml's."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def environment():
+    return yaml.safe_load((ROOT / "environment.yml").read_text())
+
+
+def test_the_environment_installs_the_package_itself_by_pip(environment):
+    pip = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert environment["name"] == "llmlab" and "pip" in environment["dependencies"] and pip == [["-e ."]]
+
+
+def test_the_environment_repeats_no_dependency(environment, project):
+    named = {re.split(r"[<>=! ]", d)[0] for d in environment["dependencies"] if isinstance(d, str)}
+    every = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    assert named == {"python", "pip"} and not named & {canonicalize_name(Requirement(d).name) for d in every}
+
+
+def test_both_files_ask_for_the_same_python(environment, project):
+    assert f"python{project['requires-python']}" in environment["dependencies"]
+
+
+def test_torch_is_pinned_and_nothing_is_listed_twice(project):
+    found = [Requirement(d) for d in project["dependencies"]]
+    assert {r.name: str(r.specifier) for r in found}["torch"] == "==2.13.0"
+    assert all(r.specifier for r in found) and len({canonicalize_name(r.name) for r in found}) == len(found)
+
+
+def imported(file: Path) -> set[str]:
+    """Names of the packages that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+    return {name.split(".")[0] for name in found}
+
+
+def test_what_the_package_imports_is_installed_with_it(project):
+    listed = {canonicalize_name(Requirement(d).name) for d in project["dependencies"]}
+    others = {"jinja2", "jupytext", "nbclient", "nbformat"}  # come with transformers and JupyterLab, or are needed to make the workbook only
+    needed = set().union(*(imported(f) for f in (ROOT / "llmlab").rglob("*.py"))) - sys.stdlib_module_names - {"llmlab"} - others
+    assert {canonicalize_name(name) for name in needed} <= listed

@@ -1,0 +1,90 @@
+"""The four topologies through one loop: each is clearly better than its start on its own probe; cpt forgets without replay and less with it."""
+
+import pytest
+
+from llmlab.experiments import NAMES, get
+from llmlab.experiments.base import BadKnob
+from llmlab.experiments.cpt import CPT, Texts
+from llmlab.models.load import load
+from llmlab.world import corpora
+
+
+def ends(experiment, model: str, texts=None):
+    rows = list(experiment.rows(load(model), 0, texts=texts))
+    return rows[0], rows[-1]
+
+
+def test_cpt_learns_the_domain_and_replay_protects_arithmetic():
+    start, bare = ends(CPT(replay=0.0, steps=60, probe=60), "base")
+    _, mixed = ends(CPT(replay=0.3, steps=60, probe=60), "base")
+    assert bare["domain_loss"] < 0.5 * start["domain_loss"] and mixed["domain_loss"] < 0.5 * start["domain_loss"]
+    assert bare["general_loss"] > start["general_loss"] + 0.3
+    assert mixed["general_loss"] < bare["general_loss"] - 0.2
+    assert mixed["arithmetic"] > bare["arithmetic"] + 0.2
+
+
+def test_sft_teaches_formats_and_refusals():
+    start, end = ends(get("sft")(steps=100, probe=100), "base")
+    assert start["formats"] < 0.1 and end["formats"] > start["formats"] + 0.3
+    assert start["refusals"] < 0.1 and end["refusals"] > 0.8
+    assert end["facts"] > start["facts"] + 0.3
+
+
+def test_dpo_shifts_the_style():
+    start, end = ends(get("dpo")(steps=40, probe=40), "chat")
+    assert start["preferred"] == 0.0 and end["preferred"] > 0.9  # margins over the reference are zero at the start
+    assert end["polite"] > start["polite"] + 0.5
+
+
+def test_the_first_dpo_loss_is_ln_2():
+    rows = get("dpo")(steps=5).rows(load("chat"), 0)
+    next(rows)
+    assert next(rows)["loss"] == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_grpo_improves_what_the_model_gets_right_sometimes():
+    start, end = ends(get("grpo")(steps=30, probe=30), get("grpo").default_model)
+    assert 0.1 < start["accuracy"] < 0.7
+    assert end["accuracy"] > start["accuracy"] + 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_knob_has_help_and_a_range_that_holds_its_default(name):
+    for k in get(name).knobs():
+        assert k.help and (k.default in k.choices if k.choices else k.low <= k.default <= k.high), k.name
+    with pytest.raises(BadKnob, match="out of range"):
+        get(name)(steps=10**9)
+
+
+def test_adaptive_mixing_reads_more_of_the_rare_sub_domain():
+    def share(mixing):
+        class Counting(CPT):
+            seen: list = []
+
+            def documents(self, seed, step, weights, texts):
+                Counting.seen.append(weights["nerves"])
+                return super().documents(seed, step, weights, texts)
+        list(Counting(mixing=mixing, steps=20, probe=5).rows(load("base"), 0))
+        return Counting.seen[-1]
+    assert share("adaptive") > 2 * share("fixed")
+
+
+def test_annealing_keeps_the_total():
+    flat, annealed = CPT(replay=0.3), CPT(replay=0.3, anneal=1.0)
+    assert sum(map(flat.replay_at, range(151))) == pytest.approx(sum(map(annealed.replay_at, range(151))))
+    assert annealed.replay_at(0) == pytest.approx(0.6) and annealed.replay_at(150) == pytest.approx(0.0)
+    with pytest.raises(BadKnob, match="above 100 %"):
+        CPT(replay=0.8, anneal=1.0)
+
+
+def test_own_texts_are_split_and_learnt():
+    texts = Texts.cut(corpora.python_texts())
+    train, test = texts.train["all"], texts.test["all"]
+    assert not set(train) & set(test) and 0.1 < len(test) / len(train + test) < 0.3
+    start, end = ends(CPT(steps=30, probe=30), "base", texts)
+    assert end["domain_loss"] < start["domain_loss"] - 0.5 and "domain_recall" not in end
+
+
+def test_too_little_text_is_said():
+    with pytest.raises(corpora.EmptyFolder, match="less than two pieces"):
+        Texts.cut({"all": ["one short line"]})

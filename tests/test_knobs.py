@@ -1,0 +1,118 @@
+"""Every knob is live: turned from one end of its range to the other, it changes what the run measures. A dead knob is a defect."""
+
+import copy
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
+
+import pytest
+from helpers_families import TEMPLATE
+
+from llmlab import experiments, probes
+from llmlab.experiments.base import BadKnob, knob
+from llmlab.experiments.cpt import CPT
+
+# what a short run needs so that something happens at all
+SHORT = dict(steps=10, warmup=0, probe=500)
+SMALL = {name: SHORT | dict(batch=4) for name in ("cpt", "sft", "dpo")} | {"grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3)}
+# (experiment, knob) -> other settings under which it has something to do
+SETTING = {("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2), ("grpo", "clip"): dict(epochs=8, prompts=16)}
+# (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
+ENDS = {("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
+        ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16)}
+ROWS = 4  # the reading before the first step, and three steps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_probes():
+    """Probes read eight rows of each set."""
+    original = probes.read
+
+    def read(model, sets):
+        return original(model, {name: [b.pick(slice(0, 8)) for b in batches[:1]] for name, batches in sets.items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probes, "read", read)
+        yield
+
+
+def rows_of(experiment, shipped, seed=0, n=ROWS):
+    """The first rows of a run from the shipped base model."""
+    loaded = copy.deepcopy(shipped)
+    if experiment.default_model == "chat":
+        loaded.tok.chat_template = TEMPLATE
+    rows = experiment.rows(loaded, seed)
+    found = [dict(row) for row in islice(rows, n)]
+    rows.close()
+    return found
+
+
+def measured(rows, metric):
+    """What happened, without the rate that was set: numbers by step and name, and the steps at which the probes were read."""
+    numbers = {(r["step"], k): v for r in rows for k, v in r.items() if k not in ("step", "lr", "rollbacks", "lr_scale")}
+    return numbers, [r["step"] for r in rows if metric in r]
+
+
+def differ(a, b, metric) -> bool:
+    """Is any number that both runs have another one, or do they read their probes at other steps?"""
+    (one, read_one), (two, read_two) = measured(a, metric), measured(b, metric)
+    return read_one != read_two or any(one[k] != two[k] for k in one.keys() & two.keys())
+
+
+def dead_knobs(cls, shipped, names=None) -> list[str]:
+    """Knobs that can be turned without any effect."""
+    metric, dead = next(iter(cls.curves)), []
+    for k in cls.knobs():
+        if names and k.name not in names:
+            continue
+        where = (cls.name, k.name)
+        start = cls(**(SMALL[cls.name] | SETTING.get(where, {})))
+        runs = [rows_of(replace(start, **{k.name: v}), shipped) for v in k.choices or ENDS.get(where, (k.low, k.high))]
+        if not all(differ(a, b, metric) for a, b in combinations(runs, 2)):
+            dead.append(k.name)
+    return dead
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_no_knob_is_dead(shipped, name):
+    assert dead_knobs(experiments.get(name), shipped) == []
+
+
+@dataclass(frozen=True)
+class Planted(CPT):
+    """Declares a knob that nothing reads."""
+
+    shine: float = knob(0.0, 0.0, 1.0, help="does nothing")
+
+
+def test_a_planted_dead_knob_is_found(shipped):
+    assert dead_knobs(Planted, shipped, names=("shine", "noise")) == ["shine"]
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_the_same_settings_give_the_same_rows_and_another_seed_others(shipped, name):
+    experiment = experiments.get(name)(**SMALL[name])
+    first, again, other = (rows_of(experiment, shipped, seed) for seed in (0, 0, 1))
+    assert first == again and differ(first, other, next(iter(experiment.curves)))
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_every_curve_of_the_figure_is_measured(shipped, name):
+    experiment = experiments.get(name)(**(SMALL[name] | {"probe": 1}))
+    rows = rows_of(experiment, shipped, n=2)
+    assert set(experiment.curves) <= set(rows[1])
+
+
+@pytest.mark.parametrize("name, k", [(n, k) for n in experiments.NAMES for k in experiments.get(n).knobs()], ids=lambda x: getattr(x, "name", x))
+def test_a_knob_has_help_and_a_range_that_it_keeps(name, k):
+    cls = experiments.get(name)
+    assert k.help and (k.choices or k.low <= k.default <= k.high)
+    for bad in ["nonsense"] if k.choices else [k.low - 1, k.high + 1, float("nan")]:
+        with pytest.raises(BadKnob, match=f"--{k.name} (is one of|.* is out of range; choose)"):
+            cls(**{k.name: bad})
+
+
+@pytest.mark.parametrize("settings, fix", [(dict(replay=0.7, anneal=1.0), r"keep replay × \(1 \+ anneal\) at most 1"),
+                                           (dict(gate=15, probe=10), "not a multiple of --probe")])
+def test_knobs_that_do_not_fit_each_other_are_one_sentence(settings, fix):
+    with pytest.raises(BadKnob, match=fix):
+        CPT(**settings)

@@ -1,0 +1,42 @@
+"""Every experiment, stopped between any two steps and called again, gives the rows of an undisturbed run."""
+
+import copy
+from contextlib import closing
+from itertools import islice
+
+import pytest
+from helpers_families import TEMPLATE
+
+from llmlab import experiments, loop, probes
+
+MIXING = pytest.mark.xfail(strict=True, reason="experiments.cpt: the weights of adaptive mixing are not taken up again; its probe needs a `resume`")
+EPOCHS = pytest.mark.xfail(strict=True, reason="experiments.grpo does not pass unit=self.epochs to loop.train")
+SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
+SETTINGS = [("cpt", SHORT), ("cpt", SHORT | dict(kl=0.5, packing="reset")), ("cpt", SHORT | dict(gate=4, lr=1e-2, replay=0.0)),
+            pytest.param("cpt", SHORT | dict(mixing="adaptive", batch=4), marks=MIXING), ("sft", SHORT), ("dpo", SHORT),
+            ("grpo", dict(steps=6, prompts=4, group=4, digits=3, op="add", probe=2)),
+            pytest.param("grpo", dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5), marks=EPOCHS)]
+
+
+@pytest.fixture(autouse=True)
+def small_probes(monkeypatch):
+    """Probes read eight rows of each set."""
+    original = probes.read
+    monkeypatch.setattr(probes, "read", lambda model, sets: original(model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}))
+
+
+def rows_of(experiment, shipped, path=None):
+    loaded = copy.deepcopy(shipped)
+    if experiment.default_model == "chat":
+        loaded.tok.chat_template = TEMPLATE
+    return experiment.rows(loaded, 0, checkpoint=path and loop.Checkpoint(path, seconds=1e9))
+
+
+@pytest.mark.parametrize("name, settings", SETTINGS)
+def test_stopped_and_called_again_it_gives_the_same_rows(shipped, tmp_path, name, settings):
+    experiment = experiments.get(name)(**settings)
+    expected = list(rows_of(experiment, shipped))
+    for stop in (3, 5):
+        with closing(rows_of(experiment, shipped, tmp_path / "state")) as rows:
+            assert list(islice(rows, stop + 1)) == expected[: stop + 1]
+    assert list(rows_of(experiment, shipped, tmp_path / "state")) == expected

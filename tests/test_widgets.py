@@ -1,0 +1,74 @@
+"""The panel without a browser: it trains in the background, stops, goes on, keeps finished runs, and says what is wrong in a sentence."""
+
+import time
+
+import pytest
+
+from llmlab.experiments import NAMES, get
+from llmlab.widgets import Panel
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def panel():
+    panel = Panel("cpt", show=["replay", "steps", "gate"], batch=2, probe=5)
+    panel.sliders["steps"].value = 30
+    yield panel
+    panel.stop()
+    panel.wait(30)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_is_a_slider_for_every_knob_and_it_shows_the_default(name):
+    panel = Panel(name)
+    assert list(panel.sliders) == [k.name for k in get(name).knobs()]
+    for k in get(name).knobs():
+        value = panel.sliders[k.name].value
+        assert value == k.default if k.choices else value == pytest.approx(k.default, rel=1e-6)
+
+
+def test_run_draws_and_stores(panel):
+    empty = panel.picture.value
+    panel.start()
+    assert panel.run_button.disabled and not panel.stop_button.disabled
+    panel.wait(120)
+    assert panel.last.rows[-1]["step"] == 30 and panel.picture.value != empty and "done" in panel.status.value
+    assert not panel.run_button.disabled and panel.stop_button.disabled
+
+
+def test_stop_is_prompt_and_the_next_run_goes_on(panel):
+    panel.seed.value = 5
+    panel.start()
+    wait_for(lambda: "step 1" in panel.status.value or panel.bar.value >= 1)
+    panel.stop()
+    panel.wait(10)
+    assert "stopped by hand" in panel.status.value and panel.last is None
+    pictures = []
+    draw = panel._draw
+    panel._draw = lambda live=None: (pictures.append(len(live.rows) if live else 0), draw(live))
+    panel.start()
+    panel.wait(120)
+    assert panel.last.rows[-1]["step"] == 30 and [r["step"] for r in panel.last.rows] == list(range(31))
+
+
+def test_bad_settings_are_a_sentence_not_a_traceback(panel):
+    panel.sliders["gate"].value = 7
+    panel.start()
+    assert "not a multiple" in panel.status.value and panel._thread is None
+
+
+def test_three_finished_runs_stay_for_comparison(panel):
+    panel.sliders["steps"].value = 10
+    for replay in (0.0, 0.1, 0.2, 0.3):
+        panel.sliders["replay"].value = replay
+        panel.start()
+        panel.wait(60)
+    assert len(panel.done) == 3 and "replay 0.3" in panel.done[-1][0]
+    panel.clear()
+    assert panel.done == []
