@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
 
-from . import advantages, loop, objectives
+from . import advantages, experiments, loop, objectives
 from .experiments.cpt import CPT
 from .models.frozen import frozen_copy
 from .models.load import load
@@ -56,6 +56,7 @@ class Ticks:
 
             def on_step_end(self, *args, **kwargs):
                 self.times.append(time.perf_counter())
+
         callback = Callback()
         callback.times = []
         return callback
@@ -64,11 +65,23 @@ class Ticks:
 def trl_seconds(trainer_class, config_class, model, tok, dataset, **config) -> float:
     """Median seconds a step of a TRL trainer under its CPU profile (fp32, no activation checkpointing)."""
     from transformers import PrinterCallback, ProgressCallback
+
     ticks, extra = Ticks(), {k: config.pop(k) for k in ("reward_funcs", "ref_model") if k in config}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        arguments = config_class(output_dir=folder, use_cpu=not torch.cuda.is_available(), bf16=False, activation_checkpointing=False, max_steps=STEPS + WARM + 1, report_to="none",
-                                 save_strategy="no", logging_strategy="no", disable_tqdm=True, learning_rate=1e-4, **config)
+        arguments = config_class(
+            output_dir=folder,
+            use_cpu=not torch.cuda.is_available(),
+            bf16=False,
+            activation_checkpointing=False,
+            max_steps=STEPS + WARM + 1,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            learning_rate=1e-4,
+            **config,
+        )
         trainer = trainer_class(model=model, args=arguments, train_dataset=dataset, processing_class=tok, callbacks=[ticks], **extra)
         for noisy in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(noisy)
@@ -80,6 +93,7 @@ def sft() -> dict:
     """One optimiser step on 16 rows of 128 predicted tokens."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
+
     loaded = load("base")
     ids = next(iter(CPT(replay=0).batch_at(loaded.tok, 0, i, 0.5, {"heart": 1.0}, None) for i in count())).ids
     batch = Batch(ids, torch.ones(ids.shape))
@@ -92,6 +106,7 @@ def sft() -> dict:
     def theirs():
         model = frozen_copy(loaded.model).requires_grad_(True)
         return trl_seconds(SFTTrainer, SFTConfig, model, loaded.tok, data, per_device_train_batch_size=len(ids), max_length=None)
+
     return alternate(ours, theirs) | {"goal": 3.0, "what": "SFT/CPT step against SFTTrainer, 16 × 128 tokens"}
 
 
@@ -99,10 +114,20 @@ def dpo() -> dict:
     """One optimiser step on 16 pairs, the reference computed in the step on both sides."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
+
     loaded = load("chat")
     pairs = talk.pairs(16, kinds="all")
-    data = Dataset.from_list([{"prompt": list(p.messages), "chosen": [{"role": "assistant", "content": p.chosen}],
-                               "rejected": [{"role": "assistant", "content": p.rejected}]} for p in pairs] * (STEPS + WARM + 1))
+    data = Dataset.from_list(
+        [
+            {
+                "prompt": list(p.messages),
+                "chosen": [{"role": "assistant", "content": p.chosen}],
+                "rejected": [{"role": "assistant", "content": p.rejected}],
+            }
+            for p in pairs
+        ]
+        * (STEPS + WARM + 1)
+    )
     batch = pair_batch(loaded.tok, pairs)
 
     def ours():
@@ -112,7 +137,10 @@ def dpo() -> dict:
 
     def theirs():
         model = frozen_copy(loaded.model).requires_grad_(True)
-        return trl_seconds(DPOTrainer, DPOConfig, model, loaded.tok, data, per_device_train_batch_size=len(pairs), ref_model=loaded.model, max_length=None)
+        return trl_seconds(
+            DPOTrainer, DPOConfig, model, loaded.tok, data, per_device_train_batch_size=len(pairs), ref_model=loaded.model, max_length=None
+        )
+
     return alternate(ours, theirs) | {"goal": 2.5, "what": "DPO step against DPOTrainer, 16 pairs"}
 
 
@@ -120,6 +148,7 @@ def grpo() -> dict:
     """One step of sampling 32 × 8 answers and learning from them."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
+
     loaded, world, longest = load("chat"), Sums(("add",), digits=3), 16
     problems = world.problems(32 * (STEPS + WARM + 2), split="train")
     data = Dataset.from_list([{"prompt": list(p.messages), "answer": p.answer} for p in problems])
@@ -134,14 +163,28 @@ def grpo() -> dict:
 
     def theirs():
         model = frozen_copy(loaded.model).requires_grad_(True)
-        return trl_seconds(GRPOTrainer, GRPOConfig, model, loaded.tok, data, per_device_train_batch_size=256, num_generations=8, max_completion_length=longest,
-                           loss_type="grpo", beta=0.0, temperature=1.0, reward_funcs=reward)
+        return trl_seconds(
+            GRPOTrainer,
+            GRPOConfig,
+            model,
+            loaded.tok,
+            data,
+            per_device_train_batch_size=256,
+            num_generations=8,
+            max_completion_length=longest,
+            loss_type="grpo",
+            beta=0.0,
+            temperature=1.0,
+            reward_funcs=reward,
+        )
+
     return alternate(ours, theirs) | {"goal": 2.0, "what": "GRPO step against GRPOTrainer, 32 × 8 answers"}
 
 
 def sampling() -> dict:
     """A rollout workload: 32 prompts × 8 samples, answers of 4 to 48 tokens."""
     from .sample import sample
+
     loaded = load("chat")
     loaded.model.eval()
     problems = Sums(("add", "subtract"), digits=2, scratchpad=True).problems(16, split="train") + Sums(("add",), digits=2).problems(16, split="train")
@@ -157,9 +200,18 @@ def sampling() -> dict:
         mask = pad([[1] * len(p) for p in prompts], 0, side="left")
         began = time.perf_counter()
         with torch.no_grad():
-            loaded.model.generate(input_ids=ids, attention_mask=mask, do_sample=True, top_k=0, num_return_sequences=8, max_new_tokens=48,
-                                  eos_token_id=sorted(stops), pad_token_id=loaded.tok.pad_token_id)
+            loaded.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=True,
+                top_k=0,
+                num_return_sequences=8,
+                max_new_tokens=48,
+                eos_token_id=sorted(stops),
+                pad_token_id=loaded.tok.pad_token_id,
+            )
         return time.perf_counter() - began
+
     ours(), theirs()
     return alternate(ours, theirs, rounds=5) | {"goal": 2.0, "what": "sampling against transformers.generate, 32 × 8 answers"}
 
@@ -170,11 +222,11 @@ def matrix_rate(tokens: int, model) -> float:
     flop = seconds = 0.0
     for out, inner in shapes:
         x, w, g = torch.randn(tokens, inner), torch.randn(out, inner), torch.randn(tokens, out)
-        for product in (lambda: x @ w.T, lambda: g @ w, lambda: g.T @ x):
-            product()
+        for a, b in ((x, w.T), (g, w), (g.T, x)):
+            _ = a @ b
             began = time.perf_counter()
             for _ in range(3):
-                product()
+                _ = a @ b
             seconds, flop = seconds + time.perf_counter() - began, flop + 3 * 2 * tokens * inner * out
     return flop / seconds
 
@@ -193,7 +245,13 @@ def training_rate() -> dict:
         step = seconds_per_step(loop.steps(frozen_copy(model).requires_grad_(True), iter(lambda: batch, None), objectives.nll, n=10**6, lr=1e-4))
         rows.append((flop / step, matrix_rate(tokens, model)))
     rate, peak = (statistics.median(r[i] for r in rows) for i in (0, 1))
-    return {"gflops": rate / 1e9, "matrix_gflops": peak / 1e9, "ratio": rate / peak, "goal": 0.55, "what": "training step against the fp32 matrix-product rate at its own shapes"}
+    return {
+        "gflops": rate / 1e9,
+        "matrix_gflops": peak / 1e9,
+        "ratio": rate / peak,
+        "goal": 0.55,
+        "what": "training step against the fp32 matrix-product rate at its own shapes",
+    }
 
 
 def live() -> dict:
@@ -213,11 +271,30 @@ print(light, first[0] - t, panel.last.seconds, resource.getrusage(resource.RUSAG
     with tempfile.TemporaryDirectory() as home:
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"LLMLAB_HOME": home}).stdout
     light, first, seconds, memory = map(float, out.split()[-4:])
-    return {"import_s": light, "first_point_s": first, "run_s": seconds, "peak_gb": memory, "ratio": 30 / seconds, "goal": 1.0,
-            "what": "default cpt run: 30 s / its seconds (first point ≤ 3 s, import < 0.5 s, memory < 2 GB)"}
+    return {
+        "import_s": light,
+        "first_point_s": first,
+        "run_s": seconds,
+        "peak_gb": memory,
+        "ratio": 30 / seconds,
+        "goal": 1.0,
+        "what": "default cpt run: 30 s / its seconds (first point ≤ 3 s, import < 0.5 s, memory < 2 GB)",
+    }
 
 
-BENCHES = {"sft": sft, "dpo": dpo, "grpo": grpo, "sampling": sampling, "training_rate": training_rate, "live": live}
+def defaults() -> dict:
+    """The default run of every experiment, in this process, probes included."""
+    seconds = {}
+    for name in experiments.NAMES:
+        experiment = experiments.get(name)()
+        began = time.perf_counter()
+        for _ in experiment.rows(load(experiment.default_model), seed=0):
+            pass
+        seconds[f"{name}_s"] = time.perf_counter() - began
+    return seconds | {"ratio": 60 / max(seconds.values()), "goal": 1.0, "what": "default runs: 60 s / the slowest one's seconds"}
+
+
+BENCHES = {"sft": sft, "dpo": dpo, "grpo": grpo, "sampling": sampling, "training_rate": training_rate, "live": live, "defaults": defaults}
 
 
 def run(names: list[str]) -> dict[str, dict]:
@@ -226,7 +303,10 @@ def run(names: list[str]) -> dict[str, dict]:
     for name in names:
         figures[name] = f = BENCHES[name]()
         detail = "  ".join(f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal"))
-        print(f"{name:14} {f['ratio']:5.2f}  (goal {f['goal']:g}: {'reached' if f['ratio'] >= f['goal'] else 'MISSED'})  {f['what']}\n{'':15}{detail}", flush=True)
+        print(
+            f"{name:14} {f['ratio']:5.2f}  (goal {f['goal']:g}: {'reached' if f['ratio'] >= f['goal'] else 'MISSED'})  {f['what']}\n{'':15}{detail}",
+            flush=True,
+        )
     return figures
 
 

@@ -19,9 +19,11 @@ def made_from(script: Path) -> str:
 
 def stale() -> list[Path]:
     """Scripts whose executed notebook is missing or was made from something else."""
+
     def current(script):
         book = ROOT / f"{script.stem}.ipynb"
         return book.exists() and nbformat.read(book, 4).metadata.get("llmlab") == made_from(script)
+
     return [s for s in sorted((ROOT / "py").glob("*.py")) if not current(s)]
 
 

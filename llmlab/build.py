@@ -1,7 +1,7 @@
 """`llmlab build`: the shipped checkpoints, each a function of its recipe; killed at any moment, the next call goes on.
 
 pre    the lab model pretrained on the general corpus (kept in the cache, not shipped)
-base   pre after a short last phase with more to be read in context, the learning rate falling from half its peak
+base   pre after a short last phase with more to be read in context, the learning rate warming up once more
 chat   base after supervised fine-tuning on conversations with tools, formats, refusals and personas
 """
 
@@ -28,7 +28,9 @@ from .world.base import rng
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a checkpoint is made. A step takes rows × length tokens (chat: `rows` conversations packed into rows of `length`); lr is the peak rate of Muon and of AdamW (embeddings, norms)."""
+    """How a checkpoint is made. A step takes rows × length tokens (chat: `rows` conversations packed into rows of `length`); lr is the peak
+    rate of Muon and of AdamW (embeddings, norms).
+    """
 
     steps: int
     rows: int
@@ -39,14 +41,27 @@ class Recipe:
     seed: int = 0
 
 
-RECIPES = {"pre": Recipe(steps=8500, rows=6, length=257, lr=3e-3), "base": Recipe(steps=2200, rows=6, length=257, lr=1.5e-3, seed=1), "chat": Recipe(steps=2000, rows=12, lr=1e-3, length=400)}
+RECIPES = {
+    "pre": Recipe(steps=8500, rows=6, length=257, lr=3e-3),
+    "base": Recipe(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
+    "chat": Recipe(steps=2000, rows=12, lr=1e-3, length=400),
+}
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
 CONVERSATIONS = {
-    Desk(calls=1, formulary=SEEN): 0.20, Desk(calls=2, formulary=SEEN): 0.18, Desk(calls=3, formulary=SEEN): 0.05, Desk(calls=2, faults=0.5, formulary=SEEN): 0.02,
-    Talk(kinds=("fact",), formulary=SEEN): 0.18, Talk(kinds=("format", "persona"), formulary=SEEN): 0.10, Talk(kinds=("identity",), formulary=SEEN): 0.02,
-    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.12, Talk(kinds=("many", "filler"), formulary=SEEN): 0.06,
-    Records(): 0.03, Sums(("add", "subtract", "multiply", "sort")): 0.02, Sums(("add", "multiply"), scratchpad=True): 0.01, Strings(2, scratchpad=True): 0.01,
+    Desk(calls=1, formulary=SEEN): 0.20,
+    Desk(calls=2, formulary=SEEN): 0.18,
+    Desk(calls=3, formulary=SEEN): 0.05,
+    Desk(calls=2, faults=0.5, formulary=SEEN): 0.02,
+    Talk(kinds=("fact",), formulary=SEEN): 0.18,
+    Talk(kinds=("format", "persona"), formulary=SEEN): 0.10,
+    Talk(kinds=("identity",), formulary=SEEN): 0.02,
+    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.12,
+    Talk(kinds=("many", "filler"), formulary=SEEN): 0.06,
+    Records(): 0.03,
+    Sums(("add", "subtract", "multiply", "sort")): 0.02,
+    Sums(("add", "multiply"), scratchpad=True): 0.01,
+    Strings(2, scratchpad=True): 0.01,
 }
 
 
@@ -82,24 +97,48 @@ def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
 def skills(name: str) -> dict[str, tuple]:
     """What is measured after a build: skill -> (part of the world, settings of its problems, least share right or None)."""
     if name in ("pre", "base"):
-        return {"census questions": (Census(), {}, 0.99), "two-digit sums": (Sums(("add",)), {}, 0.90), "in-context look-up": (Records(), {}, 0.90),
-                "inverse questions": (Census(), {"kind": "inverse"}, None), "two-hop questions": (Census(), {"kind": "two_hop"}, None),
-                "two-digit differences": (Sums(("subtract",)), {}, None), "three-digit sums": (Sums(("add",), digits=3), {}, None),
-                "two-digit products": (Sums(("multiply",)), {}, None), "sums with steps": (Sums(("add", "subtract"), scratchpad=True), {}, None),
-                "products with steps": (Sums(("multiply",), scratchpad=True), {}, None), "sorting three": (Sums(("sort",)), {}, None),
-                "strings depth 1": (Strings(1), {}, None), "strings depth 2": (Strings(2), {}, None), "strings depth 2 with steps": (Strings(2, scratchpad=True), {}, None)}
-    return {"census questions": (Census(), {}, 0.95), "calls, unseen drugs": (Desk(1, expect="call", tools=("formulary",)), {}, 0.95),
-            "calls, unseen numbers": (Desk(1, expect="call", tools=("calculator", "convert")), {}, 0.95), "two-call chains": (Desk(2), {}, 0.90),
-            "unsafe refused": (Talk(("unsafe",)), {}, 0.98), "safe answered": (Talk(("safe",)), {}, 0.98),
-            "three-call chains": (Desk(3), {}, None), "chains with a fault": (Desk(2, faults=1.0), {}, None), "formats": (Talk(("format",)), {}, None),
-            "personas": (Talk(("persona",)), {}, None), "identity": (Talk(("identity",)), {}, None), "in-context look-up": (Records(), {}, None),
-            "two-digit sums": (Sums(("add",)), {}, None), "three-digit sums": (Sums(("add",), digits=3), {}, None),
-            "two-digit products": (Sums(("multiply",)), {}, None), "two-digit differences": (Sums(("subtract",)), {}, None)}
+        return {
+            "census questions": (Census(), {}, 0.99),
+            "two-digit sums": (Sums(("add",)), {}, 0.90),
+            "in-context look-up": (Records(), {}, 0.90),
+            "inverse questions": (Census(), {"kind": "inverse"}, None),
+            "two-hop questions": (Census(), {"kind": "two_hop"}, None),
+            "two-digit differences": (Sums(("subtract",)), {}, None),
+            "three-digit sums": (Sums(("add",), digits=3), {}, None),
+            "two-digit products": (Sums(("multiply",)), {}, None),
+            "sums with steps": (Sums(("add", "subtract"), scratchpad=True), {}, None),
+            "products with steps": (Sums(("multiply",), scratchpad=True), {}, None),
+            "sorting three": (Sums(("sort",)), {}, None),
+            "strings depth 1": (Strings(1), {}, None),
+            "strings depth 2": (Strings(2), {}, None),
+            "strings depth 2 with steps": (Strings(2, scratchpad=True), {}, None),
+        }
+    return {
+        "census questions": (Census(), {}, 0.95),
+        "calls, unseen drugs": (Desk(1, expect="call", tools=("formulary",)), {}, 0.95),
+        "calls, unseen numbers": (Desk(1, expect="call", tools=("calculator", "convert")), {}, 0.95),
+        "two-call chains": (Desk(2), {}, 0.90),
+        "unsafe refused": (Talk(("unsafe",)), {}, 0.98),
+        "safe answered": (Talk(("safe",)), {}, 0.98),
+        "three-call chains": (Desk(3), {}, None),
+        "chains with a fault": (Desk(2, faults=1.0), {}, None),
+        "formats": (Talk(("format",)), {}, None),
+        "personas": (Talk(("persona",)), {}, None),
+        "identity": (Talk(("identity",)), {}, None),
+        "in-context look-up": (Records(), {}, None),
+        "two-digit sums": (Sums(("add",)), {}, None),
+        "three-digit sums": (Sums(("add",), digits=3), {}, None),
+        "two-digit products": (Sums(("multiply",)), {}, None),
+        "two-digit differences": (Sums(("subtract",)), {}, None),
+    }
 
 
 def measure(model, tok, name: str, n: int = 512) -> dict[str, float]:
     """Share of n held-out problems per skill that greedy decoding answers exactly."""
-    prepared = {k: probes.batches(probes.question_rows(tok, world, world.problems(n, split="test", seed=1, **kw))) for k, (world, kw, _) in skills(name).items()}
+    prepared = {
+        k: probes.batches(probes.question_rows(tok, world, world.problems(n, split="test", seed=1, **kw)))
+        for k, (world, kw, _) in skills(name).items()
+    }
     return {k: probes.exact(model, b) for k, b in prepared.items()}
 
 
@@ -124,7 +163,11 @@ def folder(name: str) -> Path:
 def is_current(name: str) -> bool:
     """Does the checkpoint come from today's recipe?"""
     place = folder(name)
-    return (place / "model.safetensors").exists() and (place / "card.json").exists() and json.loads((place / "card.json").read_text())["recipe"] == recipe_hash(name)
+    return (
+        (place / "model.safetensors").exists()
+        and (place / "card.json").exists()
+        and json.loads((place / "card.json").read_text())["recipe"] == recipe_hash(name)
+    )
 
 
 def start(name: str):
@@ -147,12 +190,28 @@ def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
     model, tok = start(name)
     checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state")
     began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)
-    yield from loop.train(model, partial(STREAMS[name], tok, recipe), objectives.nll, n=recipe.steps, lr=recipe.lr, opts=opts,
-                          warmup=recipe.warmup, final=recipe.final, checkpoint=checkpoint)
+    yield from loop.train(
+        model,
+        partial(STREAMS[name], tok, recipe),
+        objectives.nll,
+        n=recipe.steps,
+        lr=recipe.lr,
+        opts=opts,
+        warmup=recipe.warmup,
+        final=recipe.final,
+        checkpoint=checkpoint,
+    )
     model = model.to(torch.bfloat16).float()  # the figures are those of the weights that are shipped
-    card = {"name": name, "recipe": made, "settings": asdict(recipe), "seconds_this_call": round(time.time() - began), "skills": measure(model, tok, name),
-            "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None}, "parameters": sum(p.numel() for p in model.parameters()),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}}
+    card = {
+        "name": name,
+        "recipe": made,
+        "settings": asdict(recipe),
+        "seconds_this_call": round(time.time() - began),
+        "skills": measure(model, tok, name),
+        "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
+    }
     store(name, model, tok, card)
     checkpoint.clear()
     yield {"step": recipe.steps, "card": card}

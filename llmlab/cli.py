@@ -14,8 +14,13 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from . import paths, times  # noqa: E402
 from .errors import UserError  # noqa: E402
 
-COMMANDS = {"lab": "open the workbook in JupyterLab", "run": "run an experiment; without a name: list them", "build": "make the shipped checkpoints, resuming where it stopped",
-            "doctor": "what this machine can do, and how long each experiment takes here", "bench": "speed against TRL and plain transformers, as ratios"}
+COMMANDS = {
+    "lab": "open the workbook in JupyterLab",
+    "run": "run an experiment; without a name: list them",
+    "build": "make the shipped checkpoints, resuming where it stopped",
+    "doctor": "what this machine can do, and how long each experiment takes here",
+    "bench": "speed against TRL and plain transformers, as ratios",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,6 +46,7 @@ def dispatch(argv: list[str]) -> int:
     name, *rest = argv
     if name == "--version":
         from importlib.metadata import version
+
         print(version("llmlab"))
         return 0
     if name not in COMMANDS:
@@ -61,6 +67,7 @@ Option = tuple[str, type, object, str]  # name, type, default, help
 def parse(command: str, options: list[Option], argv: list[str]):
     """Options by tyro, after a check that turns each mistake into one sentence."""
     import tyro
+
     check(options, argv)
     fields = [(n, Annotated[t, tyro.conf.arg(help=h)], d) for n, t, d, h in options]
     return tyro.cli(make_dataclass("Options", fields), args=argv, prog=f"llmlab {command}")
@@ -101,15 +108,20 @@ def check(options: list[Option], argv: list[str]) -> None:
 def run(argv: list[str]) -> int:
     """`llmlab run NAME`: run, show, store, draw."""
     from . import experiments
+
     if not argv or argv[0] in ("--json", "-h", "--help"):
         return list_experiments("--json" in argv)
     if argv[0].startswith("-"):
         raise UserError(f"the experiment's name comes first: llmlab run {' | '.join(experiments.NAMES)}")
     cls = experiments.get(argv[0])
     knobs: list[Option] = [(k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]") for k in cls.knobs()]
-    common: list[Option] = [("seed", int, 0, "seed of data order and samples"), ("model", str, cls.default_model, "base, chat, a folder, or a hub id"),
-                            ("device", str, "cpu", "cpu, or cuda"), ("json", bool, False, "print one JSON object as the last line"),
-                            ("fresh", bool, False, "compute again, even if the run is stored")]
+    common: list[Option] = [
+        ("seed", int, 0, "seed of data order and samples"),
+        ("model", str, cls.default_model, "base, chat, a folder, or a hub id"),
+        ("device", str, "cpu", "cpu, or cuda"),
+        ("json", bool, False, "print one JSON object as the last line"),
+        ("fresh", bool, False, "compute again, even if the run is stored"),
+    ]
     if argv[0] == "cpt":
         common.append(("domain", str, "", "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"))
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
@@ -122,12 +134,20 @@ def run(argv: list[str]) -> int:
 def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
     from . import figures, runs
+
     texts = documents(options.domain) if getattr(options, "domain", "") else None
     check_device(options.device)
     with progress() as bar:
         task = bar.add_task(experiment.name, total=getattr(experiment, "steps", None), last="loading the model")
-        done = runs.run(experiment, options.seed, options.model, device=options.device, texts=texts, fresh=options.fresh,
-                        on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)))
+        done = runs.run(
+            experiment,
+            options.seed,
+            options.model,
+            device=options.device,
+            texts=texts,
+            fresh=options.fresh,
+            on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
+        )
     figure = figures.of_run(done, type(experiment).curves, runs.record(experiment.name, done.key).with_suffix(".png"))
     table(done, type(experiment).curves)
     print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
@@ -142,9 +162,19 @@ def progress():
     """A progress bar on stderr with the time left and the last reading, if stderr is a terminal; in a log only what went wrong is to stand there."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
-    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-                    TextColumn("{task.fields[last]}"), console=console, disable=not console.is_terminal)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
 
 
 def brief(experiment, row: dict) -> str:
@@ -157,7 +187,15 @@ def table(done, curves: dict[str, str]) -> None:
     """Start and final value of each metric."""
     from rich.console import Console
     from rich.table import Table
-    grid = Table("metric", "start", "final", "what it is", title=f"{done.experiment} on {done.model}, seed {done.seed}, {done.seconds:.0f} s", title_justify="left")
+
+    grid = Table(
+        "metric",
+        "start",
+        "final",
+        "what it is",
+        title=f"{done.experiment} on {done.model}, seed {done.seed}, {done.seconds:.0f} s",
+        title_justify="left",
+    )
     for metric, v in done.metrics().items():
         grid.add_row(metric, f"{v['start']:.3f}", f"{v['final']:.3f}", curves.get(metric, ""))
     Console(width=110).print(grid)
@@ -168,15 +206,29 @@ def table(done, curves: dict[str, str]) -> None:
 def list_experiments(as_json: bool) -> int:
     """Experiments, knobs, ranges, measured times."""
     from . import experiments
+
     measured = times.read()
     classes = {name: experiments.get(name) for name in experiments.NAMES}
     if as_json:
-        print(json.dumps({n: {"summary": c.summary, "knobs": {k.name: {"default": k.default, "range": k.range, "help": k.help} for k in c.knobs()},
-                              "seconds": measured.get(n, {}).get("seconds")} for n, c in classes.items()}))
+        print(
+            json.dumps(
+                {
+                    n: {
+                        "summary": c.summary,
+                        "knobs": {k.name: {"default": k.default, "range": k.range, "help": k.help} for k in c.knobs()},
+                        "seconds": measured.get(n, {}).get("seconds"),
+                    }
+                    for n, c in classes.items()
+                }
+            )
+        )
         return 0
     for name, cls in classes.items():
         time_ = measured.get(name)
-        print(f"\n{name}  {cls.summary}\n    default run: " + (f"{time_['seconds']:.0f} s ({time_['where']})" if time_ else "not measured yet; llmlab doctor measures it"))
+        print(
+            f"\n{name}  {cls.summary}\n    default run: "
+            + (f"{time_['seconds']:.0f} s ({time_['where']})" if time_ else "not measured yet; llmlab doctor measures it")
+        )
         for k in cls.knobs():
             print(f"    --{k.name:12}{str(k.default):>9}   {k.range:28}{k.help}")
     print("\nllmlab run NAME [--knob value] [--seed 0] [--model base|chat|FOLDER|HUB_ID] [--json]; llmlab run NAME --help shows all")
@@ -187,6 +239,7 @@ def documents(domain: str):
     """The user's texts by sub-folder, or those that every Python has."""
     from .experiments.cpt import Texts
     from .world import corpora
+
     if domain == "python":
         return Texts.cut(corpora.python_texts())
     return Texts.cut(corpora.folders(domain))
@@ -197,8 +250,11 @@ def check_device(device: str) -> None:
     if device == "cpu":
         return
     import torch
+
     if device.split(":")[0] != "cuda" or not torch.cuda.is_available():
-        raise UserError(f"there is no device '{device}' here; use --device cpu" + ("" if torch.cuda.is_available() else " (this PyTorch sees no GPU)"))
+        raise UserError(
+            f"there is no device '{device}' here; use --device cpu" + ("" if torch.cuda.is_available() else " (this PyTorch sees no GPU)")
+        )
 
 
 def build(argv: list[str]) -> int:
@@ -207,23 +263,29 @@ def build(argv: list[str]) -> int:
     for name in names:
         if name not in (*BUILDS, "all"):
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
-    options = parse("build [base|chat|runs|notebooks|readme|all]", [("check", bool, False, "only say what is current and what is stale"),
-                    ("force", bool, False, "build again what is current")], [a for a in argv if a not in names])
+    options = parse(
+        "build [base|chat|runs|notebooks|readme|all]",
+        [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current")],
+        [a for a in argv if a not in names],
+    )
     for name in BUILDS if not names or "all" in names else names:
         current = is_current(name)
         if options.check or (current and not options.force):
             print(f"{name}: " + ("current" if current else "stale or missing"))
         elif name in ("base", "chat"):
             from . import build as builder
+
             if name == "base" and not builder.is_current("pre"):
                 report(build_one(builder, "pre"))
             report(build_one(builder, name))
         elif name == "readme":
             from . import readme
+
             readme.build()
             print("readme: written")
         else:
             from . import books, stored
+
             for line in stored.build() if name == "runs" else books.build(options.force):
                 print(f"{name}: {line}", flush=True)
     return 0
@@ -233,6 +295,7 @@ def is_current(name: str) -> bool:
     """Was what is shipped made by today's code from today's inputs?"""
     from . import books, readme, stored
     from . import build as builder
+
     try:
         if name == "readme":
             return readme.is_current()
@@ -259,8 +322,11 @@ def report(card: dict) -> None:
 
 def doctor(argv: list[str]) -> int:
     """`llmlab doctor`: this machine, and the time of each experiment on it."""
-    options = parse("doctor", [("quick", bool, False, "do not time the experiments"), ("json", bool, False, "print one JSON object as the last line")], argv)
+    options = parse(
+        "doctor", [("quick", bool, False, "do not time the experiments"), ("json", bool, False, "print one JSON object as the last line")], argv
+    )
     from . import doctor as physician
+
     found = physician.examine(time_experiments=not options.quick)
     for line in physician.lines(found):
         print(line)
@@ -271,12 +337,24 @@ def doctor(argv: list[str]) -> int:
 
 def bench(argv: list[str]) -> int:
     """`llmlab bench`: ratios measured side by side in this process."""
-    options = parse("bench", [("only", str, "", "one of the benchmarks by name"), ("save", bool, False, "keep the figures in data/bench.json, for the README"), ("json", bool, False, "print one JSON object as the last line")], argv)
+    options = parse(
+        "bench",
+        [
+            ("only", str, "", "one of the benchmarks by name"),
+            ("save", bool, False, "keep the figures in data/bench.json, for the README"),
+            ("json", bool, False, "print one JSON object as the last line"),
+        ],
+        argv,
+    )
     from . import bench as benchmark
+    from . import experiments
+
     if options.only and options.only not in benchmark.BENCHES:
         raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, benchmark.BENCHES)}")
     figures = benchmark.run([options.only] if options.only else list(benchmark.BENCHES))
     if options.save:
+        for name in experiments.NAMES if "defaults" in figures else ():
+            times.note(name, figures["defaults"][f"{name}_s"], benchmark.machine(), folder=paths.data())
         paths.write_atomic(paths.data() / "bench.json", json.dumps({"machine": benchmark.machine(), "figures": figures}, indent=1).encode())
     if options.json:
         print(json.dumps(figures))
@@ -285,14 +363,25 @@ def bench(argv: list[str]) -> int:
 
 def lab(argv: list[str]) -> int:
     """`llmlab lab`: JupyterLab on loopback at the first chapter, without news pop-ups."""
-    options = parse("lab", [("browser", bool, True, "open the browser"), ("port", int, 8888, "first port to try"), ("chapter", str, "02", "chapter to open, by its number")], argv)
+    options = parse(
+        "lab",
+        [
+            ("browser", bool, True, "open the browser"),
+            ("port", int, 8888, "first port to try"),
+            ("chapter", str, "02", "chapter to open, by its number"),
+        ],
+        argv,
+    )
     books = Path(__file__).parent.parent / "notebooks"
     found = sorted(books.glob(f"{options.chapter}*.ipynb"))
     if not found:
         raise UserError(f"there is no chapter '{options.chapter}'; there are {', '.join(sorted(p.name[:2] for p in books.glob('*.ipynb')))}")
-    arguments = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={books}", "--ServerApp.ip=127.0.0.1", f"--port={options.port}",
-                 f"--LabApp.default_url=/lab/tree/{found[0].name}", '--LabApp.disabled_extensions={"@jupyterlab/apputils-extension:announcements": true}']
-    os.execv(sys.executable, arguments + ([] if options.browser else ["--no-browser"]))
+    arguments = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={books}", "--ServerApp.ip=127.0.0.1", f"--port={options.port}", str(found[0])]
+    quiet = paths.writable(paths.cache()) / "jupyter"  # no news pop-up, no look for news: there may be no network
+    paths.write_atomic(quiet / "labconfig" / "page_config.json", b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [str(quiet), os.environ.get("JUPYTER_CONFIG_PATH")]))
+    in_container = hasattr(os, "geteuid") and os.geteuid() == 0  # root: usual in containers; the server listens on loopback and asks for its token
+    os.execv(sys.executable, arguments + ["--allow-root"] * in_container + [f"--ServerApp.open_browser={options.browser}"])
 
 
 if __name__ == "__main__":

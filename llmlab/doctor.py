@@ -14,12 +14,22 @@ from . import experiments, paths, times
 def examine(time_experiments: bool = True) -> dict:
     """Facts about machine, libraries, checkpoints and cache, and seconds of each default run (extrapolated from its first steps)."""
     import torch
-    found = {"python": platform.python_version(), "cores": os.cpu_count(), "torch_threads": torch.get_num_threads(), "memory_gb": memory_gb(), "busy": busy(),
-             "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None, "cpu_flags": flags(),
-             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "trl", "peft", "bitsandbytes", "jupyterlab")}, "cache": str(paths.cache())}
+
+    found = {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "memory_gb": memory_gb(),
+        "busy": busy(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "cpu_flags": flags(),
+        "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "trl", "peft", "bitsandbytes", "jupyterlab")},
+        "cache": str(paths.cache()),
+    }
     paths.writable(paths.cache())
     found["free_gb"] = round(shutil.disk_usage(paths.cache()).free / 2**30, 1)
     from . import build
+
     found["checkpoints"] = {name: build.is_current(name) for name in ("base", "chat")}
     if time_experiments:
         found["seconds"] = {name: measure(name) for name in experiments.NAMES}
@@ -29,6 +39,7 @@ def examine(time_experiments: bool = True) -> dict:
 def measure(name: str, steps: int = 6) -> float:
     """Seconds that the default run of an experiment takes here: the probes' and the steps' own times, counted out to its length."""
     from .models.load import load
+
     experiment = experiments.get(name)()
     began = time.perf_counter()
     rows = experiment.rows(load(experiment.default_model), 0)
@@ -65,10 +76,12 @@ def flags() -> list[str]:
 
 def lines(found: dict):
     """The findings as sentences."""
-    yield f"Python {found['python']}, {found['cores']} cores, {found['torch_threads']} torch threads, memory {found['memory_gb']} GB, " + (found["gpu"] or "no GPU")
+    yield f"Python {found['python']}, {found['cores']} cores, {found['torch_threads']} torch threads, memory {found['memory_gb']} GB, " + (
+        found["gpu"] or "no GPU"
+    )
     yield ", ".join(f"{p} {v}" for p, v in found["versions"].items())
     if "avx512_bf16" in found["cpu_flags"]:
-        yield "This processor has AVX512-BF16: bitsandbytes 4-bit layers repack themselves after an evaluation and then train wrongly on it, unless guarded."
+        yield "AVX512-BF16 here: bitsandbytes 4-bit layers repack themselves after an evaluation and then train wrongly, unless guarded."
     yield f"cache {found['cache']}, {found['free_gb']} GB free"
     for name, current in found["checkpoints"].items():
         yield f"checkpoint {name}: " + ("current" if current else f"stale or missing; run: llmlab build {name}")

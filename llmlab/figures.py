@@ -9,8 +9,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # Okabe and Ito
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "axes.titlesize": 9, "axes.titlelocation": "left",
-         "lines.linewidth": 1.8, "legend.frameon": False, "figure.dpi": 110}
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+}
 
 
 def panels(count: int, width: float = 3.1, height: float = 2.3):
@@ -26,7 +36,9 @@ def panels(count: int, width: float = 3.1, height: float = 2.3):
 
 
 def curves(groups: dict[str, Sequence], metrics: dict[str, str], title: str = "", steps: int | None = None) -> Figure:
-    """One panel a metric over training steps. A group is the runs of one setting: median line and, from two seeds on, the band from the lowest to the highest."""
+    """One panel a metric over training steps. A group is the runs of one setting: median line and, from two seeds on, the band from the lowest
+    to the highest.
+    """
     with matplotlib.rc_context(STYLE):
         figure, axes = panels(len(metrics))
         for axis, (metric, label) in zip(axes, metrics.items()):
@@ -66,6 +78,7 @@ def png(figure: Figure) -> bytes:
 def of_run(run, metrics: dict[str, str], path: Path) -> Path:
     """The curves of one run, saved as PNG."""
     from . import paths
+
     knobs = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in list(run.knobs.items())[:5])
     shown = {m: label for m, label in metrics.items() if run.curve(m)}
     paths.write_atomic(path, png(curves({f"seed {run.seed}": [run]}, shown, title=f"{run.experiment} on {run.model}: {knobs}")))

@@ -34,7 +34,9 @@ class Gate:
         return row | {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale}
 
     def resume(self, rows: list[dict]) -> None:
-        """Take up the state from the rows of an interrupted run. Its checkpoint was taken at a gate step, so the restored weights are the kept ones."""
+        """Take up the state from the rows of an interrupted run. Its checkpoint was taken at a gate step, so the restored weights are the kept
+        ones.
+        """
         probed = [r for r in rows if "rollbacks" in r]
         self.best = {k: probed[0][k] for k in self.watch}
         self.rollbacks, self.lr_scale = probed[-1]["rollbacks"], probed[-1]["lr_scale"]
@@ -44,7 +46,9 @@ class Gate:
         self.rollbacks += 1
         if self.rollbacks >= self.patience:
             self.restore()
-            raise Stopped(f"stopped by the gate at step {step}: {self.rollbacks} regressions of more than {self.tolerance:.0%}; start with a lower lr or more replay")
+            raise Stopped(
+                f"stopped by the gate at step {step}: {self.rollbacks} regressions of more than {self.tolerance:.0%}; start with a lower lr or more replay"  # noqa: E501
+            )
         self.restore()
         self.lr_scale, self.more_replay = self.lr_scale / 2, self.more_replay + 0.2
         return self.probe(step) | {f"rejected_{k}": row[k] for k in self.watch}

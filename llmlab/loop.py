@@ -37,15 +37,30 @@ def optimizers(model, name: str, lr: float, weight_decay: float = 0.0) -> list[t
     hidden = [p for n, p in model.named_parameters() if p.requires_grad and p.ndim == 2 and "embed" not in n and "lm_head" not in n]
     chosen = {id(p) for p in hidden}
     rest = [p for p in parameters if id(p) not in chosen]
-    return [torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)]
+    return [
+        torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True),
+    ]
 
 
-def steps(model, stream: Iterable[Batch], objective: Objective, *, n: int, lr: float | Callable[[int], float], warmup: int = 0, final: float = 0.1,
-          clip: float = 1.0, start: int = 0, opts: list | None = None) -> Iterator[dict]:
-    """Train from step `start` to `n` on whatever the stream yields; a row per step: step, loss, lr, grad_norm (before clipping), tokens, and the objective's info.
+def steps(
+    model,
+    stream: Iterable[Batch],
+    objective: Objective,
+    *,
+    n: int,
+    lr: float | Callable[[int], float],
+    warmup: int = 0,
+    final: float = 0.1,
+    clip: float = 1.0,
+    start: int = 0,
+    opts: list | None = None,
+) -> Iterator[dict]:
+    """Train from step `start` to `n` on whatever the stream yields; a row per step: step, loss, lr, grad_norm (before clipping), tokens,
+    and the objective's info.
 
-    lr is the peak rate, or a function of the step (a gate lowers it). A plain generator: the caller plots, stops, probes or rolls back between two rows. Raises Diverged on a loss that is not finite.
+    lr is the peak rate, or a function of the step (a gate lowers it). A plain generator: the caller plots, stops, probes or rolls back
+    between two rows. Raises Diverged on a loss that is not finite.
     """
     peak = lr if callable(lr) else lambda step: lr
     opts = opts or optimizers(model, "adamw", peak(start))
@@ -62,8 +77,9 @@ def steps(model, stream: Iterable[Batch], objective: Objective, *, n: int, lr: f
         for o in opts:
             o.step()
             o.zero_grad()
-        yield {"step": step + 1, "loss": loss.item(), "lr": now, "grad_norm": norm.item(),
-               "tokens": int(batch.mask.sum())} | {k: float(v) for k, v in info.items()}
+        yield {"step": step + 1, "loss": loss.item(), "lr": now, "grad_norm": norm.item(), "tokens": int(batch.mask.sum())} | {
+            k: float(v) for k, v in info.items()
+        }
 
 
 class Checkpoint:
@@ -107,9 +123,22 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def train(model, stream: Callable[[int], Iterator[Batch]], objective: Objective, *, n: int, lr: float | Callable[[int], float], opts: list,
-          probe: Callable[[int], dict] | None = None, every: int = 10, checkpoint: Checkpoint | None = None, unit: int = 1, **schedule) -> Iterator[dict]:
-    """steps() with probes at step 0, every `every` steps and the end, and with a checkpoint: an interrupted call, made again, goes on and ends bit-equal.
+def train(
+    model,
+    stream: Callable[[int], Iterator[Batch]],
+    objective: Objective,
+    *,
+    n: int,
+    lr: float | Callable[[int], float],
+    opts: list,
+    probe: Callable[[int], dict] | None = None,
+    every: int = 10,
+    checkpoint: Checkpoint | None = None,
+    unit: int = 1,
+    **schedule,
+) -> Iterator[dict]:
+    """steps() with probes at step 0, every `every` steps and the end, and with a checkpoint: an interrupted call, made again, goes on and
+    ends bit-equal.
 
     stream(i) yields the batches from number i on, each a function of its number (and, on-policy, of the model as it is then). `unit`: a checkpoint
     is taken after multiples of so many steps only, because in between model and optimiser are not the whole state (a batch of samples is

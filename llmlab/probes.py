@@ -1,4 +1,6 @@
-"""Probes: numbers read off a model without touching it. They take no random numbers and restore train mode, so a probed run is bit-equal to an unprobed one."""
+"""Probes: numbers read off a model without touching it. They take no random numbers and restore train mode, so a probed run is bit-equal to an
+unprobed one.
+"""
 
 from typing import Sequence
 
@@ -43,7 +45,9 @@ def batches(rows: Rows, size: int = 64) -> list[Batch]:
 
 @torch.no_grad()
 def exact(model, prepared: list[Batch]) -> float:
-    """Share of rows whose every masked token is the model's first choice: exactly what greedy decoding would get right, at the price of one forward."""
+    """Share of rows whose every masked token is the model's first choice: exactly what greedy decoding would get right, at the price of one
+    forward.
+    """
     right = total = 0
     for batch in _evaluating(model, prepared):
         logits = forward(model, batch).logits

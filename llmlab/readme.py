@@ -17,16 +17,32 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def of_experiments() -> str:
     """Name, what it does, seconds of the default run."""
     measured = times.read(paths.data())
-    return table(["experiment", "what it shows", "default run"], [[f"`{n}`", experiments.get(n).summary, f"{measured[n]['seconds']:.0f} s, {measured[n]['where']}"]
-                                                                  for n in experiments.NAMES if n in measured])
+    return table(
+        ["experiment", "what it shows", "default run"],
+        [
+            [f"`{n}`", experiments.get(n).summary, f"{measured[n]['seconds']:.0f} s, {measured[n]['where']}"]
+            for n in experiments.NAMES
+            if n in measured
+        ],
+    )
 
 
 def of_checkpoints() -> str:
     """Skills of both checkpoints side by side."""
     from .models.load import card
+
     cards = {name: card(name) for name in ("base", "chat")}
     skills = list(dict.fromkeys(s for c in cards.values() for s in c["skills"]))
-    rows = [[s, *(f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "") if s in c["skills"] else "" for c in cards.values())] for s in skills]
+    rows = [
+        [
+            s,
+            *(
+                f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "") if s in c["skills"] else ""
+                for c in cards.values()
+            ),
+        ]
+        for s in skills
+    ]
     sizes = ", ".join(f"{n}: {c['settings']['steps']} steps, {c['parameters']:,} parameters" for n, c in cards.items())
     return table(["skill", *cards], rows) + f"\n\n{sizes}."
 
@@ -34,8 +50,15 @@ def of_checkpoints() -> str:
 def of_bench() -> str:
     """Ratios with their goals, from the stored result of `llmlab bench --save`."""
     found = json.loads((paths.data() / "bench.json").read_text())
-    rows = [[f["what"], f"{f['ratio']:.2f}", f"{f['goal']:g}", ", ".join(f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal"))]
-            for f in found["figures"].values()]
+    rows = [
+        [
+            f["what"],
+            f"{f['ratio']:.2f}",
+            f"{f['goal']:g}",
+            ", ".join(f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")),
+        ]
+        for f in found["figures"].values()
+    ]
     return table(["what", "ratio", "goal", "in figures"], rows) + f"\n\nMeasured on: {found['machine']}."
 
 

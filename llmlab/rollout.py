@@ -28,8 +28,18 @@ class Episode:
     score: Score | None = field(default=None)
 
 
-def play(model, tok, world: World, problems: list[Problem], *, k: int = 1, max_new: int = 64, temperature: float = 1.0,
-         generator: torch.Generator | None = None, turns: int = 6) -> list[Episode]:
+def play(
+    model,
+    tok,
+    world: World,
+    problems: list[Problem],
+    *,
+    k: int = 1,
+    max_new: int = 64,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    turns: int = 6,
+) -> list[Episode]:
     """k episodes a problem, rows i·k … i·k+k−1 belong to problem i. After each assistant turn the world may reply (tools), up to `turns` turns."""
     stops, open_ = chat.stop_ids(tok), []
     for g, p in enumerate(problems):
@@ -63,7 +73,9 @@ def _replied(tok, world: World, e: Episode) -> bool:
 
 @dataclass(frozen=True)
 class Samples:
-    """Per-sample rows: problem, question, (right) answer, text, reward, length in tokens, stopped, part_format, part_answer, … pass@k and the rest are functions of them."""
+    """Per-sample rows: problem, question, (right) answer, text, reward, length in tokens, stopped, part_format, part_answer, … pass@k and the
+    rest are functions of them.
+    """
 
     rows: pd.DataFrame
 
@@ -73,25 +85,59 @@ class Samples:
         return float(self.rows["reward"].mean())
 
 
-def evaluate(model, tok, world: World, *, n: int, k: int = 1, seed: int = 0, split: str = "test", temperature: float = 0.0, max_new: int = 64, **problems) -> Samples:
+def evaluate(
+    model, tok, world: World, *, n: int, k: int = 1, seed: int = 0, split: str = "test", temperature: float = 0.0, max_new: int = 64, **problems
+) -> Samples:
     """Sample k answers to n problems of the split and score them; own generator, so training is not disturbed. temperature 0 is greedy."""
     asked = world.problems(n, split=split, seed=seed, **problems)
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     episodes = play(model, tok, world, asked, k=k, max_new=max_new, temperature=temperature, generator=generator)
-    return Samples(pd.DataFrame([{"problem": e.group, "question": e.problem.question, "answer": e.problem.answer, "text": e.text, "reward": e.score.reward,
-                                  "length": sum(e.mask), "stopped": e.stopped} | {f"part_{name}": value for name, value in e.score.parts.items()} for e in episodes]))
+    return Samples(
+        pd.DataFrame(
+            [
+                {
+                    "problem": e.group,
+                    "question": e.problem.question,
+                    "answer": e.problem.answer,
+                    "text": e.text,
+                    "reward": e.score.reward,
+                    "length": sum(e.mask),
+                    "stopped": e.stopped,
+                }
+                | {f"part_{name}": value for name, value in e.score.parts.items()}
+                for e in episodes
+            ]
+        )
+    )
 
 
 def as_batch(tok, episodes: list[Episode], *, step: int, temperature: float, reward: Callable[[Score], float]) -> Batch:
     """Episodes as a batch with the columns rewards, group, step and old_logprobs."""
     ids = pad([e.ids for e in episodes], tok.pad_token_id or 0)
-    given = {"rewards": torch.tensor([float(reward(e.score)) for e in episodes]), "group": torch.tensor([e.group for e in episodes]),
-             "step": torch.full((len(episodes),), step), "old_logprobs": pad([e.logprobs for e in episodes], 0.0)[:, 1:]}
+    given = {
+        "rewards": torch.tensor([float(reward(e.score)) for e in episodes]),
+        "group": torch.tensor([e.group for e in episodes]),
+        "step": torch.full((len(episodes),), step),
+        "old_logprobs": pad([e.logprobs for e in episodes], 0.0)[:, 1:],
+    }
     return Batch(ids, pad([e.mask for e in episodes], 0).float(), given, temperature)
 
 
-def on_policy(model, tok, world: World, *, prompts: int, group: int, advantage: Callable, seed: int, epochs: int = 1, temperature: float = 1.0, max_new: int = 64,
-              start: int = 0, reward: Callable[[Score], float] = lambda score: score.reward) -> Iterator[Batch]:
+def on_policy(
+    model,
+    tok,
+    world: World,
+    *,
+    prompts: int,
+    group: int,
+    advantage: Callable,
+    seed: int,
+    epochs: int = 1,
+    temperature: float = 1.0,
+    max_new: int = 64,
+    start: int = 0,
+    reward: Callable[[Score], float] = lambda score: score.reward,
+) -> Iterator[Batch]:
     """Endless batches sampled from the model *as it is when the batch is asked for*: on-policy only if every batch is used at once.
 
     Batch i is a function of (model, seed, i); `epochs` > 1 yields each one several times, the later ones being stale (column `step` says

@@ -1,4 +1,6 @@
-"""Run: what an experiment did, stored under the hash of everything it depends on; a record that is not whole or not ours is recomputed, never trusted."""
+"""Run: what an experiment did, stored under the hash of everything it depends on; a record that is not whole or not ours is recomputed, never
+trusted.
+"""
 
 import ast
 import json
@@ -13,7 +15,20 @@ from typing import Callable
 from . import paths
 
 # files whose code decides what a run gives: changing any of them (comments and docstrings aside) makes stored runs stale
-RECIPE = ("advantages.py", "guard.py", "loop.py", "objectives.py", "probes.py", "rollout.py", "sample.py", "models/forward.py", "models/frozen.py", "tokens/*.py", "tokens/*.jinja", "world/*.py")
+RECIPE = (
+    "advantages.py",
+    "guard.py",
+    "loop.py",
+    "objectives.py",
+    "probes.py",
+    "rollout.py",
+    "sample.py",
+    "models/forward.py",
+    "models/frozen.py",
+    "tokens/*.py",
+    "tokens/*.jinja",
+    "world/*.py",
+)
 
 
 class Interrupted(Exception):
@@ -55,8 +70,17 @@ class Run:
     def summary(self) -> dict:
         """The JSON object of `llmlab run --json`."""
         curves = {m: {str(s): v for s, v in self.curve(m).items()} for m in ["loss", *self.probed]}
-        return {"experiment": self.experiment, "knobs": self.knobs, "seed": self.seed, "model": self.model, "key": self.key, "seconds": round(self.seconds, 2),
-                "metrics": self.metrics(), "curves": curves, "notes": self.notes}
+        return {
+            "experiment": self.experiment,
+            "knobs": self.knobs,
+            "seed": self.seed,
+            "model": self.model,
+            "key": self.key,
+            "seconds": round(self.seconds, 2),
+            "metrics": self.metrics(),
+            "curves": curves,
+            "notes": self.notes,
+        }
 
 
 @lru_cache
@@ -82,8 +106,15 @@ def _code(file: Path) -> str:
 def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:
     """Name of the record: hash of (experiment, knobs, seed, starting checkpoint, user's texts, recipe version)."""
     import sys
-    parts = [experiment.name, json.dumps(experiment.settings(), sort_keys=True), str(seed), fingerprint, texts,
-             recipe_version(sys.modules[type(experiment).__module__].__file__)]
+
+    parts = [
+        experiment.name,
+        json.dumps(experiment.settings(), sort_keys=True),
+        str(seed),
+        fingerprint,
+        texts,
+        recipe_version(sys.modules[type(experiment).__module__].__file__),
+    ]
     return paths.hash_bytes(*(p.encode() for p in parts))
 
 
@@ -119,8 +150,17 @@ def _read(path: Path) -> Run | None:
         return None
 
 
-def run(experiment, seed: int = 0, model: str = "base", *, device: str = "cpu", texts=None, fresh: bool = False,
-        on_row: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None) -> Run:
+def run(
+    experiment,
+    seed: int = 0,
+    model: str = "base",
+    *,
+    device: str = "cpu",
+    texts=None,
+    fresh: bool = False,
+    on_row: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Run:
     """The experiment's run: from the store if it is there, else computed, checkpointed every 45 s, and stored.
 
     An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted when `stop` says so,
@@ -159,5 +199,11 @@ def versions() -> dict[str, str]:
     """What a run was made with."""
     import torch
     import transformers
-    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__, "machine": platform.machine(),
-            "threads": str(torch.get_num_threads())}
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "machine": platform.machine(),
+        "threads": str(torch.get_num_threads()),
+    }

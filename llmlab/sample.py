@@ -39,8 +39,18 @@ class Completions:
         return len(self.ids)
 
 
-def sample(model, prompts: list[list[int]], *, k: int = 1, max_new: int | list[int], temperature: float = 1.0, stop: Collection[int],
-           generator: torch.Generator | None = None, allowed: Allowed | None = None, rows_at_once: int = 1024) -> Completions:
+def sample(
+    model,
+    prompts: list[list[int]],
+    *,
+    k: int = 1,
+    max_new: int | list[int],
+    temperature: float = 1.0,
+    stop: Collection[int],
+    generator: torch.Generator | None = None,
+    allowed: Allowed | None = None,
+    rows_at_once: int = 1024,
+) -> Completions:
     """Draw k completions of every prompt; temperature 0 takes the most probable token.
 
     max_new: longest completion in tokens, one number or one for each prompt. stop: token ids that end a row. generator: makes samples

@@ -1,4 +1,6 @@
-"""Stored runs: what the notebooks' static figures show, over several seeds, shipped in data/runs and computed again when the code that made them changes."""
+"""Stored runs: what the notebooks' static figures show, over several seeds, shipped in data/runs and computed again when the code that made
+them changes.
+"""
 
 import shutil
 from typing import Iterator
@@ -13,6 +15,7 @@ EXPERIMENTS = [CPT(replay=0.0), CPT(), CPT(lr=5e-3, replay=0.0, steps=100), CPT(
 def wanted() -> list[tuple]:
     """(experiment, seed, file name) of every run to ship."""
     from .models.load import fingerprint, resolve
+
     prints = {name: fingerprint(resolve(name), name) for name in {e.default_model for e in EXPERIMENTS}}
     return [(e, s, f"{runs.key(e, s, prints[e.default_model])}.json") for e in EXPERIMENTS for s in SEEDS]
 

@@ -115,7 +115,7 @@ def broken(home: Path, data: Path) -> list[str]:
     for file in home.rglob("*.state"):
         raw = file.read_bytes()
         bad += [file.name] if raw[:16] != paths.hash_bytes(raw[16:]).encode() else []
-    for folder in [*(data / "checkpoints").glob("[!.]*"), *(f for f in (home / "build").glob("pre-*") if f.is_dir())]:
+    for folder in [f for place in (data / "checkpoints", home / "build") for f in place.glob("[!.]*") if f.is_dir()]:
         try:
             raw = (folder / "model.safetensors").read_bytes()
             size = int.from_bytes(raw[:8], "little")

@@ -36,15 +36,16 @@ def lab(tmp_path_factory):
         server = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, env=env, start_new_session=True)
     try:
         for _ in range(240):
-            found = re.search(r"http://127\.0\.0\.1:\d+/lab/tree/\S+token=\w+", log.read_text())
+            found = re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", log.read_text())
             if found:
                 break
             assert server.poll() is None, log.read_text()
             time.sleep(0.5)
-        yield found[0]
+        yield f"{found[1]}/lab/tree/02_continued_pretraining.ipynb?token={found[2]}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +92,14 @@ def test_panel_trains_and_stops(page):
     clicked = time.monotonic()
     panel.locator("button:has-text('Run')").click()
     steps = []
-    while len(steps) < 3 and time.monotonic() - clicked < 120:
+    while (len(steps) < 3 or len(pictures) < 4) and time.monotonic() - clicked < 180:  # a new picture comes with each reading of the probes
         page.wait_for_timeout(200)
         pictures.add(picture.get_attribute("src"))
         found = re.search(r"step (\d+) of", " ".join(status.all_inner_texts()))
         if found and int(found[1]) > (steps[-1] if steps else 0):
             steps.append(int(found[1]))
-    assert steps == sorted(steps) and len(steps) == 3, status.all_inner_texts()
-    assert len(pictures) >= 3  # the curve grew
+    assert steps == sorted(steps) and len(steps) >= 3, status.all_inner_texts()
+    assert len(pictures) >= 4  # the curve grew
 
     out = ROOT / "test-output"
     out.mkdir(exist_ok=True)

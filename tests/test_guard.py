@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from llmlab import loop
+from llmlab.experiments.cpt import CPT
 from llmlab.guard import Gate, Stopped
 from llmlab.tokens.batch import Batch
 
@@ -71,6 +72,16 @@ def test_a_drop_of_any_watched_share_brings_weights_and_optimiser_back(setting, 
     assert row[f"rejected_{metric}"] == setting.figures[metric]
 
 
+def test_a_second_drop_finds_the_kept_state_untouched(setting):
+    setting.update()
+    setting.update()
+    kept = setting.state()
+    setting.figures["sums"] = 0.0
+    for _ in range(4):
+        row = setting.update()
+    assert row["rollbacks"] == 2 and same(kept, setting.state())
+
+
 def test_a_first_drop_brings_the_very_beginning_back(setting):
     start = setting.state()
     setting.figures["sums"] = 0.0
@@ -123,3 +134,14 @@ def test_a_gate_takes_its_state_up_from_the_rows(tiny, setting):
     fresh.resume(rows)
     for name in ("best", "rollbacks", "lr_scale", "more_replay"):
         assert getattr(fresh, name) == getattr(setting.gate, name)
+
+
+def test_continued_pretraining_goes_on_at_half_the_rate_after_a_rollback(base):
+    experiment = CPT(steps=10, batch=2, warmup=0, probe=2, gate=2, lr=1e-2, replay=0.0)
+    scale, seen = 1.0, set()
+    for row in experiment.rows(base, 0):
+        if "lr" in row:
+            assert row["lr"] == pytest.approx(1e-2 * scale * loop.rate(row["step"] - 1, 10, 0, 0.1))
+        scale = row.get("lr_scale", scale)
+        seen.add(scale)
+    assert {1.0, 0.5} <= seen and "stopped by the gate" in row["note"]

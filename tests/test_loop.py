@@ -93,6 +93,11 @@ def test_gradients_do_not_add_up_over_steps(tiny):
     assert all(p.grad is None or not p.grad.any() for p in tiny.model.parameters())
 
 
+def test_steps_train_whatever_mode_the_model_was_in(tiny):
+    list(loop.steps(tiny.model.eval(), batches(), objectives.nll, n=1, lr=1e-3))
+    assert tiny.model.training
+
+
 @pytest.mark.parametrize("start", [0, 2])
 def test_no_batch_is_drawn_in_vain(tiny, start):
     drawn = []
@@ -271,15 +276,19 @@ def stale(model):
     return stream
 
 
+@pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("stop", [3, 4])
-def test_a_batch_used_twice_is_not_torn(tiny, tmp_path, stop):
-    model = anew(tiny.tok)
+def test_a_batch_used_twice_is_not_torn(tiny, tmp_path, stop, killed):
+    model, path = anew(tiny.tok), tmp_path / "state"
     expected = list(rows_of(model, stream=stale(model), unit=2))
     first, last = anew(tiny.tok), anew(tiny.tok)
-    rows = rows_of(first, checkpoint=always(tmp_path / "state"), stream=stale(first), unit=2)
+    rows = rows_of(first, checkpoint=always(path), stream=stale(first), unit=2)
     list(islice(rows, stop + 1))
+    kept = path.read_bytes()
     rows.close()
-    assert list(rows_of(last, checkpoint=never(tmp_path / "state"), stream=stale(last), unit=2)) == expected
+    if killed:
+        path.write_bytes(kept)
+    assert list(rows_of(last, checkpoint=never(path), stream=stale(last), unit=2)) == expected
 
 
 def gated(model, checkpoint=None):

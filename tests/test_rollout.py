@@ -105,6 +105,19 @@ def test_batches_are_a_function_of_model_seed_and_number(shipped):
     assert not equal(first, second) and not equal(first, next(stream(shipped, seed=2)))
 
 
+class OneProblem(Sums):
+    """Asks the same at every step, so that only the sampling differs."""
+
+    def problems(self, n, *, split="test", seed=0):
+        return super().problems(1, split=split, seed=0) * n
+
+
+def test_the_same_problem_gets_other_samples_at_every_step_and_seed(shipped):
+    world = OneProblem(("add",), digits=3)
+    first, second = islice(stream(shipped, world), 2)
+    assert not equal(first, second) and not equal(first, next(stream(shipped, world, seed=2)))
+
+
 def test_a_batch_is_sampled_from_the_model_as_it_is_when_it_is_asked_for(tiny):
     batches, twin = stream(tiny), stream(tiny)
     assert equal(next(batches), next(twin))

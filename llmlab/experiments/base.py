@@ -1,4 +1,6 @@
-"""Experiment: a frozen dataclass of knobs with a recipe. A knob is declared once: it is the flag, the slider, the sweep axis, the cache key and the manual."""
+"""Experiment: a frozen dataclass of knobs with a recipe. A knob is declared once: it is the flag, the slider, the sweep axis, the cache key
+and the manual.
+"""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Iterator

@@ -30,11 +30,16 @@ class Texts:
     @classmethod
     def cut(cls, by_domain: dict[str, list[str]], words: int = 90) -> "Texts":
         """Documents in pieces of about `words` words; a fifth of the pieces, chosen by checksum, is held out (so copies stay on one side)."""
-        pieces = {d: [" ".join(w[i : i + words]) if len(w) > words else t for t in texts for w in [t.split(" ")] for i in range(0, len(w), words)]
-                  for d, texts in by_domain.items()}
+        pieces = {
+            d: [" ".join(w[i : i + words]) if len(w) > words else t for t in texts for w in [t.split(" ")] for i in range(0, len(w), words)]
+            for d, texts in by_domain.items()
+        }
         parts = {which: {d: [p for p in ps if side("text", p) == which] for d, ps in pieces.items()} for which in ("train", "test")}
         if not all(ps for part in parts.values() for ps in part.values()):  # too few pieces for the checksum: every fifth is held out
-            parts = {"test": {d: ps[::5] for d, ps in pieces.items()}, "train": {d: [p for i, p in enumerate(ps) if i % 5] for d, ps in pieces.items()}}
+            parts = {
+                "test": {d: ps[::5] for d, ps in pieces.items()},
+                "train": {d: [p for i, p in enumerate(ps) if i % 5] for d, ps in pieces.items()},
+            }
         short = [d for d, ps in parts["train"].items() if not ps]
         if short:
             raise corpora.EmptyFolder(f"'{short[0]}' holds less than two pieces of about {words} words, so nothing can be held out; add text")
@@ -47,9 +52,13 @@ class CPT(Experiment):
 
     name: ClassVar[str] = "cpt"
     summary: ClassVar[str] = "continued pretraining: learn a domain, forget the rest, and cure it with replay"
-    curves: ClassVar[dict[str, str]] = {"domain_loss": "loss on held-out domain text (nats per token)", "domain_recall": "domain facts recalled (share)",
-                                        "general_loss": "loss on general text (nats per token)", "general_recall": "known people recalled (share)",
-                                        "arithmetic": "two-digit sums right (share)"}
+    curves: ClassVar[dict[str, str]] = {
+        "domain_loss": "loss on held-out domain text (nats per token)",
+        "domain_recall": "domain facts recalled (share)",
+        "general_loss": "loss on general text (nats per token)",
+        "general_recall": "known people recalled (share)",
+        "arithmetic": "two-digit sums right (share)",
+    }
 
     replay: float = knob(0.2, 0.0, 0.9, unit="share", help="share of each batch that is general text")
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
@@ -85,7 +94,9 @@ class CPT(Experiment):
             r = rng("cpt", seed, step, i)
             family = r.choices(list(weights), list(weights.values()))[0]
             if texts is None:
-                yield corpora.domain_document(formulary, seed, step * 1000 + i, family=family, duplicates=self.duplicates, noise=self.noise, boilerplate=self.boilerplate)
+                yield corpora.domain_document(
+                    formulary, seed, step * 1000 + i, family=family, duplicates=self.duplicates, noise=self.noise, boilerplate=self.boilerplate
+                )
             else:
                 yield r.choice(texts.train[family])
 
@@ -93,8 +104,15 @@ class CPT(Experiment):
         """Batch of one step: whole rows of general text for the replay share, domain rows for the rest; a function of its arguments."""
         end = document_end(tok)
         general_rows = stochastic_round(replay * self.batch, rng("replay", seed, step).random())
-        parts = [(self.documents(seed, step, weights, texts), self.batch - general_rows), (corpora.general(seed + 1, start=step * 1000), general_rows)]
-        packed = [next(pack.pack(pack.encode_documents(tok, docs, end, chunk=16), rows=rows, length=LENGTH, how=self.packing, fill=end)) for docs, rows in parts if rows]
+        parts = [
+            (self.documents(seed, step, weights, texts), self.batch - general_rows),
+            (corpora.general(seed + 1, start=step * 1000), general_rows),
+        ]
+        packed = [
+            next(pack.pack(pack.encode_documents(tok, docs, end, chunk=16), rows=rows, length=LENGTH, how=self.packing, fill=end))
+            for docs, rows in parts
+            if rows
+        ]
         return concatenate(packed)
 
     def prepare(self, tok, texts: Texts | None) -> dict[str, list[Batch]]:
@@ -139,9 +157,18 @@ class CPT(Experiment):
                 yield loop.add_logits(reference, batch, "ref_logits") if reference else batch
 
         try:
-            yield from loop.train(model, stream, partial(objectives.nll_kl, beta=self.kl) if self.kl else objectives.nll, n=self.steps,
-                                  lr=(lambda step: self.lr * gate.lr_scale) if gate else self.lr, warmup=self.warmup,
-                                  probe=gate or probe, every=self.probe, opts=opts, checkpoint=checkpoint)
+            yield from loop.train(
+                model,
+                stream,
+                partial(objectives.nll_kl, beta=self.kl) if self.kl else objectives.nll,
+                n=self.steps,
+                lr=(lambda step: self.lr * gate.lr_scale) if gate else self.lr,
+                warmup=self.warmup,
+                probe=gate or probe,
+                every=self.probe,
+                opts=opts,
+                checkpoint=checkpoint,
+            )
         except Stopped as stop:
             yield {"step": self.steps, "note": str(stop)}
 

@@ -23,8 +23,12 @@ class DPO(Experiment):
     name: ClassVar[str] = "dpo"
     summary: ClassVar[str] = "direct preference optimisation: polite answers preferred to blunt ones"
     default_model: ClassVar[str] = "chat"
-    curves: ClassVar[dict[str, str]] = {"preferred": "held-out pairs ordered rightly (share)", "polite": "polite and right answers (share)",
-                                        "chosen_logprob": "log-prob of chosen answers (nats)", "rejected_logprob": "log-prob of rejected answers (nats)"}
+    curves: ClassVar[dict[str, str]] = {
+        "preferred": "held-out pairs ordered rightly (share)",
+        "polite": "polite and right answers (share)",
+        "chosen_logprob": "log-prob of chosen answers (nats)",
+        "rejected_logprob": "log-prob of rejected answers (nats)",
+    }
 
     beta: float = knob(0.1, 0.01, 2.0, scale="log", help="strength of the pull to the reference")
     lr: float = knob(3e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
@@ -51,8 +55,18 @@ class DPO(Experiment):
         def probe(step):
             return pair_figures(model, judged) | {"polite": probes.exact(model, polite), "blunt": probes.exact(model, facts)}
 
-        yield from loop.train(model, stream, partial(objectives.dpo, beta=self.beta), n=self.steps, lr=self.lr, opts=loop.optimizers(model, "adamw", self.lr),
-                              warmup=self.warmup, probe=probe, every=self.probe, checkpoint=checkpoint)
+        yield from loop.train(
+            model,
+            stream,
+            partial(objectives.dpo, beta=self.beta),
+            n=self.steps,
+            lr=self.lr,
+            opts=loop.optimizers(model, "adamw", self.lr),
+            warmup=self.warmup,
+            probe=probe,
+            every=self.probe,
+            checkpoint=checkpoint,
+        )
 
 
 @torch.no_grad()
@@ -65,4 +79,8 @@ def pair_figures(model, batches) -> dict[str, float]:
         margins.append((total - base)[0::2] - (total - base)[1::2])
         chosen.append(total[0::2])
         rejected.append(total[1::2])
-    return {"preferred": float((torch.cat(margins) > 1e-6).float().mean()), "chosen_logprob": float(torch.cat(chosen).mean()), "rejected_logprob": float(torch.cat(rejected).mean())}
+    return {
+        "preferred": float((torch.cat(margins) > 1e-6).float().mean()),
+        "chosen_logprob": float(torch.cat(chosen).mean()),
+        "rejected_logprob": float(torch.cat(rejected).mean()),
+    }

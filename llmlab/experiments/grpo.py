@@ -16,7 +16,11 @@ class GRPO(Experiment):
 
     name: ClassVar[str] = "grpo"
     summary: ClassVar[str] = "group-relative policy optimisation on sums that the model gets right only sometimes"
-    curves: ClassVar[dict[str, str]] = {"accuracy": "held-out sums right, greedy (share)", "reward": "mean reward of the samples (share right)", "general_recall": "known people recalled (share)"}
+    curves: ClassVar[dict[str, str]] = {
+        "accuracy": "held-out sums right, greedy (share)",
+        "reward": "mean reward of the samples (share right)",
+        "general_recall": "known people recalled (share)",
+    }
 
     lr: float = knob(3e-4, 1e-6, 3e-3, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(3, 0, 100, unit="steps", help="steps of linear warm-up")
@@ -40,14 +44,37 @@ class GRPO(Experiment):
 
         def objective(out, batch):
             loss, info = objectives.grpo(out, batch, low=self.clip, high=self.clip)
-            return loss, info | {"reward": batch["rewards"].mean(), "no_signal": 1 - advantages.informative(batch["rewards"], batch["group"]).float().mean()}
+            return loss, info | {
+                "reward": batch["rewards"].mean(),
+                "no_signal": 1 - advantages.informative(batch["rewards"], batch["group"]).float().mean(),
+            }
 
-        yield from loop.train(model, partial(on_policy_from, model, tok, world, self, seed), objective, n=self.steps, lr=self.lr,
-                              opts=loop.optimizers(model, "adamw", self.lr), warmup=self.warmup, every=self.probe, checkpoint=checkpoint,
-                              probe=lambda step: probes.read(model, sets))
+        yield from loop.train(
+            model,
+            partial(on_policy_from, model, tok, world, self, seed),
+            objective,
+            n=self.steps,
+            lr=self.lr,
+            opts=loop.optimizers(model, "adamw", self.lr),
+            warmup=self.warmup,
+            every=self.probe,
+            checkpoint=checkpoint,
+            probe=lambda step: probes.read(model, sets),
+        )
 
 
 def on_policy_from(model, tok, world, knobs: GRPO, seed: int, start: int):
     """The experiment's stream from batch `start`."""
-    return on_policy(model, tok, world, prompts=knobs.prompts, group=knobs.group, advantage=advantages.group_norm, seed=seed, epochs=knobs.epochs,
-                     temperature=knobs.temperature, max_new=12 + 2 * knobs.digits, start=start)
+    return on_policy(
+        model,
+        tok,
+        world,
+        prompts=knobs.prompts,
+        group=knobs.group,
+        advantage=advantages.group_norm,
+        seed=seed,
+        epochs=knobs.epochs,
+        temperature=knobs.temperature,
+        max_new=12 + 2 * knobs.digits,
+        start=start,
+    )

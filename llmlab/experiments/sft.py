@@ -23,8 +23,12 @@ class SFT(Experiment):
 
     name: ClassVar[str] = "sft"
     summary: ClassVar[str] = "supervised fine-tuning: formats, refusals and known facts in chat form"
-    curves: ClassVar[dict[str, str]] = {"facts": "known facts in chat form (share right)", "formats": "asked-for formats (share right)", "refusals": "unsafe requests refused (share)",
-                                        "general_loss": "loss on general text (nats per token)"}
+    curves: ClassVar[dict[str, str]] = {
+        "facts": "known facts in chat form (share right)",
+        "formats": "asked-for formats (share right)",
+        "refusals": "unsafe requests refused (share)",
+        "general_loss": "loss on general text (nats per token)",
+    }
 
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
@@ -51,9 +55,20 @@ class SFT(Experiment):
         if not tok.chat_template and loaded.is_lab:
             tok.chat_template = TEMPLATE
         general = corpora.general(0, split="test")
-        sets = {name: probes.batches(probes.question_rows(tok, Talk((kind,)), Talk((kind,)).problems(96, seed=7)))
-                for name, kind in {"facts": "fact", "formats": "format", "refusals": "unsafe"}.items()}
+        sets = {
+            name: probes.batches(probes.question_rows(tok, Talk((kind,)), Talk((kind,)).problems(96, seed=7)))
+            for name, kind in {"facts": "fact", "formats": "format", "refusals": "unsafe"}.items()
+        }
         sets["general_loss"] = probes.text_rows(tok, [next(general) for _ in range(32)])
-        yield from loop.train(model, lambda start: (self.batch_at(tok, seed, i).to(model.device) for i in count(start)), objectives.nll, n=self.steps, lr=self.lr,
-                              opts=loop.optimizers(model, "adamw", self.lr), warmup=self.warmup, every=self.probe, checkpoint=checkpoint,
-                              probe=lambda step: probes.read(model, sets))
+        yield from loop.train(
+            model,
+            lambda start: (self.batch_at(tok, seed, i).to(model.device) for i in count(start)),
+            objectives.nll,
+            n=self.steps,
+            lr=self.lr,
+            opts=loop.optimizers(model, "adamw", self.lr),
+            warmup=self.warmup,
+            every=self.probe,
+            checkpoint=checkpoint,
+            probe=lambda step: probes.read(model, sets),
+        )

@@ -14,8 +14,17 @@ from ..errors import UserError
 
 hf_logging.disable_progress_bar()  # loading 2 MB needs no bar, and ours is on the screen
 LAB = ("base", "chat")
-SIZES = dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4, head_dim=32, intermediate_size=384,
-             max_position_embeddings=2048, rope_theta=10_000.0, tie_word_embeddings=True)
+SIZES = dict(
+    hidden_size=128,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    head_dim=32,
+    intermediate_size=384,
+    max_position_embeddings=2048,
+    rope_theta=10_000.0,
+    tie_word_embeddings=True,
+)
 
 
 class BadCheckpoint(UserError):
@@ -62,7 +71,9 @@ def resolve(name: str) -> Path | None:
     if Path(name).is_dir():
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise BadCheckpoint(f"there is no model '{name}'; give base, chat, a folder with config.json and *.safetensors, or a hub id such as Qwen/Qwen3-0.6B")
+        raise BadCheckpoint(
+            f"there is no model '{name}'; give base, chat, a folder with config.json and *.safetensors, or a hub id such as Qwen/Qwen3-0.6B"
+        )
     return None
 
 

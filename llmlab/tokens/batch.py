@@ -9,7 +9,11 @@ from torch import Tensor
 
 # name -> (shape, meaning, who makes it). The error for a missing column repeats the row.
 COLUMNS = {
-    "positions": ("[B,T]", "position of each token inside its own document; attention stays inside the document", "tokens.pack.pack(..., how='reset')"),
+    "positions": (
+        "[B,T]",
+        "position of each token inside its own document; attention stays inside the document",
+        "tokens.pack.pack(..., how='reset')",
+    ),
     "pair": ("[B]", "pair number; row 2i is the chosen and row 2i+1 the rejected answer", "tokens.pairs.pair_batch"),
     "group": ("[B]", "prompt number of each sample", "rollout.on_policy"),
     "rewards": ("[B]", "score of each sample", "rollout.on_policy"),

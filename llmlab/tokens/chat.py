@@ -61,7 +61,8 @@ def _turn_start(tok, full, before, tools) -> int:
 def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
     """ids and mask (1 = written by the assistant, its stop token included) of a conversation.
 
-    Our own template marks its assistant turns ({% generation %}), others are searched for them: the marks of foreign templates often leave the stop token out.
+    Our own template marks its assistant turns ({% generation %}), others are searched for them: the marks of foreign templates often leave
+    the stop token out.
     """
     if tok.chat_template == TEMPLATE:
         out = tok.apply_chat_template(list(messages), tools=tools, return_dict=True, return_assistant_tokens_mask=True)
@@ -108,7 +109,7 @@ def added(tok, messages, new: list[Message], tools=None) -> list[int]:
     kept = before[: before.rfind(closing) + len(closing)]
     if not after.startswith(kept):
         raise NoTemplate("this chat template rewrites earlier turns, so a sampled conversation cannot be continued; use a prefix-preserving template")
-    return tok(after[len(kept):], add_special_tokens=False)["input_ids"]
+    return tok(after[len(kept) :], add_special_tokens=False)["input_ids"]
 
 
 def stop_ids(tok) -> set[int]:
@@ -116,4 +117,6 @@ def stop_ids(tok) -> set[int]:
     stops = {document_end(tok), tok.eos_token_id} - {None}
     if not tok.chat_template:
         return stops | {i for i in range(len(tok)) if "\n" in tok.decode([i])}
-    return stops | {i for i in tok(turn_end(tok), add_special_tokens=False)["input_ids"][:1] if i in tok.all_special_ids or i in tok.added_tokens_decoder}
+    return stops | {
+        i for i in tok(turn_end(tok), add_special_tokens=False)["input_ids"][:1] if i in tok.all_special_ids or i in tok.added_tokens_decoder
+    }

@@ -22,7 +22,10 @@ def corpus(documents: int, seed: int):
     calls = " ".join(json.dumps({"name": n, "arguments": {a: "" for a in s["properties"]}}) for n, s in SCHEMAS.items())
     talk = Talk(kinds=("fact", "format", "identity", "persona"))
     yield from islice(corpora.general(seed), documents)
-    yield from (f"system user assistant {SYSTEM} {signatures} {calls} {p.question} {p.answer}" for p in talk.problems(documents // 10, split="train", seed=seed))
+    yield from (
+        f"system user assistant {SYSTEM} {signatures} {calls} {p.question} {p.answer}"
+        for p in talk.problems(documents // 10, split="train", seed=seed)
+    )
 
 
 def train(vocab: int = 1024, documents: int = 20_000, seed: int = 0) -> PreTrainedTokenizerFast:
@@ -30,10 +33,13 @@ def train(vocab: int = 1024, documents: int = 20_000, seed: int = 0) -> PreTrain
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tok.decoder = decoders.ByteLevel()
-    tok.train_from_iterator(corpus(documents, seed), trainers.BpeTrainer(
-        vocab_size=vocab, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
-    return PreTrainedTokenizerFast(tokenizer_object=tok, eos_token=TURN_END, pad_token=DOCUMENT_END, model_max_length=2048,
-                                   clean_up_tokenization_spaces=False)
+    tok.train_from_iterator(
+        corpus(documents, seed),
+        trainers.BpeTrainer(vocab_size=vocab, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tok, eos_token=TURN_END, pad_token=DOCUMENT_END, model_max_length=2048, clean_up_tokenization_spaces=False
+    )
 
 
 def document_end(tok) -> int:

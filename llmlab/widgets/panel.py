@@ -20,10 +20,15 @@ def slider(knob) -> w.Widget:
         return w.Dropdown(options=list(knob.choices), value=knob.default, **common)
     if knob.scale == "log":
         from math import log10
-        return w.FloatLogSlider(value=knob.default, base=10, min=log10(knob.low), max=log10(knob.high), step=0.05, readout_format=".1e", continuous_update=False, **common)
+
+        return w.FloatLogSlider(
+            value=knob.default, base=10, min=log10(knob.low), max=log10(knob.high), step=0.05, readout_format=".1e", continuous_update=False, **common
+        )
     if knob.kind is int:
         return w.IntSlider(value=knob.default, min=knob.low, max=knob.high, continuous_update=False, **common)
-    return w.FloatSlider(value=knob.default, min=knob.low, max=knob.high, step=(knob.high - knob.low) / 90, readout_format=".2f", continuous_update=False, **common)
+    return w.FloatSlider(
+        value=knob.default, min=knob.low, max=knob.high, step=(knob.high - knob.low) / 90, readout_format=".2f", continuous_update=False, **common
+    )
 
 
 @dataclass
@@ -41,7 +46,8 @@ class Live:
 class Panel:
     """The panel of one experiment. `show`: which knobs get a slider (all by default); `fixed`: values of the others.
 
-    Press Run to train, Stop to stop (the next Run with the same knobs goes on from the last checkpoint). Finished runs stay in the picture, up to three,
+    Press Run to train, Stop to stop (the next Run with the same knobs goes on from the last checkpoint). Finished runs stay in the picture,
+    up to three,
     so that two settings can be compared. `last` is the last finished Run.
     """
 
@@ -50,7 +56,9 @@ class Panel:
         self.model, self.fixed = model or self.cls.default_model, fixed
         wanted = [k for k in self.cls.knobs() if show is None or k.name in show]
         self.sliders = {k.name: slider(k) for k in wanted}
-        self.seed = w.BoundedIntText(value=seed, min=0, max=9999, description="seed", style={"description_width": "90px"}, layout=w.Layout(width="180px"))
+        self.seed = w.BoundedIntText(
+            value=seed, min=0, max=9999, description="seed", style={"description_width": "90px"}, layout=w.Layout(width="180px")
+        )
         self.run_button = w.Button(description="Run", button_style="primary", icon="play")
         self.stop_button = w.Button(description="Stop", icon="stop", disabled=True)
         self.clear_button = w.Button(description="Clear", icon="eraser")
@@ -64,7 +72,9 @@ class Panel:
         self.clear_button.on_click(lambda _: self.clear())
         self._draw()
         buttons = w.HBox([self.run_button, self.stop_button, self.clear_button, self.seed])
-        self.widget = w.VBox([w.HBox(list(self.sliders.values()), layout=w.Layout(flex_flow="row wrap")), buttons, w.HBox([self.bar, self.status]), self.picture])
+        self.widget = w.VBox(
+            [w.HBox(list(self.sliders.values()), layout=w.Layout(flex_flow="row wrap")), buttons, w.HBox([self.bar, self.status]), self.picture]
+        )
 
     def _repr_mimebundle_(self, **options):
         return self.widget._repr_mimebundle_(**options)
@@ -116,6 +126,7 @@ class Panel:
                 self.bar.value = row["step"]
                 self.status.value = _progress(row["step"], self.bar.max, now - began)
                 self._draw(live)
+
         try:
             self.last = runs.run(experiment, seed, self.model, on_row=on_row, stop=self._stop.is_set)
             self.done = [*self.done, (self._label(experiment, seed), self.last)][-3:]
@@ -128,13 +139,16 @@ class Panel:
             self.run_button.disabled, self.stop_button.disabled = False, True
 
     def _label(self, experiment, seed: int) -> str:
-        changed = [f"{k.name} {getattr(experiment, k.name):.3g}" if isinstance(k.default, float) else f"{k.name} {getattr(experiment, k.name)}"
-                   for k in self.cls.knobs() if getattr(experiment, k.name) != k.default]
+        changed = [
+            f"{k.name} {getattr(experiment, k.name):.3g}" if isinstance(k.default, float) else f"{k.name} {getattr(experiment, k.name)}"
+            for k in self.cls.knobs()
+            if getattr(experiment, k.name) != k.default
+        ]
         return (", ".join(changed) or "default") + f", seed {seed}"
 
     def _draw(self, live: Live | None = None) -> None:
         groups = {label: [run] for label, run in self.done} | ({"running": [live]} if live else {})
-        self.picture.value = figures.png(figures.curves(groups, self.cls.curves))
+        self.picture.value = figures.png(figures.curves(groups, self.cls.curves, steps=self.bar.max if live else None))
 
 
 def _progress(step: int, total: int, seconds: float) -> str:

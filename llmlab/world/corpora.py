@@ -36,8 +36,22 @@ GENERAL = {
     "string steps": (0.03, lambda r, split: Strings(depth=r.choice((1, 2)), length=r.choice((3, 4)), scratchpad=True).worksheet(r)),
 }
 # Shares of the last phase of pretraining: much more to be read in context, least of what is long known.
-ANNEAL = {"biographies": 0.14, "census questions": 0.13, "geography": 0.01, "records": 0.18, "records alike": 0.26, "calls": 0.05, "echoes": 0.03, "two-digit sums": 0.05,
-          "one-digit sums": 0.01, "long sums": 0.04, "sorting": 0.01, "scratchpads": 0.03, "strings": 0.03, "string steps": 0.03}
+ANNEAL = {
+    "biographies": 0.11,
+    "census questions": 0.11,
+    "geography": 0.01,
+    "records": 0.12,
+    "records alike": 0.42,
+    "calls": 0.05,
+    "echoes": 0.03,
+    "two-digit sums": 0.04,
+    "one-digit sums": 0.01,
+    "long sums": 0.03,
+    "sorting": 0.01,
+    "scratchpads": 0.02,
+    "strings": 0.02,
+    "string steps": 0.02,
+}
 
 
 def census_quiz(r, split: str) -> str:
@@ -64,8 +78,17 @@ def general(seed: int = 0, *, split: str = "train", start: int = 0, shares: dict
         start += 1
 
 
-def domain_document(formulary: Formulary, seed: int, i: int, *, split: str = "train", family: str | None = None,
-                    duplicates: float = 0.0, noise: float = 0.0, boilerplate: float = 0.0) -> str:
+def domain_document(
+    formulary: Formulary,
+    seed: int,
+    i: int,
+    *,
+    split: str = "train",
+    family: str | None = None,
+    duplicates: float = 0.0,
+    noise: float = 0.0,
+    boilerplate: float = 0.0,
+) -> str:
     """Document i of the drug corpus with its faults: shares of copies (of ten documents), of wrong facts and of boilerplate."""
     r = rng("domain", split, seed, i)
     fault, shape = r.random(), r.random()
@@ -128,8 +151,34 @@ def folders(path: str | Path) -> dict[str, list[str]]:
 
 def python_texts() -> dict[str, list[str]]:
     """Real text that every Python has: its licence, and the docstrings of some modules of the standard library."""
-    modules = ("argparse", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "heapq", "inspect", "json", "logging",
-               "pathlib", "random", "re", "shutil", "statistics", "string", "subprocess", "tempfile", "textwrap", "threading", "typing", "unittest", "zipfile")
+    modules = (
+        "argparse",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "difflib",
+        "enum",
+        "fractions",
+        "functools",
+        "heapq",
+        "inspect",
+        "json",
+        "logging",
+        "pathlib",
+        "random",
+        "re",
+        "shutil",
+        "statistics",
+        "string",
+        "subprocess",
+        "tempfile",
+        "textwrap",
+        "threading",
+        "typing",
+        "unittest",
+        "zipfile",
+    )
     texts = []
     for name in modules:
         module = importlib.import_module(name)
@@ -137,6 +186,7 @@ def python_texts() -> dict[str, list[str]]:
         members += [f for c in members[1:] if inspect.isclass(c) for _, f in sorted(vars(c).items()) if inspect.isfunction(f)]
         texts += [inspect.cleandoc(m.__doc__) for m in members if isinstance(m.__doc__, str) and len(m.__doc__) > 80]
     from _sitebuiltins import _Printer
+
     licence = builtins.license
     if isinstance(licence, _Printer):
         licence._Printer__setup()

@@ -33,8 +33,13 @@ SCHEMAS = {
     "convert": _schema({"value": {"type": "number"}, "unit": {"enum": list(UNITS)}, "to": {"enum": list(UNITS)}}),
 }
 VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
-MEANING = {"calculator": "Exact value of an expression of numbers, + - * / and brackets.", "census": "Look up a person of Verania.",
-           "formulary": "Look up a drug.", "search": "The text that shares most words with the query.", "convert": "Convert a value between units."}
+MEANING = {
+    "calculator": "Exact value of an expression of numbers, + - * / and brackets.",
+    "census": "Look up a person of Verania.",
+    "formulary": "Look up a drug.",
+    "search": "The text that shares most words with the query.",
+    "convert": "Convert a value between units.",
+}
 TOOLS = [{"type": "function", "function": {"name": n, "description": MEANING[n], "parameters": s}} for n, s in SCHEMAS.items()]
 
 
@@ -216,7 +221,10 @@ class Desk:
         if kind == "grams":
             return f"What is the dose of {drug.name} in g?", [first, call("convert", value=int(drug.dose), unit="mg", to="g")]
         p, key = r.choice(list(self.census.people.values())), r.choice(("city", "job", "pet", "hobby"))
-        return f"Look up the {key} of the friend of {p.name}.", [call("census", person=p.name, field="friend"), call("census", person=p.friend, field=key)]
+        return f"Look up the {key} of the friend of {p.name}.", [
+            call("census", person=p.name, field="friend"),
+            call("census", person=p.friend, field=key),
+        ]
 
     def _triple(self, r) -> tuple[str, list[Message]]:
         a, b = r.sample(list(self.formulary.drugs.values()), 2)

@@ -11,9 +11,16 @@ from . import words
 from .base import OneTurn, Problem, ask, check_split, draw, side
 
 FIELDS = {
-    "code": lambda r: str(r.randint(1000, 9999)), "age": lambda r: str(r.randint(18, 90)), "city": lambda r: r.choice(words.CITIES),
-    "colour": lambda r: r.choice(words.COLOURS), "owner": lambda r: words.nonce(r), "price": lambda r: str(r.randint(2, 99)),
-    "job": lambda r: r.choice(words.JOBS), "month": lambda r: r.choice(words.MONTHS), "label": lambda r: words.nonce(r, 3), "dose": lambda r: str(r.randint(5, 95)),
+    "code": lambda r: str(r.randint(1000, 9999)),
+    "age": lambda r: str(r.randint(18, 90)),
+    "city": lambda r: r.choice(words.CITIES),
+    "colour": lambda r: r.choice(words.COLOURS),
+    "owner": lambda r: words.nonce(r),
+    "price": lambda r: str(r.randint(2, 99)),
+    "job": lambda r: r.choice(words.JOBS),
+    "month": lambda r: r.choice(words.MONTHS),
+    "label": lambda r: words.nonce(r, 3),
+    "dose": lambda r: str(r.randint(5, 95)),
 }
 STATE = ["The {f} of {n} is {v}.", "{n} has the {f} {v}.", "For {n} the {f} is {v}."]
 ASK = ["What is the {f} of {n}?", "Which {f} does {n} have?", "Name the {f} of {n}."]

@@ -14,8 +14,16 @@ FUNCTIONS = {
     "head": lambda s: s[:1] + s,
     "next": lambda s: [chr((ord(c) - 97 + 1) % 26 + 97) for c in s],
 }
-MEANING = {"rev": "reverses", "rot": "moves the first letter to the end", "swap": "swaps the first and the last letter", "cut": "drops the first letter",
-           "dup": "repeats the last letter", "sort": "sorts", "head": "repeats the first letter", "next": "moves each letter one on in the alphabet"}
+MEANING = {
+    "rev": "reverses",
+    "rot": "moves the first letter to the end",
+    "swap": "swaps the first and the last letter",
+    "cut": "drops the first letter",
+    "dup": "repeats the last letter",
+    "sort": "sorts",
+    "head": "repeats the first letter",
+    "next": "moves each letter one on in the alphabet",
+}
 
 
 def apply(names: tuple[str, ...], letters: list[str]) -> list[list[str]]:
@@ -90,5 +98,7 @@ class Strings:
         while len(lines) < (1 if self.scratchpad else 3):
             p = self.problem(r, "train")
             if p is not None:
-                lines.append(f"Question: {p.question}\nAnswer: {self.text(p)}." if self.scratchpad or r.random() < 0.3 else f"{p.meta['call']} = {p.answer}.")
+                lines.append(
+                    f"Question: {p.question}\nAnswer: {self.text(p)}." if self.scratchpad or r.random() < 0.3 else f"{p.meta['call']} = {p.answer}."
+                )
         return "\n".join(lines)

@@ -115,8 +115,8 @@ loss
 from llmlab.tokens.pack import pack, padding
 
 documents = [[5, 6, 0], [7, 8, 9, 4, 0], [3, 0], [2, 0]]
-packed = {how: next(pack(documents, rows=2, length=6, how=how)) for how in ("none", "plain", "reset")}
-for how, batch in packed.items():
+rows = {how: next(pack(documents, rows=2, length=6, how=how)) for how in ("none", "plain", "reset")}
+for how, batch in rows.items():
     print(f"{how:6}", batch.ids.tolist(), f"{padding(batch):.0%} of the places train nothing")
 
 # %% [markdown]
@@ -124,8 +124,8 @@ for how, batch in packed.items():
 # positions start again, and transformers builds the attention mask from them. Then the first token of a document has nothing to be predicted from, so its mask is 0.
 
 # %%
-print(packed["reset"]["positions"].tolist())
-print(packed["reset"].mask.tolist())
+print(rows["reset"]["positions"].tolist())
+print(rows["reset"].mask.tolist())
 
 # %% [markdown]
 # Is "attention stays inside the document" true of the real model? Two documents packed with reset, against the second one alone:
@@ -136,10 +136,12 @@ from llmlab.models.forward import forward
 a, b = (base.tok(t)["input_ids"] for t in islice(corpora.general(0), 2))
 both = torch.tensor([a + b])
 positions = torch.tensor([[*range(len(a)), *range(len(b))]])
+columns = {"plain": {}, "reset": {"positions": positions}}
 with torch.no_grad():
-    together = {how: forward(base.model, Batch(both, torch.ones(both.shape), given)).logits[0, len(a):] for how, given in (("plain", {}), ("reset", {"positions": positions}))}
     alone = forward(base.model, Batch(torch.tensor([b]), torch.ones(1, len(b)))).logits[0]
-{how: f"largest logit difference {float((x - alone).abs().max()):.1e}" for how, x in together.items()}
+    for how, given in columns.items():
+        packed = forward(base.model, Batch(both, torch.ones(both.shape), given)).logits[0, len(a):]
+        print(f"{how}: largest logit difference {float((packed - alone).abs().max()):.1e}")
 
 # %% [markdown]
 # ## 5 · Predict
@@ -168,22 +170,27 @@ panel
 from llmlab import figures, runs
 
 seeds = (0, 1, 2)
-replay = {f"replay {share:.0%}": [runs.run(CPT(replay=share), seed) for seed in seeds] for share in (0.0, 0.2)}
+replay = {f"replay {share:.0%}": [runs.run(CPT(replay=share), seed) for seed in seeds]
+          for share in (0.0, 0.2)}
 figures.curves(replay, CPT.curves, title="Continued pretraining on drug monographs, 3 seeds")
 
 # %%
 import pandas as pd
 
-ends = [{"setting": name, "seed": r.seed} | {m: r.metrics()[m]["final"] for m in CPT.curves} for name, group in replay.items() for r in group]
+ends = [{"setting": name, "seed": r.seed} | {m: r.metrics()[m]["final"] for m in CPT.curves}
+        for name, group in replay.items() for r in group]
 pd.DataFrame(ends).round(3)
 
 # %% [markdown]
 # Read it like this. The **stability gap** is the V in the general curves: they worsen while the learning rate is high and recover as it falls.
-# The next cell takes the V apart: the worst reading of general loss on the way, and the last one.
+# The next cell takes the V apart: the worst reading of known people on the way, and the last one.
 
 # %%
-gap = [{"setting": name, "seed": r.seed, "start": c[0], "worst": max(c.values()), "end": c[r.knobs["steps"]]} for name, g in replay.items() for r in g for c in [r.curve("general_loss")]]
-pd.DataFrame(gap).round(3)
+def gap(name, run, metric="general_recall"):
+    curve = list(run.curve(metric).values())
+    return {"setting": name, "seed": run.seed, "start": curve[0], "worst": min(curve), "end": curve[-1]}
+
+pd.DataFrame([gap(name, run) for name, group in replay.items() for run in group]).round(3)
 
 # %% [markdown]
 # ## 7 · Break it, then fix it
@@ -200,19 +207,23 @@ pd.DataFrame(gap).round(3)
 # | nobody noticed until release | `gate` 0 | `gate` 20: stop, roll back, retune |
 
 # %%
-faults = Panel("cpt", show=["lr", "replay", "duplicates", "noise", "boilerplate", "kl", "gate", "mixing"], steps=60)
+knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "kl", "gate", "mixing"]
+faults = Panel("cpt", show=knobs, steps=60)
 faults
 
 # %% [markdown]
-# The gate at work: a learning rate five times too high, no replay. Every 20 steps the regression suite compares known people and sums with the last kept state.
+# The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the last kept state.
 # A drop of more than five points rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
 
 # %%
-reckless = {f"gate {every}": [runs.run(CPT(lr=5e-3, replay=0.0, steps=100, gate=every), seed) for seed in seeds] for every in (0, 20)}
+hasty = CPT(lr=5e-3, replay=0.0, steps=100)
+gated = CPT(lr=5e-3, replay=0.0, steps=100, gate=20)
+reckless = {name: [runs.run(e, seed) for seed in seeds] for name, e in (("no gate", hasty), ("gate 20", gated))}
 figures.curves(reckless, CPT.curves, title="A learning rate far too high, with and without a gate, 3 seeds")
 
 # %%
-[(name, r.seed, "rollbacks:", max(r.curve("rollbacks").values(), default=0), *r.notes) for name, g in reckless.items() for r in g]
+for run in reckless["gate 20"]:
+    print("seed", run.seed, "rollbacks:", max(run.curve("rollbacks").values()), *run.notes)
 
 # %% [markdown]
 # ## 8 · What CPT is not
@@ -221,14 +232,14 @@ figures.curves(reckless, CPT.curves, title="A learning rate far too high, with a
 
 # %%
 student = load("base")
-for row in CPT(steps=100, probe=100).rows(student, seed=0):
-    pass
+*_, row = CPT(steps=100, probe=100).rows(student, seed=0)
 print(f"statements completed rightly: {row['domain_recall']:.0%}")
 
 # %%
 from llmlab import probes
 
-asked = probes.question_rows(student.tok, Formulary(), Formulary().problems(128, seed=7))
+drugs = Formulary(CPT().drugs)
+asked = probes.question_rows(student.tok, drugs, drugs.problems(128, seed=7))
 print(f"questions answered rightly: {probes.exact(student.model, probes.batches(asked)):.0%}")
 
 # %% [markdown]
@@ -248,7 +259,7 @@ print(f"questions answered rightly: {probes.exact(student.model, probes.batches(
 # %%
 texts = Texts.cut(corpora.python_texts())
 own = runs.run(CPT(steps=60), seed=0, texts=texts)
-{metric: {k: round(v, 3) for k, v in ends.items()} for metric, ends in own.metrics().items()}
+pd.DataFrame(own.metrics()).T.round(3)
 
 # %% [markdown]
 # Real English prose costs far more nats than Verania's: this model has one million parameters and a vocabulary made for another country. The regressions are measured all the same.

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import pytest
 from helpers_families import FAMILIES, small, template, tokenizer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trl.chat_template_utils import has_generation_markers, is_chat_template_prefix_preserving, is_chat_template_stop_token_trained
 
@@ -211,6 +211,7 @@ words = st.text(st.characters(codec="utf-8"), max_size=24)
 
 @settings(max_examples=150, deadline=None)
 @given(head=words, tail=words, family=st.sampled_from(["lab", "qwen3", "gemma3"]))
+@example(head="Anna Kel", tail="ler", family="lab")  # one piece across the seam
 def test_a_continuation_trains_every_token_that_reaches_beyond_the_head(toks, head, tail, family):
     tok = toks[family]
     ids, mask = chat.continuation(tok, head, tail)
