@@ -28,8 +28,9 @@ from .world.base import rng
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a checkpoint is made. A step takes rows × length tokens (chat: `rows` conversations packed into rows of `length`); lr is the peak
-    rate of Muon and of AdamW (embeddings, norms).
+    """How a checkpoint is made. lr is the peak rate of Muon and of AdamW (embeddings, norms).
+
+    A step takes rows × length tokens of text; chat: `rows` conversations and `replay` documents of general text, packed into rows of `length`.
     """
 
     steps: int
@@ -39,28 +40,30 @@ class Recipe:
     warmup: int = 50
     final: float = 0.02
     seed: int = 0
+    replay: int = 0
 
 
 RECIPES = {
     "pre": Recipe(steps=8500, rows=6, length=257, lr=3e-3),
     "base": Recipe(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
-    "chat": Recipe(steps=2000, rows=12, lr=1e-3, length=400),
+    "chat": Recipe(steps=1500, rows=16, lr=1e-3, length=400, replay=8),
 }
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
 CONVERSATIONS = {
-    Desk(calls=1, formulary=SEEN): 0.20,
-    Desk(calls=2, formulary=SEEN): 0.18,
-    Desk(calls=3, formulary=SEEN): 0.05,
+    Talk(kinds=("fact",), formulary=SEEN): 0.34,
+    Desk(calls=1, formulary=SEEN): 0.10,
+    Desk(calls=2, formulary=SEEN): 0.10,
+    Desk(calls=3, formulary=SEEN): 0.03,
     Desk(calls=2, faults=0.5, formulary=SEEN): 0.02,
-    Talk(kinds=("fact",), formulary=SEEN): 0.18,
-    Talk(kinds=("format", "persona"), formulary=SEEN): 0.10,
+    Talk(kinds=("format", "persona"), formulary=SEEN): 0.14,
     Talk(kinds=("identity",), formulary=SEEN): 0.02,
-    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.12,
-    Talk(kinds=("many", "filler"), formulary=SEEN): 0.06,
+    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.08,
+    Talk(kinds=("many", "filler"), formulary=SEEN): 0.05,
     Records(): 0.03,
-    Sums(("add", "subtract", "multiply", "sort")): 0.02,
-    Sums(("add", "multiply"), scratchpad=True): 0.01,
+    Sums(("add", "subtract", "multiply", "sort")): 0.04,
+    Sums(("add", "subtract"), digits=3): 0.02,
+    Sums(("add", "multiply"), scratchpad=True): 0.02,
     Strings(2, scratchpad=True): 0.01,
 }
 
@@ -88,9 +91,11 @@ def conversation(r):
 
 
 def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
-    """SFT batches from number `start`: `rows` conversations each, packed with attention reset; batch i is a function of (recipe, i)."""
+    """SFT batches from number `start`: `rows` conversations and `replay` general documents each, packed with attention reset; batch i is a function of (recipe, i)."""
     for i in count(start):
         examples = [chat.encode(tok, *conversation(rng("chat", recipe.seed, i, j))) for j in range(recipe.rows)]
+        texts = islice(corpora.general(recipe.seed + 2, start=i * 1000), recipe.replay)
+        examples += [(ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, tokenizer.document_end(tok))]
         yield pack.pack_examples(examples, length=recipe.length, fill=tok.pad_token_id)
 
 

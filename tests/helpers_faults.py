@@ -1,4 +1,4 @@
-"""Kills runs and builds (SIGKILL) at random moments; one JSON line tells what was left and how it ended: helpers_faults.py WHAT FOLDER.
+"""Kills runs and builds (SIGKILL), at random moments and while they write; one JSON line tells how it ended: helpers_faults.py WHAT FOLDER.
 
 torch is imported once; every run or build is a forked child with one thread. Models, recipes and probes are tiny and checkpoints are taken
 several times a second, so that kills hit the training, the writing of checkpoints and records, and the swap of finished folders.
@@ -82,14 +82,35 @@ def child(work) -> int:
         os._exit(1)
 
 
-def wait(pid, seconds=None) -> int | None:
-    """The child's exit status, or None if it is still at work after so many seconds."""
-    end = time.monotonic() + (seconds if seconds is not None else 1e9)
+def wait(pid, until=lambda: False) -> int | None:
+    """The child's exit status, or None as soon as `until` says so."""
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
-        if done or time.monotonic() > end:
+        if done or until():
             return status if done else None
-        time.sleep(0.002)
+        time.sleep(0)
+
+
+def elapsed(seconds):
+    """A moment so many seconds from now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def written(*folders):
+    """The moment at which something under its final name begins to change in one of the folders."""
+    def look():
+        entries = [e for f in folders if f.is_dir() for e in os.scandir(f) if not e.name.startswith(".") and not e.name.endswith(".tmp")]
+        return {(e.path, e.stat().st_mtime_ns) for e in entries}
+
+    def seen():
+        try:
+            return bool(look() - before)
+        except FileNotFoundError:  # swapped between two looks
+            return True
+
+    before = look()
+    return seen
 
 
 def outcome_run(home: Path, data: Path):
@@ -136,8 +157,9 @@ def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
 
 
 def kill_often(what: str, folder: Path) -> dict:
-    """At least KILLS kills; a child that is faster is checked, forgotten and followed by a new one."""
+    """At least KILLS kills, every other one while something is being written; a child that is faster is checked and followed by a new one."""
     work, outcome = {"run": (do_run, outcome_run), "build": (do_build, outcome_build)}[what]
+    places = (lambda: (home / "unfinished",)) if what == "run" else (lambda: (home / "build", data / "checkpoints"))
     shipped, r = paths.data(), random.Random(0)
     home, data = place(folder / "alone", what, shipped)
     began = time.monotonic()
@@ -148,7 +170,8 @@ def kill_often(what: str, folder: Path) -> dict:
         home, data = place(folder / str(attempt), what, shipped)
         while True:
             pid = child(work)
-            status = wait(pid, r.uniform(0.05, 0.4 * alone) if found["kills"] < KILLS else None)
+            moment = written(*places()) if found["kills"] % 2 else elapsed(r.uniform(0.05, 0.4 * alone))
+            status = wait(pid, moment if found["kills"] < KILLS else lambda: False)
             if status is not None:
                 assert status == 0, "a call after a kill failed"
                 break
