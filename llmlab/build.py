@@ -91,7 +91,10 @@ def conversation(r):
 
 
 def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
-    """SFT batches from number `start`: `rows` conversations and `replay` general documents each, packed with attention reset; batch i is a function of (recipe, i)."""
+    """SFT batches from number `start`; batch i is a function of (recipe, i).
+
+    `rows` conversations and `replay` general documents each, packed with attention reset.
+    """
     for i in count(start):
         examples = [chat.encode(tok, *conversation(rng("chat", recipe.seed, i, j))) for j in range(recipe.rows)]
         texts = islice(corpora.general(recipe.seed + 2, start=i * 1000), recipe.replay)

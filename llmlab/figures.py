@@ -23,12 +23,19 @@ STYLE = {
 }
 
 
+class Drawing(Figure):
+    """A figure that is its own picture as the value of a notebook cell."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 def panels(count: int, width: float = 3.1, height: float = 2.3):
     """A figure with `count` small panels in rows of at most three, and its axes."""
     columns = min(3, count)
     rows = -(-count // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        figure = Drawing(figsize=(width * columns, height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.set_axis_off()

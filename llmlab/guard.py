@@ -46,9 +46,8 @@ class Gate:
         self.rollbacks += 1
         if self.rollbacks >= self.patience:
             self.restore()
-            raise Stopped(
-                f"stopped by the gate at step {step}: {self.rollbacks} regressions of more than {self.tolerance:.0%}; start with a lower lr or more replay"  # noqa: E501
-            )
+            drops = f"{self.rollbacks} regressions of more than {self.tolerance:.0%}"
+            raise Stopped(f"stopped by the gate at step {step}: {drops}; start with a lower lr or more replay")
         self.restore()
         self.lr_scale, self.more_replay = self.lr_scale / 2, self.more_replay + 0.2
         return self.probe(step) | {f"rejected_{k}": row[k] for k in self.watch}

@@ -7,6 +7,7 @@ several times a second, so that kills hit the training, the writing of checkpoin
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -26,14 +27,18 @@ from llmlab.models import load as models  # noqa: E402
 
 CPT = experiments.get("cpt")
 RUN = CPT(steps=40, batch=2, probe=5)
-KILLS = 12
+KILLS = 15
+CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "shutil.copytree", "shutil.copyfile")
 
 
 class Checkpoint(loop.Checkpoint):
-    """Often; and notes at which step each process began."""
+    """Every fourth step; and notes at which step each process began."""
 
-    def __init__(self, path, seconds=0.0):
-        super().__init__(path, 0.1)
+    calls = 0
+
+    def tick(self, model, opts, extra, now=False):
+        self.calls += 1
+        super().tick(model, opts, extra, now or self.calls % 4 == 0)
 
     def load(self, model, opts):
         found = super().load(model, opts)
@@ -82,35 +87,32 @@ def child(work) -> int:
         os._exit(1)
 
 
-def wait(pid, until=lambda: False) -> int | None:
-    """The child's exit status, or None as soon as `until` says so."""
+def wait(pid, seconds=1e9) -> int | None:
+    """The child's exit status, or None if it is still at work after so many seconds."""
+    end = time.monotonic() + seconds
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
-        if done or until():
+        if done or time.monotonic() > end:
             return status if done else None
-        time.sleep(0)
+        time.sleep(0.002)
 
 
-def elapsed(seconds):
-    """A moment so many seconds from now."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end
+def die_writing(folder: Path, nth: int, size: int):
+    """This process is killed just before its nth change of a file under the folder; if that is a write, after `size` bytes of it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it; the kernel sends it where a file grows beyond its limit
+    left = nth
 
+    def hook(event, args):
+        nonlocal left
+        writes = event == "open" and (args[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event in CHANGES) and str(args[0]).startswith(str(folder)) and not str(args[0]).endswith("began.txt"):
+            left -= 1
+            if left == 0 and writes:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+            elif left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-def written(*folders):
-    """The moment at which something under its final name begins to change in one of the folders."""
-    def look():
-        entries = [e for f in folders if f.is_dir() for e in os.scandir(f) if not e.name.startswith(".") and not e.name.endswith(".tmp")]
-        return {(e.path, e.stat().st_mtime_ns) for e in entries}
-
-    def seen():
-        try:
-            return bool(look() - before)
-        except FileNotFoundError:  # swapped between two looks
-            return True
-
-    before = look()
-    return seen
+    sys.addaudithook(hook)
 
 
 def outcome_run(home: Path, data: Path):
@@ -157,29 +159,33 @@ def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
 
 
 def kill_often(what: str, folder: Path) -> dict:
-    """At least KILLS kills, every other one while something is being written; a child that is faster is checked and followed by a new one."""
+    """At least KILLS kills, a third at a random time, the others while a file is being changed; what is finished is checked and begun anew."""
     work, outcome = {"run": (do_run, outcome_run), "build": (do_build, outcome_build)}[what]
-    places = (lambda: (home / "unfinished",)) if what == "run" else (lambda: (home / "build", data / "checkpoints"))
     shipped, r = paths.data(), random.Random(0)
     home, data = place(folder / "alone", what, shipped)
     began = time.monotonic()
     assert wait(child(work)) == 0
     expected, alone = outcome(home, data), time.monotonic() - began
-    found = {"kills": 0, "broken": [], "began": [], "identical": [], "seconds_alone": alone}
-    for attempt in range(1000):
+    found = {"kills": 0, "broken": [], "began": [], "identical": []}
+    for attempt in range(100):
         home, data = place(folder / str(attempt), what, shipped)
         while True:
-            pid = child(work)
-            moment = written(*places()) if found["kills"] % 2 else elapsed(r.uniform(0.05, 0.4 * alone))
-            status = wait(pid, moment if found["kills"] < KILLS else lambda: False)
-            if status is not None:
-                assert status == 0, "a call after a kill failed"
-                break
-            os.kill(pid, signal.SIGKILL)
-            wait(pid)
-            found["kills"] += 1
+            at_random = found["kills"] % 3 == 0
+            death = partial(die_writing, home.parent, r.randrange(1, 16), r.choice([0, 200, 5_000, 10_000_000]))
+            if found["kills"] >= KILLS:
+                status = wait(child(work))
+            elif at_random:
+                status = wait(pid := child(work), r.uniform(0.1, 0.7 * alone))
+                if status is None:
+                    os.kill(pid, signal.SIGKILL)
+                    status = wait(pid)
+            else:
+                status = wait(child(lambda death=death: [death(), work()]))
             found["broken"] += broken(home, data)
-        found["broken"] += broken(home, data)
+            if status == 0:
+                break
+            assert os.WIFSIGNALED(status), "a call after a kill failed"
+            found["kills"] += 1
         found["identical"].append(outcome(home, data) == expected)
         found["began"].append([int(line) for line in (home / "began.txt").read_text().split()])
         if found["kills"] >= KILLS:

@@ -74,6 +74,7 @@ class CPT(Experiment):
     mixing: str = knob("fixed", choices=("fixed", "adaptive"), help="fixed: sub-domains as found; adaptive: more of those with a high loss")
     kl: float = knob(0.0, 0.0, 5.0, help="weight of KL(model ‖ base) on the batch")
     gate: int = knob(0, 0, 200, unit="steps", help="regression suite every so many steps with rollback; 0: off")
+    tolerance: float = knob(0.1, 0.01, 0.5, unit="share", help="drop of known people or sums that the gate lets pass")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def __post_init__(self):
@@ -149,7 +150,7 @@ class CPT(Experiment):
                 weights.update(reweigh(row, weights))
             return row
 
-        gate = Gate(model, opts, probe, every=self.gate, watch=("general_recall", "arithmetic")) if self.gate else None
+        gate = Gate(model, opts, probe, every=self.gate, watch=("general_recall", "arithmetic"), tolerance=self.tolerance) if self.gate else None
 
         def stream(start):
             for step in count(start):

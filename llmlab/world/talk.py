@@ -88,7 +88,7 @@ class Talk:
         if text is None or (kind in ("format", "persona", "unsafe", "safe", "filler") and side("talk", system, text) != split):
             return None
         messages = (({"role": "system", "content": system},) if system else ()) + ({"role": "user", "content": text},)
-        return Problem(messages, answer, {"kind": kind} | meta)
+        return Problem(messages, answer, meta | {"kind": kind})
 
     def _fact(self, r, split):
         p = self.census.question(r, split)

@@ -57,13 +57,13 @@ for text in islice(corpora.general(0), 3):
     print(text, "\n")
 
 # %% [markdown]
-# The tokenizer was trained on the general corpus alone. A drug's name shatters, a person's name does not. (Chapter 03 is about that.)
+# The tokenizer was trained on the general corpus alone, so a drug's name shatters while common words stay whole. (Chapter 03 is about that.)
 
 # %%
 from llmlab.models.load import load
 
 base = load("base")
-for word in (" Anna Keller", " " + next(iter(Formulary().drugs))):
+for word in (" Keller lives in Belmont", " " + next(iter(Formulary().drugs))):
     print(base.tok.tokenize(word))
 
 # %% [markdown]
@@ -204,20 +204,21 @@ pd.DataFrame([gap(name, run) for name, group in replay.items() for run in group]
 # | domain loss falls, domain facts do not | `duplicates` 0.8, `boilerplate` 0.5 | clean the data: set them to 0 |
 # | wrong facts, fluently stated | `noise` 0.5 | better sources; no optimiser setting helps |
 # | rare sub-domain stays bad | `mixing` fixed | `mixing` adaptive |
-# | nobody noticed until release | `gate` 0 | `gate` 20: stop, roll back, retune |
+# | nobody noticed until release | `gate` 0 | `gate` 20: stop, roll back, retune (`tolerance` says at what drop) |
 
 # %%
-knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "kl", "gate", "mixing"]
+knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "kl", "gate", "tolerance", "mixing"]
 faults = Panel("cpt", show=knobs, steps=60)
 faults
 
 # %% [markdown]
 # The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the last kept state.
-# A drop of more than five points rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
+# A drop of more than 20 points rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
+# Beware of a gate that is too strict: the stability gap's V, harmless in the end, looks like a regression while it lasts. Try `tolerance` 0.05 with the default rate.
 
 # %%
 hasty = CPT(lr=5e-3, replay=0.0, steps=100)
-gated = CPT(lr=5e-3, replay=0.0, steps=100, gate=20)
+gated = CPT(lr=5e-3, replay=0.0, steps=100, gate=20, tolerance=0.2)
 reckless = {name: [runs.run(e, seed) for seed in seeds] for name, e in (("no gate", hasty), ("gate 20", gated))}
 figures.curves(reckless, CPT.curves, title="A learning rate far too high, with and without a gate, 3 seeds")
 
