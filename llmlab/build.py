@@ -9,7 +9,7 @@ import json
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from itertools import count, islice
 from pathlib import Path
@@ -40,19 +40,20 @@ class Recipe:
     warmup: int = 50
     final: float = 0.02
     seed: int = 0
-    replay: int = 0
+    replay: int = field(default=0, repr=False)
 
 
 RECIPES = {
     "pre": Recipe(steps=8500, rows=6, length=257, lr=3e-3),
     "base": Recipe(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
-    "chat": Recipe(steps=1500, rows=16, lr=1e-3, length=400, replay=8),
+    "chat": Recipe(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
 }
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
 CONVERSATIONS = {
-    Talk(kinds=("fact",), formulary=SEEN): 0.34,
+    Talk(kinds=("fact",), formulary=SEEN): 0.22,
     Desk(calls=1, formulary=SEEN): 0.10,
+    Desk(calls=1, formulary=SEEN, tools=("calculator", "convert")): 0.12,
     Desk(calls=2, formulary=SEEN): 0.10,
     Desk(calls=3, formulary=SEEN): 0.03,
     Desk(calls=2, faults=0.5, formulary=SEEN): 0.02,
@@ -122,7 +123,7 @@ def skills(name: str) -> dict[str, tuple]:
             "strings depth 2 with steps": (Strings(2, scratchpad=True), {}, None),
         }
     return {
-        "census questions": (Census(), {}, 0.95),
+        "census questions": (Talk(("fact",)), {}, 0.95),
         "calls, unseen drugs": (Desk(1, expect="call", tools=("formulary",)), {}, 0.95),
         "calls, unseen numbers": (Desk(1, expect="call", tools=("calculator", "convert")), {}, 0.95),
         "two-call chains": (Desk(2), {}, 0.90),
@@ -160,7 +161,8 @@ def recipe_hash(name: str) -> str:
     else:
         texts = [json.dumps(conversation(rng("chat", RECIPES["chat"].seed, 0, j))) for j in range(500)]
         before = models.fingerprint(models.resolve("base"), "base") + tokenizer.TEMPLATE
-    return paths.hash_bytes(repr(RECIPES[name]).encode(), before.encode(), "\n".join(texts).encode())
+    recipe = f"{RECIPES[name]}, replay {RECIPES[name].replay}" if RECIPES[name].replay else repr(RECIPES[name])
+    return paths.hash_bytes(recipe.encode(), before.encode(), "\n".join(texts).encode())
 
 
 def folder(name: str) -> Path:

@@ -27,7 +27,7 @@ from llmlab.models import load as models  # noqa: E402
 
 CPT = experiments.get("cpt")
 RUN = CPT(steps=40, batch=2, probe=5)
-KILLS = 15
+EARLY = 8  # kills at random before the systematic ones
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "shutil.copytree", "shutil.copyfile")
 
 
@@ -159,7 +159,7 @@ def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
 
 
 def kill_often(what: str, folder: Path) -> dict:
-    """At least KILLS kills, a third at a random time, the others while a file is being changed; what is finished is checked and begun anew."""
+    """Kills some at a random time, some at a random change of a file, then one at every change of the folders that hold what is finished."""
     work, outcome = {"run": (do_run, outcome_run), "build": (do_build, outcome_build)}[what]
     shipped, r = paths.data(), random.Random(0)
     home, data = place(folder / "alone", what, shipped)
@@ -167,28 +167,25 @@ def kill_often(what: str, folder: Path) -> dict:
     assert wait(child(work)) == 0
     expected, alone = outcome(home, data), time.monotonic() - began
     found = {"kills": 0, "broken": [], "began": [], "identical": []}
-    for attempt in range(100):
-        home, data = place(folder / str(attempt), what, shipped)
-        while True:
-            at_random = found["kills"] % 3 == 0
-            death = partial(die_writing, home.parent, r.randrange(1, 16), r.choice([0, 200, 5_000, 10_000_000]))
-            if found["kills"] >= KILLS:
-                status = wait(child(work))
-            elif at_random:
-                status = wait(pid := child(work), r.uniform(0.1, 0.7 * alone))
-                if status is None:
-                    os.kill(pid, signal.SIGKILL)
-                    status = wait(pid)
-            else:
-                status = wait(child(lambda death=death: [death(), work()]))
+    while len(found["identical"]) < 50:
+        home, data = place(folder / str(len(found["identical"])), what, shipped)
+        systematic, nth, status = found["kills"] >= EARLY, 0, None
+        while status != 0:
+            nth, at_random = nth + 1, not systematic and nth % 2
+            death = partial(die_writing, home.parent, r.randrange(1, 16), r.choice([0, 5_000, 1_000_000]))
+            if systematic:
+                death = partial(die_writing, home / "runs" if what == "run" else data, nth, r.choice([0, 200, 5_000]))
+            pid = child(work if at_random else lambda death=death: [death(), work()])
+            status = wait(pid, r.uniform(0.1, 0.5 * alone) if at_random else 1e9)
+            if status is None:
+                os.kill(pid, signal.SIGKILL)
+                status = wait(pid)
+            assert status == 0 or os.WIFSIGNALED(status), "a call after a kill failed"
+            found["kills"] += status != 0
             found["broken"] += broken(home, data)
-            if status == 0:
-                break
-            assert os.WIFSIGNALED(status), "a call after a kill failed"
-            found["kills"] += 1
         found["identical"].append(outcome(home, data) == expected)
         found["began"].append([int(line) for line in (home / "began.txt").read_text().split()])
-        if found["kills"] >= KILLS:
+        if systematic:
             return found | {"left": [f.name for f in home.rglob("*.state")]}
     raise RuntimeError("every child was faster than its kill")
 

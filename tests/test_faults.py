@@ -33,8 +33,7 @@ def test_no_half_written_file_has_its_final_name(killed):
 
 
 def test_the_next_call_goes_on_where_the_last_checkpoint_was(killed):
-    within = [pair for began in killed["began"] for pair in pairwise(began)]
-    assert any(later > earlier for earlier, later in within) and max(map(max, killed["began"])) > 10
+    assert any(later > earlier > 0 for began in killed["began"] for earlier, later in pairwise(began))
 
 
 def test_it_ends_bit_equal_to_an_undisturbed_one(killed):

@@ -15,6 +15,7 @@ class GRPO(Experiment):
     """Let the model try sums and learn from what the checker says."""
 
     name: ClassVar[str] = "grpo"
+    default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = "group-relative policy optimisation on sums that the model gets right only sometimes"
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out sums right, greedy (share)",
@@ -30,8 +31,8 @@ class GRPO(Experiment):
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
     clip: float = knob(0.2, 0.01, 1.0, help="clip range of the probability ratio")
     epochs: int = knob(1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on")
-    op: str = knob("subtract", choices=("add", "subtract", "multiply"), help="kind of sum")
-    digits: int = knob(2, 1, 4, help="digits of the numbers")
+    op: str = knob("add", choices=("add", "subtract", "multiply"), help="kind of sum")
+    digits: int = knob(3, 1, 4, help="digits of the numbers")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):

@@ -37,9 +37,9 @@ def tool_talk(calls=2, faults=0.0, seed=0):
     return problem, [*problem.messages, *world.solution(problem)]
 
 
-def written(message) -> str:
-    """What the assistant has to generate in a turn, by the world's own account."""
-    return call_text(message) if message.get("tool_calls") else message["content"]
+def written(message, family) -> str:
+    """What the assistant has to generate in a turn, by the world's own account; the lab's answers begin with a space."""
+    return call_text(message) if message.get("tool_calls") else " " * (family == "lab" and message["content"] != "") + message["content"]
 
 
 def trained_texts(tok, ids, mask) -> list[str]:
@@ -47,8 +47,8 @@ def trained_texts(tok, ids, mask) -> list[str]:
     return [tok.decode([i for i, _ in part]) for kept, part in groupby(zip(ids, mask), key=lambda pair: pair[1]) if kept]
 
 
-def expected_texts(messages, stop) -> list[str]:
-    return [written(m) + stop for m in messages if m["role"] == "assistant"]
+def expected_texts(messages, family) -> list[str]:
+    return [written(m, family) + STOP[family] for m in messages if m["role"] == "assistant"]
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +71,7 @@ def searched(toks):
 def test_trained_are_the_answers_and_their_stop_tokens(toks, family, name, system):
     messages = talk(TALKS[name], system)
     ids, mask = chat.encode(toks[family], messages)
-    assert trained_texts(toks[family], ids, mask) == expected_texts(messages, STOP[family])
+    assert trained_texts(toks[family], ids, mask) == expected_texts(messages, family)
 
 
 @pytest.mark.parametrize("family", ["lab", "qwen3", "qwen3_training"])
@@ -80,7 +80,7 @@ def test_calls_are_trained_and_tool_results_are_not(toks, family, calls, faults)
     tok = toks[family]
     _, messages = tool_talk(calls, faults)
     ids, mask = chat.encode(tok, messages, TOOLS)
-    assert trained_texts(tok, ids, mask) == expected_texts(messages, STOP[family])
+    assert trained_texts(tok, ids, mask) == expected_texts(messages, family)
     unseen = tok.decode([i for i, kept in zip(ids, mask) if not kept])
     assert all(m["content"] in unseen for m in messages if m["role"] == "tool")
 
@@ -141,7 +141,7 @@ def test_an_appended_conversation_is_the_encoded_one(toks, family, calls):
     problem, messages = tool_talk(calls, seed=3)
     ids, done = chat.prompt(tok, problem.messages, TOOLS), len(problem.messages)
     while done < len(messages):
-        ids += tok(written(messages[done]) + STOP[family], add_special_tokens=False)["input_ids"]
+        ids += tok(written(messages[done], family) + STOP[family], add_special_tokens=False)["input_ids"]
         replies = [m for m in messages[done + 1 : done + 2] if m["role"] == "tool"]
         if replies:
             ids += chat.added(tok, messages[: done + 1], replies, TOOLS)
@@ -155,7 +155,7 @@ def test_an_appended_question_is_the_encoded_one(toks, family):
     tok, messages = toks[family], talk(TALKS["three answers"])
     ids = chat.prompt(tok, messages[:1])
     for i in (1, 3):
-        ids += tok(messages[i]["content"] + STOP[family], add_special_tokens=False)["input_ids"]
+        ids += tok(written(messages[i], family) + STOP[family], add_special_tokens=False)["input_ids"]
         ids += chat.added(tok, messages[: i + 1], [messages[i + 1]])
     assert ids == chat.prompt(tok, messages[:5])
 
@@ -227,7 +227,7 @@ def test_a_continuation_trains_every_token_that_reaches_beyond_the_head(toks, he
 def test_any_text_is_trained_exactly_when_the_assistant_says_it(toks, texts, family):
     messages = talk(texts[: len(texts) // 2 * 2])
     ids, mask = chat.encode(toks[family], messages)
-    assert trained_texts(toks[family], ids, mask) == expected_texts(messages, STOP[family])
+    assert trained_texts(toks[family], ids, mask) == expected_texts(messages, family)
 
 
 def test_talk_problems_of_every_kind_are_trained_exactly(toks):
@@ -235,4 +235,4 @@ def test_talk_problems_of_every_kind_are_trained_exactly(toks):
     for problem in world.problems(60, split="train"):
         answer = world.solution(problem)
         ids, mask = chat.example(toks["lab"], problem.messages, answer, problem.meta.get("tools"))
-        assert trained_texts(toks["lab"], ids, mask) == expected_texts(answer, "<|im_end|>")
+        assert trained_texts(toks["lab"], ids, mask) == expected_texts(answer, "lab")
