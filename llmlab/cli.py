@@ -353,9 +353,11 @@ def bench(argv: list[str]) -> int:
         raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, benchmark.BENCHES)}")
     figures = benchmark.run([options.only] if options.only else list(benchmark.BENCHES))
     if options.save:
+        file = paths.data() / "bench.json"
+        kept = json.loads(file.read_text())["figures"] if file.exists() else {}
+        paths.write_atomic(file, json.dumps({"machine": benchmark.machine(), "figures": kept | figures}, indent=1).encode())
         for name in experiments.NAMES if "defaults" in figures else ():
             times.note(name, figures["defaults"][f"{name}_s"], benchmark.machine(), folder=paths.data())
-        paths.write_atomic(paths.data() / "bench.json", json.dumps({"machine": benchmark.machine(), "figures": figures}, indent=1).encode())
     if options.json:
         print(json.dumps(figures))
     return 0

@@ -139,13 +139,18 @@ def test_epochs_use_a_batch_again_and_tell_how_old_it_is(shipped):
 # --- with tools -------------------------------------------------------------------------------------------------------
 
 
+def spoken(message) -> str:
+    """What the lab template has the assistant write in a turn."""
+    return call_text(message) if message.get("tool_calls") else " " + message["content"]
+
+
 class Script:
     """In place of sample(): says the world's solutions, so that only the bookkeeping is tested."""
 
     def __init__(self, tok, world, problems, k, cut=None):
         self.tok, self.cut, self.asked = tok, cut, []
         solutions = [[m for m in world.solution(p) if m["role"] == "assistant"] for p in problems for _ in range(k)]
-        self.turns = [[call_text(m) if m.get("tool_calls") else m["content"] for m in s] for s in solutions]
+        self.turns = [[spoken(m) for m in s] for s in solutions]
         self.heads = {tuple(chat.prompt(tok, p.messages, TOOLS)): i * k for i, p in enumerate(problems)}
 
     def __call__(self, model, prompts, *, k, stop, max_new, temperature, generator):
@@ -210,7 +215,7 @@ def test_batches_of_tool_conversations_train_on_all_turns(tiny, monkeypatch):
     batch = next(stream(tiny, world, prompts=2, group=2))
     for ids, mask, problem in zip(batch.ids, batch.mask, [p for p in problems for _ in range(2)]):
         said = [tiny.tok.decode(ids[mask > 0])]
-        turns = [call_text(m) if m.get("tool_calls") else m["content"] for m in world.solution(problem) if m["role"] == "assistant"]
+        turns = [spoken(m) for m in world.solution(problem) if m["role"] == "assistant"]
         assert said == ["".join(t + "<|im_end|>" for t in turns)]
     assert batch["rewards"].tolist() == [1, 1, 1, 1] and not batch["advantages"].any()
 

@@ -31,12 +31,20 @@ class DPO(Experiment):
     }
 
     beta: float = knob(0.1, 0.01, 2.0, scale="log", help="strength of the pull to the reference")
-    lr: float = knob(3e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
+    nll: float = knob(
+        0.5, 0.0, 2.0, help="weight of the likelihood of the chosen answer; 0 is plain DPO, which only pushes the rejected one away here"
+    )
+    lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
     batch: int = knob(16, 2, 64, unit="pairs", help="pairs a step")
     pairs: str = knob("style", choices=("style", "all"), help="style: right answers, polite or blunt; all: also wrong and padded ones")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+
+    def objective(self):
+        """dpo + nll · nll_chosen (as in RPO, arXiv 2404.19733)."""
+        terms = ((1.0, partial(objectives.dpo, beta=self.beta)), (self.nll, objectives.nll_chosen))
+        return partial(objectives.weighted_sum, terms=terms if self.nll else terms[:1])
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom."""
@@ -58,7 +66,7 @@ class DPO(Experiment):
         yield from loop.train(
             model,
             stream,
-            partial(objectives.dpo, beta=self.beta),
+            self.objective(),
             n=self.steps,
             lr=self.lr,
             opts=loop.optimizers(model, "adamw", self.lr),

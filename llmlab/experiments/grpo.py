@@ -60,6 +60,7 @@ class GRPO(Experiment):
             warmup=self.warmup,
             every=self.probe,
             checkpoint=checkpoint,
+            unit=self.epochs,
             probe=lambda step: probes.read(model, sets),
         )
 

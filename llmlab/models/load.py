@@ -110,6 +110,8 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
         tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise BadCheckpoint(f"the model '{name}' has no usable tokenizer ({_first_line(e)}); save it into the same folder") from None
+    if set(tok("a text", add_special_tokens=False)["input_ids"]) <= set(tok.all_special_ids):  # made by transformers out of a config.json alone
+        raise BadCheckpoint(f"the model '{name}' has no usable tokenizer (no tokenizer files); save it into the same folder")
     if not tok.is_fast:
         raise BadCheckpoint(f"the tokenizer of '{name}' is a slow one, without character offsets; convert it to tokenizer.json")
     return Loaded(model.to(device), tok, name, fingerprint(folder, name))

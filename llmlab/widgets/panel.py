@@ -10,7 +10,7 @@ import ipywidgets as w
 from .. import experiments, figures, runs
 from ..errors import UserError
 
-REDRAW = 0.7  # seconds between two pictures: drawing must not slow the training down
+REFRESH = 0.3  # seconds between two readings of the progress
 
 
 def slider(knob) -> w.Widget:
@@ -121,10 +121,13 @@ class Panel:
             nonlocal drawn
             live.rows.append(row)
             now = time.monotonic()
-            if now - drawn > REDRAW or len(live.rows) == 1:
+            if now - drawn > REFRESH or len(live.rows) == 1:
                 drawn = now
                 self.bar.value = row["step"]
                 self.status.value = _progress(row["step"], self.bar.max, now - began)
+            if any(
+                metric in row for metric in self.cls.curves
+            ):  # a new picture only where there is something new to see: drawing costs training time
                 self._draw(live)
 
         try:
