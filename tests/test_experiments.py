@@ -50,7 +50,7 @@ def test_the_first_dpo_loss_is_ln_2():
 def test_grpo_improves_what_the_model_gets_right_sometimes():
     start, end = ends(get("grpo")(steps=30, probe=30), get("grpo").default_model)
     assert 0.1 < start["accuracy"] < 0.7
-    assert end["accuracy"] > start["accuracy"] + 0.05
+    assert end["accuracy"] > start["accuracy"] + 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)

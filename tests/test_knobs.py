@@ -7,6 +7,7 @@ from itertools import combinations, islice
 import pytest
 from helpers_families import TEMPLATE
 
+from llmlab.models.load import load
 from llmlab import experiments, probes
 from llmlab.experiments.base import BadKnob, knob
 from llmlab.experiments.cpt import CPT
@@ -15,8 +16,8 @@ from llmlab.experiments.cpt import CPT
 SHORT = dict(steps=10, warmup=0, probe=500)
 SMALL = {name: SHORT | dict(batch=4) for name in ("cpt", "sft", "dpo")} | {"grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3)}
 # (experiment, knob) -> other settings under which it has something to do
-SETTING = {("cpt", "tolerance"): dict(probe=1, gate=2, replay=0.0, lr=1e-2), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
-           ("grpo", "clip"): dict(epochs=8, prompts=16)}
+SETTING = {("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
+           ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16)}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
 ENDS = {("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
         ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16)}
@@ -37,10 +38,8 @@ def small_probes():
 
 
 def rows_of(experiment, shipped, seed=0, n=ROWS):
-    """The first rows of a run from the shipped base model."""
-    loaded = copy.deepcopy(shipped)
-    if experiment.default_model == "chat":
-        loaded.tok.chat_template = TEMPLATE
+    """The first rows of a run from the shipped checkpoint."""
+    loaded = load("chat") if experiment.default_model == "chat" else copy.deepcopy(shipped)
     rows = experiment.rows(loaded, seed)
     found = [dict(row) for row in islice(rows, n)]
     rows.close()

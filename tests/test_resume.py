@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 from helpers_families import TEMPLATE
 
+from llmlab.models.load import load
 from llmlab import experiments, loop, probes
 
 MIXING = pytest.mark.xfail(strict=True, reason="experiments.cpt: the weights of adaptive mixing are not taken up again; its probe needs a `resume`")
@@ -25,9 +26,7 @@ def small_probes(monkeypatch):
 
 
 def rows_of(experiment, shipped, path=None):
-    loaded = copy.deepcopy(shipped)
-    if experiment.default_model == "chat":
-        loaded.tok.chat_template = TEMPLATE
+    loaded = load("chat") if experiment.default_model == "chat" else copy.deepcopy(shipped)
     return experiment.rows(loaded, 0, checkpoint=path and loop.Checkpoint(path, seconds=1e9))
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar
 
 from .. import advantages, loop, objectives, probes
-from ..rollout import on_policy
+from ..rollout import evaluate, on_policy
 from ..world import Census, Sums, Talk
 from .base import Experiment, knob
 
@@ -39,9 +39,12 @@ class GRPO(Experiment):
         """The recipe, top to bottom."""
         model, tok = loaded.model, loaded.tok
         world = Sums((self.op,), digits=self.digits)
-        sets = {"accuracy": probes.batches(probes.question_rows(tok, world, world.problems(256, seed=7)))}
+        sets = {}
         facts = Talk(("fact",)) if tok.chat_template else Census()
         sets["general_recall"] = probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))
+
+        def probe(step):  # sampled and scored: rewards accept "82" and "82.", and the policy may come to prefer either
+            return {"accuracy": evaluate(model, tok, world, n=128, seed=7, max_new=longest(self)).accuracy} | probes.read(model, sets)
 
         def objective(out, batch):
             loss, info = objectives.grpo(out, batch, low=self.clip, high=self.clip)
@@ -61,7 +64,7 @@ class GRPO(Experiment):
             every=self.probe,
             checkpoint=checkpoint,
             unit=self.epochs,
-            probe=lambda step: probes.read(model, sets),
+            probe=probe,
         )
 
 
@@ -77,6 +80,11 @@ def on_policy_from(model, tok, world, knobs: GRPO, seed: int, start: int):
         seed=seed,
         epochs=knobs.epochs,
         temperature=knobs.temperature,
-        max_new=12 + 2 * knobs.digits,
+        max_new=longest(knobs),
         start=start,
     )
+
+
+def longest(knobs: GRPO) -> int:
+    """Tokens that an answer may take."""
+    return 12 + 2 * knobs.digits
