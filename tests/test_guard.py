@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from llmlab import loop
+from llmlab import loop, probes
 from llmlab.experiments.cpt import CPT
 from llmlab.guard import Gate, Stopped
 from llmlab.tokens.batch import Batch
@@ -136,12 +136,11 @@ def test_a_gate_takes_its_state_up_from_the_rows(tiny, setting):
         assert getattr(fresh, name) == getattr(setting.gate, name)
 
 
-def test_continued_pretraining_goes_on_at_half_the_rate_after_a_rollback(base):
-    experiment = CPT(steps=10, batch=2, warmup=0, probe=2, gate=2, tolerance=0.01, lr=1e-2, replay=0.0)
-    scale, seen = 1.0, set()
-    for row in experiment.rows(base, 0):
-        if "lr" in row:
-            assert row["lr"] == pytest.approx(1e-2 * scale * loop.rate(row["step"] - 1, 10, 0, 0.1))
-        scale = row.get("lr_scale", scale)
-        seen.add(scale)
-    assert {1.0, 0.5} <= seen and "stopped by the gate" in row["note"]
+def test_continued_pretraining_goes_on_at_half_the_rate_and_stops_at_the_third_drop(tiny, monkeypatch):
+    falling = iter([0.9, 0.6, 0.9, 0.6, 0.9, 0.6])  # read before the first step, then at each gate, and again after its rollback
+    figures = {"domain_loss.heart": 1.0, "general_loss": 1.0, "general_recall": 1.0}
+    monkeypatch.setattr(probes, "read", lambda model, sets: figures | {"arithmetic": next(falling)})
+    rows = list(CPT(steps=10, batch=2, warmup=0, probe=2, gate=2, lr=1e-2, replay=0.0).rows(tiny, 0))
+    scales = [row["lr"] / 1e-2 / loop.rate(row["step"] - 1, 10, 0, 0.1) for row in rows if "lr" in row]
+    assert scales == pytest.approx([1, 1, 0.5, 0.5, 0.25])
+    assert rows[-1]["note"].startswith("stopped by the gate at step 6: 3 regressions")

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
 import pytest
-from helpers_families import TEMPLATE
 
-from llmlab.models.load import load
 from llmlab import experiments, probes
 from llmlab.experiments.base import BadKnob, knob
 from llmlab.experiments.cpt import CPT
+from llmlab.models.load import load
 
 # what a short run needs so that something happens at all
 SHORT = dict(steps=10, warmup=0, probe=500)

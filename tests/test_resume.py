@@ -5,10 +5,9 @@ from contextlib import closing
 from itertools import islice
 
 import pytest
-from helpers_families import TEMPLATE
 
-from llmlab.models.load import load
 from llmlab import experiments, loop, probes
+from llmlab.models.load import load
 
 MIXING = pytest.mark.xfail(strict=True, reason="experiments.cpt: the weights of adaptive mixing are not taken up again; its probe needs a `resume`")
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
