@@ -9,7 +9,8 @@ class Stopped(Exception):
 
 
 class Gate:
-    """Wraps a probe. `every` steps the named share `watch` is compared with the best kept state; a drop of more than `tolerance` rolls back.
+    """Wraps a probe. `every` steps the shares named in `watch` are compared with the reading before the first step.
+    A drop of more than `tolerance` rolls back.
 
     After a rollback the learning rate is halved (`lr_scale`) and a fifth of the batch moves to replay (`more_replay`).
     The step counter goes on: what was spent on the rejected steps stays spent.

@@ -212,7 +212,7 @@ faults = Panel("cpt", show=knobs, steps=60)
 faults
 
 # %% [markdown]
-# The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the last kept state.
+# The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the reading before the first step.
 # A drop of more than 20 points rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
 # Beware of a gate that is too strict: the stability gap's V, harmless in the end, looks like a regression while it lasts. Try `tolerance` 0.05 with the default rate.
 
