@@ -16,6 +16,7 @@ from typing import Callable
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from . import advantages, experiments, loop, objectives
 from .experiments.cpt import CPT
@@ -43,6 +44,15 @@ def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: in
     pairs = [(ours(), theirs()) for _ in range(rounds)]
     mine, other = (statistics.median(p[i] for p in pairs) for i in (0, 1))
     return {"ours_ms": 1e3 * mine, "theirs_ms": 1e3 * other, "ratio": other / mine}
+
+
+def ceiling(figures: dict, rows, tokens: int, model) -> dict:
+    """The figures with `ceiling`: the ratio that a step would have whose matrix products (counted in one of ours) ran at the machine's full
+    fp32 rate and whose remaining work cost nothing. No fp32 step of the same method on the same batch can pass it.
+    """
+    with FlopCounterMode(display=False) as counter:
+        next(rows)
+    return figures | {"ceiling": figures["theirs_ms"] / (1e3 * counter.get_total_flops() / matrix_rate(tokens, model))}
 
 
 class Ticks:
@@ -99,15 +109,15 @@ def sft() -> dict:
     batch = Batch(ids, torch.ones(ids.shape))
     data = Dataset.from_dict({"input_ids": ids.repeat(STEPS + WARM + 1, 1).tolist()})
 
-    def ours():
-        model = frozen_copy(loaded.model).requires_grad_(True)
-        return seconds_per_step(loop.steps(model, iter(lambda: batch, None), objectives.nll, n=10**6, lr=1e-4))
+    def rows():
+        return loop.steps(frozen_copy(loaded.model).requires_grad_(True), iter(lambda: batch, None), objectives.nll, n=10**6, lr=1e-4)
 
     def theirs():
         model = frozen_copy(loaded.model).requires_grad_(True)
         return trl_seconds(SFTTrainer, SFTConfig, model, loaded.tok, data, per_device_train_batch_size=len(ids), max_length=None)
 
-    return alternate(ours, theirs) | {"goal": 3.0, "what": "SFT/CPT step against SFTTrainer, 16 × 128 tokens"}
+    figures = alternate(lambda: seconds_per_step(rows()), theirs)
+    return ceiling(figures, rows(), ids.numel(), loaded.model) | {"goal": 3.0, "what": "SFT/CPT step against SFTTrainer, 16 × 128 tokens"}
 
 
 def dpo() -> dict:
@@ -130,10 +140,9 @@ def dpo() -> dict:
     )
     batch = pair_batch(loaded.tok, pairs)
 
-    def ours():
-        model, reference = frozen_copy(loaded.model).requires_grad_(True), loaded.model
-        stream = (loop.add_logprobs(reference, batch, "ref_logprobs") for _ in count())
-        return seconds_per_step(loop.steps(model, stream, objectives.dpo, n=10**6, lr=1e-4))
+    def rows():
+        stream = (loop.add_logprobs(loaded.model, batch, "ref_logprobs") for _ in count())
+        return loop.steps(frozen_copy(loaded.model).requires_grad_(True), stream, objectives.dpo, n=10**6, lr=1e-4)
 
     def theirs():
         model = frozen_copy(loaded.model).requires_grad_(True)
@@ -141,7 +150,8 @@ def dpo() -> dict:
             DPOTrainer, DPOConfig, model, loaded.tok, data, per_device_train_batch_size=len(pairs), ref_model=loaded.model, max_length=None
         )
 
-    return alternate(ours, theirs) | {"goal": 2.5, "what": "DPO step against DPOTrainer, 16 pairs"}
+    figures = alternate(lambda: seconds_per_step(rows()), theirs)
+    return ceiling(figures, rows(), batch.ids.numel(), loaded.model) | {"goal": 2.5, "what": "DPO step against DPOTrainer, 16 pairs"}
 
 
 def grpo() -> dict:
@@ -156,10 +166,10 @@ def grpo() -> dict:
     def reward(completions, answer, **_):
         return [float(c[0]["content"].strip().removesuffix(".") == a) for c, a in zip(completions, answer)]
 
-    def ours():
+    def rows():
         model = frozen_copy(loaded.model).requires_grad_(True)
         stream = on_policy(model, loaded.tok, world, prompts=32, group=8, advantage=advantages.group_norm, seed=0, max_new=longest)
-        return seconds_per_step(loop.steps(model, stream, objectives.grpo, n=10**6, lr=1e-4))
+        return loop.steps(model, stream, objectives.grpo, n=10**6, lr=1e-4)
 
     def theirs():
         model = frozen_copy(loaded.model).requires_grad_(True)
@@ -178,7 +188,8 @@ def grpo() -> dict:
             reward_funcs=reward,
         )
 
-    return alternate(ours, theirs) | {"goal": 2.0, "what": "GRPO step against GRPOTrainer, 32 × 8 answers"}
+    figures = alternate(lambda: seconds_per_step(rows()), theirs)
+    return ceiling(figures, rows(), 4096, loaded.model) | {"goal": 2.0, "what": "GRPO step against GRPOTrainer, 32 × 8 answers"}
 
 
 def sampling() -> dict:

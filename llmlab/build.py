@@ -20,7 +20,7 @@ import transformers
 
 from . import loop, objectives, paths, probes
 from .models import load as models
-from .tokens import chat, pack, tokenizer
+from .tokens import chat, pack, special, tokenizer
 from .tokens.batch import Batch
 from .world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
 from .world.base import rng
@@ -78,7 +78,7 @@ def lab_tokenizer():
 def text_stream(tok, recipe: Recipe, start: int, shares: dict[str, float] | None = None) -> Iterator[Batch]:
     """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000 + 1, … packed."""
     for i in count(start):
-        documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000, shares=shares), tokenizer.document_end(tok), chunk=32)
+        documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000, shares=shares), special.document_end(tok), chunk=32)
         yield next(pack.pack(documents, rows=recipe.rows, length=recipe.length))
 
 
@@ -99,7 +99,7 @@ def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
     for i in count(start):
         examples = [chat.encode(tok, *conversation(rng("chat", recipe.seed, i, j))) for j in range(recipe.rows)]
         texts = islice(corpora.general(recipe.seed + 2, start=i * 1000), recipe.replay)
-        examples += [(ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, tokenizer.document_end(tok))]
+        examples += [(ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, special.document_end(tok))]
         yield pack.pack_examples(examples, length=recipe.length, fill=tok.pad_token_id)
 
 
@@ -160,7 +160,8 @@ def recipe_hash(name: str) -> str:
         texts, before = list(islice(corpora.general(RECIPES[name].seed, shares=corpora.ANNEAL), 500)), recipe_hash("pre")
     else:
         texts = [json.dumps(conversation(rng("chat", RECIPES["chat"].seed, 0, j))) for j in range(500)]
-        before = models.fingerprint(models.resolve("base"), "base") + tokenizer.TEMPLATE
+        base = models.resolve("base")  # its weights and tokenizer: the rest of the folder follows from the recipe
+        before = paths.hash_files([base / "model.safetensors", base / "tokenizer.json"]) + special.TEMPLATE
     recipe = f"{RECIPES[name]}, replay {RECIPES[name].replay}" if RECIPES[name].replay else repr(RECIPES[name])
     return paths.hash_bytes(recipe.encode(), before.encode(), "\n".join(texts).encode())
 
@@ -173,11 +174,7 @@ def folder(name: str) -> Path:
 def is_current(name: str) -> bool:
     """Does the checkpoint come from today's recipe?"""
     place = folder(name)
-    return (
-        (place / "model.safetensors").exists()
-        and (place / "card.json").exists()
-        and json.loads((place / "card.json").read_text())["recipe"] == recipe_hash(name)
-    )
+    return (place / "model.safetensors").exists() and models.read_card(place).get("recipe") == recipe_hash(name)
 
 
 def start(name: str):
@@ -187,7 +184,7 @@ def start(name: str):
         return models.new_lab_model(tok, RECIPES["pre"].seed), tok
     loaded = models.load(str(folder("pre")) if name == "base" else "base")
     if name == "chat":
-        loaded.tok.chat_template = tokenizer.TEMPLATE
+        loaded.tok.chat_template = special.TEMPLATE
     return loaded.model, loaded.tok
 
 
@@ -196,7 +193,12 @@ STREAMS: dict[str, Callable] = {"pre": text_stream, "base": partial(text_stream,
 
 def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
     """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes by itself."""
-    recipe, made = recipe or RECIPES[name], recipe_hash(name)
+    with paths.alone(paths.cache() / "build" / f"{name}.lock", f"llmlab build {name}"):
+        yield from _build(name, recipe or RECIPES[name])
+
+
+def _build(name: str, recipe: Recipe) -> Iterator[dict]:
+    made = recipe_hash(name)
     model, tok = start(name)
     checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state")
     began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)

@@ -19,16 +19,16 @@ class Gate:
     def __init__(self, model, opts, probe: Callable[[int], dict], *, every: int, watch: tuple[str, ...], tolerance: float = 0.05, patience: int = 3):
         self.model, self.opts, self.probe, self.every, self.watch = model, opts, probe, every, watch
         self.tolerance, self.patience, self.unit = tolerance, patience, every
-        self.lr_scale, self.more_replay, self.rollbacks, self.best = 1.0, 0.0, 0, None
+        self.lr_scale, self.more_replay, self.rollbacks, self.baseline = 1.0, 0.0, 0, None
         self.kept = self._snapshot()
 
     def __call__(self, step: int) -> dict:
         """Probe; at a gate step keep the state or roll it back. The row says how many rollbacks there were and what was rejected."""
         row = self.probe(step)
-        if self.best is None:
-            self.best = {k: row[k] for k in self.watch}
+        if self.baseline is None:
+            self.baseline = {k: row[k] for k in self.watch}
         elif step % self.every == 0:
-            if any(self.best[k] - row[k] > self.tolerance for k in self.watch):
+            if any(self.baseline[k] - row[k] > self.tolerance for k in self.watch):
                 row = self._roll_back(row, step)
             else:
                 self.kept = self._snapshot()
@@ -39,9 +39,11 @@ class Gate:
         ones.
         """
         probed = [r for r in rows if "rollbacks" in r]
-        self.best = {k: probed[0][k] for k in self.watch}
+        self.baseline = {k: probed[0][k] for k in self.watch}
         self.rollbacks, self.lr_scale = probed[-1]["rollbacks"], probed[-1]["lr_scale"]
         self.more_replay, self.kept = 0.2 * self.rollbacks, self._snapshot()
+        if hasattr(self.probe, "resume"):
+            self.probe.resume(rows)
 
     def _roll_back(self, row: dict, step: int) -> dict:
         self.rollbacks += 1

@@ -5,15 +5,22 @@ import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator
 
 import platformdirs
+from filelock import FileLock, Timeout
 
 from .errors import UserError
 
 
 class NoRoom(UserError):
     """The cache or the data folder cannot be written; the message names the fix."""
+
+
+class Busy(UserError):
+    """Another process is doing the same."""
 
 
 def data() -> Path:
@@ -24,6 +31,11 @@ def data() -> Path:
 def cache() -> Path:
     """The user's own runs and unfinished builds: LLMLAB_HOME, or the platform's cache folder."""
     return Path(os.environ.get("LLMLAB_HOME") or platformdirs.user_cache_dir("llmlab"))
+
+
+def state() -> Path:
+    """What the user made and nothing can compute again (progress of the drills): LLMLAB_HOME, or the platform's data folder; caches get cleared."""
+    return Path(os.environ.get("LLMLAB_HOME") or platformdirs.user_data_dir("llmlab"))
 
 
 def writable(folder: Path, need_mb: float = 20) -> Path:
@@ -57,6 +69,21 @@ def write_atomic(path: Path, content: bytes) -> None:
         if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
             raise NoRoom(f"cannot write '{path}' ({e.strerror}); free some space or set LLMLAB_HOME to another folder") from None
         raise
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Only one process at a time does this; the lock ends with its process, however that ends. Raises Busy in the others."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except Timeout:
+        raise Busy(f"another '{what}' is at work; wait until it has ended") from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def hash_bytes(*parts: bytes) -> str:

@@ -10,7 +10,7 @@ from .models.forward import forward
 from .tokens import chat
 from .tokens.batch import Batch, pad
 from .tokens.pack import encode_documents
-from .tokens.tokenizer import document_end
+from .tokens.special import document_end
 from .world.base import Problem, World
 
 Rows = list[tuple[list[int], list[int]]]  # (ids, mask) a row

@@ -2,33 +2,15 @@
 trusted.
 """
 
-import ast
 import json
 import platform
 import time
 import warnings
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Callable
 
-from . import paths
-
-# files whose code decides what a run gives: changing any of them (comments and docstrings aside) makes stored runs stale
-RECIPE = (
-    "advantages.py",
-    "guard.py",
-    "loop.py",
-    "objectives.py",
-    "probes.py",
-    "rollout.py",
-    "sample.py",
-    "models/forward.py",
-    "models/frozen.py",
-    "tokens/*.py",
-    "tokens/*.jinja",
-    "world/*.py",
-)
+from . import paths, recipe
 
 
 class Interrupted(Exception):
@@ -83,26 +65,6 @@ class Run:
         }
 
 
-@lru_cache
-def recipe_version(experiment_file: str) -> str:
-    """Hash of the code that decides the result, docstrings and comments left out."""
-    root = Path(__file__).parent
-    files = sorted({f for pattern in RECIPE for f in root.glob(pattern)} | {Path(experiment_file), root / "experiments" / "base.py"})
-    return paths.hash_bytes(*(_code(f).encode() for f in files))
-
-
-def _code(file: Path) -> str:
-    text = file.read_text(encoding="utf-8")
-    if file.suffix != ".py":
-        return text
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            body[:] = body[1:] or [ast.Pass()]
-    return ast.dump(tree)
-
-
 def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:
     """Name of the record: hash of (experiment, knobs, seed, starting checkpoint, user's texts, recipe version)."""
     import sys
@@ -113,7 +75,7 @@ def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:
         str(seed),
         fingerprint,
         texts,
-        recipe_version(sys.modules[type(experiment).__module__].__file__),
+        recipe.version(sys.modules[type(experiment).__module__].__file__),
     ]
     return paths.hash_bytes(*(p.encode() for p in parts))
 
@@ -181,13 +143,13 @@ def run(
         checkpoint.clear()
     paths.writable(record(experiment.name, name).parent)
     began, rows = time.time(), []
-    recipe = experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts)
-    for row in recipe:
+    stream = experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts)
+    for row in stream:
         rows.append(row)
         if on_row:
             on_row(row)
         if stop and stop():
-            recipe.close()
+            stream.close()
             raise Interrupted(f"stopped by hand at step {row['step']}")
     done = Run(experiment.name, experiment.settings(), seed, model, name, rows, time.time() - began, versions())
     store(done)

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from llmlab.models.load import Loaded, new_lab_model
-from llmlab.tokens.tokenizer import TEMPLATE
+from llmlab.tokens.special import TEMPLATE
 from llmlab.world import corpora
 
 FAMILIES = ("qwen3", "llama", "gemma3")

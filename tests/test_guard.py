@@ -132,7 +132,7 @@ def test_a_gate_takes_its_state_up_from_the_rows(tiny, setting):
     rows += [setting.update() for _ in range(2)] + [{"step": 3, "loss": 1.0}]
     fresh = Gate(setting.model, setting.opts, setting.probe, every=2, watch=WATCH)
     fresh.resume(rows)
-    for name in ("best", "rollbacks", "lr_scale", "more_replay"):
+    for name in ("baseline", "rollbacks", "lr_scale", "more_replay"):
         assert getattr(fresh, name) == getattr(setting.gate, name)
 
 

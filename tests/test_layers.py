@@ -19,6 +19,7 @@ ORDER = [
     {"loop", "sample", "probes"},
     {"rollout", "guard"},
     {"experiments"},
+    {"recipe"},
     {"runs", "figures"},
     {"widgets", "build", "stored", "bench"},
     {"books", "doctor", "readme", "notebook"},

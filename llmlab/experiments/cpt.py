@@ -11,9 +11,12 @@ from ..guard import Gate, Stopped
 from ..models.frozen import frozen_copy
 from ..tokens import pack
 from ..tokens.batch import Batch, concatenate
-from ..tokens.tokenizer import document_end
-from ..world import Census, Formulary, Sums, corpora
+from ..tokens.special import document_end
+from ..world import corpora
 from ..world.base import rng, side
+from ..world.census import Census
+from ..world.formulary import Formulary
+from ..world.sums import Sums
 from .base import BadKnob, Experiment, knob
 
 SHARES = {"heart": 0.6, "germs": 0.3, "nerves": 0.1}  # a corpus as one finds it: sub-domains of very unequal size
@@ -142,14 +145,7 @@ class CPT(Experiment):
         opts = loop.optimizers(model, "adamw", self.lr)
         reference = frozen_copy(model) if self.kl else None
 
-        def probe(step):
-            row = probes.read(model, sets)
-            parts = [v for k, v in row.items() if k.startswith("domain_loss.")]
-            row = {"domain_loss": sum(parts) / len(parts)} | row
-            if self.mixing == "adaptive":
-                weights.update(reweigh(row, weights))
-            return row
-
+        probe = Probe(model, sets, weights, adaptive=self.mixing == "adaptive")
         gate = Gate(model, opts, probe, every=self.gate, watch=("general_recall", "arithmetic"), tolerance=self.tolerance) if self.gate else None
 
         def stream(start):
@@ -172,6 +168,31 @@ class CPT(Experiment):
             )
         except Stopped as stop:
             yield {"step": self.steps, "note": str(stop)}
+
+
+@dataclass
+class Probe:
+    """Reads all sets; adaptive mixing sets the sub-domains' weights (in place) by what it reads."""
+
+    model: object
+    sets: dict[str, list[Batch]]
+    weights: dict[str, float]
+    adaptive: bool
+
+    def __call__(self, step: int) -> dict:
+        row = probes.read(self.model, self.sets)
+        parts = [v for k, v in row.items() if k.startswith("domain_loss.")]
+        row = {"domain_loss": sum(parts) / len(parts)} | row
+        self._mix(row)
+        return row
+
+    def resume(self, rows: list[dict]) -> None:
+        """Take the weights up again from the last reading of an interrupted run."""
+        self._mix([r for r in rows if "domain_loss" in r][-1])
+
+    def _mix(self, row: dict) -> None:
+        if self.adaptive:
+            self.weights.update(reweigh(row, self.weights))
 
 
 def stochastic_round(x: float, u: float) -> int:

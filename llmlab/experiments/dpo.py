@@ -12,7 +12,8 @@ from ..models.forward import forward
 from ..models.frozen import frozen_copy
 from ..tokens import chat
 from ..tokens.pairs import pair_batch
-from ..world import Talk, talk
+from ..world import talk
+from ..world.talk import Talk
 from .base import Experiment, knob
 
 

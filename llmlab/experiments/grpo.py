@@ -6,7 +6,9 @@ from typing import ClassVar
 
 from .. import advantages, loop, objectives, probes
 from ..rollout import evaluate, on_policy
-from ..world import Census, Sums, Talk
+from ..world.census import Census
+from ..world.sums import Sums
+from ..world.talk import Talk
 from .base import Experiment, knob
 
 

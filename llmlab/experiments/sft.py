@@ -7,10 +7,11 @@ from typing import ClassVar
 from .. import loop, objectives, probes
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
-from ..tokens.tokenizer import TEMPLATE
-from ..world import Talk, corpora
+from ..tokens.special import TEMPLATE
+from ..world import corpora
 from ..world.base import rng
 from ..world.formulary import Formulary
+from ..world.talk import Talk
 from .base import Experiment, knob
 
 SEEN = Formulary(size=1500, seed=1, names="train")  # the drugs of the domain stay unseen

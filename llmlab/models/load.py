@@ -14,6 +14,7 @@ from ..errors import UserError
 
 hf_logging.disable_progress_bar()  # loading 2 MB needs no bar, and ours is on the screen
 LAB = ("base", "chat")
+FILES = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")  # what decides how a model behaves
 SIZES = dict(
     hidden_size=128,
     num_hidden_layers=4,
@@ -118,15 +119,24 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
 
 
 def fingerprint(folder: Path | None, name: str) -> str:
-    """Hash of the weights (folders) or the name (hub ids): a run on changed weights is another run."""
+    """Hash of the folder's model and tokenizer files, or the name of a hub id: a run on changed weights, template or config is another run."""
     if folder is None:
         return name
-    return paths.hash_files(sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer.json")]))
+    return paths.hash_files(sorted(f for pattern in FILES for f in folder.glob(pattern)))
 
 
 def card(name: str) -> dict:
     """The figures stored beside a lab checkpoint (recipe hash, measured skills, versions)."""
-    return json.loads((paths.data() / "checkpoints" / name / "card.json").read_text())
+    return read_card(paths.data() / "checkpoints" / name)
+
+
+def read_card(folder: Path) -> dict:
+    """The card in a checkpoint's folder; empty if there is none or it is broken, which counts as stale."""
+    try:
+        found = json.loads((folder / "card.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _first_line(error: Exception) -> str:

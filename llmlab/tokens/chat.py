@@ -9,7 +9,7 @@ from jinja2 import TemplateError
 
 from ..errors import UserError
 from ..world.base import Message
-from .tokenizer import TEMPLATE, document_end
+from .special import TEMPLATE, document_end
 
 SENTINEL = "zqxsentinelxqz"
 

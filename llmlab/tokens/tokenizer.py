@@ -2,18 +2,13 @@
 
 import json
 from itertools import islice
-from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from ..errors import UserError
 from ..world import Talk, corpora
 from ..world.desk import SCHEMAS, SYSTEM
-
-DOCUMENT_END, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-SPECIAL = [DOCUMENT_END, TURN_START, TURN_END, "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
-TEMPLATE = (Path(__file__).parent / "lab_template.jinja").read_text()
+from .special import DOCUMENT_END, SPECIAL, TURN_END
 
 
 def corpus(documents: int, seed: int):
@@ -40,13 +35,3 @@ def train(vocab: int = 1024, documents: int = 20_000, seed: int = 0) -> PreTrain
     return PreTrainedTokenizerFast(
         tokenizer_object=tok, eos_token=TURN_END, pad_token=DOCUMENT_END, model_max_length=2048, clean_up_tokenization_spaces=False
     )
-
-
-def document_end(tok) -> int:
-    """Id that ends a document: <|endoftext|> where the tokenizer has it (Qwen's chat models end *turns* with their eos), else eos."""
-    found = tok.convert_tokens_to_ids(DOCUMENT_END)
-    if found is not None and found != tok.unk_token_id:
-        return found
-    if tok.eos_token_id is None:
-        raise UserError("this tokenizer has no end-of-text token; set tok.eos_token")
-    return tok.eos_token_id

@@ -110,6 +110,8 @@ def parse(text: str) -> Message:
     for block in blocks:
         try:
             found = json.loads(block)
+            if not isinstance(found["name"], str):
+                raise TypeError
             function = {"name": found["name"], "arguments": found["arguments"]}
         except (json.JSONDecodeError, KeyError, TypeError):
             function = {"name": "", "arguments": {}}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trl.chat_template_utils import has_generation_markers, is_chat_template_prefix_preserving, is_chat_template_stop_token_trained
 
 from llmlab.tokens import chat
-from llmlab.tokens.tokenizer import TEMPLATE, document_end
+from llmlab.tokens.special import TEMPLATE, document_end
 from llmlab.world import Desk, Talk
 from llmlab.world.desk import TOOLS, call_text
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llmlab.models.forward import forward
 from llmlab.tokens.batch import Batch, pad
 from llmlab.tokens.pack import encode_documents, pack, padding
-from llmlab.tokens.tokenizer import document_end
+from llmlab.tokens.special import document_end
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=20)
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 9))  # rows, length

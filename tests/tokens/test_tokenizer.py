@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmlab.errors import UserError
-from llmlab.tokens.tokenizer import SPECIAL, document_end, train
+from llmlab.tokens.special import SPECIAL, document_end
+from llmlab.tokens.tokenizer import train
 from llmlab.world import Formulary
 
 

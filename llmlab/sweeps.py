@@ -1,0 +1,136 @@
+"""Sweeps: an experiment over a grid of knobs and several seeds, computed once and shipped, so that a slider answers at once."""
+
+import json
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Iterator
+
+from . import experiments, paths, runs
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which knobs are swept over which values, and with how many seeds; the other knobs keep their defaults."""
+
+    experiment: str
+    axes: dict[str, tuple]
+    seeds: int = 5
+
+    @property
+    def file(self) -> Path:
+        """Where the sweep lies."""
+        return paths.data() / "sweeps" / f"{self.experiment}.parquet"
+
+    def points(self) -> list[dict]:
+        """All settings of the grid."""
+        return [dict(zip(self.axes, values)) for values in product(*self.axes.values())]
+
+    def jobs(self) -> list[tuple]:
+        """(experiment, seed) of every run; a seed of all points first, so that an unfinished sweep already covers the grid."""
+        cls = experiments.get(self.experiment)
+        return [(cls(**point), seed) for seed in range(self.seeds) for point in self.points()]
+
+    def key(self) -> str:
+        """Hash of everything the sweep depends on: its grid, and what decides a run."""
+        from .models.load import fingerprint, resolve
+
+        default = experiments.get(self.experiment)()
+        inputs = runs.key(default, 0, fingerprint(resolve(default.default_model), default.default_model))
+        return paths.hash_bytes(json.dumps([self.axes, self.seeds], sort_keys=True).encode(), inputs.encode())
+
+
+GRIDS = {grid.experiment: grid for grid in (Grid("cpt", {"replay": (0.0, 0.1, 0.2, 0.35, 0.5), "lr": (5e-4, 2e-3, 5e-3), "warmup": (0, 20, 60)}),)}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One run of a sweep, in the shape that figures read."""
+
+    seed: int
+    table: dict[str, dict[int, float]]
+
+    def curve(self, metric: str) -> dict[int, float]:
+        """step -> value."""
+        return self.table.get(metric, {})
+
+
+class Sweep:
+    """A stored sweep: `at(knobs)` gives the runs of a grid point in no time."""
+
+    def __init__(self, grid: Grid, frame):
+        self.grid, self.default = grid, experiments.get(grid.experiment)()
+        metrics = [c for c in frame.columns if c not in (*grid.axes, "seed", "step")]
+        self._runs: dict[tuple, list[Curves]] = {}
+        for key, rows in frame.groupby([*grid.axes, "seed"], sort=True):
+            table = {m: dict(zip(rows["step"], rows[m])) for m in metrics}
+            self._runs.setdefault(tuple(key[:-1]), []).append(Curves(int(key[-1]), table))
+
+    def at(self, settings: dict) -> list[Curves]:
+        """The runs with these settings (all knobs by name), one a seed; empty if the point is not stored."""
+        default = self.default.settings()
+        if any(settings[k] != default[k] for k in settings if k not in self.grid.axes):
+            return []
+        return self._runs.get(tuple(settings.get(a, default[a]) for a in self.grid.axes), [])
+
+    def missing(self, settings: dict) -> list[str]:
+        """Why `at` is empty: the knobs that stand on a value that was not swept."""
+        default = self.default.settings()
+        return [k for k in settings if (settings[k] not in self.grid.axes[k] if k in self.grid.axes else settings[k] != default[k])]
+
+
+def load(name: str) -> Sweep | None:
+    """The shipped sweep of an experiment; None if there is none, or if it was made by other code (stale) or damaged."""
+    if name not in GRIDS or not GRIDS[name].file.exists():
+        return None
+    return Sweep(GRIDS[name], _read(GRIDS[name])) if is_current(GRIDS[name]) else None
+
+
+def is_current(grid: Grid) -> bool:
+    """Was the stored sweep made from today's grid, code and checkpoint, and is it whole?"""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_schema(grid.file).metadata or {}
+        return found.get(b"llmlab") == grid.key().encode() and found.get(b"rows_hash") == _hash(_read(grid)).encode()
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+
+
+def build(grid: Grid) -> Iterator[tuple[int, int]]:
+    """Compute what is missing on all cores and write the sweep; yields (runs done, runs in all)."""
+    from . import pool
+
+    jobs, rows, axes = grid.jobs(), [], list(grid.axes)
+    shown = list(experiments.get(grid.experiment).curves)
+    for i, ((experiment, seed), run) in enumerate(pool.run_all(jobs), start=1):
+        point = {a: getattr(experiment, a) for a in axes} | {"seed": seed}
+        rows += [point | {"step": r["step"]} | {m: round(r[m], 4) for m in shown} for r in run.rows if shown[0] in r]
+        yield i, len(jobs)
+    _write(grid, rows)
+
+
+def _write(grid: Grid, rows: list[dict]) -> None:
+    import io
+
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frame = pd.DataFrame(rows).sort_values([*grid.axes, "seed", "step"], ignore_index=True)
+    frame = frame.astype({m: "float32" for m in frame.columns if m not in (*grid.axes, "seed", "step")})
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"llmlab": grid.key(), "rows_hash": _hash(frame)})
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    paths.write_atomic(grid.file, out.getvalue())
+
+
+def _read(grid: Grid):
+    import pyarrow.parquet as pq
+
+    return pq.read_table(grid.file).to_pandas()
+
+
+def _hash(frame) -> str:
+    return paths.hash_bytes(*(frame[c].to_numpy().tobytes() for c in sorted(frame.columns)))
