@@ -1,9 +1,11 @@
-"""The command line: lab, run, build, doctor, bench. Bad input gets one sentence and exit code 2."""
+"""The command line: lab, run, drill, build, doctor, bench. Bad input gets one sentence and exit code 2."""
 
 import difflib
 import json
 import os
+import signal
 import sys
+from contextlib import closing, contextmanager
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,10 +15,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from . import paths, times  # noqa: E402
 from .errors import UserError  # noqa: E402
+from .runs import Interrupted  # noqa: E402
 
 COMMANDS = {
     "lab": "open the workbook in JupyterLab",
     "run": "run an experiment; without a name: list them",
+    "drill": "practise interview questions, or sit a mock interview",
     "build": "make the shipped checkpoints, resuming where it stopped",
     "doctor": "what this machine can do, and how long each experiment takes here",
     "bench": "speed against TRL and plain transformers, as ratios",
@@ -31,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as e:
         print(f"llmlab: {e}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print("llmlab: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -51,7 +55,7 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
-    return {"lab": lab, "run": run, "build": build, "doctor": doctor, "bench": bench}[name](rest)
+    return {"lab": lab, "run": run, "drill": drill, "build": build, "doctor": doctor, "bench": bench}[name](rest)
 
 
 def nearest(name: str, known) -> str:
@@ -122,7 +126,7 @@ def run(argv: list[str]) -> int:
         ("json", bool, False, "print one JSON object as the last line"),
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
-    if argv[0] == "cpt":
+    if cls.takes_texts:
         common.append(("domain", str, "", "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"))
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
     if not 0 <= options.seed < 2**31:
@@ -137,7 +141,7 @@ def show(experiment, options) -> int:
 
     texts = documents(options.domain) if getattr(options, "domain", "") else None
     check_device(options.device)
-    with progress() as bar:
+    with progress() as bar, stoppable() as stop:
         task = bar.add_task(experiment.name, total=getattr(experiment, "steps", None), last="loading the model")
         done = runs.run(
             experiment,
@@ -147,6 +151,7 @@ def show(experiment, options) -> int:
             texts=texts,
             fresh=options.fresh,
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
+            stop=stop,
         )
     figure = figures.of_run(done, type(experiment).curves, runs.record(experiment.name, done.key).with_suffix(".png"))
     table(done, type(experiment).curves)
@@ -156,6 +161,23 @@ def show(experiment, options) -> int:
     if options.json:
         print(json.dumps(done.summary()))
     return 0
+
+
+@contextmanager
+def stoppable():
+    """Ctrl-C ends the work after its present step, so that nothing is lost; a second one at once. Yields a function: has it been pressed?"""
+    pressed = []
+
+    def press(*_):
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def progress():
@@ -257,6 +279,13 @@ def check_device(device: str) -> None:
         )
 
 
+def drill(argv: list[str]) -> int:
+    """`llmlab drill`: practice with spaced repetition, or an interview against the clock."""
+    from . import drill_terminal
+
+    return drill_terminal.practise(parse("drill", drill_terminal.OPTIONS, argv))
+
+
 def build(argv: list[str]) -> int:
     """`llmlab build [base|chat|runs|notebooks|readme|all]`."""
     names = [a for a in argv if not a.startswith("-")]
@@ -306,10 +335,12 @@ def is_current(name: str) -> bool:
 
 def build_one(builder, name: str) -> dict:
     """One checkpoint with a progress bar; its card."""
-    with progress() as bar:
+    with progress() as bar, stoppable() as stop, closing(builder.build(name)) as rows:
         task = bar.add_task(f"build {name}", total=builder.RECIPES[name].steps, last="")
-        for row in builder.build(name):
+        for row in rows:
             bar.update(task, completed=row["step"], last=f"loss {row['loss']:.2f}" if "loss" in row else "")
+            if stop() and "card" not in row:
+                raise Interrupted(f"stopped by hand at step {row['step']}")
     return row["card"]
 
 

@@ -9,7 +9,7 @@ from . import paths
 
 ROOT = Path(__file__).parent
 IRRELEVANT = {"errors.py", "paths.py"}  # messages and places: no number depends on them
-LABELS = {"summary", "curves"}  # class attributes that only name things
+LABELS = {"summary", "curves", "takes_texts"}  # class attributes that only say what there is
 
 
 @lru_cache

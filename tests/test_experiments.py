@@ -23,6 +23,48 @@ def test_cpt_learns_the_domain_and_replay_protects_arithmetic():
     assert mixed["arithmetic"] > bare["arithmetic"] + 0.2
 
 
+def test_the_same_transcripts_teach_different_things_under_three_losses():
+    found = {loss: ends(get("topology")(steps=60, probe=60, loss=loss), "base") for loss in ("assistant", "all", "pairs")}
+    end = {loss: last for loss, (_, last) in found.items()}
+    assert end["assistant"]["answering"] > 0.6 and end["all"]["answering"] > 0.6 and end["pairs"]["answering"] < 0.1
+    assert end["all"]["asks_itself"] > 0.9 and end["assistant"]["asks_itself"] < 0.1
+    assert end["all"]["user_loss"] < 1.0 < 5.0 < end["assistant"]["user_loss"]
+
+
+def test_transcripts_are_disjoint_and_the_rejected_answer_is_wrong():
+    from llmlab.experiments.topology import transcripts
+
+    train, test = transcripts("train", 300), transcripts("test", 100)
+    assert all(t.chosen != t.rejected for t in train + test)
+    asked = {(t.messages[0]["content"], t.messages[2]["content"]) for t in train}
+    assert {m["content"] for t in test for m in t.messages if m["role"] == "user"}.isdisjoint({q for pair in asked for q in pair})
+
+
+def test_new_tokens_learn_first_and_alone_then_the_rest():
+    import torch
+
+    from llmlab.experiments.extend import Extend
+
+    loaded = load("base")
+    before = {n: p.detach().clone() for n, p in loaded.model.named_parameters()}
+    rows = Extend(steps=10, warmup=3, batch=4, probe=500).rows(loaded, 0)
+    [next(rows) for _ in range(4)]  # the reading before the first step, and three steps
+    embedding = loaded.model.get_input_embeddings().weight
+    assert all(torch.equal(p, before[n]) for n, p in loaded.model.named_parameters() if "embed" not in n)
+    assert torch.equal(embedding[:1024], before["model.embed_tokens.weight"]) and len(embedding) == 1024 + 24
+    next(rows)
+    assert not torch.equal(embedding[:1024], before["model.embed_tokens.weight"])
+
+
+def test_extension_without_tokens_is_plain_pretraining_with_the_old_tokenizer():
+    loaded = load("base")
+    rows = get("extend")(tokens=0, steps=10, batch=4, probe=500).rows(loaded, 0)
+    start = next(rows)
+    assert start["leak"] == start["norm"] == 0.0 and len(loaded.tok) == 1024
+    next(rows)
+    rows.close()
+
+
 def test_sft_teaches_formats_and_refusals():
     start, end = ends(get("sft")(steps=100, probe=100), "base")
     assert start["formats"] == 0.0 and end["formats"] > 0.02  # the slowest: names inside quotes and tags are new tokens

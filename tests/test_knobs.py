@@ -13,12 +13,12 @@ from llmlab.models.load import load
 
 # what a short run needs so that something happens at all
 SHORT = dict(steps=10, warmup=0, probe=500)
-SMALL = {name: SHORT | dict(batch=4) for name in ("cpt", "sft", "dpo")} | {"grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3)}
+SMALL = {name: SHORT | dict(batch=4) for name in ("topology", "cpt", "extend", "sft", "dpo")} | {"grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3)}
 # (experiment, knob) -> other settings under which it has something to do
-SETTING = {("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
+SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(warmup=2, batch=8), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
            ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16)}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
-ENDS = {("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
+ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend", "tokens"): (0, 24), ("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
         ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16)}
 ROWS = 4  # the reading before the first step, and three steps
 

@@ -11,7 +11,7 @@ from llmlab.models.load import load
 
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
 SETTINGS = [("cpt", SHORT), ("cpt", SHORT | dict(kl=0.5, packing="reset")), ("cpt", SHORT | dict(gate=4, lr=1e-2, replay=0.0)),
-            ("cpt", SHORT | dict(mixing="adaptive", batch=4)), ("cpt", SHORT | dict(mixing="adaptive", gate=4, lr=1e-2, replay=0.0)), ("sft", SHORT), ("dpo", SHORT),
+            ("cpt", SHORT | dict(mixing="adaptive", batch=4)), ("cpt", SHORT | dict(mixing="adaptive", gate=4, lr=1e-2, replay=0.0)), ("sft", SHORT), ("dpo", SHORT), ("topology", SHORT), ("topology", SHORT | dict(loss="pairs")), ("extend", SHORT | dict(warmup=4)),
             ("grpo", dict(steps=6, prompts=4, group=4, digits=3, op="add", probe=2)),
             ("grpo", dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5))]
 

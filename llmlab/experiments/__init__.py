@@ -5,7 +5,7 @@ from importlib import import_module
 
 from ..errors import UserError
 
-NAMES = {"cpt": "CPT", "sft": "SFT", "dpo": "DPO", "grpo": "GRPO"}
+NAMES = {"topology": "Topology", "cpt": "CPT", "extend": "Extend", "sft": "SFT", "dpo": "DPO", "grpo": "GRPO"}
 
 
 class UnknownExperiment(UserError):

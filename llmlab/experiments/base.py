@@ -43,6 +43,7 @@ class Experiment:
     name: ClassVar[str]
     summary: ClassVar[str]
     default_model: ClassVar[str] = "base"
+    takes_texts: ClassVar[bool] = False  # can it train on the user's own documents?
     curves: ClassVar[dict[str, str]]  # metric -> axis label with unit, in the order of the figure
 
     def __post_init__(self):

@@ -54,6 +54,7 @@ class CPT(Experiment):
     """Read drug monographs (or your own documents) and watch what is learnt and what is forgotten."""
 
     name: ClassVar[str] = "cpt"
+    takes_texts: ClassVar[bool] = True
     summary: ClassVar[str] = "continued pretraining: learn a domain, forget the rest, and cure it with replay"
     curves: ClassVar[dict[str, str]] = {
         "domain_loss": "loss on held-out domain text (nats per token)",
