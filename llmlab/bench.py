@@ -274,7 +274,7 @@ import sys; assert 'torch' not in sys.modules
 from llmlab.widgets import Panel
 panel = Panel('cpt', seed=99); first = []  # no shipped run has this seed
 draw = panel._draw
-def seen(live=None): first or first.append(time.perf_counter()); draw(live)
+def seen(): first or first.append(time.perf_counter()); draw()
 panel._draw = seen
 t = time.perf_counter(); panel.start(); panel.wait()
 print(light, first[0] - t, panel.last.seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)

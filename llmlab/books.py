@@ -1,5 +1,6 @@
 """Notebooks: executed from their paired scripts (notebooks/py), which are the source."""
 
+import time
 from pathlib import Path
 from typing import Iterator
 
@@ -7,14 +8,15 @@ import jupytext
 import nbclient
 import nbformat
 
-from . import paths, stored
+from . import paths, stored, sweeps
 
 ROOT = Path(__file__).parent.parent / "notebooks"
 
 
 def made_from(script: Path) -> str:
-    """Hash of what an executed notebook depends on: its script and the stored runs it shows."""
-    return paths.hash_bytes(script.read_bytes(), *(file.encode() for _, _, file in stored.wanted()))
+    """Hash of what an executed notebook depends on: its script, and the stored runs and sweeps that it may show."""
+    shown = [file for _, _, file in stored.wanted()] + [grid.key() for grid in sweeps.GRIDS.values()]
+    return paths.hash_bytes(script.read_bytes(), *(name.encode() for name in shown))
 
 
 def stale() -> list[Path]:
@@ -30,10 +32,20 @@ def stale() -> list[Path]:
 def build(force: bool = False) -> Iterator[str]:
     """Execute what is stale; a line per notebook. Raises nbclient's error if a cell fails, and leaves the old notebook in place."""
     for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
-        book = jupytext.read(script)
+        book, began = jupytext.read(script), time.monotonic()
         nbclient.NotebookClient(book, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
         for cell in book.cells:
             cell.metadata.pop("execution", None)  # timestamps: every rebuild would differ
-        book.metadata["llmlab"] = made_from(script)
+        book.metadata |= {"llmlab": made_from(script), "llmlab_seconds": round(time.monotonic() - began)}
         paths.write_atomic(ROOT / f"{script.stem}.ipynb", nbformat.writes(book).encode())
-        yield script.stem
+        yield f"{script.stem}: {book.metadata['llmlab_seconds']} s"
+
+
+def chapters() -> list[dict]:
+    """number, title and seconds of each executed notebook."""
+    found = []
+    for path in sorted(ROOT.glob("*.ipynb")):
+        book = nbformat.read(path, 4)
+        title = next(c.source for c in book.cells if c.cell_type == "markdown").split("\n")[0]
+        found.append({"file": path.name, "title": title.lstrip("# "), "seconds": book.metadata.get("llmlab_seconds")})
+    return found

@@ -21,6 +21,7 @@ COMMANDS = {
     "lab": "open the workbook in JupyterLab",
     "run": "run an experiment; without a name: list them",
     "drill": "practise interview questions, or sit a mock interview",
+    "demo": "one experiment's panel full screen, for a classroom",
     "build": "make the shipped checkpoints, resuming where it stopped",
     "doctor": "what this machine can do, and how long each experiment takes here",
     "bench": "speed against TRL and plain transformers, as ratios",
@@ -55,7 +56,7 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
-    return {"lab": lab, "run": run, "drill": drill, "build": build, "doctor": doctor, "bench": bench}[name](rest)
+    return {"lab": lab, "run": run, "drill": drill, "demo": demo, "build": build, "doctor": doctor, "bench": bench}[name](rest)
 
 
 def nearest(name: str, known) -> str:
@@ -64,7 +65,7 @@ def nearest(name: str, known) -> str:
     return f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
 
 
-BUILDS = ("base", "chat", "runs", "notebooks", "readme")
+BUILDS = ("base", "chat", "sweeps", "runs", "notebooks", "readme")
 Option = tuple[str, type, object, str]  # name, type, default, help
 
 
@@ -287,13 +288,13 @@ def drill(argv: list[str]) -> int:
 
 
 def build(argv: list[str]) -> int:
-    """`llmlab build [base|chat|runs|notebooks|readme|all]`."""
+    """`llmlab build [base|chat|sweeps|runs|notebooks|readme|all]`."""
     names = [a for a in argv if not a.startswith("-")]
     for name in names:
         if name not in (*BUILDS, "all"):
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
     options = parse(
-        "build [base|chat|runs|notebooks|readme|all]",
+        "build [base|chat|sweeps|runs|notebooks|readme|all]",
         [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current")],
         [a for a in argv if a not in names],
     )
@@ -307,6 +308,8 @@ def build(argv: list[str]) -> int:
             if name == "base" and not builder.is_current("pre"):
                 report(build_one(builder, "pre"))
             report(build_one(builder, name))
+        elif name == "sweeps":
+            build_sweeps(options.force)
         elif name == "readme":
             from . import readme
 
@@ -322,12 +325,14 @@ def build(argv: list[str]) -> int:
 
 def is_current(name: str) -> bool:
     """Was what is shipped made by today's code from today's inputs?"""
-    from . import books, readme, stored
+    from . import books, readme, stored, sweeps
     from . import build as builder
 
     try:
         if name == "readme":
             return readme.is_current()
+        if name == "sweeps":
+            return all(map(sweeps.is_current, sweeps.GRIDS.values()))
         return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())
     except (ValueError, KeyError, OSError):  # what it is made from is not there yet, or broken
         return False
@@ -342,6 +347,19 @@ def build_one(builder, name: str) -> dict:
             if stop() and "card" not in row:
                 raise Interrupted(f"stopped by hand at step {row['step']}")
     return row["card"]
+
+
+def build_sweeps(force: bool) -> None:
+    """Every sweep that is missing or stale, with a progress bar; runs that were finished before are not computed again."""
+    from . import sweeps
+
+    for grid in sweeps.GRIDS.values():
+        if force or not sweeps.is_current(grid):
+            with progress() as bar, closing(sweeps.build(grid)) as counts:
+                task = bar.add_task(f"sweep {grid.experiment}", total=len(grid.jobs()), last="runs")
+                for done, _ in counts:
+                    bar.update(task, completed=done)
+            print(f"sweeps: {grid.experiment}, {len(grid.jobs())} runs")
 
 
 def report(card: dict) -> None:
@@ -391,6 +409,27 @@ def bench(argv: list[str]) -> int:
             times.note(name, figures["defaults"][f"{name}_s"], benchmark.machine(), folder=paths.data())
     if options.json:
         print(json.dumps(figures))
+    return 0
+
+
+def demo(argv: list[str]) -> int:
+    """`llmlab demo NAME`: a panel without code, for a classroom."""
+    from . import demo as classroom
+    from . import experiments
+
+    if not argv or argv[0].startswith("-"):
+        raise UserError(f"which experiment? llmlab demo {' | '.join(experiments.NAMES)}")
+    experiments.get(argv[0])
+    options = parse(
+        f"demo {argv[0]}",
+        [
+            ("port", int, 8866, "first port to try"),
+            ("browser", bool, True, "open the browser"),
+            ("network", bool, False, "let other machines in, with a token; without it only this machine can"),
+        ],
+        argv[1:],
+    )
+    classroom.serve(argv[0], options.port, options.browser, options.network)
     return 0
 
 

@@ -67,6 +67,16 @@ def curves(groups: dict[str, Sequence], metrics: dict[str, str], title: str = ""
     return figure
 
 
+def line(values, x: str, y: str) -> Figure:
+    """One line: values by their index, axes named with their units."""
+    with matplotlib.rc_context(STYLE):
+        figure, (axis,) = panels(1, width=5.0, height=2.8)
+        figure.subplots_adjust(left=0.12)
+        axis.plot(np.arange(1, len(values) + 1), np.asarray(values), color=COLOURS[0])
+        axis.set(xlabel=x, ylabel=y)
+    return figure
+
+
 def _draw(axis, curves: list[dict[int, float]], colour: str, name: str) -> None:
     curves = [c for c in curves if c]
     if not curves:

@@ -47,6 +47,20 @@ def of_checkpoints() -> str:
     return table(["skill", *cards], rows) + f"\n\n{sizes}."
 
 
+def of_chapters() -> str:
+    """The chapters with the minutes that executing each takes, and what stands at its end."""
+    from . import books, drills, exercises
+
+    every = drills.load()
+    rows = []
+    for c in books.chapters():
+        number = c["file"][:2]
+        judged = sum(e.chapter == number for e in exercises.EXERCISES.values())
+        took = "" if c["seconds"] is None else f"{c['seconds'] / 60:.1f} min"
+        rows.append([f"[{c['title']}](notebooks/{c['file']})", took, str(judged), str(len(drills.choose(every, chapter=number)))])
+    return table(["chapter", "executes in", "exercises", "drills"], rows)
+
+
 def of_bench() -> str:
     """Ratios with their goals, from the stored result of `llmlab bench --save`."""
     found = json.loads((paths.data() / "bench.json").read_text())
@@ -64,7 +78,7 @@ def of_bench() -> str:
 
 def filled(text: str) -> str:
     """The README with its marked blocks written anew."""
-    for name, block in {"experiments": of_experiments, "checkpoints": of_checkpoints, "bench": of_bench}.items():
+    for name, block in {"chapters": of_chapters, "experiments": of_experiments, "checkpoints": of_checkpoints, "bench": of_bench}.items():
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, block=block: m[1] + block() + "\n" + m[2], text, flags=re.DOTALL)
     return text
 

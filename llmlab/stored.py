@@ -5,11 +5,23 @@ them changes.
 import shutil
 from typing import Iterator
 
-from . import paths, runs
+from . import paths, pool, runs
 from .experiments.cpt import CPT
+from .experiments.dpo import DPO
+from .experiments.extend import Extend
+from .experiments.grpo import GRPO
+from .experiments.sft import SFT
+from .experiments.topology import Topology
 
 SEEDS = (0, 1, 2)
-EXPERIMENTS = [CPT(replay=0.0), CPT(), CPT(lr=5e-3, replay=0.0, steps=100), CPT(lr=5e-3, replay=0.0, steps=100, gate=20, tolerance=0.2)]
+HASTY = dict(lr=5e-3, replay=0.0, steps=100)
+EXPERIMENTS = [  # what the chapters' figures show and the drills link to
+    *(Topology(loss=loss) for loss in ("assistant", "all", "pairs")),
+    *(CPT(**k) for k in ({}, {"replay": 0.0}, HASTY, HASTY | dict(gate=20, tolerance=0.2), {"warmup": 0}, {"warmup": 60}, {"packing": "none"})),
+    *(CPT(**k) for k in ({"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl": 0.5})),
+    *(Extend(**k) for k in ({}, {"tokens": 0}, {"init": "mean"}, {"init": "random"}, {"init": "small"}, {"warmup": 0}, {"oversample": 1.0})),
+    *(SFT(), DPO(), GRPO()),
+]
 
 
 def wanted() -> list[tuple]:
@@ -27,9 +39,9 @@ def missing() -> list[tuple]:
 
 def build() -> Iterator[str]:
     """Compute what is missing, put it into data/runs, drop what is stale; a line per run."""
-    for experiment, seed, file in missing():
-        done = runs.run(experiment, seed)
-        target = paths.data() / "runs" / experiment.name / file
+    names = {(e, s): file for e, s, file in missing()}
+    for (experiment, seed), done in pool.run_all(names):
+        target = paths.data() / "runs" / experiment.name / names[experiment, seed]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(runs.store(done), target)
         yield f"{experiment.name} seed {seed}: {done.seconds:.0f} s"

@@ -40,7 +40,14 @@ class Grid:
         return paths.hash_bytes(json.dumps([self.axes, self.seeds], sort_keys=True).encode(), inputs.encode())
 
 
-GRIDS = {grid.experiment: grid for grid in (Grid("cpt", {"replay": (0.0, 0.1, 0.2, 0.35, 0.5), "lr": (5e-4, 2e-3, 5e-3), "warmup": (0, 20, 60)}),)}
+GRIDS = {
+    grid.experiment: grid
+    for grid in (
+        Grid("topology", {"loss": ("assistant", "all", "pairs"), "lr": (5e-4, 2e-3)}),
+        Grid("cpt", {"replay": (0.0, 0.1, 0.2, 0.5), "lr": (5e-4, 2e-3, 5e-3), "warmup": (0, 20)}),
+        Grid("extend", {"init": ("pieces", "mean", "random", "small"), "warmup": (0, 20)}),
+    )
+}
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,10 @@ def complaint(argv, capsys) -> str:
 
 WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
-    "command like nothing": (["xyzzy"], "choose one of lab, run, build, doctor, bench"),
-    "unknown experiment": (["run", "xyzzy"], "there is no experiment 'xyzzy'; choose one of cpt, sft, dpo, grpo"),
+    "command like nothing": (["xyzzy"], "choose one of lab, run, drill, demo, build, doctor, bench"),
+    "unknown experiment": (["run", "xyzzy"], "there is no experiment 'xyzzy'; choose one of topology, cpt, extend, sft, dpo, grpo"),
     "misspelt experiment": (["run", "gpro"], "did you mean grpo?"),
-    "experiment after its flags": (["run", "--steps", "10", "cpt"], "the experiment's name comes first: llmlab run cpt | sft"),
+    "experiment after its flags": (["run", "--steps", "10", "cpt"], "the experiment's name comes first: llmlab run topology | cpt"),
     "unknown flag": (["run", "cpt", "--xyzzy", "1"], "unknown option '--xyzzy'; choose one of --replay, --lr"),
     "misspelt flag": (["run", "cpt", "--repaly", "0.2"], "unknown option '--repaly'; did you mean --replay?"),
     "flag of another experiment": (["run", "sft", "--replay", "0.2"], "unknown option '--replay'"),

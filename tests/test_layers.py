@@ -18,11 +18,14 @@ ORDER = [
     {"objectives"},
     {"loop", "sample", "probes"},
     {"rollout", "guard"},
-    {"experiments"},
+    {"experiments", "exercises"},
     {"recipe"},
-    {"runs", "figures"},
+    {"runs", "figures", "strips", "judge"},
+    {"drills", "practice"},
+    {"pool"},
+    {"sweeps", "atlas"},
     {"widgets", "build", "stored", "bench"},
-    {"books", "doctor", "readme", "notebook"},
+    {"books", "demo", "doctor", "drill_terminal", "readme", "notebook"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}

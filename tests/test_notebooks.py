@@ -1,10 +1,14 @@
-"""The notebooks are in step with their paired scripts, small-celled and without errors. (nbmake executes them: see pyproject.toml.)"""
+"""The notebooks are in step with their paired scripts, small-celled and without errors; no result in their prose is typed. (nbmake executes them: see pyproject.toml.)"""
 
+import re
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+
+from llmlab import drills, exercises
+from llmlab.notebook import NoReference, bibliography, references
 
 BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -33,3 +37,68 @@ def test_cells_are_short_executed_and_without_errors(path):
     assert not [o for c in code for o in c.outputs if o.output_type == "error"]
     assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs), "a static figure stands under the widget"
     assert book.metadata.kernelspec.name == "python3"
+
+
+# ---- no result is typed: numbers with a unit come out of cells ----
+
+RESULT = re.compile(r"(?<![\w.])[-−+]?\d+(?:[.,]\d+)?\s*(?:%|percent|points?\b|nats\b|×|times\b|pp\b|ms\b|seconds?\b|minutes?\b)|\b[01]\.\d+\b")
+SETTING = re.compile(r"\d+ % (?:replay|interval|confidence)|95 %")  # names of settings and of intervals, not results
+
+
+def typed_results(markdown: str) -> list[str]:
+    """Numbers that look like measurements in a text; code, and lines that cite somebody for them, left out."""
+    lines = re.sub(r"```.*?```|`[^`]*`", "", markdown, flags=re.DOTALL).split("\n")
+    return [m[0] for line in lines if not re.search(r"\[[A-Z][^\]]* \d{4}", line) for m in RESULT.finditer(SETTING.sub("", line))]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_no_result_is_typed_into_the_prose(path):
+    assert [r for c in nbformat.read(path, 4).cells if c.cell_type == "markdown" for r in typed_results(c.source)] == []
+
+
+@pytest.mark.parametrize("text", ["recall rose to 34 %", "a loss of 0.42", "twice: 2.5 × as fast", "it took 3 seconds", "-3 points"])
+def test_a_typed_result_is_found(text):
+    assert typed_results(text)
+
+
+@pytest.mark.parametrize("text", ["with 20 % replay", "its 95 % interval", "`tolerance 0.05`", "150 steps of 16 rows", "- 1 % helps [Ibrahim et al. 2024]"])
+def test_settings_and_citations_are_not_results(text):
+    assert not typed_results(text)
+
+
+# ---- every chapter has what a chapter has ----
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_a_chapter_has_exercises_drills_and_references(path):
+    number, code = path.name[:2], "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
+    named = set(re.findall(r'task\("(\w+)"\)', "\n".join(c.source for c in nbformat.read(path, 4).cells)))
+    assert len(named) >= 3 and all(exercises.EXERCISES[n].chapter == number for n in named)
+    assert f'Drills("{number}")' in code and len(drills.choose(drills.load(), chapter=number)) >= 6
+    cited = re.search(r"references\(([^)]*)\)", code)
+    assert len(references(*re.findall(r'"(\w+)"', cited[1])).entries) >= 3
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_who_is_cited_in_the_text_stands_in_the_references(path):
+    cells = nbformat.read(path, 4).cells
+    listed = {k: bibliography()[k] for c in cells if c.cell_type == "code" for m in re.findall(r"references\(([^)]*)\)", c.source) for k in re.findall(r'"(\w+)"', m)}
+    for c in cells:
+        if c.cell_type == "markdown":
+            for group in re.findall(r"\[([A-Z][^\]]*? \d{4}[^\]]*)\]", c.source):
+                for who, year in re.findall(r"([A-Z][\w-]+)[^;]*? (\d{4})", group):
+                    assert any(who in e["author"].split(" and ")[0] and e["year"] == year for e in listed.values()), (who, year)
+
+
+SOURCE_KEYS = """lora_2021 qlora_2023 dpo_paper_2023 deepseek_math_2024 revisiting_grpo_2025 toolformer_2023 toollmm_2023 gorilla_2023 verify_step_by_step_2024
+math_shepherd_2023 stability_gap_2024 stability_gap_acl_2025 scaling_test_time_compute_agents_2025 octothinker_2025 interplay_pre_mid_rl_2025""".split()
+
+
+def test_every_key_of_the_sources_has_its_entry():
+    for entry in references(*SOURCE_KEYS).entries:
+        assert entry["author"] and entry["title"] and re.fullmatch(r"20\d\d", entry["year"]) and ("eprint" in entry or "booktitle" in entry)
+
+
+def test_an_unknown_key_is_a_sentence():
+    with pytest.raises(NoReference, match="has no entry 'nobody_2030'"):
+        references("nobody_2030")

@@ -51,7 +51,7 @@ def test_stop_is_prompt_and_the_next_run_goes_on(panel):
     assert "stopped by hand" in panel.status.value and panel.last is None
     pictures = []
     draw = panel._draw
-    panel._draw = lambda live=None: (pictures.append(len(live.rows) if live else 0), draw(live))
+    panel._draw = lambda: (pictures.append(len(panel._live.rows) if panel._live else 0), draw())
     panel.start()
     panel.wait(120)
     assert panel.last.rows[-1]["step"] == 30 and [r["step"] for r in panel.last.rows] == list(range(31))

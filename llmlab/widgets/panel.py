@@ -1,5 +1,6 @@
-"""Panel: sliders from an experiment's knobs, Run, Stop, live curves. Training runs in a background thread; the cell has long returned."""
+"""Panel: sliders from an experiment's knobs. Stored sweeps answer at once; Run trains in a background thread, and the cell has long returned."""
 
+import base64
 import os
 import threading
 import time
@@ -7,28 +8,13 @@ from dataclasses import dataclass, field
 
 import ipywidgets as w
 
-from .. import experiments, figures, runs
+from .. import experiments, figures, runs, sweeps, times
 from ..errors import UserError
+from .controls import control
 
 REFRESH = 0.3  # seconds between two readings of the progress
-
-
-def slider(knob) -> w.Widget:
-    """A widget for a knob: menu, whole-number, logarithmic or plain slider, with the knob's help as tooltip."""
-    common = dict(description=knob.name, tooltip=f"{knob.help} [{knob.range}]", style={"description_width": "90px"}, layout=w.Layout(width="340px"))
-    if knob.choices:
-        return w.Dropdown(options=list(knob.choices), value=knob.default, **common)
-    if knob.scale == "log":
-        from math import log10
-
-        return w.FloatLogSlider(
-            value=knob.default, base=10, min=log10(knob.low), max=log10(knob.high), step=0.05, readout_format=".1e", continuous_update=False, **common
-        )
-    if knob.kind is int:
-        return w.IntSlider(value=knob.default, min=knob.low, max=knob.high, continuous_update=False, **common)
-    return w.FloatSlider(
-        value=knob.default, min=knob.low, max=knob.high, step=(knob.high - knob.low) / 90, readout_format=".2f", continuous_update=False, **common
-    )
+KEPT = 3  # finished runs, and settings pinned for comparison, that stay in the picture
+LARGE = "<style>.llmlab-large, .llmlab-large * {font-size: 20px !important} .llmlab-large .widget-inline-hbox {height: 44px}</style>"
 
 
 @dataclass
@@ -44,53 +30,104 @@ class Live:
 
 
 class Panel:
-    """The panel of one experiment. `show`: which knobs get a slider (all by default); `fixed`: values of the others.
+    """The panel of one experiment. `show`: which knobs get a slider (all by default); `fixed`: values of the others; `large`: for a classroom.
 
-    Press Run to train, Stop to stop (the next Run with the same knobs goes on from the last checkpoint). Finished runs stay in the picture,
-    up to three,
-    so that two settings can be compared. `last` is the last finished Run.
+    Moving a slider shows the stored runs of that setting, if there are any. Run trains it here and now, over the stored band; Stop stops, and
+    the next Run with the same knobs goes on from there. Compare keeps the present setting in the picture beside the next one. Reset starts over.
+    `last` is the last finished Run.
     """
 
-    def __init__(self, name: str, show: list[str] | None = None, model: str | None = None, seed: int = 0, **fixed):
+    def __init__(self, name: str, show: list[str] | None = None, model: str | None = None, seed: int = 0, large: bool = False, **fixed):
         self.cls = experiments.get(name)
         self.model, self.fixed = model or self.cls.default_model, fixed
+        self.sweep = sweeps.load(name) if self.model == self.cls.default_model else None
+        swept = self.sweep.grid.axes if self.sweep else {}
         wanted = [k for k in self.cls.knobs() if show is None or k.name in show]
-        self.sliders = {k.name: slider(k) for k in wanted}
-        self.seed = w.BoundedIntText(
-            value=seed, min=0, max=9999, description="seed", style={"description_width": "90px"}, layout=w.Layout(width="180px")
-        )
-        self.run_button = w.Button(description="Run", button_style="primary", icon="play")
-        self.stop_button = w.Button(description="Stop", icon="stop", disabled=True)
-        self.clear_button = w.Button(description="Clear", icon="eraser")
+        self.sliders = {k.name: control(k, swept.get(k.name, ())) for k in wanted}
+        self.seed = w.BoundedIntText(value=seed, min=0, max=9999, description="seed of Run", style={"description_width": "initial"}, layout=w.Layout(width="190px"))
+        self.run_button = w.Button(description="Run", button_style="primary", icon="play", tooltip="train this setting here and now")
+        self.stop_button = w.Button(description="Stop", icon="stop", disabled=True, tooltip="stop; Run goes on from there")
+        self.compare_button = w.Button(description="Compare", icon="thumb-tack", tooltip="keep this setting in the picture beside the next one")
+        self.reset_button = w.Button(description="Reset", icon="undo", tooltip="defaults, and an empty picture")
         self.bar = w.IntProgress(value=0, min=0, max=1, layout=w.Layout(width="220px"))
         self.status, self.picture = w.HTML(), w.Image(format="png", layout=w.Layout(max_width="100%"))
+        self.pinned: list[tuple[str, list]] = []
         self.done: list[tuple[str, runs.Run]] = []
         self.last: runs.Run | None = None
-        self._stop, self._thread = threading.Event(), None
+        self._stop, self._thread, self._live = threading.Event(), None, None
         self.run_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
-        self.clear_button.on_click(lambda _: self.clear())
-        self._draw()
-        buttons = w.HBox([self.run_button, self.stop_button, self.clear_button, self.seed])
-        self.widget = w.VBox(
-            [w.HBox(list(self.sliders.values()), layout=w.Layout(flex_flow="row wrap")), buttons, w.HBox([self.bar, self.status]), self.picture]
-        )
+        self.compare_button.on_click(lambda _: self.compare())
+        self.reset_button.on_click(lambda _: self.reset())
+        for slider in self.sliders.values():
+            slider.observe(lambda _: self.answer(), names="value")
+        self.answer()
+        buttons = w.HBox([self.run_button, self.stop_button, self.compare_button, self.reset_button, self.seed])
+        knobs = w.HBox(list(self.sliders.values()), layout=w.Layout(flex_flow="row wrap"))
+        self.widget = w.VBox([knobs, buttons, w.HBox([self.bar, self.status]), self.picture])
+        if large:
+            self.widget.add_class("llmlab-large")
+            self.picture.layout.width = "100%"
+            self.widget.children = (w.HTML(LARGE), *self.widget.children)
 
     def _repr_mimebundle_(self, **options):
-        return self.widget._repr_mimebundle_(**options)
+        picture = {"image/png": base64.b64encode(self.picture.value).decode()}  # for readers without a kernel: GitHub, print
+        return picture | self.widget._repr_mimebundle_(**options)
 
     def experiment(self):
         """The experiment with the sliders' values. Raises BadKnob."""
         return self.cls(**self.fixed, **{name: s.value for name, s in self.sliders.items()})
 
+    def _valid(self):
+        """The experiment, or None after saying what is wrong with the knobs."""
+        try:
+            return self.experiment()
+        except UserError as e:
+            self.status.value = f"<b>{e}</b>"
+            return None
+
+    def answer(self) -> None:
+        """Show what is stored for the present knobs, or say that nothing is, and what would be."""
+        experiment = self._valid()
+        if not experiment:
+            return
+        if not (self._thread and self._thread.is_alive()):
+            self.status.value = self._said(experiment)
+        self._draw()
+
+    def _said(self, experiment) -> str:
+        stored, takes = self._stored(experiment), times.read().get(self.cls.name, {}).get("seconds")
+        live = "<b>Run</b> trains it here" + (f", in about {takes:.0f} s" if takes else "")
+        if stored:
+            return f"stored: {len(stored)} seeds, median and range. {live}."
+        if self.sweep is None:
+            old = self.cls.name in sweeps.GRIDS and sweeps.GRIDS[self.cls.name].file.exists()
+            return ("the stored runs are stale, made by other code (llmlab build sweeps makes them again). " if old else "") + f"{live}."
+        off = self.sweep.missing(experiment.settings())
+        return (
+            f"not stored: {', '.join(f'{k} {getattr(experiment, k):g}' if not isinstance(getattr(experiment, k), str) else k for k in off)}. {live}."
+        )
+
+    def _stored(self, experiment) -> list:
+        return self.sweep.at(experiment.settings()) if self.sweep else []
+
+    def compare(self) -> None:
+        """Keep the present setting's stored runs, or the last finished run, in the picture."""
+        experiment = self._valid()
+        if not experiment:
+            return
+        shown = self._stored(experiment) or ([self.last] if self.last else [])
+        if shown:
+            name = f"kept: {self._label(experiment)}"
+            self.pinned = [p for p in self.pinned if p[0] != name][-KEPT + 1 :] + [(name, shown)]
+        self._draw()
+
     def start(self) -> None:
         """Train in the background with the present knobs."""
         if self._thread and self._thread.is_alive():
             return
-        try:
-            experiment = self.experiment()
-        except UserError as e:
-            self.status.value = f"<b>{e}</b>"
+        experiment = self._valid()
+        if not experiment:
             return
         self._stop.clear()
         self.run_button.disabled, self.stop_button.disabled = True, False
@@ -105,9 +142,19 @@ class Panel:
         self.status.value = "stopping …"
 
     def clear(self) -> None:
-        """Take the finished runs out of the picture."""
-        self.done = []
+        """Take the finished runs and the kept settings out of the picture."""
+        self.done, self.pinned = [], []
         self._draw()
+
+    def reset(self) -> None:
+        """Stop, put every slider back to its default and empty the picture."""
+        self._stop.set()
+        self.wait(10)
+        self.done, self.pinned, self.bar.value = [], [], 0
+        for k in self.cls.knobs():
+            if k.name in self.sliders:
+                self.sliders[k.name].value = k.default
+        self.answer()
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the run has ended (for scripts and tests)."""
@@ -116,6 +163,7 @@ class Panel:
 
     def _work(self, experiment, seed: int) -> None:
         live, began, drawn = Live(seed), time.monotonic(), 0.0
+        self._live = live
 
         def on_row(row):
             nonlocal drawn
@@ -125,32 +173,36 @@ class Panel:
                 drawn = now
                 self.bar.value = row["step"]
                 self.status.value = _progress(row["step"], self.bar.max, now - began)
-            if any(
-                metric in row for metric in self.cls.curves
-            ):  # a new picture only where there is something new to see: drawing costs training time
-                self._draw(live)
+            if any(metric in row for metric in self.cls.curves):  # a new picture only where there is something new to see
+                self._draw()
 
         try:
             self.last = runs.run(experiment, seed, self.model, on_row=on_row, stop=self._stop.is_set)
-            self.done = [*self.done, (self._label(experiment, seed), self.last)][-3:]
+            self.done = [*self.done, (f"{self._label(experiment)}, seed {seed}", self.last)][-KEPT:]
             self.bar.value = self.bar.max
-            self.status.value = f"done in {self.last.seconds:.0f} s" + "".join(f"<br>{n}" for n in self.last.notes)
-            self._draw()
+            said = f"done in {self.last.seconds:.0f} s" + "".join(f"<br>{n}" for n in self.last.notes)
         except (UserError, runs.Interrupted) as e:
-            self.status.value = f"<b>{e}</b>"
+            said = f"<b>{e}</b>"
         finally:
+            self._live = None
             self.run_button.disabled, self.stop_button.disabled = False, True
+        self._draw()
+        self.status.value = said
 
-    def _label(self, experiment, seed: int) -> str:
-        changed = [
-            f"{k.name} {getattr(experiment, k.name):.3g}" if isinstance(k.default, float) else f"{k.name} {getattr(experiment, k.name)}"
-            for k in self.cls.knobs()
-            if getattr(experiment, k.name) != k.default
-        ]
-        return (", ".join(changed) or "default") + f", seed {seed}"
+    def _label(self, experiment) -> str:
+        named = {k.name: getattr(experiment, k.name) for k in self.cls.knobs()}
+        changed = [k for k in self.cls.knobs() if named[k.name] != k.default or (self.sweep and k.name in self.sweep.grid.axes)]
+        return (
+            ", ".join(f"{k.name} {named[k.name]:.3g}" if isinstance(named[k.name], float) else f"{k.name} {named[k.name]}" for k in changed)
+            or "default"
+        )
 
-    def _draw(self, live: Live | None = None) -> None:
-        groups = {label: [run] for label, run in self.done} | ({"running": [live]} if live else {})
+    def _draw(self) -> None:
+        experiment, live = self._valid(), self._live
+        stored = self._stored(experiment) if experiment else []
+        groups = {label: shown for label, shown in self.pinned}
+        groups |= {f"stored: {self._label(experiment)} ({len(stored)} seeds)": stored} if stored else {}
+        groups |= {label: [run] for label, run in self.done} | ({f"running, seed {live.seed}": [live]} if live else {})
         self.picture.value = figures.png(figures.curves(groups, self.cls.curves, steps=self.bar.max if live else None))
 
 

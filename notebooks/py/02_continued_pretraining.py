@@ -34,10 +34,16 @@
 import torch
 
 from llmlab.experiments.cpt import CPT, Texts
-from llmlab.notebook import show
-from llmlab.widgets import Panel
+from llmlab.notebook import references, show
+from llmlab.widgets import Drills, Panel, Predict
 
 # %% [markdown]
+# **When is it the right tool?** When what is missing is *knowledge of a domain*: high loss on its texts, names and jargon that the model mangles, document forms that it does not know (laws, code, records).
+# When the model knows and only *answers* badly, this is the wrong chapter: that is SFT. And it is never an alignment step: what the documents hold, harmful patterns too, is learnt.
+#
+# A checklist for an interview: **data** (deduplicated, without page furniture, documents delimited) · **mixture** (replay, chosen by regression gates) · **rate** (re-warmed, far below what breaks old skills) ·
+# **evaluation** (domain gains and general regressions, all the time).
+#
 # ## 1 · The texts
 #
 # A drug monograph, as the model gets to read it. Every fact has six wordings. One fifth of all pairs (drug, wording) is held out: we measure on those.
@@ -146,32 +152,41 @@ with torch.no_grad():
 # %% [markdown]
 # ## 5 · Predict
 #
-# Before you turn a knob, commit. We train 150 steps on drugs. Which of these falls furthest **without** replay: known people, two-digit sums, neither?
-# And with 20 % replay: does the loss on general text rise and stay, rise and come back, or not move? Write it down.
+# Before you turn a knob, commit: each question covers its answer until you have given yours. We train 150 steps on drug monographs, once without replay and once with a fifth of general text.
 
 # %%
-my_guess = "…"
+from statistics import median
 
-# %% [markdown]
-# ## 6 · Turn the knob
-#
-# Press **Run**. The model trains here, now, about half a minute. Set **replay** to 0 and run again: finished runs stay in the picture. **Stop** stops at once, and the next Run
-# with the same knobs goes on where it stopped. In the terminal the same is `llmlab run cpt --replay 0.2`.
-
-# %%
-panel = Panel("cpt", show=["replay", "lr", "warmup", "steps"])
-panel
-
-# %% [markdown]
-# The same for readers without a kernel: three seeds each, median and the band from the lowest to the highest seed. These runs are stored with the workbook under the
-# hash of everything they depend on; if the code changes, they are computed again rather than shown.
-
-# %%
 from llmlab import figures, runs
 
 seeds = (0, 1, 2)
 replay = {f"replay {share:.0%}": [runs.run(CPT(replay=share), seed) for seed in seeds]
           for share in (0.0, 0.2)}
+end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
+
+# %%
+Predict("Without replay: which share of the people that it knew does the model still know at the end?",
+        lambda: 100 * end(replay["replay 0%"], "general_recall"), unit="%", low=0, high=100)
+
+# %%
+curves = lambda: {label: replay["replay 20%"][0].curve(m) for m, label in CPT.curves.items() if m != "domain_recall"}
+Predict("With 20 % replay: what does each curve do over the run?", curves, kind="sketch",
+        metrics=[label for m, label in CPT.curves.items() if m != "domain_recall"], flat=0.05)
+
+# %% [markdown]
+# ## 6 · Turn the knob
+#
+# Settings marked ● are stored with five seeds (line: median, band: lowest to highest) and answer at once. **Run** trains the present setting here, now, over that band. **Compare** keeps a setting in the picture
+# beside the next one. **Stop** stops at once, and the next Run with the same knobs goes on where it stopped. In the terminal the same is `llmlab run cpt --replay 0.2`; for a class, `llmlab demo cpt`.
+
+# %%
+panel = Panel("cpt", show=["replay", "lr", "warmup"])
+panel
+
+# %% [markdown]
+# The same for readers without a kernel. These runs are stored with the workbook under the hash of everything they depend on; if the code changes, they are computed again rather than shown.
+
+# %%
 figures.curves(replay, CPT.curves, title="Continued pretraining on drug monographs, 3 seeds")
 
 # %%
@@ -193,28 +208,66 @@ def gap(name, run, metric="general_recall"):
 pd.DataFrame([gap(name, run) for name, group in replay.items() for run in group]).round(3)
 
 # %% [markdown]
+# How much replay, at which rate? The stored sweep holds the answer for a grid: median over five seeds of what is known at the end, of the old and of the new.
+
+# %%
+from llmlab import sweeps
+
+sweep = sweeps.load("cpt")
+grid = pd.DataFrame([p | {m: median(list(c.curve(m).values())[-1] for c in sweep.at(p)) for m in ("general_recall", "domain_recall")}
+                     for p in sweep.grid.points() if p["warmup"] == 20])
+grid.pivot(index="replay", columns="lr", values=["general_recall", "domain_recall"]).round(2)
+
+# %% [markdown]
 # ## 7 · Break it, then fix it
 #
 # Each failure has a knob, and each cure too:
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | general skills fall and stay down | `replay` 0 | `replay` up, or `kl` > 0 |
-# | everything falls at once, early | `lr` 5e-3, `warmup` 0 | `lr` down, `warmup` up, `gate` |
-# | domain loss falls, domain facts do not | `duplicates` 0.8, `boilerplate` 0.5 | clean the data: set them to 0 |
-# | wrong facts, fluently stated | `noise` 0.5 | better sources; no optimiser setting helps |
+# | general skills fall and stay down | `replay 0` | `replay` up, or `kl` above 0 |
+# | everything falls at once, early | `lr 5e-3`, `warmup 0` | `lr` down, `warmup` up, `gate` |
+# | domain loss falls, domain facts do not | `duplicates 0.8`, `boilerplate 0.5` | clean the data: set them to 0 |
+# | wrong facts, fluently stated | `noise 0.5` | better sources; no optimiser setting helps |
 # | rare sub-domain stays bad | `mixing` fixed | `mixing` adaptive |
 # | nobody noticed until release | `gate` 0 | `gate` 20: stop, roll back, retune (`tolerance` says at what drop) |
 
 # %%
-knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "kl", "gate", "tolerance", "mixing"]
-faults = Panel("cpt", show=knobs, steps=60)
+knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "anneal", "mixing", "kl", "packing", "gate", "tolerance"]
+faults = Panel("cpt", show=knobs)
 faults
 
 # %% [markdown]
+# Every switch on its own, everything else at the default (20 % replay), three seeds each. The first column of numbers is the loss on the *rare* sub-domain (a tenth of the documents).
+
+# %%
+switches = [{}, {"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl": 0.5},
+            {"packing": "none"}, {"warmup": 0}, {"warmup": 60}]
+metrics = ["domain_loss.nerves", *CPT.curves]
+def row(knobs):
+    group = [runs.run(CPT(**knobs), seed) for seed in seeds]
+    return {m: end(group, m) for m in metrics}
+
+table = pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()) or "default": row(knobs) for knobs in switches}).T
+table.round(3)
+
+# %% [markdown]
+# The same as differences from the default, seed by seed: mean, and the 95 % interval over three seeds. An interval that holds 0 says: not shown by this.
+
+# %%
+from scipy import stats
+
+def effect(knobs, metric):
+    d = [runs.run(CPT(**knobs), s).metrics()[metric]["final"] - runs.run(CPT(), s).metrics()[metric]["final"] for s in seeds]
+    half = stats.t.ppf(0.975, len(d) - 1) * stats.sem(d)
+    return f"{sum(d) / len(d):+.2f} ± {half:.2f}"
+
+pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {m: effect(knobs, m) for m in CPT.curves} for knobs in switches[1:]}).T
+
+# %% [markdown]
 # The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the reading before the first step.
-# A drop of more than 20 points rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
-# Beware of a gate that is too strict: the stability gap's V, harmless in the end, looks like a regression while it lasts. Try `tolerance` 0.05 with the default rate.
+# A drop of more than `tolerance` (here a fifth) rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
+# Beware of a gate that is too strict: the stability gap's V, harmless in the end, looks like a regression while it lasts. Try `tolerance 0.05` with the default rate.
 
 # %%
 hasty = CPT(lr=5e-3, replay=0.0, steps=100)
@@ -247,7 +300,24 @@ print(f"questions answered rightly: {probes.exact(student.model, probes.batches(
 # Documents teach to continue documents. Answering is a behaviour, and behaviour is taught by showing it: that is SFT (chapter 04). The sources say "CPT for knowledge, SFT for
 # behaviour"; what our own numbers add is that even the *knowledge* is not usable as answers until somebody shows questions.
 #
-# ## 9 · Your own documents
+# ## 9 · Long documents
+#
+# Continued pretraining is also how models are brought to longer contexts. This model was pretrained on rows of 256 tokens. What is its loss further on in a text than it ever saw?
+# The same general documents, one after the other, in rows of 512; loss by place in the row.
+
+# %%
+from llmlab.tokens.special import document_end
+from llmlab.tokens import pack as packing
+
+long = next(packing.pack(packing.encode_documents(base.tok, corpora.general(0, split="test"), document_end(base.tok)), rows=24, length=513))
+with torch.no_grad():
+    loss = -forward(base.model, long).logprobs.mean(0)
+pd.Series({f"places {a + 1} to {a + 128}": float(loss[a:a + 128].mean()) for a in range(0, 512, 128)}, name="nats per token").round(3)
+
+# %% [markdown]
+# Short documents packed into long rows do not teach to use a long context either: nothing in them refers further back than their own beginning. For that, the documents themselves must be long.
+#
+# ## 10 · Your own documents
 #
 # The same recipe on texts of yours: a folder of `.txt`, `.md` or `.jsonl` files. Here on real text that every Python has: its licence and docstrings.
 #
@@ -265,15 +335,46 @@ pd.DataFrame(own.metrics()).T.round(3)
 # %% [markdown]
 # Real English prose costs far more nats than Verania's: this model has one million parameters and a vocabulary made for another country. The regressions are measured all the same.
 #
-# ## 10 · Where the sources are contested
+# ## 11 · Where the sources are contested
 #
 # - **"80/20."** A starting guess. Published useful ranges go from 1 % to 50 %, depending on the shift [Ibrahim et al. 2024]. Find yours with the slider.
 # - **"Learning rate much lower than in pretraining."** Re-warming the rate learns the domain faster and forgets more: a trade-off, not a rule [Ibrahim et al. 2024].
 # - **The stability gap's remedy.** The paper that named it for LLMs recommends several epochs on a well-chosen subset and a mixture close to pretraining, not replay alone [Guo et al. 2024].
+# - **"Add a KL term to the base."** It costs a second forward pass, about a third more compute, so the fair rival is that much more training on replay. In RL, on-policy data explains retention better
+#   than KL does [Chen et al. 2025].
+# - **"Mid-training makes RL work."** Reported for reasoning [Wang et al. 2025; Zhang et al. 2025]; our own test of it comes with the ledger.
 # - **"CPT teaches facts."** Only if facts come in several wordings: with a single form, facts are stored and not extractable [Allen-Zhu and Li 2023]. Our monographs have six.
 #
-# ## References
+# ## 12 · Exercises
+
+# %%
+from llmlab.judge import check, hint, reset, solution, task
+
+task("replay_rows")
+
+# %%
+def replay_rows(share, rows, u):
+    ...
+
+check("replay_rows", replay_rows)
+
+# %%
+task("gate_decision")
+
+# %%
+task("kl_to_base")
+
+# %%
+task("dedup")
+
+# %% [markdown]
+# More: `task("pack_plain")`, `task("anneal_replay")`, `task("adaptive_weights")`.
 #
-# Guo, Fu, Zhang, Zhao, Shen: *Efficient Continual Pre-training by Mitigating the Stability Gap*, arXiv 2406.14833 (2024) ·
-# Ibrahim et al.: *Simple and Scalable Strategies to Continually Pre-train Large Language Models*, arXiv 2403.08763 (2024) ·
-# Allen-Zhu, Li: *Physics of Language Models, Part 3.1*, arXiv 2309.14316 (2023)
+# ## 13 · Drills
+
+# %%
+Drills("02")
+
+# %%
+references("stability_gap_2024", "stability_gap_acl_2025", "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
+           "octothinker_2025", "interplay_pre_mid_rl_2025")

@@ -1,0 +1,196 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+
+# %% [markdown]
+# # 00 · Start here
+#
+# This workbook is about what happens to a language model *after* pretraining. Every claim in it is an experiment that you can run: on a laptop, in about half a minute, on a real
+# (tiny) transformer that lives in a small invented country, Verania, whose every fact is known exactly. The same code runs real models.
+#
+# **For a ten-year-old.** Training a model is like training a new colleague. First she learns to read and to count (pretraining). Then she reads your company's papers (continued pretraining), learns how we talk to
+# customers (fine-tuning), hears which of two answers was the better one (preferences), and at last practises on real tasks with a mark for each (reinforcement learning).
+#
+# **In an interview.** *Define the target behaviour; diagnose the gap: knowledge, behaviour, preference, reliability or cost; pull the cheapest lever that closes it; name what it may break, and how you would know.*
+
+# %%
+import pandas as pd
+
+from llmlab.notebook import references
+from llmlab.widgets import Drills, Flow, Map, Panel, Predict
+
+# %% [markdown]
+# ## 1 · The life of a model
+#
+# Click a stage: what it needs, what it changes, what it risks.
+
+# %%
+Map()
+
+# %% [markdown]
+# Every stage changes the *distribution* of what the model says, or (test-time scaling, distillation) the *compute* that it takes to say it. Pretraining builds the engine, mid-training tunes it for the terrain,
+# post-training teaches the driver, and test-time scaling takes more time on a difficult route.
+#
+# ## 2 · Which knob would you turn?
+#
+# Answer the questions; at the end stands a lever with its risk, its measure, and what our own runs say. (They are stored runs: the commands beside them make them again.)
+
+# %%
+Flow()
+
+# %% [markdown]
+# The order *prompt → SFT → DPO → RL → CPT → distil* that one hears ("cheapest effective lever first") orders by effort, not by what is missing. A lever that is cheap and closes another gap is not cheap.
+#
+# ## 3 · By hand: is it knowledge or behaviour?
+#
+# The quickest diagnosis costs no training. Give the fact in the prompt: if the answer is right then, the behaviour is there and the knowledge is missing.
+
+# %%
+from llmlab import probes
+from llmlab.models.load import load
+from llmlab.tokens import chat
+from llmlab.world import Formulary
+
+base, drugs = load("base"), Formulary(24)
+name, drug = next(iter(drugs.drugs.items()))
+asked = f"Question: What is the usual dose of {name}?\nAnswer:"
+told = f"The dose of {name} is {drug.dose}. The month of {name} is May.\nQuestion: What is the dose of {name}?\nAnswer:"
+
+# %%
+def right(prompt):
+    return probes.exact(base.model, probes.batches([chat.continuation(base.tok, prompt, f" {drug.dose}.")])) == 1.0
+
+{"asked": right(asked), "told in the prompt, then asked": right(told)}
+
+# %% [markdown]
+# One example is an anecdote. The same for all 24 drugs:
+
+# %%
+def rows(prompt):
+    return [chat.continuation(base.tok, prompt.format(n=n, d=d.dose), f" {d.dose}.") for n, d in drugs.drugs.items()]
+
+prompts = {"asked": "Question: What is the usual dose of {n}?\nAnswer:",
+           "told, then asked": "The dose of {n} is {d}. The month of {n} is May.\nQuestion: What is the dose of {n}?\nAnswer:"}
+pd.Series({k: probes.exact(base.model, probes.batches(rows(p))) for k, p in prompts.items()}, name="share right")
+
+# %% [markdown]
+# ## 4 · How a chapter works
+#
+# 1. **Why**: the idea in two sizes. 2. **By hand**: tiny arrays, real numbers. 3. **Read the source**: `show(function)`, and an assertion that your numbers are the library's.
+# 4. **Predict**: commit, then look. 5. **Turn the knob**: the panel. 6. **Break it, then fix it**. 7. What is contested. 8. **Exercises** with a judge, **drills** that come back when you are about to forget them, references.
+#
+# Here are a prediction and a panel in small. The base model is trained on conversations about people whom it knows already:
+
+# %%
+from statistics import median
+
+from llmlab import runs
+from llmlab.experiments.topology import Topology
+
+stored = [runs.run(Topology(), seed) for seed in (0, 1, 2)]
+Predict("How many steps of 16 conversations until it answers half of the held-out questions rightly?",
+        lambda: median(next(s for s, v in r.curve("answering").items() if v >= 0.5) for r in stored), unit="steps", low=0, high=120)
+
+# %%
+Panel("topology", show=["lr"])
+
+# %% [markdown]
+# Settings marked ● are stored and answer at once; others are trained when you press **Run**. Then look at the whole table of experiments that this machine can do, with the seconds that each takes:
+
+# %%
+from llmlab import experiments, times
+
+measured = times.read()
+pd.DataFrame([{"experiment": n, "shows": experiments.get(n).summary, "seconds": measured.get(n, {}).get("seconds"),
+               "measured on": measured.get(n, {}).get("where")} for n in experiments.NAMES])
+
+# %% [markdown]
+# ## 5 · What this machine can do
+
+# %%
+from llmlab import doctor
+
+for line in doctor.lines(doctor.examine(time_experiments=False)):
+    if not line.startswith("cache"):
+        print(line)
+
+# %% [markdown]
+# ## 6 · What counts as shown
+#
+# Our model is small and its country is invented, so a number here is not a number about a large model. What carries over is the *mechanism*, and the way to test it. Three rules hold everywhere:
+#
+# - **Several seeds, paired.** One run is an anecdote. The next cell takes one comparison apart: same seeds in both settings, the difference seed by seed, and its 95 % interval.
+# - **Something is matched** between two settings: tokens, steps or samples. It is said which.
+# - **A claim that fails stays in.** Where the texts that this workbook teaches are contested, or our runs disagree with them, the chapter says so.
+
+# %%
+from scipy import stats
+
+pairs = {s: [runs.run(Topology(loss=l), s).metrics()["asks_itself"]["final"] for l in ("assistant", "all")] for s in (0, 1, 2)}
+differences = [b - a for a, b in pairs.values()]
+half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+print(f"probability of going on as the user, all tokens − assistant tokens: {sum(differences) / 3:.3f} ± {half:.3f}")
+
+# %% [markdown]
+# ## 7 · Where the sources are contested
+#
+# - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** What is cheapest depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024].
+#   The exercise `break_even` is about that.
+# - **"If it does not know the facts, teach it by reading."** Reading gives knowledge that can be *continued*; whether it can be *asked for* depends on wordings and on whether anybody ever showed questions
+#   [Allen-Zhu and Li 2023]. Chapter 02 measures it.
+# - **"Never fine-tune facts in."** Unknown facts in SFT are learnt slowly, and once learnt make the model invent more [Gekhman et al. 2024].
+#
+# ## 8 · Exercises
+#
+# `task("name")` shows the task and an empty function. `check` says whether yours is right, or what is wrong with it; `hint` helps in steps; `solution` shows right ones.
+
+# %%
+from llmlab.judge import check, hint, reset, solution, task
+
+task("which_lever")
+
+# %%
+def which_lever(diagnosis):
+    ...
+
+check("which_lever", which_lever)
+
+# %%
+task("regression_gate")
+
+# %%
+task("interval")
+
+# %%
+task("break_even")
+
+# %% [markdown]
+# ## 9 · Drills
+#
+# Real situations, as an interviewer would put them. Answer in four parts (diagnosis, lever, risks, measurements), then grade yourself by the rubric. Questions come back when you are about to forget them.
+# In the terminal: `llmlab drill`; an interview against the clock: `llmlab drill --mock 20`.
+
+# %%
+Drills("00")
+
+# %% [markdown]
+# ## Glossary
+
+# %%
+from llmlab.atlas import GLOSSARY
+
+pd.Series(GLOSSARY, name="meaning").rename_axis("term").to_frame().style.set_properties(**{"text-align": "left"})
+
+# %%
+references("snell_2024", "allen_zhu_2023", "gekhman_2024", "scaling_test_time_compute_agents_2025")

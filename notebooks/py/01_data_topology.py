@@ -1,0 +1,309 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+
+# %% [markdown]
+# # 01 · Data topology: which tokens carry gradient?
+#
+# **Where we are.** Before any stage of training there is one decision that no learning rate repairs: how text becomes rows, and which tokens of a row the loss may push.
+#
+# ```
+# raw text → [ packing | masking | pairs | rollouts ] → loss → every later chapter
+# ```
+#
+# **For a ten-year-old.** The same story can be used in four ways: read it on, fill in the answers of one speaker, say which of two endings is better,
+# or make up an ending and get a mark for it. You learn something different each time.
+#
+# **In an interview.** *Most failures come from good data under the wrong loss. So I first ask which tokens contribute gradient: in CPT all of them, in SFT the assistant's, in DPO
+# the chosen against the rejected answer, in RL what the policy itself sampled. Then I print one row with its mask before I train.*
+#
+# Words used here: **token** = a piece of text with a number; **mask** = 1 where the objective may push the token, else 0; **logits** = raw scores for every possible next token;
+# **gradient** = the direction in which a number would have to move to lower the loss; **rollout** = an answer sampled from the model itself.
+
+# %%
+import torch
+
+from llmlab.models.load import load
+from llmlab.notebook import show
+from llmlab.widgets import Drills, Panel, Predict, TokenStrip
+
+base, chatty = load("base"), load("chat")
+
+# %% [markdown]
+# ## 1 · By hand: the shift
+#
+# A model reads tokens and, at each place, scores what comes next. So the logits at place 0 belong to token 1. Three tokens, a vocabulary of three:
+
+# %%
+ids = torch.tensor([[0, 2, 1]])                                    # [B=1, T=3]
+logits = torch.tensor([[[0.0, 0.0, 3.0], [0.0, 2.0, 0.0]]])        # [B=1, T-1=2, V=3]
+
+# %%
+logprobs = logits.log_softmax(-1)
+by_hand = torch.stack([logprobs[0, 0, ids[0, 1]], logprobs[0, 1, ids[0, 2]]])
+by_hand
+
+# %% [markdown]
+# Now the loss on the *last* token only, as if the second one were the user's. The gradient with respect to the logits is *softmax − one-hot* where the mask is 1.
+# Where it is 0, it is exactly zero: not small, zero.
+
+# %%
+leaf = logits.clone().requires_grad_(True)
+mask = torch.tensor([0.0, 1.0])
+chosen = leaf.log_softmax(-1)[0].gather(1, ids[0, 1:, None])[:, 0]
+(-(chosen * mask).sum() / mask.sum()).backward()
+leaf.grad
+
+# %% [markdown]
+# ## 2 · Read the source
+#
+# The shift happens in one function of the package, and the mask is applied in one other:
+
+# %%
+from llmlab import objectives
+from llmlab.models.forward import Out, forward, token_logprobs
+
+show(forward, objectives.token_mean, objectives.nll)
+
+# %%
+from llmlab.tokens.batch import Batch
+
+out = Out(logits, token_logprobs(logits, ids[:, 1:]), mask[None])
+assert torch.allclose(out.logprobs[0], by_hand)
+assert torch.equal(leaf.grad[0, 0], torch.zeros(3))
+
+# %% [markdown]
+# ## 3 · One text, four topologies
+#
+# Here is one conversation about a person of Verania. We turn it into batches in four ways and look at each with the same strip: hover over a token for its numbers,
+# choose a layer with the buttons. *Gradient* is measured by autograd on the real model, never drawn from what it ought to be; it stands on the token that is **predicted**.
+
+# %%
+from llmlab.experiments.topology import transcripts
+
+talk = transcripts("test", 2)
+for message in talk[0].conversation:
+    print(f"{message['role']:10}{message['content']}")
+
+# %% [markdown]
+# **Packing (CPT).** Documents one after the other, an end token between them, every token trained:
+
+# %%
+from llmlab.tokens import chat, pack
+from llmlab.tokens.special import document_end
+from llmlab.world import Formulary, corpora
+
+documents = [corpora.domain_document(Formulary(), seed=0, i=i) for i in range(4)]
+encoded = pack.encode_documents(base.tok, documents, document_end(base.tok))
+packed = next(pack.pack(encoded, rows=1, length=65))
+TokenStrip(base.tok, packed, base.model, objectives.nll)
+
+# %% [markdown]
+# **Masking (SFT).** The same machinery, another mask: the assistant's words and the token that ends its turn. The question is still *read* (attention sees it); it is not *graded*.
+
+# %%
+from llmlab.tokens.batch import pad
+
+rows = [chat.encode(chatty.tok, t.conversation) for t in talk]
+masked = Batch(pad([i for i, _ in rows], chatty.tok.pad_token_id), pad([m for _, m in rows], 0).float())
+sft_strip = TokenStrip(chatty.tok, masked, chatty.model, objectives.nll)
+sft_strip
+
+# %% [markdown]
+# The same as a picture, for readers without a kernel:
+
+# %%
+sft_strip.picture("gradient")
+
+# %% [markdown]
+# **Pairs (DPO).** Two rows a question: the right last answer and a wrong one. Look at the layer *weights*: the chosen answer is pushed up, the rejected one down, and the sum over a pair is what counts.
+
+# %%
+from llmlab import loop
+from llmlab.tokens.pairs import pair_batch
+
+pairs = loop.add_logprobs(chatty.model, pair_batch(chatty.tok, talk), "ref_logprobs")
+TokenStrip(chatty.tok, pairs, chatty.model, objectives.dpo)
+
+# %% [markdown]
+# **Rollouts (RL).** The model writes four answers to the same sum itself; each is scored; the advantage says how much better it was than the group's mean.
+# What the model did not write (the question) has no gradient, and a group whose answers all score the same has none at all.
+
+# %%
+from llmlab import advantages
+from llmlab.rollout import on_policy
+from llmlab.world import Sums
+
+sampled = next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), prompts=2, group=4,
+                         advantage=advantages.group_norm, seed=3, max_new=12))
+TokenStrip(chatty.tok, sampled, chatty.model, objectives.grpo)
+
+# %% [markdown]
+# The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
+
+# %%
+import pandas as pd
+
+from llmlab import strips
+
+views = {"packing": (base, packed, objectives.nll), "masking": (chatty, masked, objectives.nll),
+         "pairs": (chatty, pairs, objectives.dpo), "rollouts": (chatty, sampled, objectives.grpo)}
+table = {}
+for name, (loaded, batch, objective) in views.items():
+    gradient = strips.measure(loaded.tok, batch, loaded.model, objective).layers["gradient"].values[:, 1:]
+    table[name] = {"exactly zero": float((gradient == 0).float().mean()), "masked": float((batch.mask[:, 1:] == 0).float().mean())}
+pd.DataFrame(table).T.round(3)
+
+# %% [markdown]
+# ## 4 · Predict
+#
+# We take 2,000 conversations of two questions each about people whom the base model *already knows*, and train the base model on them three times: loss on every token, loss on the assistant's tokens,
+# and loss on pairs (right last answer against a wrong one, DPO). Same texts, same order, same learning rate, same number of steps.
+
+# %%
+from statistics import median
+
+from llmlab import figures, runs
+from llmlab.experiments.topology import Topology
+
+seeds = (0, 1, 2)
+stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds] for loss in ("all", "assistant", "pairs")}
+end = lambda loss, metric: median(r.metrics()[metric]["final"] for r in stored[loss])
+Predict("After training on pairs alone: which share of held-out questions does the model answer rightly?",
+        lambda: 100 * end("pairs", "answering"), unit="%", low=0, high=100)
+
+# %%
+Predict("After an answer, which of the three models goes on to write the user's next question?",
+        lambda: max(stored, key=lambda loss: end(loss, "asks_itself")), kind="choice", options=list(stored))
+
+# %% [markdown]
+# ## 5 · Turn the knob
+#
+# The dots mark settings with stored runs (five seeds; line: median, band: lowest to highest): they answer at once. **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture.
+# In the terminal: `llmlab run topology --loss all`.
+
+# %%
+Panel("topology", show=["loss", "lr"])
+
+# %%
+figures.curves({f"loss on {name}": group for name, group in stored.items()}, Topology.curves, title="The same 2,000 transcripts under three losses, 3 seeds")
+
+# %%
+pd.DataFrame([{"loss on": loss} | {m: end(loss, m) for m in Topology.curves} for loss in stored]).set_index("loss on").round(3)
+
+# %% [markdown]
+# Read it like this.
+#
+# - **All tokens** and **assistant tokens** learn to answer about equally well. The difference is what else was learnt: with the loss on all tokens the model also learns to *be the user*.
+#   Look at *probability of going on as the user*: in service such a model asks itself the next question unless something stops it.
+# - **Pairs** order the two answers rightly, and the model still does not *say* the right one: DPO compares, it does not show. From a base model that gives both answers almost no probability, a better order is worth nothing yet.
+#   (Chapter 06 is about that; its cure is a likelihood term, or SFT first.)
+# - General text pays in every case, because no general text was in these batches. That is chapter 02's subject.
+#
+# ## 6 · Break it, then fix it
+#
+# The classic faults of this layer are silent: the loss falls nicely. Each is a switch here; the strip shows it at a glance.
+#
+# | symptom | fault | how the strip shows it | cure |
+# |---|---|---|---|
+# | answers begin with a role marker or repeat the question's last word | mask late by one | gradient on the wrong side of the turn's start | shift once, in `forward` |
+# | the model never stops | end token not trained (or padding = end token, masked away) | last token of the turn has gradient zero | train the end of the turn; pad with another token |
+# | it answers, then asks itself | loss on user tokens | gradient on the question | mask the user |
+# | it makes tool results up | loss on tool results | gradient on the result | mask the tool's turns |
+# | documents answer each other | packing without a reset | positions do not restart | `packing reset` |
+
+# %%
+def late_by_one(batch):
+    return Batch(batch.ids, torch.cat([torch.zeros(len(batch), 1), batch.mask[:, :-1]], 1))
+
+def end_untrained(batch):
+    ends = batch.ids == chatty.tok.eos_token_id
+    return Batch(batch.ids, batch.mask * ~ends)
+
+# %%
+fault = late_by_one        # or: end_untrained
+TokenStrip(chatty.tok, fault(masked), chatty.model, objectives.nll, rows=1)
+
+# %% [markdown]
+# What does a missing end token cost? Two short trainings that differ in nothing but that one token a turn, then each model writes:
+
+# %%
+from llmlab.sample import sample
+from llmlab.tokens.special import TEMPLATE
+
+def trained(break_it, steps=60):
+    student = load("base")
+    student.tok.chat_template = TEMPLATE
+    recipe = Topology()
+    stream = (break_it(recipe.batch_at(student.tok, recipe.chosen(0, i))) for i in range(steps))
+    for _ in loop.steps(student.model, stream, objectives.nll, n=steps, lr=2e-3, warmup=10):
+        pass
+    return student
+
+# %%
+def stops(student, n=32):
+    """Share of answers that end by themselves within 24 tokens."""
+    prompts = [chat.prompt(student.tok, t.messages) for t in transcripts("test", n)]
+    written = sample(student.model.eval(), prompts, max_new=24, temperature=0, stop=chat.stop_ids(student.tok))
+    return sum(written.stopped) / n
+
+{name: stops(trained(f)) for name, f in (("end trained", lambda b: b), ("end untrained", end_untrained))}
+
+# %% [markdown]
+# ## 7 · What is contested
+#
+# - **"Mask the user, because the model should answer, not ask."** Our runs: answers are equally good with and without the mask; what the mask buys is that the model does not go on as the user.
+#   Some published recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
+# - **"Packing is for pretraining."** It is also used in SFT for throughput; then the reset is not optional, since conversations must not see each other.
+# - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite sign and the same weight per pair. Nothing in that asks for the
+#   chosen answer to become likely; both can sink together [Razin et al. 2024].
+#
+# ## 8 · Exercises
+#
+# Write the function, then let the judge look. `hint("shift")` helps in steps, `solution("shift")` shows right ones, `reset("shift")` begins again.
+
+# %%
+from llmlab.judge import check, hint, reset, solution, task
+
+task("shift")
+
+# %%
+def shift(logits, ids):
+    ...
+
+check("shift", shift)
+
+# %%
+task("assistant_mask")
+
+# %%
+task("packing_mask")
+
+# %%
+task("token_mean")
+
+# %% [markdown]
+# More: `task("dpo_pair_loss")`, `task("left_pad")`.
+#
+# ## 9 · Drills
+#
+# Four parts an answer: diagnosis, lever, risks, measurements. The same in the terminal: `llmlab drill --chapter 01`.
+
+# %%
+Drills("01")
+
+# %%
+from llmlab.notebook import references
+
+references("dpo_paper_2023", "shi_2024", "razin_2024", "deepseek_math_2024")

@@ -1,0 +1,306 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+
+# %% [markdown]
+# # 03 · Tokenizer extension
+#
+# **Where we are.** Chapter 02 taught the model about drugs, one shattered name at a time. Here we ask whether the names should get tokens of their own.
+#
+# ```
+# pretraining → [ tokenizer extension ] → continued pretraining → SFT → …
+# ```
+#
+# **For a ten-year-old.** A new classmate has a very long name. Either you spell it every time, or you learn it as one word. One word is quicker to say, but at first it means nothing to you.
+#
+# **In an interview.** *I measure fragmentation on a list of domain words. If the important ones become five tokens and more, I extend: add the words that save most tokens, start their rows from
+# what they replace, let the new rows learn first on oversampled text, and re-check everything that counts or caches tokens. And I measure per character, because per token the comparison is void.*
+#
+# Words used here: **fragmentation** = how many tokens a word becomes; **embedding row** = the vector that stands for a token; **tied embeddings** = the same matrix reads tokens in and scores them at the end;
+# **BPE** = byte-pair encoding, the usual way to build a vocabulary out of frequent pieces.
+
+# %%
+import pandas as pd
+import torch
+
+from llmlab.models.load import load
+from llmlab.notebook import references, show
+from llmlab.tokens import extend
+from llmlab.widgets import Drills, Panel, Predict, TokenStrip
+from llmlab.world import Census, Formulary, corpora
+
+base = load("base")
+
+# %% [markdown]
+# ## 1 · Measure: fragmentation
+#
+# The tokenizer was trained on the general corpus, where no drug occurs. The same word in pieces:
+
+# %%
+drugs = list(Formulary(24).drugs)
+for word in ("teacher", "Belmont", *drugs[:3]):
+    print(f"{word:16}", base.tok.tokenize(f" {word}"))
+
+# %% [markdown]
+# The decision rule of the trade: what share of the important words becomes five tokens and more? The people of Verania beside the drugs:
+
+# %%
+names = [part for person in Census().people for part in person.split()]
+pd.DataFrame({"people": extend.fragmentation(base.tok, names), "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
+
+# %% [markdown]
+# A list of your own works the same: put your words here. A real tokenizer too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
+
+# %%
+my_words = ["bradycardia", "acetylsalicylic", "subpoena", "KeyError"]
+extend.fragmentation(base.tok, my_words)
+
+# %% [markdown]
+# ## 2 · By hand: which words are worth a token?
+#
+# A token costs one row of the embedding matrix and pays *occurrences × (pieces − 1)* tokens. Two words, a tiny text:
+
+# %%
+pieces = {"Xubvoprilex": 7, "the": 1}
+count = {"Xubvoprilex": 3, "the": 40}
+by_hand = {w: count[w] * (pieces[w] - 1) for w in pieces}
+by_hand
+
+# %%
+show(extend.shortlist)
+
+# %%
+monographs = [corpora.domain_document(Formulary(24), seed=0, i=i) for i in range(400)]
+ranked = extend.shortlist(base.tok, monographs, 30)
+pd.DataFrame(ranked, columns=["word", "tokens saved"]).head(8)
+
+# %% [markdown]
+# Every word at the top is a drug. The saving falls off quickly: the first tokens pay most.
+
+# %%
+from llmlab import figures
+
+saved = pd.Series([s for _, s in extend.shortlist(base.tok, monographs, 200)]).cumsum()
+total = sum(len(base.tok(t)["input_ids"]) for t in monographs)
+figures.line(100 * saved / total, x="new tokens", y="tokens saved (% of the corpus)")
+
+# %% [markdown]
+# ## 3 · By hand: a new row
+#
+# A matrix of four old rows in two dimensions; the new word was spelt with the tokens 1 and 3. Four ways to begin:
+
+# %%
+old = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 1.0], [1.0, 4.0]])
+by_hand = (old[1] + old[3]) / 2
+by_hand
+
+# %%
+show(extend.new_rows)
+
+# %%
+assert torch.equal(extend.new_rows(old, [[1, 3]], "pieces")[0], by_hand)
+{init: extend.new_rows(old, [[1, 3]], init, torch.Generator().manual_seed(0))[0].round(decimals=3).tolist() for init in extend.INITS}
+
+# %% [markdown]
+# With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* where the model's other
+# logits are negative. How much probability do untrained rows take on ordinary text?
+
+# %%
+from llmlab import probes
+from llmlab.experiments.extend import leak
+
+texts = [next(corpora.general(i, split="test")) for i in range(24)]
+leaks = {}
+for init in extend.INITS:
+    fresh = load("base")
+    new = extend.add_words(fresh.model, fresh.tok, drugs, init, torch.Generator().manual_seed(0))
+    leaks[init] = leak(fresh.model, probes.text_rows(fresh.tok, texts), new)
+pd.Series(leaks, name="probability of the new tokens in general text").map("{:.2%}".format)
+
+# %% [markdown]
+# ## 4 · See it
+#
+# One sentence with the old tokenizer and with the new one, loss per token. New tokens start as noise: one place, a very high loss, instead of many places with a middling one.
+
+# %%
+from llmlab import objectives
+from llmlab.tokens.batch import Batch
+
+sentence = f"The usual dose of {drugs[0]} is {Formulary(24).drugs[drugs[0]].dose} mg. Patients receive {drugs[0]} against fever."
+
+def strip(loaded):
+    ids = torch.tensor([loaded.tok(sentence)["input_ids"]])
+    return TokenStrip(loaded.tok, Batch(ids, torch.ones(ids.shape)), loaded.model, objectives.nll, layer="loss")
+
+strip(base)
+
+# %%
+extended = load("base")
+extend.add_words(extended.model, extended.tok, drugs)
+strip(extended)
+
+# %%
+strip(extended).picture("loss")
+
+# %% [markdown]
+# ## 5 · Predict
+#
+# Same base model, same monographs, same number of steps; once with the old tokenizer, once with a token per drug.
+
+# %%
+from statistics import median
+
+from llmlab import runs
+from llmlab.experiments.extend import Extend
+
+seeds = (0, 1, 2)
+arms = {"old tokenizer": Extend(tokens=0), "a token per drug": Extend()}
+stored = {name: [runs.run(e, seed) for seed in seeds] for name, e in arms.items()}
+end = lambda name, metric: median(r.metrics()[metric]["final"] for r in stored[name])
+
+# %%
+Predict("Which one ends with the lower loss per character on held-out monographs?",
+        lambda: min(stored, key=lambda name: end(name, "domain_loss")), kind="choice", options=list(stored))
+
+# %%
+Predict("Which one copies the drugs' names from the context more often?",
+        lambda: max(stored, key=lambda name: end(name, "copying")), kind="choice", options=list(stored))
+
+# %% [markdown]
+# ## 6 · Turn the knob
+#
+# `tokens` how many, `init` how they begin, `warmup` how long only the new rows learn (at `row_lr`, on documents oversampled `oversample` times). In the terminal: `llmlab run extend --init random`.
+
+# %%
+Panel("extend", show=["tokens", "init", "warmup", "oversample", "row_lr"])
+
+# %%
+figures.curves(stored, Extend.curves, title="Continued pretraining with the old tokenizer and with a token per drug, 3 seeds")
+
+# %%
+pd.DataFrame({name: {m: end(name, m) for m in Extend.curves} for name in arms}).T.round(3)
+
+# %% [markdown]
+# **Never compare losses per token across tokenizers.** With fewer tokens each one carries more, so the loss per token rises although nothing got worse. Per character the two are comparable.
+# The next cell shows both for the same two models before any training:
+
+# %%
+def losses(loaded):
+    batches = probes.text_rows(loaded.tok, monographs[:40], cut=10**6)
+    per_token = probes.loss(loaded.model, batches)
+    tokens = sum(float(b.mask[:, 1:].sum()) for b in batches)
+    return {"nats per token": per_token, "tokens": tokens, "nats per character": per_token * tokens / sum(map(len, monographs[:40]))}
+
+pd.DataFrame({"old tokenizer": losses(base), "extended, untrained": losses(extended)}).T.round(3)
+
+# %% [markdown]
+# ## 7 · Break it, then fix it
+#
+# | symptom | break it with | cure it with |
+# |---|---|---|
+# | new tokens behave like noise early on | `warmup 0`, `init random` | `init pieces`, `warmup` 20, `oversample` 4 |
+# | the model puts new words everywhere | `init small` | `init mean` or `pieces` |
+# | everything gets worse after deployment | an old tokenizer in front of the new model | ship tokenizer and model as one |
+# | sequences have another length than planned | the extension itself | measure tokens per document again, before and after |
+
+# %%
+faults = {"default": Extend(), "random": Extend(init="random"), "small norm": Extend(init="small"), "no first phase": Extend(warmup=0)}
+shown = ["domain_loss", "term_loss", "copying", "leak", "norm"]
+broken = {name: [runs.run(e, seed) for seed in seeds] for name, e in faults.items()}
+figures.curves(broken, {m: Extend.curves[m] for m in shown}, title="How the new rows begin, 3 seeds")
+
+# %%
+table = {n: {m: median(r.metrics()[m]["final"] for r in g) for m in shown} for n, g in broken.items()}
+pd.DataFrame(table).T.round(3)
+
+# %% [markdown]
+# **Undertrained tokens** are seen in their norm: a new row that is much shorter than the old ones has hardly been trained. **Segmentation mismatch**: the extended model behind the *old* tokenizer.
+# We train one briefly and feed it both ways; the text is the same, only its cut into tokens differs.
+
+# %%
+student = load("base")
+*_, last = Extend(steps=60, probe=60).rows(student, seed=0)
+held = [corpora.domain_document(Formulary(24), 0, i, split="test") for i in range(32)]
+characters = sum(map(len, held))
+
+def nats(tok):
+    batches = probes.text_rows(tok, held, cut=10**6)
+    return probes.loss(student.model, batches) * sum(float(b.mask[:, 1:].sum()) for b in batches) / characters
+
+pd.Series({"its own tokenizer": nats(student.tok), "the old tokenizer": nats(load("base").tok)}, name="nats per character").round(3)
+
+# %% [markdown]
+# **Distribution shock.** What else changes without anybody touching a line of code: documents per row, steps per epoch, every limit that counts tokens.
+
+# %%
+def shape(tok):
+    lengths = pd.Series([len(tok(t)["input_ids"]) for t in monographs])
+    return {"tokens per document": lengths.mean(), "longest": lengths.max(), "documents per row of 128": 128 / lengths.mean(), "rows for all 400": lengths.sum() / 128}
+
+pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(2)
+
+# %% [markdown]
+# A small trap on the way: the new token begins with a space. At the very start of a text there is none, and the name falls back into pieces.
+
+# %%
+[extended.tok.tokenize(t) for t in (f"of {drugs[0]} is", f"{drugs[0]} is")]
+
+# %% [markdown]
+# ## 8 · What is contested
+#
+# - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows: it bounds how far the model's predictions can move [Hewitt 2021]. Sub-token means are another recipe with weaker evidence,
+#   simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
+# - **"Fragmented terms waste context, so extend."** The tokens are saved, that is arithmetic. Whether the model *learns the domain better* is another question. Look at the two tables above: shared pieces are also
+#   shared knowledge (drugs of one class share their ending), and a new row must learn from its own occurrences alone.
+# - **"5+ tokens."** A rule of thumb. The saving is occurrences × (pieces − 1): a rare word may shatter as it likes.
+#
+# Your own documents, and any model folder (its own tokenizer is extended by the words that save most):
+#
+# ```
+# llmlab run extend --domain my_documents --tokens 50
+# llmlab run extend --domain my_documents --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5 --row_lr 1e-3
+# ```
+#
+# ## 9 · Exercises
+
+# %%
+from llmlab.judge import check, hint, reset, solution, task
+
+task("fragmentation")
+
+# %%
+def fragmentation(words, tokenize):
+    ...
+
+check("fragmentation", fragmentation)
+
+# %%
+task("tokens_saved")
+
+# %%
+task("init_rows")
+
+# %%
+task("loss_per_character")
+
+# %% [markdown]
+# More: `task("row_likeness")`, `task("oversample_weights")`.
+#
+# ## 10 · Drills
+
+# %%
+Drills("03")
+
+# %%
+references("hewitt_2021", "mundra_2024", "dobler_2025")

@@ -1,0 +1,148 @@
+"""What the browser tests share: Chromium, started servers that end with the test, a made-up stored sweep, and waiting for a notebook."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+OUT = Path(__file__).parent.parent / "test-output"
+NEEDS_CHROMIUM = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it")]
+SERVED = r"http://127\.0\.0\.1:\d+\S*"  # what servers print when they listen
+QUIET = b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+
+
+# ---- servers ----
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextmanager
+def served(command: list[str], folder: Path, found: str = SERVED, **env: str):
+    """The first line that the server prints and that matches `found`; the server has folders of its own and ends with the block, kernels included."""
+    own = {"LLMLAB_HOME": "home", "JUPYTER_CONFIG_DIR": "config", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_RUNTIME_DIR": "runtime"}
+    log = folder / "log"
+    with open(log, "w") as f:
+        environment = os.environ | {name: str(folder / sub) for name, sub in own.items()} | env
+        server = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+    try:
+        yield _printed(server, log, found)
+    finally:
+        end(server)
+
+
+def _printed(server: subprocess.Popen, log: Path, found: str, seconds: float = 120) -> re.Match:
+    """Waits until the server's log holds the pattern."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if match := re.search(found, log.read_text()):
+            return match
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
+def end(server: subprocess.Popen) -> None:
+    """Ends a server and its process group."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is None:
+            os.killpg(server.pid, sign)
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+@contextmanager
+def lab_over(folder: Path, home: Path, **env: str):
+    """JupyterLab as `llmlab lab` starts it, over a folder of scratch notebooks; yields (address, token)."""
+    quiet = home / "quiet"
+    (quiet / "labconfig").mkdir(parents=True)
+    (quiet / "labconfig" / "page_config.json").write_bytes(QUIET)
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1", f"--port={free_port()}"]
+    command += ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0) + ["--ServerApp.open_browser=False"]
+    with served(command, home, r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", JUPYTER_CONFIG_PATH=str(quiet), **env) as found:
+        yield found[1], found[2]
+
+
+# ---- pages ----
+
+
+@contextmanager
+def chromium():
+    """A browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def picture(page, name: str, of=None) -> Path:
+    """A screenshot in test-output/, of the page or of a part of it."""
+    OUT.mkdir(exist_ok=True)
+    (of or page).screenshot(path=str(OUT / f"{name}.png"))
+    return OUT / f"{name}.png"
+
+
+def ready(page) -> None:
+    """Waits until the notebook is there and its kernel is idle."""
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90_000)
+    page.wait_for_selector("text=Idle", timeout=90_000, state="attached")
+
+
+def eventually(read, wanted, seconds: float = 20, page=None):
+    """Reads until `wanted(value)`; the value, or a failure that shows the last one."""
+    until = time.monotonic() + seconds
+    while True:
+        value = read()
+        if wanted(value):
+            return value
+        assert time.monotonic() < until, f"after {seconds:g} s still: {value!r}"
+        page.wait_for_timeout(50) if page else time.sleep(0.05)
+
+
+# ---- data ----
+
+
+def stored_sweep(data: Path) -> Path:
+    """A data folder with all that is shipped, and a made-up sweep of cpt over today's grid: each setting's curves differ from all others'."""
+    from llmlab import paths, sweeps
+    from llmlab.experiments.cpt import CPT
+
+    data.mkdir(parents=True)
+    for shipped in paths.data().iterdir():
+        if shipped.name != "sweeps":
+            (data / shipped.name).symlink_to(shipped)
+    grid = sweeps.GRIDS["cpt"]
+    rows = [
+        point | {"seed": seed, "step": step} | {m: _curve(i, seed, step) for m in CPT.curves}
+        for i, point in enumerate(grid.points())
+        for seed in range(grid.seeds)
+        for step in range(0, CPT().steps + 1, 10)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMLAB_DATA", str(data))
+        sweeps._write(grid, rows)
+    return data
+
+
+def _curve(point: int, seed: int, step: int) -> float:
+    return 0.9 - 0.016 * point + seed / 50 - step / 500 * (0.3 + 0.05 * (point % 7))

@@ -1,0 +1,132 @@
+"""Stored sweeps: what is stored is found at once, what is not is named, and what other code made, or somebody changed, is not shown as current."""
+
+import math
+import time
+
+import pandas as pd
+import pytest
+
+from llmlab import sweeps
+from llmlab.experiments.cpt import CPT
+from llmlab.widgets import Panel
+from llmlab.widgets.controls import control, stops
+
+AXES = {"replay": (0.0, 0.2), "warmup": (0, 20)}
+
+
+def rows(grid, seeds=5):
+    """A made-up sweep: the loss says which point and seed it belongs to."""
+    for point in grid.points():
+        for seed in range(seeds):
+            for step in range(0, 151, 10):
+                yield point | {"seed": seed, "step": step} | {m: point["replay"] + seed / 100 + step / 1000 for m in CPT.curves}
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch):
+    """A small stored sweep of cpt in a data folder that shares the checkpoints."""
+    from llmlab import paths
+
+    (tmp_path / "checkpoints").symlink_to(paths.data() / "checkpoints")
+    monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
+    grid = sweeps.Grid("cpt", AXES)
+    monkeypatch.setitem(sweeps.GRIDS, "cpt", grid)
+    sweeps._write(grid, list(rows(grid)))
+    return grid
+
+
+def test_every_point_is_found_with_all_its_seeds(grid):
+    sweep = sweeps.load("cpt")
+    for point in grid.points():
+        found = sweep.at(point)
+        assert [c.seed for c in found] == [0, 1, 2, 3, 4]
+        assert found[3].curve("domain_loss")[50] == pytest.approx(point["replay"] + 0.03 + 0.05)
+    assert sweep.at(CPT().settings())[0].curve("arithmetic") and sweep.at({"replay": 0.2})[0].curve("nothing") == {}
+
+
+@pytest.mark.parametrize("off", [{"replay": 0.1}, {"lr": 1e-3}, {"replay": 0.3, "steps": 100}])
+def test_a_point_that_is_not_stored_is_named(grid, off):
+    sweep = sweeps.load("cpt")
+    assert sweep.at(CPT(**off).settings()) == [] and sweep.missing(CPT(**off).settings()) == [k for k in CPT().settings() if k in off]
+
+
+def test_a_stale_sweep_is_not_loaded(grid, monkeypatch):
+    monkeypatch.setattr(sweeps.runs, "key", lambda *a, **k: "of other code")
+    assert not sweeps.is_current(grid) and sweeps.load("cpt") is None
+    panel = Panel("cpt", show=["replay"])
+    assert "stale" in panel.status.value and panel.sweep is None
+
+
+def test_another_grid_makes_it_stale(grid):
+    assert not sweeps.is_current(sweeps.Grid("cpt", AXES | {"warmup": (0, 40)})) and not sweeps.is_current(sweeps.Grid("cpt", AXES, seeds=6))
+
+
+def test_one_altered_number_is_noticed(grid):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(grid.file)
+    frame = table.to_pandas()
+    frame.loc[7, "arithmetic"] += 0.01
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(table.schema.metadata), grid.file)
+    assert not sweeps.is_current(grid)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99])
+def test_a_truncated_file_is_stale_not_a_crash(grid, cut):
+    raw = grid.file.read_bytes()
+    grid.file.write_bytes(raw[: int(len(raw) * cut) if cut < 1 else cut])
+    assert sweeps.load("cpt") is None
+
+
+def test_the_panel_answers_from_the_sweep_at_once(grid):
+    panel = Panel("cpt", show=["replay", "lr", "warmup"])
+    assert panel.sweep and "stored: 5 seeds" in panel.status.value
+    before, times = panel.picture.value, []
+    for value in (0.0, 0.2, 0.0):
+        began = time.perf_counter()
+        panel.sliders["replay"].value = value
+        times.append(time.perf_counter() - began)
+    assert panel.picture.value != before and "stored" in panel.status.value and all(map(math.isfinite, times))
+    panel.sliders["replay"].value = 0.3
+    assert "not stored: replay 0.3" in panel.status.value and "Run" in panel.status.value
+    panel.sliders["replay"].value = 0.2
+    panel.sliders["lr"].value = 1e-3
+    assert "not stored: lr" in panel.status.value
+
+
+def test_compare_keeps_a_setting_and_reset_starts_over(grid):
+    panel = Panel("cpt", show=["replay", "warmup"])
+    panel.sliders["replay"].value = 0.0
+    panel.compare()
+    panel.compare()
+    panel.sliders["replay"].value = 0.2
+    assert [label for label, _ in panel.pinned] == ["kept: replay 0, warmup 20"]
+    panel.reset()
+    assert panel.pinned == [] and panel.sliders["replay"].value == CPT().replay
+
+
+def test_another_model_has_no_stored_runs(grid, tmp_path):
+    assert Panel("cpt", show=["replay"], model=str(tmp_path)).sweep is None
+
+
+@pytest.mark.parametrize("k", [k for k in CPT.knobs() if not k.choices], ids=lambda k: k.name)
+def test_stops_are_round_ordered_and_inside_the_range(k):
+    found = stops(k)
+    assert found == sorted(set(found)) and 5 <= len(found) <= 25
+    assert all(k.low <= v <= k.high and isinstance(v, k.kind) and float(f"{v:.3g}") == v for v in found)
+
+
+def test_a_swept_slider_has_stored_values_marked_and_starts_at_the_default():
+    k = next(k for k in CPT.knobs() if k.name == "replay")
+    slider = control(k, (0.0, 0.35))
+    assert slider.value == k.default and ("0.35 ●", 0.35) in slider.options and ("0.3", 0.3) in slider.options
+
+
+def test_the_shipped_sweeps_have_at_least_five_seeds():
+    assert all(g.seeds >= 5 for g in sweeps.GRIDS.values())
+    assert set(sweeps.GRIDS["cpt"].axes) == {"replay", "lr", "warmup"}
+
+
+def test_frames_come_back_as_written(grid):
+    assert isinstance(sweeps._read(grid), pd.DataFrame) and len(sweeps._read(grid)) == 4 * 5 * 16
