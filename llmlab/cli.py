@@ -75,7 +75,7 @@ def parse(command: str, options: list[Option], argv: list[str]):
 
     check(options, argv)
     fields = [(n, Annotated[t, tyro.conf.arg(help=h)], d) for n, t, d, h in options]
-    return tyro.cli(make_dataclass("Options", fields), args=argv, prog=f"llmlab {command}")
+    return tyro.cli(make_dataclass("Options", fields), args=argv, prog=f"llmlab {command}", use_underscores=True)
 
 
 def check(options: list[Option], argv: list[str]) -> None:
@@ -440,7 +440,7 @@ def lab(argv: list[str]) -> int:
         [
             ("browser", bool, True, "open the browser"),
             ("port", int, 8888, "first port to try"),
-            ("chapter", str, "02", "chapter to open, by its number"),
+            ("chapter", str, "00", "chapter to open, by its number"),
         ],
         argv,
     )

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Iterator
 
 from . import experiments, paths, runs
+from .errors import UserError
+
+
+class NoSweep(UserError):
+    """There is no current sweep of this experiment."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,14 @@ def load(name: str) -> Sweep | None:
     if name not in GRIDS or not GRIDS[name].file.exists():
         return None
     return Sweep(GRIDS[name], _read(GRIDS[name])) if is_current(GRIDS[name]) else None
+
+
+def need(name: str) -> Sweep:
+    """The shipped sweep of an experiment. Raises NoSweep where load() gives None."""
+    found = load(name)
+    if found is None:
+        raise NoSweep(f"the stored sweep of '{name}' is missing or stale (made by other code); run: llmlab build sweeps")
+    return found
 
 
 def is_current(grid: Grid) -> bool:

@@ -26,7 +26,7 @@ def environment():
 
 def test_the_environment_installs_the_package_itself_by_pip(environment):
     pip = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
-    assert environment["name"] == "llmlab" and "pip" in environment["dependencies"] and pip == [["-e ."]]
+    assert environment["name"] == "llmlab" and "pip" in environment["dependencies"] and pip == [['-e ".[demo]"']]
 
 
 def test_the_environment_repeats_no_dependency(environment, project):

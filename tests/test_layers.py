@@ -25,7 +25,8 @@ ORDER = [
     {"pool"},
     {"sweeps", "atlas"},
     {"widgets", "build", "stored", "bench"},
-    {"books", "demo", "doctor", "drill_terminal", "readme", "notebook"},
+    {"books", "demo", "doctor", "drill_terminal", "notebook"},
+    {"readme"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}

@@ -53,6 +53,8 @@ def test_a_point_that_is_not_stored_is_named(grid, off):
 def test_a_stale_sweep_is_not_loaded(grid, monkeypatch):
     monkeypatch.setattr(sweeps.runs, "key", lambda *a, **k: "of other code")
     assert not sweeps.is_current(grid) and sweeps.load("cpt") is None
+    with pytest.raises(sweeps.NoSweep, match="run: llmlab build sweeps"):
+        sweeps.need("cpt")
     panel = Panel("cpt", show=["replay"])
     assert "stale" in panel.status.value and panel.sweep is None
 

@@ -28,10 +28,10 @@ class Extend(Experiment):
 
     name: ClassVar[str] = "extend"
     takes_texts: ClassVar[bool] = True
-    summary: ClassVar[str] = "tokenizer extension: own tokens for drug names, their first values, and how they learn"
+    summary: ClassVar[str] = "tokenizer extension: own tokens for the domain's words, their first values, and how they learn"
     curves: ClassVar[dict[str, str]] = {
         "domain_loss": "loss on held-out domain text (nats per character)",
-        "term_loss": "loss on a drug's name in it (nats per name)",
+        "term_loss": "loss on the words with tokens (nats per word)",
         "domain_recall": "domain facts recalled (share)",
         "copying": "names copied from the context (share)",
         "general_loss": "loss on general text (nats per token)",

@@ -1,8 +1,12 @@
 """The life-cycle map and the decision flow, to be clicked through; as text where there is no kernel."""
 
+import html
+import re
+
 import ipywidgets as w
 
 from ..atlas import FLOW, STAGES, Leaf, Question
+from ..errors import UserError
 
 CHAPTERS = {
     "01": "01_data_topology.ipynb",
@@ -69,7 +73,9 @@ class Flow:
         back = w.Button(description="Back", icon="undo", disabled=not self.path)
         back.on_click(lambda _: self.back())
         if isinstance(at, Leaf):
-            self.box.children = (trail, w.HTML(_leaf(at)), back)
+            lever = w.HTML(_leaf(at, "reading them …" if at.evidence else ""))
+            self.box.children = (trail, lever, back)
+            lever.value = _leaf(at, _evidence(at))  # at once where the runs are stored
             return
         buttons = [w.Button(description=a, layout=w.Layout(width="auto")) for a in at.answers]
         for button in buttons:
@@ -81,9 +87,17 @@ class Flow:
         return {"text/markdown": text} | self.widget._repr_mimebundle_(**options) | {"text/plain": text}
 
 
-def _leaf(leaf: Leaf) -> str:
+def _evidence(leaf: Leaf) -> str:
+    """What our own runs say, a line each; or why they cannot be read."""
+    try:
+        return "<br>".join(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(read()))) for read in leaf.evidence)
+    except UserError as e:
+        return html.escape(str(e))
+
+
+def _leaf(leaf: Leaf, evidence: str) -> str:
     rows = {"why": leaf.why, "risk": leaf.risk, "how one would know": leaf.measure, "taught in": chapter(leaf.chapter)}
-    rows["our own runs"] = "<br>".join(str(read()) for read in leaf.evidence)
+    rows["our own runs"] = evidence
     cells = "".join(f"<tr><th style='text-align:left;vertical-align:top;padding-right:12px'>{k}</th><td>{v}</td></tr>" for k, v in rows.items() if v)
     return f"<b>{leaf.lever}</b><table>{cells}</table>"
 

@@ -44,7 +44,9 @@ class Panel:
         swept = self.sweep.grid.axes if self.sweep else {}
         wanted = [k for k in self.cls.knobs() if show is None or k.name in show]
         self.sliders = {k.name: control(k, swept.get(k.name, ())) for k in wanted}
-        self.seed = w.BoundedIntText(value=seed, min=0, max=9999, description="seed of Run", style={"description_width": "initial"}, layout=w.Layout(width="190px"))
+        self.seed = w.BoundedIntText(
+            value=seed, min=0, max=9999, description="seed of Run", style={"description_width": "initial"}, layout=w.Layout(width="190px")
+        )
         self.run_button = w.Button(description="Run", button_style="primary", icon="play", tooltip="train this setting here and now")
         self.stop_button = w.Button(description="Stop", icon="stop", disabled=True, tooltip="stop; Run goes on from there")
         self.compare_button = w.Button(description="Compare", icon="thumb-tack", tooltip="keep this setting in the picture beside the next one")
@@ -120,6 +122,8 @@ class Panel:
         if shown:
             name = f"kept: {self._label(experiment)}"
             self.pinned = [p for p in self.pinned if p[0] != name][-KEPT + 1 :] + [(name, shown)]
+        else:
+            self.status.value = "nothing to keep yet: this setting is not stored; <b>Run</b> it first."
         self._draw()
 
     def start(self) -> None:
@@ -203,7 +207,17 @@ class Panel:
         groups = {label: shown for label, shown in self.pinned}
         groups |= {f"stored: {self._label(experiment)} ({len(stored)} seeds)": stored} if stored else {}
         groups |= {label: [run] for label, run in self.done} | ({f"running, seed {live.seed}": [live]} if live else {})
-        self.picture.value = figures.png(figures.curves(groups, self.cls.curves, steps=self.bar.max if live else None))
+        steps = self.bar.max if live else None if groups else getattr(experiment, "steps", None)
+        self.picture.value = figures.png(_legend_apart(figures.curves(groups, self.cls.curves, steps=steps)))
+
+
+def _legend_apart(figure):
+    """The legend in the spare place of the grid, if there is one: its lines are too long for a small panel."""
+    first, spare = figure.axes[0], figure.axes[-1]
+    if not spare.axison and (legend := first.get_legend()):
+        legend.remove()
+        spare.legend(*first.get_legend_handles_labels(), loc="upper left", fontsize=8)
+    return figure
 
 
 def _progress(step: int, total: int, seconds: float) -> str:

@@ -135,12 +135,13 @@ for line in doctor.lines(doctor.examine(time_experiments=False)):
 # - **A claim that fails stays in.** Where the texts that this workbook teaches are contested, or our runs disagree with them, the chapter says so.
 
 # %%
-from scipy import stats
+from llmlab.notebook import paired, show
 
-pairs = {s: [runs.run(Topology(loss=l), s).metrics()["asks_itself"]["final"] for l in ("assistant", "all")] for s in (0, 1, 2)}
-differences = [b - a for a, b in pairs.values()]
-half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
-print(f"probability of going on as the user, all tokens − assistant tokens: {sum(differences) / 3:.3f} ± {half:.3f}")
+def finals(loss):
+    return [runs.run(Topology(loss=loss), seed).metrics()["asks_itself"]["final"] for seed in (0, 1, 2)]
+
+print("probability of going on as the user, all tokens − assistant tokens:", paired(finals("assistant"), finals("all")))
+show(paired)
 
 # %% [markdown]
 # ## 7 · Where the sources are contested

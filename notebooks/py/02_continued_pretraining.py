@@ -213,7 +213,7 @@ pd.DataFrame([gap(name, run) for name, group in replay.items() for run in group]
 # %%
 from llmlab import sweeps
 
-sweep = sweeps.load("cpt")
+sweep = sweeps.need("cpt")
 grid = pd.DataFrame([p | {m: median(list(c.curve(m).values())[-1] for c in sweep.at(p)) for m in ("general_recall", "domain_recall")}
                      for p in sweep.grid.points() if p["warmup"] == 20])
 grid.pivot(index="replay", columns="lr", values=["general_recall", "domain_recall"]).round(2)
@@ -244,25 +244,24 @@ faults
 switches = [{}, {"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl": 0.5},
             {"packing": "none"}, {"warmup": 0}, {"warmup": 60}]
 metrics = ["domain_loss.nerves", *CPT.curves]
-def row(knobs):
+def medians(knobs):
     group = [runs.run(CPT(**knobs), seed) for seed in seeds]
     return {m: end(group, m) for m in metrics}
 
-table = pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()) or "default": row(knobs) for knobs in switches}).T
+table = pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()) or "default": medians(knobs) for knobs in switches}).T
 table.round(3)
 
 # %% [markdown]
 # The same as differences from the default, seed by seed: mean, and the 95 % interval over three seeds. An interval that holds 0 says: not shown by this.
 
 # %%
-from scipy import stats
+from llmlab.notebook import paired
 
-def effect(knobs, metric):
-    d = [runs.run(CPT(**knobs), s).metrics()[metric]["final"] - runs.run(CPT(), s).metrics()[metric]["final"] for s in seeds]
-    half = stats.t.ppf(0.975, len(d) - 1) * stats.sem(d)
-    return f"{sum(d) / len(d):+.2f} ± {half:.2f}"
+def finals(knobs, metric):
+    return [runs.run(CPT(**knobs), seed).metrics()[metric]["final"] for seed in seeds]
 
-pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {m: effect(knobs, m) for m in CPT.curves} for knobs in switches[1:]}).T
+pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {m: str(paired(finals({}, m), finals(knobs, m))) for m in CPT.curves}
+              for knobs in switches[1:]}).T
 
 # %% [markdown]
 # The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the reading before the first step.

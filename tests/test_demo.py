@@ -1,0 +1,139 @@
+"""`llmlab demo`: who may connect, what it needs, and the page itself: a panel without code that asks no other machine for anything."""
+
+import re
+import sys
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, free_port, picture, served, stored_sweep
+
+from llmlab import cli, demo, experiments, sweeps
+
+TOKEN = re.compile(r"--Voila\.token=(.+)")
+
+
+@pytest.fixture(autouse=True)
+def installed(request, monkeypatch):
+    """Voilà counts as installed, except where a test says otherwise: its command line is not run here."""
+    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: name)
+
+
+def token(arguments: list[str]) -> str | None:
+    """The token in a command line."""
+    found = [match[1] for a in arguments if (match := TOKEN.fullmatch(a))]
+    return found[0] if found else None
+
+
+def test_only_this_machine_can_connect_by_default(tmp_path):
+    arguments = demo.command(tmp_path / "cpt.ipynb", 8866, browser=True, network=False)
+    assert "--Voila.ip=127.0.0.1" in arguments and "--no-browser" not in arguments and token(arguments) is None
+    assert not any("0.0.0.0" in a for a in arguments)
+
+
+def test_a_network_gets_in_with_a_token_that_nobody_can_guess(tmp_path):
+    commands = [demo.command(tmp_path / "cpt.ipynb", 8866, browser=False, network=True) for _ in range(20)]
+    assert all("--Voila.ip=0.0.0.0" in c and "--no-browser" in c for c in commands)
+    tokens = {token(c) for c in commands}
+    assert len(tokens) == 20 and all(re.fullmatch(r"[\w-]{22,}", t) for t in tokens)  # 16 random bytes and more
+
+
+def test_neither_code_nor_tracebacks_are_shown(tmp_path):
+    arguments = demo.command(tmp_path / "cpt.ipynb", 8866, browser=True, network=False)
+    assert {"--strip_sources=True", "--show_tracebacks=False", "--template=llmlab"} <= set(arguments)
+
+
+@pytest.mark.parametrize("argv", [["demo", "cpr"], ["demo"], ["demo", "--network"], ["demo", "cpt", "--port", "many"], ["demo", "cpt", "--code"]])
+def test_bad_input_is_a_sentence_and_exit_code_2(argv, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "serve", lambda *_: pytest.fail("nothing is to be served"))
+    assert cli.main(argv) == 2
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err + told.out and len((told.err + told.out).strip().splitlines()) == 1
+
+
+def test_without_voila_one_sentence_says_how_to_get_it(home, capsys, monkeypatch):
+    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(demo.os, "execv", lambda *_: pytest.fail("nothing is to be started"))
+    assert cli.main(["demo", "cpt"]) == 2
+    assert "pip install -e '.[demo]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_the_notebook_holds_one_cell_with_the_swept_knobs(name, home):
+    book = nbformat.read(demo.notebook(name), as_version=4)
+    nbformat.validate(book)
+    title, panel = book.cells
+    shown = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
+    assert experiments.get(name).summary in title.source and f"Panel({name!r}, show={shown!r}, large=True)" in panel.source
+
+
+def test_serving_replaces_this_process_and_finds_our_template(home, monkeypatch):
+    started = []
+    monkeypatch.setattr(demo.os, "execv", lambda program, arguments: started.append((program, arguments)))
+    monkeypatch.setenv("JUPYTER_PATH", "before")
+    demo.serve("cpt", 8866, browser=False, network=False)
+    (program, arguments), folder = started[0], demo.os.environ["JUPYTER_PATH"].split(demo.os.pathsep)[0]
+    assert program == sys.executable and arguments[1:3] == ["-m", "voila"] and arguments[3].endswith("cpt.ipynb")
+    assert (demo.Path(folder) / "voila" / "templates" / "llmlab" / "index.html.j2").exists()
+
+
+# ---- the page ----
+
+
+@pytest.fixture(scope="module")
+def classroom(tmp_path_factory):
+    """The page of `llmlab demo cpt` with a stored sweep, and all addresses that it asked for."""
+    pytest.importorskip("voila")
+    folder, port = tmp_path_factory.mktemp("voila"), free_port()
+    data = stored_sweep(folder / "data")
+    command = [sys.executable, "-m", "llmlab.cli", "demo", "cpt", "--no-browser", "--port", str(port)]
+    with served(command, folder, rf"http://\S+:{port}", LLMLAB_DATA=str(data)), chromium() as browser:
+        page, asked = browser.new_page(viewport={"width": 1600, "height": 1000}), []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        page.goto(f"http://127.0.0.1:{port}", timeout=120_000)
+        page.wait_for_selector("button:has-text('Reset')", timeout=120_000)
+        yield page, asked
+
+
+def browser_test(test):
+    """Marks a test that drives Chromium."""
+    for mark in NEEDS_CHROMIUM:
+        test = mark(test)
+    return test
+
+
+@browser_test
+def test_the_page_is_a_panel_without_code_in_large_type(classroom):
+    page, _ = classroom
+    picture(page, "demo_start")
+    assert page.locator("h1").inner_text().startswith(experiments.get("cpt").summary)
+    assert page.locator(".noUi-handle").count() == len(sweeps.GRIDS["cpt"].axes) and page.locator("img").is_visible()
+    assert "import" not in page.inner_text("body") and page.locator(".jp-InputArea-editor, .highlight").count() == 0
+    for seen in (".widget-label:text-is('replay')", ".widget-readout", "button:has-text('Run')", ".widget-html-content:has-text('stored: 5 seeds')"):
+        assert float(page.locator(seen).first.evaluate("e => parseFloat(getComputedStyle(e).fontSize)")) >= 20, seen
+
+
+@browser_test
+def test_the_slider_answers_and_one_click_resets(classroom):
+    page, _ = classroom
+    image, handle, reading = page.locator("img"), page.locator(".noUi-handle").first, page.locator(".widget-readout").first
+    default, before = reading.inner_text(), image.get_attribute("src")
+    handle.focus()
+    for _ in range(3):
+        handle.press("ArrowRight")
+    eventually(lambda: page.inner_text("body"), lambda text: "stored: 5 seeds" in text and "0.35 ●" in text, page=page)
+    eventually(lambda: image.get_attribute("src"), lambda src: src != before, page=page)
+    page.locator("button:has-text('Compare')").click()
+    page.wait_for_timeout(500)
+    picture(page, "demo")
+    page.locator("button:has-text('Reset')").click()
+    eventually(reading.inner_text, lambda text: text == default == "0.2 ●", page=page)
+
+
+@browser_test
+def test_no_request_leaves_this_machine(classroom):
+    page, asked = classroom
+    page.wait_for_timeout(1000)
+    away = [url for url in asked if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).hostname != "127.0.0.1"]
+    assert len(asked) > 5 and not away, away
