@@ -85,6 +85,10 @@ class Sweep:
             return []
         return self._runs.get(tuple(settings.get(a, default[a]) for a in self.grid.axes), [])
 
+    def every(self) -> list[Curves]:
+        """All runs."""
+        return [run for runs_ in self._runs.values() for run in runs_]
+
     def missing(self, settings: dict) -> list[str]:
         """Why `at` is empty: the knobs that stand on a value that was not swept."""
         default = self.default.settings()

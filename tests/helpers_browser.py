@@ -14,10 +14,18 @@ from pathlib import Path
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 OUT = Path(__file__).parent.parent / "test-output"
 NEEDS_CHROMIUM = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it")]
-SERVED = r"http://127\.0\.0\.1:\d+\S*"  # what servers print when they listen
+LAB = r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)"  # what JupyterLab prints when it listens: address, token
 QUIET = b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
 
 
@@ -32,7 +40,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(command: list[str], folder: Path, found: str = SERVED, **env: str):
+def served(command: list[str], folder: Path, found: str, **env: str):
     """The first line that the server prints and that matches `found`; the server has folders of its own and ends with the block, kernels included."""
     own = {"LLMLAB_HOME": "home", "JUPYTER_CONFIG_DIR": "config", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_RUNTIME_DIR": "runtime"}
     log = folder / "log"
@@ -75,7 +83,7 @@ def lab_over(folder: Path, home: Path, **env: str):
     (quiet / "labconfig" / "page_config.json").write_bytes(QUIET)
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1", f"--port={free_port()}"]
     command += ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0) + ["--ServerApp.open_browser=False"]
-    with served(command, home, r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", JUPYTER_CONFIG_PATH=str(quiet), **env) as found:
+    with served(command, home, LAB, JUPYTER_CONFIG_PATH=str(quiet), **env) as found:
         yield found[1], found[2]
 
 
@@ -117,6 +125,16 @@ def eventually(read, wanted, seconds: float = 20, page=None):
             return value
         assert time.monotonic() < until, f"after {seconds:g} s still: {value!r}"
         page.wait_for_timeout(50) if page else time.sleep(0.05)
+
+
+def settled(page, image) -> str:
+    """Bytes of the picture, as text, once it has stayed the same for half a second: the slider sends its moves one by one."""
+    last, since = None, time.monotonic()
+    while time.monotonic() - since < 0.5:
+        if (src := image.get_attribute("src")) != last:
+            last, since = src, time.monotonic()
+        page.wait_for_timeout(50)
+    return page.evaluate("src => fetch(src).then(got => got.blob()).then(blob => blob.text())", last)
 
 
 # ---- data ----

@@ -1,12 +1,13 @@
 """`llmlab demo`: who may connect, what it needs, and the page itself: a panel without code that asks no other machine for anything."""
 
+import importlib.util
 import re
 import sys
 from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, free_port, picture, served, stored_sweep
+from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, free_port, picture, served, settled, stored_sweep
 
 from llmlab import cli, demo, experiments, sweeps
 
@@ -14,9 +15,10 @@ TOKEN = re.compile(r"--Voila\.token=(.+)")
 
 
 @pytest.fixture(autouse=True)
-def installed(request, monkeypatch):
+def installed(monkeypatch):
     """Voilà counts as installed, except where a test says otherwise: its command line is not run here."""
-    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: name)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: name if name == "voila" else found(name, *rest))
 
 
 def token(arguments: list[str]) -> str | None:
@@ -52,7 +54,7 @@ def test_bad_input_is_a_sentence_and_exit_code_2(argv, capsys, monkeypatch):
 
 
 def test_without_voila_one_sentence_says_how_to_get_it(home, capsys, monkeypatch):
-    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(demo.os, "execv", lambda *_: pytest.fail("nothing is to be started"))
     assert cli.main(["demo", "cpt"]) == 2
     assert "pip install -e '.[demo]'" in capsys.readouterr().err
@@ -118,14 +120,16 @@ def test_the_page_is_a_panel_without_code_in_large_type(classroom):
 def test_the_slider_answers_and_one_click_resets(classroom):
     page, _ = classroom
     image, handle, reading = page.locator("img"), page.locator(".noUi-handle").first, page.locator(".widget-readout").first
-    default, before = reading.inner_text(), image.get_attribute("src")
+    default, before = reading.inner_text(), settled(page, image)
     handle.focus()
-    for _ in range(3):
-        handle.press("ArrowRight")
-    eventually(lambda: page.inner_text("body"), lambda text: "stored: 5 seeds" in text and "0.35 ●" in text, page=page)
-    eventually(lambda: image.get_attribute("src"), lambda src: src != before, page=page)
+    for _ in range(4):
+        handle.press("ArrowLeft")
+    eventually(reading.inner_text, lambda text: text == "0 ●", page=page)
+    assert settled(page, image) != before and "stored: 5 seeds" in page.inner_text("body")
     page.locator("button:has-text('Compare')").click()
-    page.wait_for_timeout(500)
+    for _ in range(2):
+        handle.press("ArrowRight")
+    settled(page, image)
     picture(page, "demo")
     page.locator("button:has-text('Reset')").click()
     eventually(reading.inner_text, lambda text: text == default == "0.2 ●", page=page)

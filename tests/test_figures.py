@@ -1,5 +1,7 @@
 """Figures: median and band of the seeds, units on every axis."""
 
+import re
+
 import pytest
 
 from llmlab import figures
@@ -31,5 +33,50 @@ def test_png():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_metric_that_is_drawn_has_a_unit(name):
-    assert len(get(name).curves) <= 6
-    assert all("(share" in label or "(nats" in label for label in get(name).curves.values())
+    assert len(get(name).curves) <= 9
+    assert all(re.search(r"\((share|nats|probability|ratio)", label) for label in get(name).curves.values())
+
+
+# ---- the board behind a panel ----
+
+METRICS = {"accuracy": "accuracy (share)", "other": "other (nats)"}
+
+
+def two(a, b):
+    return Live(0, [{"step": s, "accuracy": a, "other": b * s} for s in range(5)])
+
+
+def test_the_board_shows_other_curves_in_another_picture_and_the_same_in_the_same():
+    board = figures.Board(METRICS, [two(0.1, 1.0), two(0.9, 3.0)])
+    one, other = board.png({"x": [two(0.1, 1.0)]}), board.png({"x": [two(0.9, 3.0)]})
+    assert one != other and one.startswith(b"\x89PNG") and board.png({"x": [two(0.1, 1.0)]}) == one
+    assert not any(axis.lines or axis.collections for axis in board.axes) and not board.figure.legends  # nothing is left behind
+
+
+def test_the_boards_scale_is_that_of_all_runs_grows_and_never_shrinks():
+    board = figures.Board(METRICS, [two(0.1, 1.0), two(0.9, 3.0)])
+    low, high = board.axes[1].get_ylim()
+    assert low < 0 and 12 < high < 13 and board.axes[0].get_ylim() == (-0.03, 1.03)
+    board.png({"x": [two(0.1, 5.0)]})
+    wide = board.axes[1].get_ylim()
+    assert wide[1] > 20
+    board.png({"x": [two(0.1, 1.0)]})
+    assert board.axes[1].get_ylim() == wide
+
+
+def test_an_empty_board_has_axes_of_the_runs_length():
+    board = figures.Board(METRICS)
+    assert board.png({}, steps=150).startswith(b"\x89PNG") and board.axes[0].get_xlim()[1] == pytest.approx(153)
+
+
+def test_the_board_draws_what_curves_draws():
+    from io import BytesIO
+
+    import numpy as np
+    from PIL import Image
+
+    board = figures.Board(METRICS, [two(0.5, 1.0)])
+    empty, full = (np.asarray(Image.open(BytesIO(board.png(g)))).astype(int) for g in ({}, {"x": [two(0.2, 1.0), two(0.5, 1.0), two(0.8, 1.0)]}))
+    changed = np.abs(full - empty).sum(2) > 0
+    height, width = changed.shape
+    assert changed[: height // 2, : width // 2].mean() > 0.1  # a band across the first panel

@@ -57,7 +57,7 @@ class CPT(Experiment):
     takes_texts: ClassVar[bool] = True
     summary: ClassVar[str] = "continued pretraining: learn a domain, forget the rest, and cure it with replay"
     curves: ClassVar[dict[str, str]] = {
-        "domain_loss": "loss on held-out domain text (nats per token)",
+        "domain_loss": "loss on domain text (nats per token)",
         "domain_recall": "domain facts recalled (share)",
         "general_loss": "loss on general text (nats per token)",
         "general_recall": "known people recalled (share)",

@@ -30,13 +30,13 @@ class Extend(Experiment):
     takes_texts: ClassVar[bool] = True
     summary: ClassVar[str] = "tokenizer extension: own tokens for the domain's words, their first values, and how they learn"
     curves: ClassVar[dict[str, str]] = {
-        "domain_loss": "loss on held-out domain text (nats per character)",
-        "term_loss": "loss on the words with tokens (nats per word)",
+        "domain_loss": "loss on domain text (nats per character)",
+        "term_loss": "loss on words worth a token (nats per word)",
         "domain_recall": "domain facts recalled (share)",
         "copying": "names copied from the context (share)",
         "general_loss": "loss on general text (nats per token)",
-        "leak": "probability of new tokens in general text (share)",
-        "norm": "norm of new rows / norm of old rows",
+        "leak": "new tokens in general text (probability)",
+        "norm": "norm of new rows / old rows (ratio)",
     }
 
     tokens: int = knob(24, 0, 2000, unit="tokens", help="words that get their own token, those that save most first; 0: the old tokenizer")

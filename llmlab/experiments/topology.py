@@ -58,8 +58,8 @@ class Topology(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "answering": "questions answered rightly (share)",
         "ordering": "held-out pairs ordered rightly (share)",
-        "answer_loss": "loss on the assistant's words (nats per token)",
-        "user_loss": "loss on the user's words (nats per token)",
+        "answer_loss": "loss, assistant's words (nats per token)",
+        "user_loss": "loss, user's words (nats per token)",
         "asks_itself": "probability of going on as the user (share)",
         "general_loss": "loss on general text (nats per token)",
     }

@@ -13,13 +13,16 @@ CHAPTERS = {
     "02": "02_continued_pretraining.ipynb",
     "03": "03_tokenizer_extension.ipynb",
 }
+LINK = "color: var(--jp-content-link-color, #0072B2); text-decoration: underline"  # JupyterLab gives links in widgets no look of their own
 
 
 def chapter(number: str) -> str:
     """A link to the chapter, or its number where it is still to come."""
     if not number:
         return ""
-    return f'chapter <a href="{CHAPTERS[number]}" target="_blank">{number}</a>' if number in CHAPTERS else f"chapter {number} (in preparation)"
+    if number not in CHAPTERS:
+        return f"chapter {number} (in preparation)"
+    return f'chapter <a href="{CHAPTERS[number]}" target="_blank" style="{LINK}">{number}</a>'
 
 
 class Map:

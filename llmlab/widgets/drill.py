@@ -68,7 +68,11 @@ class Drills:
             for part, hint in drills.PARTS.items()
         }
         self.show_button = w.Button(
-            description="Show the answer", button_style="primary", icon="eye", tooltip="the model answer and the rubric", layout=w.Layout(width="170px")
+            description="Show the answer",
+            button_style="primary",
+            icon="eye",
+            tooltip="the model answer and the rubric",
+            layout=w.Layout(width="170px"),
         )
         self.skip_button = w.Button(description="Skip", icon="forward", tooltip="not this drill now")
         self.go_button = w.Button(description="Go on", button_style="primary", icon="play", tooltip="the next question of the practice")

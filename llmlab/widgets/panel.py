@@ -14,7 +14,9 @@ from .controls import control
 
 REFRESH = 0.3  # seconds between two readings of the progress
 KEPT = 3  # finished runs, and settings pinned for comparison, that stay in the picture
-LARGE = "<style>.llmlab-large, .llmlab-large * {font-size: 20px !important} .llmlab-large .widget-inline-hbox {height: 44px}</style>"
+LARGE = """<style>.llmlab-large, .llmlab-large * {font-size: 20px !important} .llmlab-large .widget-inline-hbox {height: 44px; line-height: 44px}
+.llmlab-large .jupyter-button {height: 42px; line-height: 42px} .llmlab-large .widget-readout {min-width: 110px; overflow: visible}
+.llmlab-large .widget-hbox, .llmlab-large .widget-inline-hbox {align-items: center}</style>"""
 
 
 @dataclass
@@ -53,10 +55,12 @@ class Panel:
         self.reset_button = w.Button(description="Reset", icon="undo", tooltip="defaults, and an empty picture")
         self.bar = w.IntProgress(value=0, min=0, max=1, layout=w.Layout(width="220px"))
         self.status, self.picture = w.HTML(), w.Image(format="png", layout=w.Layout(max_width="100%"))
+        self._board = figures.Board(self.cls.curves, self.sweep.every() if self.sweep else ())  # one scale for the whole sweep
         self.pinned: list[tuple[str, list]] = []
         self.done: list[tuple[str, runs.Run]] = []
         self.last: runs.Run | None = None
         self._stop, self._thread, self._live = threading.Event(), None, None
+        self._drawing = threading.Lock()  # clicks, moves and the run come from several threads; the last picture must be that of the last values
         self.run_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
         self.compare_button.on_click(lambda _: self.compare())
@@ -70,7 +74,9 @@ class Panel:
         if large:
             self.widget.add_class("llmlab-large")
             self.picture.layout.width = "100%"
-            self.widget.children = (w.HTML(LARGE), *self.widget.children)
+            for slider in self.sliders.values():
+                slider.layout.width = "460px"
+            self.widget.children = (w.HTML(LARGE, layout=w.Layout(display="none")), *self.widget.children)
 
     def _repr_mimebundle_(self, **options):
         picture = {"image/png": base64.b64encode(self.picture.value).decode()}  # for readers without a kernel: GitHub, print
@@ -202,22 +208,16 @@ class Panel:
         )
 
     def _draw(self) -> None:
+        with self._drawing:
+            self.picture.value = self._picture()
+
+    def _picture(self) -> bytes:
         experiment, live = self._valid(), self._live
         stored = self._stored(experiment) if experiment else []
         groups = {label: shown for label, shown in self.pinned}
-        groups |= {f"stored: {self._label(experiment)} ({len(stored)} seeds)": stored} if stored else {}
+        groups |= {f"stored: {self._label(experiment)}": stored} if stored else {}
         groups |= {label: [run] for label, run in self.done} | ({f"running, seed {live.seed}": [live]} if live else {})
-        steps = self.bar.max if live else None if groups else getattr(experiment, "steps", None)
-        self.picture.value = figures.png(_legend_apart(figures.curves(groups, self.cls.curves, steps=steps)))
-
-
-def _legend_apart(figure):
-    """The legend in the spare place of the grid, if there is one: its lines are too long for a small panel."""
-    first, spare = figure.axes[0], figure.axes[-1]
-    if not spare.axison and (legend := first.get_legend()):
-        legend.remove()
-        spare.legend(*first.get_legend_handles_labels(), loc="upper left", fontsize=8)
-    return figure
+        return self._board.png(groups, steps=getattr(experiment, "steps", None))
 
 
 def _progress(step: int, total: int, seconds: float) -> str:

@@ -252,13 +252,19 @@ def trained(break_it, steps=60):
     return student
 
 # %%
-def stops(student, n=32):
-    """Share of answers that end by themselves within 24 tokens."""
+from collections import Counter
+
+def last_tokens(student, n=64):
+    """With which token does the model leave off, within 24 tokens?"""
     prompts = [chat.prompt(student.tok, t.messages) for t in transcripts("test", n)]
     written = sample(student.model.eval(), prompts, max_new=24, temperature=0, stop=chat.stop_ids(student.tok))
-    return sum(written.stopped) / n
+    return Counter(student.tok.decode(row[-1]) for row in written.ids)
 
-{name: stops(trained(f)) for name, f in (("end trained", lambda b: b), ("end untrained", end_untrained))}
+{name: last_tokens(trained(f)) for name, f in (("end trained", lambda b: b), ("end untrained", end_untrained))}
+
+# %% [markdown]
+# The first model closes its turn with the template's own token. The second was never told how a turn ends: it falls back on what it knows from pretraining (a *document* ends after an answer), or runs on until it is cut.
+# In service, where only the template's token stops the answer, all of those run on.
 
 # %% [markdown]
 # ## 7 · What is contested
