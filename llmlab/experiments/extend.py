@@ -19,7 +19,8 @@ from ..world.formulary import Formulary
 from .base import Experiment, knob
 
 LENGTH = 129  # tokens a row: 128 predictions
-COPY = "Names: {}.\nAgain:"  # a form of the general corpus
+# a form of the general corpus: read a name, then give it back
+COPY = "The label of Mekax is {}. Mekax has the price 47.\nQuestion: What is the label of Mekax?\nAnswer:"
 
 
 @dataclass(frozen=True)
