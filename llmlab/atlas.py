@@ -89,17 +89,19 @@ class Reading:
     command: str
 
     def __str__(self) -> str:
+        if not self.seeds:
+            return f"{self.what}: no run is stored; `{self.command}` makes one"
         return f"{self.what}: {self.start:.2g} → {self.final:.2g} (median of {self.seeds} seeds; `{self.command}`)"
 
 
 def reading(experiment, metric: str, seeds=(0, 1, 2)) -> Reading:
-    """Start and final value of a metric in the runs of one setting, computed if they are not stored."""
-    found = [runs.run(experiment, seed, experiment.default_model).metrics()[metric] for seed in seeds]
+    """Start and final value of a metric in the stored runs of one setting; nothing is trained for it."""
+    found = [run.metrics()[metric] for seed in seeds if (run := runs.stored(experiment, seed))]
     turned = [f"--{k.name} {getattr(experiment, k.name)}" for k in experiment.knobs() if getattr(experiment, k.name) != k.default]
     return Reading(
         experiment.curves[metric],
-        median(f["start"] for f in found),
-        median(f["final"] for f in found),
+        median(f["start"] for f in found) if found else float("nan"),
+        median(f["final"] for f in found) if found else float("nan"),
         len(found),
         " ".join(["llmlab run", experiment.name, *turned]),
     )

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def command(book: Path, port: int, browser: bool, network: bool) -> list[str]:
     """Voilà's command line. On loopback by default; open to a network only with a token of its own."""
     if importlib.util.find_spec("voila") is None:
         raise NoVoila("llmlab demo needs Voilà; install it with: pip install -e '.[demo]'")
-    where = ["--Voila.ip=0.0.0.0", f"--Voila.token={secrets.token_urlsafe(16)}"] if network else ["--Voila.ip=127.0.0.1"]
+    where = ["--Voila.ip=0.0.0.0", "--Voila.port_retries=0", f"--Voila.token={secrets.token_urlsafe(16)}"] if network else ["--Voila.ip=127.0.0.1"]
     quiet = ["--template=llmlab", "--theme=light", "--strip_sources=True", "--show_tracebacks=False"] + ["--no-browser"] * (not browser)
     return [sys.executable, "-m", "voila", str(book), f"--port={port}", *where, *quiet]
 
@@ -44,6 +45,9 @@ def command(book: Path, port: int, browser: bool, network: bool) -> list[str]:
 def serve(name: str, port: int, browser: bool, network: bool) -> None:
     """Become the server."""
     arguments = command(notebook(name), port, browser, network)
+    if network:  # Voilà hides the token in what it prints
+        token = next(a.partition("=")[2] for a in arguments if a.startswith("--Voila.token="))
+        print(f"for the class: http://{socket.gethostname()}:{port}/?token={token}", flush=True)
     own = str(Path(__file__).parent)  # where Voilà finds our template: voila/templates/llmlab
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))
     os.execv(sys.executable, arguments)

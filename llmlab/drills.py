@@ -81,11 +81,8 @@ class Link:
     def run(self):
         """The stored Run, or None where none is stored for today's code: then `command` makes it. Reads torch's checkpoints, so it takes a second."""
         from . import runs
-        from .models.load import fingerprint, resolve
 
-        experiment = self.experiment()
-        model = experiment.default_model
-        return runs.find(experiment.name, runs.key(experiment, self.seed, fingerprint(resolve(model), model)))
+        return runs.stored(self.experiment(), self.seed)
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,14 @@ def find(name: str, key: str) -> Run | None:
     return None
 
 
+def stored(experiment, seed: int = 0) -> Run | None:
+    """The stored run of an experiment on its default model, or None where none is stored for today's code."""
+    from .models.load import fingerprint, resolve
+
+    model = experiment.default_model
+    return find(experiment.name, key(experiment, seed, fingerprint(resolve(model), model)))
+
+
 def _read(path: Path) -> Run | None:
     try:
         head, body = path.read_bytes().split(b"\n", 1)
@@ -133,11 +141,11 @@ def run(
 
     loaded = load(model, device)
     name = key(experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode()))
-    stored = None if fresh else find(experiment.name, name)
-    if stored:
-        for row in stored.rows if on_row else ():
+    known = None if fresh else find(experiment.name, name)
+    if known:
+        for row in known.rows if on_row else ():
             on_row(row)
-        return stored
+        return known
     checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "unfinished") / f"{experiment.name}-{name}.state")
     if fresh:
         checkpoint.clear()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llmlab import build, paths, readme, stored
+from llmlab import build, drills, paths, readme, stored, sweeps
 from llmlab.models.load import card, load
 
 
@@ -49,6 +49,18 @@ def test_a_changed_recipe_or_corpus_is_stale(monkeypatch):
 
 def test_stored_runs_are_current():
     assert not stored.missing(), "run: llmlab build runs"
+
+
+def test_stored_sweeps_are_current():
+    assert [n for n, grid in sweeps.GRIDS.items() if not sweeps.is_current(grid)] == [], "run: llmlab build sweeps"
+
+
+def test_every_drills_run_is_shipped():
+    assert [d.id for d in drills.load() if d.link.run() is None] == []
+
+
+def test_shipped_data_stays_small():
+    assert sum(f.stat().st_size for f in paths.data().rglob("*") if f.is_file()) < 30e6
 
 
 def test_the_readmes_figures_come_from_the_data_files():

@@ -71,6 +71,7 @@ def test_the_notebook_holds_one_cell_with_the_swept_knobs(name, home):
 
 def test_serving_replaces_this_process_and_finds_our_template(home, monkeypatch):
     started = []
+    monkeypatch.setenv("JUPYTER_PATH", "")
     monkeypatch.setattr(demo.os, "execv", lambda program, arguments: started.append((program, arguments)))
     monkeypatch.setenv("JUPYTER_PATH", "before")
     demo.serve("cpt", 8866, browser=False, network=False)
@@ -141,3 +142,14 @@ def test_no_request_leaves_this_machine(classroom):
     page.wait_for_timeout(1000)
     away = [url for url in asked if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).hostname != "127.0.0.1"]
     assert len(asked) > 5 and not away, away
+
+
+def test_the_address_for_the_class_is_printed_with_its_token(monkeypatch, capsys, home):
+    started = []
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    monkeypatch.setattr(demo.os, "execv", lambda program, arguments: started.extend(arguments))
+    demo.serve("topology", 8899, browser=False, network=True)
+    token = next(a.partition("=")[2] for a in started if a.startswith("--Voila.token="))
+    assert f":8899/?token={token}" in capsys.readouterr().out
+    demo.serve("topology", 8899, browser=False, network=False)
+    assert "token" not in capsys.readouterr().out
