@@ -62,6 +62,13 @@ STAGES = (
         "07",
     ),
     Stage(
+        "release gate",
+        "a regression suite over everything that must not get worse",
+        "nothing in the model: it decides whether the model may be used",
+        "what is not measured is not guarded",
+        "02",
+    ),
+    Stage(
         "test-time scaling",
         "several samples an answer, and a way to choose",
         "reliability, without touching a weight",
@@ -157,6 +164,13 @@ EXTEND = Leaf(
     "03",
     (_of("extend", "copying"), _of("extend", "domain_loss"), _of("extend", "domain_loss", tokens=0)),
 )
+RETRIEVAL = Leaf(
+    "Retrieval: put the passage into the prompt",
+    "Few pages, or facts that change often, are better looked up than learnt.",
+    "It answers as well as it finds; long prompts cost with every request.",
+    "Share right with the passage in the prompt, share of questions for which the right passage was found.",
+    "08",
+)
 SFT = Leaf(
     "Supervised fine-tuning",
     "Format, role and refusals are behaviour: a few hundred shown examples move them.",
@@ -203,7 +217,13 @@ FLOW = Question(
             "What is missing?",
             {
                 "knowledge: it does not know the facts or the words": Question(
-                    "Do the important words fall into five tokens and more, and are there many of them?", {"yes": EXTEND, "no": CPT}
+                    "Are the facts few, or do they change often?",
+                    {
+                        "yes": RETRIEVAL,
+                        "no, it is a whole domain": Question(
+                            "Do the important words fall into five tokens and more, and are there many of them?", {"yes": EXTEND, "no": CPT}
+                        ),
+                    },
                 ),
                 "behaviour: it knows, but answers in the wrong form, or when it should not": SFT,
                 "taste: it gives several answers, and people prefer some of them": DPO,
@@ -234,7 +254,7 @@ GLOSSARY = {
     "DPO": "direct preference optimisation: learning from pairs without a reward model",
     "forgetting": "old skills get worse while new ones are learnt",
     "gate": "a regression suite that decides whether training may go on",
-    "gradient": "the direction in which each weight would lower the loss",
+    "gradient": "how much the loss grows with each number; training moves against it",
     "GRPO": "reinforcement learning whose baseline is the mean of a group of samples for the same prompt",
     "held out": "never trained on, so that it can be used to measure",
     "interval": "the range in which an effect lies with 95 % confidence, over seeds",
@@ -248,11 +268,14 @@ GLOSSARY = {
     "on-policy": "trained on samples of the model as it is now",
     "packing": "filling rows with several documents",
     "pair": "two answers to one question, the chosen one better than the rejected",
+    "over-refusal": "declining what should have been answered",
     "perplexity": "e to the loss: among how many equally likely tokens the model seems to choose",
     "policy": "the model, seen as something that acts",
     "probe": "a number read off a model without changing it",
     "replay": "old texts mixed into the new ones",
+    "retrieval": "looking a passage up and putting it into the prompt",
     "reward": "the score of an answer",
+    "reward hacking": "being paid for something else than was meant",
     "rollout": "an answer sampled from the model, from prompt to end",
     "seed": "the number that fixes all that is random in a run",
     "SFT": "supervised fine-tuning: imitation of shown answers",

@@ -11,7 +11,7 @@ LEAVES = list({leaf.lever: leaf for leaf in atlas.leaves()}.values())
 
 
 def test_every_answer_leads_to_a_lever_and_each_kind_of_gap_to_its_own():
-    assert {leaf.lever.split()[0] for leaf in LEAVES} == {"Write", "Tokenizer", "Continued", "Supervised", "Preferences:", "Reinforcement", "Test-time", "Distillation"}
+    assert {leaf.lever.split()[0] for leaf in LEAVES} == {"Write", "Tokenizer", "Continued", "Supervised", "Preferences:", "Reinforcement", "Retrieval:", "Test-time", "Distillation"}
     assert all(leaf.why and leaf.risk and leaf.measure for leaf in LEAVES)
 
 

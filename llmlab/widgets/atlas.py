@@ -108,7 +108,7 @@ def _leaf(leaf: Leaf, evidence: str) -> str:
 def outline(at: Question | Leaf, depth: int = 0) -> str:
     """The whole flow as an indented list."""
     if isinstance(at, Leaf):
-        return f"{'  ' * depth}- **{at.lever}**: {at.why}"
+        return f"{'  ' * depth}- **{at.lever}**: {at.why} *Risk:* {at.risk} *How one would know:* {at.measure}"
     lines = [f"{'  ' * depth}- {at.text}"]
     for answer, then in at.answers.items():
         lines += [f"{'  ' * (depth + 1)}- *{answer}*", outline(then, depth + 2)]

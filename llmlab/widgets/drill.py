@@ -98,7 +98,8 @@ class Drills:
         self.widget.add_class(FRAME)
 
     def _repr_mimebundle_(self, **options):
-        return self.widget._repr_mimebundle_(**options)
+        asked = "\n".join(f"- *{d.title}* (level {d.level}): {d.question}" for d in self.drills)  # for readers without a kernel
+        return {"text/markdown": asked} | self.widget._repr_mimebundle_(**options)
 
     # --- one drill
 

@@ -1,5 +1,6 @@
 """TokenStrip: the coloured view of any batch. It draws what llmlab.strips measured, in the browser, as text, or as a picture."""
 
+import base64
 import math
 from itertools import groupby
 from pathlib import Path
@@ -46,7 +47,8 @@ class TokenStrip(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **options):
         data, metadata = super()._repr_mimebundle_(**options)
-        return data | {"text/plain": str(self)}, metadata
+        picture = base64.b64encode(figures.png(self.picture())).decode()
+        return data | {"text/plain": str(self), "image/png": picture}, metadata
 
     def text(self, width: int = 110) -> str:
         """All layers as an aligned table, wrapped at `width` characters."""

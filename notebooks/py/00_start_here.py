@@ -28,12 +28,16 @@
 import pandas as pd
 
 from llmlab.notebook import references
+
+pd.set_option("display.max_colwidth", None)
 from llmlab.widgets import Drills, Flow, Map, Panel, Predict
 
 # %% [markdown]
+# Words that you do not know yet stand in the **glossary** at the end of this chapter; every chapter explains its own where they first appear.
+#
 # ## 1 · The life of a model
 #
-# Click a stage: what it needs, what it changes, what it risks.
+# Click a stage: what it needs, what it changes, what it risks. Hardly any model goes through all of them: leave out what closes no gap.
 
 # %%
 Map()
@@ -50,6 +54,9 @@ Map()
 Flow()
 
 # %% [markdown]
+# Real products have several gaps at once. The exercise `which_lever` below turns the flow into a function with one fixed order for that case: facts before form, form before taste, because
+# a later stage builds on the earlier one.
+#
 # The order *prompt → SFT → DPO → RL → CPT → distil* that one hears ("cheapest effective lever first") orders by effort, not by what is missing. A lever that is cheap and closes another gap is not cheap.
 #
 # ## 3 · By hand: is it knowledge or behaviour?
@@ -64,8 +71,8 @@ from llmlab.world import Formulary
 
 base, drugs = load("base"), Formulary(24)
 name, drug = next(iter(drugs.drugs.items()))
-asked = f"Question: What is the usual dose of {name}?\nAnswer:"
-told = f"The dose of {name} is {drug.dose}. The month of {name} is May.\nQuestion: What is the dose of {name}?\nAnswer:"
+asked = f"Question: What is the dose of {name}?\nAnswer:"
+told = f"The dose of {name} is {drug.dose}.\n{asked}"
 
 # %%
 def right(prompt):
@@ -74,17 +81,19 @@ def right(prompt):
 {"asked": right(asked), "told in the prompt, then asked": right(told)}
 
 # %% [markdown]
-# One example is an anecdote. The same for all 24 drugs:
+# One example is an anecdote. The same for all 24 drugs (there are nineteen possible doses, so a guess is seldom right):
 
 # %%
 def rows(prompt):
     return [chat.continuation(base.tok, prompt.format(n=n, d=d.dose), f" {d.dose}.") for n, d in drugs.drugs.items()]
 
-prompts = {"asked": "Question: What is the usual dose of {n}?\nAnswer:",
-           "told, then asked": "The dose of {n} is {d}. The month of {n} is May.\nQuestion: What is the dose of {n}?\nAnswer:"}
+prompts = {"asked": "Question: What is the dose of {n}?\nAnswer:",
+           "told, then asked": "The dose of {n} is {d}.\nQuestion: What is the dose of {n}?\nAnswer:"}
 pd.Series({k: probes.exact(base.model, probes.batches(rows(p))) for k, p in prompts.items()}, name="share right")
 
 # %% [markdown]
+# The behaviour (reading a prompt, answering) is there, the knowledge is not. Where the facts are few or change often, this is already the cure: look the passage up and put it into the prompt (*retrieval*).
+#
 # ## 4 · How a chapter works
 #
 # 1. **Why**: the idea in two sizes. 2. **By hand**: tiny arrays, real numbers. 3. **Read the source**: `show(function)`, and an assertion that your numbers are the library's.
@@ -112,18 +121,18 @@ Panel("topology", show=["lr"])
 from llmlab import experiments, times
 
 measured = times.read()
-pd.DataFrame([{"experiment": n, "shows": experiments.get(n).summary, "seconds": measured.get(n, {}).get("seconds"),
-               "measured on": measured.get(n, {}).get("where")} for n in experiments.NAMES])
+pd.DataFrame([{"experiment": n, "shows": experiments.get(n).summary, "seconds": measured.get(n, {}).get("seconds")}
+              for n in experiments.NAMES]).set_index("experiment")
 
 # %% [markdown]
 # ## 5 · What this machine can do
+#
+# `llmlab doctor` says more: how long each experiment takes here, whether the checkpoints are whole, what to mind about this processor.
 
 # %%
 from llmlab import doctor
 
-for line in doctor.lines(doctor.examine(time_experiments=False)):
-    if not line.startswith("cache"):
-        print(line)
+print(*doctor.lines(doctor.examine(time_experiments=False))[:2], sep="\n")
 
 # %% [markdown]
 # ## 6 · What counts as shown
@@ -138,9 +147,13 @@ for line in doctor.lines(doctor.examine(time_experiments=False)):
 from llmlab.notebook import paired, show
 
 def finals(loss):
-    return [runs.run(Topology(loss=loss), seed).metrics()["asks_itself"]["final"] for seed in (0, 1, 2)]
+    return [runs.run(Topology(loss=loss), seed).metrics()["general_loss"]["final"] for seed in (0, 1, 2)]
 
-print("probability of going on as the user, all tokens − assistant tokens:", paired(finals("assistant"), finals("all")))
+settings = pd.DataFrame({loss: finals(loss) for loss in ("assistant", "all")}, index=["seed 0", "seed 1", "seed 2"])
+settings.assign(difference=settings["all"] - settings["assistant"]).round(3)
+
+# %%
+print("loss on general text, all tokens − assistant tokens:", paired(finals("assistant"), finals("all")))
 show(paired)
 
 # %% [markdown]
@@ -191,7 +204,7 @@ Drills("00")
 # %%
 from llmlab.atlas import GLOSSARY
 
-pd.Series(GLOSSARY, name="meaning").rename_axis("term").to_frame().style.set_properties(**{"text-align": "left"})
+pd.Series(GLOSSARY, name="meaning").rename_axis("term").to_frame()
 
 # %%
 references("snell_2024", "allen_zhu_2023", "gekhman_2024", "scaling_test_time_compute_agents_2025")

@@ -29,7 +29,7 @@
 # the chosen against the rejected answer, in RL what the policy itself sampled. Then I print one row with its mask before I train.*
 #
 # Words used here: **token** = a piece of text with a number; **mask** = 1 where the objective may push the token, else 0; **logits** = raw scores for every possible next token;
-# **gradient** = the direction in which a number would have to move to lower the loss; **rollout** = an answer sampled from the model itself.
+# **gradient** = how much the loss grows with each number (training moves against it); **rollout** = an answer sampled from the model itself.
 
 # %%
 import torch
@@ -56,7 +56,7 @@ by_hand
 
 # %% [markdown]
 # Now the loss on the *last* token only, as if the second one were the user's. The gradient with respect to the logits is *softmax − one-hot* where the mask is 1.
-# Where it is 0, it is exactly zero: not small, zero.
+# Where it is 0, it is exactly zero: not small, zero. (Negative at the right token: the loss falls when that logit grows, so training pushes it up.)
 
 # %%
 leaf = logits.clone().requires_grad_(True)
@@ -87,7 +87,8 @@ assert torch.equal(leaf.grad[0, 0], torch.zeros(3))
 # ## 3 · One text, four topologies
 #
 # Here is one conversation about a person of Verania. We turn it into batches in four ways and look at each with the same strip: hover over a token for its numbers,
-# choose a layer with the buttons. *Gradient* is measured by autograd on the real model, never drawn from what it ought to be; it stands on the token that is **predicted**.
+# choose a layer with the buttons. Nothing is drawn from what it ought to be: *weights* is d loss / d log-prob of the token (negative: training makes the token likelier; positive: less likely),
+# *gradient* is the size of d loss / d logits at the place that predicts it. Both are measured by autograd on the real model and stand on the token that is **predicted**.
 
 # %%
 from llmlab.experiments.topology import transcripts
@@ -97,20 +98,21 @@ for message in talk[0].conversation:
     print(f"{message['role']:10}{message['content']}")
 
 # %% [markdown]
-# **Packing (CPT).** Documents one after the other, an end token between them, every token trained:
+# **Packing (CPT).** Documents (here cut to one sentence each) one after the other, an end token between them, every token trained. Only the very first token has no gradient: nothing predicts it.
 
 # %%
 from llmlab.tokens import chat, pack
 from llmlab.tokens.special import document_end
 from llmlab.world import Formulary, corpora
 
-documents = [corpora.domain_document(Formulary(), seed=0, i=i) for i in range(4)]
+documents = [corpora.domain_document(Formulary(), seed=0, i=i).split(". ")[0] + "." for i in range(6)]
 encoded = pack.encode_documents(base.tok, documents, document_end(base.tok))
-packed = next(pack.pack(encoded, rows=1, length=65))
+packed = next(pack.pack(encoded, rows=1, length=80))
 TokenStrip(base.tok, packed, base.model, objectives.nll)
 
 # %% [markdown]
 # **Masking (SFT).** The same machinery, another mask: the assistant's words and the token that ends its turn. The question is still *read* (attention sees it); it is not *graded*.
+# (In the layer *loss* the user's words and the control tokens are expensive, although this is a trained model: they were never graded, so it never learnt to write them.)
 
 # %%
 from llmlab.tokens.batch import pad
@@ -127,7 +129,8 @@ sft_strip
 sft_strip.picture("gradient")
 
 # %% [markdown]
-# **Pairs (DPO).** Two rows a question: the right last answer and a wrong one. Look at the layer *weights*: the chosen answer is pushed up, the rejected one down, and the sum over a pair is what counts.
+# **Pairs (DPO).** Two rows a question: the right last answer and a wrong one. The loss is −log σ(β · margin), where the margin says how much more the chosen answer has gained over a frozen *reference* model than the rejected one has.
+# Look at the layer *weights*: negative on the chosen answer (pushed up), positive on the rejected one (pushed down). What both rows share, such as the first answer, gets both and cancels in the sum over the pair.
 
 # %%
 from llmlab import loop
@@ -137,7 +140,7 @@ pairs = loop.add_logprobs(chatty.model, pair_batch(chatty.tok, talk), "ref_logpr
 TokenStrip(chatty.tok, pairs, chatty.model, objectives.dpo)
 
 # %% [markdown]
-# **Rollouts (RL).** The model writes four answers to the same sum itself; each is scored; the advantage says how much better it was than the group's mean.
+# **Rollouts (RL).** The model writes four answers to the same sum itself; each is scored; the advantage says how much better it was than the group's mean, in units of the group's standard deviation.
 # What the model did not write (the question) has no gradient, and a group whose answers all score the same has none at all.
 
 # %%
@@ -147,7 +150,7 @@ from llmlab.world import Sums
 
 sampled = next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), prompts=2, group=4,
                          advantage=advantages.group_norm, seed=3, max_new=12))
-TokenStrip(chatty.tok, sampled, chatty.model, objectives.grpo)
+TokenStrip(chatty.tok, sampled, chatty.model, objectives.grpo, rows=4)
 
 # %% [markdown]
 # The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
@@ -190,7 +193,7 @@ Predict("After an answer, which of the three models goes on to write the user's 
 # %% [markdown]
 # ## 5 · Turn the knob
 #
-# The dots mark settings with stored runs (five seeds; line: median, band: lowest to highest): they answer at once. **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture.
+# The dots mark settings with stored runs (line: median of five seeds, band: lowest to highest): they answer at once. **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture.
 # In the terminal: `llmlab run topology --loss all`.
 
 # %%
@@ -200,7 +203,7 @@ Panel("topology", show=["loss", "lr"])
 figures.curves({f"loss on {name}": group for name, group in stored.items()}, Topology.curves, title="The same 2,000 transcripts under three losses, 3 seeds")
 
 # %%
-pd.DataFrame([{"loss on": loss} | {m: end(loss, m) for m in Topology.curves} for loss in stored]).set_index("loss on").round(3)
+pd.DataFrame({f"loss on {loss}": {label: end(loss, m) for m, label in Topology.curves.items()} for loss in stored}).round(3)
 
 # %% [markdown]
 # Read it like this.
@@ -209,7 +212,8 @@ pd.DataFrame([{"loss on": loss} | {m: end(loss, m) for m in Topology.curves} for
 #   Look at *probability of going on as the user*: in service such a model asks itself the next question unless something stops it.
 # - **Pairs** order the two answers rightly, and the model still does not *say* the right one: DPO compares, it does not show. From a base model that gives both answers almost no probability, a better order is worth nothing yet.
 #   (Chapter 06 is about that; its cure is a likelihood term, or SFT first.)
-# - General text pays in every case, because no general text was in these batches. That is chapter 02's subject.
+# - General text pays in every case, because none of it was in these batches: most under *all tokens*, which move the model furthest; under *pairs* it is thrown far off early and comes partly back. That is chapter 02's subject.
+# - Who learns to answer *first*? The assistant-only loss: nothing of its gradient is spent on the user's words.
 #
 # ## 6 · Break it, then fix it
 #
@@ -217,11 +221,12 @@ pd.DataFrame([{"loss on": loss} | {m: end(loss, m) for m in Topology.curves} for
 #
 # | symptom | fault | how the strip shows it | cure |
 # |---|---|---|---|
-# | answers begin with a role marker or repeat the question's last word | mask late by one | gradient on the wrong side of the turn's start | shift once, in `forward` |
+# | the first word of each answer is poor | mask late by one | the first answer token has no gradient, the line break behind the turn has one | shift once, in `forward` |
+# | answers begin with a role marker | mask early by one | gradient on the token before the answer | the same |
 # | the model never stops | end token not trained (or padding = end token, masked away) | last token of the turn has gradient zero | train the end of the turn; pad with another token |
 # | it answers, then asks itself | loss on user tokens | gradient on the question | mask the user |
-# | it makes tool results up | loss on tool results | gradient on the result | mask the tool's turns |
-# | documents answer each other | packing without a reset | positions do not restart | `packing reset` |
+# | it makes tool results up (chapter 08) | loss on tool results | gradient on the result | mask the tool's turns |
+# | documents answer each other (chapter 02) | packing without a reset | positions do not restart | `packing reset` |
 
 # %%
 def late_by_one(batch):
@@ -236,7 +241,7 @@ fault = late_by_one        # or: end_untrained
 TokenStrip(chatty.tok, fault(masked), chatty.model, objectives.nll, rows=1)
 
 # %% [markdown]
-# What does a missing end token cost? Two short trainings that differ in nothing but that one token a turn, then each model writes:
+# What do they cost? Three short trainings that differ in nothing but the mask, then each model answers: is the answer right, is its *first token* right, and with which token does it leave off?
 
 # %%
 from llmlab.sample import sample
@@ -254,17 +259,23 @@ def trained(break_it, steps=60):
 # %%
 from collections import Counter
 
-def last_tokens(student, n=64):
-    """With which token does the model leave off, within 24 tokens?"""
-    prompts = [chat.prompt(student.tok, t.messages) for t in transcripts("test", n)]
-    written = sample(student.model.eval(), prompts, max_new=24, temperature=0, stop=chat.stop_ids(student.tok))
-    return Counter(student.tok.decode(row[-1]) for row in written.ids)
+def behaviour(student, n=64):
+    """Shares of right answers and right first tokens, and the last tokens, of answers of at most 24 tokens."""
+    asked = transcripts("test", n)
+    prompts = [chat.prompt(student.tok, t.messages) for t in asked]
+    wrote = sample(student.model.eval(), prompts, max_new=24, temperature=0, stop=chat.stop_ids(student.tok)).ids
+    wanted = [student.tok(f" {t.chosen}")["input_ids"] for t in asked]
+    right = sum(w[:len(a)] == a for w, a in zip(wrote, wanted)) / n
+    first = sum(w[0] == a[0] for w, a in zip(wrote, wanted)) / n
+    return {"right": right, "first token right": first, "leaves off with": dict(Counter(student.tok.decode(w[-1]) for w in wrote).most_common(3))}
 
-{name: last_tokens(trained(f)) for name, f in (("end trained", lambda b: b), ("end untrained", end_untrained))}
+# %%
+faults = {"as it should be": lambda batch: batch, "late by one": late_by_one, "end untrained": end_untrained}
+pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}).T
 
 # %% [markdown]
-# The first model closes its turn with the template's own token. The second was never told how a turn ends: it falls back on what it knows from pretraining (a *document* ends after an answer), or runs on until it is cut.
-# In service, where only the template's token stops the answer, all of those run on.
+# The first model closes its turn with the template's own token. *Late by one* was never told how an answer begins, so it does not get to answering. *End untrained* was never told how a turn ends: it falls back on what it
+# knows from pretraining (a *document* ends after an answer), or runs on until it is cut. Where only the template's token stops the answer, all of those would run on.
 
 # %% [markdown]
 # ## 7 · What is contested

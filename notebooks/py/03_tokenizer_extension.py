@@ -60,7 +60,7 @@ names = [part for person in Census().people for part in person.split()]
 pd.DataFrame({"people": extend.fragmentation(base.tok, names), "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
 
 # %% [markdown]
-# A list of your own works the same: put your words here. A real tokenizer too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
+# A list of your own works the same: put your words here. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
 
 # %%
 my_words = ["bradycardia", "acetylsalicylic", "subpoena", "KeyError"]
@@ -86,7 +86,7 @@ ranked = extend.shortlist(base.tok, monographs, 30)
 pd.DataFrame(ranked, columns=["word", "tokens saved"]).head(8)
 
 # %% [markdown]
-# Every word at the top is a drug. The saving falls off quickly: the first tokens pay most.
+# Every word at the top is a drug. Each further token pays less than the one before; after the 24 drugs come words that merely this small tokenizer does not have.
 
 # %%
 from llmlab import figures
@@ -110,11 +110,11 @@ show(extend.new_rows)
 
 # %%
 assert torch.equal(extend.new_rows(old, [[1, 3]], "pieces")[0], by_hand)
-{init: extend.new_rows(old, [[1, 3]], init, torch.Generator().manual_seed(0))[0].round(decimals=3).tolist() for init in extend.INITS}
+{init: [round(float(x), 3) for x in extend.new_rows(old, [[1, 3]], init, torch.Generator().manual_seed(0))[0]] for init in extend.INITS}
 
 # %% [markdown]
 # With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* where the model's other
-# logits are negative. How much probability do untrained rows take on ordinary text?
+# logits are negative. How much probability do untrained rows take on ordinary text, where none of them belongs?
 
 # %%
 from llmlab import probes
@@ -126,12 +126,14 @@ for init in extend.INITS:
     fresh = load("base")
     new = extend.add_words(fresh.model, fresh.tok, drugs, init, torch.Generator().manual_seed(0))
     leaks[init] = leak(fresh.model, probes.text_rows(fresh.tok, texts), new)
-pd.Series(leaks, name="probability of the new tokens in general text").map("{:.2%}".format)
+print(f"{len(drugs)} new tokens are {len(drugs) / len(fresh.tok):.1%} of the vocabulary; their share of the probability:")
+pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 
 # %% [markdown]
 # ## 4 · See it
 #
-# One sentence with the old tokenizer and with the new one, loss per token. New tokens start as noise: one place, a very high loss, instead of many places with a middling one.
+# One sentence with the old tokenizer and with the new one, loss per token. A name costs one high loss in place of ten; the sum over the name is what counts, and by that measure the shattered name is the dearer one:
+# no drug occurs in the general corpus, so the old model is surprised by every piece.
 
 # %%
 from llmlab import objectives
@@ -156,7 +158,7 @@ strip(extended).picture("loss")
 # %% [markdown]
 # ## 5 · Predict
 #
-# Same base model, same monographs, same number of steps; once with the old tokenizer, once with a token per drug.
+# Same base model, same monographs, same number of steps of the same number of tokens; once with the old tokenizer, once with a token per drug (which so reads *more text* in those tokens).
 
 # %%
 from statistics import median
@@ -189,8 +191,22 @@ Panel("extend", show=["tokens", "init", "warmup", "oversample", "row_lr"])
 figures.curves(stored, Extend.curves, title="Continued pretraining with the old tokenizer and with a token per drug, 3 seeds")
 
 # %%
-pd.DataFrame({name: {m: end(name, m) for m in Extend.curves} for name in arms}).T.round(3)
+pd.DataFrame({name: {label: end(name, m) for m, label in Extend.curves.items()} for name in arms}).round(3)
 
+# %%
+from llmlab.notebook import paired
+
+def difference(metric):
+    before, after = ([r.metrics()[metric]["final"] for r in stored[name]] for name in arms)
+    return str(paired(before, after))
+
+pd.Series({label: difference(m) for m, label in Extend.curves.items()}, name="a token per drug − old tokenizer").to_frame()
+
+# %% [markdown]
+# **The main result, plainly.** At this budget the extension saves tokens and *learns the domain worse*: a higher loss per character and fewer facts, although it has read more text. Pieces are shared (drugs of one class end alike), so what is
+# learnt at one name helps the next; a new row starts alone. What the extension does buy is seen in *copying*: one token is easily pointed at, ten pieces are not.
+
+# %% [markdown]
 # %% [markdown]
 # **Never compare losses per token across tokenizers.** With fewer tokens each one carries more, so the loss per token rises although nothing got worse. Per character the two are comparable.
 # The next cell shows both for the same two models before any training:
@@ -209,8 +225,9 @@ pd.DataFrame({"old tokenizer": losses(base), "extended, untrained": losses(exten
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | new tokens behave like noise early on | `warmup 0`, `init random` | `init pieces`, `warmup` 20, `oversample` 4 |
-# | the model puts new words everywhere | `init small` | `init mean` or `pieces` |
+# | new tokens behave like noise early on | `init random` | `init pieces`, `oversample 4` |
+# | new rows stay short | `warmup 0`: no phase of their own | `warmup 20` at a high `row_lr` |
+# | the model puts new words everywhere | `init small`, or too high a `row_lr` | `init mean` or `pieces`, a lower rate |
 # | everything gets worse after deployment | an old tokenizer in front of the new model | ship tokenizer and model as one |
 # | sequences have another length than planned | the extension itself | measure tokens per document again, before and after |
 
@@ -221,16 +238,34 @@ broken = {name: [runs.run(e, seed) for seed in seeds] for name, e in faults.item
 figures.curves(broken, {m: Extend.curves[m] for m in shown}, title="How the new rows begin, 3 seeds")
 
 # %%
-table = {n: {m: median(r.metrics()[m]["final"] for r in g) for m in shown} for n, g in broken.items()}
-pd.DataFrame(table).T.round(3)
+table = {n: {Extend.curves[m]: median(r.metrics()[m]["final"] for r in g) for m in shown} for n, g in broken.items()}
+pd.DataFrame(table).round(3)
 
 # %% [markdown]
-# **Undertrained tokens** are seen in their norm: a new row that is much shorter than the old ones has hardly been trained. **Segmentation mismatch**: the extended model behind the *old* tokenizer.
-# We train one briefly and feed it both ways; the text is the same, only its cut into tokens differs.
+# Read it with care. The first phase costs its steps (look at the domain loss while it lasts), lets the new rows grow, and *raises* their probability in general text for a while; at the end the starts differ little.
+# An average norm shows how hard the rows were pushed, not what they have learnt.
+#
+# **Undertrained tokens** are found one by one: a row learns from its own occurrences alone. We train one model briefly and set each name's loss beside how often its document came up.
 
 # %%
 student = load("base")
 *_, last = Extend(steps=60, probe=60).rows(student, seed=0)
+
+# %%
+from llmlab.tokens import chat
+
+def name_loss(drug):
+    return probes.loss(student.model, probes.batches([chat.continuation(student.tok, "The code of", f" {drug}")]))
+
+seen = {drug: sum(drug in text for text in monographs) for drug in drugs}
+per_token = pd.DataFrame({"documents with it": seen, "loss (nats)": {drug: name_loss(drug) for drug in drugs}})
+print("rank correlation:", round(per_token.corr("spearman").iloc[0, 1], 2))
+per_token.sort_values("documents with it").round(2).iloc[[0, 1, 2, -3, -2, -1]]
+
+# %% [markdown]
+# **Segmentation mismatch**: the extended model behind the *old* tokenizer. The text is the same, only its cut into tokens differs.
+
+# %%
 held = [corpora.domain_document(Formulary(24), 0, i, split="test") for i in range(32)]
 characters = sum(map(len, held))
 
@@ -261,8 +296,8 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 #
 # - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows: it bounds how far the model's predictions can move [Hewitt 2021]. Sub-token means are another recipe with weaker evidence,
 #   simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
-# - **"Fragmented terms waste context, so extend."** The tokens are saved, that is arithmetic. Whether the model *learns the domain better* is another question. Look at the two tables above: shared pieces are also
-#   shared knowledge (drugs of one class share their ending), and a new row must learn from its own occurrences alone.
+# - **"Fragmented terms waste context, so extend."** The tokens are saved, that is arithmetic. Whether the model *learns the domain better* is another question, and here it did not. More occurrences per word, or a larger model,
+#   may turn it round; the knobs `drugs`, `steps` and `tokens` are there to try.
 # - **"5+ tokens."** A rule of thumb. The saving is occurrences × (pieces − 1): a rare word may shatter as it likes.
 #
 # Your own documents, and any model folder (its own tokenizer is extended by the words that save most):
