@@ -157,4 +157,6 @@ def _read(grid: Grid):
 
 
 def _hash(frame) -> str:
-    return paths.hash_bytes(*(frame[c].to_numpy().tobytes() for c in sorted(frame.columns)))
+    from pandas.util import hash_pandas_object
+
+    return paths.hash_bytes(hash_pandas_object(frame[sorted(frame.columns)], index=False).to_numpy().tobytes())

@@ -59,6 +59,19 @@ def test_a_stale_sweep_is_not_loaded(grid, monkeypatch):
     assert "stale" in panel.status.value and panel.sweep is None
 
 
+def test_a_sweep_over_words_comes_back_whole_in_another_process(grid, monkeypatch):
+    import subprocess
+    import sys
+
+    words = sweeps.Grid("cpt", {"packing": ("none", "plain")})
+    monkeypatch.setitem(sweeps.GRIDS, "cpt", words)
+    flat = dict.fromkeys(CPT.curves, 0.5)
+    sweeps._write(words, [p | {"seed": s, "step": t} | flat for p in words.points() for s in range(5) for t in (0, 10)])
+    code = "from llmlab import sweeps; print(sweeps.is_current(sweeps.Grid('cpt', {'packing': ('none', 'plain')})))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+    assert len(sweeps.load("cpt").at({"packing": "none"})) == 5
+
+
 def test_another_grid_makes_it_stale(grid):
     assert not sweeps.is_current(sweeps.Grid("cpt", AXES | {"warmup": (0, 40)})) and not sweeps.is_current(sweeps.Grid("cpt", AXES, seeds=6))
 

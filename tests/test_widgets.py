@@ -72,3 +72,20 @@ def test_three_finished_runs_stay_for_comparison(panel):
     assert len(panel.done) == 3 and "replay 0.3" in panel.done[-1][0]
     panel.clear()
     assert panel.done == []
+
+
+def test_single_stored_runs_answer_where_there_is_no_sweep(home):
+    from llmlab import runs
+
+    panel = Panel("topology", show=["loss", "batch"], steps=10, probe=10, warmup=2)
+    assert "not stored" in panel.status.value
+    panel.sliders["batch"].value = 2
+    for seed in (0, 1):
+        runs.run(panel.experiment(), seed)
+    again = Panel("topology", show=["loss", "batch"], steps=10, probe=10, warmup=2)
+    again.sliders["batch"].value = 2
+    assert "stored: 2 seeds" in again.status.value
+    again.start()
+    again.wait(60)
+    assert again.last.seed == 0
+    assert len(again._stored(again.experiment())) == 1  # the finished one is drawn as itself

@@ -20,7 +20,7 @@ def control(knob, stored: tuple = ()) -> w.Widget:
         return w.FloatLogSlider(value=knob.default, base=10, min=log10(knob.low), max=log10(knob.high), step=0.05, readout_format=".1e", **quiet)
     if knob.kind is int:
         return w.IntSlider(value=knob.default, min=knob.low, max=knob.high, **quiet)
-    return w.FloatSlider(value=knob.default, min=knob.low, max=knob.high, step=(knob.high - knob.low) / 90, readout_format=".2f", **quiet)
+    return w.FloatSlider(value=knob.default, min=knob.low, max=knob.high, step=step(knob), readout_format=".2f", **quiet)
 
 
 def stops(knob) -> list:
@@ -28,9 +28,14 @@ def stops(knob) -> list:
     if knob.scale == "log":
         decades = range(floor(log10(knob.low)), floor(log10(knob.high)) + 1)
         return [v for d in decades for m in (1, 2, 5) if knob.low <= (v := float(f"{m}e{d}")) <= knob.high]
-    rough = (knob.high - knob.low) / 20
-    size = next(s for m in (1, 2, 5, 10) if (s := m * 10 ** floor(log10(rough))) >= rough * 0.999)
+    size = step(knob)
     return [knob.kind(round(i * size, 10)) for i in range(ceil(knob.low / size - 1e-9), floor(knob.high / size + 1e-9) + 1)]
+
+
+def step(knob) -> float:
+    """A round twentieth of a linear knob's range."""
+    rough = (knob.high - knob.low) / 20
+    return next(s for m in (1, 2, 5, 10) if (s := m * 10 ** floor(log10(rough))) >= rough * 0.999)
 
 
 def label(value, stored: bool) -> str:

@@ -13,6 +13,7 @@ from ..errors import UserError
 from .controls import control
 
 REFRESH = 0.3  # seconds between two readings of the progress
+SEEDS = 5  # of single stored runs that are looked for
 KEPT = 3  # finished runs, and settings pinned for comparison, that stay in the picture
 LARGE = """<style>.llmlab-large, .llmlab-large * {font-size: 20px !important} .llmlab-large .widget-inline-hbox {height: 44px; line-height: 44px}
 .llmlab-large .jupyter-button {height: 42px; line-height: 42px} .llmlab-large .widget-readout {min-width: 110px; overflow: visible}
@@ -56,6 +57,7 @@ class Panel:
         self.bar = w.IntProgress(value=0, min=0, max=1, layout=w.Layout(width="220px"))
         self.status, self.picture = w.HTML(), w.Image(format="png", layout=w.Layout(max_width="100%"))
         self._board = figures.Board(self.cls.curves, self.sweep.every() if self.sweep else ())  # one scale for the whole sweep
+        self._single: dict = {}  # experiment -> its single stored runs, looked up once
         self.pinned: list[tuple[str, list]] = []
         self.done: list[tuple[str, runs.Run]] = []
         self.last: runs.Run | None = None
@@ -84,7 +86,8 @@ class Panel:
 
     def experiment(self):
         """The experiment with the sliders' values. Raises BadKnob."""
-        return self.cls(**self.fixed, **{name: s.value for name, s in self.sliders.items()})
+        values = {name: s.value for name, s in self.sliders.items()}
+        return self.cls(**self.fixed, **{k: round(v, 10) if isinstance(v, float) else v for k, v in values.items()})  # 0.30000000000000004 is 0.3
 
     def _valid(self):
         """The experiment, or None after saying what is wrong with the knobs."""
@@ -107,7 +110,7 @@ class Panel:
         stored, takes = self._stored(experiment), times.read().get(self.cls.name, {}).get("seconds")
         live = "<b>Run</b> trains it here" + (f", in about {takes:.0f} s" if takes else "")
         if stored:
-            return f"stored: {len(stored)} seeds, median and range. {live}."
+            return f"stored: {len(stored)} seed{'s, median and range' * (len(stored) > 1)}. {live}."
         if self.sweep is None:
             old = self.cls.name in sweeps.GRIDS and sweeps.GRIDS[self.cls.name].file.exists()
             return ("the stored runs are stale, made by other code (llmlab build sweeps makes them again). " if old else "") + f"{live}."
@@ -117,7 +120,14 @@ class Panel:
         )
 
     def _stored(self, experiment) -> list:
-        return self.sweep.at(experiment.settings()) if self.sweep else []
+        """The runs of this setting: from the sweep, else single ones that were shipped or made here before."""
+        if self.model != self.cls.default_model:
+            return []
+        swept = self.sweep.at(experiment.settings()) if self.sweep else []
+        if not swept and experiment not in self._single:
+            self._single[experiment] = [run for seed in range(SEEDS) if (run := runs.stored(experiment, seed))]
+        shown = {run.key for _, run in self.done}
+        return swept or [run for run in self._single[experiment] if run.key not in shown]
 
     def compare(self) -> None:
         """Keep the present setting's stored runs, or the last finished run, in the picture."""
