@@ -268,7 +268,10 @@ def training_rate() -> dict:
 def live() -> dict:
     """The default run of cpt in a fresh process: seconds in all, seconds to the first point, peak memory, import time."""
     code = """
-import time, resource; t = time.perf_counter()
+import time, pathlib, re, resource; t = time.perf_counter()
+def peak():  # of this process alone: ru_maxrss starts at what the parent had
+    status = pathlib.Path('/proc/self/status')
+    return int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1]) if status.exists() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 import llmlab.cli; light = time.perf_counter() - t
 import sys; assert 'torch' not in sys.modules
 from llmlab.widgets import Panel
@@ -277,7 +280,7 @@ draw = panel._draw
 def seen(): first or first.append(time.perf_counter()); draw()
 panel._draw = seen
 t = time.perf_counter(); panel.start(); panel.wait()
-print(light, first[0] - t, panel.last.seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+print(light, first[0] - t, panel.last.seconds, peak() / 2**20)
 """
     with tempfile.TemporaryDirectory() as home:
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"LLMLAB_HOME": home}).stdout

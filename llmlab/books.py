@@ -1,5 +1,6 @@
 """Notebooks: executed from their paired scripts (notebooks/py), which are the source."""
 
+import json
 import time
 from pathlib import Path
 from typing import Iterator
@@ -8,14 +9,20 @@ import jupytext
 import nbclient
 import nbformat
 
-from . import paths, stored, sweeps
+from . import paths, stored, sweeps, times
+from .errors import UserError
+
+
+class BrokenCell(UserError):
+    """A chapter's cell raises."""
+
 
 ROOT = Path(__file__).parent.parent / "notebooks"
 
 
 def made_from(script: Path) -> str:
-    """Hash of what an executed notebook depends on: its script, and the stored runs and sweeps that it may show."""
-    shown = [file for _, _, file in stored.wanted()] + [grid.key() for grid in sweeps.GRIDS.values()]
+    """Hash of what an executed notebook depends on: its script, and the stored runs, sweeps and measured times that it may show."""
+    shown = [file for _, _, file in stored.wanted()] + [grid.key() for grid in sweeps.GRIDS.values()] + [json.dumps(times.read(paths.data()))]
     return paths.hash_bytes(script.read_bytes(), *(name.encode() for name in shown))
 
 
@@ -30,10 +37,13 @@ def stale() -> list[Path]:
 
 
 def build(force: bool = False) -> Iterator[str]:
-    """Execute what is stale; a line per notebook. Raises nbclient's error if a cell fails, and leaves the old notebook in place."""
+    """Execute what is stale; a line per notebook. Raises BrokenCell and leaves the old notebook in place."""
     for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
         book, began = jupytext.read(script), time.monotonic()
-        nbclient.NotebookClient(book, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+        try:
+            nbclient.NotebookClient(book, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+        except nbclient.exceptions.CellExecutionError as e:
+            raise BrokenCell(f"a cell of notebooks/py/{script.name} fails ({e.ename}: {e.evalue}); mend it and build again") from None
         for cell in book.cells:
             cell.metadata.pop("execution", None)  # timestamps: every rebuild would differ
         book.metadata |= {"llmlab": made_from(script), "llmlab_seconds": round(time.monotonic() - began)}

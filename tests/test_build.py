@@ -59,6 +59,13 @@ def test_every_drills_run_is_shipped():
     assert [d.id for d in drills.load() if d.link.run() is None] == []
 
 
+def test_every_chapter_has_its_title_and_its_minutes():
+    from llmlab import books
+
+    assert [c["title"][:2] for c in books.chapters()] == [c["file"][:2] for c in books.chapters()]
+    assert sum(c["seconds"] for c in books.chapters()) < 300
+
+
 def test_shipped_data_stays_small():
     assert sum(f.stat().st_size for f in paths.data().rglob("*") if f.is_file()) < 30e6
 

@@ -280,7 +280,7 @@ def test_pieces_that_look_like_markup_stay_text():
     strip = TokenStrip(Spelling(*NASTY), batch)
     assert [p.replace("·", " ") for p in strip.data["rows"][0]["pieces"]] == list(NASTY)
     assert strip.picture()._repr_png_().startswith(b"\x89PNG")  # no mathtext, no missing glyphs
-    assert strip._repr_mimebundle_()[0].keys() == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+    assert strip._repr_mimebundle_()[0].keys() == {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
 
 
 def test_the_script_writes_text_only_and_names_no_address():

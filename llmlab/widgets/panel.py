@@ -200,7 +200,7 @@ class Panel:
             self.last = runs.run(experiment, seed, self.model, on_row=on_row, stop=self._stop.is_set)
             self.done = [*self.done, (f"{self._label(experiment)}, seed {seed}", self.last)][-KEPT:]
             self.bar.value = self.bar.max
-            said = f"done in {self.last.seconds:.0f} s" + "".join(f"<br>{n}" for n in self.last.notes)
+            said = f"done in {time.monotonic() - began:.0f} s" + "".join(f"<br>{n}" for n in self.last.notes)
         except (UserError, runs.Interrupted) as e:
             said = f"<b>{e}</b>"
         finally:

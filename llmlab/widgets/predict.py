@@ -149,7 +149,7 @@ class Predict:
 
     def _sketch_inputs(self) -> list[w.Widget]:
         rows = [_toggles([(f"{sign} {name}" if sign != name else name, name) for name, sign in SHAPES.items()], width="76px") for _ in self.metrics]
-        self._input_boxes = [w.HBox([w.Label(m, layout=w.Layout(width="180px")), row]) for m, row in zip(self.metrics, rows)]
+        self._input_boxes = [w.HBox([w.Label(m, layout=w.Layout(width="290px")), row]) for m, row in zip(self.metrics, rows)]
         return rows
 
     def _entered(self):

@@ -12,11 +12,9 @@
 # ---
 
 # %% [markdown]
-
-# %% [markdown]
 # # 00 · Start here
 #
-# This workbook is about what happens to a language model *after* pretraining. Every claim in it is an experiment that you can run: on a laptop, in about half a minute, on a real
+# This workbook is about what happens to a language model *after* pretraining. Most claims in it are experiments that you can run (the others name their paper): on a laptop, in about half a minute, on a real
 # (tiny) transformer that lives in a small invented country, Verania, whose every fact is known exactly. The same code runs real models.
 #
 # **For a ten-year-old.** Training a model is like training a new colleague. First she learns to read and to count (pretraining). Then she reads your company's papers (continued pretraining), learns how we talk to
@@ -132,12 +130,12 @@ pd.DataFrame([{"experiment": n, "shows": experiments.get(n).summary, "seconds": 
 # %%
 from llmlab import doctor
 
-print(*doctor.lines(doctor.examine(time_experiments=False))[:2], sep="\n")
+print(*list(doctor.lines(doctor.examine(time_experiments=False)))[:2], sep="\n")
 
 # %% [markdown]
 # ## 6 · What counts as shown
 #
-# Our model is small and its country is invented, so a number here is not a number about a large model. What carries over is the *mechanism*, and the way to test it. Three rules hold everywhere:
+# Our model is small and its country is invented, so a number here is not a number about a large model. What carries over is the *mechanism*, and the way to test it. Three rules hold for every comparison that is called *shown*; a cell with one seed is an illustration, and says so:
 #
 # - **Several seeds, paired.** One run is an anecdote. The next cell takes one comparison apart: same seeds in both settings, the difference seed by seed, and its 95 % interval.
 # - **Something is matched** between two settings: tokens, steps or samples. It is said which.
@@ -162,7 +160,7 @@ show(paired)
 # - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** What is cheapest depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024].
 #   The exercise `break_even` is about that.
 # - **"If it does not know the facts, teach it by reading."** Reading gives knowledge that can be *continued*; whether it can be *asked for* depends on wordings and on whether anybody ever showed questions
-#   [Allen-Zhu and Li 2023]. Chapter 02 measures it.
+#   [Allen-Zhu and Li 2023]. Chapter 02 takes a first look at it.
 # - **"Never fine-tune facts in."** Unknown facts in SFT are learnt slowly, and once learnt make the model invent more [Gekhman et al. 2024].
 #
 # ## 8 · Exercises

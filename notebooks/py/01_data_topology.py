@@ -12,8 +12,6 @@
 # ---
 
 # %% [markdown]
-
-# %% [markdown]
 # # 01 · Data topology: which tokens carry gradient?
 #
 # **Where we are.** Before any stage of training there is one decision that no learning rate repairs: how text becomes rows, and which tokens of a row the loss may push.
@@ -212,8 +210,8 @@ pd.DataFrame({f"loss on {loss}": {label: end(loss, m) for m, label in Topology.c
 #   Look at *probability of going on as the user*: in service such a model asks itself the next question unless something stops it.
 # - **Pairs** order the two answers rightly, and the model still does not *say* the right one: DPO compares, it does not show. From a base model that gives both answers almost no probability, a better order is worth nothing yet.
 #   (Chapter 06 is about that; its cure is a likelihood term, or SFT first.)
-# - General text pays in every case, because none of it was in these batches: most under *all tokens*, which move the model furthest; under *pairs* it is thrown far off early and comes partly back. That is chapter 02's subject.
-# - Who learns to answer *first*? The assistant-only loss: nothing of its gradient is spent on the user's words.
+# - General text pays in every case, because none of it was in these batches: at the end most under *all tokens*, on the way most under *pairs*, which are thrown far off and come most of the way back. That is chapter 02's subject.
+# - Who learns to answer *first*? The assistant-only loss, perhaps because nothing of its gradient is spent on the user's words; soon the loss on all tokens has caught up.
 #
 # ## 6 · Break it, then fix it
 #
@@ -241,7 +239,7 @@ fault = late_by_one        # or: end_untrained
 TokenStrip(chatty.tok, fault(masked), chatty.model, objectives.nll, rows=1)
 
 # %% [markdown]
-# What do they cost? Three short trainings that differ in nothing but the mask, then each model answers: is the answer right, is its *first token* right, and with which token does it leave off?
+# What do they cost? Three short trainings that differ in nothing but the mask, then each model answers: is the answer right, is its *first token* right, and with which token does it leave off? (One seed: an illustration.)
 
 # %%
 from llmlab.sample import sample
@@ -280,7 +278,7 @@ pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}
 # %% [markdown]
 # ## 7 · What is contested
 #
-# - **"Mask the user, because the model should answer, not ask."** Our runs: answers are equally good with and without the mask; what the mask buys is that the model does not go on as the user.
+# - **"Mask the user, because the model should answer, not ask."** Our runs: answers are equally good with and without the mask; what the mask buys is that the model does not go on as the user, and that it forgets less (chapter 00 gives the interval).
 #   Some published recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
 # - **"Packing is for pretraining."** It is also used in SFT for throughput; then the reset is not optional, since conversations must not see each other.
 # - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite sign and the same weight per pair. Nothing in that asks for the
