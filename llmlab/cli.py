@@ -1,4 +1,4 @@
-"""The command line: lab, run, drill, build, doctor, bench. Bad input gets one sentence and exit code 2."""
+"""The command line: lab, run, drill, demo, build, doctor, bench. Bad input gets one sentence and exit code 2."""
 
 import difflib
 import json
@@ -22,7 +22,7 @@ COMMANDS = {
     "run": "run an experiment; without a name: list them",
     "drill": "practise interview questions, or sit a mock interview",
     "demo": "one experiment's panel full screen, for a classroom",
-    "build": "make the shipped checkpoints, resuming where it stopped",
+    "build": "make the shipped data (checkpoints, sweeps, runs, notebooks), resuming where it stopped",
     "doctor": "what this machine can do, and how long each experiment takes here",
     "bench": "speed against TRL and plain transformers, as ratios",
 }

@@ -1,8 +1,5 @@
 """Stored sweeps: what is stored is found at once, what is not is named, and what other code made, or somebody changed, is not shown as current."""
 
-import math
-import time
-
 import pandas as pd
 import pytest
 
@@ -97,12 +94,11 @@ def test_a_truncated_file_is_stale_not_a_crash(grid, cut):
 def test_the_panel_answers_from_the_sweep_at_once(grid):
     panel = Panel("cpt", show=["replay", "lr", "warmup"])
     assert panel.sweep and "stored: 5 seeds" in panel.status.value
-    before, times = panel.picture.value, []
-    for value in (0.0, 0.2, 0.0):
-        began = time.perf_counter()
+    seen = []
+    for value in (0.2, 0.0, 0.2):
         panel.sliders["replay"].value = value
-        times.append(time.perf_counter() - began)
-    assert panel.picture.value != before and "stored" in panel.status.value and all(map(math.isfinite, times))
+        seen.append(panel.picture.value)
+    assert seen[0] == seen[2] != seen[1] and panel._thread is None  # nothing was trained for it (how fast: test_browser_widgets.py)
     panel.sliders["replay"].value = 0.3
     assert "not stored: replay 0.3" in panel.status.value and "Run" in panel.status.value
     panel.sliders["replay"].value = 0.2
