@@ -1,4 +1,4 @@
-"""The command line: lab, run, drill, demo, build, doctor, bench. Bad input gets one sentence and exit code 2."""
+"""The command line: lab, run, claims, drill, demo, build, doctor, bench. Bad input gets one sentence and exit code 2."""
 
 import difflib
 import json
@@ -7,6 +7,7 @@ import signal
 import sys
 from contextlib import closing, contextmanager
 from dataclasses import make_dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,9 +21,10 @@ from .runs import Interrupted  # noqa: E402
 COMMANDS = {
     "lab": "open the workbook in JupyterLab",
     "run": "run an experiment; without a name: list them",
+    "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again",
     "drill": "practise interview questions, or sit a mock interview",
     "demo": "one experiment's panel full screen, for a classroom",
-    "build": "make the shipped data (checkpoints, sweeps, runs, notebooks), resuming where it stopped",
+    "build": "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped",
     "doctor": "what this machine can do, and how long each experiment takes here",
     "bench": "speed against TRL and plain transformers, as ratios",
 }
@@ -56,7 +58,7 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
-    return {"lab": lab, "run": run, "drill": drill, "demo": demo, "build": build, "doctor": doctor, "bench": bench}[name](rest)
+    return {"lab": lab, "run": run, "claims": claims, "drill": drill, "demo": demo, "build": build, "doctor": doctor, "bench": bench}[name](rest)
 
 
 def nearest(name: str, known) -> str:
@@ -65,7 +67,7 @@ def nearest(name: str, known) -> str:
     return f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
 
 
-BUILDS = ("base", "chat", "sweeps", "runs", "notebooks", "readme")
+BUILDS = ("base", "chat", "sweeps", "runs", "claims", "notebooks", "readme")
 Option = tuple[str, type, object, str]  # name, type, default, help
 
 
@@ -280,6 +282,19 @@ def check_device(device: str) -> None:
         )
 
 
+def claims(argv: list[str]) -> int:
+    """`llmlab claims [ID …]` shows, `llmlab claims run [ID …]` runs."""
+    from . import claims_terminal
+
+    runs_them = argv[:1] == ["run"]
+    argv = argv[runs_them:]
+    ids = list(takewhile(lambda a: not a.startswith("-"), argv))
+    options = parse(
+        "claims run [ID …]" if runs_them else "claims [ID …]", claims_terminal.RUN if runs_them else claims_terminal.SHOW, argv[len(ids) :]
+    )
+    return claims_terminal.run(ids, options, progress) if runs_them else claims_terminal.show(ids, options)
+
+
 def drill(argv: list[str]) -> int:
     """`llmlab drill`: practice with spaced repetition, or an interview against the clock."""
     from . import drill_terminal
@@ -288,13 +303,13 @@ def drill(argv: list[str]) -> int:
 
 
 def build(argv: list[str]) -> int:
-    """`llmlab build [base|chat|sweeps|runs|notebooks|readme|all]`."""
+    """`llmlab build [base|chat|sweeps|runs|claims|notebooks|readme|all]`."""
     names = [a for a in argv if not a.startswith("-")]
     for name in names:
         if name not in (*BUILDS, "all"):
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
     options = parse(
-        "build [base|chat|sweeps|runs|notebooks|readme|all]",
+        "build [base|chat|sweeps|runs|claims|notebooks|readme|all]",
         [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current")],
         [a for a in argv if a not in names],
     )
@@ -310,6 +325,8 @@ def build(argv: list[str]) -> int:
             report(build_one(builder, name))
         elif name == "sweeps":
             build_sweeps(options.force)
+        elif name == "claims":
+            claims(["run"] + ["--force"] * options.force)
         elif name == "readme":
             from . import readme
 
@@ -327,10 +344,13 @@ def is_current(name: str) -> bool:
     """Was what is shipped made by today's code from today's inputs?"""
     from . import books, readme, stored, sweeps
     from . import build as builder
+    from .ledger import table
 
     try:
         if name == "readme":
             return readme.is_current()
+        if name == "claims":
+            return all(row.current for row in table.rows())
         if name == "sweeps":
             return all(map(sweeps.is_current, sweeps.GRIDS.values()))
         return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())

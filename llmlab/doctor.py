@@ -49,7 +49,7 @@ def measure(name: str, steps: int = 6) -> float:
     for _ in islice(rows, steps):
         marks.append(time.perf_counter())
     step = sorted(b - a for a, b in zip(marks, marks[1:]))[steps // 2]
-    seconds = prepared + experiment.steps * step + experiment.steps // experiment.probe * prepared / 2
+    seconds = prepared + experiment.steps * step + experiment.steps // getattr(experiment, "probe", experiment.steps) * prepared / 2
     times.note(name, seconds, "estimated on this machine")
     return round(seconds, 1)
 

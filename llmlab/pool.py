@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Iterable, Iterator
@@ -37,6 +38,13 @@ def _prepare() -> None:
     torch.set_num_threads(1)
     if hasattr(os, "nice"):
         os.nice(10)  # whoever sits at this machine comes first
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker holds both ends of its queue, so it would wait for ever after its parent was killed."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _run(experiment, seed: int) -> runs.Run:

@@ -76,9 +76,26 @@ def of_bench() -> str:
     return table(["what", "ratio", "goal", "in figures"], rows) + f"\n\nMeasured on: {found['machine']}."
 
 
+def of_ledger() -> str:
+    """How many claims of each chapter got which verdict, and in words what did not come out as claimed."""
+    from .ledger import table as ledger
+
+    every = ledger.rows()
+    verdicts = list(ledger.counts(every))
+    chapters = sorted({r.claim.chapter for r in every})
+    counted = [[c, *(str(ledger.counts([r for r in every if r.claim.chapter == c]).get(v, 0)) for v in verdicts)] for c in chapters]
+    against = [[f"{r.claim.id}", r.claim.words, r.verdict + ledger.condition(r)] for r in every if r.verdict in ("refuted", "conditional")]
+    return (
+        table(["chapter", *verdicts], counted)
+        + "\n\nNot as claimed, or only under a condition:\n\n"
+        + table(["claim", "in our words", "verdict"], against)
+    )
+
+
 def filled(text: str) -> str:
     """The README with its marked blocks written anew."""
-    for name, block in {"chapters": of_chapters, "experiments": of_experiments, "checkpoints": of_checkpoints, "bench": of_bench}.items():
+    blocks = {"chapters": of_chapters, "ledger": of_ledger, "experiments": of_experiments, "checkpoints": of_checkpoints, "bench": of_bench}
+    for name, block in blocks.items():
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, block=block: m[1] + block() + "\n" + m[2], text, flags=re.DOTALL)
     return text
 

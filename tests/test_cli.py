@@ -37,8 +37,8 @@ def complaint(argv, capsys) -> str:
 
 WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
-    "command like nothing": (["xyzzy"], "choose one of lab, run, drill, demo, build, doctor, bench"),
-    "unknown experiment": (["run", "xyzzy"], "there is no experiment 'xyzzy'; choose one of topology, cpt, extend, sft, dpo, grpo"),
+    "command like nothing": (["xyzzy"], "choose one of lab, run, claims, drill, demo, build, doctor, bench"),
+    "unknown experiment": (["run", "xyzzy"], "there is no experiment 'xyzzy'; choose one of topology, cpt, burst, facts, longdoc, extend, midtrain, sft, dpo, grpo, sampling"),
     "misspelt experiment": (["run", "gpro"], "did you mean grpo?"),
     "experiment after its flags": (["run", "--steps", "10", "cpt"], "the experiment's name comes first: llmlab run topology | cpt"),
     "unknown flag": (["run", "cpt", "--xyzzy", "1"], "unknown option '--xyzzy'; choose one of --replay, --lr"),

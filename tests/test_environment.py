@@ -60,5 +60,8 @@ def test_what_the_package_imports_is_installed_with_it(project):
     listed = {canonicalize_name(Requirement(d).name) for d in project["dependencies"]}
     others = {"jinja2", "jupytext", "nbclient", "nbformat"}  # come with transformers and JupyterLab, or are needed to make the workbook only
     needed = set().union(*(imported(f) for f in (ROOT / "llmlab").rglob("*.py"))) - sys.stdlib_module_names - {"llmlab"} - others
+    extras = {"ray"}  # behind an extra; whoever lacks it reads so
+    assert extras <= {canonicalize_name(Requirement(d).name) for ds in project["optional-dependencies"].values() for d in ds}
+    needed -= extras
     called = {"yaml": "pyyaml", "PIL": "pillow"}  # packages that are imported under another name
     assert {canonicalize_name(called.get(name, name)) for name in needed} <= listed

@@ -2,30 +2,45 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations, islice
 
 import pytest
 
 from llmlab import experiments, probes
+from llmlab.experiments import facts, longdoc, midtrain
 from llmlab.experiments.base import BadKnob, knob
 from llmlab.experiments.cpt import CPT
 from llmlab.models.load import load
+from llmlab.world.running import Running
 
 # what a short run needs so that something happens at all
 SHORT = dict(steps=10, warmup=0, probe=500)
-SMALL = {name: SHORT | dict(batch=4) for name in ("topology", "cpt", "extend", "sft", "dpo")} | {"grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3)}
+SMALL = {name: SHORT | dict(batch=4) for name in ("topology", "cpt", "burst", "facts", "extend", "sft", "dpo")}
+SMALL |= {
+    "grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3),
+    "longdoc": SHORT | dict(batch=1, length=256),
+    "midtrain": SHORT | dict(practice=9, batch=4, prompts=8, group=8),  # one step of reading, then practice
+    "sampling": dict(steps=3, problems=32),
+}
 # (experiment, knob) -> other settings under which it has something to do
 SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(warmup=2, batch=8), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
-           ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16)}
+           ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16),
+           ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("longdoc", "share"): dict(lines=4)}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
 ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend", "tokens"): (0, 24), ("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
-        ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16)}
+        ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("facts", "batch"): (2, 32),
+        ("longdoc", "batch"): (1, 4), ("longdoc", "length"): (64, 256),
+        ("midtrain", "practice"): (2, 9), ("midtrain", "batch"): (2, 32), ("midtrain", "prompts"): (2, 16), ("midtrain", "group"): (2, 16),
+        ("sampling", "problems"): (8, 64)}
+for table in (SETTING, ENDS):
+    table |= {("burst", k): v for (name, k), v in table.items() if name == "cpt"}
 ROWS = 4  # the reading before the first step, and three steps
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_probes():
-    """Probes read eight rows of each set."""
+    """Probes read eight rows of each set and ask few problems; running sums are of two digits, which the base model gets right now and then."""
     original = probes.read
 
     def read(model, sets):
@@ -33,6 +48,9 @@ def small_probes():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probes, "read", read)
+        for module in (facts, longdoc, midtrain):
+            patch.setattr(module, "HELD", 16)
+        patch.setattr(midtrain, "Running", partial(Running, 2))
         yield
 
 
@@ -96,7 +114,8 @@ def test_the_same_settings_give_the_same_rows_and_another_seed_others(shipped, n
 
 @pytest.mark.parametrize("name", experiments.NAMES)
 def test_every_curve_of_the_figure_is_measured(shipped, name):
-    experiment = experiments.get(name)(**(SMALL[name] | {"probe": 1}))
+    cls = experiments.get(name)
+    experiment = cls(**(SMALL[name] | {k.name: 1 for k in cls.knobs() if k.name == "probe"}))
     rows = rows_of(experiment, shipped, n=2)
     assert set(experiment.curves) <= set(rows[1])
 

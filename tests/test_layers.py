@@ -22,10 +22,11 @@ ORDER = [
     {"recipe"},
     {"runs", "figures", "strips", "judge"},
     {"drills", "practice", "atlas"},
-    {"pool"},
+    {"pool", "cluster"},
     {"sweeps"},
+    {"ledger"},
     {"widgets", "build", "stored", "bench"},
-    {"books", "demo", "doctor", "drill_terminal", "notebook"},
+    {"books", "demo", "doctor", "drill_terminal", "claims_terminal", "notebook"},
     {"readme"},
     {"cli"},
 ]
@@ -97,7 +98,7 @@ def test_no_two_files_know_each_other():
     assert not left, f"these go round in circles: {left}"
 
 
-@pytest.mark.parametrize("name", ["llmlab.world", "llmlab.paths", "llmlab.times", "llmlab.cli", "llmlab.experiments"])
+@pytest.mark.parametrize("name", ["llmlab.world", "llmlab.paths", "llmlab.times", "llmlab.cli", "llmlab.experiments", "llmlab.ledger.table", "llmlab.claims_terminal"])
 def test_light_modules_do_without_torch(name):
     code = f"import sys, {name}; assert not {{'torch', 'transformers'}} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)

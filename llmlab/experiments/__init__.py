@@ -5,7 +5,19 @@ from importlib import import_module
 
 from ..errors import UserError
 
-NAMES = {"topology": "Topology", "cpt": "CPT", "extend": "Extend", "sft": "SFT", "dpo": "DPO", "grpo": "GRPO"}
+NAMES = {
+    "topology": "Topology",
+    "cpt": "CPT",
+    "burst": "Burst",
+    "facts": "Facts",
+    "longdoc": "LongDoc",
+    "extend": "Extend",
+    "midtrain": "Midtrain",
+    "sft": "SFT",
+    "dpo": "DPO",
+    "grpo": "GRPO",
+    "sampling": "Sampling",
+}
 
 
 class UnknownExperiment(UserError):

@@ -1,9 +1,22 @@
-"""Widgets for the notebooks: they read Runs and knobs, and know nothing of training."""
+"""Widgets for the notebooks: they read Runs and knobs, and know nothing of training. Each is imported when it is asked for: a page of results
+needs no torch.
+"""
 
-from .atlas import Flow, Map
-from .drill import Drills
-from .panel import Panel
-from .predict import Predict
-from .strip import TokenStrip
+from importlib import import_module
 
-__all__ = ["Drills", "Flow", "Map", "Panel", "Predict", "TokenStrip"]
+PLACES = {
+    "Drills": "drill",
+    "Flow": "atlas",
+    "LedgerPage": "ledger",
+    "Map": "atlas",
+    "Panel": "panel",
+    "Predict": "predict",
+    "TokenStrip": "strip",
+}
+__all__ = list(PLACES)
+
+
+def __getattr__(name: str):
+    if name not in PLACES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f".{PLACES[name]}", __name__), name)

@@ -1,0 +1,159 @@
+"""What a claim is: words, arms, metric, direction and smallest effect, all fixed before the first run. No torch: a page of results opens at once."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Callable
+
+from .. import paths
+
+KINDS = ("exact", "measured", "systems", "definition")
+DIRECTIONS = ("more", "less", "same")
+# how a reading is taken off a run's curve. before: the last but one; early: mean over steps 10 to 40, where the dip of continued pretraining lies
+HOWS: dict[str, Callable[[dict[int, float]], float]] = {
+    "start": lambda c: c[min(c)],
+    "final": lambda c: c[max(c)],
+    "before": lambda c: c[sorted(c)[-2]],
+    "early": lambda c: _mean([v for s, v in c.items() if 10 <= s <= 40]),
+    "highest": lambda c: max(c.values()),
+    "lowest": lambda c: min(c.values()),
+    "mean": lambda c: _mean([v for s, v in c.items() if s > min(c)]),
+}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One setting of an experiment: the knobs that differ from their defaults, and the exam that its model sits (every so many steps)."""
+
+    label: str
+    experiment: str
+    knobs: dict = field(default_factory=dict)
+    exam: tuple[str, ...] = ()
+    every: int = 0
+
+    def study(self):
+        """The experiment that is run (imports torch)."""
+        from .. import experiments
+        from .study import Study
+
+        experiment = experiments.get(self.experiment)(**self.knobs)
+        return Study(experiment, self.exam, self.every) if self.exam else experiment
+
+    def value(self, knob: str):
+        """The arm's value of a knob: its own, or the experiment's default (imports torch)."""
+        from .. import experiments
+
+        return getattr(experiments.get(self.experiment)(**self.knobs), knob)
+
+    @property
+    def key(self) -> str:
+        """Short name in the results: what is run, whatever it is called here."""
+        parts = {k: v for k, v in asdict(self).items() if k != "label"}
+        return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode())[:10]
+
+    def __call__(self, metric: str, how: str = "final") -> "Reading":
+        """A reading of this arm's runs."""
+        return Reading(self, metric, how)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A number of each run of an arm: a metric and how it is read off the curve (`HOWS`); readings add, subtract and scale."""
+
+    arm: Arm
+    metric: str
+    how: str = "final"
+    weight: float = 1.0
+
+    def __post_init__(self):
+        if self.how not in HOWS:
+            raise ValueError(f"a reading is {', '.join(HOWS)}, not '{self.how}'")
+
+    def __neg__(self) -> "Reading":
+        return replace(self, weight=-self.weight)
+
+    def of(self, curve: dict[int, float]) -> float:
+        """The number, without its weight."""
+        return HOWS[self.how](curve)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """An effect: the weighted sum of readings, seed by seed, and what the claim says of it.
+
+    direction   more or less: the claim's sign; same: no difference as large as `least`
+    least       smallest effect of interest, in `unit`
+    counts      False: shown beside the claim (a price, a side effect), no part of the verdict and of the Holm family
+    """
+
+    label: str
+    terms: tuple[Reading, ...]
+    direction: str
+    least: float
+    unit: str
+    counts: bool = True
+
+    def __post_init__(self):
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"a direction is {', '.join(DIRECTIONS)}, not '{self.direction}'")
+        if self.least <= 0:
+            raise ValueError(f"the smallest effect of interest is above 0, not {self.least}")
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arms, each once, in order."""
+        return list({t.arm.key: t.arm for t in self.terms}.values())
+
+
+def contrast(label: str, direction: str, treated: Reading, control: Reading, least: float, unit: str = "share", counts: bool = True) -> Contrast:
+    """treated − control."""
+    return Contrast(label, (treated, -control), direction, least, unit, counts)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the sources and how it is tested.
+
+    words     ours; `source`: letter and section of the text
+    matched   what is equal between the arms
+    knob      on what a conditional verdict depends
+    check     exact claims: a function that raises AssertionError, or returns what it found in words
+    why       untestable claims: why
+    """
+
+    id: str
+    words: str
+    source: str
+    kind: str
+    chapter: str
+    evidence: str
+    cites: tuple[str, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+    matched: str = ""
+    knob: str = ""
+    seeds: int = 5
+    check: Callable[[], str] | None = None
+    why: str = ""
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"a kind is {', '.join(KINDS)}, not '{self.kind}'")
+        if sum((bool(self.contrasts), self.check is not None, bool(self.why))) != 1:
+            raise ValueError(f"{self.id} needs contrasts, or a check, or a reason why it cannot be tested: one of them")
+        if self.contrasts and (self.seeds < 5 or not self.matched):
+            raise ValueError(f"{self.id} needs at least five seeds, and to say what is matched between its arms")
+
+    @property
+    def arms(self) -> list[Arm]:
+        """All arms, each once."""
+        return list({a.key: a for c in self.contrasts for a in c.arms}.values())
+
+    @property
+    def declared(self) -> str:
+        """Hash of what was fixed before the run: everything but the literature's evidence."""
+        parts = {k: v for k, v in asdict(self).items() if k not in ("evidence", "cites", "check")}
+        code = self.check.__name__ if self.check else ""
+        return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode(), code.encode())

@@ -1,0 +1,169 @@
+"""The ledger's results: one checked file with per-seed values and verdicts, one with curves. What is altered is refused, what is stale is said."""
+
+import io
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Iterable
+
+from .. import paths, recipe
+from ..errors import UserError
+from . import statistics
+from .claims import Claim, Contrast, Reading
+
+Curves = dict[tuple[str, int], dict[str, dict[int, float]]]  # (arm key, seed) -> metric -> step -> value
+
+
+class BadResults(UserError):
+    """The results are missing, truncated or were changed by hand."""
+
+
+def file() -> Path:
+    """Where the results lie."""
+    return paths.data() / "ledger" / "results.json"
+
+
+def curves_file() -> Path:
+    """Where the curves lie."""
+    return paths.data() / "ledger" / "curves.parquet"
+
+
+@lru_cache
+def _code(experiment: str) -> str:
+    return recipe.version(str(recipe.ROOT / "experiments" / f"{experiment}.py"))
+
+
+@lru_cache
+def _checkpoints(folder: Path) -> str:
+    return paths.hash_files(sorted(p for name in ("base", "chat") for p in (folder / name).glob("*.*") if p.suffix in (".safetensors", ".json")))
+
+
+def inputs(claim: Claim) -> str:
+    """Hash of what the claim's runs depend on beside its declaration: the experiments' code, the exam's, and the checkpoints."""
+    code = [_code(name) for name in sorted({a.experiment for a in claim.arms})]
+    return paths.hash_bytes(
+        *(c.encode() for c in code),
+        recipe.version(str(recipe.ROOT / "ledger" / "study.py")).encode(),
+        recipe.version(str(recipe.ROOT / "ledger" / "exact.py")).encode() if claim.check else b"",
+        _checkpoints(paths.data() / "checkpoints").encode(),
+    )
+
+
+def is_current(claim: Claim, record: dict | None) -> bool:
+    """Was the record made from today's declaration, code and checkpoints?"""
+    return record is not None and record["declared"] == claim.declared and record["inputs"] == inputs(claim)
+
+
+def load() -> dict[str, dict]:
+    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as it was written."""
+    try:
+        raw = file().read_bytes()
+    except OSError:
+        raise BadResults(f"'{file()}' is missing; run: llmlab claims run") from None
+    return read(raw)
+
+
+def read(raw: bytes) -> dict[str, dict]:
+    """The records in a file's content. Raises BadResults."""
+    try:
+        head, body = raw.split(b"\n", 1)
+        whole = json.loads(head)["sha256"] == paths.hash_bytes(body)
+    except (ValueError, KeyError, TypeError):
+        raise BadResults(f"'{file()}' is truncated; run: llmlab claims run") from None
+    if not whole:
+        raise BadResults(f"'{file()}' was changed after it was written, so no verdict in it counts; run: llmlab claims run")
+    return json.loads(body)
+
+
+def save(records: dict[str, dict], curves: Curves) -> None:
+    """Write both files. Holm's adjustment and all verdicts are made anew over all records that are there."""
+    records = {k: records[k] for k in sorted(records)}
+    judge(records)
+    body = json.dumps(records, indent=1, ensure_ascii=False).encode()
+    _save_curves(curves)
+    paths.write_atomic(file(), json.dumps({"sha256": paths.hash_bytes(body)}).encode() + b"\n" + body)
+
+
+def judge(records: dict[str, dict]) -> None:
+    """Adjusted p-values and verdicts of all records, in place, from their per-seed effects."""
+    tested = [(c, statistics.estimate(c["effects"], _rule(c))) for r in records.values() for c in r["contrasts"]]
+    counted = [(c, e) for c, e in tested if c["counts"]]
+    for c, e in tested:  # what does not count is shown with its raw p-values
+        c |= {"mean": e.mean, "low": e.low, "high": e.high, "sd": e.sd, "p": e.p, "against": e.against} | {
+            "adjusted": e.p,
+            "adjusted_against": e.against,
+        }
+    for raw, name in (("p", "adjusted"), ("against", "adjusted_against")):
+        for (c, _), value in zip(counted, statistics.adjust([c[raw] for c, _ in counted])):
+            c[name] = value
+    for c, e in tested:
+        c["verdict"] = statistics.judge(e, c["adjusted"], c["adjusted_against"], _rule(c))
+    for r in records.values():
+        if r["contrasts"]:
+            r["verdict"] = statistics.overall([c["verdict"] for c in r["contrasts"] if c["counts"]])
+
+
+def _rule(record: dict) -> Contrast:
+    return Contrast(record["label"], (), record["direction"], record["least"], record["unit"], record["counts"])
+
+
+def measured(claim: Claim, curves: Curves, seeds: Iterable[int]) -> dict:
+    """The record of a claim from its runs' curves. Raises DeadKnob."""
+    seeds = list(seeds)
+    statistics.check_alive(claim, {k: v for k, v in curves.items() if k[1] in seeds})
+    return _head(claim) | {"seeds": seeds, "contrasts": [_contrast(c, curves, seeds) for c in claim.contrasts], "verdict": ""}
+
+
+def checked(claim: Claim) -> dict:
+    """The record of an exact claim: it holds, or its check raises AssertionError."""
+    return _head(claim) | {"seeds": [], "contrasts": [], "verdict": "exact", "found": claim.check()}
+
+
+def untestable(claim: Claim) -> dict:
+    """The record of a claim that cannot be tested here."""
+    return _head(claim) | {"seeds": [], "contrasts": [], "verdict": "untestable", "found": claim.why}
+
+
+def _head(claim: Claim) -> dict:
+    return {"id": claim.id, "declared": claim.declared, "inputs": inputs(claim)}
+
+
+def values(term: Reading, curves: Curves, seeds: list[int]) -> list[float]:
+    """The reading of every seed."""
+    return [round(term.of(curves[term.arm.key, s][term.metric]), 6) for s in seeds]
+
+
+def _contrast(c: Contrast, curves: Curves, seeds: list[int]) -> dict:
+    read = [values(t, curves, seeds) for t in c.terms]
+    terms = [
+        {"arm": t.arm.key, "label": t.arm.label, "metric": t.metric, "how": t.how, "weight": t.weight, "values": v} for t, v in zip(c.terms, read)
+    ]
+    effects = [round(sum(t.weight * v for t, v in zip(c.terms, row)), 6) for row in zip(*read)]
+    rule = {"label": c.label, "direction": c.direction, "least": c.least, "unit": c.unit, "counts": c.counts}
+    return rule | {"effects": effects, "terms": terms}
+
+
+def _save_curves(curves: Curves) -> None:
+    import pandas as pd
+
+    rows = [(a, s, m, step, v) for (a, s), ms in sorted(curves.items()) for m, c in sorted(ms.items()) for step, v in c.items()]
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "metric", "step", "value"])
+    frame = frame.astype({"arm": "category", "metric": "category", "seed": "int16", "step": "int32", "value": "float32"})
+    out = io.BytesIO()
+    frame.to_parquet(out, compression="zstd", index=False)
+    paths.write_atomic(curves_file(), out.getvalue())
+
+
+def load_curves() -> Curves:
+    """The stored curves; none where the file is missing or damaged."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        frame = pd.read_parquet(curves_file())
+    except (OSError, ValueError, pa.ArrowException):
+        return {}
+    found: Curves = {}
+    for a, s, m, step, v in frame.itertuples(index=False):
+        found.setdefault((str(a), int(s)), {}).setdefault(str(m), {})[int(step)] = float(v)
+    return found

@@ -1,0 +1,83 @@
+"""Running claims: the runs that are missing on all cores, as many seeds as the smallest effect needs, then the records."""
+
+from typing import Callable, Iterable, Iterator
+
+from .. import pool, runs
+from . import results, statistics
+from .claims import Arm, Claim
+
+Engine = Callable[[Iterable[tuple]], Iterator[tuple[tuple, runs.Run]]]
+
+
+def jobs(claims: Iterable[Claim], seeds: Callable[[Claim], int]) -> dict[tuple[str, int], Arm]:
+    """(arm key, seed) -> arm: each run once, however many claims read it; a seed of all arms first."""
+    wanted = {(arm.key, seed): arm for claim in claims for arm in claim.arms for seed in range(seeds(claim))}
+    return dict(sorted(wanted.items(), key=lambda job: job[0][1]))
+
+
+def run(
+    claims: list[Claim],
+    engine: Engine = pool.run_all,
+    on_run: Callable[[int, int, str], None] = lambda done, of, what: None,
+    most: int = statistics.MOST,
+) -> dict[str, dict]:
+    """Test the claims and store their records; id -> record. What is stored already is not computed again.
+
+    First every claim runs its declared seeds. Their spread says how many seeds the smallest effect of interest needs (Stein's two-stage
+    design: the mean is not looked at); those are run, up to `most`. on_run(done, all, what) after each run.
+    """
+    measured, curves = [c for c in claims if c.contrasts], {}
+    _compute(jobs(measured, lambda c: c.seeds), curves, engine, on_run)
+    needed = {c.id: need(c, curves) for c in measured}
+    seeds = {c.id: min(max(c.seeds, needed[c.id]), max(most, c.seeds)) for c in measured}
+    _compute(jobs(measured, lambda c: seeds[c.id]), curves, engine, on_run)
+    fresh = {c.id: results.measured(c, curves, range(seeds[c.id])) | {"needed": needed[c.id]} for c in measured}
+    fresh |= {c.id: results.checked(c) if c.check else results.untestable(c) for c in claims if not c.contrasts}
+    return _merge(fresh, curves)
+
+
+def need(claim: Claim, curves: results.Curves) -> int:
+    """Seeds that the claim's counted contrasts need, from the spread of the first ones."""
+    record = results.measured(claim, curves, range(statistics.PILOT))
+    spread = [statistics.estimate(c["effects"], rule).sd for c, rule in zip(record["contrasts"], claim.contrasts)]
+    return max(statistics.seeds_needed(sd, rule) for sd, rule in zip(spread, claim.contrasts) if rule.counts)
+
+
+def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, engine: Engine, on_run) -> None:
+    """Read what is stored, run what is missing; the curves of all probes and of what the loop counts."""
+    done, missing = 0, {}
+    for (key, seed), arm in wanted.items():
+        if (key, seed) in curves:
+            done += 1
+            continue
+        study = arm.study()
+        found = runs.stored(study, seed)
+        if found:
+            curves[key, seed], done = kept(found), done + 1
+        else:
+            missing[study, seed] = key, arm.label
+    on_run(done, len(wanted), "")
+    for job, run_ in engine(list(missing)):
+        key, label = missing[job]
+        curves[key, job[1]], done = kept(run_), done + 1
+        on_run(done, len(wanted), f"{label}, seed {job[1]}")
+
+
+def kept(run_: runs.Run) -> dict[str, dict[int, float]]:
+    """The curves of a run that the ledger keeps: what was probed, and the tokens of every step."""
+    found = {m: run_.curve(m) for m in [*run_.probed, "tokens"] if m != "examined"}
+    return {m: c for m, c in found.items() if c}
+
+
+def _merge(fresh: dict[str, dict], curves: results.Curves) -> dict[str, dict]:
+    """The fresh records among the stored ones of the claims that still exist, written to disk."""
+    from . import CLAIMS
+
+    try:
+        before = {k: v for k, v in results.load().items() if k in CLAIMS}
+    except results.BadResults:
+        before = {}
+    records = before | fresh
+    arms = {a.key for c in CLAIMS.values() if c.id in records for a in c.arms}
+    results.save(records, {k: v for k, v in (results.load_curves() | curves).items() if k[0] in arms})
+    return {k: results.load()[k] for k in fresh}

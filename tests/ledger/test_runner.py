@@ -1,0 +1,224 @@
+"""Running claims: with the pool, with Ray, killed on the way; the seeds that the smallest effect needs; the command line."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from llmlab import cli, cluster, pool, runs
+from llmlab.ledger import CLAIMS, controls, exact, exams, results, runner, statistics
+from llmlab.ledger.claims import Arm, Claim, contrast
+
+TINY = dict(steps=10, batch=2, probe=10, warmup=1)
+ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
+LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
+CLAIM = Claim("C999", "Loss on all tokens teaches the user's words.", "A 0", "measured", "01", "none", matched="steps", contrasts=(LOSS,))
+
+
+@pytest.fixture
+def empty(home, tmp_path, monkeypatch):
+    """An empty ledger with one small claim, and no runs."""
+    (tmp_path / "checkpoints").symlink_to(results.paths.data() / "checkpoints")
+    monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
+    for known in list(CLAIMS):
+        monkeypatch.delitem(CLAIMS, known)
+    monkeypatch.setitem(CLAIMS, "C999", CLAIM)
+    monkeypatch.setattr(exams, "PROBLEMS", 8)  # in this process; the pool's workers ask all 512
+    return tmp_path
+
+
+def one_by_one(jobs, workers=None):
+    """An engine in this process."""
+    for experiment, seed in jobs:
+        yield (experiment, seed), runs.run(experiment, seed, experiment.default_model)
+
+
+def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
+    calls = []
+    record = runner.run([CLAIM], on_run=lambda done, of, what: calls.append((done, of)))["C999"]
+    assert record["verdict"] == "supported" and len(record["contrasts"][0]["effects"]) == len(record["seeds"]) >= 5
+    assert calls[0] == (0, 10) and calls[-1][0] == calls[-1][1]
+
+    def engine(jobs):
+        assert list(jobs) == []
+        return iter(())
+
+    assert runner.run([CLAIM], engine)["C999"] == record == results.load()["C999"]
+    run = runs.stored(ALL.study(), 3)
+    assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(run.metrics()["user_loss"]["final"], abs=1e-6)
+
+
+def test_ray_gives_the_same_runs(empty):
+    pytest.importorskip("ray")
+    jobs = [(ALL.study(), 0), (ANSWERS.study(), 0)]
+    found = dict(cluster.run_all(jobs, workers=1))
+    assert set(found) == set(jobs) and found[jobs[0]].rows == next(one_by_one(jobs))[1].rows
+    assert runs.stored(*jobs[1]).rows == found[jobs[1]].rows
+
+
+def test_without_ray_or_without_its_cluster_it_is_one_sentence(empty, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(cluster.NoRay, match="not installed here; run: pip install"):
+        list(cluster.run_all([(ALL.study(), 0)]))
+
+
+def test_as_many_seeds_as_the_smallest_effect_needs(empty, monkeypatch):
+    for needed, ran in {2: 5, 6: 6, 500: 7}.items():
+        monkeypatch.setattr(statistics, "seeds_needed", lambda sd, rule, needed=needed: needed)
+        record = runner.run([CLAIM], one_by_one, most=7)["C999"]
+        assert (record["needed"], len(record["seeds"])) == (needed, ran)
+
+
+def test_shared_arms_run_once():
+    other = replace(CLAIM, id="C997", seeds=8)
+    wanted = runner.jobs([CLAIM, other], lambda c: c.seeds)
+    assert len(wanted) == 2 * 8 and [seed for _, seed in wanted] == sorted(seed for _, seed in wanted)
+
+
+KILLED = """
+from llmlab.ledger import CLAIMS, runner
+from llmlab.ledger.claims import Arm, Claim, contrast
+
+TINY = dict(steps=10, batch=2, probe=10, warmup=1)
+ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
+LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
+CLAIM = Claim("C999", "Loss on all tokens teaches the user's words.", "A 0", "measured", "01", "none", matched="steps", contrasts=(LOSS,))
+if __name__ == "__main__":
+    for known in list(CLAIMS):
+        del CLAIMS[known]
+    CLAIMS["C999"] = CLAIM
+    print(runner.run([CLAIM])["C999"]["contrasts"][0]["effects"])
+"""
+
+
+def test_killed_at_any_moment_it_goes_on_and_leaves_no_worker_behind(empty, tmp_path):
+    script = tmp_path / "run_claims.py"
+    script.write_text(KILLED)
+    first = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.DEVNULL)
+    done, until = lambda: list((empty / "home" / "runs").glob("*/*.json")), time.monotonic() + 240
+    while len(done()) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    workers = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first.pid)], capture_output=True, text=True).stdout.split()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    kept = {f: f.stat().st_mtime_ns for f in done()}
+    until = time.monotonic() + 60
+    while any(alive(w) for w in workers) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert workers and not [w for w in workers if alive(w)], "the workers end with their parent"
+    again = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == results.load()["C999"]["contrasts"][0]["effects"]
+    assert {f: f.stat().st_mtime_ns for f in kept} == kept, "what was finished is not computed again"
+
+
+def alive(pid: str) -> bool:
+    """Does the process still run (a zombie does not)?"""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+# ---- studies and exams ----
+
+
+def test_an_exam_leaves_the_training_as_it_was(empty):
+    examined, plain = runs.run(ALL.study(), 0), runs.run(ALL.study().of, 0)
+    extra = {"examined", "people"}
+    assert [{k: v for k, v in r.items() if k not in extra} for r in examined.rows] == plain.rows
+    assert sorted(examined.curve("people")) == [0, 10]
+
+
+def test_a_study_is_read_along_the_way_and_resumes(empty):
+    study = replace(ALL, every=2).study()
+    whole = runs.run(study, 1)
+    assert sorted(whole.curve("people")) == [0, 2, 4, 6, 8, 10]
+    seen = []
+    with pytest.raises(runs.Interrupted):
+        runs.run(study, 1, fresh=True, on_row=seen.append, stop=lambda: len(seen) > 5)
+    runs.record("study", whole.key).unlink()
+    assert runs.run(study, 1).rows == whole.rows
+
+
+def test_drift_is_nothing_at_the_start_and_grows(base):
+    import torch
+
+    from llmlab.ledger.exams import Drift, cka
+
+    drift = Drift(base.model, base.tok)
+    start = drift(base.model)
+    assert start["distance"] == pytest.approx(0, abs=1e-6) and start["likeness"] == pytest.approx(1)
+    with torch.no_grad():
+        for p in base.model.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    assert drift(base.model)["distance"] > 0.01 and drift(base.model)["likeness"] < 0.999
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(1))
+    turned = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(2)))[0]
+    assert cka(x, 3 * x @ turned + 1) == pytest.approx(1) and cka(x, torch.randn(50, 8, generator=torch.Generator().manual_seed(3))) < 0.6
+
+
+# ---- exact claims ----
+
+
+@pytest.mark.parametrize("check", [exact.masked_tokens, exact.tokens_saved, exact.old_tokenizer, exact.rows_saved])
+def test_an_exact_claim_holds(check):
+    assert any(c.isdigit() for c in check())
+
+
+def test_a_loss_that_forgets_its_mask_fails_the_check(monkeypatch):
+    from llmlab import objectives
+
+    monkeypatch.setattr(objectives, "nll", lambda out, batch: (-out.logprobs.mean(), {}))
+    with pytest.raises(AssertionError, match="a gradient where the mask is 0"):
+        exact.masked_tokens()
+
+
+def test_an_extension_without_effect_fails_the_check(monkeypatch):
+    from llmlab.tokens import extend
+
+    monkeypatch.setattr(extend, "add_words", lambda model, tok, words: None)
+    for check in (exact.tokens_saved, exact.old_tokenizer, exact.rows_saved):
+        with pytest.raises(AssertionError):
+            check()
+
+
+# ---- the command line ----
+
+
+def test_the_command_line_runs_and_shows(empty, capsys, monkeypatch):
+    monkeypatch.setattr(pool, "run_all", one_by_one)
+    assert cli.main(["claims"]) == 0 and "1 not run" in capsys.readouterr().out
+    assert cli.main(["claims", "run", "C999"]) == 0 and "C999  supported" in capsys.readouterr().out
+    assert cli.main(["claims", "run"]) == 0 and "all current" in capsys.readouterr().out
+    assert cli.main(["claims", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["C999"]
+    assert told["verdict"] == "supported" and len(told["contrasts"][0]["effects"]) == len(told["seeds"])
+    assert cli.main(["claims", "C999"]) == 0
+    out = capsys.readouterr().out
+    assert "the user's words" in out and "less, by at least" in out and "matched     steps" in out
+
+
+@pytest.mark.parametrize("argv, sentence", [(["C123"], "there is no claim 'C123'"), (["run", "C123"], "there is no claim 'C123'"), (["--verdict", "true"], "there is no verdict 'true'"),
+                                            (["--chapter", "77"], "chapter '77' has no claims"), (["run", "--engine", "spark", "--force"], "--engine is pool or ray, not 'spark'"),
+                                            (["run", "--workers", "-3", "--force"], "--workers -3 is out of range"), (["run", "--most", "3", "--force"], "--most 3 is out of range; choose 5 to 1000 seeds"), (["--colour"], "unknown option '--colour'")])
+def test_bad_input_is_one_sentence(empty, capsys, argv, sentence):
+    assert cli.main(["claims", *argv]) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err and captured.err.count("\n") == 1
+
+
+def test_a_damaged_file_is_one_sentence_and_running_mends_it(empty, capsys, monkeypatch):
+    monkeypatch.setattr(pool, "run_all", one_by_one)
+    runner.run([CLAIM], one_by_one)
+    results.file().write_bytes(results.file().read_bytes().replace(b"supported", b"supportex"))
+    assert cli.main(["claims"]) == 2 and "was changed after it was written" in capsys.readouterr().err
+    assert cli.main(["claims", "run"]) == 0 and "C999  supported" in capsys.readouterr().out
+
+
+def test_the_controls_on_a_small_ledger(empty):
+    runner.run([CLAIM], one_by_one)
+    assert "was changed after it was written" in controls.altered() and "the knob is dead" in controls.dead_knob("C999")
+    assert sum(controls.shuffled("C999", times=20).values()) == 20
