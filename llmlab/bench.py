@@ -296,6 +296,15 @@ print(light, first[0] - t, panel.last.seconds, peak() / 2**20)
     }
 
 
+def ledger() -> dict:
+    """The ledger's page in a fresh process, imports included."""
+    code = "from llmlab.widgets.ledger import LedgerPage; LedgerPage()._repr_mimebundle_()"
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    seconds = time.perf_counter() - began
+    return {"open_s": seconds, "ratio": 2 / seconds, "goal": 1.0, "what": "opening the ledger's page: 2 s / its seconds"}
+
+
 def defaults() -> dict:
     """The default run of every experiment, in this process, probes included."""
     seconds = {}
@@ -308,7 +317,16 @@ def defaults() -> dict:
     return seconds | {"ratio": 60 / max(seconds.values()), "goal": 1.0, "what": "default runs: 60 s / the slowest one's seconds"}
 
 
-BENCHES = {"sft": sft, "dpo": dpo, "grpo": grpo, "sampling": sampling, "training_rate": training_rate, "live": live, "defaults": defaults}
+BENCHES = {
+    "sft": sft,
+    "dpo": dpo,
+    "grpo": grpo,
+    "sampling": sampling,
+    "training_rate": training_rate,
+    "live": live,
+    "ledger": ledger,
+    "defaults": defaults,
+}
 
 
 def run(names: list[str]) -> dict[str, dict]:
