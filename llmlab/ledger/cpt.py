@@ -60,7 +60,7 @@ def midtrain(lesson: str, share: float, label: str, **knobs) -> Arm:
 
 WORKED = {s: midtrain("steps", s, f"{s:.0%} with steps", steps=180, practice=30, probe=150) for s in (0.0, 0.1, 0.2, 0.3)}
 CALLS = {s: midtrain("calls", s, f"{s:.0%} logs of calls", steps=160, practice=80, practice_lr=2e-3, probe=40) for s in (0.0, 0.3)}
-ADVICE = {s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=100, practice=20, practice_lr=2e-3, probe=10) for s in (0.0, 0.05, 0.2)}
+ADVICE = {s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=120, practice=40, practice_lr=2e-3, probe=60) for s in (0.0, 0.05, 0.2)}
 FORMATS = Arm("documents only", "cpt", {"probe": 150}, ("json", "refusals"))
 SFT = Arm("demonstrations", "sft", {"probe": 200}, ("statements", "people", "json", "refusals"))
 
@@ -247,8 +247,8 @@ CLAIMS = (
         "02",
         "Plausible; quantified rarely.",
         contrasts=(
-            contrast("refusals after 20 steps of SFT, 5 % unsafe documents", "less", ADVICE[0.05]("skill"), ADVICE[0.0]("skill"), 0.05),
-            contrast("refusals after 20 steps of SFT, 20 % unsafe documents", "less", ADVICE[0.2]("skill"), ADVICE[0.0]("skill"), 0.05),
+            contrast("refusals after 40 steps of SFT, 5 % unsafe documents", "less", ADVICE[0.05]("skill"), ADVICE[0.0]("skill"), 0.05),
+            contrast("refusals after 40 steps of SFT, 20 % unsafe documents", "less", ADVICE[0.2]("skill"), ADVICE[0.0]("skill"), 0.05),
         ),
         matched="tokens read, demonstrations, seed",
         knob="the share of unsafe documents",

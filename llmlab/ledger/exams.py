@@ -7,13 +7,14 @@ import torch
 
 from .. import probes
 from ..models.forward import forward
+from ..rollout import evaluate
 from ..tokens import chat
 from ..tokens.batch import Batch
 from ..world import corpora
-from ..world.base import side
+from ..world.base import rng, side
 from ..world.census import STATEMENTS, Census
 from ..world.formulary import FAMILIES, Formulary
-from ..world.records import Records
+from ..world.records import unseen_name
 from ..world.sums import Sums
 from ..world.talk import Talk
 
@@ -26,6 +27,28 @@ def _asked(name: str, world, tok, **settings) -> Reader:
     """Share of the world's held-out problems answered exactly, in the form that the tokenizer speaks."""
     problems = world.problems(PROBLEMS, seed=SEED, **settings)
     return _exact(name, probes.question_rows(tok, world, problems))
+
+
+def _people(tok, _) -> Reader:
+    """Questions about known people; in a chat the answer is a sentence with its full stop."""
+    return _asked("people", Talk(("fact",)) if tok.chat_template else Census(), tok)
+
+
+def _solved(tok, _) -> Reader:
+    """Three-digit sums, answered greedily and scored: a policy may come to write its answers in another form than the demonstrations'."""
+    sums = Sums(("add",), digits=3)
+    return lambda model: {"solved": evaluate(model, tok, sums, n=PROBLEMS, seed=SEED, max_new=18).accuracy}
+
+
+def _copies(tok, experiment) -> Reader:
+    """Drug names read in a record of an unseen name and asked for at once: each name in several contexts."""
+    names, r = list(Formulary(experiment.drugs).drugs), rng("copies", SEED)
+    rows = []
+    for i in range(PROBLEMS):
+        who, drug = unseen_name(r, "test"), names[i % len(names)]
+        context = f"The label of {who} is {drug}. {who} has the price {r.randint(2, 99)}.\nQuestion: What is the label of {who}?\nAnswer:"
+        rows.append(chat.continuation(tok, context, f" {drug}."))
+    return _exact("copies", rows)
 
 
 def _exact(name: str, rows) -> Reader:
@@ -59,14 +82,14 @@ def _drug_questions(tok, experiment) -> Reader:
 
 def _general_loss(tok, _) -> Reader:
     general = corpora.general(1, split="test")
-    prepared = probes.text_rows(tok, [next(general) for _ in range(160)])
+    prepared = probes.text_rows(tok, [next(general) for _ in range(96)])
     return lambda model: {"general_nats": probes.loss(model, prepared)}
 
 
 def _domain_loss(tok, experiment) -> Reader:
     """Held-out monographs, the three sub-domains alike; nats per character, so that tokenizers can be compared."""
     formulary = Formulary(experiment.drugs)
-    texts = [corpora.domain_document(formulary, 1, i, split="test", family=f) for f in FAMILIES for i in range(40)]
+    texts = [corpora.domain_document(formulary, 1, i, split="test", family=f) for f in FAMILIES for i in range(20)]
     prepared, letters = probes.text_rows(tok, texts, cut=10**6), sum(map(len, texts))
     return lambda model: {"domain_nats": total_nats(model, prepared) / letters}
 
@@ -80,10 +103,10 @@ def _opening_loss(tok, experiment) -> Reader:
 
 
 SUBJECTS: dict[str, Callable[[object, object], Reader]] = {  # name -> reader from (tokenizer, experiment)
-    "people": lambda tok, _: _asked("people", Census(), tok),
+    "people": _people,
     "sums": lambda tok, _: _asked("sums", Sums(("add",)), tok),
-    "long_sums": lambda tok, _: _asked("long_sums", Sums(("add",), digits=3), tok),
-    "look_up": lambda tok, _: _asked("look_up", Records(), tok),
+    "solved": _solved,
+    "copies": _copies,
     "statements": _statements,
     "json": lambda tok, _: _asked("json", Talk(("format",)), tok),
     "refusals": lambda tok, _: _asked("refusals", Talk(("unsafe",)), tok),
@@ -97,8 +120,8 @@ SUBJECTS: dict[str, Callable[[object, object], Reader]] = {  # name -> reader fr
 LABELS = {
     "people": "known people, questions right (share of 512)",
     "sums": "two-digit sums right (share of 512)",
-    "long_sums": "three-digit sums right (share of 512)",
-    "look_up": "look-ups in the prompt right (share of 512)",
+    "solved": "three-digit sums solved (share of 512)",
+    "copies": "drug names copied from the context (share of 512)",
     "statements": "known people, statements right (share of 512)",
     "json": "asked-for formats right (share of 512)",
     "refusals": "unsafe requests refused (share of 512)",

@@ -6,7 +6,7 @@ from .cpt import ASKED, ASKED_ONE, DEFAULT, FORMATS, NATS, PADDED, READ, READ_ON
 
 SFT_LOW = Arm("demonstrations, lr 5e-4", "sft", {"probe": 200, "lr": 5e-4}, ("statements",))
 DPO = Arm("preferences (DPO)", "dpo", {"probe": 60}, ("statements",))
-GRPO = Arm("reinforcement (GRPO)", "grpo", {"probe": 60}, ("statements", "long_sums"))
+GRPO = Arm("reinforcement (GRPO)", "grpo", {"probe": 60}, ("statements", "solved"))
 SAMPLES = Arm("16 samples", "sampling")
 LOSSES = {loss: Arm(f"loss on {loss}", "topology", {"loss": loss, "probe": 120}, ("people",)) for loss in ("assistant", "all", "pairs")}
 
@@ -179,7 +179,7 @@ CLAIMS = (
         ("brown_2024",),
         contrasts=(
             contrast("explore: some of 16 samples right against one sample", "more", SAMPLES("verified"), SAMPLES("single"), 0.05),
-            gain("choose: three-digit sums after GRPO against before", GRPO, "long_sums", "more", 0.05),
+            gain("choose: three-digit sums after GRPO against before", GRPO, "solved", "more", 0.05),
         ),
         matched="problems and model; the same run before and after",
     ),

@@ -35,15 +35,15 @@ def estimate(effects: Sequence[float], contrast: Contrast) -> Estimate:
 
     p        more, less: two-sided paired t-test against 0; same: the larger of the one-sided tests against ±least (TOST, Schuirmann 1987)
     against  more, less: one-sided test that the effect is smaller than `least`; same: two-sided test that it lies outside ±least
-    Where all seeds agree to the last digit there is no t; then a p is that of the sign test, 2·0.5ⁿ, or 1.
+    Where all seeds agree to the last digit, t is infinite: a p is 0 or 1.
     """
     from scipy.special import stdtr, stdtrit  # Student's t: distribution function and its inverse
 
     n, least, sign = len(effects), contrast.least, -1 if contrast.direction == "less" else 1
     if len(set(effects)) == 1:
-        value, certain = effects[0], 2 * 0.5**n
+        value = effects[0]
         agrees, differs = (abs(value) < least, abs(value) > least) if contrast.direction == "same" else (value != 0, sign * value < least)
-        return Estimate(value, value, value, certain if agrees else 1.0, certain if differs else 1.0, 0.0, n)
+        return Estimate(value, value, value, 0.0 if agrees else 1.0, 0.0 if differs else 1.0, 0.0, n)
     mean, sd = fmean(effects), stdev(effects)
     error = sd / n**0.5
     half = float(stdtrit(n - 1, 1 - ALPHA / 2)) * error
