@@ -113,6 +113,7 @@ def sft() -> dict:
         return loop.steps(frozen_copy(loaded.model).requires_grad_(True), iter(lambda: batch, None), objectives.nll, n=10**6, lr=1e-4)
 
     def theirs():
+        """SFTTrainer's seconds a step."""
         model = frozen_copy(loaded.model).requires_grad_(True)
         return trl_seconds(SFTTrainer, SFTConfig, model, loaded.tok, data, per_device_train_batch_size=len(ids), max_length=None)
 
@@ -145,6 +146,7 @@ def dpo() -> dict:
         return loop.steps(frozen_copy(loaded.model).requires_grad_(True), stream, objectives.dpo, n=10**6, lr=1e-4)
 
     def theirs():
+        """DPOTrainer's seconds a step."""
         model = frozen_copy(loaded.model).requires_grad_(True)
         return trl_seconds(
             DPOTrainer, DPOConfig, model, loaded.tok, data, per_device_train_batch_size=len(pairs), ref_model=loaded.model, max_length=None
@@ -172,6 +174,7 @@ def grpo() -> dict:
         return loop.steps(model, stream, objectives.grpo, n=10**6, lr=1e-4)
 
     def theirs():
+        """GRPOTrainer's seconds a step."""
         model = frozen_copy(loaded.model).requires_grad_(True)
         return trl_seconds(
             GRPOTrainer,
@@ -202,11 +205,13 @@ def sampling() -> dict:
     prompts, stops = [chat.prompt(loaded.tok, p.messages) for p in problems], chat.stop_ids(loaded.tok)
 
     def ours():
+        """Seconds of our sampler."""
         began = time.perf_counter()
         sample(loaded.model, prompts, k=8, max_new=48, stop=stops, generator=torch.Generator().manual_seed(0))
         return time.perf_counter() - began
 
     def theirs():
+        """Seconds of `generate`."""
         ids = pad(prompts, loaded.tok.pad_token_id, side="left")
         mask = pad([[1] * len(p) for p in prompts], 0, side="left")
         began = time.perf_counter()

@@ -207,6 +207,7 @@ class Loader(yaml.SafeLoader):
     """Safe, and without aliases: aliases of aliases fill any memory."""
 
     def compose_node(self, parent, index):
+        """A node of the document; MarkedYAMLError where it is an alias."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed; write the text out", problem_mark=self.peek_event().start_mark)
         return super().compose_node(parent, index)

@@ -116,6 +116,29 @@ def ready(page) -> None:
     page.wait_for_selector("text=Idle", timeout=90_000, state="attached")
 
 
+def run_all(page, shows: str, seconds: float = 180) -> None:
+    """Runs all cells and waits until one shows what `shows` selects; a click that comes before the menu's commands are enabled is made again."""
+    for _ in range(3):
+        page.click(".lm-MenuBar-itemLabel:text-is('Run')")
+        page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
+        try:
+            page.wait_for_function("![...document.querySelectorAll('.jp-InputPrompt')].every(p => /\\[ *\\]/.test(p.textContent))", timeout=10_000)
+            break
+        except _timeout():
+            continue
+    try:
+        page.wait_for_selector(shows, timeout=seconds * 1000, state="attached")
+    except _timeout():
+        picture(page, "not_shown")
+        raise AssertionError(f"no {shows} after {seconds:g} s; the notebook shows: {page.locator('.jp-Notebook').inner_text()}") from None
+
+
+def _timeout() -> type[Exception]:
+    from playwright.sync_api import TimeoutError
+
+    return TimeoutError
+
+
 def eventually(read, wanted, seconds: float = 20, page=None):
     """Reads until `wanted(value)`; the value, or a failure that shows the last one."""
     until = time.monotonic() + seconds

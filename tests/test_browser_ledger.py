@@ -4,7 +4,7 @@ import re
 
 import nbformat.v4 as nb
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, lab_over, picture, ready
+from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, lab_over, picture, ready, run_all
 from helpers_ledger import stored
 
 from llmlab.ledger import CLAIMS
@@ -27,9 +27,7 @@ def lab(tmp_path_factory):
         lab = browser.new_page(viewport={"width": 1300, "height": 1500})
         lab.goto(f"{address}/lab/tree/ledger.ipynb?token={token}")
         ready(lab)
-        lab.click(".lm-MenuBar-itemLabel:text-is('Run')")
-        lab.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
-        lab.wait_for_selector(".llmlab-forest .row", timeout=120_000)
+        run_all(lab, ".llmlab-forest .row")
         yield lab
 
 

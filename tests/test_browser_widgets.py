@@ -5,7 +5,7 @@ import statistics
 
 import nbformat.v4 as nb
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, OUT, chromium, eventually, lab_over, picture, ready, settled, stored_sweep
+from helpers_browser import NEEDS_CHROMIUM, OUT, chromium, eventually, lab_over, picture, ready, run_all, settled, stored_sweep
 
 pytestmark = NEEDS_CHROMIUM
 ANSWER = "421.9"  # 7.5 cubed, as Predict writes it: it stands in no cell
@@ -81,9 +81,7 @@ def page(home, tmp_path_factory):
         page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
         page.goto(f"{address}/lab/tree/widgets.ipynb?token={token}")
         ready(page)
-        page.click(".lm-MenuBar-itemLabel:text-is('Run')")
-        page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
-        page.wait_for_selector(".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']", timeout=120_000, state="attached")
+        run_all(page, ".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']")
         picture(page, "widgets_notebook")
         yield page
 

@@ -42,6 +42,7 @@ class Exercise:
 
     @property
     def name(self) -> str:
+        """Name of the function to write."""
         return self.reference.__name__
 
     @property
@@ -51,6 +52,7 @@ class Exercise:
 
     @property
     def parameters(self) -> tuple[str, ...]:
+        """Names of its arguments, in order."""
         return tuple(inspect.signature(self.reference).parameters)
 
     @property

@@ -27,7 +27,7 @@ def which_lever(diagnosis):
     return "rl" if diagnosis["checkable"] else "dpo"
 
 
-def which_lever_table(diagnosis):
+def _which_lever_table(diagnosis):
     d = diagnosis
     good = d["facts_known"] and d["format_right"] and d["preferred"]
     flow = [
@@ -65,7 +65,7 @@ def no_prompt(diagnosis):
     return which_lever(diagnosis | {"prompt_helps": False})
 
 
-def lever_cases():
+def _lever_cases():
     right = dict(facts_known=True, format_right=True, preferred=True, fast_enough=True, prompt_helps=False, checkable=False)
     told = {
         "nothing is missing": {},
@@ -89,13 +89,13 @@ WHICH_LEVER = Exercise(
     "if "
     "it is too slow. A gap that a prompt closes: prompt. Else the first gap in the order facts, format, preference; a preference that a program can "
     "check is a matter for RL.",
-    lever_cases,
+    _lever_cases,
     (
         "Which questions have nothing to do with a gap? Speed is asked only when there is none.",
         "Order: no gap (ship or distill) → prompt → cpt → sft → rl or dpo.",
         "`if facts_known and format_right and preferred: …`, then four more lines, each returning one lever.",
     ),
-    (which_lever_table,),
+    (_which_lever_table,),
     (facts_by_examples, speed_first, pairs_always, no_prompt),
 )
 
@@ -110,7 +110,7 @@ def break_even(train, sample, k):
     return -(-train // (sample * (k - 1)))
 
 
-def break_even_by_bisection(train, sample, k):
+def _break_even_by_bisection(train, sample, k):
     low, high = 0, 1
     while train + high * sample > high * sample * k:
         low, high = high, high * 2
@@ -140,7 +140,7 @@ def k_of_one(train, sample, k):
     return -(-train // (sample * (k - 1)))
 
 
-def break_even_cases():
+def _break_even_cases():
     r = random.Random(0)
     return [
         case("4 samples become 1: 3 cents saved a question", 300, 1, 4),
@@ -154,13 +154,13 @@ def break_even_cases():
 BREAK_EVEN = Exercise(
     break_even,
     "Without training every question costs k samples (the best of k is taken); with training one. From how many questions on is training no dearer?",
-    break_even_cases,
+    _break_even_cases,
     (
         "Write both bills for V questions: train + V·sample, and V·k·sample.",
         "They are equal at V = train / (sample·(k − 1)). What if that is no whole number? What if k is 1?",
         "Rounding up with whole numbers: -(-a // b).",
     ),
-    (break_even_by_bisection,),
+    (_break_even_by_bisection,),
     (own_sample_forgotten, rounded_down, k_of_one),
 )
 
@@ -173,7 +173,7 @@ def regression_gate(baseline, new, tolerance):
     return [skill for skill, score in baseline.items() if skill not in new or score - new[skill] > tolerance]
 
 
-def regression_gate_loop(baseline, new, tolerance):
+def _regression_gate_loop(baseline, new, tolerance):
     failed = []
     for skill in baseline:
         if baseline[skill] - new.get(skill, -math.inf) > tolerance:
@@ -203,7 +203,7 @@ def gate_blind(baseline, new, tolerance):
     return [s for s, score in baseline.items() if score - new.get(s, score) > tolerance]
 
 
-def gate_cases():
+def _gate_cases():
     r = random.Random(1)
     eighths = lambda: {s: r.randrange(9) / 8 for s in ("people", "sums", "refusals", "formats")}
     return [
@@ -220,13 +220,13 @@ REGRESSION_GATE = Exercise(
     regression_gate,
     "A gate before release. It compares a new model's scores with the baseline's, skill by skill, and names those that fell by more than the "
     "tolerance.",
-    gate_cases,
+    _gate_cases,
     (
         "What would a mean over the skills hide?",
         "For every skill of the baseline: old − new > tolerance. A gain makes that negative.",
         "Treat a missing skill as failed: `skill not in new or baseline[skill] - new[skill] > tolerance`.",
     ),
-    (regression_gate_loop,),
+    (_regression_gate_loop,),
     (gate_on_mean, gate_on_any_change, gate_relative, gate_blind),
 )
 
@@ -241,12 +241,12 @@ def interval(before, after):
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
-def interval_by_test(before, after):
+def _interval_by_test(before, after):
     found = scipy.stats.ttest_rel(after, before).confidence_interval(0.95)
     return float(found.low), float(found.high)
 
 
-def interval_plain(before, after):
+def _interval_plain(before, after):
     d = [b - a for a, b in zip(before, after)]
     half = scipy.stats.t.ppf(0.975, len(d) - 1) * statistics.stdev(d) / len(d) ** 0.5
     return statistics.fmean(d) - half, statistics.fmean(d) + half
@@ -287,7 +287,7 @@ def interval_reversed(before, after):
     return interval(after, before)
 
 
-def interval_cases():
+def _interval_cases():
     r = random.Random(2)
 
     def seeds(n):
@@ -304,13 +304,13 @@ def interval_cases():
 INTERVAL = Exercise(
     interval,
     "Two settings, the same seeds. How large is the difference, and how sure is that? Give the 95 % interval of the mean difference.",
-    interval_cases,
+    _interval_cases,
     (
         "The same seed stands in both lists. What should be subtracted from what, before anything is averaged?",
         "mean ± t · s / √n, where s is the standard deviation of the differences with n − 1.",
         "t is `scipy.stats.t.ppf(0.975, n - 1)`; for 3 seeds it is 4.3, not 1.96.",
     ),
-    (interval_by_test, interval_plain),
+    (_interval_by_test, _interval_plain),
     (interval_unpaired, interval_z, interval_ddof, interval_of_one, interval_reversed),
 )
 

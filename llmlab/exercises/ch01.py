@@ -24,11 +24,11 @@ def shift(logits, ids):
     return -logp.gather(-1, ids[:, 1:, None]).mean()
 
 
-def shift_by_library(logits, ids):
+def _shift_by_library(logits, ids):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
-def shift_loop(logits, ids):
+def _shift_loop(logits, ids):
     losses = []
     for row, tokens in zip(logits, ids):
         for t in range(len(tokens) - 1):
@@ -56,7 +56,7 @@ def shift_raw(logits, ids):
     return -logits[:, :-1].gather(-1, ids[:, 1:, None]).mean()
 
 
-def shift_cases():
+def _shift_cases():
     r, draw = random.Random(3), _tensors(3)
     shapes = [(1, 2, 2), (1, 3, 3), (2, 5, 7), (4, 9, 11), (3, 2, 5)]
     return [
@@ -69,13 +69,13 @@ def shift_cases():
 SHIFT = Exercise(
     shift,
     "Compute the next-token loss from a model's unshifted logits: the mean of −log p(next token) over all tokens that something predicts.",
-    shift_cases,
+    _shift_cases,
     (
         "How many tokens of a row of T can be predicted?",
         "Line up logits[:, :-1] with ids[:, 1:].",
         "log_softmax over the vocabulary, gather the column of the next token, take minus the mean.",
     ),
-    (shift_by_library, shift_loop),
+    (_shift_by_library, _shift_loop),
     (shift_none, shift_backwards, shift_divides_by_all, shift_raw),
 )
 
@@ -91,7 +91,7 @@ def assistant_mask(turns):
     return mask
 
 
-def assistant_mask_flat(turns):
+def _assistant_mask_flat(turns):
     return [int(role == "assistant" and place >= 2) for role, tokens in turns for place in range(len(tokens))]
 
 
@@ -121,7 +121,7 @@ def everything_trained(turns):
     return [1 for _, tokens in turns for _ in tokens]
 
 
-def assistant_cases():
+def _assistant_cases():
     r = random.Random(4)
     turn = lambda role, text: (role, ["<start>", role, *text.split(), "<end>"])
     dialogue = lambda roles: [turn(role, " ".join(r.choices(("a", "b", "c", "d"), k=r.randrange(1, 5)))) for role in roles]
@@ -138,13 +138,13 @@ def assistant_cases():
 ASSISTANT_MASK = Exercise(
     assistant_mask,
     "Mask a conversation for SFT: the loss counts on what the assistant itself writes at inference, and on nothing else.",
-    assistant_cases,
+    _assistant_cases,
     (
         "For each token ask: does the model write it when it is used, or is it given?",
         "Given: system, user and tool turns, and the first two tokens (<start> and the role) of every turn. Written: the rest of an assistant turn.",
         "Per turn: two zeros, then len(tokens) − 2 times 1 if the role is assistant, else 0.",
     ),
-    (assistant_mask_flat,),
+    (_assistant_mask_flat,),
     (end_untrained, header_trained, tool_trained, last_only, everything_trained),
 )
 
@@ -158,7 +158,7 @@ def packing_mask(documents):
     return positions, [int(p > 0) for p in positions]
 
 
-def packing_mask_loop(documents):
+def _packing_mask_loop(documents):
     positions, mask = [], []
     for ids in documents:
         for place, _ in enumerate(ids):
@@ -198,7 +198,7 @@ def positions_from_one(documents):
     return [p + 1 for p in positions], mask
 
 
-def packing_cases():
+def _packing_cases():
     r = random.Random(5)
     return [
         case("three documents; 0 ends a document", [[5, 6, 0], [7, 8, 9, 0], [3, 0]]),
@@ -211,13 +211,13 @@ def packing_cases():
 PACKING_MASK = Exercise(
     packing_mask,
     "Pack whole documents into one row with `reset`: say at which position of its own document each token stands, and which tokens are trained.",
-    packing_cases,
+    _packing_cases,
     (
         "What does the model know when it must predict the first token of a document, if attention stays inside the document?",
         "Positions start at 0 in each document; the mask is 0 exactly where the position is 0.",
         "positions = [p for ids in documents for p in range(len(ids))]",
     ),
-    (packing_mask_loop,),
+    (_packing_mask_loop,),
     (first_trained, first_of_row_only, last_untrained, positions_run_on, positions_from_one),
 )
 
@@ -229,12 +229,12 @@ def token_mean(losses, mask):
     return torch.where(mask > 0, losses, 0.0).sum() / mask.sum().clamp(min=1)
 
 
-def token_mean_by_index(losses, mask):
+def _token_mean_by_index(losses, mask):
     chosen = losses[mask > 0]
     return chosen.mean() if len(chosen) else torch.tensor(0.0)
 
 
-def token_mean_loop(losses, mask):
+def _token_mean_loop(losses, mask):
     total = count = 0
     for row, kept in zip(losses.tolist(), mask.tolist()):
         for loss, keep in zip(row, kept):
@@ -268,7 +268,7 @@ def empty_is_nan(losses, mask):
     return torch.where(mask > 0, losses, 0.0).sum() / mask.sum()
 
 
-def mean_cases():
+def _mean_cases():
     draw = _tensors(6)
     return [
         case("a long row and a short one", torch.tensor([[1.0, 1.0, 1.0, 1.0], [5.0, 0.0, 0.0, 0.0]]), torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0]])),
@@ -282,13 +282,13 @@ def mean_cases():
 TOKEN_MEAN = Exercise(
     token_mean,
     "Average a loss over the trained tokens of a batch, every token with the same weight.",
-    mean_cases,
+    _mean_cases,
     (
         "Two rows, four trained tokens and one: what weight has the lone one?",
         "One sum over the whole batch, divided once by the number of ones in the mask.",
         "torch.where(mask > 0, losses, 0.0) survives inf; mask.sum().clamp(min=1) survives an empty mask.",
     ),
-    (token_mean_by_index, token_mean_loop),
+    (_token_mean_by_index, _token_mean_loop),
     (mean_of_means, over_all_places, over_rows, times_mask, empty_is_nan),
 )
 
@@ -302,11 +302,11 @@ def dpo_pair_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
     return -F.logsigmoid(margin).mean()
 
 
-def dpo_softplus(chosen, rejected, ref_chosen, ref_rejected, beta):
+def _dpo_softplus(chosen, rejected, ref_chosen, ref_rejected, beta):
     return F.softplus(beta * (rejected - ref_rejected) - beta * (chosen - ref_chosen)).mean()
 
 
-def dpo_loop(chosen, rejected, ref_chosen, ref_rejected, beta):
+def _dpo_loop(chosen, rejected, ref_chosen, ref_rejected, beta):
     total = 0.0
     for good, bad, ref_good, ref_bad in zip(chosen.tolist(), rejected.tolist(), ref_chosen.tolist(), ref_rejected.tolist()):
         margin = beta * ((good - ref_good) - (bad - ref_bad))
@@ -340,7 +340,7 @@ def dpo_two_steps(chosen, rejected, ref_chosen, ref_rejected, beta):
     return -torch.log(torch.sigmoid(beta * ((chosen - ref_chosen) - (rejected - ref_rejected)))).mean()
 
 
-def dpo_cases():
+def _dpo_cases():
     draw = _tensors(7)
     one = lambda *values: [torch.tensor([float(v)]) for v in values]
     return [
@@ -355,13 +355,13 @@ def dpo_cases():
 DPO_PAIR_LOSS = Exercise(
     dpo_pair_loss,
     "The loss of a preference pair: −log sigmoid of beta times the margin, by which the chosen answer rose more than the rejected one.",
-    dpo_cases,
+    _dpo_cases,
     (
         "What is the loss before the first step, when model and reference are the same?",
         "reward = beta · (log-prob under the model − log-prob under the reference); margin = reward of chosen − reward of rejected.",
         "-F.logsigmoid(margin).mean()",
     ),
-    (dpo_softplus, dpo_loop),
+    (_dpo_softplus, _dpo_loop),
     (dpo_no_reference, dpo_reversed, dpo_beta_outside, dpo_mean_first, dpo_two_steps),
 )
 
@@ -377,7 +377,7 @@ def left_pad(rows, pad):
     return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def left_pad_lists(rows, pad):
+def _left_pad_lists(rows, pad):
     width = max(len(r) for r in rows)
     ids, mask, positions = [], [], []
     for row in rows:
@@ -416,7 +416,7 @@ def mask_inverted(rows, pad):
     return ids, 1 - mask, positions
 
 
-def left_pad_cases():
+def _left_pad_cases():
     r = random.Random(8)
     return [
         case("lengths 3 and 1", [[5, 6, 7], [9]], 0),
@@ -429,13 +429,13 @@ def left_pad_cases():
 LEFT_PAD = Exercise(
     left_pad,
     "Make one tensor of prompts of unequal length, ready for generation.",
-    left_pad_cases,
+    _left_pad_cases,
     (
         "Where does the model write its first new token, and what must stand right before it?",
         "ids: padding, then the row. mask: zeros, then ones. positions: as if there were no padding.",
         "From the mask: (mask.cumsum(1) - 1).clamp(min=0).",
     ),
-    (left_pad_lists,),
+    (_left_pad_lists,),
     (right_pad, mask_by_value, positions_of_places, mask_inverted),
 )
 

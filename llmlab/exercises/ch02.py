@@ -19,7 +19,7 @@ def pack_plain(documents, end, length):
     return [stream[i : i + length] for i in range(0, len(stream) - length + 1, length)]
 
 
-def pack_plain_stream(documents, end, length):
+def _pack_plain_stream(documents, end, length):
     rows, row = [], []
     for ids in documents:
         for token in ids + [end]:
@@ -59,7 +59,7 @@ def pack_each_alone(documents, end, length):
     return [row for ids in documents for row in pack_plain([ids], end, length)]
 
 
-def pack_cases():
+def _pack_cases():
     r = random.Random(9)
     document = lambda: [r.randrange(1, 50) for _ in range(r.randrange(0, 9))]
     return [
@@ -74,13 +74,13 @@ def pack_cases():
 PACK_PLAIN = Exercise(
     pack_plain,
     "Pack documents without a reset: one stream, cut into full rows.",
-    pack_cases,
+    _pack_cases,
     (
         "First the stream, then the cuts.",
         "stream = document 1, end, document 2, end, …; row i is stream[i·length : (i + 1)·length].",
         "The last start that gives a full row is len(stream) − length.",
     ),
-    (pack_plain_stream,),
+    (_pack_plain_stream,),
     (pack_without_end, pack_end_between, pack_short_rest, pack_rest_padded, pack_each_alone),
 )
 
@@ -94,7 +94,7 @@ def replay_rows(share, rows, u):
     return math.floor(exact) + (u < exact - math.floor(exact))
 
 
-def replay_rows_ceil(share, rows, u):
+def _replay_rows_ceil(share, rows, u):
     return math.ceil(share * rows - u)
 
 
@@ -124,7 +124,7 @@ def replay_probability_reversed(share, rows, u):
     return math.floor(exact) + (u >= exact - math.floor(exact))
 
 
-def replay_cases():
+def _replay_cases():
     r = random.Random(10)
     return [
         case("3.2 rows, a small u: up", 0.2, 16, 0.1),
@@ -139,13 +139,13 @@ def replay_cases():
 REPLAY_ROWS = Exercise(
     replay_rows,
     "How many rows of this batch are replay? 20 % of 16 rows are 3.2: take 3 or 4, so that the average is right.",
-    replay_cases,
+    _replay_cases,
     (
         "Which two whole numbers are possible, and how often must the upper one come?",
         "Up with the probability of the fraction: for 3.2 in a fifth of the batches.",
         "math.floor(x) + (u < x - math.floor(x))",
     ),
-    (replay_rows_ceil,),
+    (_replay_rows_ceil,),
     (replay_rounded, replay_down, replay_up, replay_all_or_none, replay_probability_reversed),
 )
 
@@ -158,7 +158,7 @@ def anneal_replay(share, steps):
     return [2 * share * (1 - step / (steps - 1)) for step in range(steps)]
 
 
-def anneal_replay_tensor(share, steps):
+def _anneal_replay_tensor(share, steps):
     return torch.linspace(2 * share, 0, steps).tolist()
 
 
@@ -182,7 +182,7 @@ def anneal_off_by_one(share, steps):
     return [2 * share * (1 - step / steps) for step in range(steps)]
 
 
-def anneal_cases():
+def _anneal_cases():
     r = random.Random(11)
     return [
         case("five steps, a fifth", 0.2, 5),
@@ -195,13 +195,13 @@ def anneal_cases():
 ANNEAL_REPLAY = Exercise(
     anneal_replay,
     "A curriculum: much replay first, none at the end, and in all exactly as much as constant replay.",
-    anneal_cases,
+    _anneal_cases,
     (
         "A line that ends at 0 has its mean half way. Where must it begin?",
         "From 2 · share at step 0 to 0 at step steps − 1.",
         "2 * share * (1 - step / (steps - 1))",
     ),
-    (anneal_replay_tensor,),
+    (_anneal_replay_tensor,),
     (anneal_half, anneal_rising, anneal_constant, anneal_off_by_one),
 )
 
@@ -216,7 +216,7 @@ def adaptive_weights(losses, floor):
     return {d: floor + left * math.exp(loss) / total for d, loss in losses.items()}
 
 
-def adaptive_softmax(losses, floor):
+def _adaptive_softmax(losses, floor):
     parts = torch.tensor(list(losses.values()), dtype=torch.float64).softmax(0).tolist()
     return {d: floor + (1 - floor * len(losses)) * p for d, p in zip(losses, parts)}
 
@@ -242,7 +242,7 @@ def adaptive_linear(losses, floor):
     return {d: floor + left * loss / total for d, loss in losses.items()}
 
 
-def adaptive_cases():
+def _adaptive_cases():
     r = random.Random(12)
     return [
         case("two sub-domains", {"heart": 1.0, "nerves": 3.0}, 0.1),
@@ -255,13 +255,13 @@ def adaptive_cases():
 ADAPTIVE_WEIGHTS = Exercise(
     adaptive_weights,
     "Adaptive domain mixing: draw more from sub-domains whose held-out loss is high, and something from each.",
-    adaptive_cases,
+    _adaptive_cases,
     (
         "Give every sub-domain its floor. How much is left to share out?",
         "left = 1 − floor · number; a sub-domain's part of it is exp(loss) / sum of exp(loss).",
         "{d: floor + left * math.exp(loss) / total for d, loss in losses.items()}",
     ),
-    (adaptive_softmax,),
+    (_adaptive_softmax,),
     (adaptive_reversed, adaptive_no_floor, adaptive_clamped, adaptive_linear),
 )
 
@@ -282,7 +282,7 @@ def gate_decision(readings, tolerance):
     return decisions
 
 
-def gate_decision_worst(readings, tolerance):
+def _gate_decision_worst(readings, tolerance):
     start, *later = readings
     worst = [max(start[s] - reading[s] for s in start) for reading in later]
     decisions = ["rollback" if drop > tolerance else "keep" for drop in worst]
@@ -333,7 +333,7 @@ def _with_stop(bad):
     return decisions
 
 
-def gate_decision_cases():
+def _gate_decision_cases():
     r = random.Random(13)
     people = lambda *shares: [{"people": s} for s in shares]
     walk = lambda n: [{"people": r.randrange(9, 17) / 16, "sums": r.randrange(6, 14) / 16} for _ in range(n)]
@@ -351,13 +351,13 @@ def gate_decision_cases():
 GATE_DECISION = Exercise(
     gate_decision,
     "A guardrail during training: keep the checkpoint, roll back to the last kept one, or give up at the third failure.",
-    gate_decision_cases,
+    _gate_decision_cases,
     (
         "Compared with which reading does a slow slide show?",
         "Bad: some skill of the first reading is down by more than the tolerance. Count the bad ones.",
         "If it is bad and decisions.count('rollback') == 2: append 'stop' and return.",
     ),
-    (gate_decision_worst,),
+    (_gate_decision_worst,),
     (gate_drifts, gate_averages, gate_in_a_row, gate_never_stops, gate_strict),
 )
 
@@ -373,7 +373,7 @@ def dedup(texts):
     return list(kept.values())
 
 
-def dedup_loop(texts):
+def _dedup_loop(texts):
     seen, kept = set(), []
     for text in texts:
         key = tuple(text.casefold().split())
@@ -417,7 +417,7 @@ def dedup_glued(texts):
     return list(kept.values())
 
 
-def dedup_cases():
+def _dedup_cases():
     r = random.Random(14)
     words = ("Take", "take", "one", "tablet", " a", "day")
     text = lambda: r.choice(("", " ")) + r.choice((" ", "  ", "\n")).join(r.choices(words, k=r.randrange(1, 4)))
@@ -434,13 +434,13 @@ def dedup_cases():
 DEDUP = Exercise(
     dedup,
     "Remove copies from a corpus. Scraped copies differ in spacing and capitals, so compare a normalised form.",
-    dedup_cases,
+    _dedup_cases,
     (
         "Make a key for each text, such that copies have the same key.",
         "key = ' '.join(text.lower().split()): lower case, runs of white space as one space.",
         "A dict keeps insertion order: kept.setdefault(key, text).",
     ),
-    (dedup_loop,),
+    (_dedup_loop,),
     (dedup_exact, dedup_normalised, dedup_last, dedup_sorted, dedup_drops_both, dedup_glued),
 )
 
@@ -455,12 +455,12 @@ def kl_to_base(logits, base_logits, mask):
     return (kl * mask).sum() / mask.sum()
 
 
-def kl_by_library(logits, base_logits, mask):
+def _kl_by_library(logits, base_logits, mask):
     kl = F.kl_div(base_logits.log_softmax(-1), logits.log_softmax(-1), log_target=True, reduction="none").sum(-1)
     return kl[mask > 0].mean()
 
 
-def kl_as_cross_entropy(logits, base_logits, mask):
+def _kl_as_cross_entropy(logits, base_logits, mask):
     p = logits.softmax(-1)
     cross = -(p * base_logits.log_softmax(-1)).sum(-1)
     entropy = -(p * logits.log_softmax(-1)).sum(-1)
@@ -488,7 +488,7 @@ def kl_of_logits(logits, base_logits, mask):
     return ((logits.softmax(-1) * (logits - base_logits)).sum(-1) * mask).sum() / mask.sum()
 
 
-def kl_cases():
+def _kl_cases():
     generator = torch.Generator().manual_seed(15)
     draw = lambda *shape: 2 * torch.randn(*shape, generator=generator)
     mask = lambda *shape: (torch.rand(*shape, generator=generator) > 0.4).float().index_fill(1, torch.tensor([0]), 1.0)
@@ -503,13 +503,13 @@ def kl_cases():
 KL_TO_BASE = Exercise(
     kl_to_base,
     "The leash of continued pretraining: how far is the model from the base, averaged over what the model says?",
-    kl_cases,
+    _kl_cases,
     (
         "KL(p ‖ q): whose probabilities stand outside the logarithm?",
         "Per place: sum over the vocabulary of p · (log p − log q), p the model, q the base. Then the mean over mask 1.",
         "log_softmax of both; (logp.exp() * (logp - logq)).sum(-1).",
     ),
-    (kl_by_library, kl_as_cross_entropy),
+    (_kl_by_library, _kl_as_cross_entropy),
     (kl_reversed, kl_unmasked, kl_mean_over_vocabulary, kl_of_logits),
 )
 

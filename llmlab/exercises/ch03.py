@@ -44,7 +44,7 @@ def fragmentation(words, tokenize):
     return sum(counts) / len(counts), sum(n >= 5 for n in counts) / len(counts)
 
 
-def fragmentation_tensor(words, tokenize):
+def _fragmentation_tensor(words, tokenize):
     counts = torch.tensor([float(len(tokenize(f" {word}"))) for word in words])
     return counts.mean().item(), (counts > 4).float().mean().item()
 
@@ -74,7 +74,7 @@ def characters_a_piece(words, tokenize):
     return sum(len(w) + 1 for w in words) / sum(counts), statistics.fmean(n >= 5 for n in counts)
 
 
-def fragmentation_cases():
+def _fragmentation_cases():
     r = random.Random(16)
     tokenize = Pieces(*ENGLISH)
     return [
@@ -88,13 +88,13 @@ def fragmentation_cases():
 FRAGMENTATION = Exercise(
     fragmentation,
     "Measure how badly a tokenizer shatters a word list: mean pieces a word, and the share of words that become 5 pieces or more.",
-    fragmentation_cases,
+    _fragmentation_cases,
     (
         "Where in a text does a word of your list usually stand?",
         "Tokenise ' ' + word; count the pieces of every word.",
         "counts = [len(tokenize(' ' + word)) for word in words], then two means.",
     ),
-    (fragmentation_tensor,),
+    (_fragmentation_tensor,),
     (without_space, more_than_five, different_pieces, characters_a_piece),
 )
 
@@ -109,7 +109,7 @@ def tokens_saved(counts, tokenize, n):
     return [(word, s) for word, s in ranked if s > 0][:n]
 
 
-def tokens_saved_loop(counts, tokenize, n):
+def _tokens_saved_loop(counts, tokenize, n):
     left, best = dict(counts), []
     while left and len(best) < n:
         word = min(left, key=lambda w: (-left[w] * (len(tokenize(w)) - 1), w))
@@ -147,7 +147,7 @@ def useless_added(counts, tokenize, n):
     return sorted(saved.items(), key=lambda item: (-item[1], item[0]))[:n]
 
 
-def tokens_saved_cases():
+def _tokens_saved_cases():
     r = random.Random(17)
     tokenize = Pieces(*ENGLISH)
     return [
@@ -161,13 +161,13 @@ def tokens_saved_cases():
 TOKENS_SAVED = Exercise(
     tokens_saved,
     "Choose new tokens by what they are worth: how many tokens would the corpus lose if the word were one token?",
-    tokens_saved_cases,
+    _tokens_saved_cases,
     (
         "A word of k pieces becomes one token. How many are saved each time it comes?",
         "saved = count × (pieces − 1); sort by −saved, then by the word.",
         "sorted(saved.items(), key=lambda item: (-item[1], item[0])), keep what is > 0, cut at n.",
     ),
-    (tokens_saved_loop,),
+    (_tokens_saved_loop,),
     (by_frequency, by_pieces, own_token_forgotten, useless_added),
 )
 
@@ -180,7 +180,7 @@ def init_rows(embedding, pieces):
     return torch.cat([embedding, *(embedding[ids].mean(0, keepdim=True) for ids in pieces)])
 
 
-def init_rows_loop(embedding, pieces):
+def _init_rows_loop(embedding, pieces):
     grown = torch.empty(len(embedding) + len(pieces), embedding.shape[1])
     grown[: len(embedding)] = embedding
     for i, ids in enumerate(pieces):
@@ -188,7 +188,7 @@ def init_rows_loop(embedding, pieces):
     return grown
 
 
-def init_rows_matrix(embedding, pieces):
+def _init_rows_matrix(embedding, pieces):
     average = torch.zeros(len(pieces), len(embedding))
     for i, ids in enumerate(pieces):
         for j in ids:
@@ -221,7 +221,7 @@ def rows_of_different_pieces(embedding, pieces):
     return torch.cat([embedding, torch.stack([embedding[sorted(set(ids))].mean(0) for ids in pieces])])
 
 
-def init_rows_cases():
+def _init_rows_cases():
     r, generator = random.Random(18), torch.Generator().manual_seed(18)
     return [
         case("one new token of two pieces", torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]]), [[0, 1]]),
@@ -235,13 +235,13 @@ INIT_ROWS = Exercise(
     init_rows,
     "Resize the embedding for new tokens, each starting as the mean of the pieces it replaces. (With tied embeddings this one matrix is the head, "
     "too.)",
-    init_rows_cases,
+    _init_rows_cases,
     (
         "What did the model read so far where the new token will stand?",
         "embedding[ids].mean(0) is one new row; the new rows come after the old ones.",
         "torch.cat([embedding, torch.stack([...])])",
     ),
-    (init_rows_loop, init_rows_matrix),
+    (_init_rows_loop, _init_rows_matrix),
     (rows_of_global_mean, rows_summed, rows_of_last_piece, rows_in_front, rows_of_different_pieces),
 )
 
@@ -256,7 +256,7 @@ def row_likeness(embedding, n_new):
     return (cosine.sum() - cosine.diagonal().sum()) / (n_new * (n_new - 1))
 
 
-def row_likeness_loop(embedding, n_new):
+def _row_likeness_loop(embedding, n_new):
     new, found = embedding[len(embedding) - n_new :], []
     for i in range(n_new):
         for j in range(i):
@@ -282,7 +282,7 @@ def dot_product(embedding, n_new):
     return (product.sum() - product.diagonal().sum()) / (n_new * (n_new - 1))
 
 
-def likeness_cases():
+def _likeness_cases():
     generator = torch.Generator().manual_seed(19)
     draw = lambda *shape: torch.randn(*shape, generator=generator)
     mean = draw(6, 4) + 1
@@ -296,13 +296,13 @@ def likeness_cases():
 ROW_LIKENESS = Exercise(
     row_likeness,
     "The resize trap: rows that all start at the mean of the old ones are told apart by nothing. Measure how alike the new rows are.",
-    likeness_cases,
+    _likeness_cases,
     (
         "Take the last n_new rows and make each one unit long.",
         "rows @ rows.T holds all cosines; its diagonal is each row with itself.",
         "n_new · (n_new − 1) places are left beside the diagonal.",
     ),
-    (row_likeness_loop,),
+    (_row_likeness_loop,),
     (with_itself, all_rows, dot_product),
 )
 
@@ -315,7 +315,7 @@ def loss_per_character(losses, texts):
     return sum(map(sum, losses)) / sum(map(len, texts))
 
 
-def loss_per_character_loop(losses, texts):
+def _loss_per_character_loop(losses, texts):
     nats = characters = 0
     for of_tokens, text in zip(losses, texts):
         for loss in of_tokens:
@@ -344,7 +344,7 @@ def bits_per_character(losses, texts):
     return sum(map(sum, losses)) / sum(map(len, texts)) / math.log(2)
 
 
-def loss_cases():
+def _loss_cases():
     r = random.Random(20)
     text = lambda n: "".join(r.choices("abc déß ", k=n))
     return [
@@ -360,13 +360,13 @@ def loss_cases():
 LOSS_PER_CHARACTER = Exercise(
     loss_per_character,
     "After new tokens were added the loss a token rose. Is the model worse? Compute what is comparable: the loss a character.",
-    loss_cases,
+    _loss_cases,
     (
         "What does not change when the tokenizer does?",
         "All nats of the corpus, divided by all its characters.",
         "len(text) counts characters.",
     ),
-    (loss_per_character_loop,),
+    (_loss_per_character_loop,),
     (loss_per_token, mean_of_ratios, loss_per_byte, bits_per_character),
 )
 
@@ -383,7 +383,7 @@ def oversample_weights(documents, new, target):
     return [target / n if h else (1 - target) / (len(documents) - n) for h in holds]
 
 
-def oversample_by_groups(documents, new, target):
+def _oversample_by_groups(documents, new, target):
     groups = {True: [], False: []}
     for place, ids in enumerate(documents):
         groups[not new.isdisjoint(ids)].append(place)
@@ -428,7 +428,7 @@ def missing_kind(documents, new, target):
     return [target / n if h else (1 - target) / (len(documents) - n) for h in holds]
 
 
-def oversample_cases():
+def _oversample_cases():
     r = random.Random(21)
     return [
         case("one document of four holds a new token", [[1, 2], [3, 99], [4], [5, 6]], {99}, 0.5),
@@ -442,13 +442,13 @@ def oversample_cases():
 OVERSAMPLE_WEIGHTS = Exercise(
     oversample_weights,
     "Warm the new tokens up: draw documents so that a share `target` of them holds a new token.",
-    oversample_cases,
+    _oversample_cases,
     (
         "How many documents hold a new token, and what must all their weights together be?",
         "target / (how many hold one) for each that does, (1 − target) / (how many do not) for the others.",
         "If one of the two kinds is empty, every weight is 1 / len(documents).",
     ),
-    (oversample_by_groups,),
+    (_oversample_by_groups,),
     (numbers_forgotten, not_normalised, by_occurrences, natural, missing_kind),
 )
 
