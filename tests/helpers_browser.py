@@ -117,26 +117,16 @@ def ready(page) -> None:
 
 
 def run_all(page, shows: str, seconds: float = 180) -> None:
-    """Runs all cells and waits until one shows what `shows` selects; a click that comes before the menu's commands are enabled is made again."""
-    for _ in range(3):
-        page.click(".lm-MenuBar-itemLabel:text-is('Run')")
-        page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
-        try:
-            page.wait_for_function("![...document.querySelectorAll('.jp-InputPrompt')].every(p => /\\[ *\\]/.test(p.textContent))", timeout=10_000)
-            break
-        except _timeout():
-            continue
-    try:
-        page.wait_for_selector(shows, timeout=seconds * 1000, state="attached")
-    except _timeout():
-        picture(page, "not_shown")
-        raise AssertionError(f"no {shows} after {seconds:g} s; the notebook shows: {page.locator('.jp-Notebook').inner_text()}") from None
-
-
-def _timeout() -> type[Exception]:
-    from playwright.sync_api import TimeoutError
-
-    return TimeoutError
+    """Runs all cells and waits until one shows what `shows` selects; pressed again while no cell has been taken up (menu not ready, kernel restarted)."""
+    until = time.monotonic() + seconds
+    while not page.locator(shows).count():
+        if time.monotonic() > until:
+            picture(page, "not_shown")
+            raise AssertionError(f"no {shows} after {seconds:g} s; the notebook shows: {page.locator('.jp-Notebook').inner_text()}")
+        if all(prompt.strip("[]: ") == "" for prompt in page.locator(".jp-InputPrompt").all_inner_texts()):
+            page.click(".lm-MenuBar-itemLabel:text-is('Run')")
+            page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
+        page.wait_for_timeout(2000)
 
 
 def eventually(read, wanted, seconds: float = 20, page=None):
