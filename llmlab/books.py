@@ -11,6 +11,7 @@ import nbformat
 
 from . import paths, stored, sweeps, times
 from .errors import UserError
+from .ledger import results
 
 
 class BrokenCell(UserError):
@@ -21,9 +22,10 @@ ROOT = Path(__file__).parent.parent / "notebooks"
 
 
 def made_from(script: Path) -> str:
-    """Hash of what an executed notebook depends on: its script, and the stored runs, sweeps and measured times that it may show."""
+    """Hash of what an executed notebook depends on: its script, the ledger, and the stored runs, sweeps and measured times that it may show."""
     shown = [file for _, _, file in stored.wanted()] + [grid.key() for grid in sweeps.GRIDS.values()] + [json.dumps(times.read(paths.data()))]
-    return paths.hash_bytes(script.read_bytes(), *(name.encode() for name in shown))
+    ledger = results.file().read_bytes() if results.file().exists() else b""
+    return paths.hash_bytes(script.read_bytes(), ledger, *(name.encode() for name in shown))
 
 
 def stale() -> list[Path]:
@@ -52,9 +54,9 @@ def build(force: bool = False) -> Iterator[str]:
 
 
 def chapters() -> list[dict]:
-    """number, title and seconds of each executed notebook."""
+    """file, title and seconds of each executed chapter (the ledger's page is none)."""
     found = []
-    for path in sorted(ROOT.glob("*.ipynb")):
+    for path in sorted(ROOT.glob("[0-9]*.ipynb")):
         book = nbformat.read(path, 4)
         title = next(c.source for c in book.cells if c.cell_type == "markdown").split("\n")[0]
         found.append({"file": path.name, "title": title.lstrip("# "), "seconds": book.metadata.get("llmlab_seconds")})

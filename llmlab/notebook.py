@@ -40,10 +40,9 @@ class Effect:
 
 def paired(before: Sequence[float], after: Sequence[float]) -> Effect:
     """Mean of after − before, seed by seed, with its 95 % t-interval: mean ± t(0.975, n − 1) · s / √n."""
-    from scipy import stats
+    from .ledger.statistics import interval
 
-    d = [b - a for a, b in zip(before, after, strict=True)]
-    return Effect(sum(d) / len(d), float(stats.t.ppf(0.975, len(d) - 1) * stats.sem(d)))
+    return Effect(*interval([b - a for a, b in zip(before, after, strict=True)]))
 
 
 class NoReference(UserError):

@@ -11,6 +11,7 @@ from llmlab import drills, exercises
 from llmlab.notebook import NoReference, bibliography, references
 
 BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+CHAPTERS = [b for b in BOOKS if b.name[0].isdigit()]
 
 
 def cells(book):
@@ -66,10 +67,34 @@ def test_settings_and_citations_are_not_results(text):
     assert not typed_results(text)
 
 
+# ---- the ledger's page ----
+
+
+def test_what_is_said_of_a_verdict_is_said_of_claims_that_have_it():
+    """The prose below each table of the ledger's page names claims; after a rebuild they must still stand in that table."""
+    from llmlab.ledger import table
+
+    cells_, verdict, said = nbformat.read(BOOKS[0].parent / "ledger.ipynb", 4).cells, None, {}
+    for cell in cells_:
+        if cell.cell_type == "code":
+            verdict = next(iter(re.findall(r'Ledger\(verdict="(\w+)"\)', cell.source)), None)
+        elif verdict:
+            said.setdefault(verdict, set()).update(re.findall(r"^- \*\*(C\d{3})\*\*", cell.source, re.MULTILINE))
+    assert {v: len(ids) > 1 for v, ids in said.items() if v in ("refuted", "conditional")} == {"refuted": True, "conditional": True}
+    for verdict, ids in said.items():
+        assert ids <= {r.claim.id for r in table.rows(verdict=verdict)}, verdict
+
+
 # ---- every chapter has what a chapter has ----
 
 
-@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_chapter_shows_its_rows_of_the_ledger(path):
+    code = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
+    assert f'Ledger("{path.name[:2]}")' in code
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_a_chapter_has_exercises_drills_and_references(path):
     number, code = path.name[:2], "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
     named = set(re.findall(r'task\("(\w+)"\)', "\n".join(c.source for c in nbformat.read(path, 4).cells))) - {"name"}

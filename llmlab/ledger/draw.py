@@ -1,14 +1,13 @@
 """Figures of the ledger's runs: curves over steps, and an effect over the doses of a knob."""
 
-import math
 from typing import Sequence
 
 import matplotlib
-from scipy import stats
 
 from .. import figures, sweeps
 from . import results
 from .claims import HOWS, Arm
+from .statistics import interval
 
 
 def over_steps(arms: Sequence[Arm], metrics: dict[str, str], title: str = ""):
@@ -16,6 +15,17 @@ def over_steps(arms: Sequence[Arm], metrics: dict[str, str], title: str = ""):
     stored = results.load_curves()
     groups = {a.label: [sweeps.Curves(seed, table) for (key, seed), table in sorted(stored.items()) if key == a.key] for a in arms}
     return figures.curves(groups, metrics, title)
+
+
+def layers(arms: Sequence[Arm]):
+    """Likeness of every layer to the base's (CKA), a panel an arm: 0 is the embedding, i what the i-th block puts out."""
+    stored = results.load_curves()
+    seeds = sorted(set.intersection(*({s for key, s in stored if key == a.key} for a in arms)))
+    names = sorted({m for a in arms for m in stored[a.key, seeds[0]] if m.startswith("likeness.")})
+    groups = {
+        f"layer {name.split('.')[1]}": [sweeps.Curves(s, {a.label: stored[a.key, s][name] for a in arms}) for s in seeds] for name in names
+    }
+    return figures.curves(groups, {a.label: f"{a.label}: likeness to the base (CKA)" for a in arms})
 
 
 def dose(arms: Sequence[Arm], knob: str, metrics: dict[str, str], unit: str = "share", how: str = "final"):
@@ -27,13 +37,7 @@ def dose(arms: Sequence[Arm], knob: str, metrics: dict[str, str], unit: str = "s
             points = [(a.value(knob), [HOWS[how](t[metric]) for (key, _), t in sorted(stored.items()) if key == a.key]) for a in arms]
             for x, values in points:
                 axis.scatter([x] * len(values), values, s=9, color=figures.COLOURS[0], alpha=0.35, linewidths=0)
-            means, halves = zip(*(_interval(values) for _, values in points))
+            means, halves = zip(*(interval(values) for _, values in points))
             axis.errorbar([x for x, _ in points], means, halves, color=figures.COLOURS[0], marker="o", markersize=4, capsize=3)
             axis.set(title=label, xlabel=f"{knob} ({unit})")
     return figure
-
-
-def _interval(values: list[float]) -> tuple[float, float]:
-    """Mean and half the width of its 95 % t-interval."""
-    mean = sum(values) / len(values)
-    return mean, float(stats.t.ppf(0.975, len(values) - 1)) * stats.tstd(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0

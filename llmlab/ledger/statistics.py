@@ -30,6 +30,14 @@ class Estimate:
     n: int
 
 
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half the width of its 95 % t-interval, t(0.975, n−1)·s/√n; half is 0 for a single value."""
+    from scipy.special import stdtrit  # the inverse of Student's t distribution
+
+    n = len(values)
+    return fmean(values), float(stdtrit(n - 1, 1 - ALPHA / 2)) * stdev(values) / n**0.5 if n > 1 else 0.0
+
+
 def estimate(effects: Sequence[float], contrast: Contrast) -> Estimate:
     """mean ± t(0.975, n−1)·s/√n of the paired effects.
 
@@ -37,16 +45,16 @@ def estimate(effects: Sequence[float], contrast: Contrast) -> Estimate:
     against  more, less: one-sided test that the effect is smaller than `least`; same: two-sided test that it lies outside ±least
     Where all seeds agree to the last digit, t is infinite: a p is 0 or 1.
     """
-    from scipy.special import stdtr, stdtrit  # Student's t: distribution function and its inverse
+    from scipy.special import stdtr  # Student's t distribution
 
     n, least, sign = len(effects), contrast.least, -1 if contrast.direction == "less" else 1
     if len(set(effects)) == 1:
         value = effects[0]
         agrees, differs = (abs(value) < least, abs(value) > least) if contrast.direction == "same" else (value != 0, sign * value < least)
         return Estimate(value, value, value, 0.0 if agrees else 1.0, 0.0 if differs else 1.0, 0.0, n)
-    mean, sd = fmean(effects), stdev(effects)
+    mean, half = interval(effects)
+    sd = stdev(effects)
     error = sd / n**0.5
-    half = float(stdtrit(n - 1, 1 - ALPHA / 2)) * error
 
     def below(border: float) -> float:  # p of the one-sided test that the effect is smaller than the border
         return float(stdtr(n - 1, (mean - border) / error))

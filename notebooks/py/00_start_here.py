@@ -142,6 +142,7 @@ print(*list(doctor.lines(doctor.examine(time_experiments=False)))[:2], sep="\n")
 # - **A claim that fails stays in.** Where the texts that this workbook teaches are contested, or our runs disagree with them, the chapter says so.
 
 # %%
+from llmlab.ledger.statistics import interval
 from llmlab.notebook import paired, show
 
 def finals(loss):
@@ -152,10 +153,23 @@ settings.assign(difference=settings["all"] - settings["assistant"]).round(3)
 
 # %%
 print("loss on general text, all tokens − assistant tokens:", paired(finals("assistant"), finals("all")))
-show(paired)
+show(paired, interval)
 
 # %% [markdown]
-# ## 7 · Where the sources are contested
+# ## 7 · The evidence
+#
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction, smallest effect of interest and number of seeds were fixed before the runs; the arms of a claim share seeds, data order
+# and tokens; the intervals are paired 95 % intervals, and the p-values are adjusted over the whole ledger (Holm).
+# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
+# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+
+# %%
+from llmlab.ledger.table import Ledger
+
+Ledger("00")
+
+# %% [markdown]
+# ## 8 · Where the sources are contested
 #
 # - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** What is cheapest depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024].
 #   The exercise `break_even` is about that.
@@ -163,7 +177,7 @@ show(paired)
 #   [Allen-Zhu and Li 2023]. Chapter 02 takes a first look at it.
 # - **"Never fine-tune facts in."** Unknown facts in SFT are learnt slowly, and once learnt make the model invent more [Gekhman et al. 2024].
 #
-# ## 8 · Exercises
+# ## 9 · Exercises
 #
 # `task("name")` shows the task and an empty function. `check` says whether yours is right, or what is wrong with it; `hint` helps in steps; `solution` shows right ones.
 
@@ -188,7 +202,7 @@ task("interval")
 task("break_even")
 
 # %% [markdown]
-# ## 9 · Drills
+# ## 10 · Drills
 #
 # Real situations, as an interviewer would put them. Answer in four parts (diagnosis, lever, risks, measurements), then grade yourself by the rubric. Questions come back when you are about to forget them.
 # In the terminal: `llmlab drill`; an interview against the clock: `llmlab drill --mock 20`.

@@ -276,7 +276,20 @@ pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}
 # knows from pretraining (a *document* ends after an answer), or runs on until it is cut. Where only the template's token stops the answer, all of those would run on.
 
 # %% [markdown]
-# ## 7 · What is contested
+# ## 7 · The evidence
+#
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction, smallest effect of interest and number of seeds were fixed before the runs; the arms of a claim share seeds, data order
+# and tokens; the intervals are paired 95 % intervals, and the p-values are adjusted over the whole ledger (Holm).
+# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
+# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+
+# %%
+from llmlab.ledger.table import Ledger
+
+Ledger("01")
+
+# %% [markdown]
+# ## 8 · What is contested
 #
 # - **"Mask the user, because the model should answer, not ask."** Our runs: answers are equally good with and without the mask; what the mask buys is that the model does not go on as the user, and that it forgets less (chapter 00 gives the interval).
 #   Some published recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
@@ -284,7 +297,7 @@ pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}
 # - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite sign and the same weight per pair. Nothing in that asks for the
 #   chosen answer to become likely; both can sink together [Razin et al. 2024].
 #
-# ## 8 · Exercises
+# ## 9 · Exercises
 #
 # Write the function, then let the judge look. `hint("shift")` helps in steps, `solution("shift")` shows right ones, `reset("shift")` begins again.
 
@@ -311,7 +324,7 @@ task("token_mean")
 # %% [markdown]
 # More: `task("dpo_pair_loss")`, `task("left_pad")`.
 #
-# ## 9 · Drills
+# ## 10 · Drills
 #
 # Four parts an answer: diagnosis, lever, risks, measurements. The same in the terminal: `llmlab drill --chapter 01`.
 

@@ -340,7 +340,8 @@ print(f"questions answered rightly: {probes.exact(student.model, probes.batches(
 
 # %% [markdown]
 # Documents teach to continue documents. Answering is a behaviour, and behaviour is taught by showing it: that is SFT (chapter 04). The sources say "CPT for knowledge, SFT for
-# behaviour"; our two numbers agree with that and cannot show it: one seed, and after these few steps hardly a fact is known in either form. Repeat the cell with `lr=5e-3, steps=300` for a fairer question. (A later chapter tests such claims one by one.)
+# behaviour"; our two numbers agree with that and cannot show it: one seed, and after these few steps hardly a fact is known in either form. The ledger asks more carefully: C019 over seeds, and C002 with documents
+# against questions at equal tokens, in one wording and in several. Try it: `llmlab run facts --texts questions --forms 1`.
 #
 # ## 9 · Long documents
 #
@@ -358,7 +359,7 @@ pd.Series({f"places {a + 1} to {a + 128}": float(loss[a:a + 128].mean()) for a i
 
 # %% [markdown]
 # (One model: an illustration.) Inside what it was trained on, more context helps: the second stretch is easier than the first. Beyond, each further stretch is harder again: the model has never met those distances.
-# Short documents packed into long rows do not teach to use a long context either: nothing in them refers further back than their own beginning. For that, the documents themselves must be long.
+# A loss says little about *using* what stands far above. Claim C012 asks for one line of a long list, at about twice the trained length, before and after reading lists: short ones or long ones, at equal tokens.
 #
 # ## 10 · Your own documents
 #
@@ -377,18 +378,78 @@ pd.DataFrame(own.metrics()).T.round(3)
 
 # %% [markdown]
 # Real English prose costs far more nats than Verania's: this model has one million parameters and a vocabulary made for another country. The regressions are measured all the same.
+
+# %% [markdown]
+# ## 11 · The evidence
 #
-# ## 11 · Where the sources are contested
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction, smallest effect of interest and number of seeds were fixed before the runs; the arms of a claim share seeds, data order
+# and tokens; the intervals are paired 95 % intervals, and the p-values are adjusted over the whole ledger (Holm).
+# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
+# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+
+# %%
+from llmlab.ledger import forest
+from llmlab.ledger.table import Ledger
+
+evidence = Ledger("02")
+evidence
+
+# %% [markdown]
+# The same as a picture: each effect divided by the smallest one of interest, so that 1 is the border. Right of it: as claimed, and large enough to matter.
+
+# %%
+forest.figure(evidence.rows)
+
+# %% [markdown]
+# **Replay is a dose.** What its share keeps, and what it costs on the domain (C016). A dot is a seed.
+
+# %%
+from llmlab.ledger import cpt as arms
+from llmlab.ledger.draw import dose, over_steps
+
+shares = [arms.NONE, arms.FIVE, arms.TEN, arms.DEFAULT, arms.HALF]
+dose(shares, "replay", {"people": "known people right (share)", "sums": "two-digit sums right (share)", "domain_nats": "domain loss (nats per character)"})
+
+# %% [markdown]
+# **The stability gap, and the representation beside it** (C031, C032, C033). *CKA* compares the last layer's vectors with those of the base on the same text: 1 means the same up to rotation and scale.
+
+# %%
+shown = {"general_nats": "general loss (nats per token)", "people": "known people right (share)", "likeness": "last layer's likeness to the base (CKA)"}
+over_steps([arms.DEFAULT, arms.COLD, arms.SLOW, arms.NONE], shown)
+
+# %% [markdown]
+# Layer by layer. 0 is the embedding, 4 the last block's output: what is near to the words stays, what is near to the prediction moves.
+
+# %%
+from llmlab.ledger.draw import layers
+
+layers([arms.NONE, arms.DEFAULT, arms.HALF])
+
+# %% [markdown]
+# **Mid-training and what reinforcement learning makes of it** (C023). The documents held sums with several terms, some solved in steps; then came the same GRPO, paid for right answers only.
+# Left: right answers after it. Right: the share of answers written in steps.
+
+# %%
+dose(list(arms.WORKED.values()), "share", {"skill": "right answers after GRPO (share)", "in_steps": "answers in steps (share)"})
+
+# %% [markdown]
+# How much is *before* the practice? The reading before its first step:
+
+# %%
+dose(list(arms.WORKED.values()), "share", {"skill": "right answers before GRPO (share)", "in_steps": "answers in steps (share)"}, how="before")
+
+# %% [markdown]
+# ## 12 · Where the sources are contested
 #
 # - **"80/20."** A starting guess. Published useful ranges go from 1 % to 50 %, depending on the shift [Ibrahim et al. 2024]. Find yours with the slider.
 # - **"Learning rate much lower than in pretraining."** Re-warming the rate learns the domain faster and forgets more: a trade-off, not a rule [Ibrahim et al. 2024].
 # - **The stability gap's remedy.** The paper that named it for LLMs recommends several epochs on a well-chosen subset and a mixture close to pretraining, not replay alone [Guo et al. 2024].
 # - **"Add a KL term to the base."** It costs a second forward pass, about a third more compute, so the fair rival is that much more training on replay. In RL, on-policy data explains retention better
 #   than KL does [Chen et al. 2025].
-# - **"Mid-training makes RL work."** Reported for reasoning [Wang et al. 2025; Zhang et al. 2025]; we have not tested it yet.
+# - **"Mid-training makes RL work."** Reported for reasoning [Wang et al. 2025; Zhang et al. 2025; Tsilivis et al. 2025]; C023 above is our test: `llmlab run midtrain --share 0.3`.
 # - **"CPT teaches facts."** Only if facts come in several wordings: with a single form, facts are stored and not extractable [Allen-Zhu and Li 2023]. Our monographs have six.
 #
-# ## 12 · Exercises
+# ## 13 · Exercises
 
 # %%
 from llmlab.judge import check, hint, reset, solution, task
@@ -413,11 +474,11 @@ task("dedup")
 # %% [markdown]
 # More: `task("pack_plain")`, `task("anneal_replay")`, `task("adaptive_weights")`.
 #
-# ## 13 · Drills
+# ## 14 · Drills
 
 # %%
 Drills("02")
 
 # %%
 references("stability_gap_2024", "stability_gap_acl_2025", "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
-           "octothinker_2025", "interplay_pre_mid_rl_2025")
+           "octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025", "kornblith_2019", "doremi_2023")

@@ -306,7 +306,28 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 [extended.tok.tokenize(t) for t in (f"of {drugs[0]} is", f"{drugs[0]} is")]
 
 # %% [markdown]
-# ## 8 · What is contested
+# ## 8 · The evidence
+#
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction, smallest effect of interest and number of seeds were fixed before the runs; the arms of a claim share seeds, data order
+# and tokens; the intervals are paired 95 % intervals, and the p-values are adjusted over the whole ledger (Holm).
+# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
+# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+
+# %%
+from llmlab.ledger import forest
+from llmlab.ledger.table import Ledger
+
+evidence = Ledger("03")
+evidence
+
+# %% [markdown]
+# The same as a picture: each effect divided by the smallest one of interest, so that 1 is the border.
+
+# %%
+forest.figure(evidence.rows)
+
+# %% [markdown]
+# ## 9 · What is contested
 #
 # - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows: it bounds how far the model's predictions can move [Hewitt 2021]. Sub-token means are another recipe with weaker evidence,
 #   simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
@@ -321,7 +342,7 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # llmlab run extend --domain my_documents --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5 --row_lr 1e-3
 # ```
 #
-# ## 9 · Exercises
+# ## 10 · Exercises
 
 # %%
 from llmlab.judge import check, hint, reset, solution, task
@@ -346,7 +367,7 @@ task("loss_per_character")
 # %% [markdown]
 # More: `task("row_likeness")`, `task("oversample_weights")`.
 #
-# ## 10 · Drills
+# ## 11 · Drills
 
 # %%
 Drills("03")
