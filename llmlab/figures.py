@@ -40,7 +40,7 @@ def panels(count: int, width: float = 3.1, height: float = 2.3, head: float = 0.
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(width * columns, tall))
         # constrained layout takes half a second
-        figure.subplots_adjust(0.05, foot / tall, 0.99, 1 - head / tall, wspace=0.18, hspace=0.45)
+        figure.subplots_adjust(0.47 / (width * columns), foot / tall, 0.99, 1 - head / tall, wspace=0.18, hspace=0.45)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.set_axis_off()

@@ -118,14 +118,15 @@ def ready(page) -> None:
 
 def run_all(page, shows: str, seconds: float = 180) -> None:
     """Runs all cells and waits until one shows what `shows` selects; pressed again while no cell has been taken up (menu not ready, kernel restarted)."""
-    until = time.monotonic() + seconds
+    until, pressed = time.monotonic() + seconds, False
     while not page.locator(shows).count():
         if time.monotonic() > until:
             picture(page, "not_shown")
             raise AssertionError(f"no {shows} after {seconds:g} s; the notebook shows: {page.locator('.jp-Notebook').inner_text()}")
-        if all(prompt.strip("[]: ") == "" for prompt in page.locator(".jp-InputPrompt").all_inner_texts()):
+        if not pressed or all(prompt.strip("[]: ") == "" for prompt in page.locator(".jp-InputPrompt").all_inner_texts()):
             page.click(".lm-MenuBar-itemLabel:text-is('Run')")
             page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
+            pressed = True
         page.wait_for_timeout(2000)
 
 

@@ -415,10 +415,16 @@ dose(shares, "replay", {"people": "known people right (share)", "sums": "two-dig
 
 # %%
 shown = {"general_nats": "general loss (nats per token)", "people": "known people right (share)", "likeness": "last layer's likeness to the base (CKA)"}
-over_steps([arms.DEFAULT, arms.COLD, arms.SLOW, arms.NONE], shown)
+over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
-# Layer by layer. 0 is the embedding, 4 the last block's output: what is near to the words stays, what is near to the prediction moves.
+# Warm-up moves the dip to a later step and takes little from its depth. Replay decides whether there is a way back:
+
+# %%
+over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
+
+# %% [markdown]
+# Layer by layer: 0 is the embedding, 4 the last block's output. The embedding hardly moves; the last block, which stands before the prediction, moves most, and it alone swings back.
 
 # %%
 from llmlab.ledger.draw import layers
@@ -430,13 +436,17 @@ layers([arms.NONE, arms.DEFAULT, arms.HALF])
 # Left: right answers after it. Right: the share of answers written in steps.
 
 # %%
-dose(list(arms.WORKED.values()), "share", {"skill": "right answers after GRPO (share)", "in_steps": "answers in steps (share)"})
+dose(list(arms.WORKED.values()), "share", {"skill": "right answers after GRPO (share)", "in_steps": "answers in steps (share)"}, "of worksheets with steps")
 
 # %% [markdown]
 # How much is *before* the practice? The reading before its first step:
 
 # %%
-dose(list(arms.WORKED.values()), "share", {"skill": "right answers before GRPO (share)", "in_steps": "answers in steps (share)"}, how="before")
+dose(list(arms.WORKED.values()), "share", {"skill": "right answers before GRPO (share)", "in_steps": "answers in steps (share)"}, "of worksheets with steps", "before")
+
+# %% [markdown]
+# Read the two together. *Before* the practice, steps in the documents do not pay: direct answers get rarer and worse, since fewer of them were read. But where some samples come in steps, those are right more often, the reward finds
+# them, and GRPO makes them the rule: practice lifts what reading has made possible. At the share in between chance decides: some seeds find the steps and some never do, and a mean over the two kinds describes neither.
 
 # %% [markdown]
 # ## 12 · Where the sources are contested

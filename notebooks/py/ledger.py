@@ -17,7 +17,7 @@
 # Two texts on mid- and post-training make many statements. Here each of them is a **claim**: put into our words, given arms, a metric, a direction and a smallest effect of interest *before* any run,
 # then measured over paired seeds, and judged by rules that stand in one file. A claim that fails stays in.
 #
-# - **supported**: the effect has the claimed sign and at least the smallest size of interest, and its p-value, adjusted over the whole ledger, is below 5 %.
+# - **supported**: the effect has the claimed sign and at least the smallest size of interest, and its p-value, adjusted over the whole ledger, is below one in twenty.
 # - **refuted**: an effect of that sign and size is excluded, by a test adjusted in the same way. Nothing is said about other models or other data: this is a small model in a small world.
 # - **conditional**: supported under one condition, refuted under another; the condition is named.
 # - **inconclusive**: neither. The seeds that would have been needed stand beside those that were run.
@@ -67,9 +67,16 @@ Ledger(verdict="conditional")
 # %% [markdown]
 # What the conditions say:
 #
-# - **C002** Each form of text teaches the form in which it will be asked for: documents make the model *state*, questions with answers make it *answer*. At equal tokens neither does the other's work, and the documents spare
-#   what was known before. Behaviour is another matter: no document teaches to refuse.
+# - **C002** Documents in several wordings teach to answer almost as well as the questions themselves do; they teach to state far better, and spare more of what was known. Refuted is only that they are the *better* way where
+#   one asks by a question. The number of wordings matters more than the kind of text (the rows of the claim that do not count). Behaviour is another matter: no document teaches to refuse.
+# - **C004** Demonstrations cost most of what was known, the model's own samples (GRPO) nothing that can be measured, and a lower rate costs less. That agrees with Chen et al. 2025: what is near to the model's own distribution
+#   is learnt without forgetting. It is no proof: the methods differ in their tasks too.
+# - **C005** Samples help only as much as whoever picks among them: a verifier gains much, a vote nothing over the one likeliest answer (and much over a single *sample*, the comparison that is often printed instead).
 # - **C017** A low rate keeps and a high rate learns; there is no rate that is right for both. That is Ibrahim et al.'s trade-off, and replay (C016) is what softens it.
+# - **C019** The drugs' facts are there when a statement is to be completed and hardly at all when a question is asked: nobody ever asked this model about a drug. About people it had been asked, and there documents on newcomers
+#   are enough to answer about them (C002). Storage is not extraction (Allen-Zhu and Li 2023); but the way to extract may come from elsewhere.
+# - **C023** GRPO can only strengthen what is sampled now and then. With enough worked steps in the documents some answers come in steps, and practice makes them the rule; with few it never meets one, and the reading spent on
+#   them is missing elsewhere. Chapter 02 shows the dose, and seeds that fall on either side.
 # - **C031** The V of the stability gap is drawn by replay: with it the loss on general text rises and comes back; without it the same dip is the beginning of a fall that does not end.
 # - **C037** The KL term is computed on the domain's texts, so it holds the model where it reads and not where it forgets: better than nothing, far from replay, which shows the model those very texts at the same price.
 
