@@ -1,6 +1,7 @@
 """A ledger of made-up results that today's code takes for current: curves for all arms, records judged as real ones are."""
 
 import random
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,19 @@ from llmlab.ledger import CLAIMS, results
 
 STEPS = (*range(0, 50, 10), 100, 140, 150)
 NOISE = {"same": 0.15, "more": 0.2, "less": 0.2}  # of the smallest effect of interest
+
+
+@contextmanager
+def claims_are(*claims):
+    """Meanwhile the ledger has these claims and no others; afterwards its own, in their order (undoing deletions one by one would turn it round)."""
+    before = dict(CLAIMS)
+    CLAIMS.clear()
+    CLAIMS.update({c.id: c for c in claims})
+    try:
+        yield
+    finally:
+        CLAIMS.clear()
+        CLAIMS.update(before)
 
 
 def data_folder(folder: Path) -> Path:

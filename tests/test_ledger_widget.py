@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers_ledger import data_folder, made_up, record, stored
+from helpers_ledger import claims_are, data_folder, made_up, record, stored
 
 from llmlab import figures, runs
 from llmlab.errors import UserError
@@ -61,16 +61,13 @@ def full(everything, monkeypatch):
 @pytest.fixture
 def few(tmp_path, monkeypatch):
     """The page of three claims whose arms run in seconds."""
-    for known in list(CLAIMS):
-        monkeypatch.delitem(CLAIMS, known)
-    for c in (TESTED, SECOND, LONG):
-        monkeypatch.setitem(CLAIMS, c.id, c)
-    monkeypatch.setenv("LLMLAB_DATA", str(stored(tmp_path / "data", [TESTED, SECOND])))
-    page = LedgerPage()
-    page.wait(60)
-    yield page
-    page.stop()
-    page.wait(60)
+    with claims_are(TESTED, SECOND, LONG):
+        monkeypatch.setenv("LLMLAB_DATA", str(stored(tmp_path / "data", [TESTED, SECOND])))
+        page = LedgerPage()
+        page.wait(60)
+        yield page
+        page.stop()
+        page.wait(60)
 
 
 def shown(page) -> list[str]:

@@ -8,9 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
+from helpers_ledger import claims_are
 
 from llmlab import cli, cluster, pool, runs
-from llmlab.ledger import CLAIMS, controls, exact, exams, results, runner, statistics
+from llmlab.ledger import controls, exact, exams, results, runner, statistics
 from llmlab.ledger.claims import Arm, Claim, contrast
 
 TINY = dict(steps=10, batch=2, probe=10, warmup=1)
@@ -24,11 +25,9 @@ def empty(home, tmp_path, monkeypatch):
     """An empty ledger with one small claim, and no runs."""
     (tmp_path / "checkpoints").symlink_to(results.paths.data() / "checkpoints")
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
-    for known in list(CLAIMS):
-        monkeypatch.delitem(CLAIMS, known)
-    monkeypatch.setitem(CLAIMS, "C999", CLAIM)
     monkeypatch.setattr(exams, "PROBLEMS", 8)  # in this process; the pool's workers ask all 512
-    return tmp_path
+    with claims_are(CLAIM):
+        yield tmp_path
 
 
 def one_by_one(jobs, workers=None):
