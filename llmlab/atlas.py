@@ -150,7 +150,7 @@ PROMPT = Leaf(
 )
 CPT = Leaf(
     "Continued pretraining, with replay",
-    "Facts and jargon come from reading. Documents teach to continue documents; answering still has to be shown (SFT).",
+    "Facts and jargon come from reading. Documents teach to continue documents; answering may still have to be shown (SFT).",
     "Forgetting. Mix old texts in, and stop by a regression suite.",
     "Loss and recall on held-out domain text, and the old skills at every gate.",
     "02",
@@ -197,7 +197,7 @@ RL = Leaf(
 )
 TEST_TIME = Leaf(
     "Test-time scaling",
-    "Several samples and a vote or a verifier raise reliability without training.",
+    "Several samples and somebody who picks well (a verifier; less surely a vote) raise reliability without training.",
     "Every request costs several times as much, for ever.",
     "Accuracy against samples per request, and the cost of both.",
     "10",

@@ -158,8 +158,9 @@ show(paired, interval)
 # %% [markdown]
 # ## 7 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction, smallest effect of interest and number of seeds were fixed before the runs; the arms of a claim share seeds, data order
-# and tokens; the intervals are paired 95 % intervals, and the p-values are adjusted over the whole ledger (Holm).
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs. Five seeds are run, and more where their spread (never their
+# mean) asks for it. What the two arms of a comparison share (steps, tokens, compute, or only the base) stands in each claim's detail. Intervals are paired 95 % intervals of one row alone; verdicts are adjusted over the whole
+# ledger (Holm), so an interval may clear its border and the verdict still be open.
 # *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
 # *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
@@ -175,7 +176,8 @@ Ledger("00")
 #   The exercise `break_even` is about that.
 # - **"If it does not know the facts, teach it by reading."** Reading gives knowledge that can be *continued*; whether it can be *asked for* depends on wordings and on whether anybody ever showed questions
 #   [Allen-Zhu and Li 2023]. Chapter 02 takes a first look at it.
-# - **"Never fine-tune facts in."** Unknown facts in SFT are learnt slowly, and once learnt make the model invent more [Gekhman et al. 2024].
+# - **"Never fine-tune facts in."** Unknown facts in SFT are learnt slowly, and once learnt make the model invent more [Gekhman et al. 2024]. Here (on the base, not on a chat model) questions taught to answer about as well as documents did,
+#   and to state less (C002); inventing is chapter 04's matter.
 #
 # ## 9 · Exercises
 #

@@ -39,7 +39,7 @@ from llmlab.widgets import Drills, Panel, Predict
 
 # %% [markdown]
 # **When is it the right tool?** When what is missing is *knowledge of a domain*: high loss on its texts, names and jargon that the model mangles, document forms that it does not know (laws, code, records).
-# When the model knows and only *answers* badly, this is the wrong chapter: that is SFT. And it is never an alignment step: what the documents hold, harmful patterns too, is learnt.
+# When the model knows and only *answers* badly, this is the wrong chapter: that is SFT. And it is never an alignment step: what the documents hold, harmful patterns too, is read (whether it outlives safety training stayed open: C022).
 #
 # A checklist for an interview: **data** (deduplicated, without page furniture, documents delimited) · **mixture** (replay, chosen by regression gates) · **rate** (re-warmed, far below what breaks old skills) ·
 # **evaluation** (domain gains and general regressions, all the time).
@@ -201,7 +201,7 @@ ends = [{"setting": name, "seed": r.seed} | {m: r.metrics()[m]["final"] for m in
 pd.DataFrame(ends).round(3)
 
 # %% [markdown]
-# Read it like this. The **stability gap** is the V in the general curves with replay: they worsen until the learning rate has reached its peak, and recover as it falls. Without replay there is no V, only the way down.
+# Read it like this. The **stability gap** is the V in the general curves with replay: they worsen while the learning rate rises, and then recover in part. Without replay there is no V, only the way down.
 # Some of the domain's facts are recalled after these few steps, a sixth to a third of them by the seed.
 # The next cell takes the V apart: the worst reading of known people on the way, and the last one.
 
@@ -241,10 +241,10 @@ pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": median(worst({"replay": share,
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | general skills fall and stay down | `replay 0` | `replay` up, or `kl` above 0 |
+# | general skills fall and stay down | `replay 0` | `replay` up |
 # | old skills fall to nothing, early (the domain is learnt all the same) | `lr 5e-3`, `replay 0` | `lr` down, `replay` up, `gate` |
 # | the domain is learnt slowly | `duplicates 0.8`, `boilerplate 0.5` | clean the data: set them to 0 |
-# | wrong facts, fluently stated | `noise 0.5` | better sources; no optimiser setting helps |
+# | wrong facts, fluently stated | `noise 0.5` | better sources |
 # | the rare sub-domain stays bad | `mixing fixed` | `mixing adaptive` |
 # | nobody noticed until release | `gate 0` | `gate 20`: stop, roll back, retune (`tolerance` says at what drop) |
 #
@@ -288,8 +288,8 @@ pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {m: str(paired(fin
 # Read it by the rule of chapter 00: shown is what an interval without 0 shows.
 #
 # - **Shown: copies and page furniture cost domain loss.** The places they take are lost, and the loss *on the training texts* would look better than it is. Hence held-out text. (That last point is not measured here.)
-# - **Bounded: wrong facts hardly move the loss.** With `noise 0.5` its interval is narrow and holds 0. What suffers should be recall; three seeds do not resolve that (nor the effect of copies on recall).
-# - **Shown: a leash to the base is no free cure.** `kl 0.5` keeps old skills better and learns the form of the texts, but no facts: on domain text it pulls against just what is to be learnt. Replay pulls elsewhere.
+# - **Bounded: wrong facts hardly move the loss.** With `noise 0.5` its interval is narrow and holds 0. What suffers is recall: three seeds do not resolve that (nor the effect of copies on it), more do (C013 and C014, in rows that do not count).
+# - **Shown: a leash to the base is no free cure.** `kl 0.5` keeps old skills better and learns the form of the texts, but no facts: on domain text it pulls against just what is to be learnt. C037 compares it with replay at equal compute.
 # - **Shown: adaptive mixing** lowers the loss where it was highest, on the rare sub-domain.
 # - **Shown, and unexpected: rows with padding** (`packing none`) end a little better on the rare sub-domain. We do not know why; of so many intervals two or three miss 0 by chance.
 # - **Not shown: warm-up and annealing.** Not "they do not matter" but "no effect at this size and this rate that three seeds can see". The sources name warm-up among the cures of the stability gap; the sweep above
@@ -306,7 +306,7 @@ pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": str(paired(worst({"replay": sh
 # %% [markdown]
 # The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the reading before the first step.
 # A drop of more than `tolerance` (here a fifth) rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
-# Beware of a gate that is too strict: the stability gap's V, of which most is won back, looks like a far larger regression while it lasts. Try `tolerance 0.05` with the default rate.
+# Beware of a gate that is too strict: the stability gap's V, of which a good part is won back, looks like a far larger regression while it lasts. Try `tolerance 0.05` with the default rate.
 
 # %%
 hasty = CPT(lr=5e-3, replay=0.0, steps=100)
@@ -339,7 +339,7 @@ asked = probes.question_rows(student.tok, drugs, drugs.problems(128, seed=7))
 print(f"questions answered rightly: {probes.exact(student.model, probes.batches(asked)):.0%}")
 
 # %% [markdown]
-# Documents teach to continue documents. Answering is a behaviour, and behaviour is taught by showing it: that is SFT (chapter 04). The sources say "CPT for knowledge, SFT for
+# Documents teach to continue documents; whether that is enough to answer depends: for drugs, about which nobody had ever asked this model, no (C019); for new people, nearly as well as questions about them (C002). The sources say "CPT for knowledge, SFT for
 # behaviour"; our two numbers agree with that and cannot show it: one seed, and after these few steps hardly a fact is known in either form. The ledger asks more carefully: C019 over seeds, and C002 with documents
 # against questions at equal tokens, in one wording and in several. Try it: `llmlab run facts --texts questions --forms 1`.
 #
@@ -382,8 +382,9 @@ pd.DataFrame(own.metrics()).T.round(3)
 # %% [markdown]
 # ## 11 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction, smallest effect of interest and number of seeds were fixed before the runs; the arms of a claim share seeds, data order
-# and tokens; the intervals are paired 95 % intervals, and the p-values are adjusted over the whole ledger (Holm).
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs. Five seeds are run, and more where their spread (never their
+# mean) asks for it. What the two arms of a comparison share (steps, tokens, compute, or only the base) stands in each claim's detail. Intervals are paired 95 % intervals of one row alone; verdicts are adjusted over the whole
+# ledger (Holm), so an interval may clear its border and the verdict still be open.
 # *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
 # *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
@@ -418,13 +419,13 @@ shown = {"general_nats": "general loss (nats per token)", "people": "known peopl
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
-# Warm-up moves the dip to a later step and takes little from its depth. Replay decides whether there is a way back:
+# Warm-up moves the dip to a later step; whether it makes it shallower by the border is open (C033). Replay decides whether there is a way back:
 
 # %%
 over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
 
 # %% [markdown]
-# Layer by layer: 0 is the embedding, 4 the last block's output. The embedding hardly moves; the last block, which stands before the prediction, moves most, and it alone swings back.
+# Layer by layer: 0 is the embedding, 4 the last block's output. The embedding hardly moves; the last block, which stands before the prediction, moves most. With replay it turns back (whether by the border is open: C032), without it does not.
 
 # %%
 from llmlab.ledger.draw import layers
@@ -445,8 +446,8 @@ dose(list(arms.WORKED.values()), "share", {"skill": "right answers after GRPO (s
 dose(list(arms.WORKED.values()), "share", {"skill": "right answers before GRPO (share)", "in_steps": "answers in steps (share)"}, "of worksheets with steps", "before")
 
 # %% [markdown]
-# Read the two together. *Before* the practice, steps in the documents do not pay: direct answers get rarer and worse, since fewer of them were read. But where some samples come in steps, those are right more often, the reward finds
-# them, and GRPO makes them the rule: practice lifts what reading has made possible. At the share in between chance decides: some seeds find the steps and some never do, and a mean over the two kinds describes neither.
+# Read the two together. *Before* the practice, steps in the documents do not pay: right answers are fewer with them than without. After it, all seeds with the largest share answer in steps, and nearly always rightly; with the
+# smallest none does. In between some seeds do and some do not, and a mean over the two kinds describes neither. That GRPO makes a rule of what is sampled now and then, and of nothing else, would explain it; our arms do not isolate it.
 
 # %% [markdown]
 # ## 12 · Where the sources are contested
@@ -457,7 +458,7 @@ dose(list(arms.WORKED.values()), "share", {"skill": "right answers before GRPO (
 # - **"Add a KL term to the base."** It costs a second forward pass, about a third more compute, so the fair rival is that much more training on replay. In RL, on-policy data explains retention better
 #   than KL does [Chen et al. 2025].
 # - **"Mid-training makes RL work."** Reported for reasoning [Wang et al. 2025; Zhang et al. 2025; Tsilivis et al. 2025]; C023 above is our test: `llmlab run midtrain --share 0.3`.
-# - **"CPT teaches facts."** Only if facts come in several wordings: with a single form, facts are stored and not extractable [Allen-Zhu and Li 2023]. Our monographs have six.
+# - **"CPT teaches facts."** With a single wording, facts are stored and not extractable [Allen-Zhu and Li 2023]. Several wordings helped for people (C002); for drugs six of them were not enough to answer questions (C019).
 #
 # ## 13 · Exercises
 

@@ -22,8 +22,8 @@
 #
 # **For a ten-year-old.** A new classmate has a very long name. Either you spell it every time, or you learn it as one word. One word is quicker to say, but at first it means nothing to you.
 #
-# **In an interview.** *I measure fragmentation on a list of domain words. If the important ones become five tokens and more, I extend: add the words that save most tokens, start their rows from
-# what they replace, let the new rows learn first on oversampled text, and re-check everything that counts or caches tokens. And I measure per character, because per token the comparison is void.*
+# **In an interview.** *I measure fragmentation on a list of domain words. If the important ones become five tokens and more, I extend: add the words that save most tokens, choose how their rows
+# start by a test, let the new rows learn first, and re-check everything that counts or caches tokens. And I measure per character, because per token the comparison is void.*
 #
 # Words used here: **fragmentation** = how many tokens a word becomes; **embedding row** = the vector that stands for a token; **tied embeddings** = the same matrix reads tokens in and scores them at the end;
 # **BPE** = byte-pair encoding, the usual way to build a vocabulary out of frequent pieces.
@@ -204,7 +204,7 @@ pd.Series({label: difference(m) for m, label in Extend.curves.items()}, name="a 
 
 # %% [markdown]
 # **The main result, plainly.** At this budget the extension saves tokens and *learns the domain worse*: a higher loss per character and fewer facts, although it has read more text. A possible reason, not tested here:
-# pieces are shared (drugs of one class end alike), so what is learnt at one name may help the next, while a new row starts alone. More *copying* is not shown by three seeds: look at its interval, and at the figure, where the
+# pieces are shared (drugs of one class end alike), so what is learnt at one name may help the next, while a new row starts alone. More *copying* is not shown by three seeds, and is by eight (C025): look at its interval, and at the figure, where the
 # old tokenizer copies well for a moment early on and then loses it; we do not know why.
 
 # %% [markdown]
@@ -226,7 +226,7 @@ pd.DataFrame({"old tokenizer": losses(base), "extended, untrained": losses(exten
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | new tokens behave like noise early on | `init random` | `init pieces`, `oversample 4` |
+# | new tokens behave like noise early on (not confirmed by our runs: C026 to C028) | `init random` | `init pieces`, `oversample 4` |
 # | new rows stay short | `warmup 0`: no phase of their own | `warmup 20` at a high `row_lr` |
 # | new words take probability where they do not belong | `init small`, or too high a `row_lr` | `init mean` or `pieces`, a lower rate |
 # | everything gets worse after deployment | an old tokenizer in front of the new model | ship tokenizer and model as one |
@@ -308,8 +308,9 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction, smallest effect of interest and number of seeds were fixed before the runs; the arms of a claim share seeds, data order
-# and tokens; the intervals are paired 95 % intervals, and the p-values are adjusted over the whole ledger (Holm).
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs. Five seeds are run, and more where their spread (never their
+# mean) asks for it. What the two arms of a comparison share (steps, tokens, compute, or only the base) stands in each claim's detail. Intervals are paired 95 % intervals of one row alone; verdicts are adjusted over the whole
+# ledger (Holm), so an interval may clear its border and the verdict still be open.
 # *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
 # *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 

@@ -21,6 +21,13 @@
 # - **refuted**: an effect of that sign and size is excluded, by a test adjusted in the same way. Nothing is said about other models or other data: this is a small model in a small world.
 # - **conditional**: supported under one condition, refuted under another; the condition is named.
 # - **inconclusive**: neither. The seeds that would have been needed stand beside those that were run.
+#
+# A claim with several parts is supported only if all of them are, conditional if some are supported and others refuted, and otherwise inconclusive. The intervals are of one part alone while verdicts are adjusted for all of them
+# together, so an interval may clear its border and the verdict still be open. Some comparisons are shown beside a claim and do not count.
+#
+# Words used here: an **arm** is one setting of the knobs; **points** are percentage points; **early** is the mean of the readings at steps ten to forty, **worst** the highest loss on the way; **replay** is old text mixed in;
+# **CKA** says how like two sets of vectors are (1: the same up to rotation and scale); **KL** says how far the predictions have moved. The rest stands where its chapter explains it.
+#
 # - **exact**: proven by counting or by a closed form. **untestable**: and why.
 #
 # Click a row, or press Enter on it: what was fixed, every seed's effect, the curves. *Run one more seed* trains the claim's arms here and now and puts the result beside the stored ones.
@@ -49,14 +56,15 @@ counts(rows())
 Ledger(verdict="refuted")
 
 # %% [markdown]
-# Why we believe these:
+# *Refuted* says that the claimed effect, of that size, is excluded: not that its opposite holds. What follows are possible reasons; where we tested one, it says so.
 #
-# - **C013** A wrong fact is another drug's value, drawn anew in every document, so the right one stays the commonest; and every document says much else that is right. At equal quantity the wrong facts do cost recall
-#   (a row of the claim that is shown and does not count), but less than going without half of the documents. A mistake that is always the same one would be another matter.
-# - **C028** A term's own token is *one* prediction where its pieces are several, and the row that starts as the mean of its pieces is no stranger: the loss per word is lower from early on. And a first phase in which only the
-#   new rows learn keeps the rest of the model from learning the domain meanwhile, so the early loss is higher with it. It pays nevertheless, later: names are copied far better at the end. The advice stands, the reason does not.
-# - **C036** A wrong sentence uses the same words in the same places as a right one: its gradient moves the model as far, and nothing else that it knows depends on it. What is forgotten follows from how far the texts are from
-#   general text and how much of that is mixed in (C016, C040), not from their truth.
+# - **C013** The clean arm has half the steps. A wrong fact is another drug's value, drawn anew in every document, so the right one stays the commonest. At equal quantity the wrong facts do cost recall (a row that does not
+#   count), but less than going without half of the reading. A mistake that is always the same one would be another matter.
+# - **C028** Early on, the loss per word is lower with tokens of their own, and higher with a first phase than without: one prediction stands where there were several, and while only the new rows learn, the rest of the model does
+#   not. At the end it is otherwise: then the loss per word is higher with own tokens (chapter 03), and names are copied far better if there was a first phase (a row that does not count). So the reason given is refuted, and the
+#   advice is not.
+# - **C036** Forgetting that is larger by the border is excluded for wrong facts; other noise was not tried, boilerplate only beside it. A wrong sentence differs from a right one in a single value, so it may simply move the model
+#   as far.
 
 # %% [markdown]
 # ## What holds under a condition
@@ -67,18 +75,18 @@ Ledger(verdict="conditional")
 # %% [markdown]
 # What the conditions say:
 #
-# - **C002** Documents in several wordings teach to answer almost as well as the questions themselves do; they teach to state far better, and spare more of what was known. Refuted is only that they are the *better* way where
-#   one asks by a question. The number of wordings matters more than the kind of text (the rows of the claim that do not count). Behaviour is another matter: no document teaches to refuse.
-# - **C004** Demonstrations cost most of what was known, the model's own samples (GRPO) nothing that can be measured, and a lower rate costs less. That agrees with Chen et al. 2025: what is near to the model's own distribution
-#   is learnt without forgetting. It is no proof: the methods differ in their tasks too.
-# - **C005** Samples help only as much as whoever picks among them: a verifier gains much, a vote nothing over the one likeliest answer (and much over a single *sample*, the comparison that is often printed instead).
-# - **C017** A low rate keeps and a high rate learns; there is no rate that is right for both. That is Ibrahim et al.'s trade-off, and replay (C016) is what softens it.
-# - **C019** The drugs' facts are there when a statement is to be completed and hardly at all when a question is asked: nobody ever asked this model about a drug. About people it had been asked, and there documents on newcomers
-#   are enough to answer about them (C002). Storage is not extraction (Allen-Zhu and Li 2023); but the way to extract may come from elsewhere.
-# - **C023** GRPO can only strengthen what is sampled now and then. With enough worked steps in the documents some answers come in steps, and practice makes them the rule; with few it never meets one, and the reading spent on
-#   them is missing elsewhere. Chapter 02 shows the dose, and seeds that fall on either side.
-# - **C031** The V of the stability gap is drawn by replay: with it the loss on general text rises and comes back; without it the same dip is the beginning of a fall that does not end.
-# - **C037** The KL term is computed on the domain's texts, so it holds the model where it reads and not where it forgets: better than nothing, far from replay, which shows the model those very texts at the same price.
+# - **C002** Asked by a question, documents in five wordings come out a little below questions in five wordings, and far above when a statement is to be completed. In rows that do not count: more wordings help both, and documents
+#   spare more of what was known. Documents about drugs contain no refusals and taught none.
+# - **C004** Demonstrations cost clearly more than the border, the model's own samples (GRPO) nothing that can be measured; DPO and a lower rate lie at the border and stay open. It agrees with [Chen et al. 2025] that what is near
+#   to the model's own distribution is learnt without forgetting, and proves nothing: the methods differ in their tasks too.
+# - **C005** Samples help as much as whoever picks among them: a perfect verifier gains much; a vote gains less than the border over the one likeliest answer (and much over a single *sample*, the comparison that is often printed).
+# - **C017** A fifth of the base's peak rate keeps more and learns less than twice that peak. That is the trade-off of [Ibrahim et al. 2024]; of the three rates in chapter 02's grid none is best at both.
+# - **C019** Statements about drugs are completed, questions about them hardly answered. About people the model had been asked before, and there documents on newcomers are enough for about half of the questions (C002). Whether that is
+#   the reason was not isolated.
+# - **C023** With a tenth of worked steps no seed ends with answers in steps, and GRPO ends below where it ends without them; with three tenths all do; in between some seeds do and some do not, and a mean over the two kinds describes
+#   neither (chapter 02 shows the dots). That GRPO can only strengthen what is sampled now and then would explain it.
+# - **C031** With replay the loss on general text rises and then regains a part; without, it rises more and is still rising at the end of the run.
+# - **C037** KL keeps a little more than nothing does and far less than replay at equal compute, and ends with a higher loss on the domain. A possible reason: the KL is computed on the domain's texts only.
 
 # %% [markdown]
 # ## What stays open
@@ -87,8 +95,8 @@ Ledger(verdict="conditional")
 Ledger(verdict="inconclusive")
 
 # %% [markdown]
-# *Inconclusive* is no verdict on the claim: it says that the part that counts was not shown and not excluded by the seeds that were run. Most of these have one clear half and one open one; the row says which. A claim's detail
-# above tells how many seeds its smallest effect would need. `llmlab claims run C023 --most 20` runs more of them.
+# *Inconclusive* is no verdict on the claim: what counts was neither shown nor excluded by the seeds that were run. Some have one clear part and an open one (C032, C033, C034, C038, and one part of C026); the others are open throughout. A
+# claim's detail above tells how many seeds its smallest effect would need; `llmlab claims run C020 --most 20` runs more of them.
 
 # %% [markdown]
 # ## What holds
@@ -96,13 +104,20 @@ Ledger(verdict="inconclusive")
 # %%
 Ledger(verdict="supported")
 
+# %% [markdown]
+# What to add to some of these:
+#
+# - **C012** Short lists bring most of the gain too, only less of it: what the words say of short documents is not what was tested.
+# - **C025** The same tokens that make names copyable cost recall of facts and a higher loss at this budget (rows that do not count): chapter 03.
+# - **C001** The two numbers of its first part come from different problems (a list in the prompt, people read about); it compares levers, not settings of one.
+
 # %%
 Ledger(verdict="exact")
 
 # %% [markdown]
 # ## Does the ledger find things that are not there?
 #
-# **Shuffled labels.** Take a claim that is supported, forget which run belonged to which arm, deal the labels anew, and judge the whole ledger again; a hundred times.
+# **Shuffled labels**, here of one claim. Take a claim that is supported, forget which run belonged to which arm, deal the labels anew, and judge the whole ledger again; a hundred times.
 
 # %%
 from llmlab.ledger.controls import shuffled
@@ -133,3 +148,11 @@ from llmlab.ledger import statistics
 from llmlab.notebook import show
 
 show(statistics.estimate, statistics.judge, statistics.overall)
+
+# %% [markdown]
+# References of this page (each claim's own stand in its detail):
+
+# %%
+from llmlab.notebook import references
+
+references("ibrahim_2024", "retaining_by_doing_2025")
