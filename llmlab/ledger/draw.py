@@ -22,9 +22,7 @@ def layers(arms: Sequence[Arm]):
     stored = results.load_curves()
     seeds = sorted(set.intersection(*({s for key, s in stored if key == a.key} for a in arms)))
     names = sorted({m for a in arms for m in stored[a.key, seeds[0]] if m.startswith("likeness.")})
-    groups = {
-        f"layer {name.split('.')[1]}": [sweeps.Curves(s, {a.label: stored[a.key, s][name] for a in arms}) for s in seeds] for name in names
-    }
+    groups = {f"layer {name.split('.')[1]}": [sweeps.Curves(s, {a.label: stored[a.key, s][name] for a in arms}) for s in seeds] for name in names}
     return figures.curves(groups, {a.label: f"{a.label}: likeness to the base (CKA)" for a in arms})
 
 

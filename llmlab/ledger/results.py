@@ -80,8 +80,9 @@ def save(records: dict[str, dict], curves: Curves) -> None:
     records = {k: records[k] for k in sorted(records)}
     judge(records)
     body = json.dumps(records, indent=1, ensure_ascii=False).encode()
-    _save_curves(curves)
-    paths.write_atomic(file(), json.dumps({"sha256": paths.hash_bytes(body)}).encode() + b"\n" + body)
+    packed = _packed(curves)
+    paths.write_atomic(curves_file(), packed)
+    paths.write_atomic(file(), json.dumps({"sha256": paths.hash_bytes(body), "curves": paths.hash_bytes(packed)}).encode() + b"\n" + body)
 
 
 def judge(records: dict[str, dict]) -> None:
@@ -143,7 +144,8 @@ def _contrast(c: Contrast, curves: Curves, seeds: list[int]) -> dict:
     return rule | {"effects": effects, "terms": terms}
 
 
-def _save_curves(curves: Curves) -> None:
+def _packed(curves: Curves) -> bytes:
+    """The curves as a parquet file's content."""
     import pandas as pd
 
     rows = [(a, s, m, step, v) for (a, s), ms in sorted(curves.items()) for m, c in sorted(ms.items()) for step, v in c.items()]
@@ -151,18 +153,20 @@ def _save_curves(curves: Curves) -> None:
     frame = frame.astype({"arm": "category", "metric": "category", "seed": "int16", "step": "int32", "value": "float32"})
     out = io.BytesIO()
     frame.to_parquet(out, compression="zstd", index=False)
-    paths.write_atomic(curves_file(), out.getvalue())
+    return out.getvalue()
 
 
 def load_curves() -> Curves:
-    """The stored curves; none where the file is missing or damaged."""
+    """The stored curves; none where the file is missing, or is not the one that was written with the results."""
     import pandas as pd
-    import pyarrow as pa
 
     try:
-        frame = pd.read_parquet(curves_file())
-    except (OSError, ValueError, pa.ArrowException):
+        raw, head = curves_file().read_bytes(), json.loads(file().read_bytes().split(b"\n", 1)[0])
+        if head["curves"] != paths.hash_bytes(raw):
+            return {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
+    frame = pd.read_parquet(io.BytesIO(raw))
     found: Curves = {}
     for a, s, m, step, v in frame.itertuples(index=False):
         found.setdefault((str(a), int(s)), {}).setdefault(str(m), {})[int(step)] = float(v)

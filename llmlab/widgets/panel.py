@@ -186,6 +186,7 @@ class Panel:
         self._live = live
 
         def on_row(row):
+            """Keep the row, and show it if it is time."""
             nonlocal drawn
             live.rows.append(row)
             now = time.monotonic()

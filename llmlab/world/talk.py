@@ -207,6 +207,7 @@ def pairs(n: int, *, census: Census = Census(), split: str = "train", seed: int 
         raise ValueError(f"kinds is 'all' or 'style', not '{kinds}'")
 
     def one(r):
+        """A question with two answers of different gold reward; None where they are alike."""
         p, q = census.question(r, split), census.question(r, split)
         if p is None or q is None or q.answer == p.answer:
             return None
