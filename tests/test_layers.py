@@ -20,7 +20,7 @@ ORDER = [
     {"rollout", "guard"},
     {"experiments", "exercises"},
     {"recipe"},
-    {"runs", "figures", "strips", "judge"},
+    {"runs", "figures", "strips", "judge", "engines"},
     {"drills", "practice", "atlas"},
     {"pool", "cluster"},
     {"sweeps"},
