@@ -26,7 +26,7 @@ SMALL |= {
 # (experiment, knob) -> other settings under which it has something to do
 SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(warmup=2, batch=8), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
            ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16),
-           ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("longdoc", "share"): dict(lines=4)}
+           ("sft", "filtering"): dict(wrong=0.9), ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("longdoc", "share"): dict(lines=4)}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
 ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend", "tokens"): (0, 24), ("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
         ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("facts", "batch"): (2, 32),
