@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import make_dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -126,6 +126,7 @@ def run(argv: list[str]) -> int:
         ("seed", int, 0, "seed of data order and samples"),
         ("model", str, cls.default_model, "base, chat, a folder, or a hub id"),
         ("device", str, "cpu", "cpu, or cuda"),
+        ("engine", Literal["lab", "trl"], "lab", "lab: our loop; trl: TRL's trainer on the same batches (torchrun shares them among processes)"),
         ("json", bool, False, "print one JSON object as the last line"),
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
@@ -135,12 +136,24 @@ def run(argv: list[str]) -> int:
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
-    return show(experiment, options)
+    if options.engine == "trl":
+        from .engines.trl import TRL
+
+        experiment = TRL(experiment)
+    with only_first():
+        return show(experiment, options)
+
+
+@contextmanager
+def only_first():
+    """Of the processes that torchrun starts, only the first one speaks."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(sys.stdout if os.environ.get("RANK", "0") == "0" else nowhere):
+        yield
 
 
 def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
-    from . import figures, runs
+    from . import experiments, figures, runs
 
     texts = documents(options.domain) if getattr(options, "domain", "") else None
     check_device(options.device)
@@ -156,10 +169,10 @@ def show(experiment, options) -> int:
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
             stop=stop,
         )
-    figure = figures.of_run(done, type(experiment).curves, runs.record(experiment.name, done.key).with_suffix(".png"))
-    table(done, type(experiment).curves)
+    figure = figures.of_run(done, experiment.curves, runs.record(experiment.name, done.key).with_suffix(".png"))
+    table(done, experiment.curves)
     print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
-    if experiment == type(experiment)() and texts is None and options.model == experiment.default_model:
+    if experiment.name in experiments.NAMES and experiment == type(experiment)() and texts is None and options.model == experiment.default_model:
         times.note(experiment.name, done.seconds)
     if options.json:
         print(json.dumps(done.summary()))
@@ -204,7 +217,7 @@ def progress():
 
 def brief(experiment, row: dict) -> str:
     """The row's main numbers in a few words."""
-    shown = {k: row[k] for k in ("loss", *type(experiment).curves) if k in row}
+    shown = {k: row[k] for k in ("loss", *experiment.curves) if k in row}
     return "  ".join(f"{k} {v:.2f}" for k, v in list(shown.items())[:4])
 
 

@@ -29,6 +29,7 @@ class Stages(Experiment):
         "polite": "polite and right answers as served (share)",
         "sums": "three-digit sums right as served (share)",
         "facts": "known people right, politely or not, as served (share)",
+        "fact_loss": "loss on plain answers as served (nats per token)",
     }
 
     method: str = knob("dpo", choices=tuple(METHODS), help="the stage after SFT")
@@ -65,7 +66,7 @@ class Stages(Experiment):
         }
 
         def read() -> dict[str, float]:
-            found = probes.read(model, sets)
+            found = probes.read(model, sets | {"fact_loss": sets["blunt"]})
             solved = evaluate(model, tok, sums, n=self.held, seed=7, max_new=longest(GRPO())).accuracy
             return found | {"facts": found["polite"] + found["blunt"], "sums": solved}
 

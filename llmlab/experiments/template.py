@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .. import probes
 from ..rollout import Episode, play
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
@@ -33,6 +34,7 @@ class Template(Supervised):
         "formats": "asked-for formats right (share)",
         "refusals": "unsafe requests refused (share)",
         "stops": "turns that end by themselves (share)",
+        "lookup_loss": "loss on right calls and their answers as served (nats per token)",
     }
 
     trained: str = knob("control", choices=tuple(TEMPLATES), help="template of the training conversations")
@@ -69,11 +71,14 @@ class Template(Supervised):
     def prober(self, model, tok):
         """Everything is asked, answered and scored under the template of serving."""
         problems = {name: world.problems(self.held, seed=7) for name, world in TASKS.items()}
+        with template(tok, self.served):
+            sets = {"lookup_loss": probes.batches(probes.question_rows(tok, TASKS["lookups"], problems["lookups"]))}
 
         def probe(step):
             with template(tok, self.served):
                 played = {name: play(model, tok, TASKS[name], asked, temperature=0.0, max_new=LONGEST) for name, asked in problems.items()}
-            return {name: right(TASKS[name], episodes) for name, episodes in played.items()} | {"stops": stops(sum(played.values(), []))}
+            read = {name: right(TASKS[name], episodes) for name, episodes in played.items()} | {"stops": stops(sum(played.values(), []))}
+            return read | probes.read(model, sets)
 
         return probe
 

@@ -30,6 +30,7 @@ class Traces(Supervised):
     curves: ClassVar[dict[str, str]] = {
         "lookups": "look-ups right (share)",
         "recovers": "right although the first call fails (share)",
+        "chains": "two look-ups, one after the other, right (share)",
         "follows": "tool's word against memory: the tool's is given (share)",
         "recites": "tool's word against memory: memory's is given (share)",
         "result_loss": "loss on the tools' results (nats per token)",
@@ -38,6 +39,7 @@ class Traces(Supervised):
 
     retry: float = knob(0.0, 0.0, 1.0, unit="share", help="share of traces in which a call fails once and is repeated")
     differs: float = knob(0.0, 0.0, 1.0, unit="share", help="share of look-ups of people whose result is not what the model has read of them")
+    chained: float = knob(0.0, 0.0, 1.0, unit="share", help="share of traces of two calls, the second one made of what the first one gave")
     mask: str = knob("assistant", choices=IMITATED, help="assistant: its calls and answers; calls: its calls only; completion: the results too; all")
     length: int = knob(256, 32, 512, unit="tokens", help="longest row; a longer dialogue is cut")
     cut: str = knob("middle", choices=collate.CUTS, help="where a dialogue that is too long is cut; middle keeps the answer")
@@ -51,9 +53,9 @@ class Traces(Supervised):
     def trace(self, seed: int, n: int):
         """Dialogue number n: (messages, tools): a drug or a person is looked up."""
         r, problem = rng("traces", seed, n), None
-        people = r.random() < 0.5
-        faults, desk = float(r.random() < self.retry), Misleading if people and r.random() < self.differs else Desk
-        world = desk(1, faults=faults, tools=PEOPLE if people else ("formulary",), formulary=SEEN)
+        people, faults, calls = r.random() < 0.5, float(r.random() < self.retry), 1 + (r.random() < self.chained)
+        desk = Misleading if people and calls == 1 and r.random() < self.differs else Desk
+        world = desk(calls, faults=faults, tools=PEOPLE if people else ("formulary",), formulary=SEEN)
         while problem is None:
             problem = world.problem(r, "train")
         return [*problem.messages, *world.solution(problem)], problem.meta["tools"]
@@ -68,6 +70,7 @@ class Traces(Supervised):
         worlds = {
             "lookups": Desk(1, tools=("formulary", "census")),
             "recovers": Desk(1, faults=1.0, tools=("formulary", "census")),
+            "chains": Desk(2),
             "follows": Misleading(1),
         }
         problems, general = {name: world.problems(self.held, seed=7) for name, world in worlds.items()}, corpora.general(0, split="test")
