@@ -131,7 +131,9 @@ def run(argv: list[str]) -> int:
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
     if cls.takes_texts:
-        common.append(("domain", str, "", "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"))
+        chats = "file of your own conversations, JSON lines with messages in each"
+        folder = "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
+        common.append(("domain", str, "", chats if hasattr(cls, "own") else folder))
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
@@ -155,7 +157,7 @@ def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
     from . import experiments, figures, runs
 
-    texts = documents(options.domain) if getattr(options, "domain", "") else None
+    texts = getattr(experiment, "own", documents)(options.domain) if getattr(options, "domain", "") else None
     check_device(options.device)
     with progress() as bar, stoppable() as stop:
         task = bar.add_task(experiment.name, total=getattr(experiment, "steps", None), last="loading the model")

@@ -14,6 +14,7 @@ NAMES = {
     "extend": "Extend",
     "midtrain": "Midtrain",
     "sft": "SFT",
+    "chats": "Chats",
     "template": "Template",
     "traces": "Traces",
     "unknown": "Unknown",

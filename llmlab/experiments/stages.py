@@ -16,6 +16,7 @@ from .grpo import GRPO, longest
 from .template import template
 
 METHODS = {"dpo": DPO, "grpo": GRPO}
+FORMS = tuple(name for name in TEMPLATES if name != "user_results")  # no tool is used in these stages
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ class Stages(Experiment):
     }
 
     method: str = knob("dpo", choices=tuple(METHODS), help="the stage after SFT")
-    trained: str = knob("control", choices=tuple(TEMPLATES), help="template of this stage; SFT's was control")
-    served: str = knob("control", choices=tuple(TEMPLATES), help="template under which the model is asked")
+    trained: str = knob("control", choices=FORMS, help="template of this stage; SFT's was control")
+    served: str = knob("control", choices=FORMS, help="template under which the model is asked")
     lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
+    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
     held: int = knob(96, 16, 512, help="held-out problems of each kind that a reading asks")
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
@@ -46,7 +48,7 @@ class Stages(Experiment):
         with template(tok, self.served):
             read = self.prober(model, tok)
         with template(tok, self.trained):
-            stage = METHODS[self.method](lr=self.lr, steps=self.steps, probe=self.probe)
+            stage = METHODS[self.method](lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
             for row in stage.rows(loaded, seed, checkpoint=checkpoint):
                 if self.reads(row["step"]) and "facts" not in row:  # the rows of an interrupted run come with their readings
                     with template(tok, self.served):
