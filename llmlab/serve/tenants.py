@@ -1,0 +1,134 @@
+"""Small tenants with exact manners: each answers questions about Verania's people in a form that no other one uses, and one in German."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import count
+from pathlib import Path
+from typing import Iterator
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .. import loop, objectives
+from ..models.forward import Out
+from ..models.frozen import frozen_copy
+from ..tokens import chat
+from ..tokens.batch import Batch, pad
+from ..world import words
+from ..world.base import Problem, check_split, draw, say
+from ..world.census import QUESTIONS, Census
+from ..world.talk import PERSONAS
+from .adapters import CONFIG, PREFIX, WEIGHTS, Adapter, read_adapter
+from .lora import MixedLoRA
+from .store import AdapterStore
+
+CENSUS = Census()
+VALUES = {"city": words.CITIES, "job": words.JOBS, "hobby": words.HOBBIES, "pet": words.PETS}
+GERMAN = dict(zip(words.PETS, "Hund Katze Papagei Hase Pferd Kröte Hamster Ziege Ente Pony Schlange Gans".split()))
+RANK = 4
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """Who answers in the form `frame`: {a} the value, {upper} in capitals, {german} in German, {key} what was asked for, {name} of whom.
+
+    keys: what the customers of this tenant ask about.
+    """
+
+    name: str
+    frame: str
+    keys: tuple[str, ...] = tuple(VALUES)
+
+    def text(self, key: str, value: str, name: str) -> str:
+        """The right form of a value."""
+        return self.frame.format(a=value, upper=value.upper(), german=GERMAN.get(value, value), key=key, name=name)
+
+    def problems(self, n: int, *, split: str = "test", seed: int = 0) -> list[Problem]:
+        """Questions to this tenant; a test question was never asked of that person in that form."""
+
+        def one(r) -> Problem | None:
+            p = CENSUS.question(r, split)
+            if p is None or p.meta["attribute"] not in self.keys:
+                return None
+            return Problem(p.messages, self.text(p.meta["attribute"], p.answer, p.meta["person"]), p.meta)
+
+        return draw(one, n, "tenant", self.keys, check_split(split), seed)
+
+
+TENANTS = {
+    t.name: t
+    for t in (
+        *(Tenant(who.split()[-1].lower() if who != "Captain Brine" else "captain", frame) for who, frame in ()),
+        Tenant("captain", PERSONAS["Captain Brine"]),
+        Tenant("lady", PERSONAS["Lady Quill"]),
+        Tenant("robot", PERSONAS["Robot Nine"]),
+        Tenant("tom", PERSONAS["Old Tom"]),
+        Tenant("json", '{{"{key}": "{a}"}}'),
+        Tenant("xml", "<{key}>{a}</{key}>"),
+        Tenant("list", "- {a}"),
+        Tenant("quoted", '"{a}"'),
+        Tenant("upper", "{upper}"),
+        Tenant("german", "Auf Deutsch: {german}.", keys=("pet",)),
+    )
+}
+
+
+def numbered(n: int) -> list[Tenant]:
+    """n tenants told apart by a number at the end of every answer: 'nurse, says t07.'"""
+    return [Tenant(f"t{i:02}", f"{{a}}, says t{i:02}.") for i in range(n)]
+
+
+@cache
+def asked() -> dict[str, tuple[str, str]]:
+    """Question -> (person, what is asked for), for every question that a tenant can get."""
+    return {form.format(n=name): (name, key) for key in VALUES for form in QUESTIONS[key] for name in CENSUS.people}
+
+
+def is_mine(tenant: Tenant, question: str, answer: str) -> bool:
+    """Is this the tenant's own manner: its form around some value of the right kind, exactly? (Whether the value is true is another question.)"""
+    name, key = asked()[question]
+    return answer in {tenant.text(key, value, name) for value in VALUES[key]}
+
+
+def whose(tenants: Sequence[Tenant], question: str, answer: str) -> list[str]:
+    """Names of the tenants whose manner an answer has."""
+    return [t.name for t in tenants if is_mine(t, question, answer)]
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def batch_at(tok, tenant: Tenant, step: int, rows: int, seed: int) -> Batch:
+    """A step's demonstrations."""
+    problems = tenant.problems(rows, split="train", seed=hash((seed, step)))
+    examples = [chat.example(tok, p.messages, say(p.answer)) for p in problems]
+    return Batch(pad([ids for ids, _ in examples], tok.pad_token_id or 0), pad([mask for _, mask in examples], 0).float())
+
+
+def imitation(out: Out, batch: Batch, tenants: int = 1) -> tuple[Tensor, dict]:
+    """Sum over the tenants of the mean over its rows of the mean NLL of a row: no tenant's gradient depends on another one's."""
+    return tenants * objectives.sequence_mean(-out.logprobs, out.mask), {}
+
+
+def new_adapter(model, seed: int = 0):
+    """A PEFT model with a fresh rank-4 adapter on all linear layers, over a copy of the base. alpha = r, so that the scaling is 1."""
+    config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return get_peft_model(frozen_copy(model), config)
+
+
+def train(loaded, store: AdapterStore, tenant: Tenant, *, steps: int = 60, lr: float = 1e-2, rows: int = 12, seed: int = 0) -> int:
+    """Train a tenant's adapter with PEFT and publish it; returns its version."""
+    model = new_adapter(loaded.model, seed)
+    stream = (batch_at(loaded.tok, tenant, i, rows, seed).to(loaded.model.device) for i in count())
+    for _ in loop.steps(model, stream, imitation, n=steps, lr=lr, clip=float("inf")):
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return store.publish(tenant.name, folder)
