@@ -135,6 +135,6 @@ def check_fits(adapter: Adapter, linears: dict[str, torch.nn.Linear]) -> None:
         w = linears[layer].weight
         if (a.shape[1], len(b)) != (w.shape[1], w.shape[0]):
             raise BadAdapter(
-                f"the adapter {adapter.name} expects {a.shape[1]} inputs and {len(b)} outputs in {layer}, this base has {w.shape[1]} and {w.shape[0]}; "
-                "serve it on the base it was trained on"
+                f"the adapter {adapter.name} expects {a.shape[1]} inputs and {len(b)} outputs in {layer}, this base has {w.shape[1]} and "
+                f"{w.shape[0]}; serve it on the base it was trained on"
             )

@@ -13,7 +13,7 @@ from ..errors import UserError
 
 
 class RowLayer(CacheLayerMixin):
-    """Keys and values of one layer, each [rows, heads, room, dim]; `room` doubles when a row outgrows it."""
+    """Keys and values of one layer, each [rows, room, heads, dim] (a new token is one piece of memory); `room` doubles when a row outgrows it."""
 
     def __init__(self, cache: "RowCache"):
         super().__init__()
@@ -22,7 +22,7 @@ class RowLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor):
         """Empty buffers for all rows; heads, dim, dtype and device come from the first states [n, heads, q, dim]."""
         heads, dim = key_states.shape[1], key_states.shape[3]
-        self.keys, self.values = (s.new_zeros(self.cache.most, heads, 64, dim) for s in (key_states, value_states))
+        self.keys, self.values = (s.new_zeros(self.cache.most, 64, heads, dim) for s in (key_states, value_states))
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
@@ -33,16 +33,16 @@ class RowLayer(CacheLayerMixin):
         self._grow(cache.width)
         if cache.joining:
             rows, width = slice(len(cache.lengths), len(cache.lengths) + n), key_states.shape[2]
-            self.keys[rows, :, :width], self.values[rows, :, :width] = key_states, value_states
+            self.keys[rows, :width], self.values[rows, :width] = key_states.transpose(1, 2), value_states.transpose(1, 2)
             return key_states, value_states
         row = torch.arange(n, device=key_states.device)
-        self.keys[row, :, cache.lengths], self.values[row, :, cache.lengths] = key_states[:, :, 0], value_states[:, :, 0]
-        return self.keys[:n, :, : cache.width], self.values[:n, :, : cache.width]
+        self.keys[row, cache.lengths], self.values[row, cache.lengths] = key_states[:, :, 0], value_states[:, :, 0]
+        return self.keys[:n, : cache.width].transpose(1, 2), self.values[:n, : cache.width].transpose(1, 2)
 
     def _grow(self, width: int):
         """Room for at least `width` columns."""
-        while self.keys.shape[2] < width:
-            self.keys, self.values = (torch.cat([s, torch.zeros_like(s)], 2) for s in (self.keys, self.values))
+        while self.keys.shape[1] < width:
+            self.keys, self.values = (torch.cat([s, torch.zeros_like(s)], 1) for s in (self.keys, self.values))
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Joining rows see nothing but themselves (live rows bring a mask of their own)."""
@@ -93,5 +93,5 @@ class RowCache(Cache):
         moved = (order != torch.arange(len(order), device=order.device)).nonzero()[:, 0]
         for layer in self.layers:
             for states in (layer.keys, layer.values):
-                states[moved, :, : self.width] = states[order[moved], :, : self.width]
+                states[moved, : self.width] = states[order[moved], : self.width]
         self.lengths = self.lengths[order]

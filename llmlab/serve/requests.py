@@ -26,7 +26,7 @@ class TooManyWaiting(UserError):
 
 @dataclass(frozen=True)
 class Request:
-    """tenant: 'captain', 'captain@2' for a pinned version, or 'base'. temperature 0 = greedy; seed: decides a sampled answer, whoever shares the batch."""
+    """tenant: 'captain', 'captain@2' for a pinned version, or 'base'. temperature 0 = greedy; else the seed decides, whoever is in the batch."""
 
     tenant: str
     messages: tuple[dict, ...]
