@@ -135,11 +135,11 @@ class Engine:
                 if ticket.cancelled:
                     continue
                 alone = self.batching == "sorted" and chosen and ticket.adapter is not chosen[0].adapter
-                (later if alone or not self._seat(ticket.adapter, chosen) else chosen).append(ticket)
+                (later if alone or not self.seat(ticket.adapter, chosen) else chosen).append(ticket)
             self.waiting.extendleft(reversed(later))
             return chosen
 
-    def _seat(self, adapter: Adapter, chosen: list[Ticket]) -> bool:
+    def seat(self, adapter: Adapter, chosen: list[Ticket]) -> bool:
         """Bring an adapter into a slot, in place of the idle one used longest ago. False: every slot is in use."""
         if adapter.name not in self.slots:
             busy = {t.adapter.name for t in self.live + chosen} | {BASE.name}

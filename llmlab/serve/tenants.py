@@ -132,7 +132,7 @@ def train(loaded, store: AdapterStore, tenant: Tenant, *, steps: int = 200, lr: 
 
 
 def train_together(
-    loaded, store: AdapterStore, tenants: Sequence[Tenant], *, steps: int = 60, lr: float = 1e-2, rows: int = 2, seed: int = 0
+    loaded, store: AdapterStore, tenants: Sequence[Tenant], *, steps: int = 100, lr: float = 1e-2, rows: int = 2, seed: int = 0
 ) -> None:
     """Train all tenants at once, each on its own rows of one batch, and publish them: the gather of MixedLoRA has a gradient.
 
