@@ -11,7 +11,7 @@ from .. import paths
 from ..errors import UserError
 from .adapters import BASE, Adapter, BadAdapter, read_adapter
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+NAME, NUMBER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}"), re.compile(r"[1-9][0-9]{0,8}")
 
 
 class UnknownTenant(UserError):
@@ -54,7 +54,7 @@ class AdapterStore:
     @staticmethod
     def _numbers(folder: Path) -> list[int]:
         """The version numbers among the folder's sub-folders."""
-        return sorted(int(f.name) for f in folder.glob("[1-9]*") if f.name.isdecimal() and f.is_dir())
+        return sorted(int(f.name) for f in folder.glob("[1-9]*") if NUMBER.fullmatch(f.name) and f.is_dir())
 
     def current(self, tenant: str) -> int:
         """The version in service: what was swapped in last, else the newest one at the first question."""
@@ -72,9 +72,9 @@ class AdapterStore:
         if name == BASE.tenant:
             return BASE
         tenant, at, number = name.partition("@")
-        version = self.current(tenant) if not at else int(number) if number.isdecimal() and len(number) < 10 else -1
+        version = self.current(tenant) if not at else int(number) if NUMBER.fullmatch(number) else -1
         if version not in (known := self.versions(tenant)):
-            raise UnknownTenant(f"the tenant '{tenant}' has no version '{number or version}'; there are {', '.join(map(str, known))}")
+            raise UnknownTenant(f"the tenant '{tenant}' has no version '{number[:20] or version}'; there are {', '.join(map(str, known))}")
         if (tenant, version) not in self._read:
             self._read[tenant, version] = read_adapter(self.folder / tenant / str(version), tenant, version)
         return self._read[tenant, version]
