@@ -41,9 +41,9 @@ def lab():
 @pytest.fixture(scope="session")
 def crew(lab, tmp_path_factory):
     """A store with three named tenants; the captain has two versions, the second one in service."""
-    found, names = AdapterStore(tmp_path_factory.mktemp("crew")), ("captain", "robot", "clerk")
-    train_together(lab, found, [TENANTS[n] for n in names], steps=60, rows=4)
-    train_together(lab, found, [NEW_CAPTAIN], steps=60, rows=6)
+    found, names = AdapterStore(tmp_path_factory.mktemp("crew")), ("captain", "robot", "tom")
+    train_together(lab, found, [TENANTS[n] for n in names], steps=100, rows=4)
+    train_together(lab, found, [NEW_CAPTAIN], steps=100, rows=6)
     found.swap("captain", 2)
     return found
 

@@ -11,7 +11,7 @@ from llmlab.serve.requests import Request
 from llmlab.serve.store import AdapterStore
 from llmlab.serve.tenants import CENSUS, TENANTS, Tenant, is_mine, numbered, train, train_together, whose
 
-CREW = [NEW_CAPTAIN, TENANTS["robot"], TENANTS["clerk"]]
+CREW = [NEW_CAPTAIN, TENANTS["robot"], TENANTS["tom"]]
 
 
 @pytest.fixture(scope="module")
