@@ -6,13 +6,14 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Awaitable
 from contextlib import contextmanager
 from typing import Iterator, Literal
 
 import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi import Request as HTTPRequest
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UserError
@@ -114,14 +115,22 @@ def create_app(engine: Engine) -> FastAPI:
         ticket = engine.submit(asked.request(), listen)
         if asked.stream:
             return StreamingResponse(chunks(engine, ticket, tokens, asked), media_type="text/event-stream")
-        try:
-            await tokens.get()
-        except asyncio.CancelledError:
+        if not await first(tokens.get(), http.receive()):  # after the body the only message left is that the client has hung up
             engine.cancel(ticket)
-            raise
+            return Response(status_code=499)
         return JSONResponse(completion(engine, ticket, asked.model))
 
     return app
+
+
+async def first(this: Awaitable, other: Awaitable) -> bool:
+    """Did `this` end before `other` did?"""
+    mine, theirs = asyncio.ensure_future(this), asyncio.ensure_future(other)
+    await asyncio.wait({mine, theirs}, return_when=asyncio.FIRST_COMPLETED)
+    ended = mine.done()
+    for task in (mine, theirs):
+        task.cancel()
+    return ended
 
 
 def only_this_machine(http: HTTPRequest) -> None:
