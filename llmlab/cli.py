@@ -479,10 +479,13 @@ def serve(argv: list[str]) -> int:
         [
             ("model", str, "chat", "the base: base, chat, a folder, or a hub id"),
             ("port", int, 8000, "port on this machine's loopback"),
+            ("make", bool, False, "first train the lab's small tenants that the folder lacks, a few seconds each"),
             ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
         ],
         argv[1:],
     )
+    if options.make:
+        make_tenants(Path(argv[0]), options.model)
     if options.vllm:
         from .models.load import resolve
         from .serve import vllm
@@ -493,6 +496,22 @@ def serve(argv: list[str]) -> int:
 
     http.run(argv[0], options.model, options.port)
     return 0
+
+
+def make_tenants(folder: Path, model: str) -> None:
+    """Train what the folder lacks of the lab's tenants; interrupted, the next call goes on with the next tenant."""
+    from .models.load import load
+    from .serve.store import AdapterStore
+    from .serve.tenants import TENANTS, train
+
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded, store = load(model), AdapterStore(folder)
+    with progress() as bar:
+        task = bar.add_task("tenants", total=len(TENANTS), last="")
+        for i, tenant in enumerate(TENANTS.values(), 1):
+            if tenant.name not in store.tenants():
+                train(loaded, store, tenant)
+            bar.update(task, completed=i, last=tenant.name)
 
 
 def lab(argv: list[str]) -> int:

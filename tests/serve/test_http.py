@@ -15,7 +15,7 @@ import pytest
 
 from llmlab.cli import main
 from llmlab.errors import UserError
-from llmlab.serve import vllm
+from llmlab.serve import tenants, vllm
 from llmlab.serve.engine import Engine
 from llmlab.serve.http import LOOPBACK, listen_on, run, serving
 from llmlab.serve.requests import Request
@@ -177,6 +177,15 @@ def test_vllms_command_line(store, saved, capsys, monkeypatch, tmp_path):
     assert f"bob={store.folder.resolve()}/bob/1" in words
     assert main(["serve", str(store.folder), "--model", "chat", "--vllm"]) == 0
     assert "--enable-lora" in capsys.readouterr().out
+
+
+def test_the_labs_tenants_are_made_and_made_only_once(tmp_path, capsys, monkeypatch):
+    trained = []
+    monkeypatch.setattr(tenants, "train", lambda loaded, store, tenant: trained.append(tenant.name) or (store.folder / tenant.name / "1").mkdir(parents=True))
+    folder = tmp_path / "adapters"
+    for _ in range(2):
+        main(["serve", str(folder), "--make", "--vllm"])
+    assert trained == list(tenants.TENANTS)
 
 
 WRONG = {
