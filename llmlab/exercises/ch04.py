@@ -12,7 +12,7 @@ from .base import Exercise, case
 # ---- which tokens are imitated? ----
 
 
-def assistant_mask(turns):
+def conversation_mask(turns):
     """turns: list of (role, list of token ids), roles 'system', 'user', 'assistant', 'tool'. In the sequence each turn is followed by one token that
     closes it. Returns the mask of the whole sequence as a list: 1 for what the model has to write itself, its closing token included, else 0."""
     mask = []
@@ -21,7 +21,7 @@ def assistant_mask(turns):
     return mask
 
 
-def _assistant_mask_nested(turns):
+def _conversation_mask_nested(turns):
     return [int(role == "assistant") for role, tokens in turns for _ in [*tokens, "the end"]]
 
 
@@ -66,8 +66,8 @@ def _mask_cases():
     return [case("a question and an answer", one), case("with a tool", tool), *(case("random dialogues", _turns(r)) for _ in range(8))]
 
 
-ASSISTANT_MASK = Exercise(
-    assistant_mask,
+CONVERSATION_MASK = Exercise(
+    conversation_mask,
     "Build the mask of a conversation: 1 where the model has to write the token itself, 0 everywhere else.",
     _mask_cases,
     (
@@ -75,7 +75,7 @@ ASSISTANT_MASK = Exercise(
         "The closing token of an answer is written by the model, that of a user's turn is not.",
         "[role == 'assistant'] * (len(tokens) + 1), turn by turn.",
     ),
-    (_assistant_mask_nested,),
+    (_conversation_mask_nested,),
     (end_not_imitated, every_end_imitated, results_imitated, after_the_prompt, last_turn_only),
 )
 
@@ -432,4 +432,4 @@ FIRST_FIT = Exercise(
     (next_fit, unsorted, shortest_first, exactly_full_refused),
 )
 
-EXERCISES = (ASSISTANT_MASK, SFT_LOSS, KEEP_ANSWER, REJECTION_SAMPLE, REFUSAL_RATES, FIRST_FIT)
+EXERCISES = (CONVERSATION_MASK, SFT_LOSS, KEEP_ANSWER, REJECTION_SAMPLE, REFUSAL_RATES, FIRST_FIT)

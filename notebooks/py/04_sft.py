@@ -366,13 +366,13 @@ forest.figure(evidence.rows)
 # %%
 from llmlab.judge import check, hint, reset, solution, task
 
-task("assistant_mask")
+task("conversation_mask")
 
 # %%
-def assistant_mask(turns):
+def conversation_mask(turns):
     ...
 
-check("assistant_mask", assistant_mask)
+check("conversation_mask", conversation_mask)
 
 # %%
 task("sft_loss")
