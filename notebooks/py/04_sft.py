@@ -366,13 +366,13 @@ forest.figure(evidence.rows)
 # %%
 from llmlab.judge import check, hint, reset, solution, task
 
-task("conversation_mask")
+task("span_mask")
 
 # %%
-def conversation_mask(turns):
+def span_mask(offsets, spans):
     ...
 
-check("conversation_mask", conversation_mask)
+check("span_mask", span_mask)
 
 # %%
 task("sft_loss")
