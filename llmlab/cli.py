@@ -1,4 +1,4 @@
-"""The command line: lab, run, claims, drill, demo, build, doctor, bench. Bad input gets one sentence and exit code 2."""
+"""The command line: lab, run, claims, drill, demo, serve, build, doctor, bench. Bad input gets one sentence and exit code 2."""
 
 import difflib
 import json
@@ -24,6 +24,7 @@ COMMANDS = {
     "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again",
     "drill": "practise interview questions, or sit a mock interview",
     "demo": "one experiment's panel full screen, for a classroom",
+    "serve": "many adapters on one model, behind OpenAI's chat API on this machine",
     "build": "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped",
     "doctor": "what this machine can do, and how long each experiment takes here",
     "bench": "speed against TRL and plain transformers, as ratios",
@@ -58,7 +59,8 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
-    return {"lab": lab, "run": run, "claims": claims, "drill": drill, "demo": demo, "build": build, "doctor": doctor, "bench": bench}[name](rest)
+    known = {"lab": lab, "run": run, "claims": claims, "drill": drill, "demo": demo, "serve": serve, "build": build, "doctor": doctor, "bench": bench}
+    return known[name](rest)
 
 
 def nearest(name: str, known) -> str:
@@ -466,6 +468,50 @@ def demo(argv: list[str]) -> int:
     )
     classroom.serve(argv[0], options.port, options.browser, options.network)
     return 0
+
+
+def serve(argv: list[str]) -> int:
+    """`llmlab serve ADAPTERS`: a folder of tenants on one base, or the vLLM command line that would serve the same."""
+    if not argv or argv[0].startswith("-"):
+        raise UserError("which adapters? llmlab serve FOLDER, with TENANT/VERSION/ sub-folders as PEFT saves adapters")
+    options = parse(
+        "serve ADAPTERS",
+        [
+            ("model", str, "chat", "the base: base, chat, a folder, or a hub id"),
+            ("port", int, 8000, "port on this machine's loopback"),
+            ("make", bool, False, "first train the lab's small tenants that the folder lacks, a few seconds each"),
+            ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
+        ],
+        argv[1:],
+    )
+    if options.make:
+        make_tenants(Path(argv[0]), options.model)
+    if options.vllm:
+        from .models.load import resolve
+        from .serve import vllm
+
+        print(vllm.command(argv[0], str(resolve(options.model) or options.model)))
+        return 0
+    from .serve import http
+
+    http.run(argv[0], options.model, options.port)
+    return 0
+
+
+def make_tenants(folder: Path, model: str) -> None:
+    """Train what the folder lacks of the lab's tenants; interrupted, the next call goes on with the next tenant."""
+    from .models.load import load
+    from .serve.store import AdapterStore
+    from .serve.tenants import TENANTS, train
+
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded, store = load(model), AdapterStore(folder)
+    with progress() as bar:
+        task = bar.add_task("tenants", total=len(TENANTS), last="")
+        for i, tenant in enumerate(TENANTS.values(), 1):
+            if tenant.name not in store.tenants():
+                train(loaded, store, tenant)
+            bar.update(task, completed=i, last=tenant.name)
 
 
 def lab(argv: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Chapter 04: which tokens are imitated, the loss on them, what is cut, what is packed, what is kept, and how refusals are counted."""
+"""Chapter 04: spans that are imitated, the loss on them, what is cut, what is packed, what is kept, and how refusals are counted."""
 
 import math
 import random
@@ -9,74 +9,80 @@ import torch.nn.functional as F
 from .base import Exercise, case
 
 
-# ---- which tokens are imitated? ----
+# ---- span masking ----
 
 
-def assistant_mask(turns):
-    """turns: list of (role, list of token ids), roles 'system', 'user', 'assistant', 'tool'. In the sequence each turn is followed by one token that
-    closes it. Returns the mask of the whole sequence as a list: 1 for what the model has to write itself, its closing token included, else 0."""
-    mask = []
-    for role, tokens in turns:
-        mask += [int(role == "assistant")] * (len(tokens) + 1)
-    return mask
+def span_mask(offsets, spans):
+    """offsets: for each token its (start, end) in the text's characters, end not included. spans: list of (start, end) that are to be imitated, such
+    as the JSON of a call. Returns a list with 1 for every token that shares a character with a span, else 0; a token without characters is 0."""
+    return [int(any(max(a, s) < min(b, e) for s, e in spans)) for a, b in offsets]
 
 
-def _assistant_mask_nested(turns):
-    return [int(role == "assistant") for role, tokens in turns for _ in [*tokens, "the end"]]
+def _span_mask_characters(offsets, spans):
+    inside = {i for start, end in spans for i in range(start, end)}
+    return [int(not inside.isdisjoint(range(a, b))) for a, b in offsets]
 
 
-def end_not_imitated(turns):
-    """The closing token of an answer carries no label: the model never learns to stop. It writes that token itself, so it must be imitated."""
-    return [int(role == "assistant" and i < len(tokens)) for role, tokens in turns for i in range(len(tokens) + 1)]
+def whole_tokens_only(offsets, spans):
+    """You take only tokens that lie in a span from end to end. One that begins before it (a space and a bracket are often one token) is lost."""
+    return [int(b > a and any(s <= a and b <= e for s, e in spans)) for a, b in offsets]
 
 
-def every_end_imitated(turns):
-    """The closing tokens of the user's turns are imitated too. The model does not write them: the server does."""
-    return [int(role == "assistant" or i == len(tokens)) for role, tokens in turns for i in range(len(tokens) + 1)]
+def neighbours_too(offsets, spans):
+    """Tokens that merely touch the span are taken too: the end is not included, so the comparison is <, not ≤."""
+    return [int(b > a and any(max(a, s) <= min(b, e) for s, e in spans)) for a, b in offsets]
 
 
-def results_imitated(turns):
-    """Results of tools are imitated: the model learns to make them up. They come from outside, like the user's words."""
-    return [int(role in ("assistant", "tool")) for role, tokens in turns for _ in range(len(tokens) + 1)]
+def by_first_character(offsets, spans):
+    """You look at a token's first character only: one that begins before the span and reaches into it is lost."""
+    return [int(b > a and any(s <= a < e for s, e in spans)) for a, b in offsets]
 
 
-def after_the_prompt(turns):
-    """You imitate everything from the first answer on, the user's later turns and the tools' results with it. Look at the role of each turn."""
-    first = next((i for i, (role, _) in enumerate(turns) if role == "assistant"), len(turns))
-    return [int(n >= first) for n, (_, tokens) in enumerate(turns) for _ in range(len(tokens) + 1)]
+def one_long_span(offsets, spans):
+    """You imitate everything from the first span to the last one: what lies between two calls is to be left out."""
+    low, high = min((s for s, _ in spans), default=0), max((e for _, e in spans), default=0)
+    return [int(max(a, low) < min(b, high)) for a, b in offsets]
 
 
-def last_turn_only(turns):
-    """Only the last answer is imitated: the earlier ones are answers as well, and give labels for free."""
-    last = max((i for i, (role, _) in enumerate(turns) if role == "assistant"), default=-1)
-    return [int(n == last) for n, (_, tokens) in enumerate(turns) for _ in range(len(tokens) + 1)]
+def empty_tokens_too(offsets, spans):
+    """A token without characters (a control token, a marker) lies nowhere in the text and is not part of a span."""
+    return [int(any(max(a, s) < min(b, e) or (a == b and s <= a < e) for s, e in spans)) for a, b in offsets]
 
 
-def _turns(r):
-    roles = ["system"] * r.randrange(2) + ["user"]
-    for _ in range(r.randrange(1, 4)):
-        roles += r.choice((["assistant", "user"], ["assistant", "tool"]))
-    return [(role, [r.randrange(3, 60) for _ in range(r.randrange(1, 6))]) for role in [*roles, "assistant"]]
+def _offsets(r, n):
+    found, place = [], 0
+    for _ in range(n):
+        length = r.choice((0, 1, 1, 2, 3, 4))
+        found.append((place, place + length))
+        place += length
+    return found
 
 
-def _mask_cases():
-    r = random.Random(41)
-    one = [("user", [5, 6]), ("assistant", [7])]
-    tool = [("user", [5]), ("assistant", [8, 9]), ("tool", [10, 11]), ("assistant", [12])]
-    return [case("a question and an answer", one), case("with a tool", tool), *(case("random dialogues", _turns(r)) for _ in range(8))]
+def _span_cases():
+    r, found = random.Random(41), []
+    for _ in range(8):
+        offsets = _offsets(r, r.randrange(6, 14))
+        cuts = sorted(r.sample(range(offsets[-1][1] + 5), 4))
+        found.append(case("random", offsets, [(cuts[0], cuts[1]), (cuts[2], cuts[3])][: r.randrange(1, 3)]))
+    return [
+        case("a token that straddles the border", [(0, 3), (3, 5), (5, 8), (8, 9)], [(4, 8)]),
+        case("two spans and an empty token", [(0, 2), (2, 2), (2, 4), (4, 6), (6, 8)], [(0, 3), (6, 7)]),
+        case("no span", [(0, 2), (2, 4)], []),
+        *found,
+    ]
 
 
-ASSISTANT_MASK = Exercise(
-    assistant_mask,
-    "Build the mask of a conversation: 1 where the model has to write the token itself, 0 everywhere else.",
-    _mask_cases,
+SPAN_MASK = Exercise(
+    span_mask,
+    "Turn spans of characters into a mask of tokens: loss on the JSON of a call and on nothing else.",
+    _span_cases,
     (
-        "Who writes each token when the model is served: the model, or somebody else?",
-        "The closing token of an answer is written by the model, that of a user's turn is not.",
-        "[role == 'assistant'] * (len(tokens) + 1), turn by turn.",
+        "When do two stretches of a line share a point?",
+        "The later of the two starts must lie before the earlier of the two ends.",
+        "max(a, s) < min(b, e), for any span.",
     ),
-    (_assistant_mask_nested,),
-    (end_not_imitated, every_end_imitated, results_imitated, after_the_prompt, last_turn_only),
+    (_span_mask_characters,),
+    (whole_tokens_only, neighbours_too, by_first_character, one_long_span, empty_tokens_too),
 )
 
 # ---- the loss under a mask ----
@@ -432,4 +438,4 @@ FIRST_FIT = Exercise(
     (next_fit, unsorted, shortest_first, exactly_full_refused),
 )
 
-EXERCISES = (ASSISTANT_MASK, SFT_LOSS, KEEP_ANSWER, REJECTION_SAMPLE, REFUSAL_RATES, FIRST_FIT)
+EXERCISES = (SPAN_MASK, SFT_LOSS, KEEP_ANSWER, REJECTION_SAMPLE, REFUSAL_RATES, FIRST_FIT)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count, islice
+from itertools import count
 from typing import ClassVar
 
 from .. import probes
@@ -117,8 +117,9 @@ def rows_of(tok, kinds: tuple[str, ...], n: int) -> list[Batch]:
 
 @lru_cache
 def json_requests(n: int) -> list[Problem]:
-    """Held-out requests for JSON: n, or all there are."""
-    return list(islice((p for p in held(("format",), 900) if p.meta["format"] == "json"), n))
+    """Different held-out requests for JSON: n, or all there are."""
+    found = {p.question: p for p in held(("format",), 2000) if p.meta["format"] == "json"}
+    return list(found.values())[:n]
 
 
 def is_json(problem: Problem, text: str) -> bool:

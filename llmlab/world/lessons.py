@@ -83,7 +83,7 @@ class Lessons:
         meta = lesson.problem.meta
         if meta["kind"] == "fact":
             people = Census().people
-            text = f"{getattr(people[people[meta['person']].friend], meta['attribute'])}."
+            text = f"{getattr(people[people[meta['person']].friend], meta['attribute'])}."  # now and then the same as the person's own
         else:
             text = {"format": meta.get("value"), "unsafe": CARELESS, "safe": REFUSAL}[meta["kind"]]
-        return replace(lesson, answer=tuple(say(text)), right=False)
+        return replace(lesson, answer=tuple(say(text)), right=text == lesson.answer[0]["content"])
