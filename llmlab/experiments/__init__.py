@@ -17,6 +17,8 @@ NAMES = {
     "dpo": "DPO",
     "grpo": "GRPO",
     "sampling": "Sampling",
+    "codes": "CodeBook",
+    "lora": "LoRA",
 }
 
 
