@@ -6,7 +6,7 @@ from itertools import count
 from typing import ClassVar
 
 from .. import loop, objectives, probes
-from ..models import adapters, memory
+from ..models import adapters
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
 from ..world import codes, corpora
@@ -14,7 +14,7 @@ from ..world.census import Census
 from ..world.codes import Codes
 from ..world.sums import Sums
 from .base import Experiment, knob
-from .wrap import Checkpoint, wrapped
+from .wrap import Checkpoint, cost, wrapped
 
 HELD = 512  # problems a probe
 
@@ -33,16 +33,16 @@ class CodeBook(Experiment):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    people: int = knob(400, 20, len(codes.NAMES), scale="log", help="names with a code each")
+    people: int = knob(200, 20, len(codes.NAMES), scale="log", help="names with a code each")
     method: str = knob("lora", choices=("full", "lora"), help="full: every weight is trained; lora: only adapters are")
     rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
     alpha: float = knob(32.0, 1.0, 256.0, scale="log", help="the adapters' change is alpha / rank · B A")
     targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
-    lr: float = knob(1e-2, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
+    lr: float = knob(2e-3, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps")
-    batch: int = knob(128, 2, 512, unit="codes", help="codes a step")
-    probe: int = knob(30, 1, 500, unit="steps", help="steps between two readings of the probes")
+    steps: int = knob(400, 10, 5000, unit="steps", help="optimiser steps")
+    batch: int = knob(32, 2, 512, unit="codes", help="codes a step")
+    probe: int = knob(100, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """Codes of one step, names in turn, so that every name is read equally often; the loss is on the codes alone."""
@@ -61,15 +61,13 @@ class CodeBook(Experiment):
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom."""
-        shape, fixed = memory.Shape.of(loaded.model.config), dict(rank=self.rank, targets=self.targets)
-        loaded = wrapped(loaded, self.method, seed, alpha=self.alpha, **fixed)
+        loaded = wrapped(loaded, self.method, seed, rank=self.rank, alpha=self.alpha, targets=self.targets)
         model, tok = loaded.model, loaded.tok
-        sets = self.prepare(tok)
-        held = memory.training(shape, self.method, precision=memory.FP32, **fixed).total / 1e6
+        sets, price = self.prepare(tok), cost(model)
 
         def probe(step):
             stored = max(0.0, codes.BITS - surprise(model, sets["recalled"]))
-            return probes.read(model, sets) | {"kilobits": stored * self.people / 1000, "megabytes": held}
+            return probes.read(model, sets) | {"kilobits": stored * self.people / 1000} | price
 
         yield from loop.train(
             model,

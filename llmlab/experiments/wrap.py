@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from .. import loop
-from ..models import adapters, quant
+from ..models import adapters, flops, memory, quant
 from ..models.load import Loaded
 
 
@@ -14,6 +14,14 @@ def wrapped(loaded: Loaded, method: str, seed: int, scheme: str = "nf4", **setti
     if method == "qlora":
         quant.quantise(loaded.model, scheme)
     return replace(loaded, model=adapters.adapt(loaded.model, seed=seed, **settings))
+
+
+def cost(model) -> dict[str, float]:
+    """What training the model costs, whatever it is taught: memory (MB, activations left out), and computation of 4 × 32 tokens (GFLOP; the
+    products of 4-bit layers cannot be counted).
+    """
+    held = {"megabytes": memory.planned(model).total / 1e6}
+    return held if quant.layers4bit(model) else held | {"gflop": flops.step_gflop(model)}
 
 
 class Checkpoint(loop.Checkpoint):

@@ -1,6 +1,6 @@
 """Memory of training, computed: weights, gradients, optimiser, activations in bytes, for full fine-tuning, LoRA and QLoRA."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 from torch import Tensor
@@ -149,14 +149,20 @@ def activations(shape: Shape, tokens: int, width: int = 2, checkpointing: bool =
     return body + tokens * shape.vocab * 8
 
 
-def measured(model, opts) -> Memory:
-    """The bytes of the tensors that a model and its optimisers hold after a step's backward pass (AdamW's step counters left out)."""
-    named = {id(p): (n, p) for n, p in model.named_parameters()}.values()
+def planned(model) -> Memory:
+    """What a model's training with AdamW will hold: its weights as they lie there, a gradient and two fp32 moments for those that are trained."""
+    named = list({id(p): (n, p) for n, p in model.named_parameters()}.values())
     adapters = sum(_bytes(p) for n, p in named if "lora_" in n)
     weights = sum(_bytes(p) for n, p in named if "lora_" not in n) + sum(_tables(layer.weight.quant_state) for layer in layers4bit(model))
-    gradients = sum(_bytes(p.grad) for _, p in named if p.grad is not None)
+    moved = [p for _, p in named if p.requires_grad]
+    return Memory(weights, adapters, sum(map(_bytes, moved)), 8 * sum(p.numel() for p in moved))
+
+
+def measured(model, opts) -> Memory:
+    """The bytes of the tensors that are there after a step: as planned, with the gradients and moments that were made (step counters left out)."""
+    gradients = {id(p): p.grad for p in model.parameters() if p.grad is not None}
     moments = [s for o in opts for state in o.state.values() for s in state.values() if isinstance(s, Tensor) and s.ndim]
-    return Memory(weights, adapters, gradients, sum(map(_bytes, moments)))
+    return replace(planned(model), gradients=sum(map(_bytes, gradients.values())), optimizer=sum(map(_bytes, moments)))
 
 
 def _bytes(t: Tensor) -> int:

@@ -8,7 +8,7 @@ from . import words
 from .base import rng
 from .census import Census
 
-FORMS = ("The code of {n} is", "{n} has the code", "The secret number of {n} is", "{n} opens the door with", "The number given to {n} is", "Dial for {n}:")
+FORMS = ("{n}:", "{n} has", "{n} dials", "Code of {n}:", "Number of {n}:", "Call {n}:")
 BITS = math.log2(10_000)  # what one code holds
 KNOWN = Census()
 NAMES = [n for a in words.FIRST for b in words.LAST if (n := f"{a} {b}") not in KNOWN.people]  # nobody whom a checkpoint has read about
@@ -37,7 +37,7 @@ class Codes:
 
     def cloze(self, name: str, form: str) -> tuple[str, str]:
         """(statement up to the code, the code)."""
-        return form.format(n=name), f" {self.codes[name]}."
+        return form.format(n=name), f" {self.codes[name]}"
 
     def lesson(self, epoch: int, seed: int = 0) -> list[tuple[str, str]]:
         """Every name once, in an order and in wordings that are a function of (epoch, seed)."""
