@@ -124,7 +124,7 @@ def run(argv: list[str]) -> int:
     knobs: list[Option] = [(k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]") for k in cls.knobs()]
     common: list[Option] = [
         ("seed", int, 0, "seed of data order and samples"),
-        ("model", str, cls.default_model, "base, chat, a folder, or a hub id"),
+        ("model", str, "", f"base, chat, a folder, or a hub id (empty: what the experiment starts from, {cls.default_model} with its defaults)"),
         ("device", str, "cpu", "cpu, or cuda"),
         ("json", bool, False, "print one JSON object as the last line"),
         ("fresh", bool, False, "compute again, even if the run is stored"),
@@ -135,6 +135,7 @@ def run(argv: list[str]) -> int:
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
+    options.model = options.model or experiment.default_model
     return show(experiment, options)
 
 

@@ -1,4 +1,4 @@
-"""lora: the chat model taught by adapters, or by all its weights, through the SFT, DPO or GRPO of the other chapters."""
+"""lora: a model taught by adapters, or by all its weights, through the SFT, DPO or GRPO of the other chapters."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +19,15 @@ from .wrap import Checkpoint, cost, wrapped
 
 HELD, SEED = 512, 11  # problems a probe, others than those of the tasks' own, smaller probes
 TASKS = {"sft": SFT, "dpo": DPO, "grpo": GRPO}
+LESSONS = Talk(("fact", "format", "unsafe"))  # what SFT shows, as its own probes ask for it
 METHODS = ("full", "lora", "qlora")
+
+
+class Start:
+    """The checkpoint that a task starts from; asked of the class, that of its default task."""
+
+    def __get__(self, experiment, cls) -> str:
+        return TASKS[experiment.task if experiment else "sft"].default_model
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class LoRA(Experiment):
 
     name: ClassVar[str] = "lora"
     summary: ClassVar[str] = "adapters against full fine-tuning on SFT, DPO and GRPO: what is learnt, what is kept, what it costs"
-    default_model: ClassVar[str] = "chat"
+    default_model: ClassVar[str] = Start()
     curves: ClassVar[dict[str, str]] = {
         "skill": "what the task teaches (share right)",
         "people": "known people, asked as in pretraining (share)",
@@ -36,17 +44,19 @@ class LoRA(Experiment):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    task: str = knob("sft", choices=tuple(TASKS), help="sft: asked-for formats; dpo: polite answers; grpo: three-digit sums")
+    task: str = knob("sft", choices=tuple(TASKS), help="sft: the base becomes an assistant; dpo: polite answers; grpo: three-digit sums")
     method: str = knob("lora", choices=METHODS, help="full: every weight is trained; lora: adapters; qlora: adapters on a base of 4 bits")
     scheme: str = knob("nf4", choices=quant.SCHEMES, help="the 4 bits of qlora: nf4, or fifteen equal steps (int4)")
     rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
     alpha: float = knob(32.0, 1.0, 256.0, scale="log", help="the adapters' change is alpha / rank · B A")
     targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
     init: str = knob("kaiming", choices=tuple(adapters.INITS), help="start of A and B: B zero (kaiming, gaussian), or taken out of the weights")
-    variant: str = knob("lora", choices=adapters.VARIANTS, help="rslora: alpha / √rank; dora: a matrix's lengths are trained apart from its directions")
+    variant: str = knob(
+        "lora", choices=adapters.VARIANTS, help="rslora: alpha / √rank; dora: a matrix's lengths are trained apart from its directions"
+    )
     lr: float = knob(2e-3, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
-    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    steps: int = knob(100, 10, 1000, unit="steps", help="optimiser steps")
+    probe: int = knob(50, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def __post_init__(self):
         super().__post_init__()
@@ -56,16 +66,18 @@ class LoRA(Experiment):
             except adapters.BadAdapter as e:
                 raise BadKnob(str(e)) from None
 
-    def of(self) -> Experiment:
+    def lesson(self) -> Experiment:
         """The experiment that does the teaching, with its own defaults for all that is not a knob here."""
-        return TASKS[self.task](lr=self.lr, steps=max(self.steps, 10 if self.task == "sft" else 5), probe=self.probe)
+        return TASKS[self.task](lr=self.lr, steps=self.steps, probe=self.probe)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The task's rows; where it read its probes, with what was learnt, what was kept and what it costs."""
         settings = dict(rank=self.rank, alpha=self.alpha, targets=self.targets, init=self.init, variant=self.variant)
         loaded = wrapped(loaded, self.method, seed, self.scheme, **settings)
-        skill, kept, price = taught(self.task, loaded.tok), self.kept(loaded.tok), cost(loaded.model)
-        for row in self.of().rows(loaded, seed, checkpoint=Checkpoint.of(checkpoint)):
+        price, skill = cost(loaded.model), None
+        for row in self.lesson().rows(loaded, seed, checkpoint=Checkpoint.of(checkpoint)):
+            if skill is None:  # the task may have given the tokenizer its template
+                skill, kept = taught(self.task, loaded.tok), self.kept(loaded.tok)
             due = row["step"] in (0, self.steps) or row["step"] % self.probe == 0
             if due and "skill" not in row:  # the rows of an interrupted run come with their readings
                 row |= {"skill": skill(loaded.model)} | probes.read(loaded.model, kept) | price
@@ -90,7 +102,7 @@ def taught(task: str, tok):
     if task == "grpo":  # sampled and scored: a policy may come to write its answers in another form than the demonstrations'
         return lambda model: evaluate(model, tok, Sums(("add",), digits=GRPO().digits), n=HELD, seed=SEED, max_new=longest(GRPO())).accuracy
     if task == "sft":
-        rows = probes.question_rows(tok, Talk(("format",)), Talk(("format",)).problems(HELD, seed=SEED))
+        rows = probes.question_rows(tok, LESSONS, LESSONS.problems(HELD, seed=SEED))
     else:
         pairs = talk.pairs(HELD, split="test", seed=SEED, kinds="style")
         rows = [chat.example(tok, p.messages, [{"role": "assistant", "content": f"Gladly: {p.problem.answer}."}]) for p in pairs]

@@ -30,9 +30,7 @@ def check(rank: int, init: str, in_4_bits: bool = False) -> None:
         raise BadAdapter(f"{init} takes its start out of the weights, which 4 bits cannot hold; choose --init kaiming, or --method lora")
 
 
-def adapt(
-    model, rank: int = 8, alpha: float = 32.0, targets: str = "both", init: str = "kaiming", variant: str = "lora", seed: int = 0
-) -> PeftModel:
+def adapt(model, rank: int = 8, alpha: float = 32.0, targets: str = "both", init: str = "kaiming", variant: str = "lora", seed: int = 0) -> PeftModel:
     """The model with adapters, in place: only they are trained. A function of the settings and the seed.
 
     rank      r: numbers per row and column of a matrix that its change has
