@@ -67,7 +67,7 @@ def nearest(name: str, known) -> str:
     return f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
 
 
-BUILDS = ("base", "chat", "sweeps", "runs", "claims", "notebooks", "readme")
+BUILDS = ("base", "chat", "sweeps", "runs", "rates", "claims", "notebooks", "readme")
 Option = tuple[str, type, object, str]  # name, type, default, help
 
 
@@ -304,13 +304,13 @@ def drill(argv: list[str]) -> int:
 
 
 def build(argv: list[str]) -> int:
-    """`llmlab build [base|chat|sweeps|runs|claims|notebooks|readme|all]`."""
+    """`llmlab build [base|chat|sweeps|runs|rates|claims|notebooks|readme|all]`."""
     names = [a for a in argv if not a.startswith("-")]
     for name in names:
         if name not in (*BUILDS, "all"):
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
     options = parse(
-        "build [base|chat|sweeps|runs|claims|notebooks|readme|all]",
+        "build [base|chat|sweeps|runs|rates|claims|notebooks|readme|all]",
         [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current")],
         [a for a in argv if a not in names],
     )
@@ -326,6 +326,11 @@ def build(argv: list[str]) -> int:
             report(build_one(builder, name))
         elif name == "sweeps":
             build_sweeps(options.force)
+        elif name == "rates":
+            from .ledger import TRIALS, rates
+
+            for done, of, what in rates.build(TRIALS):
+                print(f"rates: {done} of {of}: {what}", flush=True)
         elif name == "claims":
             claims(["run"] + ["--force"] * options.force)
         elif name == "readme":
@@ -345,13 +350,15 @@ def is_current(name: str) -> bool:
     """Was what is shipped made by today's code from today's inputs?"""
     from . import books, readme, stored, sweeps
     from . import build as builder
-    from .ledger import table
+    from .ledger import TRIALS, rates, table
 
     try:
         if name == "readme":
             return readme.is_current()
         if name == "claims":
             return all(row.current for row in table.rows())
+        if name == "rates":
+            return rates.is_current(TRIALS)
         if name == "sweeps":
             return all(map(sweeps.is_current, sweeps.GRIDS.values()))
         return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())

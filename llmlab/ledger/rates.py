@@ -1,7 +1,4 @@
-"""Learning rates of arms that are compared: for each, the same rates tried on a seed that no claim uses; the best is what its claims take.
-
-`python -m llmlab.ledger.rates` makes the trials that are missing and writes their table.
-"""
+"""Learning rates of arms that are compared: for each, the same rates tried on a seed that no claim uses; the best is what its claims take."""
 
 import json
 from dataclasses import dataclass, replace
@@ -45,9 +42,17 @@ def load() -> dict:
     return json.loads(file().read_text())
 
 
+def is_current(trials: Iterable[Trials]) -> bool:
+    """Was the table made by today's code from today's arms?"""
+    try:
+        return load()["key"] == key(trials)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def best(row: dict[str, float]) -> float:
-    """The rate with the highest reading; of equals the lowest. A run that diverged has no reading."""
-    read = {float(lr): value for lr, value in row.items() if value is not None}
+    """The rate with the highest reading; of equals the lowest."""
+    read = {float(lr): value for lr, value in row.items()}
     return max(sorted(read), key=read.get)
 
 
@@ -62,15 +67,3 @@ def build(trials: Iterable[Trials], engine=pool.run_all) -> Iterator[tuple[int, 
         yield i, len(jobs), f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
     table = {label: dict(sorted(row.items(), key=lambda p: float(p[0]))) for label, row in table.items()}
     paths.write_atomic(file(), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode())
-
-
-def main() -> None:
-    """The trials of all chapters."""
-    from .lora import TRIALS
-
-    for done, of, what in build(TRIALS):
-        print(f"{done} of {of}: {what}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
