@@ -38,7 +38,7 @@ class CodeBook(Experiment):
     rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
     alpha: float = knob(32.0, 1.0, 256.0, scale="log", help="the adapters' change is alpha / rank · B A")
     targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
-    lr: float = knob(2e-3, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
+    lr: float = knob(4e-3, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(400, 10, 5000, unit="steps", help="optimiser steps")
     batch: int = knob(32, 2, 512, unit="codes", help="codes a step")

@@ -54,12 +54,14 @@ class LoRA(Experiment):
     variant: str = knob(
         "lora", choices=adapters.VARIANTS, help="rslora: alpha / √rank; dora: a matrix's lengths are trained apart from its directions"
     )
-    lr: float = knob(2e-3, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
+    tokens: str = knob("special", choices=("none", "special"), help="special: adapters come with the embeddings of the chat's own tokens")
+    lr: float = knob(3e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW; grpo takes at most 3e-3")
     steps: int = knob(100, 10, 1000, unit="steps", help="optimiser steps")
     probe: int = knob(50, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def __post_init__(self):
         super().__post_init__()
+        self.lesson()  # its ranges hold too
         if self.method != "full":
             try:
                 adapters.check(self.rank, self.init, self.method == "qlora")
@@ -72,7 +74,8 @@ class LoRA(Experiment):
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The task's rows; where it read its probes, with what was learnt, what was kept and what it costs."""
-        settings = dict(rank=self.rank, alpha=self.alpha, targets=self.targets, init=self.init, variant=self.variant)
+        tokens = sorted(loaded.tok.added_tokens_decoder) if self.tokens == "special" else ()  # a base has never read most of them
+        settings = dict(rank=self.rank, alpha=self.alpha, targets=self.targets, init=self.init, variant=self.variant, tokens=tokens)
         loaded = wrapped(loaded, self.method, seed, self.scheme, **settings)
         price, skill = cost(loaded.model), None
         for row in self.lesson().rows(loaded, seed, checkpoint=Checkpoint.of(checkpoint)):

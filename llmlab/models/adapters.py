@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Sequence
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -30,7 +31,16 @@ def check(rank: int, init: str, in_4_bits: bool = False) -> None:
         raise BadAdapter(f"{init} takes its start out of the weights, which 4 bits cannot hold; choose --init kaiming, or --method lora")
 
 
-def adapt(model, rank: int = 8, alpha: float = 32.0, targets: str = "both", init: str = "kaiming", variant: str = "lora", seed: int = 0) -> PeftModel:
+def adapt(
+    model,
+    rank: int = 8,
+    alpha: float = 32.0,
+    targets: str = "both",
+    init: str = "kaiming",
+    variant: str = "lora",
+    seed: int = 0,
+    tokens: Sequence[int] = (),
+) -> PeftModel:
     """The model with adapters, in place: only they are trained. A function of the settings and the seed.
 
     rank      r: numbers per row and column of a matrix that its change has
@@ -38,6 +48,7 @@ def adapt(model, rank: int = 8, alpha: float = 32.0, targets: str = "both", init
     targets   attention, mlp or both
     init      kaiming, gaussian: B is zero · orthogonal, pissa, olora: B A is not, and is taken out of the weights, so that nothing changes at first
     variant   lora · rslora (arXiv 2312.03732) · dora: direction and length apart (arXiv 2402.09353)
+    tokens    ids whose rows in the embedding (and a tied head) are trained too: adapters on the blocks alone cannot give a new token a meaning
 
     Raises BadAdapter.
     """
@@ -51,11 +62,17 @@ def adapt(model, rank: int = 8, alpha: float = 32.0, targets: str = "both", init
         init_lora_weights=INITS[init],
         use_rslora=variant == "rslora",
         use_dora=variant == "dora",
+        trainable_token_indices=list(tokens) or None,
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return get_peft_model(model, config)
+
+
+def is_adapter(name: str) -> bool:
+    """Does a parameter of this name belong to the adapters?"""
+    return "lora_" in name or "trainable_tokens" in name
 
 
 def trained(model) -> int:

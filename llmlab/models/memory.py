@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from .adapters import TARGETS
+from .adapters import TARGETS, is_adapter
 from .quant import BLOCK, layers4bit
 
 METHODS = ("full", "lora", "qlora")
@@ -152,8 +152,8 @@ def activations(shape: Shape, tokens: int, width: int = 2, checkpointing: bool =
 def planned(model) -> Memory:
     """What a model's training with AdamW will hold: its weights as they lie there, a gradient and two fp32 moments for those that are trained."""
     named = list({id(p): (n, p) for n, p in model.named_parameters()}.values())
-    adapters = sum(_bytes(p) for n, p in named if "lora_" in n)
-    weights = sum(_bytes(p) for n, p in named if "lora_" not in n) + sum(_tables(layer.weight.quant_state) for layer in layers4bit(model))
+    adapters = sum(_bytes(p) for n, p in named if is_adapter(n))
+    weights = sum(_bytes(p) for n, p in named if not is_adapter(n)) + sum(_tables(layer.weight.quant_state) for layer in layers4bit(model))
     moved = [p for _, p in named if p.requires_grad]
     return Memory(weights, adapters, sum(map(_bytes, moved)), 8 * sum(p.numel() for p in moved))
 
