@@ -7,6 +7,7 @@ import torch
 from helpers_models import tiny
 from torch import nn
 
+from llmlab import loop
 from llmlab.models import adapters, memory, quant
 from llmlab.models.frozen import frozen_copy
 
@@ -124,3 +125,16 @@ def test_a_model_without_such_layers_and_an_unknown_store_are_one_sentence(base)
         adapters.adapt(nn.Sequential(nn.Linear(4, 4)))
     with pytest.raises(adapters.BadAdapter, match="not 'int3'"):
         adapters.merge_drift(adapters.adapt(base.model), IDS, "int3")
+
+
+def test_rows_of_tokens_are_trained_beside_and_merged(base):
+    before, shape = base.model.get_input_embeddings().weight.detach().clone(), memory.Shape.of(base.model.config)
+    wrapped = adapters.adapt(base.model, rank=2, tokens=[3, 5])
+    assert adapters.trained(wrapped) == shape.adapters(2) + 2 * shape.hidden
+    loss = torch.nn.functional.cross_entropy(wrapped(input_ids=IDS[:, :-1]).logits.flatten(0, 1), IDS[:, 1:].flatten())
+    loss.backward()
+    loop.optimizers(wrapped, "adamw", 1e-2)[0].step()
+    said, plain = logits(wrapped), adapters.merged(wrapped)
+    after = plain.get_input_embeddings().weight
+    assert torch.allclose(logits(plain), said, atol=1e-3) and plain.lm_head.weight.data_ptr() == after.data_ptr()
+    assert {i for i in range(len(before)) if not torch.equal(before[i], after[i])} == {3, 5}
