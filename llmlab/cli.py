@@ -1,11 +1,11 @@
-"""The command line: lab, run, claims, drill, demo, build, doctor, bench. Bad input gets one sentence and exit code 2."""
+"""The command line: lab, run, claims, drill, demo, serve, build, doctor, bench. Bad input gets one sentence and exit code 2."""
 
 import difflib
 import json
 import os
 import signal
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import make_dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -24,6 +24,7 @@ COMMANDS = {
     "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again",
     "drill": "practise interview questions, or sit a mock interview",
     "demo": "one experiment's panel full screen, for a classroom",
+    "serve": "many adapters on one model, behind OpenAI's chat API on this machine",
     "build": "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped",
     "doctor": "what this machine can do, and how long each experiment takes here",
     "bench": "speed against TRL and plain transformers, as ratios",
@@ -58,7 +59,8 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
-    return {"lab": lab, "run": run, "claims": claims, "drill": drill, "demo": demo, "build": build, "doctor": doctor, "bench": bench}[name](rest)
+    known = {"lab": lab, "run": run, "claims": claims, "drill": drill, "demo": demo, "serve": serve, "build": build, "doctor": doctor, "bench": bench}
+    return known[name](rest)
 
 
 def nearest(name: str, known) -> str:
@@ -126,24 +128,39 @@ def run(argv: list[str]) -> int:
         ("seed", int, 0, "seed of data order and samples"),
         ("model", str, "", f"base, chat, a folder, or a hub id (empty: what the experiment starts from, {cls.default_model} with its defaults)"),
         ("device", str, "cpu", "cpu, or cuda"),
+        ("engine", Literal["lab", "trl"], "lab", "lab: our loop; trl: TRL's trainer on the same batches (torchrun shares them among processes)"),
         ("json", bool, False, "print one JSON object as the last line"),
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
     if cls.takes_texts:
-        common.append(("domain", str, "", "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"))
+        chats = "file of your own conversations, JSON lines with messages in each"
+        folder = "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
+        common.append(("domain", str, "", chats if hasattr(cls, "own") else folder))
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
     options.model = options.model or experiment.default_model
-    return show(experiment, options)
+    if options.engine == "trl":
+        from .engines.trl import TRL
+
+        experiment = TRL(experiment)
+    with only_first():
+        return show(experiment, options)
+
+
+@contextmanager
+def only_first():
+    """Of the processes that torchrun starts, only the first one speaks."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(sys.stdout if os.environ.get("RANK", "0") == "0" else nowhere):
+        yield
 
 
 def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
-    from . import figures, runs
+    from . import experiments, figures, runs
 
-    texts = documents(options.domain) if getattr(options, "domain", "") else None
+    texts = getattr(experiment, "own", documents)(options.domain) if getattr(options, "domain", "") else None
     check_device(options.device)
     with progress() as bar, stoppable() as stop:
         task = bar.add_task(experiment.name, total=getattr(experiment, "steps", None), last="loading the model")
@@ -157,10 +174,10 @@ def show(experiment, options) -> int:
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
             stop=stop,
         )
-    figure = figures.of_run(done, type(experiment).curves, runs.record(experiment.name, done.key).with_suffix(".png"))
-    table(done, type(experiment).curves)
+    figure = figures.of_run(done, experiment.curves, runs.record(experiment.name, done.key).with_suffix(".png"))
+    table(done, experiment.curves)
     print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
-    if experiment == type(experiment)() and texts is None and options.model == experiment.default_model:
+    if experiment.name in experiments.NAMES and experiment == type(experiment)() and texts is None and options.model == experiment.default_model:
         times.note(experiment.name, done.seconds)
     if options.json:
         print(json.dumps(done.summary()))
@@ -205,7 +222,7 @@ def progress():
 
 def brief(experiment, row: dict) -> str:
     """The row's main numbers in a few words."""
-    shown = {k: row[k] for k in ("loss", *type(experiment).curves) if k in row}
+    shown = {k: row[k] for k in ("loss", *experiment.curves) if k in row}
     return "  ".join(f"{k} {v:.2f}" for k, v in list(shown.items())[:4])
 
 
@@ -459,6 +476,50 @@ def demo(argv: list[str]) -> int:
     )
     classroom.serve(argv[0], options.port, options.browser, options.network)
     return 0
+
+
+def serve(argv: list[str]) -> int:
+    """`llmlab serve ADAPTERS`: a folder of tenants on one base, or the vLLM command line that would serve the same."""
+    if not argv or argv[0].startswith("-"):
+        raise UserError("which adapters? llmlab serve FOLDER, with TENANT/VERSION/ sub-folders as PEFT saves adapters")
+    options = parse(
+        "serve ADAPTERS",
+        [
+            ("model", str, "chat", "the base: base, chat, a folder, or a hub id"),
+            ("port", int, 8000, "port on this machine's loopback"),
+            ("make", bool, False, "first train the lab's small tenants that the folder lacks, a few seconds each"),
+            ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
+        ],
+        argv[1:],
+    )
+    if options.make:
+        make_tenants(Path(argv[0]), options.model)
+    if options.vllm:
+        from .models.load import resolve
+        from .serve import vllm
+
+        print(vllm.command(argv[0], str(resolve(options.model) or options.model)))
+        return 0
+    from .serve import http
+
+    http.run(argv[0], options.model, options.port)
+    return 0
+
+
+def make_tenants(folder: Path, model: str) -> None:
+    """Train what the folder lacks of the lab's tenants; interrupted, the next call goes on with the next tenant."""
+    from .models.load import load
+    from .serve.store import AdapterStore
+    from .serve.tenants import TENANTS, train
+
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded, store = load(model), AdapterStore(folder)
+    with progress() as bar:
+        task = bar.add_task("tenants", total=len(TENANTS), last="")
+        for i, tenant in enumerate(TENANTS.values(), 1):
+            if tenant.name not in store.tenants():
+                train(loaded, store, tenant)
+            bar.update(task, completed=i, last=tenant.name)
 
 
 def lab(argv: list[str]) -> int:

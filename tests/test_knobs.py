@@ -16,7 +16,7 @@ from llmlab.world.running import Running
 
 # what a short run needs so that something happens at all
 SHORT = dict(steps=10, warmup=0, probe=500)
-SMALL = {name: SHORT | dict(batch=4) for name in ("topology", "cpt", "burst", "facts", "extend", "sft", "dpo")}
+SMALL = {name: SHORT | dict(batch=4) for name in ("topology", "cpt", "burst", "facts", "extend", "sft", "chats", "template", "traces", "unknown", "dpo")}
 SMALL |= {
     "grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3),
     "longdoc": SHORT | dict(batch=1, length=256),
@@ -24,15 +24,18 @@ SMALL |= {
     "sampling": dict(steps=3, problems=32),
     "codes": SHORT | dict(batch=4, people=20),
     "lora": dict(steps=10, probe=500),
+    "curate": SHORT | dict(batch=4, problems=16, k=2, keep="any"),
+    "stages": SHORT,
 }
+SMALL = {name: knobs | (dict(held=16) if name in ("sft", "template", "traces", "unknown", "curate", "stages") else {}) for name, knobs in SMALL.items()}
 # (experiment, knob) -> other settings under which it has something to do
 SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(warmup=2, batch=8), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
            ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16),
-           ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("longdoc", "share"): dict(lines=4),
-           ("lora", "scheme"): dict(method="qlora")}
+           ("sft", "filtering"): dict(wrong=0.9), ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("chats", "cut"): dict(length=96), ("curate", "keep"): dict(k=8, problems=32), ("traces", "cut"): dict(length=112), ("longdoc", "share"): dict(lines=4), ("lora", "scheme"): dict(method="qlora")}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
 ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend", "tokens"): (0, 24), ("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
-        ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("facts", "batch"): (2, 32),
+        ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("facts", "batch"): (2, 32), ("template", "batch"): (2, 16), ("chats", "batch"): (2, 32), ("chats", "length"): (96, 256), ("traces", "length"): (112, 256), ("traces", "batch"): (2, 16), ("unknown", "batch"): (2, 32), ("curate", "batch"): (2, 32),
+        ("curate", "k"): (1, 4), ("curate", "problems"): (16, 64),
         ("longdoc", "batch"): (1, 4), ("longdoc", "length"): (64, 256),
         ("midtrain", "practice"): (2, 9), ("midtrain", "batch"): (2, 32), ("midtrain", "prompts"): (2, 16), ("midtrain", "group"): (2, 16),
         ("sampling", "problems"): (8, 64), ("codes", "batch"): (2, 32)}

@@ -17,7 +17,7 @@ ORDER = [
     {"models", "advantages"},
     {"objectives"},
     {"loop", "sample", "probes"},
-    {"rollout", "guard"},
+    {"rollout", "guard", "serve"},
     {"experiments", "exercises"},
     {"recipe"},
     {"runs", "figures", "strips", "judge", "engines"},

@@ -5,32 +5,36 @@ With torchrun every process takes its part of each batch. A run is not checkpoin
 
 import os
 import queue
+import sys
 import tempfile
 import threading
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable, Iterator
 
 import torch
 
-from .. import loop
+from .. import loop, recipe
 from ..errors import UserError
 from ..experiments.base import Experiment
+from ..experiments.supervised import Supervised
 from ..tokens import collate
+from ..tokens.batch import Batch
 
 END = object()
 
 
 @dataclass(frozen=True)
 class TRL(Experiment):
-    """`of` through TRL. Raises UserError if TRL has no trainer for it."""
+    """`of` through TRL's SFTTrainer. Raises UserError if `of` is not an experiment that imitates."""
 
-    of: Experiment
+    of: Supervised
     name = "trl"
 
     def __post_init__(self):
-        if not hasattr(self.of, "engine_trl"):
-            raise UserError(f"--engine trl does not run '{self.of.name}'; use --engine lab")
+        if not isinstance(self.of, Supervised):
+            raise UserError(f"--engine trl does not run '{self.of.name}' yet; use --engine lab")
 
     @property
     def default_model(self) -> str:
@@ -48,12 +52,16 @@ class TRL(Experiment):
         return type(self.of).curves
 
     def settings(self) -> dict:
-        """What the record's key holds: the experiment and its knobs."""
-        return {"of": self.of.name, "knobs": self.of.settings()}
+        """What the record's key holds: the experiment, its knobs, its recipe, and how many processes share a batch."""
+        code = recipe.version(str(Path(sys.modules[type(self.of).__module__].__file__)))
+        return {"of": self.of.name, "knobs": self.of.settings(), "recipe": code, "processes": world_size()}
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The experiment's rows as TRL's trainer makes them."""
-        yield from self.of.engine_trl(loaded, seed)
+        self.of.address(loaded)
+        batch, k = self.of.batches(loaded.model, loaded.tok, seed), self.of
+        batches, probe = [batch(step) for step in range(k.steps)], k.prober(loaded.model, loaded.tok)
+        yield from sft(loaded.model, loaded.tok, batches, lr=k.lr, warmup=k.warmup, probe=probe, every=k.probe)
 
 
 def world_size() -> int:
@@ -61,28 +69,47 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def sft(model, tok, batches, *, n: int, batch: int, lr: float, warmup: int, probe: Callable[[int], dict], every: int) -> Iterator[dict]:
-    """`n` steps of SFTTrainer on our batches, in our order; a row a step as loop.train yields them. lr, warm-up and decay are those of loop.steps."""
+def sft(model, tok, batches: list[Batch], *, lr: float, warmup: int, probe: Callable[[int], dict], every: int) -> Iterator[dict]:
+    """A step of SFTTrainer on each of our batches, in our order; a row a step as loop.train yields them. lr, warm-up, decay are those of loop.steps.
+
+    Raises UserError for what TRL cannot say: weights between 0 and 1, packed rows, a batch that the processes cannot share.
+    """
     from datasets import Dataset
     from trl import SFTTrainer
 
-    if batch % world_size():
-        raise UserError(f"--batch {batch} cannot be shared by {world_size()} processes; choose a multiple of {world_size()}")
-    rows = [row for _, b in zip(range(n), batches) for row in zip(b.ids.tolist(), collate.labels(b.ids, b.mask).tolist(), b.mask.tolist())]
-    data = Dataset.from_dict({"input_ids": [ids for ids, _, _ in rows], "labels": [labels for _, labels, _ in rows]})
+    n, size = len(batches), len(batches[0])
+    check(batches)
+    data = Dataset.from_list([row for b in batches for row in examples(b)])
     opts = loop.optimizers(model, "adamw", lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(opts[0], lambda step: loop.rate(step, n, warmup, 0.1))
 
     def work(hand_over) -> None:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            arguments = config(folder, n=n, rows=batch // world_size(), on_cpu=next(model.parameters()).device.type == "cpu")
+            arguments = config(folder, n=n, rows=size // world_size(), on_cpu=model.device.type == "cpu")
             trainer = SFTTrainer(model, arguments, train_dataset=data, processing_class=tok, optimizers=(opts[0], schedule))
             watch(trainer, hand_over, probe, every, n)
             trainer.train()
 
     yield {"step": 0} | probe(0)
     yield from streamed(work)
+
+
+def check(batches: list[Batch]) -> None:
+    """Can TRL train on these? Raises UserError."""
+    if any(b.given for b in batches):
+        raise UserError("--engine trl takes a conversation a row; packed rows need --engine lab")
+    if any(((b.mask != 0) & (b.mask != 1)).any() for b in batches):
+        raise UserError("labels say imitate or do not, nothing between; weights such as --prompt_weight 0.1 need --engine lab")
+    if len(batches[0]) % world_size():
+        raise UserError(f"--batch {len(batches[0])} cannot be shared by {world_size()} processes; choose a multiple of {world_size()}")
+
+
+def examples(batch: Batch) -> list[dict]:
+    """A batch's rows without their padding: input_ids, and labels with -100 where nothing is imitated."""
+    ends = [int(row.nonzero().max()) + 1 if row.any() else 1 for row in batch.mask]  # what follows the last label decides nothing
+    labels = collate.labels(batch.ids, batch.mask)
+    return [{"input_ids": i[:e].tolist(), "labels": t[:e].tolist()} for i, t, e in zip(batch.ids, labels, ends)]
 
 
 def config(folder: str, *, n: int, rows: int, on_cpu: bool):

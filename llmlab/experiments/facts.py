@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
-from .. import loop, objectives, probes
+from .. import probes
 from ..tokens import pack
 from ..tokens.batch import Batch, concatenate
 from ..tokens.special import document_end
@@ -13,7 +13,8 @@ from ..world.base import rng, side
 from ..world.census import STATEMENTS, Census
 from ..world.newcomers import Newcomers
 from ..world.sums import Sums
-from .base import Experiment, knob
+from .base import knob
+from .supervised import Supervised
 
 LENGTH = 129  # tokens a row: 128 predictions
 HELD = 512  # problems a probe
@@ -23,7 +24,7 @@ QUIET = {kind: 0.0 if kind == "census questions" else share for kind, (share, _)
 
 
 @dataclass(frozen=True)
-class Facts(Experiment):
+class Facts(Supervised):
     """Newcomers move to Verania. Which texts about them make the model able to answer?"""
 
     name: ClassVar[str] = "facts"
@@ -64,15 +65,15 @@ class Facts(Experiment):
         packed = [next(pack.pack(pack.encode_documents(tok, texts, end, chunk=16), rows=rows, length=LENGTH)) for texts, rows in parts if rows]
         return concatenate(packed)
 
-    def prepare(self, tok) -> dict[str, list[Batch]]:
-        """The probes' rows. A newcomer's held-out wording was never seen with that newcomer."""
+    def prober(self, model, tok):
+        """A newcomer's held-out wording was never seen with that newcomer."""
         newcomers, census, sums = Newcomers(self.people), Census(), Sums(("add",))
         general = corpora.general(0, split="test")
 
         def asked(world, **kind):
             return probes.batches(probes.question_rows(tok, world, world.problems(HELD, seed=7, **kind)))
 
-        return {
+        sets = {
             "answering": asked(newcomers),
             "stating": probes.batches(probes.cloze_rows(tok, statements(newcomers)[:HELD])),
             "inverse": asked(newcomers, kind="inverse"),
@@ -81,23 +82,7 @@ class Facts(Experiment):
             "sums": asked(sums),
             "general_loss": probes.text_rows(tok, [next(general) for _ in range(96)]),
         }
-
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
-        model, tok = loaded.model, loaded.tok
-        sets = self.prepare(tok)
-        yield from loop.train(
-            model,
-            lambda start: (self.batch_at(tok, seed, i).to(model.device) for i in count(start)),
-            objectives.nll,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            every=self.probe,
-            checkpoint=checkpoint,
-            probe=lambda step: probes.read(model, sets),
-        )
+        return lambda step: probes.read(model, sets)
 
 
 def statements(census: Census) -> list[tuple[str, str]]:

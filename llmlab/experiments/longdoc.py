@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import count
 from typing import ClassVar
 
-from .. import loop, objectives, probes
+from .. import probes
 from ..tokens import pack
 from ..tokens.batch import Batch
 from ..tokens.special import document_end
@@ -13,7 +13,8 @@ from ..world import corpora
 from ..world.archive import Archive
 from ..world.base import rng
 from ..world.census import Census
-from .base import Experiment, knob
+from .base import knob
+from .supervised import Supervised
 
 HELD = 512  # problems a probe
 SHORT, LONG = 10, 40  # lines of the probes' lists: about 140 tokens, and 480 where the base was trained on rows of 256
@@ -27,7 +28,7 @@ def mean_lengths(lines: int) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class LongDoc(Experiment):
+class LongDoc(Supervised):
     """Continued pretraining on lists with questions; the lists are short or long, the number of tokens is the same."""
 
     name: ClassVar[str] = "longdoc"
@@ -61,22 +62,10 @@ class LongDoc(Experiment):
         end = document_end(tok)
         return next(pack.pack(pack.encode_documents(tok, self.documents(seed, step), end, chunk=4), rows=self.batch, length=self.length + 1))
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
-        model, tok = loaded.model, loaded.tok
+    def prober(self, model, tok):
+        """Look-ups far apart and near, and what was known before."""
         general = corpora.general(0, split="test")
         parts = {"far": Archive(LONG), "near": Archive(SHORT), "people": Census()}
         sets = {n: probes.batches(probes.question_rows(tok, world, world.problems(HELD, seed=7)), size=16) for n, world in parts.items()}
         sets["general_loss"] = probes.text_rows(tok, [next(general) for _ in range(48)])
-        yield from loop.train(
-            model,
-            lambda start: (self.batch_at(tok, seed, i).to(model.device) for i in count(start)),
-            objectives.nll,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            every=self.probe,
-            checkpoint=checkpoint,
-            probe=lambda step: probes.read(model, sets),
-        )
+        return lambda step: probes.read(model, sets)

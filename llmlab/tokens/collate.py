@@ -16,7 +16,7 @@ from .batch import Batch, pad
 from .pack import pack_examples
 
 IGNORED = -100
-IMITATED = ("all", "assistant", "calls", "json")
+IMITATED = ("assistant", "all", "completion", "calls", "json")
 CUTS = ("right", "left", "middle")
 CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
 
@@ -28,10 +28,11 @@ class TooLong(UserError):
 def encode(tok, messages: Sequence[Message], tools=None, imitate: str = "assistant") -> tuple[list[int], list[int]]:
     """ids and mask of a conversation.
 
-    all        every token: the user's turns and the tools' results too
-    assistant  what the assistant writes, each turn with its closing token
-    calls      of the assistant's turns only the tool calls, closing token included: not the words or thoughts before a call
-    json       of the assistant's turns only the first JSON object, from bracket to bracket, without the closing token
+    assistant   what the assistant writes, each turn with its closing token
+    all         every token: the user's turns and the tools' results too
+    completion  every token from the first answer on: the tools' results too, as where everything after the prompt is called the completion
+    calls       of the assistant's turns only the tool calls, closing token included: not the words or thoughts before a call
+    json        of the assistant's turns only the first JSON object, from bracket to bracket, without the closing token
     """
     if imitate not in IMITATED:
         raise ValueError(f"imitate is one of {', '.join(IMITATED)}, not '{imitate}'")
@@ -40,6 +41,9 @@ def encode(tok, messages: Sequence[Message], tools=None, imitate: str = "assista
         return ids, [1] * len(ids)
     if imitate == "assistant":
         return ids, mask
+    if imitate == "completion":
+        first = mask.index(1) if 1 in mask else len(mask)
+        return ids, [0] * first + [1] * (len(ids) - first)
     text = chat.render(tok, messages, tools)
     turns, closing = chat.assistant_spans(tok, messages, tools), chat.turn_end(tok)
     spans = [s for turn in turns for s in (_calls(text, *turn, closing) if imitate == "calls" else _json(text, *turn))]

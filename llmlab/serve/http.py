@@ -1,0 +1,278 @@
+"""The engine behind HTTP with OpenAI's chat schema, on loopback only: any OpenAI client works, `model` is the tenant."""
+
+import asyncio
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Awaitable
+from contextlib import contextmanager
+from typing import Iterator, Literal
+
+import uvicorn
+from fastapi import Depends, FastAPI
+from fastapi import Request as HTTPRequest
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import UserError
+from .adapters import BadAdapter
+from .engine import Engine
+from .requests import BadRequest, Request, Ticket, TooLong, TooManyWaiting, text
+from .store import AdapterStore, UnknownTenant
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_BYTES = 2**20  # of a request's body
+STATUS = {UnknownTenant: (404, "model_not_found"), TooLong: (400, "context_length_exceeded"), BadRequest: (400, "invalid_request")}
+STATUS |= {TooManyWaiting: (429, "too_many_requests"), BadAdapter: (503, "adapter_unusable")}
+
+
+class Message(BaseModel):
+    """One turn; text only."""
+
+    model_config = ConfigDict(extra="forbid")
+    role: str
+    content: str
+
+
+class StreamOptions(BaseModel):
+    """include_usage: a last chunk that counts the tokens."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """What is understood of OpenAI's schema. Any other field is refused: to ignore it silently would be to answer another question."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: str
+    messages: list[Message]
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float = 1.0
+    seed: int | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Literal[1] = 1
+    user: str | None = None
+
+    def request(self) -> Request:
+        """As the engine takes it. Without a seed every call draws anew, as OpenAI's does."""
+        most = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        seed = self.seed if self.seed is not None else secrets.randbits(62)
+        messages = tuple(m.model_dump() for m in self.messages)
+        return Request(self.model, messages, 256 if most is None else most, self.temperature, seed)
+
+
+class Refused(UserError):
+    """A request that does not reach the engine."""
+
+    def __init__(self, status: int, code: str, sentence: str):
+        super().__init__(sentence)
+        self.status, self.code = status, code
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """POST /v1/chat/completions · GET /v1/models · GET /health, over a started engine."""
+    app = FastAPI(title="llmlab", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(only_this_machine)])
+
+    @app.exception_handler(UserError)
+    async def refuse(request, error: UserError):
+        return failure(error)
+
+    @app.exception_handler(404)
+    @app.exception_handler(405)
+    async def wrong_address(request, error):
+        return failure(Refused(error.status_code, "not_found", f"there is no {request.method} {request.url.path}; use POST /v1/chat/completions"))
+
+    @app.exception_handler(Exception)
+    async def broken(request, error: Exception):
+        return failure(error)
+
+    @app.get("/health")
+    async def health():
+        return {"status": "ok", "waiting": len(engine.waiting), "live": len(engine.live), "adapters": len(engine.slots) - 1}
+
+    @app.get("/v1/models")
+    async def models():
+        """Every tenant by name (the version in service), and every version by tenant@number."""
+        entries = engine.store.entries()
+        names = [e.tenant for e in entries if e.current] + [f"{e.tenant}@{e.version}" for e in entries]
+        return {"object": "list", "data": [{"id": n, "object": "model", "created": 0, "owned_by": n.partition("@")[0]} for n in names]}
+
+    @app.post("/v1/chat/completions")
+    async def completions(http: HTTPRequest):
+        asked = parse(await body(http))
+        tokens: asyncio.Queue = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def listen(ticket: Ticket):
+            """From the engine's thread: how far it is. Who does not stream hears of the end only."""
+            if asked.stream or ticket.over:
+                loop.call_soon_threadsafe(tokens.put_nowait, (len(ticket.ids), ticket.over))
+
+        ticket = engine.submit(asked.request(), listen)
+        if asked.stream:
+            return StreamingResponse(chunks(engine, ticket, tokens, asked), media_type="text/event-stream")
+        if not await first(tokens.get(), http.receive()):  # after the body the only message left is that the client has hung up
+            engine.cancel(ticket)
+            return Response(status_code=499)
+        return JSONResponse(completion(engine, ticket, asked.model))
+
+    return app
+
+
+async def first(this: Awaitable, other: Awaitable) -> bool:
+    """Did `this` end before `other` did?"""
+    mine, theirs = asyncio.ensure_future(this), asyncio.ensure_future(other)
+    await asyncio.wait({mine, theirs}, return_when=asyncio.FIRST_COMPLETED)
+    ended = mine.done()
+    for task in (mine, theirs):
+        task.cancel()
+    return ended
+
+
+def only_this_machine(http: HTTPRequest) -> None:
+    """A web page that has another host name pointed at us (DNS rebinding) gets nothing."""
+    if http.url.hostname not in LOOPBACK:
+        raise Refused(403, "wrong_host", "this server answers on loopback only; ask http://127.0.0.1")
+
+
+async def body(http: HTTPRequest) -> bytes:
+    """The request's body, refused as soon as it is too large."""
+    parts, size = [], 0
+    async for part in http.stream():
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            raise Refused(413, "too_large", f"the request is larger than {MOST_BYTES:,} bytes; shorten the messages")
+    return b"".join(parts)
+
+
+def parse(raw: bytes) -> ChatRequest:
+    """The body as a ChatRequest; what is wrong with it as one sentence."""
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as e:
+        raise Refused(400, "malformed_json", f"the body is not JSON ({str(e)[:80]}); send an object with model and messages") from None
+    try:
+        return ChatRequest.model_validate(data)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        raise Refused(
+            400, "invalid_request", f"{where}: {first['msg']}; send OpenAI's chat schema with {', '.join(ChatRequest.model_fields)}"
+        ) from None
+
+
+def failure(error: Exception) -> JSONResponse:
+    """OpenAI's error body. What nobody foresaw says no more than that: its text may hold another tenant's words."""
+    status, code = (
+        (error.status, error.code)
+        if isinstance(error, Refused)
+        else STATUS.get(type(error), (400 if isinstance(error, UserError) else 500, "failed"))
+    )
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    message = (
+        str(error) if isinstance(error, UserError) else f"the server failed ({type(error).__name__}); ask again, and read its log if it fails again"
+    )
+    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status)
+
+
+def frame(ticket: Ticket, model: str, kind: str) -> dict:
+    """What every response says: who answered, with which files (system_fingerprint = tenant@version:hash)."""
+    return {
+        "id": f"chatcmpl-{secrets.token_hex(12)}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": model,
+        "system_fingerprint": f"{ticket.adapter.name}:{ticket.adapter.fingerprint}",
+    }
+
+
+def usage(ticket: Ticket) -> dict:
+    """Tokens read and written, the stop token included."""
+    read, written = len(ticket.prompt), len(ticket.ids)
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+def completion(engine: Engine, ticket: Ticket, model: str) -> dict:
+    """The whole answer."""
+    answer = ticket.answer(engine.tok)
+    choice = {"index": 0, "message": {"role": "assistant", "content": answer.text}, "finish_reason": answer.finish, "logprobs": None}
+    return frame(ticket, model, "chat.completion") | {"choices": [choice], "usage": usage(ticket)}
+
+
+async def chunks(engine: Engine, ticket: Ticket, tokens: asyncio.Queue, asked: ChatRequest):
+    """The answer piece by piece as server-sent events; a client that hangs up frees its row."""
+    head, sent, over = frame(ticket, asked.model, "chat.completion.chunk"), 0, False
+
+    def event(delta: dict, finish: str | None = None) -> str:
+        return f"data: {json.dumps(head | {'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish}]})}\n\n"
+
+    try:
+        yield event({"role": "assistant", "content": ""})
+        while not over:
+            count, over = await tokens.get()
+            so_far = text(engine.tok, ticket.ids[:count])
+            if so_far.endswith("\ufffd") and not over:  # the first bytes of a character: wait for the rest
+                continue
+            if so_far[sent:]:
+                yield event({"content": so_far[sent:]})
+            sent = len(so_far)
+        if ticket.error is not None:
+            yield f"data: {failure(ticket.error).body.decode()}\n\n"
+            return
+        yield event({}, ticket.finish)
+        if asked.stream_options and asked.stream_options.include_usage:
+            yield f"data: {json.dumps(head | {'choices': [], 'usage': usage(ticket)})}\n\n"
+        yield "data: [DONE]\n\n"
+    finally:
+        engine.cancel(ticket)
+
+
+@contextmanager
+def serving(engine: Engine, port: int = 0) -> Iterator[str]:
+    """The engine's server in a thread of this process, until the block ends. Yields its address; port 0 = any free one."""
+    listener = listen_on("127.0.0.1", port)
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(engine.start()), log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def listen_on(host: str, port: int) -> socket.socket:
+    """A socket on loopback. Raises UserError for any other host, and for a port that is taken."""
+    if host not in LOOPBACK:
+        raise UserError(f"the server listens on loopback only, not on '{host}': it knows no passwords; reach it from elsewhere through an ssh tunnel")
+    listener = socket.socket(socket.AF_INET6 if host == "::1" else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as e:
+        listener.close()
+        raise UserError(f"port {port} cannot be used ({getattr(e, 'strerror', None) or e}); choose another one with --port") from None
+    listener.listen(2048)
+    return listener
+
+
+def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0.1") -> None:
+    """Serve a folder of adapters until Ctrl-C."""
+    from ..models.load import load
+
+    store, listener = AdapterStore(folder), listen_on(host, port)
+    engine = Engine(load(model), store).start()
+    print(f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops): {', '.join(store.tenants()[:8])}", flush=True)
+    try:
+        uvicorn.Server(uvicorn.Config(create_app(engine), log_level="warning", access_log=False, lifespan="off")).run(sockets=[listener])
+    finally:
+        engine.close()

@@ -1,0 +1,82 @@
+"""Many adapters on one frozen base, in one batch: y_i = W x_i + B_s(i) A_s(i) x_i, where s(i) is the slot of row i's adapter.
+
+The adapters of a layer stand in two stacks; a batch picks each row's pair (gather) and multiplies all rows at once (bmm), where PEFT loops over
+the adapters present. Punica (Chen et al., 2023) and S-LoRA (Sheng et al., 2023) do the same in one kernel that needs no gathered copy.
+"""
+
+import threading
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .adapters import Adapter, check_fits
+
+
+class MixedLoRA:
+    """Stacks of adapters beside a model's linear layers, added by forward hooks: outside `rows` the model is the untouched base.
+
+    A layer's stacks: A [slots, in, r] and B [slots, r, out], where r is the largest rank so far and smaller ranks are padded with zeros (a zero
+    row of A and column of B adds nothing). Slot 0 stays zero: the base itself. The output head is no target, as in PEFT's "all-linear".
+    """
+
+    def __init__(self, model, slots: int):
+        head = model.get_output_embeddings()
+        self.linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+        self.slots, self.stacks, self._now = slots, {}, threading.local()  # a second engine on the same model decodes in its own thread
+        self._hooks = [m.register_forward_hook(self._hook(name)) for name, m in self.linears.items()]
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @contextmanager
+    def rows(self, slot: Tensor | int):
+        """Within this block row i of every batch belongs to slot[i]; a whole number: all rows belong to that slot."""
+        self._now.slot = slot
+        try:
+            yield
+        finally:
+            self._now.slot = 0
+
+    @torch.no_grad()
+    def put(self, slot: int, adapter: Adapter) -> None:
+        """Load an adapter into a slot, in place of what was there. Raises BadAdapter if it does not fit this base."""
+        check_fits(adapter, self.linears)
+        for stack in self.stacks.values():
+            for side in stack:
+                side[slot] = 0
+        for layer, (a, b) in adapter.pairs.items():
+            down, up = self._room(layer, len(a))
+            down[slot, :, : len(a)], up[slot, : len(a)] = a.T, b.T
+
+    def _room(self, layer: str, rank: int) -> tuple[Tensor, Tensor]:
+        """The layer's stacks, made or widened if the rank needs it."""
+        weight = self.linears[layer].weight
+        down, up = self.stacks.get(layer, (weight.new_zeros(self.slots, weight.shape[1], 0), weight.new_zeros(self.slots, 0, weight.shape[0])))
+        if missing := max(0, rank - up.shape[1]):
+            down = torch.cat([down, down.new_zeros(*down.shape[:2], missing)], 2)
+            up = torch.cat([up, up.new_zeros(len(up), missing, up.shape[2])], 1)
+            self.stacks[layer] = (down, up)
+        return down, up
+
+    def bytes(self) -> int:
+        """Memory of all stacks, empty slots included."""
+        return sum(side.numel() * side.element_size() for stack in self.stacks.values() for side in stack)
+
+    def _hook(self, layer: str):
+        def add(module, inputs, output):
+            slot = getattr(self._now, "slot", 0)
+            if layer not in self.stacks or (isinstance(slot, int) and slot == 0):
+                return output
+            return output + product(inputs[0], *self.stacks[layer], slot)
+
+        return add
+
+
+def product(x: Tensor, down: Tensor, up: Tensor, slot: Tensor | int) -> Tensor:
+    """(x_i A_s(i)) B_s(i). x [n, q, in], down [slots, in, r], up [slots, r, out], slot [n] or one slot for all rows -> [n, q, out]."""
+    if isinstance(slot, int):
+        return x @ down[slot] @ up[slot]
+    return torch.bmm(torch.bmm(x, down.index_select(0, slot)), up.index_select(0, slot))

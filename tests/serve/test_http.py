@@ -1,0 +1,265 @@
+"""The server as clients see it: OpenAI's own library, streams, errors with one sentence, a thousand requests at once."""
+
+import json
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+
+from llmlab.cli import main
+from llmlab.errors import UserError
+from llmlab.serve import tenants, vllm
+from llmlab.serve.engine import Engine
+from llmlab.serve.http import LOOPBACK, listen_on, run, serving
+from llmlab.serve.requests import Request
+from llmlab.serve.tenants import numbered, whose
+
+TALK = [{"role": "user", "content": "Who are you?"}]
+
+
+@pytest.fixture
+def engine(little, store):
+    found = Engine(little, store, max_waiting=50)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def url(engine):
+    with serving(engine) as address:
+        yield address
+
+
+@pytest.fixture
+def client(url):
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+
+
+def said(engine, tenant: str, **more) -> str:
+    return engine.answer([Request(tenant, tuple(TALK), **more)])[0].text
+
+
+def test_openais_client_gets_the_tenants_answer_with_usage_and_fingerprint(client, engine, store):
+    got = client.chat.completions.create(model="ann", messages=TALK, temperature=0, max_tokens=12)
+    assert got.choices[0].message.content == said(engine, "ann", max_tokens=12) and got.model == "ann"
+    assert got.system_fingerprint == f"ann@1:{store.load('ann').fingerprint}"
+    assert got.usage.total_tokens == got.usage.prompt_tokens + got.usage.completion_tokens and got.usage.completion_tokens == 12
+    assert got.choices[0].finish_reason == "length"
+
+
+def test_a_seed_makes_a_sample_repeatable(client):
+    ask = lambda **more: client.chat.completions.create(model="ann", messages=TALK, max_tokens=16, **more).choices[0].message.content
+    assert ask(seed=1) == ask(seed=1) != ask(seed=2) and ask() != ask()
+
+
+def test_a_stream_adds_up_to_the_answer(client, engine):
+    events = list(client.chat.completions.create(model="bob@1", messages=TALK, temperature=0, max_tokens=20, stream=True, stream_options={"include_usage": True}))
+    text = "".join(e.choices[0].delta.content or "" for e in events if e.choices)
+    assert text.strip() == said(engine, "bob", max_tokens=20) and events[-1].usage.completion_tokens == 20
+    assert events[-2].choices[0].finish_reason == "length" and {e.system_fingerprint[:6] for e in events} == {"bob@1:"}
+
+
+def test_models_and_health(client, url, store, saved):
+    store.publish("ann", saved["bob"][0])
+    assert {m.id for m in client.models.list()} == {"ann", "bob", "cid", "dan", "ann@1", "ann@2", "bob@1", "cid@1", "dan@1"}
+    assert httpx.get(f"{url}/health").json()["status"] == "ok"
+
+
+OK = {"model": "ann", "messages": TALK}
+REFUSED = {
+    "unknown tenant": (OK | {"model": "eve"}, 404, "there is no tenant 'eve'; known: ann, bob, cid, dan"),
+    "unknown version": (OK | {"model": "ann@9"}, 404, "the tenant 'ann' has no version '9'; there are 1"),
+    "path for a tenant": (OK | {"model": "../../etc"}, 404, "there is no tenant '../../etc'"),
+    "malformed": (b"{", 400, "the body is not JSON"),
+    "not utf-8": (b'"\xff"', 400, "the body is not JSON"),
+    "deep": (b"[" * 100_000, 400, "the body is not JSON"),
+    "a list": (b"[]", 400, "the body: Input should be"),
+    "empty": (b"", 400, "the body is not JSON"),
+    "no messages": ({"model": "ann"}, 400, "messages: Field required"),
+    "empty messages": (OK | {"messages": []}, 400, "the last message must be the user's"),
+    "wrong type": (OK | {"max_tokens": "many"}, 400, "max_tokens: Input should be a valid integer"),
+    "content in parts": (OK | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, 400, "messages.0.content: Input should be a valid string"),
+    "unknown field": (OK | {"top_p": 0.5}, 400, "top_p: Extra inputs are not permitted"),
+    "two choices": (OK | {"n": 2}, 400, "n: Input should be 1"),
+    "cold": (OK | {"temperature": -1}, 400, "temperature is -1; choose 0"),
+    "nan": (b'{"model": "ann", "messages": [{"role": "user", "content": "x"}], "temperature": NaN}', 400, "temperature is nan; choose 0"),
+    "large seed": (OK | {"seed": 2**70}, 400, "seed"),
+    "no tokens": (OK | {"max_tokens": 0}, 400, "max_tokens is 0; ask for at least 1"),
+    "too long": (OK | {"max_tokens": 5000}, 400, "are more than the context of 2048; shorten one of them"),
+    "large body": (b"x" * (2**20 + 1), 413, "larger than 1,048,576 bytes; shorten"),
+    "special token": (OK | {"messages": [{"role": "user", "content": "<|im_end|>"}]}, 400, "contains the special token"),
+}
+
+
+@pytest.mark.parametrize("body, status, sentence", REFUSED.values(), ids=REFUSED)
+def test_a_bad_request_gets_a_status_and_one_sentence(url, body, status, sentence):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    got = httpx.post(f"{url}/v1/chat/completions", content=raw)
+    error = got.json()["error"]
+    assert got.status_code == status and sentence in error["message"] and set(error) == {"message", "type", "param", "code"}
+    assert "\n" not in error["message"] and httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
+
+
+def test_wrong_addresses_have_the_same_form(url):
+    for got, status in [(httpx.get(f"{url}/v1/nothing"), 404), (httpx.get(f"{url}/v1/chat/completions"), 405), (httpx.get(f"{url}/health", headers={"Host": "evil.example"}), 403)]:
+        assert got.status_code == status and got.json()["error"]["message"]
+
+
+def test_openais_client_raises_its_own_errors(client):
+    with pytest.raises(openai.NotFoundError, match="there is no tenant 'eve'"):
+        client.chat.completions.create(model="eve", messages=TALK)
+    with pytest.raises(openai.BadRequestError, match="top_p"):
+        client.chat.completions.create(model="ann", messages=TALK, top_p=0.5)
+
+
+def test_too_many_waiting_is_429(little, store):
+    engine = Engine(little, store, max_waiting=1)
+    engine.start = lambda: engine  # nobody works
+    with serving(engine) as url:
+        engine.submit(Request("ann", tuple(TALK)))
+        got = httpx.post(f"{url}/v1/chat/completions", json=OK)
+        assert got.status_code == 429 and "ask again in a moment" in got.json()["error"]["message"]
+    engine.close()
+
+
+def test_a_failure_inside_is_500_and_tells_nobodys_words(url, engine, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("somebody's prompt")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.cache, "join", fail)
+        got = httpx.post(f"{url}/v1/chat/completions", json=OK)
+    assert got.status_code == 500 and "RuntimeError" in got.text and "somebody" not in got.text
+    assert httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_is_killed_in_the_middle_frees_its_row(url, engine, stream):
+    body = json.dumps(OK | {"max_tokens": 1900, "temperature": 0, "stream": stream}).encode()
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as s:
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        while not engine.live:
+            time.sleep(0.01)
+        ticket = engine.live[0]
+    end = time.monotonic() + 20
+    while (engine.live or engine.waiting) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not engine.live and not engine.waiting and ticket.cancelled and len(ticket.ids) < 1900
+    assert httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.0.1", "example.org"])
+def test_only_loopback_is_listened_on(host, store):
+    with pytest.raises(UserError, match="loopback only"):
+        run(str(store.folder), host=host)
+    assert host not in LOOPBACK
+
+
+def test_a_taken_port_is_one_sentence():
+    with listen_on("127.0.0.1", 0) as taken, pytest.raises(UserError, match="choose another one with --port"):
+        listen_on("127.0.0.1", taken.getsockname()[1])
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_vllms_command_line(store, saved, capsys, monkeypatch, tmp_path):
+    words = shlex.split(vllm.command(store.folder, "some model"))
+    assert words[:3] == ["vllm", "serve", "some model"] and words[-4:] == ["--max-loras", "4", "--max-lora-rank", "8"]
+    assert f"bob={store.folder.resolve()}/bob/1" in words
+    assert main(["serve", str(store.folder), "--model", "chat", "--vllm"]) == 0
+    assert "--enable-lora" in capsys.readouterr().out
+
+
+def test_the_labs_tenants_are_made_and_made_only_once(tmp_path, capsys, monkeypatch):
+    trained = []
+    monkeypatch.setattr(tenants, "train", lambda loaded, store, tenant: trained.append(tenant.name) or (store.folder / tenant.name / "1").mkdir(parents=True))
+    folder = tmp_path / "adapters"
+    for _ in range(2):
+        main(["serve", str(folder), "--make", "--vllm"])
+    assert trained == list(tenants.TENANTS)
+
+
+WRONG = {
+    "no folder": ([], "which adapters?"),
+    "folder that is not there": (["/nowhere"], "there is no folder '/nowhere'"),
+    "nothing in it": (["{empty}", "--vllm"], "holds no adapters"),
+    "unknown option": (["{empty}", "--prot", "1"], "did you mean --port?"),
+    "no such model": (["{empty}", "--model", "bsae", "--port", "0"], "there is no model 'bsae'"),
+    "no such port": (["{empty}", "--port", "99999"], "port 99999 cannot be used"),
+}
+
+
+@pytest.mark.parametrize("argv, sentence", WRONG.values(), ids=WRONG)
+def test_wrong_words_get_one_line(argv, sentence, capsys, tmp_path):
+    assert main(["serve", *(a.format(empty=tmp_path) for a in argv)]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1 and sentence in err[0]
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+CLIENT = """
+import asyncio, json, sys
+
+async def ask(port, body):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    raw = json.dumps(body).encode()
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(raw) + raw)
+    answer = await reader.read()
+    writer.close()
+    return json.loads(answer.partition(b"\\r\\n\\r\\n")[2])
+
+async def main():
+    bodies = json.load(sys.stdin)
+    print(json.dumps(await asyncio.gather(*(ask(int(sys.argv[1]), b) for b in bodies))))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_thousand_requests_at_once_none_lost_none_to_the_wrong_adapter(lab, many):
+    """32 tenants; a process of its own opens 1,000 connections before it reads the first answer. Who answered is read off the content."""
+    tenants, engine = numbered(32), Engine(lab, many)
+    asked = [(t, p) for t in tenants for p in t.problems(32, seed=int(t.name[1:]))][:1000]
+    bodies = [{"model": t.name, "messages": list(p.messages), "temperature": 0, "max_tokens": 24} for t, p in asked]
+    with serving(engine) as url:
+        done = subprocess.run([sys.executable, "-c", CLIENT, url.rpartition(":")[2]], input=json.dumps(bodies), capture_output=True, text=True, timeout=120)
+    engine.close()
+    answers = json.loads(done.stdout)
+    assert len(answers) == 1000 and all("choices" in a for a in answers), "some were lost"
+    wrong = unclear = 0
+    for (tenant, problem), answer in zip(asked, answers):
+        text = answer["choices"][0]["message"]["content"]
+        assert answer["system_fingerprint"].startswith(f"{tenant.name}@1:")
+        wrong += bool(set(re.findall(r"t\d\d", text)) - {tenant.name})
+        unclear += whose(tenants, problem.question, text) != [tenant.name]
+    assert wrong == 0 and unclear <= 30
+
+
+def test_threads_that_submit_at_once_get_their_own_answers(engine):
+    engine.start()
+    want = {n: said(engine, n) for n in ("ann", "bob", "cid", "dan")}
+    wrong = []
+
+    def ask(name: str):
+        over = threading.Event()
+        ticket = engine.submit(Request(name, tuple(TALK)), lambda t: t.over and over.set())
+        if not over.wait(30) or ticket.answer(engine.tok).text != want[name]:
+            wrong.append(name)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in want for _ in range(5)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
