@@ -37,7 +37,7 @@ def ends(experiment):
 
 def trained_layers(model) -> set[str]:
     """What is trained: adapters, or everything."""
-    return {"adapters" if "lora_" in n else "weights" for n, p in model.named_parameters() if p.requires_grad}
+    return {"adapters" if adapters.is_adapter(n) else "weights" for n, p in model.named_parameters() if p.requires_grad}
 
 
 # ---- codes ----
@@ -89,7 +89,7 @@ def test_a_rank_of_one_takes_in_less_than_all_weights(few):
 def test_a_task_is_the_other_chapters_and_starts_from_its_checkpoint(task, base, cls):
     experiment = LoRA(task=task, lr=1e-3, steps=20, probe=5)
     assert experiment.default_model == base == cls.default_model and LoRA.default_model == "base"
-    assert experiment.lesson() == cls(lr=1e-3, steps=20, probe=5)
+    assert experiment.lesson() == cls(lr=1e-3, warmup=5, steps=20, probe=5)
 
 
 @pytest.mark.parametrize("task", ["sft", "dpo"])
@@ -115,6 +115,13 @@ def test_of_the_three_methods_each_trains_and_holds_what_it_says(few):
     assert {m: trained_layers(model) for m, (_, _, model) in found.items()} == {"full": {"weights"}, "lora": {"adapters"}, "qlora": {"adapters"}}
     assert [len(quant.layers4bit(model)) for _, _, model in found.values()] == [0, 0, 28]
     assert "gflop" not in found["qlora"][0]
+
+
+@pytest.mark.parametrize("tokens, rows", [("none", 0), ("special", 9)])
+def test_the_chats_own_tokens_come_with_the_adapters_where_asked_for(few, tokens, rows):
+    loaded = load("base")
+    next(LoRA(tokens=tokens, rank=1, steps=10).rows(loaded, 0))
+    assert adapters.trained(loaded.model) == 4 * (4 * 256 + 3 * 512) + rows * 128
 
 
 def test_adapters_teach_politeness_as_dpo_does():

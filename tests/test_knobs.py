@@ -23,7 +23,7 @@ SMALL |= {
     "midtrain": SHORT | dict(practice=9, batch=4, prompts=8, group=8),  # one step of reading, then practice
     "sampling": dict(steps=3, problems=32),
     "codes": SHORT | dict(batch=4, people=20),
-    "lora": dict(steps=10, probe=500),
+    "lora": SHORT,
     "curate": SHORT | dict(batch=4, problems=16, k=2, keep="any"),
     "stages": SHORT,
 }

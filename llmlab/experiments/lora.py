@@ -56,6 +56,7 @@ class LoRA(Experiment):
     )
     tokens: str = knob("special", choices=("none", "special"), help="special: adapters come with the embeddings of the chat's own tokens")
     lr: float = knob(3e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW; grpo takes at most 3e-3")
+    warmup: int = knob(5, 0, 100, unit="steps", help="steps of linear warm-up")
     steps: int = knob(100, 10, 1000, unit="steps", help="optimiser steps")
     probe: int = knob(50, 1, 500, unit="steps", help="steps between two readings of the probes")
 
@@ -70,7 +71,7 @@ class LoRA(Experiment):
 
     def lesson(self) -> Experiment:
         """The experiment that does the teaching, with its own defaults for all that is not a knob here."""
-        return TASKS[self.task](lr=self.lr, steps=self.steps, probe=self.probe)
+        return TASKS[self.task](lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The task's rows; where it read its probes, with what was learnt, what was kept and what it costs."""
