@@ -91,7 +91,7 @@ CLAIMS = (
             contrast("bits of 400 codes stored, rank 8 against 1", "more", EIGHT_MANY("kilobits"), ONE_MANY("kilobits"), 0.25, KBIT),
             contrast("memory of training, rank 8 against 1", "more", EIGHT_MANY("megabytes"), ONE_MANY("megabytes"), 0.1, MB),
             Contrast(
-                "the distance of rank 8 to all weights grows with what there is to learn: 400 codes against 100",
+                "rank 8 falls behind with what there is to learn: 400 codes against 100",
                 (FULL_MANY("kilobits"), -EIGHT_MANY("kilobits"), -FULL_FEW("kilobits"), EIGHT_FEW("kilobits")),
                 "more",
                 0.25,
