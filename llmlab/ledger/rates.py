@@ -59,11 +59,15 @@ def best(row: dict[str, float]) -> float:
 def build(trials: Iterable[Trials], engine=pool.run_all) -> Iterator[tuple[int, int, str]]:
     """Run what is not stored and write the table; yields (done, all, what)."""
     trials = list(trials)
-    jobs = {(arm.study(), PILOT): (t.metric, label, lr) for t in trials for (label, lr), arm in t.runs().items()}
     table: dict[str, dict[str, float]] = {a.label: {} for t in trials for a in t.arms}
+    jobs: dict[tuple, list[tuple[str, str, float]]] = {}  # a run may be the trial of several arms
+    for t in trials:
+        for (label, lr), arm in t.runs().items():
+            jobs.setdefault((arm.study(), PILOT), []).append((t.metric, label, lr))
     for i, (job, run) in enumerate(engine(list(jobs)), start=1):
-        metric, label, lr = jobs[job]
-        table[label][f"{lr:g}"] = round(list(run.curve(metric).values())[-1], 4)
-        yield i, len(jobs), f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
+        for metric, label, lr in jobs[job]:
+            table[label][f"{lr:g}"] = round(list(run.curve(metric).values())[-1], 4)
+            said = f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
+        yield i, len(jobs), said
     table = {label: dict(sorted(row.items(), key=lambda p: float(p[0]))) for label, row in table.items()}
     paths.write_atomic(file(), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode())
