@@ -23,6 +23,7 @@ NAMES = {
     "dpo": "DPO",
     "grpo": "GRPO",
     "sampling": "Sampling",
+    "serving": "Serving",
 }
 
 
