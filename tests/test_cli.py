@@ -38,7 +38,7 @@ def complaint(argv, capsys) -> str:
 WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
     "command like nothing": (["xyzzy"], "choose one of lab, run, claims, drill, demo, serve, build, doctor, bench"),
-    "unknown experiment": (["run", "xyzzy"], "there is no experiment 'xyzzy'; choose one of topology, cpt, burst, facts, longdoc, extend, midtrain, sft, dpo, grpo, sampling"),
+    "unknown experiment": (["run", "xyzzy"], "there is no experiment 'xyzzy'; choose one of topology, cpt, burst"),
     "misspelt experiment": (["run", "gpro"], "did you mean grpo?"),
     "experiment after its flags": (["run", "--steps", "10", "cpt"], "the experiment's name comes first: llmlab run topology | cpt"),
     "unknown flag": (["run", "cpt", "--xyzzy", "1"], "unknown option '--xyzzy'; choose one of --replay, --lr"),

@@ -26,8 +26,8 @@ class Serving(Experiment):
         "mixed_rate": "adapters mixed in a batch (tokens/s)",
         "sorted_rate": "one adapter after the other (tokens/s)",
         "single_rate": "one request at a time (tokens/s)",
-        "mixed_passes": "mixed: passes through the model for 100 tokens",
-        "sorted_passes": "one adapter after the other: passes for 100 tokens",
+        "mixed_passes": "adapters mixed in a batch (passes for 100 tokens)",
+        "sorted_passes": "one adapter after the other (passes for 100 tokens)",
         "bytes_share": "bytes of the base with its adapters, of those of separate models (share)",
     }
 
