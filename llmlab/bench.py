@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import advantages, experiments, loop, objectives
 from .experiments.cpt import CPT
+from .experiments.serving import Serving, random_tenants
 from .models.frozen import frozen_copy
 from .models.load import load
 from .rollout import on_policy
@@ -27,7 +28,6 @@ from .tokens import chat
 from .tokens.batch import Batch, pad
 from .tokens.pairs import pair_batch
 from .world import Sums, talk
-from .world.census import Census
 
 ROUNDS, STEPS, WARM = 3, 8, 3  # each side alternately; the first steps of each round are not counted
 
@@ -323,49 +323,13 @@ def defaults() -> dict:
     return seconds | {"ratio": 60 / max(seconds.values()), "goal": 1.0, "what": "default runs: 60 s / the slowest one's seconds"}
 
 
-REQUESTS, ANSWER = 64, 16  # of the serving benchmarks: requests at once, and tokens of every answer
-
-
-def serving_engines(adapters: int, folder: str):
-    """A loaded model, a store with `adapters` random rank-4 adapters in the folder, and REQUESTS requests that go round the tenants."""
-    from .serve.requests import Request
-    from .serve.store import AdapterStore
-    from .serve.tenants import new_adapter
-
-    loaded, store = load("chat"), AdapterStore(folder)
-    with tempfile.TemporaryDirectory() as source:
-        new_adapter(loaded.model).save_pretrained(source)
-        for i in range(adapters):
-            store.publish(f"t{i:02}", source)
-    problems = Census().problems(REQUESTS)
-    return loaded, store, [Request(f"t{i % adapters:02}", p.messages, ANSWER) for i, p in enumerate(problems)]
-
-
-def tokens_per_second(loaded, store, requests, batching: str) -> float:
-    """Generated tokens a second of one way to batch, every answer ANSWER tokens long (nothing stops it)."""
-    from .serve.engine import Engine
-
-    engine = Engine(loaded, store, batching=batching)
-    engine.stops = set()
-    engine.answer(requests[:8])
-    began = time.perf_counter()
-    answers = engine.answer(requests)
-    seconds = time.perf_counter() - began
-    engine.close()
-    return sum(len(a.ids) for a in answers) / seconds
-
-
 def serving() -> dict:
     """64 requests at once for 1, 8 and 32 adapters: mixed batches, one adapter after the other, one request after the other; and bytes."""
     figures = {}
     for adapters in (1, 8, 32):
-        with tempfile.TemporaryDirectory() as folder:
-            loaded, store, requests = serving_engines(adapters, folder)
-            rounds = [[tokens_per_second(loaded, store, requests, how) for how in ("mixed", "sorted", "single")] for _ in range(ROUNDS)]
-            for i, how in enumerate(("mixed", "sorted", "single")):
-                figures[f"{how}_{adapters}_tokens_per_s"] = statistics.median(r[i] for r in rounds)
-            size, base = store.load("t00").bytes, sum(p.numel() * p.element_size() for p in loaded.model.parameters())
-            figures[f"share_of_full_models_bytes_{adapters}"] = (base + adapters * size) / (adapters * base)
+        rows = list(Serving(adapters=adapters).rows(load("chat"), seed=0))[1:]
+        figures |= {f"{way}_{adapters}_tokens_per_s": statistics.median(r[f"{way}_rate"] for r in rows) for way in ("mixed", "sorted", "single")}
+        figures[f"share_of_full_models_bytes_{adapters}"] = rows[0]["bytes_share"]
     ratio = figures["mixed_8_tokens_per_s"] / figures["sorted_8_tokens_per_s"]
     return figures | {"ratio": ratio, "goal": 3.0, "what": "serving 64 requests of 8 adapters: mixed batches against one adapter after the other"}
 
@@ -377,7 +341,8 @@ def serving_peft() -> dict:
     from .serve.engine import Engine
 
     with tempfile.TemporaryDirectory() as folder:
-        loaded, store, requests = serving_engines(8, folder)
+        loaded, knobs = load("chat"), Serving()
+        store, requests = random_tenants(loaded, folder, knobs.adapters, knobs.rank), knobs.ask(seed=0)
         names = sorted({r.tenant for r in requests})
         model = PeftModel.from_pretrained(frozen_copy(loaded.model), str(store.folder / names[0] / "1"), adapter_name=names[0]).eval()
         for name in names[1:]:
@@ -396,7 +361,7 @@ def serving_peft() -> dict:
             began = time.perf_counter()
             prompts = [chat.prompt(loaded.tok, r.messages) for r in requests]
             ids, mask = pad(prompts, 0, side="left"), pad([[1] * len(p) for p in prompts], 0, side="left")
-            kind = dict(do_sample=False, min_new_tokens=ANSWER, max_new_tokens=ANSWER, pad_token_id=0)
+            kind = dict(do_sample=False, min_new_tokens=knobs.tokens, max_new_tokens=knobs.tokens, pad_token_id=0)
             with torch.no_grad():
                 model.generate(input_ids=ids, attention_mask=mask, adapter_names=[r.tenant for r in requests], **kind)
             return time.perf_counter() - began

@@ -34,7 +34,7 @@ def test_png():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_metric_that_is_drawn_has_a_unit(name):
     assert len(get(name).curves) <= 9
-    assert all(re.search(r"\((share|nats|probability|ratio|kbit)", label) for label in get(name).curves.values())
+    assert all(re.search(r"\((share|nats|probability|ratio|kbit|tokens|passes)", label) for label in get(name).curves.values())
 
 
 # ---- the board behind a panel ----

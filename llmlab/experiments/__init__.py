@@ -25,6 +25,7 @@ NAMES = {
     "sampling": "Sampling",
     "codes": "CodeBook",
     "lora": "LoRA",
+    "serving": "Serving",
 }
 
 

@@ -112,9 +112,9 @@ def imitation(out: Out, batch: Batch, tenants: int = 1) -> tuple[Tensor, dict]:
     return tenants * objectives.sequence_mean(-out.logprobs, out.mask), {}
 
 
-def new_adapter(model, seed: int = 0):
-    """A PEFT model with a fresh rank-4 adapter on all linear layers, over a copy of the base. alpha = r, so that the scaling is 1."""
-    config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+def new_adapter(model, seed: int = 0, rank: int = RANK):
+    """A PEFT model with a fresh adapter on all linear layers, over a copy of the base. alpha = r, so that the scaling is 1."""
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return get_peft_model(frozen_copy(model), config)
