@@ -43,6 +43,7 @@ class Engine:
         self.mixed, self.slots = MixedLoRA(self.model, max_adapters + 1), {BASE.name: 0}  # slots: adapter's name -> slot, last used last
         self.waiting, self.live = deque(), []  # live[i] is row i of the cache
         self._changed, self._turn, self._thread, self._closing = threading.Condition(), threading.Lock(), None, False
+        self._last = ([], None)  # slots of the rows of the last step, and the tensor that was made of them
         self._new_cache()
 
     def _new_cache(self) -> None:
@@ -102,9 +103,13 @@ class Engine:
         return self.slots[ticket.adapter.name]
 
     def _slots(self, tickets: list[Ticket]) -> Tensor | int:
-        """Slot of each row [n]; one number if all are the same, which spares the gather."""
+        """Slot of each row [n]: one number if all are the same, the same tensor as long as they are the same rows; both spare the gather."""
         slots = [self.slot(t) for t in tickets]
-        return slots[0] if len(set(slots)) == 1 else torch.tensor(slots, device=self.model.device)
+        if len(set(slots)) == 1:
+            return slots[0]
+        if slots != self._last[0]:
+            self._last = (slots, torch.tensor(slots, device=self.model.device))
+        return self._last[1]
 
     def _take(self, tickets: list[Ticket], logits: Tensor) -> None:
         """Give every ticket its next token; drop the rows that are finished."""

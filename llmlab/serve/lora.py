@@ -24,6 +24,7 @@ class MixedLoRA:
         head = model.get_output_embeddings()
         self.linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
         self.slots, self.stacks, self._now = slots, {}, threading.local()  # a second engine on the same model decodes in its own thread
+        self._picked = {}  # layer -> (slots of the rows, their A, their B): the same rows come again at every token
         self._hooks = [m.register_forward_hook(self._hook(name)) for name, m in self.linears.items()]
 
     def close(self) -> None:
@@ -44,6 +45,7 @@ class MixedLoRA:
     def put(self, slot: int, adapter: Adapter) -> None:
         """Load an adapter into a slot, in place of what was there. Raises BadAdapter if it does not fit this base."""
         check_fits(adapter, self.linears)
+        self._picked.clear()
         for stack in self.stacks.values():
             for side in stack:
                 side[slot] = 0
@@ -70,13 +72,24 @@ class MixedLoRA:
             slot = getattr(self._now, "slot", 0)
             if layer not in self.stacks or (isinstance(slot, int) and slot == 0):
                 return output
-            return output + product(inputs[0], *self.stacks[layer], slot)
+            return output + product(inputs[0], *self._pick(layer, slot))
 
         return add
 
+    def _pick(self, layer: str, slot: Tensor | int) -> tuple[Tensor, Tensor]:
+        """A and B of the rows' slots; gathered once for the same `slot` tensor, unless they are being trained."""
+        if isinstance(slot, int) or torch.is_grad_enabled():
+            return gather(*self.stacks[layer], slot)
+        if layer not in self._picked or self._picked[layer][0] is not slot:
+            self._picked[layer] = (slot, *gather(*self.stacks[layer], slot))
+        return self._picked[layer][1:]
 
-def product(x: Tensor, down: Tensor, up: Tensor, slot: Tensor | int) -> Tensor:
-    """(x_i A_s(i)) B_s(i). x [n, q, in], down [slots, in, r], up [slots, r, out], slot [n] or one slot for all rows -> [n, q, out]."""
-    if isinstance(slot, int):
-        return x @ down[slot] @ up[slot]
-    return torch.bmm(torch.bmm(x, down.index_select(0, slot)), up.index_select(0, slot))
+
+def gather(down: Tensor, up: Tensor, slot: Tensor | int) -> tuple[Tensor, Tensor]:
+    """down [slots, in, r], up [slots, r, out], slot [n] -> each row's A [n, in, r] and B [n, r, out]; one slot for all: A [in, r], B [r, out]."""
+    return (down[slot], up[slot]) if isinstance(slot, int) else (down.index_select(0, slot), up.index_select(0, slot))
+
+
+def product(x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+    """(x_i A_i) B_i for every row at once: a batched product where each row has its own pair. x [n, q, in] -> [n, q, out]."""
+    return x @ down @ up

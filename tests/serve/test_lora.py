@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from llmlab.serve.adapters import BadAdapter, read_adapter
-from llmlab.serve.lora import MixedLoRA, product
+from llmlab.serve.lora import MixedLoRA, gather, product
 
 NAMES = [None, *KINDS]  # None: the base
 
@@ -91,7 +91,7 @@ def test_a_slot_can_be_taken_over_by_a_smaller_adapter(little, saved):
 
 def test_product_by_hand():
     x, down, up = torch.tensor([[[1.0, 2.0]], [[1.0, 2.0]]]), torch.tensor([[[1.0], [0.0]], [[0.0], [1.0]]]), torch.tensor([[[10.0]], [[100.0]]])
-    assert product(x, down, up, torch.tensor([0, 1])).flatten().tolist() == [10.0, 200.0]  # row 0: 1·1·10; row 1: 2·1·100
+    assert product(x, *gather(down, up, torch.tensor([0, 1]))).flatten().tolist() == [10.0, 200.0]  # row 0: 1·1·10; row 1: 2·1·100
 
 
 REFUSED = {

@@ -64,7 +64,7 @@ def test_the_first_object_from_bracket_to_bracket(tok, content, wanted):
 
 
 def test_an_unknown_variant_is_named(tok):
-    with pytest.raises(ValueError, match="imitate is one of all, assistant, calls, json, not 'user'"):
+    with pytest.raises(ValueError, match="imitate is one of assistant, all, completion, calls, json, not 'user'"):
         collate.encode(tok, CHAT, TOOLS, "user")
 
 
