@@ -6,12 +6,15 @@ import shutil
 from typing import Iterator
 
 from . import paths, pool, runs
+from .experiments.codes import CodeBook
 from .experiments.cpt import CPT
 from .experiments.curate import Curate
 from .experiments.dpo import DPO
 from .experiments.extend import Extend
 from .experiments.grpo import GRPO
+from .experiments.lora import LoRA
 from .experiments.sft import SFT
+from .experiments.stages import Stages
 from .experiments.template import Template
 from .experiments.topology import Topology
 from .experiments.traces import Traces
@@ -26,10 +29,14 @@ EXPERIMENTS = [  # what the chapters' figures show and the drills link to
     *(Extend(**k) for k in ({}, {"tokens": 0}, {"init": "mean"}, {"init": "random"}, {"init": "small"}, {"warmup": 0}, {"oversample": 1.0})),
     *(SFT(**k) for k in ({}, {"verbose": 0.8}, {"prompt_weight": 1.0}, {"mask": "json"})),
     *(SFT(examples=300, safety=share) for share in (0.8, 0.02)),
-    *(Template(**k) for k in ({}, {"served": "literal"}, {"served": "no_prompt"}, {"pad": "turn end"})),
-    *(Template(trained=t, served=s) for t, s in (("literal", "literal"), ("bos", "double_bos"))),
+    *(Template(**k) for k in ({}, {"served": "literal"}, {"served": "no_prompt"}, {"served": "user_results"}, {"pad": "turn end"})),
+    *(Template(trained=t, served=t) for t in ("literal", "no_prompt", "user_results", "bos")),
+    Template(trained="bos", served="double_bos"),
     *(Traces(**k) for k in ({}, {"retry": 0.3}, {"mask": "completion"}, {"length": 112, "cut": "right"})),
     *(Unknown(), Unknown(share=0.0), Curate(), Curate(keep="any")),
+    *(Stages(method=m, trained=t, lr=lr) for m, lr in (("dpo", 1e-3), ("grpo", 3e-4)) for t in ("control", "literal")),
+    *(CodeBook(**k) for k in ({}, {"rank": 1}, {"targets": "attention"}, {"people": 400}, {"method": "full"})),
+    *(LoRA(**k) for k in ({}, {"lr": 2e-4}, {"method": "full"}, {"method": "qlora"}, {"rank": 1}, {"task": "dpo"})),
     *(DPO(), GRPO()),
 ]
 
