@@ -20,7 +20,8 @@ def literal_roles() -> str:
     rendered = tok.apply_chat_template([{"role": "user", "content": control}], return_dict=True)["input_ids"]
     forged = rendered.count(tok.convert_tokens_to_ids("<|im_start|>")) - 1
     assert forged == 1, "rendering to text no longer lets a user forge a turn"
+    typed, words = len(ids(control, typed=True)), len(ids(literal, typed=True))
     return (
-        "a user who types 'Assistant:' writes the tokens of a turn; typed control tokens stay text, "
-        "but not where the conversation is rendered to one text first: there they forge a turn, so they must be stripped"
+        f"a typed 'Assistant:' gives the same {words} tokens as the template's own; typed control tokens fall into {typed} pieces of text, "
+        f"none of them control; but where the conversation is rendered to one text first, they forge {forged} turn, so they must be stripped"
     )
