@@ -148,7 +148,6 @@ CLAIMS = (
         "Trivial for SFT, where the label is the target; worth a row because it is so often forgotten.",
         contrasts=(
             contrast("length of plain answers, 80 % long labels against 20 %", "more", VERBOSE[0.8]("length"), VERBOSE[0.2]("length"), 2, TOKENS),
-            contrast("facts right, 80 % long labels against none", "less", VERBOSE[0.8]("facts"), NEW("facts"), 0.05, **SHOWN),
         ),
         matched=STEPS,
     ),
