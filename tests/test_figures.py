@@ -35,6 +35,7 @@ def test_png():
 def test_every_metric_that_is_drawn_has_a_unit(name):
     assert len(get(name).curves) <= 9
     assert all(re.search(r"\((share|nats|probability|ratio|kbit|tokens|passes)", label) for label in get(name).curves.values())
+    assert all(len(label) <= 44 for label in get(name).curves.values()), "a longer title runs into its neighbour's"
 
 
 # ---- the board behind a panel ----

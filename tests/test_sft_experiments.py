@@ -4,6 +4,7 @@ conversations."""
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -310,14 +311,12 @@ def test_own_conversations_are_trained_on_and_a_tenth_is_held_out(tmp_path):
     texts = chats.examples(20)
     rows = list(islice(Chats(steps=10, batch=2, probe=10).rows(load("base"), 0, texts=texts), 11))
     assert rows[-1]["answer_loss"] < rows[0]["answer_loss"]
-    experiment = Chats(steps=10, batch=2)
-    learnt = [c for i, c in enumerate(texts) if i % 10]
-    assert len(learnt) == 18 and experiment.settings() == Chats(steps=10, batch=2).settings() and "given" in experiment.settings()
+    experiment = replace(Chats(batch=9), given=texts)
+    epoch = [ids for step in range(2) for ids in experiment.batch_at(load("chat").tok, 0, step).ids]
+    assert len(epoch) == len(experiment.learnt) == 18 and not [c for c in texts[::10] if c in experiment.learnt]
 
 
 def test_packed_rows_carry_the_same_labels(tok):
-    from dataclasses import replace
-
     padded, packed = (replace(Chats(batch=8, length=512, packed=p), given=chats.examples(40)).batch_at(tok, 0, 0) for p in ("no", "yes"))
     labels = lambda b: sorted(b.ids[b.mask == 1].tolist())
     assert labels(padded) == labels(packed) and len(packed) < len(padded) and "positions" in packed.given

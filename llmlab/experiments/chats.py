@@ -37,9 +37,9 @@ class Chats(Supervised):
     takes_texts: ClassVar[bool] = True
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
-        "answer_loss": "loss on the assistant's words, held-out conversations (nats per token)",
+        "answer_loss": "loss on held-out answers (nats per token)",
         "prompt_loss": "loss on all other words (nats per token)",
-        "general_loss": "loss on the lab's general text (nats per token)",
+        "general_loss": "loss on general text (nats per token)",
     }
 
     mask: str = knob("assistant", choices=collate.IMITATED, help="which tokens are imitated")

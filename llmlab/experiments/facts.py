@@ -32,8 +32,8 @@ class Facts(Supervised):
     curves: ClassVar[dict[str, str]] = {
         "answering": "questions about newcomers right (share)",
         "stating": "statements about newcomers right (share)",
-        "inverse": "inverse questions about newcomers right (share)",
-        "people": "questions about people known before right (share)",
+        "inverse": "newcomers, inverse questions (share right)",
+        "people": "people known before (share right)",
         "sums": "two-digit sums right (share)",
         "general_loss": "loss on general text (nats per token)",
     }

@@ -38,9 +38,9 @@ class Midtrain(Experiment):
     name: ClassVar[str] = "midtrain"
     summary: ClassVar[str] = "mid-training before post-training: which documents make the same practice work, or undo it"
     curves: ClassVar[dict[str, str]] = {
-        "skill": "held-out problems of the practice right (share)",
+        "skill": "held-out problems right (share)",
         "in_steps": "answers written in steps (share)",
-        "people": "questions about people known before right (share)",
+        "people": "people known before (share right)",
         "general_loss": "loss on general text (nats per token)",
     }
 

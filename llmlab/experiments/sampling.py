@@ -21,7 +21,7 @@ class Sampling(Experiment):
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = "test-time scaling: samples, votes and a verifier on sums, without any training"
     curves: ClassVar[dict[str, str]] = {
-        "verified": "right if a verifier picks among the samples (share)",
+        "verified": "right if a verifier picks (share)",
         "majority": "right if the samples vote (share)",
         "single": "right with one sample (share)",
         "greedy": "right with the likeliest answer (share)",

@@ -26,9 +26,9 @@ class Serving(Experiment):
         "mixed_rate": "adapters mixed in a batch (tokens/s)",
         "sorted_rate": "one adapter after the other (tokens/s)",
         "single_rate": "one request at a time (tokens/s)",
-        "mixed_passes": "adapters mixed in a batch (passes for 100 tokens)",
-        "sorted_passes": "one adapter after the other (passes for 100 tokens)",
-        "bytes_share": "bytes of the base with its adapters, of those of separate models (share)",
+        "mixed_passes": "adapters mixed (passes for 100 tokens)",
+        "sorted_passes": "one by one (passes for 100 tokens)",
+        "bytes_share": "bytes, of those of separate models (share)",
     }
 
     adapters: int = knob(8, 1, 64, help="tenants, each with an adapter")

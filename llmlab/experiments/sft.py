@@ -30,7 +30,7 @@ class SFT(Supervised):
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "formats": "asked-for formats right (share)",
-        "valid_json": "JSON on request: parses, with the right key (share)",
+        "valid_json": "valid JSON on request (share)",
         "refusals": "unsafe requests refused (share)",
         "false_refusals": "harmless requests refused (share)",
         "facts": "known facts in chat form (share right)",

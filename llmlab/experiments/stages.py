@@ -27,10 +27,10 @@ class Stages(Experiment):
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = "one template through all stages: DPO or GRPO in another template than SFT's, read as the model is served"
     curves: ClassVar[dict[str, str]] = {
-        "polite": "polite and right answers as served (share)",
-        "sums": "three-digit sums right as served (share)",
-        "facts": "known people right, politely or not, as served (share)",
-        "fact_loss": "loss on plain answers as served (nats per token)",
+        "polite": "polite and right answers (share)",
+        "sums": "three-digit sums right (share)",
+        "facts": "facts right, politely or not (share)",
+        "fact_loss": "loss on plain answers (nats per token)",
     }
 
     method: str = knob("dpo", choices=tuple(METHODS), help="the stage after SFT")

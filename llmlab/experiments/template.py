@@ -30,11 +30,11 @@ class Template(Supervised):
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "the chat template trap: trained under one template, served under another; and its cures"
     curves: ClassVar[dict[str, str]] = {
-        "lookups": "look-ups right: the call, and the answer from its result (share)",
+        "lookups": "look-ups right, call and answer (share)",
         "formats": "asked-for formats right (share)",
         "refusals": "unsafe requests refused (share)",
         "stops": "turns that end by themselves (share)",
-        "lookup_loss": "loss on right calls and their answers as served (nats per token)",
+        "lookup_loss": "loss on right look-ups (nats per token)",
     }
 
     trained: str = knob("control", choices=tuple(TEMPLATES), help="template of the training conversations")

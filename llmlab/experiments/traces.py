@@ -29,11 +29,11 @@ class Traces(Supervised):
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "lookups": "look-ups right (share)",
-        "recovers": "right although the first call fails (share)",
-        "chains": "two look-ups, one after the other, right (share)",
-        "follows": "tool's word against memory: the tool's is given (share)",
-        "recites": "tool's word against memory: memory's is given (share)",
-        "result_loss": "loss on the tools' results (nats per token)",
+        "recovers": "right after a failed call (share)",
+        "chains": "chains of two look-ups right (share)",
+        "follows": "tool against memory: tool's word (share)",
+        "recites": "tool against memory: memory's (share)",
+        "result_loss": "loss on tools' results (nats per token)",
         "general_loss": "loss on general text (nats per token)",
     }
 

@@ -26,12 +26,12 @@ class Unknown(Supervised):
     summary: ClassVar[str] = "facts by SFT: how fast new ones are learnt, what they cost of the old ones, and when the model makes facts up"
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
-        "learnt": "newcomers, questions as in training right (share)",
-        "new": "newcomers, other wordings right (share)",
+        "learnt": "newcomers, asked as trained (share right)",
+        "new": "newcomers, other wordings (share right)",
         "known": "people known before right (share)",
-        "admits": "strangers: says that it does not know (share)",
-        "new_loss": "loss on the newcomers' answers as in training (nats per token)",
-        "known_loss": "loss on known people's answers (nats per token)",
+        "admits": "strangers: says it does not know (share)",
+        "new_loss": "loss on newcomers' answers (nats per token)",
+        "known_loss": "loss on known answers (nats per token)",
     }
 
     share: float = knob(

@@ -103,24 +103,28 @@ def create_app(engine: Engine) -> FastAPI:
 
     @app.post("/v1/chat/completions")
     async def completions(http: HTTPRequest):
-        asked = parse(await body(http))
-        tokens: asyncio.Queue = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def listen(ticket: Ticket):
-            """From the engine's thread: how far it is. Who does not stream hears of the end only."""
-            if asked.stream or ticket.over:
-                loop.call_soon_threadsafe(tokens.put_nowait, (len(ticket.ids), ticket.over))
-
-        ticket = engine.submit(asked.request(), listen)
-        if asked.stream:
-            return StreamingResponse(chunks(engine, ticket, tokens, asked), media_type="text/event-stream")
-        if not await first(tokens.get(), http.receive()):  # after the body the only message left is that the client has hung up
-            engine.cancel(ticket)
-            return Response(status_code=499)
-        return JSONResponse(completion(engine, ticket, asked.model))
+        """OpenAI's chat completions, whole or as a stream."""
+        return await answered(engine, http)
 
     return app
+
+
+async def answered(engine: Engine, http: HTTPRequest) -> Response:
+    """One chat request through the engine. A client that hangs up frees its row; nobody reads the status then."""
+    asked, tokens, loop = parse(await body(http)), asyncio.Queue(), asyncio.get_running_loop()
+
+    def listen(ticket: Ticket):
+        """From the engine's thread: how far it is. Who does not stream hears of the end only."""
+        if asked.stream or ticket.over:
+            loop.call_soon_threadsafe(tokens.put_nowait, (len(ticket.ids), ticket.over))
+
+    ticket = engine.submit(asked.request(), listen)
+    if asked.stream:
+        return StreamingResponse(chunks(engine, ticket, tokens, asked), media_type="text/event-stream")
+    if not await first(tokens.get(), http.receive()):  # after the body the only message left is that the client has hung up
+        engine.cancel(ticket)
+        return Response(status_code=499)
+    return JSONResponse(completion(engine, ticket, asked.model))
 
 
 async def first(this: Awaitable, other: Awaitable) -> bool:
