@@ -69,7 +69,7 @@ def nearest(name: str, known) -> str:
     return f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
 
 
-BUILDS = ("base", "chat", "sweeps", "runs", "claims", "notebooks", "readme")
+BUILDS = ("base", "chat", "sweeps", "runs", "rates", "claims", "notebooks", "readme")
 Option = tuple[str, type, object, str]  # name, type, default, help
 
 
@@ -126,7 +126,7 @@ def run(argv: list[str]) -> int:
     knobs: list[Option] = [(k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]") for k in cls.knobs()]
     common: list[Option] = [
         ("seed", int, 0, "seed of data order and samples"),
-        ("model", str, cls.default_model, "base, chat, a folder, or a hub id"),
+        ("model", str, "", f"base, chat, a folder, or a hub id (empty: what the experiment starts from, {cls.default_model} with its defaults)"),
         ("device", str, "cpu", "cpu, or cuda"),
         ("engine", Literal["lab", "trl"], "lab", "lab: our loop; trl: TRL's trainer on the same batches (torchrun shares them among processes)"),
         ("json", bool, False, "print one JSON object as the last line"),
@@ -140,6 +140,7 @@ def run(argv: list[str]) -> int:
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
+    options.model = options.model or experiment.default_model
     if options.engine == "trl":
         from .engines.trl import TRL
 
@@ -320,13 +321,13 @@ def drill(argv: list[str]) -> int:
 
 
 def build(argv: list[str]) -> int:
-    """`llmlab build [base|chat|sweeps|runs|claims|notebooks|readme|all]`."""
+    """`llmlab build [base|chat|sweeps|runs|rates|claims|notebooks|readme|all]`."""
     names = [a for a in argv if not a.startswith("-")]
     for name in names:
         if name not in (*BUILDS, "all"):
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
     options = parse(
-        "build [base|chat|sweeps|runs|claims|notebooks|readme|all]",
+        "build [base|chat|sweeps|runs|rates|claims|notebooks|readme|all]",
         [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current")],
         [a for a in argv if a not in names],
     )
@@ -342,6 +343,11 @@ def build(argv: list[str]) -> int:
             report(build_one(builder, name))
         elif name == "sweeps":
             build_sweeps(options.force)
+        elif name == "rates":
+            from .ledger import TRIALS, rates
+
+            for done, of, what in rates.build(TRIALS):
+                print(f"rates: {done} of {of}: {what}", flush=True)
         elif name == "claims":
             claims(["run"] + ["--force"] * options.force)
         elif name == "readme":
@@ -361,13 +367,15 @@ def is_current(name: str) -> bool:
     """Was what is shipped made by today's code from today's inputs?"""
     from . import books, readme, stored, sweeps
     from . import build as builder
-    from .ledger import table
+    from .ledger import TRIALS, rates, table
 
     try:
         if name == "readme":
             return readme.is_current()
         if name == "claims":
             return all(row.current for row in table.rows())
+        if name == "rates":
+            return rates.is_current(TRIALS)
         if name == "sweeps":
             return all(map(sweeps.is_current, sweeps.GRIDS.values()))
         return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())

@@ -61,7 +61,7 @@ def record(claim, curves) -> dict:
     if claim.contrasts:
         return results.measured(claim, curves, range(claim.seeds)) | {"needed": 7}
     found = lambda: "checked: all of it"
-    found.__name__ = claim.check.__name__
+    found.__name__, found.__module__ = claim.check.__name__, claim.check.__module__
     return results.checked(replace(claim, check=found))
 
 

@@ -1,6 +1,7 @@
 """Drills: what ships is complete and its links resolve; a broken file is one sentence with file, line, field and fix."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -22,6 +23,14 @@ SHIPPED = {  # the settings whose runs ship with the workbook
             {"mixing": "adaptive"}, {"kl": 0.5}, {"anneal": 1.0}, {"packing": "none"}, {"warmup": 0}, {"warmup": 60}],
     "topology": [{}, {"loss": "all"}, {"loss": "pairs"}],
     "extend": [{}, {"tokens": 0}, {"init": "random"}, {"init": "mean"}, {"init": "small"}, {"oversample": 1}, {"warmup": 0}],
+    "sft": [{}, {"verbose": 0.8}, {"examples": 300, "safety": 0.8}, {"examples": 300, "safety": 0.02}, {"prompt_weight": 1.0}, {"mask": "json"}],
+    "template": [{}, {"served": "literal"}, {"trained": "literal", "served": "literal"}, {"served": "no_prompt"},
+                 {"trained": "bos", "served": "double_bos"}, {"pad": "turn end"}],
+    "traces": [{}, {"retry": 0.3}, {"mask": "completion"}, {"length": 112, "cut": "right"}],
+    "unknown": [{}, {"share": 0.0}],
+    "curate": [{}, {"keep": "any"}],
+    "codes": [{}, {"rank": 1}, {"targets": "attention"}, {"people": 400}],
+    "lora": [{}, {"lr": 0.0002}, {"method": "full"}, {"method": "qlora"}, {"rank": 1}, {"task": "dpo"}],
 }  # fmt: skip
 
 
@@ -36,7 +45,7 @@ def answers(drill) -> dict[str, str]:
 
 def test_every_chapter_has_enough_drills_of_every_level():
     levels = {c: Counter(d.level for d in ALL if d.chapter == c) for c in sorted({d.chapter for d in ALL})}
-    assert {"00", "01", "02", "03"} <= set(levels)
+    assert {"00", "01", "02", "03", "04", "05"} <= set(levels)
     assert all(sum(n.values()) >= 8 and n[1] >= 3 and n[2] and n[3] for n in levels.values()), levels
 
 
@@ -63,7 +72,7 @@ def test_the_linked_run_is_on_the_list_of_stored_runs(drill):
 
 @EVERY
 def test_the_command_makes_the_same_run(drill):
-    cls, (llmlab, run, name, *flags) = experiments.get(drill.link.name), drill.link.command.split()
+    cls, (llmlab, run, name, *flags) = experiments.get(drill.link.name), shlex.split(drill.link.command)
     assert (llmlab, run, name) == ("llmlab", "run", drill.link.name)
     options = cli.parse("run", [(k.name, k.kind, k.default, k.help) for k in cls.knobs()] + [("seed", int, 1, "")], flags)
     assert cls(**{k.name: getattr(options, k.name) for k in cls.knobs()}) == drill.link.experiment() and options.seed == drill.link.seed
@@ -113,7 +122,9 @@ def test_texts_are_plain_sentences(drill):
 
 
 def test_points_in_dispute_are_marked():
-    for must in ("02-forgetting", "02-stability-gap", "02-one-wording", "03-first-values", "03-small-norm", "01-same-text-three-losses"):
+    early = ("02-forgetting", "02-stability-gap", "02-one-wording", "03-first-values", "03-small-norm", "01-same-text-three-losses")
+    sft = ("04-template-in-production", "04-prompt-loss", "04-new-facts", "04-gold-traces", "04-leaky-checker", "04-json-at-85")
+    for must in (*early, *sft, "05-rank-and-facts", "05-which-layers", "05-shared-prompts", "05-mixed-batches"):
         assert next(d for d in ALL if d.id == must).contested
 
 

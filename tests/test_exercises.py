@@ -38,7 +38,7 @@ def test_the_form_is_filled_in(exercise):
     assert len(exercise.right) >= 1 and len(exercise.wrong) >= 3 and len(exercise.hints) == 3
     hints = [words(inspect.getdoc(f)) for f in exercise.wrong]
     assert len(set(hints)) == len(hints) and all(h.endswith((".", ")", "?")) for h in (*hints, exercise.task, inspect.getdoc(exercise.reference)))
-    assert exercise.chapter in ("00", "01", "02", "03", "04")
+    assert exercise.chapter in ("00", "01", "02", "03", "04", "05")
 
 
 @EACH
@@ -134,6 +134,31 @@ def test_replay_rows_are_the_experiments():
     r = random.Random(0)
     drawn = [(r.random(), r.randrange(1, 40), r.random()) for _ in range(200)]
     assert all(get("replay_rows").reference(s, n, u) == stochastic_round(s * n, u) for s, n, u in drawn)
+
+
+def test_adapters_are_the_librarys():
+    lora = pytest.importorskip("llmlab.models.lora", reason="chapter 05's modules are not merged yet")
+    torch.manual_seed(2)
+    x, W, A, B, dY = torch.randn(4, 6), torch.randn(5, 6), torch.randn(3, 6), torch.randn(5, 3), torch.randn(4, 5)
+    torch.testing.assert_close(get("lora_forward").reference(x, W, A, B, 8.0), lora.lora_forward(x, W, A, B, 8.0))
+    torch.testing.assert_close(get("lora_gradients").reference(x, dY, A, B, 8.0), lora.lora_gradients(dY.T @ x, A, B, 8.0))
+
+
+def test_4_bits_and_the_memory_of_training_are_the_librarys():
+    quant = pytest.importorskip("llmlab.models.quant", reason="chapter 05's modules are not merged yet")
+    from llmlab.models import memory
+
+    block, levels = torch.randn(64, generator=torch.Generator().manual_seed(3)), quant.nf4_levels()
+    codes, absmax = quant.to_codes(block, levels)
+    got = get("nf4_quantise").reference(block, levels)
+    assert torch.equal(got[0], codes)
+    torch.testing.assert_close(got[1], quant.from_codes(codes, absmax, levels, (64,)))
+    shape, count = memory.QWEN3["Qwen3-8B"], get("training_bytes").reference
+    assert get("lora_parameters").reference(list(shape.linears.values()), 8) * shape.layers == shape.adapters(8)
+    assert memory.training(shape, "full").total == count(shape.parameters, 0, "full")
+    assert memory.training(shape, "lora", 8).total == count(shape.parameters, shape.adapters(8), "lora")
+    tables = 1092 * len(shape.linears) * shape.layers  # 16 levels, 256 levels of the scales, and their mean: in fp32, for each matrix
+    assert memory.training(shape, "qlora", 8).total == count(shape.in_linears, shape.adapters(8), "qlora") + 2 * shape.elsewhere + tables
 
 
 # ---- comparison of results ----

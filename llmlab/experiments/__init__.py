@@ -23,6 +23,8 @@ NAMES = {
     "dpo": "DPO",
     "grpo": "GRPO",
     "sampling": "Sampling",
+    "codes": "CodeBook",
+    "lora": "LoRA",
     "serving": "Serving",
 }
 

@@ -1,6 +1,9 @@
 """The ledger: every claim of the sources, fixed before its runs, with per-seed values, an interval and a verdict."""
 
-from . import cpt, framing, tokenizer
+from . import cpt, framing, lora, serve, sft, tokenizer
 from .claims import Claim
+from .rates import Trials
 
-CLAIMS: dict[str, Claim] = {c.id: c for c in sorted((*framing.CLAIMS, *cpt.CLAIMS, *tokenizer.CLAIMS), key=lambda c: c.id)}
+PARTS = (framing, cpt, tokenizer, sft, lora, serve)
+CLAIMS: dict[str, Claim] = {c.id: c for c in sorted((claim for part in PARTS for claim in part.CLAIMS), key=lambda c: c.id)}
+TRIALS: tuple[Trials, ...] = lora.TRIALS

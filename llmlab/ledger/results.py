@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterable
@@ -44,7 +45,7 @@ def inputs(claim: Claim) -> str:
     return paths.hash_bytes(
         *(c.encode() for c in code),
         recipe.version(str(recipe.ROOT / "ledger" / "study.py")).encode(),
-        recipe.version(str(recipe.ROOT / "ledger" / "exact.py")).encode() if claim.check else b"",
+        recipe.version(sys.modules[claim.check.__module__].__file__).encode() if claim.check else b"",
         _checkpoints(paths.data() / "checkpoints").encode(),
     )
 

@@ -42,8 +42,8 @@ class Panel:
 
     def __init__(self, name: str, show: list[str] | None = None, model: str | None = None, seed: int = 0, large: bool = False, **fixed):
         self.cls = experiments.get(name)
-        self.model, self.fixed = model or self.cls.default_model, fixed
-        self.sweep = sweeps.load(name) if self.model == self.cls.default_model else None
+        self.model, self.fixed = model, fixed  # None: what each setting starts from
+        self.sweep = sweeps.load(name) if model in (None, self.cls.default_model) else None
         swept = self.sweep.grid.axes if self.sweep else {}
         wanted = [k for k in self.cls.knobs() if show is None or k.name in show]
         self.sliders = {k.name: control(k, swept.get(k.name, ())) for k in wanted}
@@ -121,7 +121,7 @@ class Panel:
 
     def _stored(self, experiment) -> list:
         """The runs of this setting: from the sweep, else single ones that were shipped or made here before."""
-        if self.model != self.cls.default_model:
+        if self.model not in (None, experiment.default_model):
             return []
         swept = self.sweep.at(experiment.settings()) if self.sweep else []
         if not swept and experiment not in self._single:
@@ -198,7 +198,7 @@ class Panel:
                 self._draw()
 
         try:
-            self.last = runs.run(experiment, seed, self.model, on_row=on_row, stop=self._stop.is_set)
+            self.last = runs.run(experiment, seed, self.model or experiment.default_model, on_row=on_row, stop=self._stop.is_set)
             self.done = [*self.done, (f"{self._label(experiment)}, seed {seed}", self.last)][-KEPT:]
             self.bar.value = self.bar.max
             said = f"done in {time.monotonic() - began:.0f} s" + "".join(f"<br>{n}" for n in self.last.notes)

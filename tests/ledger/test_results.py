@@ -139,14 +139,15 @@ def test_shuffled_arm_labels_come_out_inconclusive():
 
 
 def test_all_forty_claims_of_the_first_chapters_are_declared():
-    assert [f"C{i:03d}" for i in range(1, 41)] == sorted(CLAIMS) and {c.chapter for c in CLAIMS.values()} == {"00", "01", "02", "03"}
+    first = {i: c.chapter for i, c in CLAIMS.items() if i <= "C040"}
+    assert [f"C{i:03d}" for i in range(1, 41)] == sorted(first) and set(first.values()) == {"00", "01", "02", "03"}
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_a_declaration_is_complete(claim):
     from llmlab.notebook import bibliography
 
-    assert claim.words.endswith(".") and claim.source.startswith("A ") and claim.evidence.endswith(".")
+    assert claim.words.endswith(".") and claim.source.split(" ")[0] in ("A", "B") and claim.evidence.endswith(".")
     assert set(claim.cites) <= set(bibliography())
     for c in claim.contrasts:
         assert c.arms and {t.how for t in c.terms} <= set(HOWS)
@@ -163,7 +164,7 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
     for c in claim.contrasts:
         for t in c.terms:
             study = t.arm.study()
-            known = {*study.curves, *t.arm.exam, "tokens"} | {"likeness.1", "drug_facts.nerves", "general_recall", "blunt"}
+            known = {*study.curves, *t.arm.exam, "tokens"} | {"likeness.1", "drug_facts.nerves", "general_recall", "blunt", "megabytes", "gflop"}
             assert t.metric in known, (t.metric, sorted(known))
 
 

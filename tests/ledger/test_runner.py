@@ -1,5 +1,6 @@
 """Running claims: with the pool, with Ray, killed on the way; the seeds that the smallest effect needs; the command line."""
 
+import copy
 import json
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from helpers_ledger import claims_are
 
 from llmlab import cli, cluster, pool, runs
-from llmlab.ledger import controls, exact, exams, results, runner, statistics
+from llmlab.ledger import controls, exact, exact_chat, exact_lora, exact_serve, exams, results, runner, statistics
 from llmlab.ledger.claims import Arm, Claim, contrast
 
 TINY = dict(steps=10, batch=2, probe=10, warmup=1)
@@ -162,7 +163,8 @@ def test_drift_is_nothing_at_the_start_and_grows(base):
 # ---- exact claims ----
 
 
-@pytest.mark.parametrize("check", [exact.masked_tokens, exact.tokens_saved, exact.old_tokenizer, exact.rows_saved])
+@pytest.mark.parametrize("check", [exact.masked_tokens, exact.tokens_saved, exact.old_tokenizer, exact.rows_saved, exact_lora.merged_is_unmerged, exact_lora.one_base_many_adapters,
+                                   exact_chat.literal_roles, exact_serve.bleed])
 def test_an_exact_claim_holds(check):
     assert any(c.isdigit() for c in check())
 
@@ -182,6 +184,50 @@ def test_an_extension_without_effect_fails_the_check(monkeypatch):
     for check in (exact.tokens_saved, exact.old_tokenizer, exact.rows_saved):
         with pytest.raises(AssertionError):
             check()
+
+
+def test_a_merge_that_forgets_the_scale_fails_the_check(monkeypatch):
+    from llmlab.models import adapters
+
+    merged = adapters.merged
+    monkeypatch.setattr(adapters, "merged", lambda model: merged(halved(model)))
+    with pytest.raises(AssertionError, match="merging in fp32 moves a logit"):
+        exact_lora.merged_is_unmerged()
+
+
+def halved(model):
+    """A copy whose adapters count half."""
+    twin = copy.deepcopy(model)
+    for name, p in twin.named_parameters():
+        if "lora_B" in name:
+            p.data /= 2
+    return twin
+
+
+def test_adapters_that_copy_the_base_fail_the_check(monkeypatch):
+    from llmlab.models import memory
+
+    monkeypatch.setattr(memory.Shape, "adapters", lambda self, rank, targets="both": self.parameters)
+    with pytest.raises(AssertionError, match="are not those of one base"):
+        exact_lora.one_base_many_adapters()
+
+
+def test_a_tokenizer_that_reads_typed_control_tokens_fails_the_check(monkeypatch):
+    from transformers import PreTrainedTokenizerFast
+
+    call = PreTrainedTokenizerFast.__call__
+    monkeypatch.setattr(PreTrainedTokenizerFast, "__call__", lambda self, *args, split_special_tokens=False, **more: call(self, *args, **more))
+    with pytest.raises(AssertionError):
+        exact_chat.literal_roles()
+
+
+def test_a_router_that_errs_fails_the_check(monkeypatch):
+    from llmlab.serve import engine
+
+    slot = engine.Engine.slot
+    monkeypatch.setattr(engine.Engine, "slot", lambda self, ticket: slot(self, ticket) % 3 + 1)
+    with pytest.raises(AssertionError, match="another tenant's manner although the routing is right"):
+        exact_serve.bleed()
 
 
 # ---- the command line ----

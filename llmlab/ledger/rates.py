@@ -1,0 +1,73 @@
+"""Learning rates of arms that are compared: for each, the same rates tried on a seed that no claim uses; the best is what its claims take."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Iterable, Iterator
+
+from .. import paths, pool, recipe
+from .claims import Arm
+
+PILOT = 100  # claims count their seeds from 0
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The arms of an experiment that are tuned alike: the rates tried for each, and the metric whose last reading is to be highest."""
+
+    metric: str
+    rates: tuple[float, ...]
+    arms: tuple[Arm, ...]
+
+    def runs(self) -> dict[tuple[str, float], Arm]:
+        """(arm's label, rate) -> the arm at that rate, without an exam."""
+        return {(a.label, lr): replace(a, knobs=a.knobs | {"lr": lr}, exam=(), every=0) for a in self.arms for lr in self.rates}
+
+
+def file():
+    """Where the table lies."""
+    return paths.data() / "sweeps" / "rates.json"
+
+
+def key(trials: Iterable[Trials]) -> str:
+    """Hash of what was tried, and of the code that ran it."""
+    trials = list(trials)
+    tried = [[t.metric, label, arm.experiment, arm.knobs] for t in trials for (label, _), arm in t.runs().items()]
+    names = sorted({a.experiment for t in trials for a in t.arms})
+    code = [recipe.version(str(recipe.ROOT / "experiments" / f"{n}.py")) for n in names]
+    return paths.hash_bytes(json.dumps(tried, sort_keys=True).encode(), *(c.encode() for c in code))
+
+
+def load() -> dict:
+    """{"key", "seed", "table": label -> rate -> metric's last reading}."""
+    return json.loads(file().read_text())
+
+
+def is_current(trials: Iterable[Trials]) -> bool:
+    """Was the table made by today's code from today's arms?"""
+    try:
+        return load()["key"] == key(trials)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def best(row: dict[str, float]) -> float:
+    """The rate with the highest reading; of equals the lowest."""
+    read = {float(lr): value for lr, value in row.items()}
+    return max(sorted(read), key=read.get)
+
+
+def build(trials: Iterable[Trials], engine=pool.run_all) -> Iterator[tuple[int, int, str]]:
+    """Run what is not stored and write the table; yields (done, all, what)."""
+    trials = list(trials)
+    table: dict[str, dict[str, float]] = {a.label: {} for t in trials for a in t.arms}
+    jobs: dict[tuple, list[tuple[str, str, float]]] = {}  # a run may be the trial of several arms
+    for t in trials:
+        for (label, lr), arm in t.runs().items():
+            jobs.setdefault((arm.study(), PILOT), []).append((t.metric, label, lr))
+    for i, (job, run) in enumerate(engine(list(jobs)), start=1):
+        for metric, label, lr in jobs[job]:
+            table[label][f"{lr:g}"] = round(list(run.curve(metric).values())[-1], 4)
+            said = f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
+        yield i, len(jobs), said
+    table = {label: dict(sorted(row.items(), key=lambda p: float(p[0]))) for label, row in table.items()}
+    paths.write_atomic(file(), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode())

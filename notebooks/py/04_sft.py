@@ -1,0 +1,395 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 04 · Supervised fine-tuning
+#
+# **Where we are.** The base model has read a lot and answers nothing: it goes on with the text. Here it becomes an assistant, by imitating conversations.
+#
+# ```
+# pretraining → continued pretraining → [ supervised fine-tuning ] → preferences → reinforcement learning
+# ```
+#
+# **For a ten-year-old.** You learn how to behave at a shop counter by watching many customers being served. You do not learn new facts about the goods that way, but you learn how to answer.
+#
+# **In an interview.** *SFT is next-token loss on conversations, counted only where the assistant speaks. It starts behaviours: formats, tool calls, refusals. I mask the user's words and the tools' results, keep one chat template
+# from the first training step to the last request, look at the labels before I look at the loss, and treat the data as the model: what is in it comes out.*
+#
+# Words used here: **chat template** = the text that a list of messages becomes; **control token** = a token that no typed text can be, such as `<|im_start|>`; **label** = the id to be predicted at a place, or −100 where nothing is;
+# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn.
+
+# %%
+from statistics import median
+
+import pandas as pd
+import torch
+
+from llmlab import figures, runs
+from llmlab.models.load import load
+from llmlab.notebook import references, show
+from llmlab.tokens import chat, collate
+from llmlab.tokens.special import TEMPLATE
+from llmlab.widgets import Drills, Panel, Predict, TokenStrip
+
+base = load("base")
+base.tok.chat_template = TEMPLATE
+
+# %% [markdown]
+# ## 1 · By hand: from messages to labels
+#
+# A dialogue with a tool, as the world of this workbook has them. The template turns messages into text:
+
+# %%
+from llmlab.world import Desk
+
+desk = Desk(1, tools=("formulary",))
+problem = desk.problems(1, seed=3)[0]
+messages, tools = [*problem.messages, *desk.solution(problem)], problem.meta["tools"]
+print(chat.render(base.tok, messages, tools))
+
+# %% [markdown]
+# Who writes which token when the model is served? The system prompt, the question and the tool's result come from outside; so do the words that open each turn. The model writes the call, the answer, and the token that closes each
+# of the two. These, and no others, are imitated:
+
+# %%
+ids, mask = collate.encode(base.tok, messages, tools)
+"".join(base.tok.decode(i) for i, m in zip(ids, mask) if m)
+
+# %% [markdown]
+# A label is the token's id under the mask and −100 elsewhere; every loss of the trade leaves −100 out. By hand, on the first tokens of the call:
+
+# %%
+first = mask.index(1)
+by_hand = [i if m else -100 for i, m in zip(ids, mask)]
+by_hand[first - 3 : first + 5]
+
+# %%
+show(collate.labels)
+
+# %%
+assert collate.labels(torch.tensor([ids]), torch.tensor([mask]))[0].tolist() == by_hand
+print(f"{sum(mask)} of {len(ids)} tokens are imitated")
+
+# %% [markdown]
+# The loss is the mean of −log p over the labels, each predicted from everything to its left. Three places, two of them imitated:
+
+# %%
+from llmlab import objectives
+
+probability, imitated = torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0.0, 1.0, 1.0])
+by_hand = -(probability.log() * imitated).sum() / imitated.sum()
+show(objectives.nll)
+
+# %%
+from llmlab.models.forward import Out
+from llmlab.tokens.batch import Batch
+
+place = Out(torch.zeros(1, 3, 1), probability.log()[None], imitated[None])
+loss, _ = objectives.nll(place, Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
+assert torch.isclose(loss, by_hand)
+round(float(loss), 4)
+
+# %% [markdown]
+# ## 2 · Which tokens are imitated? Five answers
+#
+# The same dialogue under five masks. *completion* is what one gets by calling everything after the prompt the completion: the tool's result is imitated too. *calls* leaves the words of the answer out, *json* keeps only the object itself,
+# without the token that ends the turn.
+
+# %%
+pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1]) for m in collate.IMITATED}, name="tokens imitated").to_frame()
+
+# %%
+def strip(imitate):
+    ids, mask = collate.encode(base.tok, messages, tools, imitate=imitate)
+    return TokenStrip(base.tok, Batch(torch.tensor([ids]), torch.tensor([mask]).float()), layer="mask")
+
+strip("assistant")
+
+# %%
+strip("calls").picture("mask")
+
+# %%
+strip("json").picture("mask")
+
+# %% [markdown]
+# ## 3 · Too long, too short
+#
+# A row has room for so many tokens. Cut on the right and the answer goes first, the only part with labels. Cut on the left and the instructions go. *middle* keeps the answer and as much of the beginning as fits:
+
+# %%
+show(collate.cut)
+
+# %%
+def survives(how, length=112):
+    kept, labels = collate.cut(ids, mask, length, how)
+    return {"tokens": len(kept), "labels": sum(labels), "has the system prompt": kept[:5] == ids[:5], "has the answer": kept[-9:] == ids[-9:]}
+
+pd.DataFrame({how: survives(how) for how in collate.CUTS}).T
+
+# %% [markdown]
+# How many conversations of a data set keep a label at all? The lab's dialogues with tools in rows of different lengths:
+
+# %%
+dialogues = [[*p.messages, *desk.solution(p)] for p in desk.problems(200, seed=4)]
+encoded = [collate.encode(base.tok, d, tools) for d in dialogues]
+
+def with_final_answer(how, length):
+    kept = [collate.cut(i, m, length, how) for i, m in encoded]
+    return sum(k[0][-4:] == i[-4:] for k, (i, _) in zip(kept, encoded)) / len(kept)
+
+lengths = (96, 112, 128, 160, 192)
+pd.DataFrame({how: {n: with_final_answer(how, n) for n in lengths} for how in collate.CUTS}).rename_axis("tokens a row")
+
+# %% [markdown]
+# The opposite waste is padding. Several conversations can share a row if attention stays inside each (the `positions` column restarts, as in chapter 01):
+
+# %%
+from llmlab.tokens.pack import padding
+
+padded, packed = (collate.collate(base.tok, encoded[:32], length=512, packed=p) for p in (False, True))
+pd.DataFrame({n: {"rows": len(b), "places": b.ids.numel(), "labels": int(b.mask.sum())} for n, b in {"padded": padded, "packed": packed}.items()})
+
+# %% [markdown]
+# ## 4 · Predict
+#
+# The base model, 200 steps of 16 conversations: facts about people it knows, asked-for formats, questions for the drug desk, and requests that must be refused.
+
+# %%
+from llmlab.experiments.sft import SFT
+
+seeds = (0, 1, 2)
+default = [runs.run(SFT(), seed) for seed in seeds]
+end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
+
+# %%
+Predict("Which is learnt most completely?", lambda: max(("formats", "refusals", "facts"), key=lambda m: end(default, m)), kind="choice",
+        options=["formats", "refusals", "facts"])
+
+# %%
+Predict("What happens to the loss on general text meanwhile?",
+        lambda: "it rises" if end(default, "general_loss") > default[0].metrics()["general_loss"]["start"] else "it falls",
+        kind="choice", options=["it rises", "it falls"])
+
+# %% [markdown]
+# ## 5 · Turn the knob
+#
+# `examples` how many different conversations (0: every one is new), `safety` what share of them must be refused, `mask` and `prompt_weight` what is imitated, `verbose`, `wrong`, `filtering` and `people` what is wrong with the data.
+# In the terminal: `llmlab run sft --examples 30`.
+
+# %%
+Panel("sft", show=["examples", "safety", "mask", "prompt_weight", "verbose", "wrong", "filtering", "people"])
+
+# %%
+figures.curves({"new conversations": default}, SFT.curves, title="Supervised fine-tuning of the base model, 3 seeds")
+
+# %% [markdown]
+# How many examples does JSON take? The stored sweep, five seeds a point: share of requests for JSON that are answered by valid JSON with the right key.
+
+# %%
+from llmlab import sweeps
+
+sweep = sweeps.need("sft")
+
+def swept(metric, **knobs):
+    return pd.Series([list(c.curve(metric).values())[-1] for c in sweep.at(knobs)])
+
+counts = {n or "new": swept("valid_json", examples=n) for n in (10, 30, 100, 300, 0)}
+pd.DataFrame({n: {"mean": v.mean(), "lowest seed": v.min(), "highest seed": v.max()} for n, v in counts.items()}).round(2)
+
+# %% [markdown]
+# ## 6 · The template trap
+#
+# A template is part of the model. Below the same training and the same questions; only the text around them differs between training and serving. `literal` marks the roles by the words User: and Assistant:,
+# `no_prompt` forgets the generation prompt, `double_bos` puts the begin-of-text token twice (the template writes one, the tokenizer adds another), and where the padding token is the turn's end, a collator that ignores padding
+# ignores the end of every answer with it.
+
+# %%
+from llmlab.tokens.templates import MEANING
+
+pd.Series(MEANING, name="what it is").to_frame()
+
+# %%
+from llmlab.experiments.template import Template
+
+arms = {
+    "as trained": Template(), "served literal": Template(served="literal"), "no generation prompt": Template(served="no_prompt"),
+    "a second begin-of-text": Template(trained="bos", served="double_bos"), "results as the user's text": Template(served="user_results"),
+    "padding = turn end": Template(pad="turn end"),
+}
+cures = {
+    "literal in both": Template(trained="literal", served="literal"), "no prompt in both": Template(trained="no_prompt", served="no_prompt"),
+    "one begin-of-text in both": Template(trained="bos", served="bos"), "as the user's text in both": Template(trained="user_results", served="user_results"),
+}
+trap = {name: [runs.run(e, seed) for seed in seeds] for name, e in (arms | cures).items()}
+
+# %%
+pd.DataFrame({name: {label: end(group, m) for m, label in Template.curves.items()} for name, group in trap.items()}).T.round(2)
+
+# %%
+shown = {m: Template.curves[m] for m in ("lookups", "formats", "refusals", "stops")}
+figures.curves({name: trap[name] for name in ("as trained", "served literal", "no generation prompt", "padding = turn end")}, shown,
+               title="Trained in one template, served in another, 3 seeds")
+
+# %% [markdown]
+# The cure stands next to each fault, and it is always the same: training and serving must agree. Which of the two forms they agree on matters far less to accuracy. It matters for something else: with literal roles a user can write a turn of
+# the assistant's (C049 below).
+
+# %%
+Panel("template", show=["trained", "served", "pad"])
+
+# %% [markdown]
+# **And the stages after SFT?** DPO and GRPO of the chat model, once in SFT's template and once in literal roles; both are asked as SFT's template asks.
+
+# %%
+from llmlab.experiments.stages import Stages
+
+later = {f"{m} in {t}": Stages(method=m, trained=t, lr=lr) for m, lr in (("dpo", 1e-3), ("grpo", 3e-4)) for t in ("control", "literal")}
+later = {name: [runs.run(e, seed) for seed in seeds] for name, e in later.items()}
+pd.DataFrame({name: {label: end(group, m) for m, label in Stages.curves.items()} for name, group in later.items()}).T.round(2)
+
+# %% [markdown]
+# ## 7 · Break it, then fix it
+#
+# | symptom | break it with | cure it with |
+# |---|---|---|
+# | refuses nothing, or everything | `safety` at an end of its range, few `examples` | near-miss requests of both kinds; measure both rates |
+# | rambles | `verbose 0.8` | labels of the length you want |
+# | careless answers | `wrong 0.3` | `filtering checked`, or fewer and better examples |
+# | knows the form only for the people it saw | `people 20` | `people 200`: variety |
+# | predicts the user | `mask all` | `mask assistant` |
+# | never stops | `mask json`, or `pad "turn end"` | the end of the turn belongs to the label |
+
+# %%
+faults = {
+    "default": SFT(), "80 % rambling": SFT(verbose=0.8), "weight 1 on the prompt": SFT(prompt_weight=1.0), "JSON only": SFT(mask="json"),
+    "300, 2 % unsafe": SFT(examples=300, safety=0.02), "300, 80 % unsafe": SFT(examples=300, safety=0.8),
+}
+broken = {name: [runs.run(e, seed) for seed in seeds] for name, e in faults.items()}
+pd.DataFrame({name: {label: end(group, m) for m, label in SFT.curves.items()} for name, group in broken.items()}).T.round(2)
+
+# %% [markdown]
+# **Tools that fail.** Gold traces show what to do when all goes well. What does the model do when the first call fails, and what if some traces show a failure and the repeated call?
+
+# %%
+from llmlab.experiments.traces import Traces
+
+traces = {"gold": Traces(), "with error and retry": Traces(retry=0.3), "loss on results too": Traces(mask="completion"), "cut on the right": Traces(length=112, cut="right")}
+traces = {name: [runs.run(e, seed) for seed in seeds] for name, e in traces.items()}
+pd.DataFrame({name: {label: end(group, m) for m, label in Traces.curves.items()} for name, group in traces.items()}).T.round(2)
+
+# %%
+Panel("traces", show=["retry", "differs", "chained", "mask", "length", "cut"])
+
+# %% [markdown]
+# **Facts by SFT.** Questions about newcomers whom the chat model never read of, mixed with known people, and with strangers to whom the right answer is *I do not know.*
+
+# %%
+from llmlab.experiments.unknown import Unknown
+
+taught = {"no newcomers": Unknown(share=0.0), "half about newcomers": Unknown()}
+taught = {name: [runs.run(e, seed) for seed in seeds] for name, e in taught.items()}
+figures.curves(taught, {m: Unknown.curves[m] for m in ("learnt", "new", "known", "admits")}, title="Facts by supervised fine-tuning, 3 seeds")
+
+# %% [markdown]
+# **Own samples as data.** The chat model answers sums; of eight samples a problem one is kept and imitated: any, or the first that the checker accepts.
+
+# %%
+from llmlab.experiments.curate import Curate
+
+curated = {keep: [runs.run(Curate(keep=keep), seed) for seed in seeds] for keep in ("any", "verified")}
+figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
+
+# %% [markdown]
+# ## 8 · The same with TRL
+#
+# TRL's `SFTTrainer` is the trade's standard. Given the same rows it makes the same steps (a test holds the weights together after ten of them). `--engine trl` runs the same knobs through it and stores the same kind of Run;
+# `torchrun` shares each batch among processes.
+#
+# ```
+# llmlab run sft --engine trl
+# torchrun --nproc-per-node 2 -m llmlab.cli run sft --engine trl
+# ```
+
+# %%
+from itertools import islice
+
+from llmlab.engines.trl import TRL
+
+short = SFT(steps=10, probe=10, held=16)
+ours, theirs = (list(islice(e.rows(load("base"), 0), 11)) for e in (short, TRL(short)))
+pd.DataFrame({"our loop": [r["loss"] for r in ours[1:]], "TRL": [r["loss"] for r in theirs[1:]]}).rename_axis("step").round(4).T
+
+# %% [markdown]
+# ## 9 · The evidence
+#
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs; five seeds are run, and more where their spread asks for it. What the arms of a
+# comparison share stands in each claim's detail. *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not
+# under another. *inconclusive*: neither. *exact*: proven. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+
+# %%
+from llmlab.ledger import forest
+from llmlab.ledger.table import Ledger
+
+evidence = Ledger("04")
+evidence
+
+# %%
+forest.figure(evidence.rows)
+
+# %% [markdown]
+# ## 10 · What is contested
+#
+# - **"Mask the prompt."** With few examples, long prompts or short answers, loss on the instructions can help [Shi et al. 2024]. It is one knob: `prompt_weight`.
+# - **"SFT cannot teach recovery."** Traces with errors and their repair teach it by plain next-token loss [Gandhi et al. 2024; Ye et al. 2024]. The statement is about the data, not about the method.
+# - **"SFT cannot put in facts."** Unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024], and retrieval is the better lever for facts that change [Ovadia et al. 2023]. With volume and variety they do go in.
+# - **"Adopt the official template."** Mostly right; a deliberately different template at test time has kept a fine-tuned model safe [Lyu et al. 2024].
+# - **"A thousand good examples are enough"** [Zhou et al. 2023], for style; what counts as good is decided by a checker, which may itself be wrong.
+#
+# Your own conversations (JSON lines with `messages` in each, `tools` where there are some), on any model folder:
+#
+# ```
+# llmlab run chats --domain my_chats.jsonl --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5 --length 1024 --packed yes
+# ```
+#
+# ## 11 · Exercises
+
+# %%
+from llmlab.judge import check, hint, reset, solution, task
+
+task("span_mask")
+
+# %%
+def span_mask(offsets, spans):
+    ...
+
+check("span_mask", span_mask)
+
+# %%
+task("sft_loss")
+
+# %%
+task("keep_answer")
+
+# %%
+task("rejection_sample")
+
+# %% [markdown]
+# More: `task("refusal_rates")`, `task("first_fit")`.
+#
+# ## 12 · Drills
+
+# %%
+Drills("04")
+
+# %%
+references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023", "lyu_2024", "zhou_2023_lima", "zelikman_2022")

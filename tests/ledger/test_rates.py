@@ -1,0 +1,61 @@
+"""Rates: equal trials, on a seed that no claim uses, and the constants are what the table says."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmlab.ledger import TRIALS, lora, rates
+from llmlab.ledger.claims import Arm
+from llmlab.ledger.rates import PILOT, Trials
+
+TOY = Trials("skill", (1e-3, 1e-2), (Arm("a", "lora", {"task": "dpo", "steps": 10}), Arm("b", "lora", {"task": "dpo", "steps": 10, "lr": 5e-3}, ("sums",), 5)))
+
+
+def test_every_arm_gets_the_same_trials_without_its_exam():
+    tried = TOY.runs()
+    assert set(tried) == {(label, lr) for label in "ab" for lr in (1e-3, 1e-2)}
+    assert all(arm.knobs["lr"] == lr and arm.exam == () and arm.every == 0 for (_, lr), arm in tried.items())
+
+
+@given(st.dictionaries(st.sampled_from(["0.0003", "0.001", "0.003", "0.01"]), st.integers(0, 3), min_size=1))
+def test_the_best_rate_has_the_highest_reading_and_of_equals_is_the_lowest(row):
+    best = rates.best(row)
+    assert row[f"{best:g}"] == max(row.values()) and all(float(lr) >= best for lr, v in row.items() if v == row[f"{best:g}"])
+
+
+def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monkeypatch):
+    (tmp_path / "sweeps").mkdir()
+    monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
+    assert not rates.is_current([TOY])
+
+    def engine(jobs):
+        for experiment, seed in jobs:
+            assert seed == PILOT
+            yield (experiment, seed), SimpleNamespace(curve=lambda m, e=experiment: {0: 0.0, 10: e.lr * 10}, seconds=1.0)
+
+    told = list(rates.build([TOY], engine))
+    assert [t[:2] for t in told] == [(i, len(told)) for i in range(1, len(told) + 1)]
+    assert rates.load()["table"] == {label: {"0.001": 0.01, "0.01": 0.1} for label in "ab"} and rates.load()["seed"] == PILOT
+    assert rates.is_current([TOY]) and not rates.is_current([Trials("skill", (1e-3,), TOY.arms)])
+    (tmp_path / "sweeps" / "rates.json").write_text("{")
+    assert not rates.is_current([TOY])
+
+
+def test_the_rates_that_the_claims_use_are_those_of_the_stored_trials():
+    assert rates.is_current(TRIALS), "the trials are stale; run: llmlab build rates"
+    table = rates.load()["table"]
+    assert lora.RATES == {label: rates.best(row) for label, row in table.items()}
+    assert {len(row) for row in table.values()} == {3}
+
+
+def test_no_claim_uses_the_seed_of_the_trials():
+    assert all(claim.seeds <= 8 < PILOT for claim in lora.CLAIMS)
+
+
+@pytest.mark.parametrize("claim", lora.CLAIMS, ids=lambda c: c.id)
+def test_every_tuned_arm_of_a_claim_runs_at_its_own_rate(claim):
+    for arm in claim.arms:
+        same = lora.NF4[arm.knobs["task"]] if arm.knobs.get("scheme") == "int4" else arm  # int4 runs at the rate of NF4
+        assert arm.knobs["lr"] == lora.RATES[same.label], arm.label
