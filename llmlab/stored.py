@@ -1,52 +1,50 @@
-"""Stored runs: what the notebooks' static figures show, over several seeds, shipped in data/runs and computed again when the code that made
-them changes.
+"""Stored runs: what the notebooks' static figures and the drills show, shipped in data/runs and computed again when the code that made them
+changes.
 """
 
 import shutil
 from typing import Iterator
 
-from . import paths, pool, runs
+from . import drills, experiments, paths, pool, runs
 from .experiments.codes import CodeBook
 from .experiments.cpt import CPT
 from .experiments.curate import Curate
 from .experiments.dpo import DPO
 from .experiments.extend import Extend
 from .experiments.grpo import GRPO
-from .experiments.lora import LoRA
 from .experiments.sft import SFT
-from .experiments.stages import Stages
 from .experiments.template import Template
 from .experiments.topology import Topology
-from .experiments.traces import Traces
 from .experiments.unknown import Unknown
 
 SEEDS = (0, 1, 2)
 HASTY = dict(lr=5e-3, replay=0.0, steps=100)
-EXPERIMENTS = [  # what the chapters' figures show and the drills link to
+FIGURES = [  # what the chapters draw over the seeds
     *(Topology(loss=loss) for loss in ("assistant", "all", "pairs")),
     *(CPT(**k) for k in ({}, {"replay": 0.0}, HASTY, HASTY | dict(gate=20, tolerance=0.2), {"warmup": 0}, {"warmup": 60}, {"packing": "none"})),
     *(CPT(**k) for k in ({"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl": 0.5})),
     *(Extend(**k) for k in ({}, {"tokens": 0}, {"init": "mean"}, {"init": "random"}, {"init": "small"}, {"warmup": 0}, {"oversample": 1.0})),
-    *(SFT(**k) for k in ({}, {"verbose": 0.8}, {"prompt_weight": 1.0}, {"mask": "json"})),
-    *(SFT(examples=300, safety=share) for share in (0.8, 0.02)),
-    *(Template(**k) for k in ({}, {"served": "literal"}, {"served": "no_prompt"}, {"served": "user_results"}, {"pad": "turn end"})),
-    *(Template(trained=t, served=t) for t in ("literal", "no_prompt", "user_results", "bos")),
-    Template(trained="bos", served="double_bos"),
-    *(Traces(**k) for k in ({}, {"retry": 0.3}, {"mask": "completion"}, {"length": 112, "cut": "right"})),
+    SFT(),
+    *(Template(**k) for k in ({}, {"served": "literal"}, {"served": "no_prompt"}, {"pad": "turn end"})),
     *(Unknown(), Unknown(share=0.0), Curate(), Curate(keep="any")),
-    *(Stages(method=m, trained=t, lr=lr) for m, lr in (("dpo", 1e-3), ("grpo", 3e-4)) for t in ("control", "literal")),
-    *(CodeBook(**k) for k in ({}, {"rank": 1}, {"targets": "attention"}, {"people": 400}, {"method": "full"})),
-    *(LoRA(**k) for k in ({}, {"lr": 2e-4}, {"method": "full"}, {"method": "qlora"}, {"rank": 1}, {"task": "dpo"})),
+    *(CodeBook(people=400, **k) for k in ({}, {"rank": 1}, {"method": "full", "lr": 2e-3})),
     *(DPO(), GRPO()),
 ]
+
+
+def jobs() -> list[tuple]:
+    """(experiment, seed) of every run to ship: what is drawn, and what a drill links to, with the default run that it is compared with."""
+    links = [d.link for d in drills.load()]
+    linked = [(e, link.seed) for link in links for e in (link.experiment(), experiments.get(link.name)())]
+    return list(dict.fromkeys([(e, s) for e in FIGURES for s in SEEDS] + linked))
 
 
 def wanted() -> list[tuple]:
     """(experiment, seed, file name) of every run to ship."""
     from .models.load import fingerprint, resolve
 
-    prints = {name: fingerprint(resolve(name), name) for name in {e.default_model for e in EXPERIMENTS}}
-    return [(e, s, f"{runs.key(e, s, prints[e.default_model])}.json") for e in EXPERIMENTS for s in SEEDS]
+    prints = {name: fingerprint(resolve(name), name) for name in {e.default_model for e, _ in jobs()}}
+    return [(e, s, f"{runs.key(e, s, prints[e.default_model])}.json") for e, s in jobs()]
 
 
 def missing() -> list[tuple]:

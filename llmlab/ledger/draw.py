@@ -1,4 +1,4 @@
-"""Figures of the ledger's runs: curves over steps, and an effect over the doses of a knob."""
+"""Figures and tables of the ledger's runs: curves over steps, means with intervals, and an effect over the doses of a knob."""
 
 from typing import Sequence
 
@@ -15,6 +15,19 @@ def over_steps(arms: Sequence[Arm], metrics: dict[str, str], title: str = ""):
     stored = results.load_curves()
     groups = {a.label: [sweeps.Curves(seed, table) for (key, seed), table in sorted(stored.items()) if key == a.key] for a in arms}
     return figures.curves(groups, metrics, title)
+
+
+def means(arms: dict[str, Arm], metrics: dict[str, str], how: str = "final"):
+    """A table of readings (`claims.HOWS`), a row an arm and a column a metric (metric -> label): mean over the seeds, 95 % t-interval."""
+    import pandas as pd
+
+    stored = results.load_curves()
+
+    def told(arm: Arm, metric: str) -> str:
+        mean, half = interval([HOWS[how](table[metric]) for (key, _), table in sorted(stored.items()) if key == arm.key])
+        return f"{mean:.2f} ± {half:.2f}"
+
+    return pd.DataFrame({label: {name: told(arm, metric) for name, arm in arms.items()} for metric, label in metrics.items()})
 
 
 def layers(arms: Sequence[Arm]):

@@ -220,25 +220,24 @@ pd.Series(MEANING, name="what it is").to_frame()
 
 # %%
 from llmlab.experiments.template import Template
+from llmlab.ledger import draw
+from llmlab.ledger import sft as arms
 
-arms = {
-    "as trained": Template(), "served literal": Template(served="literal"), "no generation prompt": Template(served="no_prompt"),
-    "a second begin-of-text": Template(trained="bos", served="double_bos"), "results as the user's text": Template(served="user_results"),
-    "padding = turn end": Template(pad="turn end"),
+trap = {
+    "as trained": arms.MATCHED, "served literal": arms.SERVED_LITERAL, "no generation prompt": arms.NO_PROMPT,
+    "a second begin-of-text": arms.TWO_BOS, "results as the user's text": arms.USER_RESULTS, "padding = turn end": arms.PAD_IS_END,
 }
 cures = {
-    "literal in both": Template(trained="literal", served="literal"), "no prompt in both": Template(trained="no_prompt", served="no_prompt"),
-    "one begin-of-text in both": Template(trained="bos", served="bos"), "as the user's text in both": Template(trained="user_results", served="user_results"),
+    "literal in both": arms.LITERAL, "no prompt in both": arms.NO_PROMPT_BOTH, "one begin-of-text in both": arms.BOS,
+    "as the user's text in both": arms.USER_RESULTS_BOTH,
 }
-trap = {name: [runs.run(e, seed) for seed in seeds] for name, e in (arms | cures).items()}
+draw.means(trap | cures, Template.curves)
 
 # %%
-pd.DataFrame({name: {label: end(group, m) for m, label in Template.curves.items()} for name, group in trap.items()}).T.round(2)
-
-# %%
+faults = {"as trained": {}, "served literal": dict(served="literal"), "no generation prompt": dict(served="no_prompt"), "padding = turn end": dict(pad="turn end")}
+drawn = {name: [runs.run(Template(**knobs), seed) for seed in seeds] for name, knobs in faults.items()}
 shown = {m: Template.curves[m] for m in ("lookups", "formats", "refusals", "stops")}
-figures.curves({name: trap[name] for name in ("as trained", "served literal", "no generation prompt", "padding = turn end")}, shown,
-               title="Trained in one template, served in another, 3 seeds")
+figures.curves(drawn, shown, title="Trained in one template, served in another, 3 seeds")
 
 # %% [markdown]
 # The cure stands next to each fault, and it is always the same: training and serving must agree. Which of the two forms they agree on matters far less to accuracy. It matters for something else: with literal roles a user can write a turn of
@@ -253,9 +252,7 @@ Panel("template", show=["trained", "served", "pad"])
 # %%
 from llmlab.experiments.stages import Stages
 
-later = {f"{m} in {t}": Stages(method=m, trained=t, lr=lr) for m, lr in (("dpo", 1e-3), ("grpo", 3e-4)) for t in ("control", "literal")}
-later = {name: [runs.run(e, seed) for seed in seeds] for name, e in later.items()}
-pd.DataFrame({name: {label: end(group, m) for m, label in Stages.curves.items()} for name, group in later.items()}).T.round(2)
+draw.means({f"{m} in {t}": arm for (m, t), arm in arms.STAGE.items()}, Stages.curves)
 
 # %% [markdown]
 # ## 7 · Break it, then fix it
@@ -270,12 +267,12 @@ pd.DataFrame({name: {label: end(group, m) for m, label in Stages.curves.items()}
 # | never stops | `mask json`, or `pad "turn end"` | the end of the turn belongs to the label |
 
 # %%
-faults = {
-    "default": SFT(), "80 % rambling": SFT(verbose=0.8), "weight 1 on the prompt": SFT(prompt_weight=1.0), "JSON only": SFT(mask="json"),
-    "300, 2 % unsafe": SFT(examples=300, safety=0.02), "300, 80 % unsafe": SFT(examples=300, safety=0.8),
+broken = {
+    "default": arms.NEW, "80 % rambling": arms.VERBOSE[0.8], "weight 1 on the prompt": arms.PROMPT[2000, 1.0], "JSON only": arms.JSON,
+    "300, 2 % unsafe": arms.SAFETY[0.02], "300, 15 % unsafe": arms.SOME, "300, 80 % unsafe": arms.SAFETY[0.8],
+    "30 % careless": arms.NOISY, "30 % careless, filtered": arms.FILTERED, "1,000 about 20 people": arms.ABOUT_20, "about 200": arms.ABOUT_200,
 }
-broken = {name: [runs.run(e, seed) for seed in seeds] for name, e in faults.items()}
-pd.DataFrame({name: {label: end(group, m) for m, label in SFT.curves.items()} for name, group in broken.items()}).T.round(2)
+draw.means(broken, SFT.curves)
 
 # %% [markdown]
 # **Tools that fail.** Gold traces show what to do when all goes well. What does the model do when the first call fails, and what if some traces show a failure and the repeated call?
@@ -283,9 +280,9 @@ pd.DataFrame({name: {label: end(group, m) for m, label in SFT.curves.items()} fo
 # %%
 from llmlab.experiments.traces import Traces
 
-traces = {"gold": Traces(), "with error and retry": Traces(retry=0.3), "loss on results too": Traces(mask="completion"), "cut on the right": Traces(length=112, cut="right")}
-traces = {name: [runs.run(e, seed) for seed in seeds] for name, e in traces.items()}
-pd.DataFrame({name: {label: end(group, m) for m, label in Traces.curves.items()} for name, group in traces.items()}).T.round(2)
+traces = {"gold": arms.GOLD, "30 % error and retry": arms.RETRY, "30 % of two calls": arms.CHAINED, "loss on results too": arms.COMPLETION}
+cuts = {f"cut {how}": arm for how, arm in arms.CUT.items()}
+draw.means(traces | cuts, Traces.curves)
 
 # %%
 Panel("traces", show=["retry", "differs", "chained", "mask", "length", "cut"])

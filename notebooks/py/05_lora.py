@@ -116,19 +116,18 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
 # %% [markdown]
 # ## 3 · Predict
 #
-# Random four-digit codes are facts that nothing predicts: each takes 13.3 bits of room. A base learns 100 of them, or 400, with all weights or with adapters.
+# Random four-digit codes are facts that nothing predicts: each takes 13.3 bits of room. The base learns 400 of them, with all weights or with adapters, each at the best of three learning rates.
 
 # %%
 from llmlab.experiments.codes import CodeBook
-from llmlab.ledger import lora as claims
 
 seeds = (0, 1, 2)
-arms = {"all weights": claims.FULL_MANY, "rank 8": claims.EIGHT_MANY, "rank 1": claims.ONE_MANY}
-many = {name: [runs.run(arm.study(), seed) for seed in seeds] for name, arm in arms.items()}
+arms = {"all weights": dict(method="full", lr=2e-3), "rank 8": {}, "rank 1": dict(rank=1)}
+many = {name: [runs.run(CodeBook(people=400, **knobs), seed) for seed in seeds] for name, knobs in arms.items()}
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("400 codes, each arm at its best of three rates. What share does rank 8 recall?", lambda: end(many["rank 8"], "recalled"), kind="slider")
+Predict("400 codes. What share does rank 8 recall?", lambda: end(many["rank 8"], "recalled"), kind="slider")
 
 # %%
 figures.curves(many, CodeBook.curves, title="400 random codes learnt by heart, 3 seeds")
@@ -154,6 +153,23 @@ Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "varia
 from llmlab.ledger import rates
 
 pd.DataFrame(rates.load()["table"]).T.rename_axis("arm")
+
+# %% [markdown]
+# At those rates, five seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).
+
+# %%
+from llmlab.ledger import draw
+from llmlab.ledger import lora as claims
+
+learnt = (claims.FULL_FEW, claims.EIGHT_FEW, claims.FULL_MANY, claims.EIGHT_MANY, claims.ONE_MANY, *claims.AT.values())
+megabytes = {"megabytes": "memory of training (MB)"}
+draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
+
+# %%
+from llmlab.experiments.lora import LoRA
+
+three = [arms[task] for task in claims.LENGTH for arms in (claims.FULL, claims.LORA, claims.NF4)]
+draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
 
 # %% [markdown]
 # ## 5 · QLoRA: the base in 4 bits
@@ -201,7 +217,7 @@ import tempfile
 
 from llmlab.serve.engine import Engine, Request
 from llmlab.serve.store import AdapterStore
-from llmlab.serve.tenants import TENANTS, train_together
+from llmlab.serve.tenants import TENANTS, Tenant, train_together
 
 chat, folder = load("chat"), tempfile.mkdtemp()
 store, crew = AdapterStore(folder), [TENANTS[n] for n in ("captain", "robot", "tom")]
@@ -256,19 +272,25 @@ print(vllm.command(folder, "Qwen/Qwen3-0.6B").replace(folder, "my_adapters"))
 # %% [markdown]
 # ## 7 · Break it, then fix it
 #
-# Five ways in which tenants get into each other's way, each a switch, and the checks that would have caught it. Rows: the fault. Columns: the check. Numbers: findings.
-
-# %%
-from llmlab.serve import faults
-from llmlab.serve.tenants import Tenant
-
-train_together(chat, store, [Tenant("captain", "Ahoy, {a} it be!")], steps=100, rows=4)
-store.swap("captain")
-known = faults.canaries(chat, store, crew[1:], n=2)
-pd.DataFrame({fault.__name__: {"what it is": fault.__doc__.split("\n")[0]} for fault in faults.FAULTS}).T
+# Five ways in which tenants get into each other's way, each a switch, and the checks that would have caught it. One of them needs a second version, so the captain gets one, in other words, while the engine runs:
 
 # %%
 captain = Tenant("captain", "Ahoy, {a} it be!")
+before = engine.answer([Request("captain", question)])[0]
+train_together(chat, store, [captain], steps=100, rows=4)
+store.swap("captain")
+after = engine.answer([Request("captain", question)])[0]
+pd.DataFrame({"version": [before.version, after.version], "answer": [before.text, after.text]}, index=["before", "after the swap"])
+
+# %%
+from llmlab.serve import faults
+
+pd.Series({fault.__name__: fault.__doc__.split("\n")[0] for fault in faults.FAULTS}, name="what it is").to_frame()
+
+# %% [markdown]
+# A canary is a prompt whose right answer is known: what PEFT says with that adapter alone. Rows: the fault. Columns: the check. Numbers: findings.
+
+# %%
 everyone = [captain, *crew[1:]]
 known = faults.canaries(chat, store, everyone, n=2)
 pd.DataFrame(faults.matrix(engine, known, everyone, "captain")).T.rename_axis("fault")
