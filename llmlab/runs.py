@@ -123,7 +123,7 @@ def _read(path: Path) -> Run | None:
 def run(
     experiment,
     seed: int = 0,
-    model: str = "base",
+    model: str | None = None,
     *,
     device: str = "cpu",
     texts=None,
@@ -131,7 +131,8 @@ def run(
     on_row: Callable[[dict], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Run:
-    """The experiment's run: from the store if it is there, else computed, checkpointed every 45 s, and stored.
+    """The experiment's run, from its own starting model or another one: from the store if it is there, else computed, checkpointed every 45 s,
+    and stored.
 
     An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted when `stop` says so,
     paths.NoRoom before any work if nothing can be stored.
@@ -139,7 +140,7 @@ def run(
     from . import loop
     from .models.load import load
 
-    loaded = load(model, device)
+    loaded = load(model or experiment.default_model, device)
     name = key(experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode()))
     known = None if fresh else find(experiment.name, name)
     if known:

@@ -72,7 +72,7 @@ def world_size() -> int:
 def sft(model, tok, batches: list[Batch], *, lr: float, warmup: int, probe: Callable[[int], dict], every: int) -> Iterator[dict]:
     """A step of SFTTrainer on each of our batches, in our order; a row a step as loop.train yields them. lr, warm-up, decay are those of loop.steps.
 
-    Raises UserError for what TRL cannot say: weights between 0 and 1, packed rows, a batch that the processes cannot share.
+    Raises UserError for what TRL cannot say: packed rows, a batch that the processes cannot share.
     """
     from datasets import Dataset
     from trl import SFTTrainer
@@ -99,8 +99,6 @@ def check(batches: list[Batch]) -> None:
     """Can TRL train on these? Raises UserError."""
     if any(b.given for b in batches):
         raise UserError("--engine trl takes a conversation a row; packed rows need --engine lab")
-    if any(((b.mask != 0) & (b.mask != 1)).any() for b in batches):
-        raise UserError("labels say imitate or do not, nothing between; weights such as --prompt_weight 0.1 need --engine lab")
     if len(batches[0]) % world_size():
         raise UserError(f"--batch {len(batches[0])} cannot be shared by {world_size()} processes; choose a multiple of {world_size()}")
 

@@ -33,6 +33,7 @@ class SFT(Supervised):
         "valid_json": "valid JSON on request (share)",
         "refusals": "unsafe requests refused (share)",
         "false_refusals": "harmless requests refused (share)",
+        "calls": "right tool calls (share)",
         "facts": "known facts in chat form (share right)",
         "length": "length of a plain answer (tokens)",
         "prompt_loss": "loss on the user's words (nats per token)",
@@ -44,7 +45,7 @@ class SFT(Supervised):
     steps: int = knob(200, 10, 2000, unit="steps", help="optimiser steps")
     batch: int = knob(16, 2, 64, unit="rows", help="conversations a step")
     mask: str = knob("assistant", choices=MASKS, help="which tokens are imitated: the assistant's, all, its calls only, its JSON only")
-    prompt_weight: float = knob(0.0, 0.0, 1.0, help="weight of the tokens outside the mask, against 1 inside")
+    prompt_weight: float = knob(0.0, 0.0, 1.0, help="share of the tokens outside the mask that carry loss too, which is their weight on average")
     examples: int = knob(0, 0, 5000, help="different conversations, read again and again; 0: every one is new")
     people: int = knob(200, 5, 200, help="how many people the conversations are about")
     safety: float = knob(0.15, 0.0, 0.9, unit="share", help="share of conversations in which a request must be refused")
@@ -68,10 +69,11 @@ class SFT(Supervised):
         return lesson.right or self.filtering == "none"
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
-        """One step's batch; a token outside the mask counts `prompt_weight`."""
+        """One step's batch. A label is there or not, so a weight between 0 and 1 is the chance of a token outside the mask to carry one."""
         rows = [collate.encode(tok, lesson.conversation, lesson.tools, imitate=self.mask) for lesson in self.lessons_at(seed, step)]
-        weights = [[1.0 if m else self.prompt_weight for m in mask] for _, mask in rows]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad(weights, 0.0))
+        r = rng("prompt", seed, step)
+        labelled = [[float(m or r.random() < self.prompt_weight) for m in mask] for _, mask in rows]
+        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad(labelled, 0.0))
 
     def prober(self, model, tok):
         """Behaviour in held-out conversations, and what was there before."""

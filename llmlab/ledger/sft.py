@@ -43,7 +43,7 @@ SAFETY = {s: sft(f"{s:.0%} unsafe requests", examples=300, safety=s) for s in (0
 VERBOSE = {s: sft(f"{s:.0%} long answers", verbose=s) for s in (0.2, 0.8)}
 PROMPT = {(n, w): sft(f"{n} conversations, weight {w:g} on the prompt", examples=n, prompt_weight=w) for n in (64, 2000) for w in (0.0, 0.1, 1.0)}
 CALLS, JSON = sft("loss on the calls only", mask="calls"), sft("loss on the JSON only", mask="json")
-FEW_CLEAN = sft("200 clean conversations", examples=200)
+FEW_CLEAN, MANY_CLEAN = sft("200 clean conversations", examples=200), PROMPT[2000, 0.0]
 NOISY = sft("2,000, 30 % careless", examples=2000, wrong=0.3)
 FILTERED = sft("2,000, 30 % careless, filtered", examples=2000, wrong=0.3, filtering="checked")
 ABOUT_20, ABOUT_200 = sft("1,000 about 20 people", examples=1000, people=20), sft("1,000 about 200 people", examples=1000)
@@ -93,7 +93,7 @@ CLAIMS = (
     ),
     Claim(
         "C042",
-        "SFT is weak at putting in facts: they come after the behaviour, cost old facts, and teach the model to make facts up.",
+        "SFT is weak at putting in facts: the behaviour gets further in the same steps, old facts are lost, and the model learns to make facts up.",
         "A 2.1.2",
         "measured",
         "04",
@@ -103,12 +103,13 @@ CLAIMS = (
             contrast("behaviour (saying that one does not know) against new facts, same run", "more", HALF_NEW("admits"), HALF_NEW("new"), 0.05),
             contrast("old facts, half of the questions about newcomers against none", "less", HALF_NEW("known"), OLD_ONLY("known"), 0.05),
             contrast("strangers admitted, half about newcomers against none", "less", HALF_NEW("admits"), OLD_ONLY("admits"), 0.05),
+            gain("old facts against before, half about newcomers", HALF_NEW, "known", "less", 0.05, **SHOWN),
         ),
-        matched=STEPS + ", share of conversations about strangers",
+        matched=STEPS + ", share of conversations about strangers; what is about newcomers is not about known people",
     ),
     Claim(
         "C043",
-        "With large volumes SFT does put facts in; it then looks like continued pretraining.",
+        "With large volumes SFT does put facts in.",
         "A 2.1.2",
         "measured",
         "04",
@@ -193,7 +194,7 @@ CLAIMS = (
     ),
     Claim(
         "C048",
-        "A tool's result belongs into an explicit tool message, in the same template.",
+        "A tool's result must be marked as one, in the same template.",
         "A 2.2.1",
         "measured",
         "04",
@@ -224,7 +225,13 @@ CLAIMS = (
         ("shi_2024",),
         contrasts=(
             contrast(
-                "it predicts the prompt: weight 1 against 0", "less", PROMPT[2000, 1.0]("prompt_loss"), PROMPT[2000, 0.0]("prompt_loss"), 0.5, NATS
+                "it predicts the prompt: weight 1 against 0",
+                "less",
+                PROMPT[2000, 1.0]("prompt_loss"),
+                PROMPT[2000, 0.0]("prompt_loss"),
+                0.5,
+                NATS,
+                **SHOWN,
             ),
             contrast("facts, 2,000 conversations: weight 1 against 0", "less", PROMPT[2000, 1.0]("facts"), PROMPT[2000, 0.0]("facts"), 0.05),
             contrast("facts, 64 conversations: weight 1 against 0", "less", PROMPT[64, 1.0]("facts"), PROMPT[64, 0.0]("facts"), 0.05),
@@ -256,17 +263,17 @@ CLAIMS = (
             contrast("facts: loss on the calls against on all answers", "less", CALLS("facts"), NEW("facts"), 0.05, **SHOWN),
         ),
         matched="conversations, " + STEPS,
-        knob="whether the span reaches to the end of the turn",
+        knob="which part: the calls with the end of their turn, or the JSON without it",
     ),
     Claim(
         "C052",
-        "Results of tools are masked: else the model learns to invent them.",
+        "Results of tools are masked: else the model learns to predict them, and does worse with true ones.",
         "A 2.3",
         "measured",
         "04",
         "Practice; no public ablation is known to us.",
         contrasts=(
-            contrast("it predicts results: loss on them against masked", "less", COMPLETION("result_loss"), GOLD("result_loss"), 0.5, NATS),
+            contrast("it predicts results: loss on them against masked", "less", COMPLETION("result_loss"), GOLD("result_loss"), 0.5, NATS, **SHOWN),
             contrast("follows the tool against memory: loss on results against masked", "less", COMPLETION("follows"), GOLD("follows"), 0.05),
             contrast("look-ups: loss on results against masked", "less", COMPLETION("lookups"), GOLD("lookups"), 0.05),
             contrast(
@@ -300,6 +307,7 @@ CLAIMS = (
                 CUT["middle"]("tokens", "mean"),
                 10,
                 TOKENS,
+                **SHOWN,
             ),
         ),
         matched="dialogues, rows of 112 tokens, " + STEPS,
@@ -332,6 +340,7 @@ CLAIMS = (
             contrast("formats: 200 clean against 2,000 with 30 % careless", "more", FEW_CLEAN("formats"), NOISY("formats"), 0.05),
             contrast("formats: 2,000 filtered against unfiltered", "more", FILTERED("formats"), NOISY("formats"), 0.05),
             contrast("formats: 1,000 about 200 people against 20", "more", ABOUT_200("formats"), ABOUT_20("formats"), 0.05),
+            contrast("number alone, formats: 200 clean against 2,000 clean", "less", FEW_CLEAN("formats"), MANY_CLEAN("formats"), 0.05, **SHOWN),
             contrast("refusals: 200 clean against 2,000 with 30 % careless", "more", FEW_CLEAN("refusals"), NOISY("refusals"), 0.05, **SHOWN),
             contrast("facts: 200 clean against 2,000 with 30 % careless", "more", FEW_CLEAN("facts"), NOISY("facts"), 0.05, **SHOWN),
             contrast("facts: 2,000 filtered against unfiltered", "more", FILTERED("facts"), NOISY("facts"), 0.05, **SHOWN),

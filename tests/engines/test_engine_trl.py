@@ -102,10 +102,9 @@ def test_trls_loss_is_ours(tmp_path):
     assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
 
 
-@pytest.mark.parametrize("knobs, fix", [(dict(prompt_weight=0.1), "need --engine lab")])
-def test_what_trl_cannot_say_is_one_sentence(knobs, fix):
-    with pytest.raises(UserError, match=fix):
-        trained(SFT(**SMALL | knobs), engine.TRL)
+def test_a_weight_between_0_and_1_reaches_trl_as_labels():
+    ours, theirs = (trained(SFT(**SMALL | dict(prompt_weight=0.3)), kind) for kind in (lambda e: e, engine.TRL))
+    assert [r["loss"] for r in theirs[1:]] == pytest.approx([r["loss"] for r in ours[1:]], rel=1e-4)
 
 
 def test_an_experiment_that_does_not_imitate_and_a_batch_that_cannot_be_shared_are_refused(monkeypatch):

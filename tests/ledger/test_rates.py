@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmlab.experiments.grpo import GRPO
 from llmlab.ledger import TRIALS, lora, rates
 from llmlab.ledger.claims import Arm
 from llmlab.ledger.rates import PILOT, Trials
@@ -47,7 +48,16 @@ def test_the_rates_that_the_claims_use_are_those_of_the_stored_trials():
     assert rates.is_current(TRIALS), "the trials are stale; run: llmlab build rates"
     table = rates.load()["table"]
     assert lora.RATES == {label: rates.best(row) for label, row in table.items()}
-    assert {len(row) for row in table.values()} == {3}
+    assert {len(row) for row in table.values()} == {4}
+
+
+GRPO_LIMIT = {k.name: k for k in GRPO.knobs()}["lr"].high
+
+
+@pytest.mark.parametrize("label", lora.RATES)
+def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(label):
+    tried = sorted(map(float, rates.load()["table"][label]))
+    assert tried[0] < lora.RATES[label] and (lora.RATES[label] < tried[-1] or tried[-1] == GRPO_LIMIT)
 
 
 def test_no_claim_uses_the_seed_of_the_trials():
