@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from contextlib import closing, contextmanager, redirect_stdout
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -136,10 +136,14 @@ def run(argv: list[str]) -> int:
         chats = "file of your own conversations, JSON lines with messages in each"
         folder = "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
         common.append(("domain", str, "", chats if hasattr(cls, "own") else folder))
+    if hasattr(cls, "out"):
+        common.append(("out", str, "", "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)"))
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
+    if getattr(options, "out", ""):
+        experiment, options.fresh = replace(experiment, out=free_folder(options.out)), True  # a stored run has no weights
     options.model = options.model or experiment.default_model
     if options.engine == "trl":
         from .engines.trl import TRL
@@ -147,6 +151,14 @@ def run(argv: list[str]) -> int:
         experiment = TRL(experiment)
     with only_first():
         return show(experiment, options)
+
+
+def free_folder(out: str) -> str:
+    """A folder that nothing is lost in: it does not exist yet, or is empty. Raises UserError."""
+    folder = Path(out).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"'{out}' is not empty; choose a folder that does not exist yet")
+    return str(folder)
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def run(
     from . import loop
     from .models.load import load
 
-    loaded = load(model or experiment.default_model, device)
+    loaded = getattr(experiment, "load", load)(model or experiment.default_model, device)
     name = key(experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode()))
     known = None if fresh else find(experiment.name, name)
     if known:

@@ -23,8 +23,11 @@ from llmlab.experiments.supervised import order
 from llmlab.experiments.template import HEADER, Template, template
 from llmlab.experiments.traces import Traces, recites, results
 from llmlab.experiments.unknown import Unknown, asked_of
-from llmlab.models.load import load
+from llmlab.models import quant
+from llmlab.models.load import load, save
 from llmlab.rollout import Episode
+from llmlab.serve.engine import Engine, Request
+from llmlab.serve.store import AdapterStore
 from llmlab.tokens import chat, collate
 from llmlab.tokens.special import TEMPLATE
 from llmlab.tokens.templates import MEANING, TEMPLATES
@@ -317,6 +320,47 @@ def test_own_conversations_are_trained_on_and_a_tenth_is_held_out(tmp_path):
     experiment = replace(Chats(batch=9), given=texts)
     epoch = [ids for step in range(2) for ids in experiment.batch_at(load("chat").tok, 0, step).ids]
     assert len(epoch) == len(experiment.learnt) == 18 and not [c for c in texts[::10] if c in experiment.learnt]
+
+
+def files(folder) -> set[str]:
+    return {f.name for f in folder.iterdir()}
+
+
+def test_adapters_of_own_conversations_are_kept_and_can_be_served(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "home"))
+    file = tmp_path / "chats.jsonl"
+    file.write_text(f"{GOOD}\n" * 20, encoding="utf-8")
+    out, command = tmp_path / "adapters" / "anna" / "1", ["run", "chats", "--domain", str(file), "--model", "chat", "--steps", "30", "--batch", "4", "--lr", "0.01"]
+    assert cli.main([*command, "--method", "lora", "--targets", "attention", "--out", str(out)]) == 0
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= files(out)
+    loaded = load("chat")
+    engine = Engine(loaded, AdapterStore(tmp_path / "adapters"))
+    hi = ({"role": "user", "content": "Hi"},)
+    mine, base = (engine.answer([Request(name, hi)])[0].text for name in ("anna", "base"))
+    engine.close()
+    assert mine == "Hello." != base
+    assert cli.main([*command, "--method", "lora", "--out", str(out)]) == 2  # nothing is overwritten
+
+
+def test_a_trained_model_is_kept_as_a_folder_that_loads(tmp_path):
+    out = tmp_path / "mine"
+    rows = list(replace(Chats(steps=10, batch=2, probe=10), out=str(out)).rows(load("base"), 0, texts=chats.examples(20)))
+    kept = load(str(out))
+    assert kept.tok.chat_template and len(rows) == 11
+    before, after = (m.model.get_input_embeddings().weight for m in (load("base"), kept))
+    assert not torch.equal(before, after)
+
+
+def test_a_folder_is_read_in_4_bits_and_only_adapters_are_trained(tmp_path):
+    save(tmp_path / "folder", load("chat").model, load("chat").tok)
+    experiment = Chats(method="qlora", steps=10, batch=2, probe=10)
+    loaded = experiment.load(str(tmp_path / "folder"), "cpu")
+    held = {n: p.detach().clone() for n, p in loaded.model.named_parameters()}
+    assert quant.layers4bit(loaded.model)
+    rows = list(experiment.rows(loaded, 0, texts=chats.examples(20)))
+    assert rows[-1]["answer_loss"] < rows[0]["answer_loss"]
+    now = {n.replace(".base_layer", ""): p for n, p in loaded.model.named_parameters()}
+    assert all(torch.equal(now[n], p) for n, p in held.items())
 
 
 def test_packed_rows_carry_the_same_labels(tok):

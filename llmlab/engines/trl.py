@@ -58,10 +58,15 @@ class TRL(Experiment):
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The experiment's rows as TRL's trainer makes them."""
-        self.of.address(loaded)
-        batch, k = self.of.batches(loaded.model, loaded.tok, seed), self.of
+        k = self.of
+        if hasattr(k, "prepared"):  # own conversations, adapters
+            k, loaded = k.prepared(loaded, seed, texts)
+        k.address(loaded)
+        batch = k.batches(loaded.model, loaded.tok, seed)
         batches, probe = [batch(step) for step in range(k.steps)], k.prober(loaded.model, loaded.tok)
         yield from sft(loaded.model, loaded.tok, batches, lr=k.lr, warmup=k.warmup, probe=probe, every=k.probe)
+        if hasattr(k, "finish"):
+            k.finish(loaded)
 
 
 def world_size() -> int:

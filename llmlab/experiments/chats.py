@@ -1,4 +1,4 @@
-"""chats: supervised fine-tuning on your own conversations (or the lab's), with the collator's choices: mask, row length, cut, packing."""
+"""chats: fine-tuning on your own conversations (or the lab's) with the collator's choices: of all weights, of adapters, or on a base of 4 bits."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from .. import probes
 from ..errors import UserError
+from ..models import adapters, quant
+from ..models.load import LAB, Loaded, load, save
 from ..tokens import chat, collate
 from ..tokens.batch import Batch
 from ..world import corpora
@@ -16,6 +18,7 @@ from ..world.desk import Desk
 from ..world.lessons import SEEN, Lessons
 from .base import knob
 from .supervised import Supervised, order
+from .wrap import Checkpoint, wrapped
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -33,7 +36,7 @@ class Chats(Supervised):
     """Imitate the answers of given conversations; a tenth of them is held out and read."""
 
     name: ClassVar[str] = "chats"
-    summary: ClassVar[str] = "SFT on your own conversations (JSON lines of messages): mask, row length, cut, packing"
+    summary: ClassVar[str] = "SFT on your own conversations (JSON lines of messages): mask, row length, cut, packing, adapters"
     takes_texts: ClassVar[bool] = True
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
@@ -46,6 +49,9 @@ class Chats(Supervised):
     length: int = knob(256, 16, 4096, unit="tokens", help="longest row; a longer conversation is cut")
     cut: str = knob("middle", choices=collate.CUTS, help="where what is too long is cut; middle keeps the answer")
     packed: str = knob("no", choices=("no", "yes"), help="yes: several conversations a row, attention inside each")
+    method: str = knob("full", choices=("full", "lora", "qlora"), help="full: every weight; lora: adapters; qlora: adapters on a base of 4 bits")
+    rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
+    targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
     lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 10, 5000, unit="steps", help="optimiser steps")
@@ -53,6 +59,7 @@ class Chats(Supervised):
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     given: tuple[Conversation, ...] = field(default=(), repr=False)  # what `rows` was called with: no knob
+    out: str = field(default="", repr=False)  # folder for the trained model or its adapters: no knob, it changes nothing
 
     @staticmethod
     def own(path: str) -> tuple[Conversation, ...]:
@@ -66,9 +73,32 @@ class Chats(Supervised):
             raise UserError(f"'{path}' holds {len(found)} conversations; at least two are needed, one to learn from and one to be held out")
         return found
 
+    def load(self, name: str, device: str) -> Loaded:
+        """The starting model; for qlora a folder or hub id is read in 4 bits, layer by layer."""
+        return quant.load_4bit(name, device) if self.method == "qlora" and name not in LAB else load(name, device)
+
+    def prepared(self, loaded: Loaded, seed: int, texts=None) -> tuple["Chats", Loaded]:
+        """The experiment on given conversations, or on the lab's, and the model with what is to be trained of it."""
+        method = "lora" if self.method == "qlora" and quant.layers4bit(loaded.model) else self.method
+        # a model without a chat template has never read the marks of turns, and adapters on its blocks cannot give them a meaning
+        tokens = () if loaded.tok.chat_template else sorted(loaded.tok.added_tokens_decoder)
+        return replace(self, given=texts or examples()), wrapped(loaded, method, seed, rank=self.rank, targets=self.targets, tokens=tokens)
+
     def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe on given conversations, or on the lab's."""
-        yield from super(Chats, replace(self, given=texts or examples())).rows(loaded, seed, checkpoint)
+        """The recipe; what was trained is kept in `out`."""
+        own, ready = self.prepared(loaded, seed, texts)
+        yield from super(Chats, own).rows(ready, seed, checkpoint if self.method == "full" else Checkpoint.of(checkpoint))
+        self.finish(ready)
+
+    def finish(self, trained: Loaded) -> None:
+        """Keep the trained model in `out`, or its adapters as PEFT saves them (what `llmlab serve` reads as TENANT/VERSION/), with the tokenizer."""
+        if not self.out:
+            return
+        if isinstance(trained.model, adapters.PeftModel):
+            trained.model.save_pretrained(self.out)
+            trained.tok.save_pretrained(self.out)
+        else:
+            save(Path(self.out), trained.model, trained.tok)
 
     @property
     def learnt(self) -> list[Conversation]:

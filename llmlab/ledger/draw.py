@@ -51,4 +51,6 @@ def dose(arms: Sequence[Arm], knob: str, metrics: dict[str, str], unit: str = "s
             means, halves = zip(*(interval(values) for _, values in points))
             axis.errorbar([x for x, _ in points], means, halves, color=figures.COLOURS[0], marker="o", markersize=4, capsize=3)
             axis.set(title=label, xlabel=f"{knob} ({unit})")
+            if 0 < 20 * min(x for x, _ in points) < max(x for x, _ in points):
+                axis.set_xscale("log")
     return figure

@@ -25,8 +25,8 @@
 # **In an interview.** *SFT is next-token loss on conversations, counted only where the assistant speaks. It starts behaviours: formats, tool calls, refusals. I mask the user's words and the tools' results, keep one chat template
 # from the first training step to the last request, look at the labels before I look at the loss, and treat the data as the model: what is in it comes out.*
 #
-# Words used here: **chat template** = the text that a list of messages becomes; **control token** = a token that no typed text can be, such as `<|im_start|>`; **label** = the id to be predicted at a place, or −100 where nothing is;
-# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn.
+# Words used here: **chat template** = the text that a list of messages becomes; **control token** = one id with a meaning of its own, such as `<|im_start|>`, which typed text must be kept from becoming; **label** = the id to be predicted at a place, or −100 where nothing is;
+# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn; **nat** = the unit of a loss with natural logarithms, 1 nat = 1.44 bits.
 
 # %%
 from statistics import median
@@ -41,6 +41,7 @@ from llmlab.tokens import chat, collate
 from llmlab.tokens.special import TEMPLATE
 from llmlab.widgets import Drills, Panel, Predict, TokenStrip
 
+pd.set_option("display.max_colwidth", None)
 base = load("base")
 base.tok.chat_template = TEMPLATE
 
@@ -58,6 +59,9 @@ messages, tools = [*problem.messages, *desk.solution(problem)], problem.meta["to
 print(chat.render(base.tok, messages, tools))
 
 # %% [markdown]
+# As in Qwen's template, a tool's result stands in a user turn, inside `<tool_response>`: the mark, not the role, says that no human wrote it.
+
+# %% [markdown]
 # Who writes which token when the model is served? The system prompt, the question and the tool's result come from outside; so do the words that open each turn. The model writes the call, the answer, and the token that closes each
 # of the two. These, and no others, are imitated:
 
@@ -66,7 +70,7 @@ ids, mask = collate.encode(base.tok, messages, tools)
 "".join(base.tok.decode(i) for i, m in zip(ids, mask) if m)
 
 # %% [markdown]
-# A label is the token's id under the mask and −100 elsewhere; every loss of the trade leaves −100 out. By hand, on the first tokens of the call:
+# A label is the token's id under the mask and −100 elsewhere; training libraries leave −100 out of the loss. By hand, on the first tokens of the call:
 
 # %%
 first = mask.index(1)
@@ -102,8 +106,9 @@ round(float(loss), 4)
 # %% [markdown]
 # ## 2 · Which tokens are imitated? Five answers
 #
-# The same dialogue under five masks. *completion* is what one gets by calling everything after the prompt the completion: the tool's result is imitated too. *calls* leaves the words of the answer out, *json* keeps only the object itself,
-# without the token that ends the turn.
+# The same dialogue under five masks. *all* imitates every token, the user's words too. *completion* is what one gets by calling everything after the prompt the completion: the tool's result is imitated too. *calls* leaves the words of the answer out, *json* keeps only the object itself,
+# without the token that ends the turn. *calls* also leaves out thoughts that a model writes before a call; a model whose thinking must not be imitated is masked like that. In a conversation of several turns every assistant turn
+# carries labels, unless the template rewrites old ones.
 
 # %%
 pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1]) for m in collate.IMITATED}, name="tokens imitated").to_frame()
@@ -124,7 +129,8 @@ strip("json").picture("mask")
 # %% [markdown]
 # ## 3 · Too long, too short
 #
-# A row has room for so many tokens. Cut on the right and the answer goes first, the only part with labels. Cut on the left and the instructions go. *middle* keeps the answer and as much of the beginning as fits:
+# A row has room for so many tokens. Cut on the right and the final answer goes first, and its labels with it. Cut on the left and the instructions go. *middle* keeps the end, up to half the row or back to the last imitated turn, and
+# fills the rest with the beginning. What lies between is lost, here the question and half of the call:
 
 # %%
 show(collate.cut)
@@ -137,32 +143,34 @@ def survives(how, length=112):
 pd.DataFrame({how: survives(how) for how in collate.CUTS}).T
 
 # %% [markdown]
-# How many conversations of a data set keep a label at all? The lab's dialogues with tools in rows of different lengths:
+# How many labels are left in a whole data set, and how many rows still hold the question? The lab's dialogues with tools in rows of different lengths:
 
 # %%
 dialogues = [[*p.messages, *desk.solution(p)] for p in desk.problems(200, seed=4)]
 encoded = [collate.encode(base.tok, d, tools) for d in dialogues]
+asked = [d[1]["content"] for d in dialogues]
 
-def with_final_answer(how, length):
-    kept = [collate.cut(i, m, length, how) for i, m in encoded]
-    return sum(k[0][-4:] == i[-4:] for k, (i, _) in zip(kept, encoded)) / len(kept)
+def kept(how, length):
+    cut = [collate.cut(i, m, length, how) for i, m in encoded]
+    labels = sum(sum(m) for _, m in cut) / sum(sum(m) for _, m in encoded)
+    return labels, sum(q in base.tok.decode(i) for (i, _), q in zip(cut, asked)) / len(cut)
 
-lengths = (96, 112, 128, 160, 192)
-pd.DataFrame({how: {n: with_final_answer(how, n) for n in lengths} for how in collate.CUTS}).rename_axis("tokens a row")
+lengths = (96, 112, 128, 144, 160)
+both = {how: [kept(how, n) for n in lengths] for how in collate.CUTS}
+pd.concat({f"{what} kept (share)": pd.DataFrame({how: [x[k] for x in v] for how, v in both.items()}, index=lengths)
+           for k, what in enumerate(("labels", "questions"))}, axis=1).round(2).rename_axis("tokens a row")
 
 # %% [markdown]
 # The opposite waste is padding. Several conversations can share a row if attention stays inside each (the `positions` column restarts, as in chapter 01):
 
 # %%
-from llmlab.tokens.pack import padding
-
 padded, packed = (collate.collate(base.tok, encoded[:32], length=512, packed=p) for p in (False, True))
 pd.DataFrame({n: {"rows": len(b), "places": b.ids.numel(), "labels": int(b.mask.sum())} for n, b in {"padded": padded, "packed": packed}.items()})
 
 # %% [markdown]
 # ## 4 · Predict
 #
-# The base model, 200 steps of 16 conversations: facts about people it knows, asked-for formats, questions for the drug desk, and requests that must be refused.
+# The base model, a few hundred small steps of 16 conversations each: facts about people it knows, asked-for formats, questions for the drug desk, and requests that must be refused.
 
 # %%
 from llmlab.experiments.sft import SFT
@@ -193,23 +201,22 @@ Panel("sft", show=["examples", "safety", "mask", "prompt_weight", "verbose", "wr
 figures.curves({"new conversations": default}, SFT.curves, title="Supervised fine-tuning of the base model, 3 seeds")
 
 # %% [markdown]
-# How many examples does JSON take? The stored sweep, five seeds a point: share of requests for JSON that are answered by valid JSON with the right key.
+# How many examples does a format take? Pools of different size, the same steps, five seeds: share of requests for JSON that are answered by valid JSON with the right key, and share of all formats with the right content too.
 
 # %%
-from llmlab import sweeps
+from llmlab.ledger import draw
+from llmlab.ledger import sft as arms
 
-sweep = sweeps.need("sft")
+pools = (arms.HANDFUL, arms.PROMPT[64, 0.0], arms.FEW_CLEAN, arms.SOME, arms.MANY_CLEAN)
+draw.dose(pools, "examples", {m: SFT.curves[m] for m in ("valid_json", "formats", "refusals")}, unit="conversations")
 
-def swept(metric, **knobs):
-    return pd.Series([list(c.curve(metric).values())[-1] for c in sweep.at(knobs)])
-
-counts = {n or "new": swept("valid_json", examples=n) for n in (10, 30, 100, 300, 0)}
-pd.DataFrame({n: {"mean": v.mean(), "lowest seed": v.min(), "highest seed": v.max()} for n, v in counts.items()}).round(2)
+# %%
+draw.means({arm.label: arm for arm in (*pools, arms.NEW)}, {m: SFT.curves[m] for m in ("valid_json", "formats", "refusals", "calls", "facts")})
 
 # %% [markdown]
 # ## 6 · The template trap
 #
-# A template is part of the model. Below the same training and the same questions; only the text around them differs between training and serving. `literal` marks the roles by the words User: and Assistant:,
+# A template is part of the model. (`literal` below leaves one control token, the one that ends the assistant's turn.) Below the same training and the same questions; only the text around them differs between training and serving. `literal` marks the roles by the words User: and Assistant:,
 # `no_prompt` forgets the generation prompt, `double_bos` puts the begin-of-text token twice (the template writes one, the tokenizer adds another), and where the padding token is the turn's end, a collator that ignores padding
 # ignores the end of every answer with it.
 
@@ -220,8 +227,6 @@ pd.Series(MEANING, name="what it is").to_frame()
 
 # %%
 from llmlab.experiments.template import Template
-from llmlab.ledger import draw
-from llmlab.ledger import sft as arms
 
 trap = {
     "as trained": arms.MATCHED, "served literal": arms.SERVED_LITERAL, "no generation prompt": arms.NO_PROMPT,
@@ -240,14 +245,14 @@ shown = {m: Template.curves[m] for m in ("lookups", "formats", "refusals", "stop
 figures.curves(drawn, shown, title="Trained in one template, served in another, 3 seeds")
 
 # %% [markdown]
-# The cure stands next to each fault, and it is always the same: training and serving must agree. Which of the two forms they agree on matters far less to accuracy. It matters for something else: with literal roles a user can write a turn of
-# the assistant's (C049 below).
+# For all faults but the last the cure is the same: train and serve with one template. For padding it is a mask by position and not by id. How much the form itself matters, once both sides agree on it, C046 compares. It matters for something
+# else: with literal roles a user can write a turn of the assistant's (C049 below). Control tokens protect only where typed marks are kept out; a server that renders everything to one text first loses that.
 
 # %%
 Panel("template", show=["trained", "served", "pad"])
 
 # %% [markdown]
-# **And the stages after SFT?** DPO and GRPO of the chat model, once in SFT's template and once in literal roles; both are asked as SFT's template asks.
+# **And the stages after SFT?** DPO (chapter 06) and GRPO (chapter 07) of the chat model, once in SFT's template and once in literal roles; both are asked as SFT's template asks.
 
 # %%
 from llmlab.experiments.stages import Stages
@@ -259,7 +264,7 @@ draw.means({f"{m} in {t}": arm for (m, t), arm in arms.STAGE.items()}, Stages.cu
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | refuses nothing, or everything | `safety` at an end of its range, few `examples` | near-miss requests of both kinds; measure both rates |
+# | refuses nothing, or everything | `safety` at an end of its range, few `examples` | a share near that of the requests to come; measure both rates |
 # | rambles | `verbose 0.8` | labels of the length you want |
 # | careless answers | `wrong 0.3` | `filtering checked`, or fewer and better examples |
 # | knows the form only for the people it saw | `people 20` | `people 200`: variety |
@@ -267,15 +272,24 @@ draw.means({f"{m} in {t}": arm for (m, t), arm in arms.STAGE.items()}, Stages.cu
 # | never stops | `mask json`, or `pad "turn end"` | the end of the turn belongs to the label |
 
 # %%
-broken = {
-    "default": arms.NEW, "80 % rambling": arms.VERBOSE[0.8], "weight 1 on the prompt": arms.PROMPT[2000, 1.0], "JSON only": arms.JSON,
-    "300, 2 % unsafe": arms.SAFETY[0.02], "300, 15 % unsafe": arms.SOME, "300, 80 % unsafe": arms.SAFETY[0.8],
-    "30 % careless": arms.NOISY, "30 % careless, filtered": arms.FILTERED, "1,000 about 20 people": arms.ABOUT_20, "about 200": arms.ABOUT_200,
+unsafe = {"300, 2 % unsafe": arms.SAFETY[0.02], "300, 15 % unsafe": arms.SOME, "300, 50 % unsafe": arms.SAFETY[0.5], "300, 80 % unsafe": arms.SAFETY[0.8]}
+draw.means(unsafe, {m: SFT.curves[m] for m in ("refusals", "false_refusals", "calls", "formats")})
+
+# %%
+careless = {
+    "200 clean": arms.FEW_CLEAN, "2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY, "2,000, 30 % careless, filtered": arms.FILTERED,
+    "1,000 about 20 people": arms.ABOUT_20, "1,000 about 200 people": arms.ABOUT_200, "20 % rambling": arms.VERBOSE[0.2], "80 % rambling": arms.VERBOSE[0.8],
 }
-draw.means(broken, SFT.curves)
+draw.means(careless, {m: SFT.curves[m] for m in ("formats", "facts", "refusals", "length")})
+
+# %%
+imitated = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JSON}
+imitated |= {f"{n:,} conversations, weight {w:g} on the prompt": arm for (n, w), arm in arms.PROMPT.items()}
+draw.means(imitated, {m: SFT.curves[m] for m in ("formats", "valid_json", "calls", "facts", "prompt_loss")})
 
 # %% [markdown]
-# **Tools that fail.** Gold traces show what to do when all goes well. What does the model do when the first call fails, and what if some traces show a failure and the repeated call?
+# **Tools that fail.** *Gold traces* are dialogues in which every call succeeds: they show what to do when all goes well. What does the model do when the first call fails, and what if some traces show a failure and the repeated call? *Tool against memory* asks a desk
+# whose census contradicts what the model has read: does the answer follow the tool?
 
 # %%
 from llmlab.experiments.traces import Traces
@@ -309,7 +323,7 @@ figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
 # %% [markdown]
 # ## 8 · The same with TRL
 #
-# TRL's `SFTTrainer` is the trade's standard. Given the same rows it makes the same steps (a test holds the weights together after ten of them). `--engine trl` runs the same knobs through it and stores the same kind of Run;
+# TRL's `SFTTrainer` is widely used. Given the same rows it makes the same steps (a test holds the weights together after ten of them). `--engine trl` runs the same knobs through it and stores the same kind of Run;
 # `torchrun` shares each batch among processes.
 #
 # ```
@@ -324,13 +338,14 @@ from llmlab.engines.trl import TRL
 
 short = SFT(steps=10, probe=10, held=16)
 ours, theirs = (list(islice(e.rows(load("base"), 0), 11)) for e in (short, TRL(short)))
-pd.DataFrame({"our loop": [r["loss"] for r in ours[1:]], "TRL": [r["loss"] for r in theirs[1:]]}).rename_axis("step").round(4).T
+losses = {"our loop": [r["loss"] for r in ours[1:]], "TRL": [r["loss"] for r in theirs[1:]]}
+pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 
 # %% [markdown]
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs; five seeds are run, and more where their spread asks for it. What the arms of a
-# comparison share stands in each claim's detail. *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not
+# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs; five seeds are run, and more where their spread asks for it. Each claim's
+# detail says what its arms share. *supported*: the effect has the claimed sign, p < 5 % after correction for all tests, and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not
 # under another. *inconclusive*: neither. *exact*: proven. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
@@ -351,6 +366,21 @@ forest.figure(evidence.rows)
 # - **"SFT cannot put in facts."** Unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024], and retrieval is the better lever for facts that change [Ovadia et al. 2023]. With volume and variety they do go in.
 # - **"Adopt the official template."** Mostly right; a deliberately different template at test time has kept a fine-tuned model safe [Lyu et al. 2024].
 # - **"A thousand good examples are enough"** [Zhou et al. 2023], for style; what counts as good is decided by a checker, which may itself be wrong.
+#
+# **Where to start on a real model.** All weights: a rate of 1e-5 to 2e-5, a few per cent of warm-up, one to three epochs, 64 or more conversations a step; adapters: about ten times that rate. Mix in some general conversations if old skills
+# must stay, and remove from the data what the test set holds. Stop on held-out answers, not on the training loss. The rates in this notebook are far higher because the model is small. If memory forces small batches, *accumulate* over
+# tokens: the mean of the batches' means gives a short batch's tokens too much weight, as the next cell shows.
+#
+# **Before you believe an SFT run,** check: the decoded labels of one row; labels a row, and whether the end of the turn is among them; the share of rows that were cut; the lengths of the labels; both refusal rates; formats and tool calls on
+# held-out prompts; loss on general text; equal ids in training and in serving.
+
+# %%
+short_batch, long_batch = torch.tensor([4.0, 4.0]), torch.tensor([1.0] * 8)
+mean_of_means, over_tokens = (short_batch.mean() + long_batch.mean()) / 2, torch.cat([short_batch, long_batch]).mean()
+float(mean_of_means), round(float(over_tokens), 2)
+
+# %% [markdown]
+# Who writes the answers? People, programs with a checker, or a stronger model: learning from a stronger model's answers is *distillation*, chapter 11.
 #
 # Your own conversations (JSON lines with `messages` in each, `tools` where there are some), on any model folder:
 #

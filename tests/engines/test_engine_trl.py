@@ -18,6 +18,8 @@ from trl import SFTConfig, SFTTrainer
 from llmlab import cli, objectives
 from llmlab.engines import trl as engine
 from llmlab.errors import UserError
+from llmlab.experiments import chats
+from llmlab.experiments.chats import Chats
 from llmlab.experiments.cpt import CPT
 from llmlab.experiments.sft import SFT
 from llmlab.experiments.traces import Traces
@@ -103,8 +105,16 @@ def test_trls_loss_is_ours(tmp_path):
 
 
 def test_a_weight_between_0_and_1_reaches_trl_as_labels():
-    ours, theirs = (trained(SFT(**SMALL | dict(prompt_weight=0.3)), kind) for kind in (lambda e: e, engine.TRL))
+    (ours, _), (theirs, _) = (trained(SFT(**SMALL | dict(prompt_weight=0.3)), kind) for kind in (lambda e: e, engine.TRL))
     assert [r["loss"] for r in theirs[1:]] == pytest.approx([r["loss"] for r in ours[1:]], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_own_conversations_and_adapters_go_through_trl_too(method):
+    experiment, texts = Chats(method=method, steps=10, batch=4, probe=10, lr=3e-3), chats.examples(20)
+    ours, theirs = (list(wrap(experiment).rows(load("chat"), 0, texts=texts)) for wrap in (lambda e: e, engine.TRL))
+    assert [r["loss"] for r in theirs[1:]] == pytest.approx([r["loss"] for r in ours[1:]], rel=1e-3)
+    assert theirs[-1]["answer_loss"] == pytest.approx(ours[-1]["answer_loss"], rel=1e-3) != theirs[0]["answer_loss"]
 
 
 def test_an_experiment_that_does_not_imitate_and_a_batch_that_cannot_be_shared_are_refused(monkeypatch):
