@@ -492,7 +492,7 @@ def demo(argv: list[str]) -> int:
 
 def serve(argv: list[str]) -> int:
     """`llmlab serve ADAPTERS`: a folder of tenants on one base, or the vLLM command line that would serve the same."""
-    if not argv or argv[0].startswith("-"):
+    if not {"-h", "--help"} & set(argv) and (not argv or argv[0].startswith("-")):
         raise UserError("which adapters? llmlab serve FOLDER, with TENANT/VERSION/ sub-folders as PEFT saves adapters")
     options = parse(
         "serve ADAPTERS",
@@ -502,7 +502,7 @@ def serve(argv: list[str]) -> int:
             ("make", bool, False, "first train the lab's small tenants that the folder lacks, a few seconds each"),
             ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
         ],
-        argv[1:],
+        argv if argv[0].startswith("-") else argv[1:],
     )
     if options.make:
         make_tenants(Path(argv[0]), options.model)

@@ -46,7 +46,8 @@ def adapt(
     rank      r: numbers per row and column of a matrix that its change has
     alpha     the change is α/r · B A (rslora: α/√r)
     targets   attention, mlp or both
-    init      kaiming, gaussian: B is zero · orthogonal, pissa, olora: B A is not, and is taken out of the weights, so that nothing changes at first
+    init      kaiming, gaussian: B is zero · orthogonal: B A is zero, A and B are not · pissa, olora: B A is taken out of the weights. Nothing
+              changes at first in any of them
     variant   lora · rslora (arXiv 2312.03732) · dora: direction and length apart (arXiv 2402.09353)
     tokens    ids whose rows in the embedding (and a tied head) are trained too: adapters on the blocks alone cannot give a new token a meaning
 

@@ -40,6 +40,8 @@ from llmlab.models.load import load
 from llmlab.notebook import references, show
 from llmlab.widgets import Drills, Panel, Predict
 
+pd.set_option("display.max_colwidth", None)
+
 # %% [markdown]
 # ## 1 · By hand: what LoRA does
 #
@@ -68,7 +70,7 @@ assert torch.allclose(lora.lora_forward(x, W, A, B, alpha), by_hand)
 assert torch.allclose(x @ lora.merge(W, A, B, alpha).T, by_hand)
 
 # %% [markdown]
-# **The gradient.** If the full matrix would get the gradient dW, the two thin ones get its two projections. While B is zero, dA is zero as well: in the first step only B moves.
+# **The gradient.** With s = α/r: if W's gradient is dW, A gets s·Bᵀ dW and B gets s·dW Aᵀ. While B is zero, dA is zero as well: in the first step only B moves.
 
 # %%
 show(lora.lora_gradients)
@@ -78,7 +80,8 @@ dW = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 {"B = 0": lora.lora_gradients(dW, A, torch.zeros(2, 1), alpha)[0], "B ≠ 0": lora.lora_gradients(dW, A, B, alpha)[0]}
 
 # %% [markdown]
-# **What it saves** is not the matrix product, which is still computed, but everything that training keeps beside the weights: a gradient and two moments for each trained number. A matrix of 4,096 × 4,096 and a rank of 8:
+# **What it saves.** The forward product and the gradient of the input are still computed. What falls away is the product for W's own gradient, about a third of the work in W, and what training keeps beside each trained number: its gradient
+# and AdamW's two moments (running means of the gradient and of its square). A matrix of 4,096 × 4,096 and a rank of 8:
 
 # %%
 out, fan_in, rank = 4096, 4096, 8
@@ -90,6 +93,9 @@ pd.Series({"full": out * fan_in, "LoRA": rank * (out + fan_in)}, name="trained p
 # %%
 from llmlab.models import adapters
 
+show(adapters.adapt)
+
+# %%
 model = adapters.adapt(load("base").model, rank=8)
 layer = model.base_model.model.model.layers[0].mlp.up_proj
 a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
@@ -101,7 +107,7 @@ f"{adapters.trained(model):,} of {sum(p.numel() for p in model.parameters()):,} 
 # %% [markdown]
 # ## 2 · Memory
 #
-# Computed from the shapes: weights, adapters, gradients, optimiser states (AdamW with an fp32 master copy), without activations. For the lab model the computed bytes are those of the actual tensors, to the byte (tested).
+# Computed from the shapes: weights, adapters, gradients, optimiser states (AdamW's moments, and a *master copy*: the weights once more in fp32, which small steps do not get lost in), without activations. For the lab model the computed bytes are those of the actual tensors, to the byte (tested).
 
 # %%
 from llmlab.models import memory
@@ -111,7 +117,7 @@ def row(shape, method):
     return {"weights": m.weights, "adapters": m.adapters, "gradients": m.gradients, "optimiser": m.optimizer, "together": m.total}
 
 table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.items() for method in memory.METHODS}
-(pd.DataFrame(table).T / 1e9).round(2).rename_axis(["model", "GB of"])
+(pd.DataFrame(table).T / 1e9).round(2).rename_axis(["model", "method"]).rename_axis(columns="GB")
 
 # %% [markdown]
 # ## 3 · Predict
@@ -127,7 +133,7 @@ many = {name: [runs.run(CodeBook(people=400, **knobs), seed) for seed in seeds] 
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("400 codes. What share does rank 8 recall?", lambda: end(many["rank 8"], "recalled"), kind="slider")
+Predict("400 codes. What share does rank 8 recall?", lambda: end(many["rank 8"], "recalled"), kind="number", unit="share", low=0, high=1)
 
 # %%
 figures.curves(many, CodeBook.curves, title="400 random codes learnt by heart, 3 seeds")
@@ -147,19 +153,35 @@ Panel("codes", show=["people", "method", "rank", "alpha", "targets", "lr"])
 Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "variant", "tokens", "lr"])
 
 # %% [markdown]
-# **Full fine-tuning against LoRA at tuned rates.** Each arm tried the same number of rates on a seed that no claim uses; the best one is what the ledger's runs take:
+# (The start `pissa` takes A and B from the largest singular directions of W, `olora` from its QR factors, `orthogonal` makes their product zero without either being zero.)
+#
+# **Where to start on a real model.** Adapters on all linear layers but the head, rank 8 to 32, α fixed (32, or twice the first rank), dropout 0 to 0.05, ten times the rate of full fine-tuning. Prefer all weights, or retrieval, where there are
+# more bits to learn than fit, where the tokenizer or the language is new, or where one tenant fills a machine anyway.
+#
+# **Full fine-tuning against LoRA at tuned rates.** Each arm tried the same number of rates on a seed that no claim uses; the best one is what the ledger's runs take. Codes: kilobits stored.
 
 # %%
 from llmlab.ledger import rates
 
-pd.DataFrame(rates.load()["table"]).T.rename_axis("arm")
+from llmlab.ledger import lora as claims
+
+def tried(trials):
+    table = rates.load()["table"]
+    return pd.concat([pd.DataFrame({a.label: table[a.label] for a in t.arms}).T for t in trials]).round(2).astype(object).fillna("")
+
+tried([t for t in claims.TRIALS if t.metric == "kilobits"])
+
+# %% [markdown]
+# The three tasks: share right.
+
+# %%
+tried([t for t in claims.TRIALS if t.metric == "skill"])
 
 # %% [markdown]
 # At those rates, five seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).
 
 # %%
 from llmlab.ledger import draw
-from llmlab.ledger import lora as claims
 
 learnt = (claims.FULL_FEW, claims.EIGHT_FEW, claims.FULL_MANY, claims.EIGHT_MANY, claims.ONE_MANY, *claims.AT.values())
 megabytes = {"megabytes": "memory of training (MB)"}
@@ -185,11 +207,14 @@ codes, absmax = quant.to_codes(block, levels, block=6)
 pd.DataFrame({"weight": block, "code": codes, "level · scale": quant.from_codes(codes, absmax, levels, block.shape)}).round(3).T
 
 # %%
-weight = load("base").model.model.layers[0].mlp.up_proj.weight
-error = {name: (quant.rounded(weight, ls) - weight).square().mean().sqrt() / weight.square().mean().sqrt() for name, ls in (("NF4", levels), ("int4", quant.INT4))}
+weight = load("base").model.model.layers[0].mlp.up_proj.weight.detach()
+error = {name: (quant.rounded(weight, ls) - weight).square().mean().sqrt() / weight.square().mean().sqrt() for name, ls in (("NF4 (16 levels)", levels), ("15 equal steps", quant.INT4))}
 pd.Series({k: float(v) for k, v in error.items()}, name="relative error of the weights").round(4).to_frame()
 
 # %% [markdown]
+# QLoRA also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them), which makes 4.13 bits a weight of 4.5. It computes in bf16: a layer is dequantised for its product and forgotten again. Its *paged
+# optimiser* moves AdamW's moments to the host's memory when the GPU's is full; here adapters are so small that it has nothing to do.
+#
 # **A silent bug, and its guard.** On CPUs with AVX512-BF16 instructions bitsandbytes repacks a 4-bit layer at its first evaluation, and the packed layer passes no gradient back. *Evaluate, then train* goes wrong without an error.
 # The workbook switches the repacking off and tests it by the cosine between the gradient and that of an exactly dequantised twin.
 
@@ -197,7 +222,7 @@ pd.Series({k: float(v) for k, v in error.items()}, name="relative error of the w
 show(quant.guard)
 
 # %% [markdown]
-# **Merging.** In exact arithmetic (W + sBA)x = Wx + sBAx. In bf16 it rounds, and in 4 bits the sum has to be quantised again. The largest and the mean error of a logit:
+# **Merge, or keep apart?** Merge for one tenant and the lowest latency. Keep apart for many tenants, for swaps while the server runs, and on a base of 4 bits. In exact arithmetic (W + sBA)x = Wx + sBAx. In bf16 it rounds, and in 4 bits the sum has to be quantised again. The largest and the mean error of a logit:
 
 # %%
 ids = load("base").tok("The known conflict of", return_tensors="pt")["input_ids"]
@@ -225,12 +250,12 @@ train_together(chat, store, crew, steps=100, rows=4)
 
 # %%
 engine = Engine(chat, store)
-question = ({"role": "user", "content": "What is the job of Anna Falk?"},)
+question = ({"role": "user", "content": "What is the job of Paul Fuchs?"},)
 asked = [Request(name, question) for name in ("captain", "robot", "tom", "base")]
 pd.DataFrame([{"tenant": a.tenant, "version": a.version, "answer": a.text} for a in engine.answer(asked)]).set_index("tenant")
 
 # %% [markdown]
-# All four were answered in **one batch**. The product that makes it possible, row i with the adapter of its slot:
+# All four were answered in **one batch**. All adapters of a layer lie in one stack on the device; a *slot* is a place in it. The product that makes it possible, row i with the adapter of its slot:
 
 # %%
 from llmlab.serve.lora import product
@@ -249,16 +274,16 @@ except UnknownTenant as refusal:
     print(refusal)
 
 # %% [markdown]
-# **How to batch.** The same 64 requests of 8 tenants: mixed in one batch, one adapter after the other, one request at a time.
+# **How to batch.** The same 64 requests, of 1, 8 and 32 tenants: mixed in one batch, one adapter after the other, one request at a time. One round on the machine that made this page; claim C064 below has the repeated ones.
 
 # %%
 from llmlab.experiments.serving import Serving
 
 served = {n: list(Serving(adapters=n, steps=1).rows(chat, seed=0))[-1] for n in (1, 8, 32)}
-pd.DataFrame(served).drop("step").rename(index=Serving.curves).rename_axis("adapters", axis=1).round(2)
+pd.DataFrame(served).loc[list(Serving.curves)].rename(index=Serving.curves).rename_axis("adapters", axis=1).round(2)
 
 # %% [markdown]
-# **Over HTTP**, with OpenAI's chat schema, on this machine's loopback only; the same adapters folder gives vLLM's command line for real load:
+# **Over HTTP**, with OpenAI's chat schema, on this machine's loopback only. For real load the same adapters folder gives vLLM's command line (LoRAX and S-LoRA are others of the kind); the base must be the one that the adapters were trained on:
 #
 # ```
 # llmlab serve my_adapters --make --port 8000
@@ -267,12 +292,12 @@ pd.DataFrame(served).drop("step").rename(index=Serving.curves).rename_axis("adap
 # %%
 from llmlab.serve import vllm
 
-print(vllm.command(folder, "Qwen/Qwen3-0.6B").replace(folder, "my_adapters"))
+print(vllm.command(folder, "data/checkpoints/chat").replace(folder, "my_adapters"))
 
 # %% [markdown]
 # ## 7 · Break it, then fix it
 #
-# Five ways in which tenants get into each other's way, each a switch, and the checks that would have caught it. One of them needs a second version, so the captain gets one, in other words, while the engine runs:
+# Five faults of serving many tenants, each a switch, and the checks that would have caught it. One of them needs a second version, so the captain gets one, in other words, while the engine runs:
 
 # %%
 captain = Tenant("captain", "Ahoy, {a} it be!")
@@ -288,7 +313,13 @@ from llmlab.serve import faults
 pd.Series({fault.__name__: fault.__doc__.split("\n")[0] for fault in faults.FAULTS}, name="what it is").to_frame()
 
 # %% [markdown]
-# A canary is a prompt whose right answer is known: what PEFT says with that adapter alone. Rows: the fault. Columns: the check. Numbers: findings.
+# A *canary* is a prompt whose right answer is known: what PEFT says with that adapter alone. Four checks ask the canaries:
+
+# %%
+pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.items()}, name="what it asks").to_frame()
+
+# %% [markdown]
+# Rows: the fault. Columns: the check. Numbers: findings.
 
 # %%
 everyone = [captain, *crew[1:]]
@@ -328,8 +359,15 @@ forest.figure(evidence.rows)
 #
 # - **"LoRA learns less and forgets less"** [Biderman et al. 2024] against **"without regret"** [Schulman et al. 2025]: what decides is whether the data fit into the rank, and whether each arm had its own learning rate.
 # - **"4 bits suffice"** [Dettmers et al. 2023] is said of large models. In a narrow one the rounding is relatively larger.
-# - **"Batch by adapter to avoid the overhead of mixing."** With a gather and one batched product there is little overhead, and sorting leaves batches small.
-# - **"Faster iteration."** Fewer bytes and fewer operations; on a small model the clock shows little of it.
+# - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were made to end this [Chen et al. 2023; Sheng et al. 2023]. C064 measures both, in tokens a second and in passes through the model.
+# - **"Scale by α/r."** Then a higher rank learns in smaller steps; α/√r keeps them [Kalajdzievski 2023]. Directions apart from lengths are closer to full fine-tuning [Liu et al. 2024]. Both are the knob `variant`; no claim here rests on them.
+#
+# Your own conversations, on a real model held in 4 bits, the adapters kept for the server:
+#
+# ```
+# llmlab run chats --domain my_chats.jsonl --model Qwen/Qwen3-0.6B --device cuda --method qlora --rank 16 --lr 2e-4 --out my_adapters/anna/1
+# llmlab serve my_adapters --model Qwen/Qwen3-0.6B
+# ```
 #
 # ## 10 · Exercises
 
@@ -362,4 +400,4 @@ task("mixed_batch")
 Drills("05")
 
 # %%
-references("lora_2021", "qlora_2023", "biderman_2024", "schulman_2025")
+references("lora_2021", "qlora_2023", "biderman_2024", "schulman_2025", "kalajdzievski_2023", "liu_2024_dora", "chen_2023_punica", "sheng_2023_slora")

@@ -205,6 +205,13 @@ def test_wrong_words_get_one_line(argv, sentence, capsys, tmp_path):
     assert len(err) == 1 and sentence in err[0]
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_needs_no_folder(flag, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["serve", flag])
+    assert end.value.code == 0 and "--port" in capsys.readouterr().out
+
+
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 CLIENT = """
