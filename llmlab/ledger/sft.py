@@ -315,7 +315,7 @@ CLAIMS = (
     Claim(
         "C054",
         "Rejection sampling improves the data: imitate only those own samples that a checker accepts.",
-        "B, data curation",
+        "B data curation",
         "measured",
         "04",
         "STaR, RFT and ReST rest on it.",
@@ -331,7 +331,7 @@ CLAIMS = (
     Claim(
         "C055",
         "A few good and varied examples beat many careless ones.",
-        "B, data curation",
+        "B data curation",
         "measured",
         "04",
         "LIMA: a thousand curated examples suffice; random label noise is often averaged out, systematic noise is not.",

@@ -161,10 +161,13 @@ pd.concat({f"{what} kept (share)": pd.DataFrame({how: [x[k] for x in v] for how,
            for k, what in enumerate(("labels", "questions"))}, axis=1).round(2).rename_axis("tokens a row")
 
 # %% [markdown]
-# The opposite waste is padding. Several conversations can share a row if attention stays inside each (the `positions` column restarts, as in chapter 01):
+# The opposite waste is padding: a short conversation beside a long one. Several can share a row if attention stays inside each (the `positions` column restarts, as in chapter 01):
 
 # %%
-padded, packed = (collate.collate(base.tok, encoded[:32], length=512, packed=p) for p in (False, True))
+from llmlab.experiments.chats import examples
+
+mixed = [collate.encode(base.tok, c.messages, c.tools) for c in examples(64)]
+padded, packed = (collate.collate(base.tok, mixed, length=512, packed=p) for p in (False, True))
 pd.DataFrame({n: {"rows": len(b), "places": b.ids.numel(), "labels": int(b.mask.sum())} for n, b in {"padded": padded, "packed": packed}.items()})
 
 # %% [markdown]
