@@ -26,7 +26,7 @@ class CodeBook(Experiment):
     name: ClassVar[str] = "codes"
     summary: ClassVar[str] = "capacity: random codes learnt by heart, with all weights or with adapters of a low rank"
     curves: ClassVar[dict[str, str]] = {
-        "recalled": "codes right in a wording not read with that name (share)",
+        "recalled": "codes right in unseen wordings (share)",
         "kilobits": "code bits stored (kbit)",
         "people": "questions about known people right (share)",
         "sums": "two-digit sums right (share)",

@@ -39,8 +39,8 @@ class LoRA(Experiment):
     default_model: ClassVar[str] = Start()
     curves: ClassVar[dict[str, str]] = {
         "skill": "what the task teaches (share right)",
-        "people": "known people, asked as in pretraining (share)",
-        "sums": "two-digit sums, asked as in pretraining (share)",
+        "people": "known people, in plain form (share)",
+        "sums": "two-digit sums, in plain form (share)",
         "general_loss": "loss on general text (nats per token)",
     }
 

@@ -1,5 +1,7 @@
 """Claims of chapter 04: what supervised fine-tuning changes, which tokens it should imitate, the template trap, and the data."""
 
+from dataclasses import replace
+
 from . import exact_chat
 from .claims import Arm, Claim, contrast
 from .cpt import gain
@@ -52,7 +54,7 @@ MATCHED, SERVED_LITERAL, LITERAL = template("control", "control"), template("con
 NO_PROMPT, NO_PROMPT_BOTH = template("control", "no_prompt"), template("no_prompt", "no_prompt")
 BOS, TWO_BOS = template("bos", "bos"), template("bos", "double_bos")
 USER_RESULTS, USER_RESULTS_BOTH = template("control", "user_results"), template("user_results", "user_results")
-PAD_IS_END = template("control", "control", pad="turn end")
+PAD_IS_END = replace(template("control", "control", pad="turn end"), label="padding token = turn end")
 
 GOLD, RETRY = traces("gold traces"), traces("30 % with error and retry", retry=0.3)
 CHAINED = traces("30 % of two calls", chained=0.3)

@@ -26,7 +26,7 @@
 # from the first training step to the last request, look at the labels before I look at the loss, and treat the data as the model: what is in it comes out.*
 #
 # Words used here: **chat template** = the text that a list of messages becomes; **control token** = one id with a meaning of its own, such as `<|im_start|>`, which typed text must be kept from becoming; **label** = the id to be predicted at a place, or −100 where nothing is;
-# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn; **nat** = the unit of a loss with natural logarithms, 1 nat = 1.44 bits.
+# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn; **nat** = the unit of a loss with natural logarithms, ln 2 nats are one bit.
 
 # %%
 from statistics import median
@@ -348,7 +348,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 # ## 9 · The evidence
 #
 # Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs; five seeds are run, and more where their spread asks for it. Each claim's
-# detail says what its arms share. *supported*: the effect has the claimed sign, p < 5 % after correction for all tests, and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not
+# detail says what its arms share. *supported*: the effect has the claimed sign, stands out from chance after correction for all tests, and has at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not
 # under another. *inconclusive*: neither. *exact*: proven. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
