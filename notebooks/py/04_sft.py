@@ -26,7 +26,7 @@
 # from the first training step to the last request, look at the labels before I look at the loss, and treat the data as the model: what is in it comes out.*
 #
 # Words used here: **chat template** = the text that a list of messages becomes; **control token** = one id with a meaning of its own, such as `<|im_start|>`, which typed text must be kept from becoming; **label** = the id to be predicted at a place, or −100 where nothing is;
-# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn; **nat** = the unit of a loss with natural logarithms, ln 2 nats are one bit.
+# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn; **nat** = the unit of a loss with natural logarithms, one bit is ln 2 of it.
 
 # %%
 from statistics import median
