@@ -15,21 +15,16 @@ CLAIMS = (
         "05",
         "Punica and S-LoRA mix adapters in one batch by a kernel made for it; sorting leaves each batch small.",
         contrasts=(
-            contrast(
-                "8 tenants: one adapter after the other against mixed",
-                "more",
-                TENANTS[8]("sorted_rate", "mean"),
-                TENANTS[8]("mixed_rate", "mean"),
-                100,
-                RATE,
-            ),
-            contrast(
-                "32 tenants: one adapter after the other against mixed",
-                "more",
-                TENANTS[32]("sorted_rate", "mean"),
-                TENANTS[32]("mixed_rate", "mean"),
-                100,
-                RATE,
+            *(
+                contrast(
+                    f"{n} tenants: one adapter after the other against mixed",
+                    "more",
+                    TENANTS[n]("sorted_rate", "mean"),
+                    TENANTS[n]("mixed_rate", "mean"),
+                    100,
+                    RATE,
+                )
+                for n in (8, 32)
             ),
             contrast(
                 "what mixing costs: 8 tenants against 1, mixed",
