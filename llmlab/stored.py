@@ -6,6 +6,7 @@ import shutil
 from typing import Iterator
 
 from . import drills, experiments, paths, pool, runs
+from .experiments.codes import CodeBook
 from .experiments.cpt import CPT
 from .experiments.curate import Curate
 from .experiments.dpo import DPO
@@ -26,6 +27,7 @@ FIGURES = [  # what the chapters draw over the seeds
     SFT(),
     *(Template(**k) for k in ({}, {"served": "literal"}, {"served": "no_prompt"}, {"pad": "turn end"})),
     *(Unknown(), Unknown(share=0.0), Curate(), Curate(keep="any")),
+    *(CodeBook(people=400, **k) for k in ({}, {"rank": 1}, {"method": "full", "lr": 2e-3})),
     *(DPO(), GRPO()),
 ]
 

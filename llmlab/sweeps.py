@@ -51,6 +51,10 @@ GRIDS = {
         Grid("topology", {"loss": ("assistant", "all", "pairs"), "lr": (5e-4, 2e-3)}),
         Grid("cpt", {"replay": (0.0, 0.1, 0.2, 0.5), "lr": (5e-4, 2e-3, 5e-3), "warmup": (0, 20)}),
         Grid("extend", {"init": ("pieces", "mean", "random", "small"), "warmup": (0, 20)}),
+        Grid("sft", {"examples": (10, 30, 100, 300, 0)}),
+        Grid("template", {"trained": ("control", "literal"), "served": ("control", "literal")}),
+        Grid("traces", {"retry": (0.0, 0.1, 0.3, 0.6)}),
+        Grid("codes", {"people": (100, 400), "rank": (1, 8, 64)}),
     )
 }
 

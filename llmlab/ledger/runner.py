@@ -23,8 +23,8 @@ def run(
 ) -> dict[str, dict]:
     """Test the claims and store their records; id -> record. What is stored already is not computed again.
 
-    First every claim runs its declared seeds. Their spread says how many seeds the smallest effect of interest needs (Stein's two-stage
-    design: the mean is not looked at); those are run, up to `most`. on_run(done, all, what) after each run.
+    First every claim runs its declared seeds. Their spread says how many seeds the smallest effect of interest needs at the ledger's level
+    (Stein's two-stage design: the mean is not looked at); those are run, up to `most`. on_run(done, all, what) after each run.
     """
     measured, curves = [c for c in claims if c.contrasts], {}
     _compute(jobs(measured, lambda c: c.seeds), curves, engine, on_run)
@@ -40,7 +40,14 @@ def need(claim: Claim, curves: results.Curves) -> int:
     """Seeds that the claim's counted contrasts need, from the spread of the first ones."""
     record = results.measured(claim, curves, range(statistics.PILOT))
     spread = [statistics.estimate(c["effects"], rule).sd for c, rule in zip(record["contrasts"], claim.contrasts)]
-    return max(statistics.seeds_needed(sd, rule) for sd, rule in zip(spread, claim.contrasts) if rule.counts)
+    return max(statistics.seeds_needed(sd, rule, family()) for sd, rule in zip(spread, claim.contrasts) if rule.counts)
+
+
+def family() -> int:
+    """Counted contrasts that are declared in the whole ledger: those that its adjustment runs over once all of them are measured."""
+    from . import CLAIMS
+
+    return max(1, sum(c.counts for claim in CLAIMS.values() for c in claim.contrasts))
 
 
 def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, engine: Engine, on_run) -> None:

@@ -68,9 +68,21 @@ def test_without_ray_or_without_its_cluster_it_is_one_sentence(empty, monkeypatc
 
 def test_as_many_seeds_as_the_smallest_effect_needs(empty, monkeypatch):
     for needed, ran in {2: 5, 6: 6, 500: 7}.items():
-        monkeypatch.setattr(statistics, "seeds_needed", lambda sd, rule, needed=needed: needed)
+        monkeypatch.setattr(statistics, "seeds_needed", lambda sd, rule, tests, needed=needed: needed)
         record = runner.run([CLAIM], one_by_one, most=7)["C999"]
         assert (record["needed"], len(record["seeds"])) == (needed, ran)
+
+
+def test_seeds_are_planned_at_the_level_of_the_whole_ledger(monkeypatch):
+    from llmlab.ledger import CLAIMS
+
+    counted = [c for claim in CLAIMS.values() for c in claim.contrasts if c.counts]
+    assert runner.family() == len(counted) > 100
+    asked = []
+    monkeypatch.setattr(statistics, "seeds_needed", lambda sd, rule, tests: asked.append(tests) or 2)
+    monkeypatch.setattr(results, "measured", lambda claim, curves, seeds: {"contrasts": [{"effects": [0.1, 0.2]} for _ in claim.contrasts]})
+    runner.need(CLAIM, {})
+    assert asked and set(asked) == {len(counted)}
 
 
 def test_shared_arms_run_once():

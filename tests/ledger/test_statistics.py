@@ -104,3 +104,12 @@ def test_the_seeds_needed_give_eighty_percent_power():
         return mean(float(stats.ttest_1samp(d, 0).pvalue < 0.05) for d in draws)
 
     assert found(n) > 0.77 and found(n - 3) < 0.80
+
+
+def test_among_many_tests_more_seeds_are_needed():
+    """Simulated at the level that Holm asks of the smallest of 100 p-values."""
+    sd, r = 0.06, random.Random(0)
+    n = statistics.seeds_needed(sd, rule(), tests=100)
+    assert n > statistics.seeds_needed(sd, rule())
+    draws = [[r.gauss(0.05, sd) for _ in range(n)] for _ in range(2000)]
+    assert mean(float(stats.ttest_1samp(d, 0).pvalue < 0.05 / 100) for d in draws) > 0.77
