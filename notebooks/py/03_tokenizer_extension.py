@@ -204,7 +204,7 @@ pd.Series({label: difference(m) for m, label in Extend.curves.items()}, name="a 
 
 # %% [markdown]
 # **The main result, plainly.** At this budget the extension saves tokens and *learns the domain worse*: a higher loss per character and fewer facts, although it has read more text. A possible reason, not tested here:
-# pieces are shared (drugs of one class end alike), so what is learnt at one name may help the next, while a new row starts alone. More *copying* is not shown by three seeds, and is by eight (C025): look at its interval, and at the figure, where the
+# pieces are shared (drugs of one class end alike), so what is learnt at one name may help the next, while a new row starts alone. More *copying* is not shown by three seeds; with eight the interval is clear of zero, and the correction for all tests of the ledger leaves it just open (C025): look at its interval, and at the figure, where the
 # old tokenizer copies well for a moment early on and then loses it; we do not know why.
 
 # %% [markdown]
