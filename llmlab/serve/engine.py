@@ -43,6 +43,7 @@ class Engine:
         self.mixed, self.slots = MixedLoRA(self.model, max_adapters + 1), {BASE.name: 0}  # slots: adapter's name -> slot, last used last
         self.waiting, self.live = deque(), []  # live[i] is row i of the cache
         self._changed, self._turn, self._thread, self._closing = threading.Condition(), threading.Lock(), None, False
+        self._fits: dict[str, Adapter] = {}  # name -> what was found to fit this base
         self._last = ([], None)  # slots of the rows of the last step, and the tensor that was made of them
         self._new_cache()
 
@@ -57,7 +58,9 @@ class Engine:
         Raises UnknownTenant, BadAdapter, BadRequest, TooLong or TooManyWaiting at once. listen is called in the engine's thread.
         """
         adapter = self.store.load(request.tenant)
-        check_fits(adapter, self.mixed.linears)
+        if adapter is not self._fits.get(adapter.name):
+            check_fits(adapter, self.mixed.linears)
+            self._fits[adapter.name] = adapter
         ticket = Ticket(request, adapter, prompt_ids(self.tok, request, self.context), listen)
         with self._changed:
             if len(self.waiting) >= self.max_waiting:
