@@ -81,7 +81,7 @@ dW = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
 # %% [markdown]
 # **What it saves.** The forward product and the gradient of the input are still computed. What falls away is the product for W's own gradient, about a third of the work in W, and what training keeps beside each trained number: its gradient
-# and AdamW's two moments (running means of the gradient and of its square). A matrix of 4,096 × 4,096 and a rank of 8:
+# and AdamW's two moments (running means of the gradient and of its square). A square matrix as wide as an 8-billion-parameter model, and a rank of 8:
 
 # %%
 out, fan_in, rank = 4096, 4096, 8
@@ -155,7 +155,7 @@ Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "varia
 # %% [markdown]
 # (The start `pissa` takes A and B from the largest singular directions of W, `olora` from its QR factors, `orthogonal` makes their product zero without either being zero.)
 #
-# **Where to start on a real model.** Adapters on all linear layers but the head, rank 8 to 32, α fixed (32, or twice the first rank), dropout 0 to 0.05, ten times the rate of full fine-tuning. Prefer all weights, or retrieval, where there are
+# **Where to start on a real model.** Adapters on all linear layers but the head, rank 8 to 32, α fixed (32, or twice the first rank), little or no dropout, ten times the rate of full fine-tuning. Prefer all weights, or retrieval, where there are
 # more bits to learn than fit, where the tokenizer or the language is new, or where one tenant fills a machine anyway.
 #
 # **Full fine-tuning against LoRA at tuned rates.** Each arm tried the same number of rates on a seed that no claim uses; the best one is what the ledger's runs take. Codes: kilobits stored.
