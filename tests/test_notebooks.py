@@ -40,6 +40,13 @@ def test_cells_are_short_executed_and_without_errors(path):
     assert book.metadata.kernelspec.name == "python3"
 
 
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_no_warning_and_no_path_of_the_machine_that_made_it(path):
+    outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
+    assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
+    assert "site-packages" not in repr(outputs) and str(path.parent.parent) not in repr(outputs)
+
+
 # ---- no result is typed: numbers with a unit come out of cells ----
 
 RESULT = re.compile(r"(?<![\w.])[-−+]?\d+(?:[.,]\d+)?\s*(?:%|percent|points?\b|nats\b|×|times\b|pp\b|ms\b|seconds?\b|minutes?\b)|\b[01]\.\d+\b")

@@ -167,7 +167,8 @@ from llmlab.ledger import lora as claims
 
 def tried(trials):
     table = rates.load()["table"]
-    return pd.concat([pd.DataFrame({a.label: table[a.label] for a in t.arms}).T for t in trials]).round(2).astype(object).fillna("")
+    found = pd.concat([pd.DataFrame({a.label: table[a.label] for a in t.arms}).T for t in trials]).round(2)
+    return found[sorted(found.columns, key=float)].astype(object).fillna("").rename_axis(columns="rate")
 
 tried([t for t in claims.TRIALS if t.metric == "kilobits"])
 
@@ -178,7 +179,7 @@ tried([t for t in claims.TRIALS if t.metric == "kilobits"])
 tried([t for t in claims.TRIALS if t.metric == "skill"])
 
 # %% [markdown]
-# At those rates, five seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).
+# At those rates, over the ledger's seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).
 
 # %%
 from llmlab.ledger import draw
@@ -331,7 +332,7 @@ pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.i
 
 # %%
 everyone = [captain, *crew[1:]]
-known = faults.canaries(chat, store, everyone, n=2)
+known = faults.canaries(chat, store, everyone, n=4)
 pd.DataFrame(faults.matrix(engine, known, everyone, "captain")).T.rename_axis("fault")
 
 # %% [markdown]
