@@ -358,8 +358,10 @@ def build(argv: list[str]) -> int:
         elif name == "rates":
             from .ledger import TRIALS, rates
 
-            for done, of, what in rates.build(TRIALS):
-                print(f"rates: {done} of {of}: {what}", flush=True)
+            for part, trials in TRIALS.items():
+                if options.force or not rates.is_current(part, trials):
+                    for done, of, what in rates.build(part, trials):
+                        print(f"rates of {part}: {done} of {of}: {what}", flush=True)
         elif name == "claims":
             claims(["run"] + ["--force"] * options.force)
         elif name == "readme":
@@ -387,7 +389,7 @@ def is_current(name: str) -> bool:
         if name == "claims":
             return all(row.current for row in table.rows())
         if name == "rates":
-            return rates.is_current(TRIALS)
+            return all(rates.is_current(part, trials) for part, trials in TRIALS.items())
         if name == "sweeps":
             return all(map(sweeps.is_current, sweeps.GRIDS.values()))
         return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())

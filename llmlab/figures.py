@@ -69,6 +69,29 @@ def curves(groups: dict[str, Sequence], metrics: dict[str, str], title: str = ""
     return figure
 
 
+def against(groups: dict[str, Sequence], x: tuple[str, str], metrics: dict[str, str], title: str = "") -> Figure:
+    """One panel a metric over another one, x = (metric, label): each run's path (faint) and the medians over the runs, step by step."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = panels(len(metrics))
+        for axis, (metric, label) in zip(axes, metrics.items()):
+            for colour, (name, runs) in zip(COLOURS, groups.items()):
+                paths = [_path(run.curve(x[0]), run.curve(metric)) for run in runs]
+                for path in paths if len(paths) > 1 else ():
+                    axis.plot(*path, color=colour, alpha=0.25, linewidth=0.8)
+                axis.plot(*np.median(paths, 0), color=colour, label=name, marker="o", markersize=2.5)
+            axis.set(title=label, xlabel=x[1])
+        axes[0].legend(fontsize=8)
+        if title:
+            figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+def _path(over: dict[int, float], values: dict[int, float]) -> np.ndarray:
+    """Both metrics at the steps where both were read. [2, n]"""
+    steps = sorted(over.keys() & values.keys())
+    return np.array([[over[s] for s in steps], [values[s] for s in steps]])
+
+
 def line(values, x: str, y: str) -> Figure:
     """One line: values by their index, axes named with their units."""
     with matplotlib.rc_context(STYLE):

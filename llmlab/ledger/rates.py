@@ -23,9 +23,9 @@ class Trials:
         return {(a.label, lr): replace(a, knobs=a.knobs | {"lr": lr}, exam=(), every=0) for a in self.arms for lr in self.rates}
 
 
-def file():
-    """Where the table lies."""
-    return paths.data() / "sweeps" / "rates.json"
+def file(name: str):
+    """Where the table of a part of the ledger lies."""
+    return paths.data() / "sweeps" / f"rates_{name}.json"
 
 
 def key(trials: Iterable[Trials]) -> str:
@@ -37,15 +37,15 @@ def key(trials: Iterable[Trials]) -> str:
     return paths.hash_bytes(json.dumps(tried, sort_keys=True).encode(), *(c.encode() for c in code))
 
 
-def load() -> dict:
+def load(name: str) -> dict:
     """{"key", "seed", "table": label -> rate -> metric's last reading}."""
-    return json.loads(file().read_text())
+    return json.loads(file(name).read_text())
 
 
-def is_current(trials: Iterable[Trials]) -> bool:
+def is_current(name: str, trials: Iterable[Trials]) -> bool:
     """Was the table made by today's code from today's arms?"""
     try:
-        return load()["key"] == key(trials)
+        return load(name)["key"] == key(trials)
     except (OSError, ValueError, KeyError):
         return False
 
@@ -56,7 +56,7 @@ def best(row: dict[str, float]) -> float:
     return max(sorted(read), key=read.get)
 
 
-def build(trials: Iterable[Trials], engine=pool.run_all) -> Iterator[tuple[int, int, str]]:
+def build(name: str, trials: Iterable[Trials], engine=pool.run_all) -> Iterator[tuple[int, int, str]]:
     """Run what is not stored and write the table; yields (done, all, what)."""
     trials = list(trials)
     table: dict[str, dict[str, float]] = {a.label: {} for t in trials for a in t.arms}
@@ -70,4 +70,4 @@ def build(trials: Iterable[Trials], engine=pool.run_all) -> Iterator[tuple[int, 
             said = f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
         yield i, len(jobs), said
     table = {label: dict(sorted(row.items(), key=lambda p: float(p[0]))) for label, row in table.items()}
-    paths.write_atomic(file(), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode())
+    paths.write_atomic(file(name), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode())
