@@ -12,6 +12,10 @@ from .experiments.curate import Curate
 from .experiments.dpo import DPO
 from .experiments.extend import Extend
 from .experiments.grpo import GRPO
+from .experiments.online import Online
+from .experiments.overopt import Overopt
+from .experiments.prefer import Prefer
+from .experiments.reward import Reward
 from .experiments.sft import SFT
 from .experiments.template import Template
 from .experiments.topology import Topology
@@ -29,6 +33,10 @@ FIGURES = [  # what the chapters draw over the seeds
     *(Unknown(), Unknown(share=0.0), Curate(), Curate(keep="any")),
     *(CodeBook(people=400, **k) for k in ({}, {"rank": 1}, {"method": "full", "lr": 2e-3})),
     *(DPO(), GRPO()),
+    *(Prefer(**k) for k in ({}, {"nll": 0.5}, {"method": "sft"}, *({"nll": 0.5} | f for f in ({"coverage": 0.0}, {"topics": 1}, {"noise": 0.3})))),
+    *(Online(**k) for k in ({}, {"refresh": 10}, {"refresh": 0}, {"pairs": "correction"})),
+    *(Reward(**k) for k in ({}, {"planted": "length"}, {"planted": "format"}, {"labels": 100})),
+    *(Overopt(**k) for k in ({}, {"way": "best_of_n"}, {"beta": 0.1})),
 ]
 
 

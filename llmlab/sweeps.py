@@ -55,6 +55,7 @@ GRIDS = {
         Grid("template", {"trained": ("control", "literal"), "served": ("control", "literal")}),
         Grid("traces", {"retry": (0.0, 0.1, 0.3, 0.6)}),
         Grid("codes", {"people": (100, 400), "rank": (1, 8, 64)}),
+        Grid("prefer", {"nll": (0.0, 0.5), "coverage": (0.0, 1.0)}),
     )
 }
 

@@ -16,6 +16,7 @@ ORDER = [
     {"tokens"},
     {"models", "advantages"},
     {"objectives"},
+    {"preferences"},
     {"loop", "sample", "probes"},
     {"rollout", "guard", "serve"},
     {"experiments", "exercises"},

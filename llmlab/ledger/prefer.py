@@ -8,7 +8,17 @@ from .rates import Trials
 METHODS = {"SFT": dict(method="sft"), "DPO": dict(), "DPO + NLL": dict(nll=0.5)}
 TUNED = ("style", "decide", "sums")
 # The best of each arm's trials, as data/sweeps/rates_prefer.json has them (a test holds the two together).
-RATES: dict[str, float] = {}
+RATES: dict[str, float] = {
+    "style, SFT": 0.001,
+    "style, DPO": 0.0003,
+    "style, DPO + NLL": 0.001,
+    "decide, SFT": 3e-05,
+    "decide, DPO": 3e-05,
+    "decide, DPO + NLL": 0.0003,
+    "sums, SFT": 0.0003,
+    "sums, DPO": 0.0001,
+    "sums, DPO + NLL": 0.0001,
+}
 READ = dict(held=128, probe=60)
 
 
@@ -36,10 +46,10 @@ ONLINE, SEMI, OFFLINE = online("online"), online("renewed each 10 steps", refres
 CORRECTION = online("corrections", pairs="correction")
 MANY, MANY_CORRECTED = online("many right answers, own best", task="many"), online("many right answers, corrections", task="many", pairs="correction")
 
-TRIALS = (Trials("skill", (3e-4, 1e-3, 3e-3), tuple(BY.values())),)
+TRIALS = (Trials("skill", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), tuple(BY.values())),)
 
 NATS = "nats"
-MATCHED = "pairs, steps, seed (which pairs); three rates tried for each arm at another seed"
+MATCHED = "pairs, steps, seed (which pairs); five rates tried for each arm at another seed"
 SAME = "pairs, steps, rate, seed"
 SHOWN = dict(counts=False)
 

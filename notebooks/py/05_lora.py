@@ -166,7 +166,7 @@ from llmlab.ledger import rates
 from llmlab.ledger import lora as claims
 
 def tried(trials):
-    table = rates.load()["table"]
+    table = rates.load("lora")["table"]
     found = pd.concat([pd.DataFrame({a.label: table[a.label] for a in t.arms}).T for t in trials]).round(2)
     return found[sorted(found.columns, key=float)].astype(object).fillna("").rename_axis(columns="rate")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmlab.experiments.grpo import GRPO
-from llmlab.ledger import TRIALS, lora, rates
+from llmlab.ledger import TRIALS, lora, prefer, rates
 from llmlab.ledger.claims import Arm
 from llmlab.ledger.rates import PILOT, Trials
 
@@ -29,39 +29,48 @@ def test_the_best_rate_has_the_highest_reading_and_of_equals_is_the_lowest(row):
 def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monkeypatch):
     (tmp_path / "sweeps").mkdir()
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
-    assert not rates.is_current([TOY])
+    assert not rates.is_current("toy", [TOY])
 
     def engine(jobs):
         for experiment, seed in jobs:
             assert seed == PILOT
             yield (experiment, seed), SimpleNamespace(curve=lambda m, e=experiment: {0: 0.0, 10: e.lr * 10}, seconds=1.0)
 
-    told = list(rates.build([TOY], engine))
+    told = list(rates.build("toy", [TOY], engine))
     assert [t[:2] for t in told] == [(i, len(told)) for i in range(1, len(told) + 1)]
-    assert rates.load()["table"] == {label: {"0.001": 0.01, "0.01": 0.1} for label in "ab"} and rates.load()["seed"] == PILOT
-    assert rates.is_current([TOY]) and not rates.is_current([Trials("skill", (1e-3,), TOY.arms)])
-    (tmp_path / "sweeps" / "rates.json").write_text("{")
-    assert not rates.is_current([TOY])
+    assert rates.load("toy")["table"] == {label: {"0.001": 0.01, "0.01": 0.1} for label in "ab"} and rates.load("toy")["seed"] == PILOT
+    assert rates.is_current("toy", [TOY]) and not rates.is_current("toy", [Trials("skill", (1e-3,), TOY.arms)])
+    (tmp_path / "sweeps" / "rates_toy.json").write_text("{")
+    assert not rates.is_current("toy", [TOY])
 
 
-def test_the_rates_that_the_claims_use_are_those_of_the_stored_trials():
-    assert rates.is_current(TRIALS), "the trials are stale; run: llmlab build rates"
-    table = rates.load()["table"]
-    assert lora.RATES == {label: rates.best(row) for label, row in table.items()}
-    assert {len(row) for row in table.values()} == {4}
+PARTS = {"lora": lora, "prefer": prefer}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_rates_that_the_claims_use_are_those_of_the_stored_trials(part):
+    assert rates.is_current(part, TRIALS[part]), "the trials are stale; run: llmlab build rates"
+    table = rates.load(part)["table"]
+    assert PARTS[part].RATES == {label: rates.best(row) for label, row in table.items()}
+    assert len({len(row) for row in table.values()}) == 1
 
 
 GRPO_LIMIT = {k.name: k for k in GRPO.knobs()}["lr"].high
+LOSING = ("decide, SFT", "decide, DPO")  # every rate makes them worse than they began, so the smallest one is best
 
 
-@pytest.mark.parametrize("label", lora.RATES)
-def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(label):
-    tried = sorted(map(float, rates.load()["table"][label]))
-    assert tried[0] < lora.RATES[label] and (lora.RATES[label] < tried[-1] or tried[-1] == GRPO_LIMIT)
+@pytest.mark.parametrize("part, label", [(part, label) for part, module in PARTS.items() for label in module.RATES])
+def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(part, label):
+    row, best = rates.load(part)["table"][label], PARTS[part].RATES[label]
+    tried = sorted(map(float, row))
+    if label in LOSING:
+        assert best == tried[0] and list(row.values())[0] - list(row.values())[-1] > 0.2
+    else:
+        assert tried[0] < best and (best < tried[-1] or tried[-1] == GRPO_LIMIT)
 
 
 def test_no_claim_uses_the_seed_of_the_trials():
-    assert all(claim.seeds <= 8 < PILOT for claim in lora.CLAIMS)
+    assert all(claim.seeds <= 8 < PILOT for claim in (*lora.CLAIMS, *prefer.CLAIMS))
 
 
 @pytest.mark.parametrize("claim", lora.CLAIMS, ids=lambda c: c.id)

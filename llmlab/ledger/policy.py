@@ -1,0 +1,379 @@
+"""Claims of chapter 07: the family of policy gradients, its leash, its hacks, and what it keeps or finds that imitation does not."""
+
+from . import exact_policy
+from .claims import Arm, Claim, contrast
+from .cpt import gain
+
+READ = dict(held=48, tries=16)
+
+
+def policy(label: str, **knobs) -> Arm:
+    """An arm of 40 steps of 16 problems × 8 samples, read at the start and the end."""
+    return Arm(label, "policy", {"steps": 40, "prompts": 16, "probe": 40} | READ | knobs)
+
+
+def noise(label: str, **knobs) -> Arm:
+    """An arm that measures gradients and trains nothing."""
+    return Arm(label, "variance", {"steps": 30} | knobs)
+
+
+BARE = dict(ratio="none", clip="none", aggregation="token_mean")
+OLD = dict(epochs=2, stale=1, lr=1.2e-3)  # samples are used twice, half of them from weights that are two steps older
+STRICT = policy("strict verifier")
+CRASH, CRASH_LEASHED = policy("flawed verifier", paid="crash"), policy("flawed verifier, leash 0.1", paid="crash", leash="k3", beta=0.1)
+LEASHED, TIGHT = policy("strict, leash 0.1", leash="k3", beta=0.1), policy("strict, leash 1", leash="k3", beta=1.0)
+PLAIN, CENTRED = policy("REINFORCE", **BARE, advantage="no_baseline"), policy("REINFORCE with baseline", **BARE, advantage="group_mean")
+UNCLIPPED, CLIPPED = policy("old samples, no clip", clip="none", **OLD), policy("old samples, token clip", **OLD)
+HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
+SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", range=3e-4, **OLD)
+RESAMPLED, DOUBLE = policy("groups without signal replaced", groups="resampled"), policy("twice the problems", prompts=32)
+DOTS = {
+    m: policy(f"answer, then dots: {m}", task="filler", size=3, **knobs)
+    for m, knobs in {"GRPO": {}, "Dr. GRPO": dict(aggregation="fixed_length", advantage="group_mean")}.items()
+}
+STRINGS = {depth: policy(f"strings, {depth} deep", task="strings", size=depth) for depth in (1, 2, 3)}
+NOISE = {(a, size): noise(f"{a}, {size} digits", advantage=a, size=size) for a in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
+KEPT = {way: Arm(f"{way}, until 60 %", "retain", {"way": way, "probe": 10}) for way in ("one", "own", "reward")}
+AGENT = dict(calls=1, faults=1.0)
+TRIED = {way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12}) for way in ("gold", "retry", "reward")}
+ORDER = {s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120}) for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
+PUSHED, PUSHED_LEASHED = Arm("learned reward", "overopt", {"probe": 30}), Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1, "probe": 30})
+
+NATS, TOKENS, COSINE = "nats per token", "tokens", "cosine"
+MATCHED = "problems, samples a problem, steps, rate, seed"
+SAMPLES = "batches of the same samples at the same policy, seed by seed"
+SHOWN = dict(counts=False)
+
+CLAIMS = (
+    Claim(
+        "C068",
+        "A KL leash stops gaming, and discourages collapse.",
+        "A 4.1.1, 4.1.4",
+        "measured",
+        "07",
+        "Gao et al.: the penalty acts like an early stop and does not move the frontier; DAPO and Dr. GRPO drop it.",
+        ("gao_2022", "dapo_2025", "dr_grpo_2025"),
+        contrasts=(
+            contrast("really right under a flawed verifier, leash against none", "more", CRASH_LEASHED("sampled"), CRASH("sampled"), 0.1),
+            contrast("gold reward under a learned one, leash against none", "more", PUSHED_LEASHED("gold"), PUSHED("gold"), 0.05, "points"),
+            contrast("different answers under a strict verifier, leash against none", "more", LEASHED("distinct"), STRICT("distinct"), 0.02),
+            contrast("price: right under a strict verifier, leash against none", "less", LEASHED("sampled"), STRICT("sampled"), 0.03, **SHOWN),
+        ),
+        matched=MATCHED,
+        knob="what is paid",
+    ),
+    Claim(
+        "C069",
+        "REINFORCE has high variance.",
+        "A 4.1.3",
+        "measured",
+        "07",
+        "True of raw rewards; after centring the published methods are close (Ahmadian et al.).",
+        ("rloo_2024",),
+        contrasts=(
+            contrast(
+                "agreement of two gradients, no baseline against the group's mean, easy sums",
+                "less",
+                NOISE["no_baseline", 2]("agreement"),
+                NOISE["group_mean", 2]("agreement"),
+                0.02,
+                COSINE,
+            ),
+            contrast("right after training, REINFORCE against GRPO", "less", PLAIN("sampled"), STRICT("sampled"), 0.03),
+        ),
+        matched=SAMPLES + "; in training: " + MATCHED,
+        knob="how far the rewards are from centred",
+    ),
+    Claim(
+        "C070",
+        "A baseline reduces the variance of the gradient.",
+        "A 4.1.2",
+        "measured",
+        "07",
+        "Williams 1992; it leaves the expectation as it is. How much it helps depends on how far the mean reward is from 0.",
+        ("rloo_2024",),
+        contrasts=tuple(
+            contrast(
+                f"agreement of two gradients, group's mean against none, {size} digits",
+                "more",
+                NOISE["group_mean", size]("agreement"),
+                NOISE["no_baseline", size]("agreement"),
+                0.02,
+                COSINE,
+            )
+            for size in (2, 3)
+        ),
+        matched=SAMPLES,
+        knob="how often the policy is right already",
+    ),
+    Claim(
+        "C071",
+        "Clipping limits the change of a step, and makes training more stable.",
+        "A 4.1.4",
+        "measured",
+        "07",
+        "Exact for fresh samples: the ratio is 1 and no clip binds. With old samples it is what PPO was made for.",
+        ("ppo_2017",),
+        contrasts=(
+            contrast("right after old samples, clip against none", "more", CLIPPED("sampled"), UNCLIPPED("sampled"), 0.03),
+            contrast("KL from the start, clip against none", "less", CLIPPED("kl"), UNCLIPPED("kl"), 0.02, NATS, **SHOWN),
+            contrast("share of tokens cut", "more", CLIPPED("cut"), UNCLIPPED("cut"), 0.001, **SHOWN),
+        ),
+        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
+        knob="the age of the samples",
+    ),
+    Claim(
+        "C072",
+        "A critic with GAE reduces variance.",
+        "A 4.1.4, 4.3.1",
+        "measured",
+        "07",
+        "Against no baseline it should; against the group's mean, which is free, it has to be good.",
+        ("ppo_2017",),
+        contrasts=(
+            contrast(
+                "agreement of two gradients, critic against no baseline, easy sums",
+                "more",
+                NOISE["critic", 2]("agreement"),
+                NOISE["no_baseline", 2]("agreement"),
+                0.02,
+                COSINE,
+            ),
+            contrast(
+                "agreement of two gradients, critic against the group's mean, hard sums",
+                "more",
+                NOISE["critic", 3]("agreement"),
+                NOISE["group_mean", 3]("agreement"),
+                0.02,
+                COSINE,
+            ),
+        ),
+        matched=SAMPLES + "; the critic is fitted to other samples of that policy first",
+        knob="what the critic is compared with",
+    ),
+    Claim(
+        "C073",
+        "GRPO needs no critic, which saves much memory.",
+        "A 4.1.5",
+        "exact",
+        "07",
+        "Arithmetic: with a verifier in the place of the reward model, half; without a reference a little more.",
+        ("deepseek_math_2024",),
+        check=exact_policy.memory_of_roles,
+    ),
+    Claim(
+        "C074",
+        "GRPO lives on the ranking within a group.",
+        "A 4.1.2",
+        "exact",
+        "07",
+        "Closed form: equal rewards give exactly no gradient, and adding a constant to all rewards changes nothing.",
+        ("deepseek_math_2024",),
+        check=exact_policy.ranking_within_a_group,
+    ),
+    Claim(
+        "C075",
+        "GRPO overweights certain problems and lengths.",
+        "A 4.1.6",
+        "exact",
+        "07",
+        "Closed form: the standard deviation weights a problem by 1/√(p(1−p)), the mean within an answer a token by 1/length.",
+        ("dr_grpo_2025",),
+        check=exact_policy.weights_of_grpo,
+    ),
+    Claim(
+        "C076",
+        "Dr. GRPO removes the bias to length.",
+        "A 4.1.6",
+        "measured",
+        "07",
+        "Liu et al.: without it wrong answers stop growing. Where length is chosen after the answer, the bias is visible in the gradient first.",
+        ("dr_grpo_2025",),
+        contrasts=(
+            contrast(
+                "length of wrong answers, GRPO against Dr. GRPO", "more", DOTS["GRPO"]("wrong_length"), DOTS["Dr. GRPO"]("wrong_length"), 1.0, TOKENS
+            ),
+            gain("length of wrong answers under GRPO", DOTS["GRPO"], "wrong_length", "more", 1.0, TOKENS, **SHOWN),
+            contrast("right answers, Dr. GRPO against GRPO", "same", DOTS["Dr. GRPO"]("sampled"), DOTS["GRPO"]("sampled"), 0.05, **SHOWN),
+        ),
+        matched=MATCHED,
+    ),
+    Claim(
+        "C077",
+        "GSPO, which clips whole answers, is more stable.",
+        "A 4.1.7",
+        "measured",
+        "07",
+        "Vendor evidence on mixtures of experts and long answers; for fresh samples its gradient is GRPO's (exact, tested).",
+        ("gspo_2025",),
+        contrasts=(
+            contrast("right after old samples, sequence clip against token clip", "more", SEQUENCE("sampled"), CLIPPED("sampled"), 0.03),
+            contrast("share cut, sequence against token", "more", SEQUENCE("cut"), CLIPPED("cut"), 0.05, **SHOWN),
+        ),
+        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
+    ),
+    Claim(
+        "C078",
+        "A higher clip upwards preserves diversity.",
+        "A 4.1.8",
+        "measured",
+        "07",
+        "DAPO: entropy stays up. It can only act where the ratio leaves 1.",
+        ("dapo_2025",),
+        contrasts=(
+            contrast("entropy of the samples, clip higher against symmetric", "more", HIGHER("surprise"), CLIPPED("surprise"), 0.02, NATS),
+            contrast("different answers, clip higher against symmetric", "more", HIGHER("distinct"), CLIPPED("distinct"), 0.02),
+        ),
+        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
+    ),
+    Claim(
+        "C079",
+        "Dynamic sampling makes training more efficient.",
+        "A 4.1.8",
+        "measured",
+        "07",
+        "DAPO: half the steps. It pays in samples, which are the cost here.",
+        ("dapo_2025",),
+        contrasts=(
+            contrast("right after equal steps, replaced against all", "more", RESAMPLED("sampled"), STRICT("sampled"), 0.03),
+            contrast("right, replaced against twice the problems, nearly equal samples", "more", RESAMPLED("sampled"), DOUBLE("sampled"), 0.03),
+            contrast("price: samples drawn", "more", RESAMPLED("samples"), STRICT("samples"), 100.0, "samples", **SHOWN),
+        ),
+        matched="steps, problems a step (first contrast), nearly the samples (second one), rate, seed",
+        knob="what is counted: steps or samples",
+    ),
+    Claim(
+        "C084",
+        "Reinforcement learning finds solutions beyond the data.",
+        "A 4.1.10, 4.3",
+        "measured",
+        "07",
+        "Yue et al.: it sharpens what the base samples; others find real gains at the edge of competence.",
+        ("yue_2025", "interplay_pre_mid_rl_2025"),
+        contrasts=(
+            gain("problems right in one of 16 samples, strings at the edge", STRINGS[1], "covered", "more", 0.1),
+            gain("problems right in one of 16 samples, strings too hard", STRINGS[3], "covered", "more", 0.05),
+            gain("problems right in one of 16 samples, two functions", STRINGS[2], "covered", "more", 0.05, **SHOWN),
+            gain("samples right, strings at the edge", STRINGS[1], "sampled", "more", 0.1, **SHOWN),
+        ),
+        matched="the model before and after, same problems",
+        knob="how hard the task is for the policy at the start",
+    ),
+    Claim(
+        "C085",
+        "The first failure of reinforcement learning is reward hacking; a leash, stricter rewards and targeted evaluation help.",
+        "A 4.1.10",
+        "measured",
+        "07",
+        "Planted here: a verifier that passes what it cannot read.",
+        ("gao_2022",),
+        contrasts=(
+            gain("what the flawed verifier pays", CRASH, "paid", "more", 0.1),
+            contrast("really right, flawed against strict", "less", CRASH("sampled"), STRICT("sampled"), 0.2),
+            contrast("cure: strict answers with a leash against none", "more", CRASH_LEASHED("sampled"), CRASH("sampled"), 0.1),
+        ),
+        matched=MATCHED,
+    ),
+    Claim(
+        "C086",
+        "Reinforcement learning collapses modes.",
+        "A 4.3.1",
+        "measured",
+        "07",
+        "Kirk et al.: less diversity after RLHF than after SFT.",
+        ("kirk_2023",),
+        contrasts=(
+            gain("different answers to a sum", STRICT, "distinct", "less", 0.05),
+            gain("entropy of the samples", STRICT, "surprise", "less", 0.02, NATS),
+            gain("price: problems right in one of 16 samples", STRICT, "covered", "less", 0.02, **SHOWN),
+        ),
+        matched="the model before and after",
+    ),
+    Claim(
+        "C087",
+        "Too little KL control drifts, too much learns nothing.",
+        "A 4.3.1",
+        "measured",
+        "07",
+        "An inverted U over the weight.",
+        ("gao_2022",),
+        contrasts=(
+            contrast("KL from the start, no leash against 0.1", "more", STRICT("kl"), LEASHED("kl"), 0.01, NATS),
+            contrast("right, leash 1 against none", "less", TIGHT("sampled"), STRICT("sampled"), 0.03),
+            contrast("known people, no leash against 0.1", "less", STRICT("known"), LEASHED("known"), 0.02, **SHOWN),
+        ),
+        matched=MATCHED,
+    ),
+    Claim(
+        "C095",
+        "Online reinforcement learning scales a capability without harming unseen tasks.",
+        "B, best use",
+        "measured",
+        "07",
+        "Shenfeld et al.: it forgets less at equal accuracy; imitation of own right samples does as well. 'Without harm' is too strong.",
+        ("razor_2025", "retaining_by_doing_2025"),
+        contrasts=(
+            contrast("known people, reward against imitation of one answer", "more", KEPT["reward"]("known"), KEPT["one"]("known"), 0.02),
+            gain("without harm: known people after reward", KEPT["reward"], "known", "same", 0.02),
+            gain("without harm: three-digit sums after reward", KEPT["reward"], "sums", "same", 0.05),
+            contrast("known people, reward against own right samples", "same", KEPT["reward"]("known"), KEPT["own"]("known"), 0.02, **SHOWN),
+            contrast("matched: skill, reward against one answer", "same", KEPT["reward"]("skill"), KEPT["one"]("skill"), 0.1, **SHOWN),
+        ),
+        matched="trained until the same share of sampled answers is right",
+        knob="whose answers are learnt",
+    ),
+    Claim(
+        "C096",
+        "GRPO is designed for verifiable rewards.",
+        "B 3",
+        "definition",
+        "07",
+        "DeepSeekMath trained it with a learned reward model; any reward that can be compared within a group will do.",
+        ("deepseek_math_2024",),
+        why="A statement about an intention. The method reads a number for each sample, whoever gives it; chapter 06 trains it on a learned reward.",
+    ),
+    Claim(
+        "C098",
+        "Reinforcement learning teaches to plan, to retry and to improve; SFT does not.",
+        "B 3",
+        "measured",
+        "07",
+        "Gandhi et al., Ye et al.: traces with mistakes and their repair teach it by imitation: the claim is about data.",
+        ("gandhi_2024", "ye_2024_mistakes"),
+        contrasts=(
+            contrast(
+                "done although a call fails, reward against clean traces",
+                "more",
+                TRIED["reward"]("mended_sampled"),
+                TRIED["gold"]("mended_sampled"),
+                0.1,
+            ),
+            contrast(
+                "done although a call fails, traces with a retry against reward",
+                "less",
+                TRIED["retry"]("mended_sampled"),
+                TRIED["reward"]("mended_sampled"),
+                0.1,
+            ),
+            gain("done although a call fails, after clean traces", TRIED["gold"], "mended_sampled", "more", 0.05, **SHOWN),
+        ),
+        matched="steps, rate, seed; traces imitated and trajectories tried are not the same number",
+        knob="whether the traces show a repair",
+    ),
+    Claim(
+        "C099",
+        "The order is SFT, then DPO, then reinforcement learning.",
+        "B, summary",
+        "measured",
+        "07",
+        "A recipe without a direct test.",
+        contrasts=(
+            contrast("sums right, reinforcement learning alone against SFT first", "less", ORDER["rl"]("sums"), ORDER["sft-rl"]("sums"), 0.2),
+            contrast("sums right, with DPO in between against without", "more", ORDER["sft-dpo-rl"]("sums"), ORDER["sft-rl"]("sums"), 0.03),
+            contrast("polite answers, DPO before RL against after", "more", ORDER["sft-dpo-rl"]("polite"), ORDER["sft-rl-dpo"]("polite"), 0.05),
+            contrast("sums right, DPO before RL against after", "more", ORDER["sft-dpo-rl"]("sums"), ORDER["sft-rl-dpo"]("sums"), 0.03, **SHOWN),
+        ),
+        matched="optimiser steps in all, shared equally by the stages",
+        knob="what is asked at the end",
+    ),
+)

@@ -1,0 +1,315 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · Reinforcement learning
+#
+# **Where we are.** Nobody shows the answer any more, and nobody compares two. The model tries, and something *scores* what it did.
+#
+# ```
+# question → several samples of the model → a score each → better than the others? → make it likelier, a little, and not too far from before
+# ```
+#
+# **For a ten-year-old.** You throw balls at a hoop. Nobody moves your arm. Some balls go in. You do a little more of what you did before those, and a little less of the rest. If all went in, or none, you learn nothing from that round.
+#
+# **In an interview.** *Every method of the family is one objective: minus the mean of a clipped ratio times an advantage, plus β times a KL to a reference. Four dials (the ratio's level, the clip's shape, the aggregation, the KL) and a rule for the
+# advantage tell REINFORCE, PPO, RLOO, GRPO, Dr. GRPO, DAPO, GSPO and CISPO apart. On fresh samples the ratio is one and no clip binds. GRPO replaces the critic by the group's mean and learns nothing from groups that agree. What I watch first is
+# whether the score measures what I want: a flaw in the verifier is found within tens of steps.*
+#
+# Words used here: **policy** = the model as a chooser of tokens; **reward** = the score of an answer; **advantage** = how much better than expected it was; **group** = the samples of one problem; **ratio** = probability of a token now, divided by
+# that when it was sampled; **clip** = no further gain once the ratio has moved so far; **leash** = a KL penalty to a reference; **critic** = a head that predicts the reward at every token; **on-policy** = sampled from the model as it is.
+
+# %%
+from statistics import median
+
+import pandas as pd
+import torch
+
+from llmlab import advantages, dials, figures, objectives, runs
+from llmlab.experiments.policy import Policy
+from llmlab.notebook import references, show
+from llmlab.widgets import Drills, Panel, Predict
+
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown]
+# ## 1 · By hand: two problems, four samples each
+#
+# The first problem was solved in three of four samples, the second in none.
+
+# %%
+rewards = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+group = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+pd.DataFrame({name: rule(rewards, group)[:, 0] for name, rule in advantages.ADVANTAGES.items()}).round(2).T
+
+# %% [markdown]
+# Without a baseline every right sample is pushed and no wrong one is touched. With the group's mean the rare event weighs most: here the single failure. The second problem gives nothing under any rule that compares: *no signal*.
+#
+# In a group of four, dividing by the deviation makes 3 of 4 weigh more than 2 of 4. By how much, for a share p of right samples?
+
+# %%
+p = torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+pd.DataFrame({"share right p": p, "weight 1/√(p(1−p))": 1 / (p * (1 - p)).sqrt()}).round(2).T
+
+# %% [markdown]
+# **The ratio and the clip.** A token was sampled with probability 0.20 and has 0.30 now. Its advantage is +1. With a range of 0.2 there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
+
+# %%
+ratio = torch.tensor([[0.30 / 0.20]])
+{A: [x.item() for x in objectives.clipped(ratio, torch.tensor([[A]]), 0.2, 0.2)] for A in (1.0, -1.0)}
+
+# %% [markdown]
+# ## 2 · One page, one objective
+#
+# $$\mathcal{L} = -\,\underset{\text{aggregate}}{\text{mean}}\;\text{clip}\big(r_t\big)\,A_t \;+\; \beta\;\underset{\text{aggregate}}{\text{mean}}\;\text{KL}_t,\qquad r_t=\frac{\pi(y_t)}{\pi_{\text{old}}(y_t)}$$
+#
+# The table is made from the code. Two rows that differ in one cell are two methods that differ in one word.
+
+# %%
+pd.DataFrame(dials.table()).set_index("method")
+
+# %%
+pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"), ("GRPO", "GSPO"), ("DAPO", "CISPO"), ("PPO", "DAPO")]
+pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}" for d, (x, y) in dials.between(a, b).items()) for a, b in pairs}, name="what differs").to_frame()
+
+# %% [markdown]
+# The parts themselves are a line or two each.
+
+# %%
+show(objectives.token_ratio, objectives.sequence_ratio, objectives.clipped, objectives.capped_weight)
+
+# %%
+show(objectives.token_mean, objectives.sequence_mean, objectives.fixed_length, objectives.k1, objectives.k3)
+
+# %%
+show(dials.Dials.columns, dials.Dials.gain, dials.Dials.objective)
+
+# %% [markdown]
+# Named methods and dials agree: on random batches every setting gives the loss and the gradient of its named function (tested). Here, GRPO:
+
+# %%
+from llmlab.models.forward import Out, token_logprobs
+from llmlab.tokens.batch import Batch
+
+g = torch.Generator().manual_seed(0)
+ids, logits = torch.randint(0, 30, (8, 6), generator=g), torch.randn(8, 5, 30, generator=g)
+out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(8, 5))
+batch = Batch(ids, torch.ones(8, 6), {"old_logprobs": out.logprobs - 0.3, "advantages": advantages.group_norm(rewards, group)})
+assert torch.allclose(objectives.grpo(out, batch)[0], dials.Dials().objective(max_len=5)(out, batch)[0])
+
+# %% [markdown]
+# ## 3 · Predict
+#
+# The chat model gets about half of all three-digit sums right. GRPO, with nothing but the checker's word:
+
+# %%
+seeds = (0, 1, 2)
+arms = {"GRPO": {}, "REINFORCE": dict(advantage="no_baseline", ratio="none", clip="none", aggregation="token_mean")}
+sums = {name: [runs.run(Policy(**knobs), seed) for seed in seeds] for name, knobs in arms.items()}
+end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
+
+# %%
+Predict("What share of held-out sums does GRPO get right in the end?", lambda: end(sums["GRPO"], "accuracy"), kind="number", unit="share", low=0, high=1)
+
+# %%
+figures.curves(sums, Policy.curves, title="Three-digit sums, 3 seeds")
+
+# %% [markdown]
+# ## 4 · Turn one dial at a time
+#
+# On fresh samples (`epochs` 1, `stale` 0) the ratio is one: turn `clip` and nothing happens but noise of rounding. Raise `epochs` or `stale` and the dials begin to matter. In the terminal: `llmlab run policy --epochs 4 --clip none`.
+
+# %%
+Panel("policy", show=["advantage", "ratio", "clip", "range", "aggregation", "leash", "beta", "epochs", "stale", "lr"])
+
+# %% [markdown]
+# ## 5 · Break it, then fix it: pay for the wrong thing
+#
+# A verifier with a bug: what it cannot read raises an error inside, the error is swallowed, and the answer counts as right. One line, seen in the wild more than once.
+
+# %%
+from llmlab import arena
+
+show(arena.crash)
+
+# %%
+hacks = {"strict": {}, "flawed": dict(paid="crash"), "flawed, with a leash": dict(paid="crash", leash="k3", beta=0.1), "paid for form": dict(paid="form")}
+hacked = {name: [runs.run(Policy(**knobs), seed) for seed in seeds] for name, knobs in hacks.items()}
+figures.curves(hacked, {m: Policy.curves[m] for m in ("paid", "sampled", "surprise", "length", "kl", "known")}, title="What is paid, and what is right; 3 seeds")
+
+# %% [markdown]
+# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, which keeps the policy where unreadable answers are rare; an evaluation that is not the reward, read on the way, and a stop
+# where *it* is best.
+
+# %%
+def best_stop(group):
+    """Share really right: at the end, and at the reading where it was highest."""
+    curves = [r.curve("sampled") for r in group]
+    return {"at the end": median(c[max(c)] for c in curves), "at the best reading": median(max(c.values()) for c in curves)}
+
+pd.DataFrame({name: best_stop(group) for name, group in hacked.items()}).T.round(2)
+
+# %%
+figures.against({n: hacked[n] for n in ("strict", "flawed", "flawed, with a leash")}, ("kl", Policy.curves["kl"]), {"paid": Policy.curves["paid"], "sampled": Policy.curves["sampled"]}, title="Along the KL from the start; 3 seeds")
+
+# %%
+Panel("policy", show=["task", "paid", "leash", "beta", "reset", "steps"])
+
+# %% [markdown]
+# **Which KL?** k1 = log(π/ref) belongs into the reward; as a loss its expected gradient is zero. k3 as a loss pulls in the *other* direction, KL(ref ‖ π), to first order the same. A test moves a policy away and checks that each leash brings it back.
+#
+# ## 6 · Variance
+#
+# No training here: the same policy samples batch after batch, and the gradients are compared. *Agreement* is the cosine that two batches' gradients have on average: 1 = no noise.
+
+# %%
+from llmlab.experiments.variance import Variance
+
+rules = {f"{rule}, {size} digits": [runs.run(Variance(advantage=rule, size=size), seed) for seed in seeds] for rule in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
+pd.DataFrame({name: {m: end(group, m) for m in ("agreement", "sampled")} for name, group in rules.items()}).T.rename(columns=Variance.curves).round(3)
+
+# %% [markdown]
+# Easy sums are nearly always right: without a baseline every one of them is pushed, in whatever direction it was sampled. There the baseline matters most.
+#
+# ## 7 · Memory: PPO against GRPO
+#
+# Roles and bytes: 16 for a trained parameter with AdamW in mixed precision, 2 for a frozen one.
+
+# %%
+from llmlab.models import roles
+
+sizes = {"1 M": 1_000_000, "0.6 B": 600_000_000, "70 B": 70_000_000_000}
+pd.DataFrame({name: {m: roles.method_bytes(m, n) / 1e9 for m in roles.METHODS} for name, n in sizes.items()}).rename_axis(columns="GB").round(3)
+
+# %% [markdown]
+# ## 8 · The edge of competence
+#
+# Functions on letters, one inside the other: `size` 1, 2, 3. *Covered* asks whether one of sixteen samples is right. Where none ever is, there is nothing to reinforce.
+
+# %%
+depths = {f"{d} deep": [runs.run(Policy(task="strings", size=d), seed) for seed in seeds] for d in (1, 2, 3)}
+figures.curves(depths, {m: Policy.curves[m] for m in ("sampled", "covered", "distinct")}, title="Strings, 3 seeds")
+
+# %% [markdown]
+# ## 9 · What is kept
+#
+# *Name anyone who lives there*: many answers are right. Four ways to the same share of right answers: imitate one fixed answer, any right one, the model's own right samples, or be paid.
+
+# %%
+from llmlab.experiments.retain import Retain
+
+ways = {way: [runs.run(Retain(way=way), seed) for seed in seeds] for way in ("one", "any", "own", "reward")}
+pd.DataFrame({way: {m: end(group, m) for m in Retain.curves} for way, group in ways.items()}).T.rename(columns=Retain.curves).round(2)
+
+# %% [markdown]
+# What protects the old knowledge is that the answers are *the model's own*. Rejection sampling has that too.
+
+# %%
+Panel("retain", show=["way", "until", "lr", "group"])
+
+# %% [markdown]
+# ## 10 · Several steps, one reward; and the order of the stages
+#
+# Tasks of the tool desk take one to three calls, and a call may fail once. The reward comes at the end of the whole conversation. `way` is how it is practised.
+
+# %%
+from llmlab.experiments.agent import Agent
+
+practised = {way: [runs.run(Agent(way=way, faults=1.0), seed) for seed in seeds] for way in ("gold", "retry", "reward")}
+figures.curves(practised, {m: Agent.curves[m] for m in ("mended", "mended_sampled", "known")}, title="A call fails once, 3 seeds")
+
+# %%
+Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
+
+# %%
+from llmlab.experiments.order import Order
+
+orders = {stages: [runs.run(Order(stages=stages), seed) for seed in seeds] for stages in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
+figures.curves(orders, {m: Order.curves[m] for m in ("sums", "polite", "facts")}, title="Equal steps in all, 3 seeds")
+
+# %% [markdown]
+# ## 11 · The same dials in TRL
+#
+# `llmlab run grpo --engine trl` runs TRL's GRPOTrainer and prints what each of our knobs becomes there. The table is made from the arguments that are passed:
+
+# %%
+from llmlab.engines import trl
+from llmlab.experiments.grpo import GRPO
+
+pd.DataFrame(trl.told(GRPO()))
+
+# %% [markdown]
+# ## 12 · The evidence
+#
+# Every statement of the sources about this chapter is a **claim** in the ledger; direction, smallest effect of interest and rates were fixed before the runs. The whole ledger stands in [its own notebook](ledger.ipynb).
+
+# %%
+from llmlab.ledger import forest
+from llmlab.ledger.table import Ledger
+
+evidence = Ledger("07")
+evidence
+
+# %%
+forest.figure(evidence.rows)
+
+# %% [markdown]
+# ## 13 · What is contested
+#
+# - **Is the leash needed?** A penalty acts like an early stop and does not move the frontier of true reward against KL [Gao et al. 2022]; DAPO and Dr. GRPO drop it [Yu et al. 2025; Liu et al. 2025]. Against a flaw in the verifier it does buy time.
+# - **"Discovers beyond the data"**: at many samples the base covers what the trained policy does [Yue et al. 2025]; at the edge of competence others find real gains. Look at *covered* above, and ask where the policy began.
+# - **"GRPO was designed for verifiable rewards"**: it was first trained on a learned reward model [Shao et al. 2024].
+# - **Length and difficulty**: dividing by length and by the deviation are biases of GRPO [Liu et al. 2025], exact on paper (C075); whether they show depends on where the length is decided.
+# - **GSPO's stability** is evidence from mixtures of experts and long answers [Zheng et al. 2025]; for fresh samples its gradient is GRPO's.
+# - **"Without harming unseen tasks"**: forgetting follows the distance moved, and own samples move least [Shenfeld et al. 2025]. Diversity does suffer [Kirk et al. 2023].
+#
+# On a real model:
+#
+# ```
+# llmlab run policy --model Qwen/Qwen3-0.6B --device cuda --lr 1e-6 --size 4
+# llmlab run lora --task grpo --method qlora --model Qwen/Qwen3-0.6B --device cuda
+# torchrun --nproc_per_node 2 -m llmlab.cli run grpo --engine trl
+# ```
+#
+# ## 14 · Exercises
+
+# %%
+from llmlab.judge import check, hint, reset, solution, task
+
+task("leave_one_out")
+
+# %%
+def leave_one_out(rewards):
+    ...
+
+check("leave_one_out", leave_one_out)
+
+# %%
+task("clipped_gain")
+
+# %%
+task("token_weights")
+
+# %%
+task("leashed_rewards")
+
+# %% [markdown]
+# More: `task("look_ahead")`, `task("rl_bytes")`.
+#
+# ## 15 · Drills
+
+# %%
+Drills("07")
+
+# %%
+references("ppo_2017", "rloo_2024", "deepseek_math_2024", "dr_grpo_2025", "dapo_2025", "gspo_2025", "cispo_2025", "gao_2022", "yue_2025", "kirk_2023", "razor_2025", "revisiting_grpo_2025")
