@@ -22,6 +22,7 @@ NAMES = {
     "stages": "Stages",
     "dpo": "DPO",
     "grpo": "GRPO",
+    "policy": "Policy",
     "sampling": "Sampling",
     "codes": "CodeBook",
     "lora": "LoRA",

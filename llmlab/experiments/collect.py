@@ -1,0 +1,82 @@
+"""collect: what a policy-gradient step learns from: groups of samples, paid for, with the columns that its dials read."""
+
+from itertools import count
+from typing import Iterator
+
+import torch
+
+from .. import advantages, loop
+from ..arena import PAID
+from ..dials import Dials
+from ..models.frozen import frozen_copy
+from ..models.heads import Valued
+from ..rollout import Episode, as_batch, play
+from ..tokens.batch import Batch
+
+ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
+
+
+class Collector:
+    """Batches from the policy as it is when a block of them is begun: `stale` + 1 batches of samples, each used `epochs` times.
+
+    `info` says of the batch in use what was paid, how many groups had no signal, and how many answers were sampled for it.
+    """
+
+    def __init__(self, model, tok, world, longest: int, dials: Dials, knobs, seed: int):
+        self.model, self.tok, self.world, self.longest, self.dials, self.knobs, self.seed = model, tok, world, longest, dials, knobs, seed
+        self.reference = frozen_copy(_policy(model)) if dials.leash != "none" else None
+        self.info: dict[str, float] = {}
+
+    def __call__(self, start: int) -> Iterator[Batch]:
+        """Batches from step `start` on, which begins a block."""
+        k = self.knobs
+        for first in count(start, k.block):
+            if k.reset and first and first % k.reset == 0:
+                self.reference.load_state_dict(_policy(self.model).state_dict())
+            for batch, info in [self.batch(first, first // k.epochs + i) for i in range(k.stale + 1)]:
+                for use in range(k.epochs):
+                    self.info = info | {"drawn": 0.0 if use else info["drawn"]}
+                    yield batch
+
+    def batch(self, step: int, number: int) -> tuple[Batch, dict[str, float]]:
+        """Batch `number`, a function of (model, seed, number), with the frozen columns that the dials read; and what happened."""
+        episodes, paid, info = self.chosen(self.seed * 1_000_003 + number)
+        batch = as_batch(self.tok, episodes, step=step, temperature=self.knobs.temperature, reward=lambda score: score.reward)
+        batch = batch.add(rewards=paid).to(self.model.device)
+        if self.reference is not None:
+            batch = loop.add_logprobs(self.reference, batch, "ref_logprobs")
+        if self.dials.advantage == "critic":
+            batch = loop.add_values(self.model, batch)
+        return self.dials.columns(batch), info
+
+    def chosen(self, number: int) -> tuple[list[Episode], torch.Tensor, dict[str, float]]:
+        """Episodes to learn from and their rewards: all, those of groups with a signal, or new ones until there are enough of these."""
+        k, kept, every = self.knobs, [], []
+        generator = torch.Generator(self.model.device).manual_seed(number)
+        for again in range(ROUNDS if k.groups == "resampled" else 1):
+            asked = self.world.problems(k.prompts, split="train", seed=number * ROUNDS + again)
+            fresh = play(
+                self.model, self.tok, self.world, asked, k=k.group, max_new=self.longest, temperature=k.temperature, generator=generator, turns=1
+            )
+            for e in fresh:
+                e.group += again * k.prompts
+            every += list(zip(fresh, paid := self.paid(fresh)))
+            signal = advantages.informative(paid, torch.tensor([e.group for e in fresh]))
+            kept += [every[r - len(fresh)] for r in signal.nonzero()[:, 0].tolist()]
+            if len(kept) >= k.prompts * k.group:
+                break
+        info = {"reward": float(sum(r for _, r in every) / len(every)), "idle": 1 - len(kept) / len(every), "drawn": float(len(every))}
+        used = every if k.groups == "all" or not kept else kept[: k.prompts * k.group]
+        return [e for e, _ in used], torch.stack([r for _, r in used]), info
+
+    def paid(self, episodes: list[Episode]) -> torch.Tensor:
+        """What the verifier in use pays for each answer [B], with the penalty on long ones."""
+        lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
+        rule = PAID[self.knobs.paid]
+        rewards = torch.tensor([rule(e.problem, e.score, float(n) / self.longest) for e, n in zip(episodes, lengths)])
+        return rewards + (advantages.overlong_penalty(lengths, self.longest, self.longest // 2) if self.knobs.overlong == "on" else 0.0)
+
+
+def _policy(model):
+    """The policy without its critic."""
+    return model.model if isinstance(model, Valued) else model
