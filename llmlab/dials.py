@@ -60,6 +60,11 @@ class Dials:
         found, returns = rules.gae(paid, batch["old_values"], mask, lam=self.lam)
         return batch.add(advantages=rules.whiten(found, mask), returns=returns)
 
+    @property
+    def reads_every_row(self) -> bool:
+        """Does a row without advantage matter too: to a leash in the loss, or to a critic?"""
+        return self.leash in LEASHES or self.advantage == "critic"
+
     def gain(self, out, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """First and second dial: (ratio, what is to grow, where the ratio was cut), each [B,T-1], or [B,1] for a sequence's ratio."""
         A = batch["advantages"]

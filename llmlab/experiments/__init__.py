@@ -23,6 +23,7 @@ NAMES = {
     "dpo": "DPO",
     "grpo": "GRPO",
     "policy": "Policy",
+    "variance": "Variance",
     "sampling": "Sampling",
     "codes": "CodeBook",
     "lora": "LoRA",

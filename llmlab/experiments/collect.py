@@ -47,7 +47,8 @@ class Collector:
             batch = loop.add_logprobs(self.reference, batch, "ref_logprobs")
         if self.dials.advantage == "critic":
             batch = loop.add_values(self.model, batch)
-        return self.dials.columns(batch), info
+        batch = self.dials.columns(batch)
+        return (batch if self.dials.reads_every_row else with_signal(batch, self.dials.aggregation)), info
 
     def chosen(self, number: int) -> tuple[list[Episode], torch.Tensor, dict[str, float]]:
         """Episodes to learn from and their rewards: all, those of groups with a signal, or new ones until there are enough of these."""
@@ -75,6 +76,16 @@ class Collector:
         rule = PAID[self.knobs.paid]
         rewards = torch.tensor([rule(e.problem, e.score, float(n) / self.longest) for e, n in zip(episodes, lengths)])
         return rewards + (advantages.overlong_penalty(lengths, self.longest, self.longest // 2) if self.knobs.overlong == "on" else 0.0)
+
+
+def with_signal(batch: Batch, aggregation: str) -> Batch:
+    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same gradient for less work."""
+    rows = batch["advantages"][:, 0].nonzero()[:, 0]
+    if len(rows) in (0, len(batch)):
+        return batch
+    kept = batch.pick(rows)
+    share = kept.mask.sum() / batch.mask.sum() if aggregation == "token_mean" else len(kept) / len(batch)
+    return kept.add(advantages=kept["advantages"] * share)
 
 
 def _policy(model):
