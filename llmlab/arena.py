@@ -36,7 +36,7 @@ TASKS = {
     "sums": Task(lambda size: Sums(("add",), digits=size), lambda size: 12 + 2 * size, "digits of the numbers"),
     "products": Task(lambda size: Sums(("multiply",), digits=size), lambda size: 12 + 4 * size, "digits of the numbers"),
     "strings": Task(lambda size: Strings(depth=size), lambda size: 24, "functions inside each other, on four letters"),
-    "filler": Task(lambda size: Dots(digits=size), lambda size: 32 + size, "digits of the numbers"),
+    "filler": Task(lambda size: Dots(digits=size), lambda size: 54 + size, "digits of the numbers"),
     "many": Task(lambda size: Talk(("many",)), lambda size: 24, "nothing: there is one size"),
 }
 

@@ -1,0 +1,192 @@
+"""The policy experiment: ratios leave 1 only on old samples, groups carry a signal, flawed pay pays what it says, and runs resume bit-equal."""
+
+from itertools import islice
+
+import pytest
+import torch
+
+from llmlab import advantages
+from llmlab.arena import PAID, TASKS
+from llmlab.experiments.base import BadKnob
+from llmlab.experiments.collect import Collector, with_signal
+from llmlab.experiments.policy import Policy
+from llmlab.experiments.reader import Reader
+from llmlab.models.forward import forward
+from llmlab.models.heads import Valued
+from llmlab.models.load import load
+from llmlab.rollout import as_batch
+from llmlab.world.base import Score
+
+SMALL = dict(prompts=4, group=4, held=8, tries=2, steps=8, probe=500, warmup=0, lr=3e-3)
+
+
+@pytest.fixture(scope="module")
+def chat():
+    """The chat model; not to be trained."""
+    return load("chat")
+
+
+@pytest.fixture(autouse=True)
+def few_questions(monkeypatch):
+    monkeypatch.setattr("llmlab.experiments.reader.GREEDY", 8)
+
+
+def collector(chat, model=None, seed=0, **knobs):
+    policy = Policy(**(SMALL | knobs))
+    task = TASKS[policy.task]
+    return Collector(model or chat.model, chat.tok, task.world(policy.size), task.longest(policy.size), policy.dials(), policy, seed)
+
+
+def steps(n, **knobs):
+    """The rows of n steps."""
+    rows = Policy(**(SMALL | knobs)).rows(load("chat"), 0)
+    return list(islice(rows, n + 1))[1:]
+
+
+# ---- ratios and clips ----
+
+
+def test_on_fresh_samples_no_clip_binds_and_the_ratio_is_one():
+    for row in steps(3):
+        assert row["clip_fraction"] == 0.0 and row["ratio_max"] == pytest.approx(1.0, abs=1e-3) and row["kl_old"] < 1e-6
+
+
+@pytest.mark.parametrize("old", [dict(epochs=4), dict(stale=3)])
+def test_on_old_samples_the_ratio_leaves_one_and_clips_bind(old):
+    rows = steps(4, temperature=1.5, range=0.1, **old)
+    assert rows[0]["clip_fraction"] == 0.0 and max(r["clip_fraction"] for r in rows[1:]) > 0.0
+    assert max(r["ratio_max"] for r in rows[1:]) > 1.1 and max(r["kl_old"] for r in rows[1:]) > 1e-3
+
+
+def test_the_reading_says_how_much_was_cut_since_the_last_one():
+    rows = steps(4, temperature=1.5, range=0.1, epochs=4, probe=4)
+    assert rows[3]["cut"] == pytest.approx(sum(r["clip_fraction"] for r in rows) / 4) and rows[3]["samples"] == 16
+
+
+def test_samples_are_used_again_and_then_replaced(chat):
+    batches = list(islice(collector(chat, epochs=2, stale=1)(0), 6))
+    texts = [b.ids.tolist() for b in batches]
+    assert texts[0] == texts[1] != texts[2] == texts[3] != texts[4]
+    assert [int(b["step"][0]) for b in batches] == [0, 0, 0, 0, 4, 4]
+
+
+# ---- groups ----
+
+
+@pytest.mark.parametrize("groups", ["filtered", "resampled"])
+def test_every_group_has_a_signal(chat, groups):
+    made = collector(chat, groups=groups, group=3, prompts=8)
+    batch, info = made.batch(0, 0)
+    assert advantages.informative(batch["rewards"], batch["group"]).all() and 0 < info["idle"] < 1
+    assert len(batch) == 24 if groups == "resampled" else len(batch) < 24
+    assert info["drawn"] > 24 if groups == "resampled" else info["drawn"] == 24
+
+
+def test_resampling_gives_up_where_nothing_is_ever_right(chat):
+    batch, info = collector(chat, task="products", size=4, groups="resampled").batch(0, 0)
+    assert len(batch) == 16 * 6 and info["idle"] == 1.0 and not batch["advantages"].any()
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
+def test_leaving_out_rows_without_a_signal_changes_no_gradient(chat, aggregation):
+    made = collector(chat, aggregation=aggregation, group=3, prompts=8)
+    episodes, paid, _ = made.chosen(3)
+    whole = made.dials.columns(as_batch(chat.tok, episodes, step=0, temperature=1.0, reward=lambda s: s.reward).add(rewards=paid))
+    kept = with_signal(whole, aggregation)
+    assert 0 < len(kept) < len(whole)
+
+    def gradient(batch):
+        loss, _ = made.dials.objective(made.longest)(forward(chat.model, batch), batch)
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(chat.model.parameters()))])
+
+    torch.testing.assert_close(gradient(kept), gradient(whole), atol=1e-6, rtol=1e-4)
+
+
+def test_equal_pay_moves_nothing_at_all():
+    """Every answer has the asked form: no advantage, no gradient, the same weights, bit for bit."""
+    loaded, before = load("chat"), load("chat").model.state_dict()
+    list(islice(Policy(**(SMALL | dict(paid="form", temperature=0.3))).rows(loaded, 0), 3))
+    assert all(torch.equal(v, before[k]) for k, v in loaded.model.state_dict().items())
+
+
+# ---- what is paid ----
+
+
+@pytest.mark.parametrize("rule, unreadable, wrong, right", [("strict", 0, 0, 1), ("crash", 1, 0, 1), ("form", 0, 1, 1), ("long", 0.25, 0.25, 0.75)])
+def test_what_is_paid(rule, unreadable, wrong, right):
+    scores = [Score({"format": f, "answer": a}) for f, a in ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))]
+    assert [PAID[rule](None, score, 0.5) for score in scores] == [unreadable, wrong, right]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_pays_its_own_solution_in_full_and_it_fits(chat, task):
+    world = TASKS[task].world(2)
+    for problem in world.problems(20, split="train", seed=1):
+        text = world.solution(problem)[0]["content"]
+        assert PAID["strict"](problem, world.score(problem, text), 0.5) == 1.0
+        assert len(chat.tok(text)["input_ids"]) < TASKS[task].longest(2)
+
+
+def test_the_penalty_on_long_answers(chat):
+    plain, taxed = (collector(chat, task="filler", overlong=x) for x in ("off", "on"))
+    episodes, _, _ = plain.chosen(0)
+    lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
+    less = plain.paid(episodes) - taxed.paid(episodes)
+    assert (less[lengths <= plain.longest // 2] == 0).all() and (less[lengths > plain.longest // 2 + 1] > 0).all() and (less > 0).any()
+
+
+# ---- the reference ----
+
+
+def test_the_reference_is_the_start_until_it_is_reset():
+    chat = load("chat")
+    made = collector(chat, leash="k3", reset=2)
+    stream = made(0)
+    first = next(stream)
+    torch.testing.assert_close(first["ref_logprobs"] * first.mask[:, 1:], first["old_logprobs"] * first.mask[:, 1:], atol=1e-4, rtol=0)
+    with torch.no_grad():
+        for p in chat.model.parameters():
+            p.mul_(1.01)
+    second = next(stream)
+    assert not torch.allclose(second["ref_logprobs"] * second.mask[:, 1:], second["old_logprobs"] * second.mask[:, 1:], atol=1e-4)
+    third = next(stream)
+    torch.testing.assert_close(third["ref_logprobs"] * third.mask[:, 1:], third["old_logprobs"] * third.mask[:, 1:], atol=1e-4, rtol=0)
+
+
+# ---- readings ----
+
+
+def test_readings_of_the_start(chat):
+    policy = Policy(**(SMALL | dict(held=8, tries=4)))
+    task = TASKS["sums"]
+    found = Reader(chat.model, chat.tok, task.world(3), task.longest(3), policy)(0)
+    assert set(Policy.curves) <= set(found)
+    assert found["kl"] == pytest.approx(0, abs=1e-6) and found["sampled"] <= found["covered"] and found["paid"] == pytest.approx(found["sampled"])
+    assert 0.25 <= found["distinct"] <= 1 and found["samples"] == found["cut"] == found["idle"] == 0
+
+
+# ---- bad knobs ----
+
+
+@pytest.mark.parametrize("knobs, fix", [
+    (dict(ratio="none"), "choose --ratio token or sequence, or --clip none"),
+    (dict(group=1), "choose --group 2 or more, or --advantage critic"),
+    (dict(group=1, advantage="critic", groups="resampled"), "choose --group 2 or more"),
+    (dict(task="many", paid="crash"), "choose --paid strict or long"),
+    (dict(reset=10), "choose --leash reward or k3"),
+    (dict(reset=10, leash="k3", epochs=4), "not a multiple of epochs"),
+])  # fmt: skip
+def test_knobs_that_do_not_fit_each_other_are_one_sentence(knobs, fix):
+    with pytest.raises(BadKnob, match=fix):
+        Policy(**knobs)
+
+
+def test_a_critic_is_trained_beside_the_policy():
+    rows = steps(3, advantage="critic", ratio="token", aggregation="token_mean", leash="reward")
+    assert all("value_loss" in r for r in rows) and rows[0]["value_loss"] > 0
+
+
+def test_a_critic_adds_a_head_and_leaves_the_policy_in_place(chat):
+    made = collector(chat, model=Valued(chat.model), advantage="critic")
+    batch, _ = made.batch(0, 0)
+    assert not batch["old_values"].any() and batch["advantages"].shape == batch["returns"].shape == batch["old_logprobs"].shape
