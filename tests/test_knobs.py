@@ -8,7 +8,7 @@ from itertools import combinations, islice
 import pytest
 
 from llmlab import experiments, probes
-from llmlab.experiments import codes, facts, longdoc, lora, midtrain
+from llmlab.experiments import codes, facts, longdoc, lora, midtrain, reader
 from llmlab.experiments.base import BadKnob, knob
 from llmlab.experiments.cpt import CPT
 from llmlab.models.load import load
@@ -34,7 +34,7 @@ SMALL = {name: knobs | (dict(held=16) if name in ("sft", "template", "traces", "
 # (experiment, knob) -> other settings under which it has something to do
 SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(warmup=2, batch=8), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
            ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16),
-           ("variance", "lam"): dict(advantage="critic"), ("variance", "fit"): dict(advantage="critic"), ("policy", "paid"): dict(temperature=2.0), ("policy", "lam"): dict(advantage="critic"), ("policy", "overlong"): dict(task="filler"), ("policy", "groups"): dict(group=2),
+           ("variance", "lam"): dict(advantage="critic"), ("variance", "task"): dict(size=1, prompts=8), ("variance", "fit"): dict(advantage="critic"), ("policy", "paid"): dict(temperature=2.0), ("policy", "lam"): dict(advantage="critic"), ("policy", "overlong"): dict(task="filler"), ("policy", "groups"): dict(group=2),
            **{("policy", k): dict(epochs=8, prompts=16) for k in ("ratio", "clip", "range")}, ("policy", "ratio"): dict(epochs=8, clip="none"),
            **{("policy", k): dict(leash="k3", beta=1.0) for k in ("leash", "beta", "reset")},
            ("sft", "filtering"): dict(wrong=0.9), ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("chats", "cut"): dict(length=96), ("chats", "rank"): dict(method="lora"), ("chats", "targets"): dict(method="lora"), ("curate", "keep"): dict(k=8, problems=32), ("traces", "cut"): dict(length=112), ("longdoc", "share"): dict(lines=4), ("lora", "scheme"): dict(method="qlora")}
@@ -65,6 +65,7 @@ def small_probes():
         patch.setattr(probes, "read", read)
         for module in (codes, facts, longdoc, lora, midtrain):
             patch.setattr(module, "HELD", 16)
+        patch.setattr(reader, "GREEDY", 16)
         patch.setattr(midtrain, "Running", partial(Running, 2))
         yield
 

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from llmlab import experiments, loop, probes
-from llmlab.experiments import codes, lora
+from llmlab.experiments import codes, lora, reader
 from llmlab.models.load import load
 
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
@@ -27,6 +27,7 @@ SETTINGS = [("cpt", SHORT), ("cpt", SHORT | dict(kl=0.5, packing="reset")), ("cp
 def small_probes(monkeypatch):
     """Probes read eight rows of each set, and few problems."""
     original = probes.read
+    monkeypatch.setattr(reader, "GREEDY", 8)
     for module in (codes, lora):
         monkeypatch.setattr(module, "HELD", 16)
     monkeypatch.setattr(probes, "read", lambda model, sets: original(model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}))
