@@ -36,7 +36,9 @@ class Policy(Experiment):
 
     task: str = knob("sums", choices=tuple(TASKS), help="what is asked; many: questions with many right answers; filler: a sum, then dots")
     size: int = knob(3, 1, 4, help="difficulty: digits of the numbers, functions inside each other in strings; many has one size")
-    paid: str = knob("strict", choices=tuple(PAID), help="strict: right answers; crash: also unreadable ones (a bug); form, long: what looks like one")
+    paid: str = knob(
+        "strict", choices=tuple(PAID), help="strict: right answers; crash: also unreadable ones (a bug); form, long: what looks like one"
+    )
     advantage: str = knob("group_norm", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE (PPO)")
     lam: float = knob(0.95, 0.0, 1.0, help="GAE of the critic: 0 trusts its values, 1 the reward that came")
     ratio: str = knob("token", choices=("none", *RATIOS), help="likelihood ratio to the policy that sampled: of each token, or of the answer")

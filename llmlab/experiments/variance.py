@@ -36,6 +36,7 @@ class Variance(Experiment):
     advantage: str = knob("group_mean", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE")
     task: str = knob("sums", choices=tuple(TASKS), help="what is asked")
     size: int = knob(3, 1, 4, help="difficulty: digits of the numbers, functions inside each other in strings; many has one size")
+    offset: float = knob(0.0, -5.0, 5.0, unit="rewards", help="added to what every answer is paid: 0 pays 0 or 1, -0.5 pays as much as it takes")
     prompts: int = knob(8, 1, 64, help="problems a batch")
     group: int = knob(8, 1, 32, help="samples a problem")
     lam: float = knob(0.95, 0.0, 1.0, help="GAE of the critic: 0 trusts its values, 1 the reward that came")
@@ -59,7 +60,7 @@ class Variance(Experiment):
             batch = self.batch(loaded, world, longest, "measure", seed, number)
             gradient = policy_gradient(model, batch, self.advantages(model, batch))
             total, norms = total + gradient, norms + float(gradient.square().sum())
-            right += float(batch["rewards"].mean())
+            right += float(batch["rewards"].mean()) - self.offset
             if number:
                 yield {"step": number - 1} | moments(total, norms, number + 1) | {"sampled": right / (number + 1)}
 
@@ -69,7 +70,7 @@ class Variance(Experiment):
         asked = world.problems(self.prompts, split="train", seed=key)
         generator = torch.Generator(loaded.model.device).manual_seed(key)
         episodes = play(loaded.model, loaded.tok, world, asked, k=self.group, max_new=longest, generator=generator, turns=1)
-        return as_batch(loaded.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward).to(loaded.model.device)
+        return as_batch(loaded.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward + self.offset).to(loaded.model.device)
 
     def advantages(self, model, batch: Batch) -> Tensor:
         """[B,1], or [B,T-1] with a critic."""
