@@ -35,7 +35,9 @@ class Task:
 TASKS = {
     "sums": Task(lambda size: Sums(("add",), digits=size), lambda size: 12 + 2 * size, "digits of the numbers"),
     "products": Task(lambda size: Sums(("multiply",), digits=size), lambda size: 12 + 4 * size, "digits of the numbers"),
-    "strings": Task(lambda size: Strings(depth=size), lambda size: 24, "functions inside each other, on four letters"),
+    "strings": Task(
+        lambda size: Strings(depth=size, scratchpad=True), lambda size: 14 + 22 * size, "functions inside each other, with a line for each"
+    ),
     "filler": Task(lambda size: Dots(digits=size), lambda size: 54 + size, "digits of the numbers"),
     "many": Task(lambda size: Talk(("many",)), lambda size: 24, "nothing: there is one size"),
 }
