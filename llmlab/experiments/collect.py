@@ -79,7 +79,10 @@ class Collector:
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:
-    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same gradient for less work."""
+    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same gradient for less work.
+
+    Entropy, clip fraction and the like are then those of these rows.
+    """
     rows = batch["advantages"][:, 0].nonzero()[:, 0]
     if len(rows) in (0, len(batch)):
         return batch
