@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from .world.base import Problem, Score, World
+from .world.desk import Desk
 from .world.strings import Strings
 from .world.sums import Sums
 from .world.talk import Talk
@@ -24,22 +25,27 @@ class Dots(Talk):
 
 
 @dataclass(frozen=True)
-class Task:
-    """world(size): what is asked · longest(size): tokens that an answer may take · says: what its size means."""
+class Game:
+    """world: what is asked · turn: tokens that one turn of the model may take · turns: how many turns it has, where tools reply in between."""
 
-    world: Callable[[int], World]
-    longest: Callable[[int], int]
-    says: str
+    world: World
+    turn: int
+    turns: int = 1
+
+    @property
+    def longest(self) -> int:
+        """Tokens that an answer may take, all turns together."""
+        return self.turn * self.turns
 
 
-TASKS = {
-    "sums": Task(lambda size: Sums(("add",), digits=size), lambda size: 12 + 2 * size, "digits of the numbers"),
-    "products": Task(lambda size: Sums(("multiply",), digits=size), lambda size: 12 + 4 * size, "digits of the numbers"),
-    "strings": Task(
-        lambda size: Strings(depth=size, scratchpad=True), lambda size: 14 + 22 * size, "functions inside each other, with a line for each"
-    ),
-    "filler": Task(lambda size: Dots(digits=size), lambda size: 54 + size, "digits of the numbers"),
-    "many": Task(lambda size: Talk(("many",)), lambda size: 24, "nothing: there is one size"),
+TASKS: dict[str, Callable[[int], Game]] = {  # name -> the game at a size
+    "sums": lambda digits: Game(Sums(("add",), digits=digits), 12 + 2 * digits),
+    "products": lambda digits: Game(Sums(("multiply",), digits=digits), 12 + 4 * digits),
+    "strings": lambda depth: Game(Strings(depth=depth, scratchpad=True), 14 + 22 * depth),
+    "filler": lambda digits: Game(Dots(digits=digits), 54 + digits),
+    "many": lambda _: Game(Talk(("many",)), 24),
+    "chain": lambda calls: Game(Desk(calls), 48, calls + 1),
+    "faults": lambda calls: Game(Desk(calls, faults=1.0), 48, calls + 3),  # one call of each problem fails and has to be repeated
 }
 
 

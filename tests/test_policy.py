@@ -16,6 +16,7 @@ from llmlab.models.heads import Valued
 from llmlab.models.load import load
 from llmlab.rollout import as_batch
 from llmlab.world.base import Score
+from llmlab.world.desk import call_text
 
 SMALL = dict(prompts=4, group=4, held=8, tries=2, steps=8, probe=500, warmup=0, lr=3e-3)
 
@@ -33,8 +34,7 @@ def few_questions(monkeypatch):
 
 def collector(chat, model=None, seed=0, **knobs):
     policy = Policy(**(SMALL | knobs))
-    task = TASKS[policy.task]
-    return Collector(model or chat.model, chat.tok, task.world(policy.size), task.longest(policy.size), policy.dials(), policy, seed)
+    return Collector(model or chat.model, chat.tok, policy.game(), policy.dials(), policy, seed)
 
 
 def steps(n, **knobs):
@@ -96,7 +96,7 @@ def test_leaving_out_rows_without_a_signal_changes_no_gradient(chat, aggregation
     assert 0 < len(kept) < len(whole)
 
     def gradient(batch):
-        loss, _ = made.dials.objective(made.longest)(forward(chat.model, batch), batch)
+        loss, _ = made.dials.objective(made.game.longest)(forward(chat.model, batch), batch)
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(chat.model.parameters()))])
 
     torch.testing.assert_close(gradient(kept), gradient(whole), atol=1e-6, rtol=1e-4)
@@ -120,11 +120,12 @@ def test_what_is_paid(rule, unreadable, wrong, right):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_pays_its_own_solution_in_full_and_it_fits(chat, task):
-    world = TASKS[task].world(2)
-    for problem in world.problems(20, split="train", seed=1):
-        text = world.solution(problem)[0]["content"]
-        assert PAID["strict"](problem, world.score(problem, text), 0.5) == 1.0
-        assert len(chat.tok(text)["input_ids"]) < TASKS[task].longest(2)
+    game = TASKS[task](2)
+    for problem in game.world.problems(20, split="train", seed=1):
+        turns = [m for m in game.world.solution(problem) if m["role"] == "assistant"]
+        texts = [call_text(m) if m.get("tool_calls") else m["content"] for m in turns]
+        assert PAID["strict"](problem, game.world.score(problem, texts[-1]), 0.5) == 1.0
+        assert len(turns) <= game.turns and all(len(chat.tok(text)["input_ids"]) < game.turn for text in texts)
 
 
 def test_the_penalty_on_long_answers(chat):
@@ -132,7 +133,7 @@ def test_the_penalty_on_long_answers(chat):
     episodes, _, _ = plain.chosen(0)
     lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
     less = plain.paid(episodes) - taxed.paid(episodes)
-    assert (less[lengths <= plain.longest // 2] == 0).all() and (less[lengths > plain.longest // 2 + 1] > 0).all() and (less > 0).any()
+    assert (less[lengths <= plain.game.longest // 2] == 0).all() and (less[lengths > plain.game.longest // 2 + 1] > 0).all() and (less > 0).any()
 
 
 # ---- the reference ----
@@ -158,8 +159,7 @@ def test_the_reference_is_the_start_until_it_is_reset():
 
 def test_readings_of_the_start(chat):
     policy = Policy(**(SMALL | dict(held=8, tries=4)))
-    task = TASKS["sums"]
-    found = Reader(chat.model, chat.tok, task.world(3), task.longest(3), policy)(0)
+    found = Reader(chat.model, chat.tok, policy.game(), policy)(0)
     assert set(Policy.curves) <= set(found)
     assert found["kl"] == pytest.approx(0, abs=1e-6) and found["sampled"] <= found["covered"] and found["paid"] == pytest.approx(found["sampled"])
     assert 0.25 <= found["distinct"] <= 1 and found["samples"] == found["cut"] == found["idle"] == 0
@@ -173,6 +173,7 @@ def test_readings_of_the_start(chat):
     (dict(group=1), "choose --group 2 or more, or --advantage critic"),
     (dict(group=1, advantage="critic", groups="resampled"), "choose --group 2 or more"),
     (dict(task="many", paid="crash"), "choose --paid strict or long"),
+    (dict(task="chain", size=4), "--size 4 does not fit --task chain: a chain has 1 to 3 calls, not 4"),
     (dict(reset=10), "choose --leash reward or k3"),
     (dict(reset=10, leash="k3", epochs=4), "not a multiple of epochs"),
 ])  # fmt: skip
@@ -190,3 +191,11 @@ def test_a_critic_adds_a_head_and_leaves_the_policy_in_place(chat):
     made = collector(chat, model=Valued(chat.model), advantage="critic")
     batch, _ = made.batch(0, 0)
     assert not batch["old_values"].any() and batch["advantages"].shape == batch["returns"].shape == batch["old_logprobs"].shape
+
+
+def test_what_tools_said_is_not_pushed_and_a_chain_is_paid_once(chat):
+    batch, _ = collector(chat, task="faults", size=2, group=2, advantage="no_baseline", aggregation="token_mean").batch(0, 0)
+    for ids, mask in zip(batch.ids, batch.mask):
+        said = chat.tok.decode(ids[mask > 0])
+        assert "tool_response" not in said and '"result"' not in said
+    assert (batch.mask.diff(dim=1) == 1).sum(1).max() >= 2  # more than one turn of the model

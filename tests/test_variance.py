@@ -5,12 +5,12 @@ from itertools import islice
 import pytest
 import torch
 
+from llmlab.arena import TASKS
 from llmlab.experiments.base import BadKnob
 from llmlab.experiments.variance import Variance, fit_critic, moments, policy_gradient
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
-from llmlab.world import Sums
 
 SMALL = dict(prompts=2, group=8, fit=3, steps=2)
 
@@ -55,7 +55,7 @@ def test_a_group_takes_an_offset_out_and_nothing_else_does(chat):
 
 
 def test_rows_without_an_advantage_have_no_gradient(chat):
-    batch = Variance(**SMALL).batch(chat, Sums(("add",), digits=3), 18, "measure", 0, 0)
+    batch = Variance(**SMALL).batch(chat, TASKS["sums"](3), "measure", 0, 0)
     advantages = torch.arange(16.0)[:, None] * (torch.arange(16) % 2)[:, None]
     found = policy_gradient(chat.model, batch, advantages)
     out = forward(chat.model, batch)
@@ -67,7 +67,7 @@ def test_rows_without_an_advantage_have_no_gradient(chat):
 
 def test_the_critics_fit_is_the_best_linear_one(chat):
     made = Variance(**SMALL)
-    batches = [made.batch(chat, Sums(("add",), digits=3), 18, "fit", 0, i) for i in range(3)]
+    batches = [made.batch(chat, TASKS["sums"](3), "fit", 0, i) for i in range(3)]
     valued = Valued(chat.model)
     fit_critic(valued, batches)
 

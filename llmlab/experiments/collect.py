@@ -6,7 +6,7 @@ from typing import Iterator
 import torch
 
 from .. import advantages, loop
-from ..arena import PAID
+from ..arena import PAID, Game
 from ..dials import Dials
 from ..models.frozen import frozen_copy
 from ..models.heads import Valued
@@ -22,8 +22,8 @@ class Collector:
     `info` says of the batch in use what was paid, how many groups had no signal, and how many answers were sampled for it.
     """
 
-    def __init__(self, model, tok, world, longest: int, dials: Dials, knobs, seed: int):
-        self.model, self.tok, self.world, self.longest, self.dials, self.knobs, self.seed = model, tok, world, longest, dials, knobs, seed
+    def __init__(self, model, tok, game: Game, dials: Dials, knobs, seed: int):
+        self.model, self.tok, self.game, self.dials, self.knobs, self.seed = model, tok, game, dials, knobs, seed
         self.reference = frozen_copy(_policy(model)) if dials.leash != "none" else None
         self.info: dict[str, float] = {}
 
@@ -55,9 +55,17 @@ class Collector:
         k, kept, every = self.knobs, [], []
         generator = torch.Generator(self.model.device).manual_seed(number)
         for again in range(ROUNDS if k.groups == "resampled" else 1):
-            asked = self.world.problems(k.prompts, split="train", seed=number * ROUNDS + again)
+            asked = self.game.world.problems(k.prompts, split="train", seed=number * ROUNDS + again)
             fresh = play(
-                self.model, self.tok, self.world, asked, k=k.group, max_new=self.longest, temperature=k.temperature, generator=generator, turns=1
+                self.model,
+                self.tok,
+                self.game.world,
+                asked,
+                k=k.group,
+                max_new=self.game.turn,
+                temperature=k.temperature,
+                generator=generator,
+                turns=self.game.turns,
             )
             for e in fresh:
                 e.group += again * k.prompts
@@ -73,9 +81,9 @@ class Collector:
     def paid(self, episodes: list[Episode]) -> torch.Tensor:
         """What the verifier in use pays for each answer [B], with the penalty on long ones."""
         lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
-        rule = PAID[self.knobs.paid]
-        rewards = torch.tensor([rule(e.problem, e.score, float(n) / self.longest) for e, n in zip(episodes, lengths)])
-        return rewards + (advantages.overlong_penalty(lengths, self.longest, self.longest // 2) if self.knobs.overlong == "on" else 0.0)
+        rule, longest = PAID[self.knobs.paid], self.game.longest
+        rewards = torch.tensor([rule(e.problem, e.score, float(n) / longest) for e, n in zip(episodes, lengths)])
+        return rewards + (advantages.overlong_penalty(lengths, longest, longest // 2) if self.knobs.overlong == "on" else 0.0)
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:

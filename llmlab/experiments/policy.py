@@ -5,7 +5,7 @@ from math import lcm
 from typing import ClassVar
 
 from .. import loop
-from ..arena import PAID, TASKS
+from ..arena import PAID, TASKS, Game
 from ..dials import ADVANTAGES, AGGREGATIONS, CLIPS, LEASHES, RATIOS, BadDial, Dials
 from ..models.heads import Valued
 from .base import BadKnob, Experiment, knob
@@ -34,8 +34,12 @@ class Policy(Experiment):
         "known": "known people recalled (share)",
     }
 
-    task: str = knob("sums", choices=tuple(TASKS), help="what is asked; many: questions with many right answers; filler: a sum, then dots")
-    size: int = knob(3, 1, 4, help="difficulty: digits of the numbers, functions inside each other in strings; many has one size")
+    task: str = knob(
+        "sums",
+        choices=tuple(TASKS),
+        help="what is asked; filler: a sum, then dots; many: any right answer; chain, faults: tool calls, faults: one fails",
+    )
+    size: int = knob(3, 1, 4, help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size")
     paid: str = knob(
         "strict", choices=tuple(PAID), help="strict: right answers; crash: also unreadable ones (a bug); form, long: what looks like one"
     )
@@ -65,9 +69,11 @@ class Policy(Experiment):
     def __post_init__(self):
         super().__post_init__()
         try:
-            self.dials()
+            self.dials(), self.game()
         except BadDial as e:
             raise BadKnob(str(e)) from None
+        except ValueError as e:
+            raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
         if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
             raise BadKnob(f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}")
         if self.group == 1 and self.groups != "all":
@@ -84,6 +90,10 @@ class Policy(Experiment):
         """Steps on samples of the same weights."""
         return self.epochs * (self.stale + 1)
 
+    def game(self) -> Game:
+        """The task at its size."""
+        return TASKS[self.task](self.size)
+
     def dials(self) -> Dials:
         """The method."""
         high = self.range * (HIGHER if self.clip == "higher" else 1.0)
@@ -91,12 +101,11 @@ class Policy(Experiment):
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom."""
-        task, dials, tok = TASKS[self.task], self.dials(), loaded.tok
-        world, longest = task.world(self.size), task.longest(self.size)
+        game, dials, tok = self.game(), self.dials(), loaded.tok
         model = Valued(loaded.model) if self.advantage == "critic" else loaded.model
-        reader = Reader(loaded.model, tok, world, longest, self)
-        collector = Collector(model, tok, world, longest, dials, self, seed)
-        method = dials.objective(longest)
+        reader = Reader(loaded.model, tok, game, self)
+        collector = Collector(model, tok, game, dials, self, seed)
+        method = dials.objective(game.longest)
 
         def objective(out, batch):
             loss, info = method(out, batch)

@@ -3,7 +3,7 @@
 import torch
 
 from .. import objectives, probes
-from ..arena import PAID
+from ..arena import PAID, Game
 from ..models.forward import forward
 from ..models.frozen import frozen_copy
 from ..rollout import as_batch, evaluate, play
@@ -17,8 +17,8 @@ GREEDY, JUDGED = 128, 256  # problems answered greedily; samples on which entrop
 class Reader:
     """A probe for loop.train: judged by the strict checker, whatever is paid in training."""
 
-    def __init__(self, model, tok, world, longest: int, knobs):
-        self.model, self.tok, self.world, self.longest, self.knobs = model, tok, world, longest, knobs
+    def __init__(self, model, tok, game: Game, knobs):
+        self.model, self.tok, self.game, self.knobs = model, tok, game, knobs
         self.start, self.recent, self.samples = frozen_copy(model), [], 0.0
         facts = Talk(("fact",)) if tok.chat_template else Census()
         self.known = {"known": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))}
@@ -36,7 +36,7 @@ class Reader:
 
     def __call__(self, step: int) -> dict[str, float]:
         """The readings after a step."""
-        found = {"accuracy": evaluate(self.model, self.tok, self.world, n=GREEDY, seed=7, max_new=self.longest).accuracy}
+        found = {"accuracy": evaluate(self.model, self.tok, self.game.world, n=GREEDY, seed=7, max_new=self.game.turn).accuracy}
         found |= self.sampled() | probes.read(self.model, self.known)
         found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {"samples": self.samples}
         self.recent = []
@@ -44,9 +44,9 @@ class Reader:
 
     def sampled(self) -> dict[str, float]:
         """`tries` samples of each of `held` problems, at temperature 1."""
-        asked = self.world.problems(self.knobs.held, split="test", seed=7)
+        game, asked = self.game, self.game.world.problems(self.knobs.held, split="test", seed=7)
         generator = torch.Generator(self.model.device).manual_seed(7)
-        episodes = play(self.model, self.tok, self.world, asked, k=self.knobs.tries, max_new=self.longest, generator=generator, turns=1)
+        episodes = play(self.model, self.tok, game.world, asked, k=self.knobs.tries, max_new=game.turn, generator=generator, turns=game.turns)
         right = torch.tensor([e.score.reward for e in episodes])
         length = torch.tensor([float(sum(e.mask)) for e in episodes])
         groups = [episodes[i : i + self.knobs.tries] for i in range(0, len(episodes), self.knobs.tries)]
@@ -58,7 +58,7 @@ class Reader:
             "length": mean(length),
             "right_length": mean(length[right == 1] if (right == 1).any() else length),
             "wrong_length": mean(length[right < 1] if (right < 1).any() else length),
-            "paid": sum(rule(e.problem, e.score, float(n) / self.longest) for e, n in zip(episodes, length)) / len(episodes),
+            "paid": sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length)) / len(episodes),
         } | self.drift(episodes[:: -(-len(episodes) // JUDGED)])
 
     @torch.no_grad()

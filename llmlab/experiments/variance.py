@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import advantages as rules
 from .. import loop
-from ..arena import TASKS
+from ..arena import TASKS, Game
 from ..dials import ADVANTAGES
 from ..models.forward import forward
 from ..models.heads import Valued
@@ -35,7 +35,7 @@ class Variance(Experiment):
 
     advantage: str = knob("group_mean", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE")
     task: str = knob("sums", choices=tuple(TASKS), help="what is asked")
-    size: int = knob(3, 1, 4, help="difficulty: digits of the numbers, functions inside each other in strings; many has one size")
+    size: int = knob(3, 1, 4, help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size")
     offset: float = knob(0.0, -5.0, 5.0, unit="rewards", help="added to what every answer is paid: 0 pays 0 or 1, -0.5 pays as much as it takes")
     prompts: int = knob(8, 1, 64, help="problems a batch")
     group: int = knob(8, 1, 32, help="samples a problem")
@@ -45,31 +45,34 @@ class Variance(Experiment):
 
     def __post_init__(self):
         super().__post_init__()
+        try:
+            TASKS[self.task](self.size)
+        except ValueError as e:
+            raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
         if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
             raise BadKnob(f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}")
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """Two batches first (step 0), then one a row. The samples are the same under every rule."""
-        task = TASKS[self.task]
-        world, longest, model = task.world(self.size), task.longest(self.size), loaded.model
+        game, model = TASKS[self.task](self.size), loaded.model
         if self.advantage == "critic":
             model = Valued(model)
-            fit_critic(model, [self.batch(loaded, world, longest, "fit", seed, i) for i in range(self.fit)])
+            fit_critic(model, [self.batch(loaded, game, "fit", seed, i) for i in range(self.fit)])
         total = norms = right = 0.0
         for number in range(self.steps + 2):
-            batch = self.batch(loaded, world, longest, "measure", seed, number)
+            batch = self.batch(loaded, game, "measure", seed, number)
             gradient = policy_gradient(model, batch, self.advantages(model, batch))
             total, norms = total + gradient, norms + float(gradient.square().sum())
             right += float(batch["rewards"].mean()) - self.offset
             if number:
                 yield {"step": number - 1} | moments(total, norms, number + 1) | {"sampled": right / (number + 1)}
 
-    def batch(self, loaded, world, longest: int, use: str, seed: int, number: int) -> Batch:
+    def batch(self, loaded, game: Game, use: str, seed: int, number: int) -> Batch:
         """Batch `number` of those for a use (fit, measure), a function of (model, seed, number)."""
         key = (seed * 1_000_003 + number) * 2 + (use == "fit")
-        asked = world.problems(self.prompts, split="train", seed=key)
+        asked = game.world.problems(self.prompts, split="train", seed=key)
         generator = torch.Generator(loaded.model.device).manual_seed(key)
-        episodes = play(loaded.model, loaded.tok, world, asked, k=self.group, max_new=longest, generator=generator, turns=1)
+        episodes = play(loaded.model, loaded.tok, game.world, asked, k=self.group, max_new=game.turn, generator=generator, turns=game.turns)
         return as_batch(loaded.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward + self.offset).to(loaded.model.device)
 
     def advantages(self, model, batch: Batch) -> Tensor:
