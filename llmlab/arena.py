@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from .world.base import Problem, Score, World
+from .world.base import Message, Problem, Score, World, say
 from .world.desk import Desk
 from .world.strings import Strings
 from .world.sums import Sums
@@ -36,6 +36,11 @@ class Game:
     def longest(self) -> int:
         """Tokens that an answer may take, all turns together."""
         return self.turn * self.turns
+
+    def label(self, problem: Problem) -> list[Message]:
+        """The demonstration; where many answers are right, always the same one of them."""
+        answers = problem.meta.get("answers")
+        return say(f"{answers[0]}.") if answers else self.world.solution(problem)
 
 
 TASKS: dict[str, Callable[[int], Game]] = {  # name -> the game at a size

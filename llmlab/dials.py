@@ -92,6 +92,12 @@ class Dials:
         return partial(obj.weighted_sum, terms=((1.0, policy), (VALUE_WEIGHT, obj.ppo_value))) if self.advantage == "critic" else policy
 
     @property
+    def knobs(self) -> dict:
+        """The setting in the words of the experiment `policy`, which has one clip range: below 1, or above it for a capped weight."""
+        names = ("ratio", "clip", "aggregation", "leash", "beta", "advantage", "lam")
+        return {name: getattr(self, name) for name in names} | {"range": self.high if self.clip == "capped" else self.low}
+
+    @property
     def cells(self) -> dict[str, str]:
         """The setting as a row of the table: dial -> words."""
         ranges = {"none": "", "symmetric": f" {self.low:g}", "higher": f" {self.low:g}, {self.high:g}", "capped": f" {1 + self.high:g}"}

@@ -1,5 +1,6 @@
 """The policy experiment: ratios leave 1 only on old samples, groups carry a signal, flawed pay pays what it says, and runs resume bit-equal."""
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from llmlab import advantages
 from llmlab.arena import PAID, TASKS
+from llmlab.dials import METHODS
 from llmlab.experiments.base import BadKnob
 from llmlab.experiments.collect import Collector, with_signal
 from llmlab.experiments.policy import Policy
@@ -14,10 +16,12 @@ from llmlab.experiments.reader import Reader
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
+from llmlab.objectives import nll
 from llmlab.rollout import as_batch
 from llmlab.world.base import Score
 from llmlab.world.desk import call_text
 
+SFT = dict(source="gold", advantage="no_baseline", ratio="none", clip="none", aggregation="token_mean")
 SMALL = dict(prompts=4, group=4, held=8, tries=2, steps=8, probe=500, warmup=0, lr=3e-3)
 
 
@@ -77,14 +81,14 @@ def test_samples_are_used_again_and_then_replaced(chat):
 def test_every_group_has_a_signal(chat, groups):
     made = collector(chat, groups=groups, group=3, prompts=8)
     batch, info = made.batch(0, 0)
-    assert advantages.informative(batch["rewards"], batch["group"]).all() and 0 < info["idle"] < 1
+    assert advantages.informative(batch["rewards"], batch["group"]).all() and 0 < info["no_signal"] < 1
     assert len(batch) == 24 if groups == "resampled" else len(batch) < 24
     assert info["drawn"] > 24 if groups == "resampled" else info["drawn"] == 24
 
 
 def test_resampling_gives_up_where_nothing_is_ever_right(chat):
     batch, info = collector(chat, task="products", size=4, groups="resampled").batch(0, 0)
-    assert len(batch) == 16 * 6 and info["idle"] == 1.0 and not batch["advantages"].any()
+    assert len(batch) == 16 * 6 and info["no_signal"] == 1.0 and not batch["advantages"].any()
 
 
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
@@ -174,6 +178,8 @@ def test_readings_of_the_start(chat):
     (dict(group=1, advantage="critic", groups="resampled"), "choose --group 2 or more"),
     (dict(task="many", paid="crash"), "choose --paid strict or long"),
     (dict(task="chain", size=4), "--size 4 does not fit --task chain: a chain has 1 to 3 calls, not 4"),
+    (dict(source="gold"), "choose --advantage no_baseline --ratio none --clip none"),
+    (SFT | dict(groups="filtered"), "choose --groups all"),
     (dict(reset=10), "choose --leash reward or k3"),
     (dict(reset=10, leash="k3", epochs=4), "not a multiple of epochs"),
 ])  # fmt: skip
@@ -199,3 +205,34 @@ def test_what_tools_said_is_not_pushed_and_a_chain_is_paid_once(chat):
         said = chat.tok.decode(ids[mask > 0])
         assert "tool_response" not in said and '"result"' not in said
     assert (batch.mask.diff(dim=1) == 1).sum(1).max() >= 2  # more than one turn of the model
+
+
+# ---- SFT and the named methods as settings of the same experiment ----
+
+
+@pytest.mark.parametrize("task", ["sums", "many", "chain"])
+def test_one_right_answer_without_baseline_and_ratio_is_sft(chat, task):
+    made = collector(chat, task=task, **SFT)
+    batch, info = made.batch(0, 0)
+    out = forward(chat.model, batch)
+    assert info["drawn"] == 0 and len(batch) == 4
+    torch.testing.assert_close(made.dials.objective(made.game.longest)(out, batch)[0], nll(out, batch)[0])
+
+
+def test_where_many_answers_are_right_the_data_always_have_the_same(chat):
+    game = TASKS["many"](3)
+    problems = game.world.problems(60, split="train", seed=0)
+    labels = {}
+    for p in problems:
+        labels.setdefault(p.question, set()).add(game.label(p)[0]["content"])
+        assert game.world.score(p, game.label(p)[0]["content"]).reward == 1.0
+    assert all(len(found) == 1 for found in labels.values()) and any(len(p.meta["answers"]) > 1 for p in problems)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_named_method_is_a_setting_of_the_knobs(name):
+    made, named = Policy(**METHODS[name].knobs).dials(), METHODS[name]
+    unread = dict(high=1, low=1) if named.clip in ("none", "capped") else dict(high=1)
+    assert replace(made, **unread) == replace(named, **unread)
+    if named.clip != "none":
+        assert made.high == pytest.approx(named.high, rel=0.06)  # GSPO's is 4/3 of the lower one, DAPO's 1.4

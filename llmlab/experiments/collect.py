@@ -11,7 +11,8 @@ from ..dials import Dials
 from ..models.frozen import frozen_copy
 from ..models.heads import Valued
 from ..rollout import Episode, as_batch, play
-from ..tokens.batch import Batch
+from ..tokens import chat
+from ..tokens.batch import Batch, pad
 
 ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
 
@@ -40,15 +41,28 @@ class Collector:
 
     def batch(self, step: int, number: int) -> tuple[Batch, dict[str, float]]:
         """Batch `number`, a function of (model, seed, number), with the frozen columns that the dials read; and what happened."""
-        episodes, paid, info = self.chosen(self.seed * 1_000_003 + number)
-        batch = as_batch(self.tok, episodes, step=step, temperature=self.knobs.temperature, reward=lambda score: score.reward)
-        batch = batch.add(rewards=paid).to(self.model.device)
+        if self.knobs.source == "gold":
+            batch, info = self.demonstrations(self.seed * 1_000_003 + number, step)
+        else:
+            episodes, paid, info = self.chosen(self.seed * 1_000_003 + number)
+            batch = as_batch(self.tok, episodes, step=step, temperature=self.knobs.temperature, reward=lambda score: score.reward)
+            batch = batch.add(rewards=paid).to(self.model.device)
         if self.reference is not None:
             batch = loop.add_logprobs(self.reference, batch, "ref_logprobs")
         if self.dials.advantage == "critic":
             batch = loop.add_values(self.model, batch)
         batch = self.dials.columns(batch)
         return (batch if self.dials.reads_every_row else with_signal(batch, self.dials.aggregation)), info
+
+    def demonstrations(self, number: int, step: int) -> tuple[Batch, dict[str, float]]:
+        """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio this is supervised fine-tuning."""
+        asked = self.game.world.problems(self.knobs.prompts, split="train", seed=number * ROUNDS)
+        rows = [chat.example(self.tok, p.messages, self.game.label(p), p.meta.get("tools")) for p in asked]
+        order = torch.arange(len(rows))
+        given = {"rewards": torch.ones(len(rows)), "group": order, "step": torch.full_like(order, step)}
+        batch = Batch(pad([ids for ids, _ in rows], self.tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float(), given)
+        batch = loop.add_logprobs(self.model, batch.to(self.model.device), "old_logprobs")
+        return batch, {"reward": 1.0, "no_signal": 0.0, "drawn": 0.0}
 
     def chosen(self, number: int) -> tuple[list[Episode], torch.Tensor, dict[str, float]]:
         """Episodes to learn from and their rewards: all, those of groups with a signal, or new ones until there are enough of these."""
@@ -74,7 +88,7 @@ class Collector:
             kept += [every[r - len(fresh)] for r in signal.nonzero()[:, 0].tolist()]
             if len(kept) >= k.prompts * k.group:
                 break
-        info = {"reward": float(sum(r for _, r in every) / len(every)), "idle": 1 - len(kept) / len(every), "drawn": float(len(every))}
+        info = {"reward": float(sum(r for _, r in every) / len(every)), "no_signal": 1 - len(kept) / len(every), "drawn": float(len(every))}
         used = every if k.groups == "all" or not kept else kept[: k.prompts * k.group]
         return [e for e, _ in used], torch.stack([r for _, r in used]), info
 

@@ -34,15 +34,9 @@ class Policy(Experiment):
         "known": "known people recalled (share)",
     }
 
-    task: str = knob(
-        "sums",
-        choices=tuple(TASKS),
-        help="what is asked; filler: a sum, then dots; many: any right answer; chain, faults: tool calls, faults: one fails",
-    )
+    task: str = knob("sums", choices=tuple(TASKS), help="filler: a sum, then dots; many: any right answer; chain, faults: tool calls, one fails")
     size: int = knob(3, 1, 4, help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size")
-    paid: str = knob(
-        "strict", choices=tuple(PAID), help="strict: right answers; crash: also unreadable ones (a bug); form, long: what looks like one"
-    )
+    paid: str = knob("strict", choices=tuple(PAID), help="strict: right answers; crash: unreadable ones too (a bug); form, long: how it looks")
     advantage: str = knob("group_norm", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE (PPO)")
     lam: float = knob(0.95, 0.0, 1.0, help="GAE of the critic: 0 trusts its values, 1 the reward that came")
     ratio: str = knob("token", choices=("none", *RATIOS), help="likelihood ratio to the policy that sampled: of each token, or of the answer")
@@ -51,6 +45,7 @@ class Policy(Experiment):
     aggregation: str = knob("sequence_mean", choices=tuple(AGGREGATIONS), help="from tokens to one number")
     leash: str = knob("none", choices=("none", "reward", *LEASHES), help="KL to the reference: inside the reward, or an estimate in the loss")
     beta: float = knob(0.04, 0.0, 5.0, help="weight of the KL leash")
+    source: str = knob("own", choices=("own", "gold"), help="answers to learn from: the policy's samples, or those of the data (that is SFT)")
     reset: int = knob(0, 0, 500, unit="steps", help="steps after which the policy becomes its own reference; 0 is never")
     epochs: int = knob(1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on")
     stale: int = knob(0, 0, 16, unit="batches", help="batches sampled ahead from the same weights: the last is so many batches old")
@@ -80,6 +75,10 @@ class Policy(Experiment):
             raise BadKnob(f"--groups {self.groups} drops every group of one sample; choose --group 2 or more")
         if self.task == "many" and self.paid in ("crash", "form"):
             raise BadKnob(f"--task many has no form that --paid {self.paid} could pay for; choose --paid strict or long")
+        if self.source == "gold" and (self.advantage, self.ratio) != ("no_baseline", "none"):
+            raise BadKnob("--source gold has one answer a problem and nobody sampled it; choose --advantage no_baseline --ratio none --clip none")
+        if self.source == "gold" and (self.groups, self.overlong, self.leash) != ("all", "off", "none"):
+            raise BadKnob("--source gold samples nothing; choose --groups all, --overlong off and --leash none")
         if self.reset and self.leash == "none":
             raise BadKnob("--reset moves the reference, which nothing reads without a leash; choose --leash reward or k3")
         if self.reset % self.block:

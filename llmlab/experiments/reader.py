@@ -10,7 +10,7 @@ from ..rollout import as_batch, evaluate, play
 from ..world.census import Census
 from ..world.talk import Talk
 
-SINCE = {"cut": "clip_fraction", "aged": "kl_old", "idle": "idle"}  # reading -> the step's figure of which it is the mean since the last reading
+SINCE = {"cut": "clip_fraction", "aged": "kl_old", "idle": "no_signal"}  # reading -> the step's figure of which it is the mean since the last reading
 GREEDY, JUDGED = 128, 256  # problems answered greedily; samples on which entropy and KL are taken
 
 
@@ -37,7 +37,7 @@ class Reader:
     def __call__(self, step: int) -> dict[str, float]:
         """The readings after a step."""
         found = {"accuracy": evaluate(self.model, self.tok, self.game.world, n=GREEDY, seed=7, max_new=self.game.turn).accuracy}
-        found |= self.sampled() | probes.read(self.model, self.known)
+        found |= self.sampled() | {"practised": self.practised()} | probes.read(self.model, self.known)
         found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {"samples": self.samples}
         self.recent = []
         return found
@@ -60,6 +60,14 @@ class Reader:
             "wrong_length": mean(length[right < 1] if (right < 1).any() else length),
             "paid": sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length)) / len(episodes),
         } | self.drift(episodes[:: -(-len(episodes) // JUDGED)])
+
+    def practised(self) -> float:
+        """Share right among samples of problems that training may ask, a quarter as many."""
+        k, game = self.knobs, self.game
+        asked = game.world.problems(k.held // 2, split="train", seed=7)
+        generator = torch.Generator(self.model.device).manual_seed(7)
+        episodes = play(self.model, self.tok, game.world, asked, k=k.tries // 2, max_new=game.turn, generator=generator, turns=game.turns)
+        return sum(e.score.reward for e in episodes) / len(episodes)
 
     @torch.no_grad()
     def drift(self, episodes) -> dict[str, float]:
