@@ -36,7 +36,8 @@ class Reader:
 
     def __call__(self, step: int) -> dict[str, float]:
         """The readings after a step."""
-        found = {"accuracy": evaluate(self.model, self.tok, self.game.world, n=GREEDY, seed=7, max_new=self.game.turn).accuracy}
+        n = GREEDY if self.game.turns == 1 else self.knobs.held  # conversations take their time
+        found = {"accuracy": evaluate(self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn).accuracy}
         found |= self.sampled() | {"practised": self.practised()} | probes.read(self.model, self.known)
         found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {"samples": self.samples}
         self.recent = []
