@@ -31,7 +31,7 @@ def answers(drill) -> dict[str, str]:
 
 def test_every_chapter_has_enough_drills_of_every_level():
     levels = {c: Counter(d.level for d in ALL if d.chapter == c) for c in sorted({d.chapter for d in ALL})}
-    assert {"00", "01", "02", "03", "04", "05"} <= set(levels)
+    assert {"00", "01", "02", "03", "04", "05", "07"} <= set(levels)
     assert all(sum(n.values()) >= 8 and n[1] >= 3 and n[2] and n[3] for n in levels.values()), levels
 
 
@@ -106,7 +106,8 @@ def test_texts_are_plain_sentences(drill):
 def test_points_in_dispute_are_marked():
     early = ("02-forgetting", "02-stability-gap", "02-one-wording", "03-first-values", "03-small-norm", "01-same-text-three-losses")
     sft = ("04-template-in-production", "04-prompt-loss", "04-new-facts", "04-gold-traces", "04-leaky-checker", "04-json-at-85")
-    for must in (*early, *sft, "05-rank-and-facts", "05-which-layers", "05-shared-prompts", "05-mixed-batches"):
+    rl = ("07-leash", "07-longer-and-longer", "07-sharper-not-wider", "07-noise-of-the-gradient", "07-a-range-too-wide")
+    for must in (*early, *sft, *rl, "05-rank-and-facts", "05-which-layers", "05-shared-prompts", "05-mixed-batches"):
         assert next(d for d in ALL if d.id == must).contested
 
 

@@ -197,3 +197,29 @@ def test_what_is_the_same_in_another_dress_passes(got, wanted):
 def test_long_values_are_cut():
     assert len(short(list(range(1000)))) < 250 and short(torch.ones(9, 9)) == "a tensor of shape [9, 9]" and short([0.123456789]) == "[0.12346]"
     assert case("a", 1, 2).args == (1, 2)
+
+
+def test_reinforcement_learning_is_the_librarys():
+    from llmlab import advantages, objectives
+    from llmlab.dials import Dials
+    from llmlab.models.roles import METHODS, method_bytes
+
+    torch.manual_seed(4)
+    rewards, group = torch.rand(3, 4), torch.arange(3).repeat_interleave(4)
+    torch.testing.assert_close(get("leave_one_out").reference(rewards).view(-1, 1), advantages.leave_one_out(rewards.view(-1), group))
+    ratio, advantage = torch.rand(9) + 0.5, torch.randn(9)
+    torch.testing.assert_close(get("clipped_gain").reference(ratio, advantage, 0.2, 0.28), objectives.clipped(ratio, advantage, 0.2, 0.28)[0])
+    values, mask = torch.randn(1, 5), torch.ones(1, 5)
+    paid = advantages.token_rewards(torch.tensor([0.7]), mask)
+    torch.testing.assert_close(get("look_ahead").reference(0.7, values[0], 0.99, 0.9), advantages.gae(paid, values, mask, 0.99, 0.9)[0][0])
+    mask = (torch.arange(6) < torch.tensor([[2], [5]])).float()
+    for how, aggregate in {"token_mean": objectives.token_mean, "sequence_mean": objectives.sequence_mean}.items():
+        x = torch.zeros_like(mask).requires_grad_()
+        torch.testing.assert_close(get("token_weights").reference(mask, how, 8), torch.autograd.grad(aggregate(x, mask), x)[0])
+    new, ref = -torch.rand(2, 6), -torch.rand(2, 6)
+    batch = Batch(torch.zeros(2, 7, dtype=torch.long), torch.cat([torch.zeros(2, 1), mask], 1), {"rewards": rewards[0, :2], "group": group[:2]})
+    batch = batch.add(old_logprobs=new, ref_logprobs=ref)
+    leashed = Dials(leash="reward", beta=0.3, advantage="no_baseline").columns(batch)["advantages"][:, 0]
+    torch.testing.assert_close(get("leashed_rewards").reference(rewards[0, :2], new, ref, mask, 0.3), leashed)
+    for method, roles in METHODS.items():
+        assert get("rl_bytes").reference(10**6, *(r in roles for r in ("critic", "reward model", "reference"))) == method_bytes(method, 10**6)

@@ -8,7 +8,7 @@ from itertools import combinations, islice
 import pytest
 
 from llmlab import experiments, probes
-from llmlab.experiments import codes, facts, longdoc, lora, midtrain, overopt
+from llmlab.experiments import codes, facts, longdoc, lora, midtrain, overopt, reader
 from llmlab.experiments.base import BadKnob, knob
 from llmlab.experiments.cpt import CPT
 from llmlab.models.load import load
@@ -19,6 +19,8 @@ SHORT = dict(steps=10, warmup=0, probe=500)
 SMALL = {name: SHORT | dict(batch=4) for name in ("topology", "cpt", "burst", "facts", "extend", "sft", "chats", "template", "traces", "unknown", "dpo")}
 SMALL |= {
     "grpo": SHORT | dict(prompts=8, group=8, op="add", digits=3, lr=3e-3),
+    "policy": SHORT | dict(prompts=8, group=8, lr=3e-3, held=8, tries=4),
+    "variance": dict(prompts=2, group=8, fit=2, steps=2),
     "longdoc": SHORT | dict(batch=1, length=256),
     "midtrain": SHORT | dict(practice=9, batch=4, prompts=8, group=8),  # one step of reading, then practice
     "sampling": dict(steps=3, problems=32),
@@ -36,12 +38,17 @@ SMALL = {name: knobs | (dict(held=16) if name in ("sft", "template", "traces", "
 # (experiment, knob) -> other settings under which it has something to do
 SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(warmup=2, batch=8), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
            ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16),
+           ("variance", "lam"): dict(advantage="critic"), ("variance", "task"): dict(size=1, prompts=8), ("variance", "offset"): dict(advantage="no_baseline"), ("variance", "fit"): dict(advantage="critic"), ("policy", "paid"): dict(temperature=2.0), ("policy", "task"): dict(size=1, prompts=2, group=4), ("policy", "source"): dict(advantage="no_baseline", ratio="none", clip="none"), ("policy", "lam"): dict(advantage="critic"), ("policy", "overlong"): dict(task="filler"), ("policy", "groups"): dict(group=2),
+           **{("policy", k): dict(epochs=8, prompts=16) for k in ("ratio", "clip", "range")}, ("policy", "ratio"): dict(epochs=8, clip="none"),
+           **{("policy", k): dict(leash="k3", beta=1.0) for k in ("leash", "beta", "reset")},
            ("sft", "filtering"): dict(wrong=0.9), ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("chats", "cut"): dict(length=96), ("chats", "rank"): dict(method="lora"), ("chats", "targets"): dict(method="lora"), ("curate", "keep"): dict(k=8, problems=32), ("traces", "cut"): dict(length=112), ("longdoc", "share"): dict(lines=4), ("lora", "scheme"): dict(method="qlora"),
            ("prefer", "gamma"): dict(method="simpo"), ("prefer", "examples"): dict(batch=16), ("prefer", "topics"): dict(batch=16), ("reward", "bias"): dict(planted="length", batch=16),
            ("reward", "planted"): dict(batch=16, bias=1.0), ("reward", "noise"): dict(batch=16), ("prefer", "noise"): dict(batch=16), ("overopt", "bias"): dict(planted="length"), ("reward", "held"): dict(probe=1), ("online", "refresh"): dict(batch=8, lr=3e-3)}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
 ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend", "tokens"): (0, 24), ("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
-        ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("facts", "batch"): (2, 32), ("template", "batch"): (2, 16), ("chats", "batch"): (2, 32), ("chats", "length"): (96, 256), ("traces", "length"): (112, 256), ("traces", "batch"): (2, 16), ("unknown", "batch"): (2, 32), ("curate", "batch"): (2, 32),
+        ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("variance", "prompts"): (1, 4), ("variance", "group"): (2, 8), ("variance", "fit"): (1, 3), ("variance", "steps"): (1, 3),
+        ("policy", "prompts"): (2, 16), ("policy", "group"): (2, 16), ("policy", "reset"): (0, 1), ("policy", "stale"): (0, 2), ("policy", "held"): (8, 16), ("policy", "tries"): (2, 8),
+        ("facts", "batch"): (2, 32), ("template", "batch"): (2, 16), ("chats", "batch"): (2, 32), ("chats", "length"): (96, 256), ("traces", "length"): (112, 256), ("traces", "batch"): (2, 16), ("unknown", "batch"): (2, 32), ("curate", "batch"): (2, 32),
         ("curate", "k"): (1, 4), ("curate", "problems"): (16, 64),
         ("longdoc", "batch"): (1, 4), ("longdoc", "length"): (64, 256),
         ("midtrain", "practice"): (2, 9), ("midtrain", "batch"): (2, 32), ("midtrain", "prompts"): (2, 16), ("midtrain", "group"): (2, 16),
@@ -66,6 +73,7 @@ def small_probes():
         patch.setattr(probes, "read", read)
         for module in (codes, facts, longdoc, lora, midtrain):
             patch.setattr(module, "HELD", 16)
+        patch.setattr(reader, "GREEDY", 16)
         patch.setattr(midtrain, "Running", partial(Running, 2))
         patch.setattr(overopt, "STYLES", 15)
         yield

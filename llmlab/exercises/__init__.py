@@ -3,10 +3,10 @@
 from difflib import get_close_matches
 
 from ..errors import UserError
-from . import ch00, ch01, ch02, ch03, ch04, ch05, ch06
+from . import ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07
 from .base import Exercise
 
-CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05, ch06)
+CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07)
 EXERCISES: dict[str, Exercise] = {e.name: e for chapter in CHAPTERS for e in chapter.EXERCISES}
 
 

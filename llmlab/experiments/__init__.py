@@ -26,6 +26,8 @@ NAMES = {
     "reward": "Reward",
     "overopt": "Overopt",
     "grpo": "GRPO",
+    "policy": "Policy",
+    "variance": "Variance",
     "sampling": "Sampling",
     "codes": "CodeBook",
     "lora": "LoRA",
