@@ -8,7 +8,7 @@ from itertools import combinations, islice
 import pytest
 
 from llmlab import experiments, probes
-from llmlab.experiments import codes, facts, longdoc, lora, midtrain
+from llmlab.experiments import agent, codes, facts, longdoc, lora, midtrain, order, retain
 from llmlab.experiments.base import BadKnob, knob
 from llmlab.experiments.cpt import CPT
 from llmlab.models.load import load
@@ -27,12 +27,17 @@ SMALL |= {
     "serving": dict(adapters=2, requests=4, tokens=4, uneven=0.5, steps=1),
     "curate": SHORT | dict(batch=4, problems=16, k=2, keep="any"),
     "stages": SHORT,
+    "retain": SHORT | dict(prompts=8, group=8, lr=3e-3),
+    "order": dict(steps=3, stages="sft-dpo-rl", batch=4, prompts=4, group=4, probe=500),  # a step of each
+    "agent": SHORT | dict(prompts=4, group=4, batch=4, lr=3e-3),
 }
 SMALL = {name: knobs | (dict(held=16) if name in ("sft", "template", "traces", "unknown", "curate", "stages") else {}) for name, knobs in SMALL.items()}
 # (experiment, knob) -> other settings under which it has something to do
 SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(warmup=2, batch=8), ("cpt", "anneal"): dict(replay=0.5), ("cpt", "gate"): dict(probe=1, replay=0.0, lr=1e-2),
            ("cpt", "tolerance"): dict(probe=1, gate=1, replay=0.0, lr=3e-3), ("grpo", "clip"): dict(epochs=8, prompts=16),
-           ("sft", "filtering"): dict(wrong=0.9), ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("chats", "cut"): dict(length=96), ("chats", "rank"): dict(method="lora"), ("chats", "targets"): dict(method="lora"), ("curate", "keep"): dict(k=8, problems=32), ("traces", "cut"): dict(length=112), ("longdoc", "share"): dict(lines=4), ("lora", "scheme"): dict(method="qlora")}
+           ("sft", "filtering"): dict(wrong=0.9), ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("chats", "cut"): dict(length=96), ("chats", "rank"): dict(method="lora"), ("chats", "targets"): dict(method="lora"), ("curate", "keep"): dict(k=8, problems=32), ("traces", "cut"): dict(length=112), ("longdoc", "share"): dict(lines=4), ("lora", "scheme"): dict(method="qlora"),
+           ("order", "prompts"): dict(stages="rl"), ("order", "group"): dict(stages="rl"), ("order", "tune_lr"): dict(stages="sft-dpo"), ("order", "steps"): dict(stages="sft"),
+           ("agent", "batch"): dict(way="gold"), ("agent", "chained"): dict(narrow=3, calls=2), ("agent", "way"): dict(calls=2, faults=1.0)}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
 ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend", "tokens"): (0, 24), ("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
         ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("facts", "batch"): (2, 32), ("template", "batch"): (2, 16), ("chats", "batch"): (2, 32), ("chats", "length"): (96, 256), ("traces", "length"): (112, 256), ("traces", "batch"): (2, 16), ("unknown", "batch"): (2, 32), ("curate", "batch"): (2, 32),
@@ -40,7 +45,9 @@ ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend",
         ("longdoc", "batch"): (1, 4), ("longdoc", "length"): (64, 256),
         ("midtrain", "practice"): (2, 9), ("midtrain", "batch"): (2, 32), ("midtrain", "prompts"): (2, 16), ("midtrain", "group"): (2, 16),
         ("sampling", "problems"): (8, 64), ("serving", "requests"): (4, 16), ("serving", "tokens"): (4, 16), ("serving", "adapters"): (1, 4), ("serving", "rank"): (1, 8),
-        ("serving", "steps"): (1, 3), ("codes", "batch"): (2, 32)}
+        ("serving", "steps"): (1, 3), ("codes", "batch"): (2, 32),
+        ("retain", "prompts"): (2, 16), ("retain", "group"): (2, 16), ("order", "batch"): (2, 16), ("order", "prompts"): (2, 16), ("order", "group"): (2, 16),
+        ("agent", "batch"): (2, 16), ("agent", "prompts"): (2, 8), ("agent", "group"): (2, 8), ("agent", "narrow"): (0, 2)}
 for table in (SETTING, ENDS):
     table |= {("burst", k): v for (name, k), v in table.items() if name == "cpt"}
 ROWS = 4  # the reading before the first step, and three steps
@@ -56,8 +63,9 @@ def small_probes():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probes, "read", read)
-        for module in (codes, facts, longdoc, lora, midtrain):
+        for module in (codes, facts, longdoc, lora, midtrain, order, retain):
             patch.setattr(module, "HELD", 16)
+        patch.setattr(agent, "HELD", 4)
         patch.setattr(midtrain, "Running", partial(Running, 2))
         yield
 
