@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from llmlab import experiments, loop, probes
-from llmlab.experiments import codes, lora
+from llmlab.experiments import agent, codes, lora, retain
 from llmlab.models.load import load
 
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
@@ -17,7 +17,9 @@ SETTINGS = [("cpt", SHORT), ("cpt", SHORT | dict(kl=0.5, packing="reset")), ("cp
             ("codes", SHORT | dict(people=20)), ("codes", SHORT | dict(people=20, method="full")), ("lora", LORA), ("lora", LORA | dict(task="dpo", method="qlora")),
             ("lora", LORA | dict(init="pissa", variant="dora")), ("lora", LORA | dict(task="dpo", method="full")),
             ("grpo", dict(steps=6, prompts=4, group=4, digits=3, op="add", probe=2)),
-            ("grpo", dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5))]
+            ("grpo", dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5)),
+            ("retain", dict(steps=6, prompts=4, group=4, probe=2)), ("retain", dict(way="one", until=0.25, lr=3e-3, warmup=0, steps=8, probe=2)),
+            ("agent", dict(steps=6, prompts=4, group=4, batch=4, narrow=2, probe=2))]
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,8 @@ def small_probes(monkeypatch):
     original = probes.read
     for module in (codes, lora):
         monkeypatch.setattr(module, "HELD", 16)
+    for module in (agent, retain):
+        monkeypatch.setattr(module, "HELD", 4)
     monkeypatch.setattr(probes, "read", lambda model, sets: original(model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}))
 
 
