@@ -128,7 +128,12 @@ def run(argv: list[str]) -> int:
         ("seed", int, 0, "seed of data order and samples"),
         ("model", str, "", f"base, chat, a folder, or a hub id (empty: what the experiment starts from, {cls.default_model} with its defaults)"),
         ("device", str, "cpu", "cpu, or cuda"),
-        ("engine", Literal["lab", "trl"], "lab", "lab: our loop; trl: TRL's trainer on the same batches (torchrun shares them among processes)"),
+        (
+            "engine",
+            Literal["lab", "trl"],
+            "lab",
+            "lab: our loop; trl: TRL's trainer with the same knobs (torchrun shares its batches among processes)",
+        ),
         ("json", bool, False, "print one JSON object as the last line"),
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
@@ -150,6 +155,8 @@ def run(argv: list[str]) -> int:
 
         experiment = TRL(experiment)
     with only_first():
+        if options.engine == "trl":
+            translation(experiment.of)
         return show(experiment, options)
 
 
@@ -256,6 +263,19 @@ def table(done, curves: dict[str, str]) -> None:
     Console(width=110).print(grid)
     for note in done.notes:
         print(note)
+
+
+def translation(experiment) -> None:
+    """The experiment's knobs in TRL's words."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .engines.trl import told
+
+    grid = Table("knob", "value", "TRL's argument", "its value", title=f"{experiment.name} through TRL", title_justify="left")
+    for row in told(experiment):
+        grid.add_row(*row)
+    Console(width=110).print(grid)
 
 
 def list_experiments(as_json: bool) -> int:

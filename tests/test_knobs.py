@@ -8,7 +8,7 @@ from itertools import combinations, islice
 import pytest
 
 from llmlab import experiments, probes
-from llmlab.experiments import codes, facts, longdoc, lora, midtrain, overopt, reader
+from llmlab.experiments import agent, codes, facts, longdoc, lora, midtrain, order, overopt, reader, retain
 from llmlab.experiments.base import BadKnob, knob
 from llmlab.experiments.cpt import CPT
 from llmlab.models.load import load
@@ -33,6 +33,9 @@ SMALL |= {
     "online": SHORT | dict(batch=4),
     "reward": SHORT | dict(batch=4),
     "overopt": SHORT | dict(fit=5, prompts=8, group=8),
+    "retain": SHORT | dict(prompts=8, group=8, lr=3e-3),
+    "order": dict(steps=3, stages="sft-dpo-rl", batch=4, prompts=4, group=4, probe=500),  # a step of each
+    "agent": SHORT | dict(prompts=4, group=4, batch=4, lr=3e-3),
 }
 SMALL = {name: knobs | (dict(held=16) if name in ("sft", "template", "traces", "unknown", "curate", "stages", "prefer", "online", "reward", "overopt") else {}) for name, knobs in SMALL.items()}
 # (experiment, knob) -> other settings under which it has something to do
@@ -43,7 +46,9 @@ SETTING = {("extend", "row_lr"): dict(warmup=2), ("extend", "oversample"): dict(
            **{("policy", k): dict(leash="k3", beta=1.0) for k in ("leash", "beta", "reset")},
            ("sft", "filtering"): dict(wrong=0.9), ("burst", "length"): dict(at=0), ("facts", "mixed"): dict(replay=0.5), ("chats", "cut"): dict(length=96), ("chats", "rank"): dict(method="lora"), ("chats", "targets"): dict(method="lora"), ("curate", "keep"): dict(k=8, problems=32), ("traces", "cut"): dict(length=112), ("longdoc", "share"): dict(lines=4), ("lora", "scheme"): dict(method="qlora"),
            ("prefer", "gamma"): dict(method="simpo"), ("prefer", "examples"): dict(batch=16), ("prefer", "topics"): dict(batch=16), ("reward", "bias"): dict(planted="length", batch=16),
-           ("reward", "planted"): dict(batch=16, bias=1.0), ("reward", "noise"): dict(batch=16), ("prefer", "noise"): dict(batch=16), ("overopt", "bias"): dict(planted="length"), ("reward", "held"): dict(probe=1), ("online", "refresh"): dict(batch=8, lr=3e-3)}
+           ("reward", "planted"): dict(batch=16, bias=1.0), ("reward", "noise"): dict(batch=16), ("prefer", "noise"): dict(batch=16), ("overopt", "bias"): dict(planted="length"), ("reward", "held"): dict(probe=1), ("online", "refresh"): dict(batch=8, lr=3e-3),
+           ("order", "prompts"): dict(stages="rl"), ("order", "group"): dict(stages="rl"), ("order", "tune_lr"): dict(stages="sft-dpo"), ("order", "steps"): dict(stages="sft"),
+           ("agent", "batch"): dict(way="gold"), ("agent", "chained"): dict(narrow=3, calls=2), ("agent", "way"): dict(calls=2, faults=1.0)}
 # (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
 ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend", "tokens"): (0, 24), ("cpt", "batch"): (2, 32), ("sft", "batch"): (2, 32), ("dpo", "batch"): (2, 32), ("cpt", "gate"): (0, 2),
         ("grpo", "prompts"): (2, 32), ("grpo", "group"): (2, 16), ("variance", "prompts"): (1, 4), ("variance", "group"): (2, 8), ("variance", "fit"): (1, 3), ("variance", "steps"): (1, 3),
@@ -55,7 +60,9 @@ ENDS = {("topology", "batch"): (2, 32), ("extend", "batch"): (2, 32), ("extend",
         ("sampling", "problems"): (8, 64), ("serving", "requests"): (4, 16), ("serving", "tokens"): (4, 16), ("serving", "adapters"): (1, 4), ("serving", "rank"): (1, 8),
         ("serving", "steps"): (1, 3), ("codes", "batch"): (2, 32), ("prefer", "batch"): (2, 16), ("prefer", "examples"): (2, 0), ("online", "batch"): (2, 8), ("online", "samples"): (2, 8), ("online", "refresh"): (1, 0), ("online", "held"): (16, 64),
         ("prefer", "held"): (16, 64), ("reward", "batch"): (2, 16), ("reward", "labels"): (8, 0), ("reward", "held"): (16, 32), ("overopt", "fit"): (5, 10), ("overopt", "labels"): (16, 64), ("overopt", "prompts"): (4, 8),
-        ("overopt", "group"): (4, 8), ("overopt", "held"): (16, 32), ("overopt", "steps"): (5, 12)}
+        ("overopt", "group"): (4, 8), ("overopt", "held"): (16, 32), ("overopt", "steps"): (5, 12),
+        ("retain", "prompts"): (2, 16), ("retain", "group"): (2, 16), ("order", "batch"): (2, 16), ("order", "prompts"): (2, 16), ("order", "group"): (2, 16),
+        ("agent", "batch"): (2, 16), ("agent", "prompts"): (2, 8), ("agent", "group"): (2, 8), ("agent", "narrow"): (0, 2)}
 for table in (SETTING, ENDS):
     table |= {("burst", k): v for (name, k), v in table.items() if name == "cpt"}
 ROWS = 4  # the reading before the first step, and three steps
@@ -71,9 +78,10 @@ def small_probes():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probes, "read", read)
-        for module in (codes, facts, longdoc, lora, midtrain):
+        for module in (codes, facts, longdoc, lora, midtrain, order, retain):
             patch.setattr(module, "HELD", 16)
         patch.setattr(reader, "GREEDY", 16)
+        patch.setattr(agent, "HELD", 4)
         patch.setattr(midtrain, "Running", partial(Running, 2))
         patch.setattr(overopt, "STYLES", 15)
         yield

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from llmlab import experiments, loop, probes
-from llmlab.experiments import codes, lora, reader
+from llmlab.experiments import agent, codes, lora, reader, retain
 from llmlab.models.load import load
 
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
@@ -20,7 +20,9 @@ SETTINGS = [("cpt", SHORT), ("cpt", SHORT | dict(kl=0.5, packing="reset")), ("cp
             ("grpo", dict(steps=6, prompts=4, group=4, digits=3, op="add", probe=2)),
             ("grpo", dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5)),
             ("policy", POLICY), ("policy", POLICY | dict(epochs=2, stale=1, leash="k3", reset=4, beta=1.0, probe=3)),
-            ("policy", POLICY | dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2))]
+            ("policy", POLICY | dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2)),
+            ("retain", dict(steps=6, prompts=4, group=4, probe=2)), ("retain", dict(way="one", until=0.25, lr=3e-3, warmup=0, steps=8, probe=2)),
+            ("agent", dict(steps=6, prompts=4, group=4, batch=4, narrow=2, probe=2))]
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,8 @@ def small_probes(monkeypatch):
     monkeypatch.setattr(reader, "GREEDY", 8)
     for module in (codes, lora):
         monkeypatch.setattr(module, "HELD", 16)
+    for module in (agent, retain):
+        monkeypatch.setattr(module, "HELD", 4)
     monkeypatch.setattr(probes, "read", lambda model, sets: original(model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}))
 
 

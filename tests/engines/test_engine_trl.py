@@ -16,6 +16,8 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from llmlab import cli, objectives
+from llmlab.engines import sft as imitation
+from llmlab.engines import trainer
 from llmlab.engines import trl as engine
 from llmlab.errors import UserError
 from llmlab.experiments import chats
@@ -122,10 +124,10 @@ def test_an_experiment_that_does_not_imitate_and_a_batch_that_cannot_be_shared_a
         engine.TRL(CPT())
     packed = Batch(torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4), {"positions": torch.zeros(2, 4, dtype=torch.long)})
     with pytest.raises(UserError, match="packed rows"):
-        engine.check([packed])
+        imitation.check([packed], 2)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="choose a multiple of 3"):
-        engine.check([Batch(torch.ones(4, 4, dtype=torch.long), torch.ones(4, 4))])
+        engine.arguments(SFT(**SMALL))
 
 
 def test_a_reader_who_goes_ends_the_training():
@@ -142,16 +144,16 @@ def test_what_the_training_raises_reaches_the_reader():
         hand_over({"step": 1})
         raise ValueError("broken")
 
-    rows = engine.streamed(work)
+    rows = trainer.streamed(work)
     assert next(rows) == {"step": 1}
     with pytest.raises(ValueError, match="broken"):
         next(rows)
 
 
-def cli_run(home, *processes: str) -> dict:
-    """`llmlab run sft --engine trl` in processes of its own; the JSON object that it prints."""
-    knobs = [f"--{k}={v}" for k, v in SMALL.items()]
-    command = [sys.executable, *processes, "-m", "llmlab.cli", "run", "sft", "--engine=trl", "--json", "--fresh", *knobs]
+def cli_run(home, *processes: str, name: str = "sft", knobs: dict = SMALL) -> dict:
+    """`llmlab run NAME --engine trl` in processes of its own; the JSON object that it prints."""
+    given = [f"--{k}={v}" for k, v in knobs.items()]
+    command = [sys.executable, *processes, "-m", "llmlab.cli", "run", name, "--engine=trl", "--json", "--fresh", *given]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"LLMLAB_HOME": str(home), "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
