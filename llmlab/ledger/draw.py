@@ -17,6 +17,11 @@ def over_steps(arms: Sequence[Arm], metrics: dict[str, str], title: str = ""):
     return figures.curves(groups, metrics, title)
 
 
+def readings(arm: Arm, metric: str, how: str = "final") -> list[float]:
+    """A reading (`claims.HOWS`) of every seed of an arm."""
+    return [HOWS[how](table[metric]) for (key, _), table in sorted(results.load_curves().items()) if key == arm.key]
+
+
 def means(arms: dict[str, Arm], metrics: dict[str, str], how: str = "final"):
     """A table of readings (`claims.HOWS`), a row an arm and a column a metric (metric -> label): mean over the seeds, 95 % t-interval."""
     import pandas as pd

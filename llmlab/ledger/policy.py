@@ -8,36 +8,41 @@ READ = dict(held=48, tries=16)
 
 
 def policy(label: str, **knobs) -> Arm:
-    """An arm of 40 steps of 16 problems × 8 samples, read at the start and the end."""
-    return Arm(label, "policy", {"steps": 40, "prompts": 16, "probe": 40} | READ | knobs)
+    """An arm of 30 steps of 16 problems × 8 samples, read at the start, in the middle and at the end."""
+    return Arm(label, "policy", {"steps": 30, "prompts": 16, "probe": 15} | READ | knobs)
 
 
 def noise(label: str, **knobs) -> Arm:
     """An arm that measures gradients and trains nothing."""
-    return Arm(label, "variance", {"steps": 30} | knobs)
+    return Arm(label, "variance", {"steps": 20} | knobs)
 
 
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
 OLD = dict(epochs=2, stale=1, lr=1.2e-3)  # samples are used twice, half of them from weights that are two steps older
 STRICT = policy("strict verifier")
-CRASH, CRASH_LEASHED = policy("flawed verifier", paid="crash"), policy("flawed verifier, leash 0.1", paid="crash", leash="k3", beta=0.1)
+CRASH = policy("flawed verifier", paid="crash")
+CRASH_LOSS, CRASH_REWARD = (
+    policy(f"flawed verifier, {word} 0.1", paid="crash", leash=leash, beta=0.1)
+    for word, leash in (("k3 in the loss", "k3"), ("k1 in the reward", "reward"))
+)
 LEASHED, TIGHT = policy("strict, leash 0.1", leash="k3", beta=0.1), policy("strict, leash 1", leash="k3", beta=1.0)
-PLAIN, CENTRED = policy("REINFORCE", **BARE, advantage="no_baseline"), policy("REINFORCE with baseline", **BARE, advantage="group_mean")
+PLAIN = policy("REINFORCE", **BARE, advantage="no_baseline")
 UNCLIPPED, CLIPPED = policy("old samples, no clip", clip="none", **OLD), policy("old samples, token clip", **OLD)
 HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
 SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", range=3e-4, **OLD)
 RESAMPLED, DOUBLE = policy("groups without signal replaced", groups="resampled"), policy("twice the problems", prompts=32)
 DOTS = {
-    m: policy(f"answer, then dots: {m}", task="filler", size=3, **knobs)
+    m: policy(f"answer, then dots: {m}", task="filler", size=2, **knobs)
     for m, knobs in {"GRPO": {}, "Dr. GRPO": dict(aggregation="fixed_length", advantage="group_mean")}.items()
 }
 STRINGS = {depth: policy(f"strings, {depth} deep", task="strings", size=depth) for depth in (1, 2, 3)}
 NOISE = {(a, size): noise(f"{a}, {size} digits", advantage=a, size=size) for a in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
+SHIFTED = {a: noise(f"{a}, 3 digits, paid 1 or 2", advantage=a, size=3, offset=1.0) for a in ("no_baseline", "group_mean")}
 KEPT = {way: Arm(f"{way}, until 60 %", "retain", {"way": way, "probe": 10}) for way in ("one", "own", "reward")}
 AGENT = dict(calls=1, faults=1.0)
 TRIED = {way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12}) for way in ("gold", "retry", "reward")}
 ORDER = {s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120}) for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
-PUSHED, PUSHED_LEASHED = Arm("learned reward", "overopt", {"probe": 30}), Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1, "probe": 30})
+PUSHED, PUSHED_LEASHED = Arm("learned reward", "overopt"), Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1})
 
 NATS, TOKENS, COSINE = "nats per token", "tokens", "cosine"
 MATCHED = "problems, samples a problem, steps, rate, seed"
@@ -54,13 +59,14 @@ CLAIMS = (
         "Gao et al.: the penalty acts like an early stop and does not move the frontier; DAPO and Dr. GRPO drop it.",
         ("gao_2022", "dapo_2025", "dr_grpo_2025"),
         contrasts=(
-            contrast("really right under a flawed verifier, leash against none", "more", CRASH_LEASHED("sampled"), CRASH("sampled"), 0.1),
+            contrast("really right under a flawed verifier, k1 in the reward against none", "more", CRASH_REWARD("sampled"), CRASH("sampled"), 0.1),
+            contrast("really right under a flawed verifier, k3 in the loss against none", "more", CRASH_LOSS("sampled"), CRASH("sampled"), 0.1),
             contrast("gold reward under a learned one, leash against none", "more", PUSHED_LEASHED("gold"), PUSHED("gold"), 0.05, "points"),
             contrast("different answers under a strict verifier, leash against none", "more", LEASHED("distinct"), STRICT("distinct"), 0.02),
             contrast("price: right under a strict verifier, leash against none", "less", LEASHED("sampled"), STRICT("sampled"), 0.03, **SHOWN),
         ),
         matched=MATCHED,
-        knob="what is paid",
+        knob="where the leash sits, and what is paid",
     ),
     Claim(
         "C069",
@@ -72,10 +78,18 @@ CLAIMS = (
         ("rloo_2024",),
         contrasts=(
             contrast(
-                "agreement of two gradients, no baseline against the group's mean, easy sums",
+                "agreement of two gradients, no baseline against the group's mean, paid 0 or 1",
                 "less",
-                NOISE["no_baseline", 2]("agreement"),
-                NOISE["group_mean", 2]("agreement"),
+                NOISE["no_baseline", 3]("agreement"),
+                NOISE["group_mean", 3]("agreement"),
+                0.02,
+                COSINE,
+            ),
+            contrast(
+                "agreement of two gradients, no baseline against the group's mean, paid 1 or 2",
+                "less",
+                SHIFTED["no_baseline"]("agreement"),
+                SHIFTED["group_mean"]("agreement"),
                 0.02,
                 COSINE,
             ),
@@ -92,19 +106,29 @@ CLAIMS = (
         "07",
         "Williams 1992; it leaves the expectation as it is. How much it helps depends on how far the mean reward is from 0.",
         ("rloo_2024",),
-        contrasts=tuple(
+        contrasts=(
+            *(
+                contrast(
+                    f"agreement of two gradients, group's mean against none, {size} digits, paid 0 or 1",
+                    "more",
+                    NOISE["group_mean", size]("agreement"),
+                    NOISE["no_baseline", size]("agreement"),
+                    0.02,
+                    COSINE,
+                )
+                for size in (2, 3)
+            ),
             contrast(
-                f"agreement of two gradients, group's mean against none, {size} digits",
+                "agreement of two gradients, group's mean against none, 3 digits, paid 1 or 2",
                 "more",
-                NOISE["group_mean", size]("agreement"),
-                NOISE["no_baseline", size]("agreement"),
+                SHIFTED["group_mean"]("agreement"),
+                SHIFTED["no_baseline"]("agreement"),
                 0.02,
                 COSINE,
-            )
-            for size in (2, 3)
+            ),
         ),
         matched=SAMPLES,
-        knob="how often the policy is right already",
+        knob="how far the rewards are from centred",
     ),
     Claim(
         "C071",
@@ -270,7 +294,7 @@ CLAIMS = (
         contrasts=(
             gain("what the flawed verifier pays", CRASH, "paid", "more", 0.1),
             contrast("really right, flawed against strict", "less", CRASH("sampled"), STRICT("sampled"), 0.2),
-            contrast("cure: strict answers with a leash against none", "more", CRASH_LEASHED("sampled"), CRASH("sampled"), 0.1),
+            contrast("cure: really right, leash in the reward against none", "more", CRASH_REWARD("sampled"), CRASH("sampled"), 0.1),
         ),
         matched=MATCHED,
     ),

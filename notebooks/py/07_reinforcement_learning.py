@@ -35,7 +35,7 @@ from statistics import median
 import pandas as pd
 import torch
 
-from llmlab import advantages, dials, figures, objectives, runs
+from llmlab import advantages, dials, objectives
 from llmlab.experiments.policy import Policy
 from llmlab.notebook import references, show
 from llmlab.widgets import Drills, Panel, Predict
@@ -113,16 +113,16 @@ assert torch.allclose(objectives.grpo(out, batch)[0], dials.Dials().objective(ma
 # The chat model gets about half of all three-digit sums right. GRPO, with nothing but the checker's word:
 
 # %%
-seeds = (0, 1, 2)
-arms = {"GRPO": {}, "REINFORCE": dict(advantage="no_baseline", ratio="none", clip="none", aggregation="token_mean")}
-sums = {name: [runs.run(Policy(**knobs), seed) for seed in seeds] for name, knobs in arms.items()}
-end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
+from llmlab.ledger import draw
+from llmlab.ledger import policy as claims
+
+learnt = {m: draw.readings(claims.STRICT, m) for m in ("accuracy", "sampled")}
 
 # %%
-Predict("What share of held-out sums does GRPO get right in the end?", lambda: end(sums["GRPO"], "accuracy"), kind="number", unit="share", low=0, high=1)
+Predict("What share of held-out sums does GRPO get right in the end?", lambda: median(learnt["accuracy"]), kind="number", unit="share", low=0, high=1)
 
 # %%
-figures.curves(sums, Policy.curves, title="Three-digit sums, 3 seeds")
+draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit sums: GRPO with a strict verifier, and REINFORCE; the ledger's seeds")
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
@@ -143,24 +143,16 @@ from llmlab import arena
 show(arena.crash)
 
 # %%
-hacks = {"strict": {}, "flawed": dict(paid="crash"), "flawed, with a leash": dict(paid="crash", leash="k3", beta=0.1), "paid for form": dict(paid="form")}
-hacked = {name: [runs.run(Policy(**knobs), seed) for seed in seeds] for name, knobs in hacks.items()}
-figures.curves(hacked, {m: Policy.curves[m] for m in ("paid", "sampled", "surprise", "length", "kl", "known")}, title="What is paid, and what is right; 3 seeds")
+hacks = [claims.STRICT, claims.CRASH, claims.CRASH_LOSS, claims.CRASH_REWARD]
+draw.over_steps(hacks, {m: Policy.curves[m] for m in ("paid", "sampled", "surprise", "length", "kl", "known")}, title="What is paid, and what is right")
 
 # %% [markdown]
-# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, which keeps the policy where unreadable answers are rare; an evaluation that is not the reward, read on the way, and a stop
-# where *it* is best.
+# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, if it holds against the pay; an evaluation that is not the reward, read on the way, and a stop where *it*
+# is best.
 
 # %%
-def best_stop(group):
-    """Share really right: at the end, and at the reading where it was highest."""
-    curves = [r.curve("sampled") for r in group]
-    return {"at the end": median(c[max(c)] for c in curves), "at the best reading": median(max(c.values()) for c in curves)}
-
-pd.DataFrame({name: best_stop(group) for name, group in hacked.items()}).T.round(2)
-
-# %%
-figures.against({n: hacked[n] for n in ("strict", "flawed", "flawed, with a leash")}, ("kl", Policy.curves["kl"]), {"paid": Policy.curves["paid"], "sampled": Policy.curves["sampled"]}, title="Along the KL from the start; 3 seeds")
+told = {a.label: {"at the end": median(draw.readings(a, "sampled")), "at its best reading": median(draw.readings(a, "sampled", "highest"))} for a in hacks}
+pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 
 # %%
 Panel("policy", show=["task", "paid", "leash", "beta", "reset", "steps"])
@@ -175,11 +167,11 @@ Panel("policy", show=["task", "paid", "leash", "beta", "reset", "steps"])
 # %%
 from llmlab.experiments.variance import Variance
 
-rules = {f"{rule}, {size} digits": [runs.run(Variance(advantage=rule, size=size), seed) for seed in seeds] for rule in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
-pd.DataFrame({name: {m: end(group, m) for m in ("agreement", "sampled")} for name, group in rules.items()}).T.rename(columns=Variance.curves).round(3)
+draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())}, {m: Variance.curves[m] for m in ("agreement", "sampled")})
 
 # %% [markdown]
-# Easy sums are nearly always right: without a baseline every one of them is pushed, in whatever direction it was sampled. There the baseline matters most.
+# A baseline leaves the expected gradient as it is, and takes out what all rewards have in common. With rewards of 0 and 1 there is little of that in common when half of the samples are wrong. Pay 1 and 2 in their place, which asks for
+# exactly the same, and the gradient without a baseline drowns.
 #
 # ## 7 · Memory: PPO against GRPO
 #
@@ -197,19 +189,17 @@ pd.DataFrame({name: {m: roles.method_bytes(m, n) / 1e9 for m in roles.METHODS} f
 # Functions on letters, one inside the other: `size` 1, 2, 3. *Covered* asks whether one of sixteen samples is right. Where none ever is, there is nothing to reinforce.
 
 # %%
-depths = {f"{d} deep": [runs.run(Policy(task="strings", size=d), seed) for seed in seeds] for d in (1, 2, 3)}
-figures.curves(depths, {m: Policy.curves[m] for m in ("sampled", "covered", "distinct")}, title="Strings, 3 seeds")
+draw.over_steps(list(claims.STRINGS.values()), {m: Policy.curves[m] for m in ("sampled", "covered", "distinct")}, title="Strings of three depths")
 
 # %% [markdown]
 # ## 9 · What is kept
 #
-# *Name anyone who lives there*: many answers are right. Four ways to the same share of right answers: imitate one fixed answer, any right one, the model's own right samples, or be paid.
+# *Name anyone who lives there*: many answers are right. Ways to the same share of right answers: imitate one fixed answer, the model's own right samples, or be paid (the panel has a fourth: any right one).
 
 # %%
 from llmlab.experiments.retain import Retain
 
-ways = {way: [runs.run(Retain(way=way), seed) for seed in seeds] for way in ("one", "any", "own", "reward")}
-pd.DataFrame({way: {m: end(group, m) for m in Retain.curves} for way, group in ways.items()}).T.rename(columns=Retain.curves).round(2)
+draw.means({way: arm for way, arm in claims.KEPT.items()}, Retain.curves)
 
 # %% [markdown]
 # What protects the old knowledge is that the answers are *the model's own*. Rejection sampling has that too.
@@ -225,8 +215,7 @@ Panel("retain", show=["way", "until", "lr", "group"])
 # %%
 from llmlab.experiments.agent import Agent
 
-practised = {way: [runs.run(Agent(way=way, faults=1.0), seed) for seed in seeds] for way in ("gold", "retry", "reward")}
-figures.curves(practised, {m: Agent.curves[m] for m in ("mended", "mended_sampled", "known")}, title="A call fails once, 3 seeds")
+draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "known")}, title="A call fails once")
 
 # %%
 Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
@@ -234,8 +223,7 @@ Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
 # %%
 from llmlab.experiments.order import Order
 
-orders = {stages: [runs.run(Order(stages=stages), seed) for seed in seeds] for stages in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
-figures.curves(orders, {m: Order.curves[m] for m in ("sums", "polite", "facts")}, title="Equal steps in all, 3 seeds")
+draw.means({arm.label: arm for arm in claims.ORDER.values()}, Order.curves)
 
 # %% [markdown]
 # ## 11 · The same dials in TRL
