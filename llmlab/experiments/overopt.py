@@ -58,7 +58,7 @@ class Overopt(Experiment):
     prompts: int = knob(8, 2, 64, help="questions a step")
     group: int = knob(8, 2, 32, help="samples a question")
     held: int = knob(32, 16, 256, help="held-out questions that a reading asks")
-    probe: int = knob(10, 1, 100, unit="steps", help="steps between two readings of the probes")
+    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The policy in all manners, the reward model, then the pressure."""
