@@ -34,13 +34,22 @@ def test_png():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_metric_that_is_drawn_has_a_unit(name):
     assert len(get(name).curves) <= 9
-    assert all(re.search(r"\((share|nats|probability|ratio|kbit|tokens|passes)", label) for label in get(name).curves.values())
+    assert all(re.search(r"\((share|nats|probability|ratio|kbit|tokens|passes|std|points|words)", label) for label in get(name).curves.values())
     assert all(len(label) <= 44 for label in get(name).curves.values()), "a longer title runs into its neighbour's"
 
 
 # ---- the board behind a panel ----
 
 METRICS = {"accuracy": "accuracy (share)", "other": "other (nats)"}
+
+
+def test_against_draws_the_median_path_over_another_metric():
+    """The paths meet where both metrics were read; the median is taken step by step."""
+    runs = [Live(0, [{"step": s, "kl": k, "gold": g} for s, (k, g) in enumerate(path)] + [{"step": 9, "kl": 7.0}]) for path in (((0, 1), (2, 3)), ((0, 1), (4, 5)), ((0, 1), (3, 3)))]
+    axis = figures.against({"a": runs}, ("kl", "KL (nats)"), {"gold": "gold (points)"}).axes[0]
+    median = axis.lines[-1]
+    assert list(median.get_xdata()) == [0, 3] and list(median.get_ydata()) == [1, 3] and len(axis.lines) == 4
+    assert axis.get_xlabel() == "KL (nats)" and axis.get_title(loc="left") == "gold (points)"
 
 
 def two(a, b):

@@ -31,7 +31,7 @@ class Online(Experiment):
         "skill": "samples right at temperature 1 (share)",
         "greedy": "held-out problems right, greedy (share)",
         "facts": "known facts in plain chat form (share)",
-        "mixed": "problems with right and wrong samples (share)",
+        "mixed": "problems with samples of both kinds (share)",
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
     }

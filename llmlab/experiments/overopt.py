@@ -35,8 +35,8 @@ class Overopt(Experiment):
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "gold": "gold reward (points)",
-        "proxy": "learned reward (its own points)",
-        "kl": "KL to the starting policy (nats per answer)",
+        "proxy": "learned reward (points)",
+        "kl": "KL to the start (nats per answer)",
         "right": "right answers (share)",
         "polite": "polite answers (share)",
         "words": "length of an answer (words)",

@@ -35,7 +35,7 @@ class Reward(Experiment):
         "manner": "polite above blunt, same content (share)",
         "calibration": "calibration error (share)",
         "held_loss": "loss on held-out pairs (nats per pair)",
-        "length_pull": "reward of padding (standard deviations)",
+        "length_pull": "reward of padding (std deviations)",
         "format_pull": "reward of the polite lead (std deviations)",
     }
 

@@ -89,6 +89,8 @@ Ledger(verdict="conditional")
 # - **C031** With replay the loss on general text rises and then regains a part; without, it rises more and is still rising at the end of the run.
 # - **C046** Other role marks, and a padding token that hides the end of every turn, break what was learnt. A second begin-of-text token costs nothing that can be measured. Without the generation prompt much is lost, by seed very
 #   differently, and that part stays open. Literal role words are as good as control tokens for accuracy if they stand on both sides (a row that does not count).
+# - **C090** With a likelihood term on the chosen answer, failures are admitted as often as after imitation, and made-up values become far less likely. Without that term DPO pushes the made-up values down and admits nothing.
+# - **C091** Style, name and language are taken on. Targeted it is not: what no pair asks for changes as well, and after four questions about a name the plain answers about people are mostly gone.
 # - **C060** Adapters on the MLP take in more than on attention. On both places they take in more still, with the same number of parameters: the second half is refuted.
 # - **C067** GRPO at rank 1 is level with all weights. SFT of the base, which has to learn the marks of turns too, stays far behind at rank 8 in equal steps. DPO at rank 8 comes out a little above.
 # - **C037** KL keeps a little more than nothing does and far less than replay at equal compute, and ends with a higher loss on the domain. A possible reason: the KL is computed on the domain's texts only.
@@ -110,6 +112,9 @@ Ledger(verdict="inconclusive")
 #
 # Of chapter 05: C058 is clear where there is much to learn (rank 8 falls far behind) and open where there is little. C062 comes out about the border for all three tasks. C065 is clear for codes and politeness, which cost nearly everything else; GRPO's adapters cost little, and
 # refusals by seed very differently. C025: the tokens that make names copyable cost recall of facts and a higher loss at this budget (rows that do not count).
+#
+# Of chapter 06: C092 is refuted for style, points the other way for decisions (there the contrast helps, at either arm's best rate), and is open for sums. C082: at its best rate plain DPO loses sums and stays behind imitation, by seed very differently. C093 and C094 come
+# out near the border: fresh samples help a little, and own answers serve hardly better than corrections.
 
 # %% [markdown]
 # ## What holds
@@ -126,6 +131,8 @@ Ledger(verdict="supported")
 # - **C054** Samples that a checker accepts are as good as the solutions. A vote adds little.
 # - **C056** The same steps with some traces of error and retry bring recovery, and cost nothing where no call fails. So the claim is about the data.
 # - **C059** The rank that is needed grows with what there is to learn: the distance to all weights opens between the few codes and the many.
+# - **C081** A tenth of the pairs is not enough either: the others prefer the plain answer, and they win.
+# - **C083** One topic, a handful of pairs, a third of them turned round: each costs more than half of what clean pairs teach in the same steps.
 # - **C001** The two numbers of its first part come from different problems (a list in the prompt, people read about); it compares levers, not settings of one.
 
 # %%

@@ -1,0 +1,40 @@
+"""The exact claims of chapters 06 and 07 hold, and a mutant of what they rest on makes them fail."""
+
+import pytest
+
+from llmlab import advantages, objectives
+from llmlab.ledger import exact_policy, exact_prefer
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        exact_policy.memory_of_roles,
+        exact_policy.ranking_within_a_group,
+        exact_policy.weights_of_grpo,
+        exact_prefer.reference_is_a_table,
+        exact_prefer.loss_is_cross_entropy,
+        exact_prefer.solves_the_leashed_problem,
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_it_holds_and_says_what_it_found(check):
+    assert any(c.isdigit() for c in check())
+
+
+def test_without_centring_equal_rewards_have_a_gradient(monkeypatch):
+    monkeypatch.setattr(advantages, "group_norm", advantages.no_baseline)
+    with pytest.raises(AssertionError, match="equal rewards have a gradient"):
+        exact_policy.ranking_within_a_group()
+
+
+def test_without_the_deviation_problems_weigh_alike(monkeypatch):
+    monkeypatch.setattr(advantages, "group_norm", advantages.group_mean)
+    with pytest.raises(AssertionError, match="the weight at p"):
+        exact_policy.weights_of_grpo()
+
+
+def test_a_margin_of_the_other_sign_is_no_cross_entropy(monkeypatch):
+    monkeypatch.setattr(objectives, "prefer", lambda margin: -objectives.F.logsigmoid(-margin).mean())
+    with pytest.raises(AssertionError, match="is not the cross-entropy"):
+        exact_prefer.loss_is_cross_entropy()
