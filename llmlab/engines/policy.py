@@ -4,8 +4,8 @@ Which of TRL's aggregations (loss_type) is ours:
 
     sequence_mean  "grpo"     the mean of each answer's mean
     fixed_length   "dr_grpo"  the sum over (answers · max_completion_length)
-    token_mean     "dapo"     the sum over the tokens of a generation, of all processes: those of a batch if each batch is sampled for itself
-                   "bnpo"     the sum over the tokens of the batch, in each process: the one that is ours if batches are sampled ahead
+    token_mean     "dapo"     the mean over the tokens of all processes and of all batches sampled together: ours, if that is one batch
+                   "bnpo"     the mean over the tokens of each process's part of the batch: ours in one process, also for batches sampled ahead
 
 "cispo" caps the weight at epsilon_high itself, not 1 above it, and always aggregates as "dapo" does. Its k3 leash is ours without the factor that
 use_bias_correction_kl puts there. leave_one_out is group_mean times n / (n - 1), that is, with rewards of this weight. Batches sampled ahead are the
