@@ -7,9 +7,9 @@ Which of TRL's aggregations (loss_type) is ours:
     token_mean     "dapo"     the mean over the tokens of all processes and of all batches sampled together: ours, if that is one batch
                    "bnpo"     the mean over the tokens of each process's part of the batch: ours in one process, also for batches sampled ahead
 
-"cispo" caps the weight at epsilon_high itself, not 1 above it, and always aggregates as "dapo" does. Its k3 leash is ours without the factor that
-use_bias_correction_kl puts there. leave_one_out is group_mean times n / (n - 1), that is, with rewards of this weight. Batches sampled ahead are the
-same answers, but TRL shuffles them over these batches.
+"cispo" caps the weight at epsilon_high itself, not 1 above it, and always aggregates as "dapo" does. The k3 leash is ours without the factor that
+use_bias_correction_kl puts there. leave_one_out is group_mean times n / (n - 1), that is, with rewards of this weight. Of batches sampled ahead TRL
+shuffles the answers before it makes batches of them again.
 """
 
 from ..arena import PAID, Game
