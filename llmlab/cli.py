@@ -274,7 +274,7 @@ def translation(experiment) -> None:
 
     grid = Table("knob", "value", "TRL's argument", "its value", title=f"{experiment.name} through TRL", title_justify="left")
     for row in told(experiment):
-        grid.add_row(*row)
+        grid.add_row(*row.values())
     Console(width=110).print(grid)
 
 

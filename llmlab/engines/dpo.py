@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from ..errors import UserError
 from ..experiments.dpo import DPO
 from ..models.frozen import frozen_copy
 from ..tokens.batch import Batch
@@ -26,9 +27,19 @@ LOGGED = {  # TRL's name -> ours
 }
 
 
+def logged(k: DPO) -> dict[str, str]:
+    """What TRL logs beside the loss -> our name for it."""
+    return LOGGED
+
+
 def losses(weights: dict[str, float]) -> dict:
-    """A weighted sum of our objectives in TRL's words; what has no weight is left out."""
-    used = {LOSSES[name]: weight for name, weight in weights.items() if weight}
+    """A weighted sum of our objectives in TRL's words."""
+    return weighted({LOSSES[name]: weight for name, weight in weights.items()})
+
+
+def weighted(weights: dict[str, float]) -> dict:
+    """A weighted sum of TRL's losses as its settings; what has no weight is left out."""
+    used = {name: weight for name, weight in weights.items() if weight}
     return {"loss_type": list(used), "loss_weights": list(used.values())}
 
 
@@ -61,10 +72,12 @@ def build(k: DPO, recipe: Recipe, tok, seed: int, settings: dict):
 
 
 def examples(batch: Batch) -> list[dict]:
-    """A batch's pairs without their padding: prompt_ids, chosen_ids, rejected_ids."""
+    """A batch's pairs without their padding: prompt_ids, chosen_ids, rejected_ids. Raises UserError where the two have no prompt in common."""
     found = []
     for i in range(0, len(batch), 2):
-        start = int(batch.mask[i].argmax())
+        start, other = (int(batch.mask[j].argmax()) for j in (i, i + 1))
+        if start != other or not batch.ids[i, :start].equal(batch.ids[i + 1, :start]):
+            raise UserError("--engine trl takes pairs of answers to one prompt, and this model's template writes two; use --engine lab")
         sides = [batch.ids[j, start : int(batch.mask[j].nonzero().max()) + 1].tolist() for j in (i, i + 1)]
         found.append({"prompt_ids": batch.ids[i, :start].tolist(), "chosen_ids": sides[0], "rejected_ids": sides[1]})
     return found

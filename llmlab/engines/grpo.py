@@ -35,19 +35,30 @@ DIALS = {  # knob -> TRL's settings
 LOGGED = {"reward": "reward", "frac_reward_zero_std": "no_signal", "entropy": "entropy", "clip_ratio/region_mean": "clip_fraction"}
 
 
+def logged(k: GRPO) -> dict[str, str]:
+    """What TRL logs beside the loss -> our name for it."""
+    return LOGGED
+
+
 def build(k: GRPO, recipe: Recipe, tok, seed: int, settings: dict):
-    """The trainer, ready to train. Raises UserError where TRL would give the model another prompt than ours."""
+    """The trainer, ready to train."""
+    world = Sums((k.op,), digits=k.digits)
+    asked = problems(world, k, seed)
+    return assemble(recipe, tok, seed, settings, asked, reward(tok, world, asked))
+
+
+def assemble(recipe: Recipe, tok, seed: int, settings: dict, asked: list[Problem], score):
+    """GRPOTrainer on these problems, paid by `score`. Raises UserError where TRL would give the model another prompt than ours."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    world, model = Sums((k.op,), digits=k.digits), recipe.model
-    asked = problems(world, k, seed)
+    model = recipe.model
     rows = [{"prompt": list(p.messages) if tok.chat_template else chat.plain(p.messages), "number": i} for i, p in enumerate(asked)]
     check(tok, asked[0], rows[0]["prompt"])
     model.generation_config.eos_token_id = sorted(chat.stop_ids(tok))  # this is where TRL looks for what ends an answer
     return GRPOTrainer(
         model,
-        reward_funcs=reward(tok, world, asked),
+        reward_funcs=score,
         args=GRPOConfig(seed=seed, **settings),
         train_dataset=Dataset.from_list(rows),
         processing_class=tok,

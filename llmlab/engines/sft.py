@@ -12,7 +12,11 @@ DIALS = {  # knob -> TRL's settings
     "steps": lambda k: {"max_steps": k.steps},
     "batch": lambda k: {"per_device_train_batch_size": share(k.batch, "--batch")},
 }
-LOGGED: dict[str, str] = {}
+
+
+def logged(k: Supervised) -> dict[str, str]:
+    """What TRL logs beside the loss -> our name for it."""
+    return {}
 
 
 def build(k: Supervised, recipe: Recipe, tok, seed: int, settings: dict):

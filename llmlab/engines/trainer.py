@@ -4,7 +4,7 @@ import inspect
 import os
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Callable, Iterator
 
@@ -28,6 +28,8 @@ PASSED = {  # knob -> what it becomes where it is no setting but an object that 
     "lr": ("optimizers", "AdamW with betas 0.9 and 0.95, and this peak rate"),
     "warmup": ("optimizers", "our schedule: so many steps up, then down to a tenth"),
     "probe": ("callbacks", "our probes, after every so many steps"),
+    "held": ("callbacks", "decides what our probes read"),
+    "tries": ("callbacks", "decides what our probes read"),
 }
 
 
@@ -58,6 +60,14 @@ class Recipe:
     def batches(self) -> list[Batch]:
         """All batches, in order. Only for streams that do not sample from the model."""
         return list(islice(self.stream(0), self.n))
+
+    def without(self, names: tuple[str, ...]) -> "Recipe":
+        """The recipe whose probes leave these readings out."""
+
+        def rest(row: dict) -> dict:
+            return {name: value for name, value in row.items() if name not in names}
+
+        return replace(self, first=rest(self.first), probe=lambda step: rest(self.probe(step)))
 
     def optimizers(self) -> tuple:
         """Our optimiser and our schedule, as a trainer takes them."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from .. import recipe
 from ..errors import UserError
 from ..experiments.base import Experiment
-from . import dpo, grpo, sft
+from . import dpo, grpo, policy, prefer, sft
 from .trainer import OURS, PASSED, Recipe, streamed, watch, world_size
 
-METHODS = (sft, dpo, grpo)
+# Each says KIND, FIXED and DIALS (settings), logged and build; where there is need, also CANNOT (what is refused), PASSED (knobs that are no setting)
+# and UNREAD (readings that only our loop can make).
+METHODS = (sft, dpo, grpo, policy, prefer)
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,14 @@ class TRL(Experiment):
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The experiment's rows as TRL's trainer makes them."""
-        how, made = method(self.of), Recipe.of(self.of.rows(loaded, seed, texts=texts))
+        how = method(self.of)
+        made = Recipe.of(self.of.rows(loaded, seed, texts=texts)).without(getattr(how, "UNREAD", ()))
 
         def work(hand_over) -> None:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 trainer = how.build(self.of, made, loaded.tok, seed, made.settings(folder) | arguments(self.of))
-                watch(trainer, made, hand_over, how.LOGGED)
+                watch(trainer, made, hand_over, how.logged(self.of))
                 trainer.train()
 
         yield made.first
@@ -66,10 +69,13 @@ class TRL(Experiment):
 
 
 def method(experiment: Experiment):
-    """The module that says this experiment in TRL's words. Raises UserError."""
+    """The module that says this experiment in TRL's words. Raises UserError for what TRL has no words for."""
     found = next((m for m in METHODS if isinstance(experiment, m.KIND)), None)
     if found is None:
         raise UserError(f"--engine trl does not run '{experiment.name}' yet; use --engine lab")
+    for is_so, why in getattr(found, "CANNOT", ()):
+        if is_so(experiment):
+            raise UserError(why)
     return found
 
 
@@ -80,10 +86,15 @@ def arguments(experiment: Experiment) -> dict:
     return how.FIXED | {argument: value for said in dials for argument, value in said.items()}
 
 
-def told(experiment: Experiment) -> list[tuple[str, str, str, str]]:
-    """Rows (knob, its value, TRL's argument, the argument's value): all knobs, then what is always the same."""
+def told(experiment: Experiment) -> list[dict[str, str]]:
+    """A row for each argument that a knob decides: all knobs, then what is always the same."""
     how, rows = method(experiment), []
+    passed = PASSED | getattr(how, "PASSED", {})
     for k in experiment.knobs():
-        given = how.DIALS[k.name](experiment) if k.name in how.DIALS else dict([PASSED.get(k.name, ("train_dataset", "decides our data"))])
-        rows += [(k.name, str(getattr(experiment, k.name)), argument, str(value)) for argument, value in given.items()]
-    return rows + [("", "", argument, str(value)) for argument, value in (how.FIXED | OURS).items()]
+        given = how.DIALS[k.name](experiment) if k.name in how.DIALS else dict([passed.get(k.name, ("train_dataset", "decides our data"))])
+        rows += [_row(k.name, getattr(experiment, k.name), *pair) for pair in given.items()]
+    return rows + [_row("", "", *pair) for pair in (how.FIXED | OURS).items()]
+
+
+def _row(knob: str, value, argument: str, given) -> dict[str, str]:
+    return {"knob": knob, "value": str(value), "TRL's argument": argument, "its value": str(given)}

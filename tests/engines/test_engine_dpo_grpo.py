@@ -179,14 +179,15 @@ def test_trl_makes_our_prompts(model):
 @pytest.mark.parametrize("experiment", [SFT(**dict(steps=10, batch=4, held=16)), DPO(**PAIRS), DPO(nll=0.0), GRPO(**TRIES), GRPO(clip=0.3, epochs=3, temperature=0.5)], ids=str)
 def test_every_knob_is_told_and_the_config_has_what_is_told(experiment, tmp_path):
     table = engine.told(experiment)
-    assert list(dict.fromkeys(row[0] for row in table if row[0])) == [k.name for k in experiment.knobs()]
+    assert list(dict.fromkeys(row["knob"] for row in table if row["knob"])) == [k.name for k in experiment.knobs()]
     loaded = load(experiment.default_model)
     recipe = Recipe.of(experiment.rows(loaded, 0))
     settings = recipe.settings(str(tmp_path)) | engine.arguments(experiment)
     args = engine.method(experiment).build(experiment, recipe, loaded.tok, 0, settings).args
     passed = {argument for argument, _ in PASSED.values()} | {"train_dataset"}
-    assert {argument for _, _, argument, _ in table} - passed <= {f.name for f in dataclasses.fields(args)} | {"activation_checkpointing"}
-    for _, _, argument, value in table:
+    said = [(row["TRL's argument"], row["its value"]) for row in table]
+    assert {argument for argument, _ in said} - passed <= {f.name for f in dataclasses.fields(args)} | {"activation_checkpointing"}
+    for argument, value in said:
         if argument not in passed | {"activation_checkpointing", "report_to"}:
             found = getattr(args, argument)
             assert str(getattr(found, "value", found)) == value, argument
