@@ -331,7 +331,7 @@ CLAIMS = (
     Claim(
         "C095",
         "Online reinforcement learning scales a capability without harming unseen tasks.",
-        "B, best use",
+        "B best use",
         "measured",
         "07",
         "Shenfeld et al.: it forgets less at equal accuracy; imitation of own right samples does as well. 'Without harm' is too strong.",
@@ -387,7 +387,7 @@ CLAIMS = (
     Claim(
         "C099",
         "The order is SFT, then DPO, then reinforcement learning.",
-        "B, summary",
+        "B summary",
         "measured",
         "07",
         "A recipe without a direct test.",

@@ -175,7 +175,7 @@ CLAIMS = (
     Claim(
         "C092",
         "DPO is more effective than SFT, because it contrasts.",
-        "B, best use",
+        "B best use",
         "measured",
         "06",
         "Yes for decisions (When2Call), no for verifiable reasoning (Xu et al.), and displacement can flip the behaviour (Razin et al.).",
@@ -193,7 +193,7 @@ CLAIMS = (
     Claim(
         "C093",
         "Online DPO is stronger than offline DPO.",
-        "B, best use",
+        "B best use",
         "measured",
         "06",
         "Guo et al., Tang et al.: online wins; Lanchantin et al.: semi-online is as good, both far above offline.",
@@ -208,7 +208,7 @@ CLAIMS = (
     Claim(
         "C094",
         "Pairs come from corrections, or from the model's own best and worst samples; own samples serve better.",
-        "B, data",
+        "B data",
         "measured",
         "06",
         "The source names both; that the policy's own answers serve better is what follows from studies of on-policy data (Tang et al.).",
