@@ -62,7 +62,7 @@ p = torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 pd.DataFrame({"share right p": p, "weight 1/√(p(1−p))": 1 / (p * (1 - p)).sqrt()}).round(2).T
 
 # %% [markdown]
-# **The ratio and the clip.** A token was sampled with probability 0.20 and has 0.30 now. Its advantage is +1. With a range of 0.2 there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
+# **The ratio and the clip.** A token was sampled with probability `0.20` and has `0.30` now. Its advantage is +1. With a range of `0.2` there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
 
 # %%
 ratio = torch.tensor([[0.30 / 0.20]])
@@ -147,8 +147,8 @@ hacks = [claims.STRICT, claims.CRASH, claims.CRASH_LOSS, claims.CRASH_REWARD]
 draw.over_steps(hacks, {m: Policy.curves[m] for m in ("paid", "sampled", "surprise", "length", "kl", "known")}, title="What is paid, and what is right")
 
 # %% [markdown]
-# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, if it holds against the pay; an evaluation that is not the reward, read on the way, and a stop where *it*
-# is best.
+# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, if it is strong enough against the pay (here it holds inside the reward, and in the loss with the same weight in some
+# seeds only); an evaluation that is not the reward, read on the way, and a stop where *it* is best.
 
 # %%
 told = {a.label: {"at the end": median(draw.readings(a, "sampled")), "at its best reading": median(draw.readings(a, "sampled", "highest"))} for a in hacks}
@@ -170,8 +170,9 @@ from llmlab.experiments.variance import Variance
 draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())}, {m: Variance.curves[m] for m in ("agreement", "sampled")})
 
 # %% [markdown]
-# A baseline leaves the expected gradient as it is, and takes out what all rewards have in common. With rewards of 0 and 1 there is little of that in common when half of the samples are wrong. Pay 1 and 2 in their place, which asks for
-# exactly the same, and the gradient without a baseline drowns.
+# A baseline leaves the expected gradient as it is and takes out what all rewards have in common. With rewards of 0 and 1 that is little, and on easy sums the group's mean even costs agreement: nearly all samples are right and get almost no
+# weight, so that the few wrong ones, which are unlikely and have large gradients, decide. Pay 1 and 2 in their place, which asks for exactly the same, and the gradient without a baseline drowns. How much a baseline helps depends on the zero
+# of the reward, and 0 or 1 is a good zero already. A linear critic, fitted to this very policy, does no better.
 #
 # ## 7 · Memory: PPO against GRPO
 #
@@ -202,7 +203,8 @@ from llmlab.experiments.retain import Retain
 draw.means({way: arm for way, arm in claims.KEPT.items()}, Retain.curves)
 
 # %% [markdown]
-# What protects the old knowledge is that the answers are *the model's own*. Rejection sampling has that too.
+# Published, the reward forgets least. Here it does not: at the same rate and the same share of right answers it forgets more than imitation in the mean, and by seed very differently. A lower rate changes that more than the method does
+# (turn `lr`), which is what the literature's equal-distance view would say: how far the policy moved decides.
 
 # %%
 Panel("retain", show=["way", "until", "lr", "group"])
@@ -217,6 +219,10 @@ from llmlab.experiments.agent import Agent
 
 draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "known")}, title="A call fails once")
 
+# %% [markdown]
+# Clean traces make it worse: what is never shown to fail is never tried again. A few steps on traces that show a failed call *and its repair* teach the repair by imitation. The reward, in the same number of steps, teaches it more slowly, and pays
+# with tasks in which nothing fails. So the old sentence, that imitation cannot teach recovery, is about the data and not about the method.
+
 # %%
 Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
 
@@ -226,15 +232,17 @@ from llmlab.experiments.order import Order
 draw.means({arm.label: arm for arm in claims.ORDER.values()}, Order.curves)
 
 # %% [markdown]
+# Reinforcement learning alone has nothing to strengthen. With DPO as the last stage the sums that were just learnt are mostly lost; before it, they are won back. In every order with DPO the refusals of dangerous requests are gone: no pair asked
+# for them (chapter 06).
+#
 # ## 11 · The same dials in TRL
 #
-# `llmlab run grpo --engine trl` runs TRL's GRPOTrainer and prints what each of our knobs becomes there. The table is made from the arguments that are passed:
+# `llmlab run policy --engine trl` runs TRL's GRPOTrainer (and `prefer`, `dpo` its DPOTrainer) and prints what each of our knobs becomes there; what TRL cannot say is refused in a sentence. The table is made from the arguments that are passed:
 
 # %%
 from llmlab.engines import trl
-from llmlab.experiments.grpo import GRPO
 
-pd.DataFrame(trl.told(GRPO()))
+pd.DataFrame(trl.told(Policy(leash="k3"))).set_index("knob")
 
 # %% [markdown]
 # ## 12 · The evidence
@@ -266,6 +274,7 @@ forest.figure(evidence.rows)
 # ```
 # llmlab run policy --model Qwen/Qwen3-0.6B --device cuda --lr 1e-6 --size 4
 # llmlab run lora --task grpo --method qlora --model Qwen/Qwen3-0.6B --device cuda
+# llmlab run policy --aggregation fixed_length --advantage group_mean --engine trl
 # torchrun --nproc_per_node 2 -m llmlab.cli run grpo --engine trl
 # ```
 #

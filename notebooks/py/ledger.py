@@ -91,6 +91,7 @@ Ledger(verdict="conditional")
 #   differently, and that part stays open. Literal role words are as good as control tokens for accuracy if they stand on both sides (a row that does not count).
 # - **C090** With a likelihood term on the chosen answer, failures are admitted as often as after imitation, and made-up values become far less likely. Without that term DPO pushes the made-up values down and admits nothing.
 # - **C091** Style, name and language are taken on. Targeted it is not: what no pair asks for changes as well, and after four questions about a name the plain answers about people are mostly gone.
+# - **C084** Where one function on letters came out right now and then, sixteen samples nearly always hold a right answer in the end. Where three inside each other never came out right, nothing is found.
 # - **C060** Adapters on the MLP take in more than on attention. On both places they take in more still, with the same number of parameters: the second half is refuted.
 # - **C067** GRPO at rank 1 is level with all weights. SFT of the base, which has to learn the marks of turns too, stays far behind at rank 8 in equal steps. DPO at rank 8 comes out a little above.
 # - **C037** KL keeps a little more than nothing does and far less than replay at equal compute, and ends with a higher loss on the domain. A possible reason: the KL is computed on the domain's texts only.
@@ -115,6 +116,10 @@ Ledger(verdict="inconclusive")
 #
 # Of chapter 06: C092 is refuted for style, points the other way for decisions (there the contrast helps, at either arm's best rate), and is open for sums. C082: at its best rate plain DPO loses sums and stays behind imitation, by seed very differently. C093 and C094 come
 # out near the border: fresh samples help a little, and own answers serve hardly better than corrections.
+#
+# Of chapter 07: C068 is clear for a leash inside the reward and open for one in the loss, which held the flawed verifier in some seeds only. C069, C070 and C072: with rewards of 0 and 1 a baseline or a critic gains nothing, on easy sums it costs; with rewards of 1 and 2 it
+# helps as it should. C086: variety and entropy do fall, by about the border. C098: traces that show a repair teach it best, clean ones unteach it, the reward lies between. C095: the reward forgot more than imitation did, by seed very differently. C099: reinforcement learning alone gets nowhere, which is clear; where DPO stands is open for sums before RL, and after it
+# most of the sums are lost (a row that does not count).
 
 # %% [markdown]
 # ## What holds
@@ -132,6 +137,7 @@ Ledger(verdict="supported")
 # - **C056** The same steps with some traces of error and retry bring recovery, and cost nothing where no call fails. So the claim is about the data.
 # - **C059** The rank that is needed grows with what there is to learn: the distance to all weights opens between the few codes and the many.
 # - **C081** A tenth of the pairs is not enough either: the others prefer the plain answer, and they win.
+# - **C085** The leash that cures sits inside the reward; the pay of the flawed verifier rises while what is right falls.
 # - **C083** One topic, a handful of pairs, a third of them turned round: each costs more than half of what clean pairs teach in the same steps.
 # - **C001** The two numbers of its first part come from different problems (a list in the prompt, people read about); it compares levers, not settings of one.
 
