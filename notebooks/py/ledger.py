@@ -119,7 +119,7 @@ Ledger(verdict="inconclusive")
 #
 # Of chapter 07: C068 is clear for a leash inside the reward and open for one in the loss, which held the flawed verifier in some seeds only. C069, C070 and C072: with rewards of 0 and 1 a baseline or a critic gains nothing, on easy sums it costs; with rewards of 1 and 2 it
 # helps as it should. C086: variety and entropy do fall, by about the border. C098: traces that show a repair teach it best, clean ones unteach it, the reward lies between. C095: the reward forgot more than imitation did, by seed very differently. C099: reinforcement learning alone gets nowhere, which is clear; where DPO stands is open for sums before RL, and after it
-# most of the sums are lost (a row that does not count).
+# most of the sums are lost (a row that does not count). C071, C077 and C078: with old samples at a high rate the arms differ less than the seeds do. C076: with and without the division by length the answers lose their dots alike.
 
 # %% [markdown]
 # ## What holds
