@@ -32,7 +32,7 @@ class Run:
 
     def curve(self, metric: str) -> dict[int, float]:
         """step -> value, where the metric was read."""
-        return {r["step"]: r[metric] for r in self.rows if metric in r}
+        return curve(self.rows, metric)
 
     @property
     def probed(self) -> list[str]:
@@ -63,6 +63,18 @@ class Run:
             "curves": curves,
             "notes": self.notes,
         }
+
+
+def curve(rows: list[dict], metric: str) -> dict[int, float]:
+    """step -> value, where the metric was read.
+
+    What an objective tells of every step's own batch may have a probe's name: then only the steps count at which other probes were read too.
+    """
+    read = [r for r in rows if metric in r]
+    if rows and metric in rows[0] and len(read) == len(rows):
+        others = [k for k in rows[0] if not all(k in r for r in rows)]
+        read = [r for r in read if not others or any(k in r for k in others)]
+    return {r["step"]: r[metric] for r in read}
 
 
 def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:

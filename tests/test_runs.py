@@ -284,3 +284,11 @@ def test_a_failed_write_leaves_the_old_content(tmp_path, monkeypatch):
     with pytest.raises(paths.NoRoom):
         paths.write_atomic(tmp_path / "x", b"new")
     assert (tmp_path / "x").read_bytes() == b"old" and os.listdir(tmp_path) == ["x"]
+
+
+def test_a_curve_leaves_out_what_the_objective_tells_of_each_step_under_a_probes_name():
+    """A probe reads `kl` at steps 0 and 2; the objective says `kl` of its own batch at every step."""
+    rows = [{"step": 0, "kl": 0.0, "gold": 1.0}, {"step": 1, "kl": 9.0}, {"step": 2, "kl": 0.5, "gold": 2.0}]
+    assert runs.curve(rows, "kl") == {0: 0.0, 2: 0.5} and runs.curve(rows, "gold") == {0: 1.0, 2: 2.0}
+    assert runs.curve([{"step": 0, "kl": 1.0}, {"step": 1, "kl": 2.0}], "kl") == {0: 1.0, 1: 2.0}, "the only probe, read at every step"
+    assert runs.curve([{"step": 0, "gold": 1.0}, {"step": 1, "loss": 3.0}], "loss") == {1: 3.0} and runs.curve([], "loss") == {}

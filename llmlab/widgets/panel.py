@@ -29,7 +29,7 @@ class Live:
 
     def curve(self, metric: str) -> dict[int, float]:
         """step -> value so far."""
-        return {r["step"]: r[metric] for r in list(self.rows) if metric in r}
+        return runs.curve(list(self.rows), metric)
 
 
 class Panel:

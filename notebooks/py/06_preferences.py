@@ -218,7 +218,8 @@ figures.against({n: over[n] for n in ("best of n", "RL with a leash")}, ("kl", O
 figures.curves(over, Overopt.curves, title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
-# The learned reward rises all the way. The true one rises a little, turns, and falls: the reward model cannot see whether an answer is right, so rightness is what pays for the rest. RL without a leash goes much further than best-of-n can, in both senses.
+# The learned reward rises. The true one rises, turns and falls, in some seeds early and in some hardly: the reward model cannot see whether an answer is right, so rightness pays for the rest. RL without a leash goes further from the start than
+# best-of-n can, and ends with less.
 
 # %%
 Panel("overopt", show=["way", "labels", "fit", "planted", "beta", "lr"])

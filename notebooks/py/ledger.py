@@ -104,10 +104,10 @@ Ledger(verdict="inconclusive")
 
 # %% [markdown]
 # *Inconclusive* is no verdict on the claim: what counts was neither shown nor excluded by the seeds that were run. Some have one clear part and an open one (C032, C033, C034, C038, and one part of C026); the others are open throughout. A
-# claim's detail above tells how many seeds its smallest effect would need; `llmlab claims run C020 --most 20` runs more of them. C012, C025 and C036 had a verdict when the ledger was smaller: the correction is for all tests in it, so
+# claim's detail above tells how many seeds its smallest effect would need; `llmlab claims run C020 --most 20` runs more of them. C012, C025, C036, C039 and C042 had a verdict when the ledger was smaller: the correction is for all tests in it, so
 # each new chapter asks more of the old ones, and five seeds no longer reach it there. Since chapter 05 seeds are planned at the level that the whole ledger asks.
 #
-# Of chapter 04: C041 is open in one part only, refusals after a handful of examples, which differ much between seeds; C044 in how far a set made mostly of unsafe requests goes towards refusing everything. C048 and C052 come out near zero: results as the user's words, and loss
+# Of chapter 04: in C042 facts do not only come late; what was known before is lost meanwhile, and strangers are admitted less often (rows that do not count). C041 is open in one part only, refusals after a handful of examples, which differ much between seeds; C044 in how far a set made mostly of unsafe requests goes towards refusing everything. C048 and C052 come out near zero: results as the user's words, and loss
 # on results, cost less than the border or little more. C051 holds for calls and fails for JSON without the end of its turn in most seeds, not in all. C055 was declared on formats, which so few steps hardly teach; facts, in rows that do not
 # count, are lost to careless labels and to little variety. C057's second half: chains do come with traces of chains, by seed differently.
 #
@@ -130,7 +130,6 @@ Ledger(verdict="supported")
 # %% [markdown]
 # What to add to some of these:
 #
-# - **C042** Facts do not only come late. What was known before is lost meanwhile, and strangers are admitted less often.
 # - **C043** With volume and variety the old facts come back, and strangers are admitted more often (rows that do not count): the harm of C042 is one of too little, not of too much.
 # - **C047** A stage in another template teaches that template; little of it is seen where the model is served. DPO suffers far more than GRPO.
 # - **C054** Samples that a checker accepts are as good as the solutions. A vote adds little.
