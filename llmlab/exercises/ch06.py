@@ -204,7 +204,7 @@ def _odds_cases():
     draw, r = _draws(63), random.Random(63)
     logprobs, mask = torch.tensor([[-0.5, -1.5, -9.0], [-0.1, -0.1, -0.1]]), torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
     cases = [case("two answers, one padded", logprobs, mask)]
-    for n, t in ((2, 4), (3, 6), (4, 5)):
+    for n, t in ((2, 4), (3, 6), (4, 5), (5, 3)):
         lengths = torch.tensor([r.randint(1, t) for _ in range(n)])
         cases.append(case(f"{n} answers", -draw(n, t).abs() - 0.05, (torch.arange(t)[None] < lengths[:, None]).float()))
     return cases
