@@ -1,4 +1,4 @@
-"""variance: no training: how much the policy gradient differs from batch to batch, under each advantage rule, at one fixed policy."""
+"""variance: no training: the policy gradient at one fixed policy: how much it differs from batch to batch, and where it pushes the length."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Iterator
@@ -13,9 +13,11 @@ from ..dials import ADVANTAGES
 from ..models.forward import forward
 from ..models.heads import Valued
 from ..rollout import as_batch, play
+from ..tokens import chat
 from ..tokens.batch import Batch
 from .base import BadKnob, Experiment, knob
 
+WEIGHTS = {"answer": lambda mask: mask, "mean": lambda mask: mask / mask.sum(1, keepdim=True)}  # Dr. GRPO up to a factor; GRPO
 PENALTY = 1.0  # ridge of the critic's fit: a sum of squares of as much as one token's
 
 
@@ -31,9 +33,12 @@ class Variance(Experiment):
         "variance": "trace of the covariance (nats squared)",
         "signal": "squared length of the mean (nats squared)",
         "sampled": "samples right (share)",
+        "wrong_push": "push on wrong answers to go on (std)",
+        "right_push": "push on right answers to go on (std)",
     }
 
     advantage: str = knob("group_mean", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE")
+    weight: str = knob("answer", choices=tuple(WEIGHTS), help="of a token: 1, so that an answer's are summed; or 1 / length of its answer: their mean")
     task: str = knob("sums", choices=tuple(TASKS), help="what is asked")
     size: int = knob(3, 1, 4, help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size")
     offset: float = knob(0.0, -5.0, 5.0, unit="rewards", help="added to what every answer is paid: 0 pays 0 or 1, -0.5 pays as much as it takes")
@@ -58,14 +63,15 @@ class Variance(Experiment):
         if self.advantage == "critic":
             model = Valued(model)
             fit_critic(model, [self.batch(loaded, game, "fit", seed, i) for i in range(self.fit)])
-        total = norms = right = 0.0
+        stops, total, norms, paid, pushed = torch.tensor(sorted(chat.stop_ids(loaded.tok))), 0.0, 0.0, [], []
         for number in range(self.steps + 2):
             batch = self.batch(loaded, game, "measure", seed, number)
-            gradient = policy_gradient(model, batch, self.advantages(model, batch))
+            weights = self.advantages(model, batch) * WEIGHTS[self.weight](batch.mask[:, 1:])
+            gradient, push = policy_gradient(model, batch, weights, stops.to(batch.ids.device))
             total, norms = total + gradient, norms + float(gradient.square().sum())
-            right += float(batch["rewards"].mean()) - self.offset
+            paid, pushed = paid + (batch["rewards"] - self.offset).tolist(), pushed + push.tolist()
             if number:
-                yield {"step": number - 1} | moments(total, norms, number + 1) | {"sampled": right / (number + 1)}
+                yield {"step": number - 1} | moments(total, norms, number + 1) | pushes(torch.tensor(paid), torch.tensor(pushed))
 
     def batch(self, loaded, game: Game, use: str, seed: int, number: int) -> Batch:
         """Batch `number` of those for a use (fit, measure), a function of (model, seed, number)."""
@@ -84,15 +90,29 @@ class Variance(Experiment):
         return rules.gae(rules.token_rewards(batch["rewards"], mask), values, mask, lam=self.lam)[0]
 
 
-def policy_gradient(model, batch: Batch, advantages: Tensor) -> Tensor:
-    """Gradient of mean over rows of sum_t A · log pi, as one vector in float64. Rows whose advantage is 0 have none and are left out."""
-    kept = (advantages != 0).any(1).nonzero()[:, 0]
+def policy_gradient(model, batch: Batch, weights: Tensor, stops: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of mean over rows of sum_t w_t · log pi_t, as one vector in float64; and how hard each row pushes to go on, [B].
+
+    The push is the row's derivative with respect to one number that is added to the logits of all tokens but the stops:
+    sum_t w_t · (P(stop) - [t is a stop]). Rows whose weights are 0 have neither and are left out.
+    """
+    kept, push = (weights != 0).any(1).nonzero()[:, 0], torch.zeros(len(batch), device=weights.device)
     policy = model.model if isinstance(model, Valued) else model
     policy.zero_grad()
     if len(kept):
         out = forward(policy, batch.pick(kept))
-        ((advantages[kept] * out.logprobs * out.mask).sum() / len(batch)).backward()
-    return torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in policy.parameters()]).double()
+        ((weights[kept] * out.logprobs * out.mask).sum() / len(batch)).backward()
+        ends = out.logits.detach().softmax(-1)[..., stops].sum(-1) - torch.isin(batch.ids[kept, 1:], stops).float()
+        push[kept] = (weights[kept] * ends * out.mask).sum(1)
+    gradient = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in policy.parameters()]).double()
+    return gradient, push
+
+
+def pushes(paid: Tensor, pushed: Tensor) -> dict[str, float]:
+    """Mean push of the right and of the wrong answers, in standard deviations (about 0) of one answer's push; and the share of right ones."""
+    scale, right = pushed.square().mean().sqrt().clamp(min=1e-30), paid == 1
+    means = {name: float(pushed[rows].mean() / scale) if rows.any() else 0.0 for name, rows in (("wrong_push", ~right), ("right_push", right))}
+    return {"sampled": float(paid.mean())} | means
 
 
 def moments(total: Tensor, norms: float, n: int) -> dict[str, float]:

@@ -120,6 +120,7 @@ class Claim:
     words     ours; `source`: letter and section of the text
     matched   what is equal between the arms
     knob      on what a conditional verdict depends
+    first     its first seed; above 0 where the arms were chosen after a look at the seeds below
     check     exact claims: a function that raises AssertionError, or returns what it found in words
     why       untestable claims: why
     """
@@ -135,6 +136,7 @@ class Claim:
     matched: str = ""
     knob: str = ""
     seeds: int = 5
+    first: int = 0
     check: Callable[[], str] | None = None
     why: str = ""
 
@@ -151,9 +153,14 @@ class Claim:
         """All arms, each once."""
         return list({a.key: a for c in self.contrasts for a in c.arms}.values())
 
+    def numbered(self, n: int) -> range:
+        """Its first n seeds."""
+        return range(self.first, self.first + n)
+
     @property
     def declared(self) -> str:
-        """Hash of what was fixed before the run: everything but the literature's evidence."""
-        parts = {k: v for k, v in asdict(self).items() if k not in ("evidence", "cites", "check")}
+        """Hash of what was fixed before the run: everything but the literature's evidence. A first seed of 0 adds nothing to it."""
+        left_out = ("evidence", "cites", "check", *(() if self.first else ("first",)))
+        parts = {k: v for k, v in asdict(self).items() if k not in left_out}
         code = self.check.__name__ if self.check else ""
         return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode(), code.encode())

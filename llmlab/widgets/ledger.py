@@ -195,7 +195,7 @@ class LedgerPage:
                 return
             row, contrast = self.row, self.contrast
             done = {*seeds(row), *self._new(row, contrast)}
-            seed = next(s for s in count(max(seeds(row), default=-1) + 1) if s not in done)
+            seed = next(s for s in count(max(seeds(row), default=row.claim.first - 1) + 1) if s not in done)
             self._stop.clear()
             self.running = True
             self._buttons()
