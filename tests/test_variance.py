@@ -7,10 +7,11 @@ import torch
 
 from llmlab.arena import TASKS
 from llmlab.experiments.base import BadKnob
-from llmlab.experiments.variance import Variance, fit_critic, moments, policy_gradient
+from llmlab.experiments.variance import WEIGHTS, Variance, fit_critic, moments, policy_gradient, pushes
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
+from llmlab.tokens.chat import stop_ids
 
 SMALL = dict(prompts=2, group=8, fit=3, steps=2)
 
@@ -57,12 +58,48 @@ def test_a_group_takes_an_offset_out_and_nothing_else_does(chat):
 def test_rows_without_an_advantage_have_no_gradient(chat):
     batch = Variance(**SMALL).batch(chat, TASKS["sums"](3), "measure", 0, 0)
     advantages = torch.arange(16.0)[:, None] * (torch.arange(16) % 2)[:, None]
-    found = policy_gradient(chat.model, batch, advantages)
+    stops = torch.tensor(sorted(stop_ids(chat.tok)))
+    found, pushed = policy_gradient(chat.model, batch, advantages, stops)
     out = forward(chat.model, batch)
     loss = (advantages * out.logprobs * out.mask).sum() / 16
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(chat.model.parameters()))]).double()
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
-    assert not policy_gradient(chat.model, batch, torch.zeros(16, 1)).any()
+    assert not pushed[::2].any() and pushed[1::2].all()
+    assert not any(x.any() for x in policy_gradient(chat.model, batch, torch.zeros(16, 1), stops))
+
+
+def test_the_push_is_the_derivative_of_all_logits_but_the_stops(chat):
+    batch = Variance(**SMALL, task="filler", size=2).batch(chat, TASKS["filler"](2), "measure", 0, 0)
+    stops, weights = torch.tensor(sorted(stop_ids(chat.tok))), torch.randn(16, 1, generator=torch.Generator().manual_seed(0))
+    _, found = policy_gradient(chat.model, batch, weights, stops)
+    out = forward(chat.model, batch)
+    more = torch.zeros(16, requires_grad=True)
+    logits = out.logits.detach() + more[:, None, None] * torch.ones(out.logits.shape[-1]).index_fill(0, stops, 0.0)
+    logprobs = logits.log_softmax(-1).gather(-1, batch.ids[:, 1:, None])[..., 0]
+    (weights * logprobs * out.mask).sum().backward()
+    torch.testing.assert_close(found, more.grad, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_length_without_content_is_pushed_by_the_mean_of_an_answer_only(weight):
+    """Closed form: an answer goes on with probability q at each token; the score of that choice is (1 - q) a token and -q at the stop, so it sums to 0
+    in expectation; divided by the length its expectation is (1 - q) - E[1 / length], below 0: an advantage below 0 makes going on likelier."""
+    q, n = 0.9, 200_000
+    length = 1 + torch.distributions.Geometric(torch.tensor(1 - q, dtype=torch.float64)).sample((n,))
+    score = (length - 1) * (1 - q) - q
+    each = torch.tensor([WEIGHTS[weight](torch.ones(1, int(x)))[0, 0] for x in length[:2000].tolist()])
+    share = {"answer": torch.ones_like(length), "mean": 1 / length}[weight]
+    torch.testing.assert_close(each.double(), share[:2000], atol=1e-6, rtol=1e-6)
+    expected = {"answer": 0.0, "mean": (1 - q) + (1 - q) / q * torch.tensor(1 - q).log().item()}[weight]
+    mean, error = float((score * share).mean()), float((score * share).std() / n**0.5)
+    assert mean == pytest.approx(expected, abs=5 * error) and (abs(expected) > 50 * error) == (weight == "mean")
+
+
+def test_pushes_are_read_apart_for_right_and_wrong():
+    found = pushes(torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([-1.0, 2.0, 0.0, -3.0]))
+    scale = (14 / 4) ** 0.5
+    assert found == pytest.approx({"sampled": 0.5, "wrong_push": 1 / scale, "right_push": -2 / scale})
+    assert pushes(torch.zeros(2), torch.zeros(2)) == {"sampled": 0.0, "wrong_push": 0.0, "right_push": 0.0}
 
 
 def test_the_critics_fit_is_the_best_linear_one(chat):

@@ -38,7 +38,9 @@ class Variance(Experiment):
     }
 
     advantage: str = knob("group_mean", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE")
-    weight: str = knob("answer", choices=tuple(WEIGHTS), help="of a token: 1, so that an answer's are summed; or 1 / length of its answer: their mean")
+    weight: str = knob(
+        "answer", choices=tuple(WEIGHTS), help="of a token: 1, so that an answer's are summed; or 1 / length of its answer: their mean"
+    )
     task: str = knob("sums", choices=tuple(TASKS), help="what is asked")
     size: int = knob(3, 1, 4, help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size")
     offset: float = knob(0.0, -5.0, 5.0, unit="rewards", help="added to what every answer is paid: 0 pays 0 or 1, -0.5 pays as much as it takes")

@@ -1,7 +1,7 @@
 """Claims of chapter 07: the family of policy gradients, its leash, its hacks, and what it keeps or finds that imitation does not."""
 
 from . import exact_policy
-from .claims import Arm, Claim, contrast
+from .claims import Arm, Claim, Contrast, contrast
 from .cpt import gain
 
 READ = dict(held=48, tries=16)
@@ -35,16 +35,26 @@ DOTS = {
     m: policy(f"answer, then dots: {m}", task="filler", size=2, **knobs)
     for m, knobs in {"GRPO": {}, "Dr. GRPO": dict(aggregation="fixed_length", advantage="group_mean")}.items()
 }
+EVEN = {k: noise(f"{64 // k} problems × {k} samples", prompts=64 // k, group=k) for k in (2, 4, 8, 16, 32)}  # equal samples a batch
+PUSH = {
+    m: noise(f"gradient at the start, {m}", task="filler", size=2, **knobs)
+    for m, knobs in {"GRPO": dict(advantage="group_norm", weight="mean"), "Dr. GRPO": dict(advantage="group_mean", weight="answer")}.items()
+}
 STRINGS = {depth: policy(f"strings, {depth} deep", task="strings", size=depth) for depth in (1, 2, 3)}
 NOISE = {(a, size): noise(f"{a}, {size} digits", advantage=a, size=size) for a in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
 SHIFTED = {a: noise(f"{a}, 3 digits, paid 1 or 2", advantage=a, size=3, offset=1.0) for a in ("no_baseline", "group_mean")}
 KEPT = {way: Arm(f"{way}, until 60 %", "retain", {"way": way, "probe": 10}) for way in ("one", "own", "reward")}
 AGENT = dict(calls=1, faults=1.0)
 TRIED = {way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12}) for way in ("gold", "retry", "reward")}
+CHAIN = dict(calls=3, faults=0.0, narrow=15, steps=35, probe=35)  # 15 steps of lessons, then 20 of practice
+CHAINED = {
+    (way, share): Arm(f"three calls: {way}, {share:.0%} chains in the lessons", "agent", CHAIN | {"way": way, "chained": share})
+    for way, share in (("single", 0.1), ("reward", 0.1), ("gold", 0.1), ("single", 0.0), ("reward", 0.0))
+}
 ORDER = {s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120}) for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
 PUSHED, PUSHED_LEASHED = Arm("learned reward", "overopt"), Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1})
 
-NATS, TOKENS, COSINE = "nats per token", "tokens", "cosine"
+NATS, TOKENS, COSINE, STD = "nats per token", "tokens", "cosine", "std"
 MATCHED = "problems, samples a problem, steps, rate, seed"
 SAMPLES = "batches of the same samples at the same policy, seed by seed"
 SHOWN = dict(counts=False)
@@ -128,6 +138,18 @@ CLAIMS = (
                 SHIFTED["no_baseline"]("agreement"),
                 0.02,
                 COSINE,
+            ),
+            *(
+                contrast(
+                    f"agreement of two gradients, {EVEN[k].label} against 8 × 8",
+                    "more",
+                    EVEN[k]("agreement"),
+                    EVEN[8]("agreement"),
+                    0.02,
+                    COSINE,
+                    **SHOWN,
+                )
+                for k in (2, 4, 16, 32)
             ),
         ),
         matched=SAMPLES,
@@ -217,17 +239,28 @@ CLAIMS = (
         "A 4.1.6",
         "measured",
         "07",
-        "Liu et al.: without it wrong answers stop growing. Where length is chosen after the answer, the bias is visible in the gradient first.",
+        "Liu et al.: without it wrong answers stop growing. Where length means nothing, the push to go on is exactly 0 if tokens are summed.",
         ("dr_grpo_2025",),
         contrasts=(
             contrast(
-                "length of wrong answers, GRPO against Dr. GRPO", "more", DOTS["GRPO"]("wrong_length"), DOTS["Dr. GRPO"]("wrong_length"), 1.0, TOKENS
+                "push on wrong answers to go on, GRPO against Dr. GRPO", "more", PUSH["GRPO"]("wrong_push"), PUSH["Dr. GRPO"]("wrong_push"), 0.05, STD
             ),
+            Contrast("push on wrong answers to go on, Dr. GRPO", (PUSH["Dr. GRPO"]("wrong_push"),), "same", 0.05, STD),
+            contrast(
+                "length of wrong answers after training, GRPO against Dr. GRPO",
+                "more",
+                DOTS["GRPO"]("wrong_length"),
+                DOTS["Dr. GRPO"]("wrong_length"),
+                1.0,
+                TOKENS,
+            ),
+            Contrast("push on right answers to go on, GRPO", (PUSH["GRPO"]("right_push"),), "less", 0.05, STD, counts=False),
             gain("length of wrong answers under GRPO", DOTS["GRPO"], "wrong_length", "more", 1.0, TOKENS, **SHOWN),
             contrast("right answers, Dr. GRPO against GRPO", "same", DOTS["Dr. GRPO"]("sampled"), DOTS["GRPO"]("sampled"), 0.05, **SHOWN),
         ),
-        matched=MATCHED,
+        matched=SAMPLES + "; in training: " + MATCHED,
         first=FRESH,
+        knob="whether one reads the gradient or the length that training ends with",
     ),
     Claim(
         "C077",
@@ -370,6 +403,40 @@ CLAIMS = (
         "DeepSeekMath trained it with a learned reward model; any reward that can be compared within a group will do.",
         ("deepseek_math_2024",),
         why="A statement about an intention. The method reads a number for each sample, whoever gives it; chapter 06 trains it on a learned reward.",
+    ),
+    Claim(
+        "C097",
+        "Reinforcement learning rewards the whole trajectory, three calls in a chain; SFT cannot.",
+        "B 3",
+        "measured",
+        "07",
+        "Imitation of whole traces does it too. A reward at the end needs chains that succeed now and then, or it has nothing to compare.",
+        contrasts=(
+            contrast(
+                "chains done, reward against more single calls, 10 % chains in the lessons",
+                "more",
+                CHAINED["reward", 0.1]("sampled"),
+                CHAINED["single", 0.1]("sampled"),
+                0.2,
+            ),
+            contrast(
+                "chains done, reward against more single calls, no chain in the lessons",
+                "more",
+                CHAINED["reward", 0.0]("sampled"),
+                CHAINED["single", 0.0]("sampled"),
+                0.2,
+            ),
+            contrast(
+                "SFT cannot: chains done, traces of chains against reward",
+                "less",
+                CHAINED["gold", 0.1]("sampled"),
+                CHAINED["reward", 0.1]("sampled"),
+                0.2,
+            ),
+        ),
+        matched="the same 15 steps of lessons on single calls, then 20 steps of practice; rate, seed",
+        first=FRESH,
+        knob="whether the first lessons held a chain now and then, and what SFT is shown",
     ),
     Claim(
         "C098",
