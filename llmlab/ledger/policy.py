@@ -3,6 +3,7 @@
 from . import exact_policy
 from .claims import Arm, Claim, Contrast, contrast
 from .cpt import gain
+from .rates import Trials
 
 READ = dict(held=48, tries=16)
 
@@ -17,6 +18,13 @@ def noise(label: str, **knobs) -> Arm:
     return Arm(label, "variance", {"steps": 20} | knobs)
 
 
+def retain(label: str, way: str) -> Arm:
+    """An arm that stops when 60 % of its sampled answers are right, at its best rate: that which keeps most of the known facts and gets there."""
+    return Arm(label, "retain", {"way": way, "steps": 200, "probe": 10} | ({"lr": RATES[label]} if label in RATES else {}))
+
+
+# The best of each arm's trials, as data/sweeps/rates_policy.json has them (a test holds the two together).
+RATES: dict[str, float] = {}
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
 OLD = dict(epochs=2, stale=1, lr=1.2e-3)  # samples are used twice, half of them from weights that are two steps older
 STRICT = policy("strict verifier")
@@ -43,7 +51,7 @@ PUSH = {
 STRINGS = {depth: policy(f"strings, {depth} deep", task="strings", size=depth) for depth in (1, 2, 3)}
 NOISE = {(a, size): noise(f"{a}, {size} digits", advantage=a, size=size) for a in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
 SHIFTED = {a: noise(f"{a}, 3 digits, paid 1 or 2", advantage=a, size=3, offset=1.0) for a in ("no_baseline", "group_mean")}
-KEPT = {way: Arm(f"{way}, until 60 %", "retain", {"way": way, "probe": 10}) for way in ("one", "own", "reward")}
+KEPT = {way: retain(f"{way}, until 60 %", way) for way in ("one", "own", "reward")}
 AGENT = dict(calls=1, faults=1.0)
 TRIED = {way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12}) for way in ("gold", "retry", "reward")}
 CHAIN = dict(calls=3, faults=0.0, narrow=15, steps=35, probe=35)  # 15 steps of lessons, then 20 of practice
@@ -53,6 +61,8 @@ CHAINED = {
 }
 ORDER = {s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120}) for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
 PUSHED, PUSHED_LEASHED = Arm("learned reward", "overopt"), Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1})
+
+TRIALS = (Trials("known", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),)
 
 NATS, TOKENS, COSINE, STD = "nats per token", "tokens", "cosine", "std"
 MATCHED = "problems, samples a problem, steps, rate, seed"
@@ -390,7 +400,7 @@ CLAIMS = (
             contrast("known people, reward against own right samples", "same", KEPT["reward"]("known"), KEPT["own"]("known"), 0.02, **SHOWN),
             contrast("matched: skill, reward against one answer", "same", KEPT["reward"]("skill"), KEPT["one"]("skill"), 0.1, **SHOWN),
         ),
-        matched="trained until the same share of sampled answers is right",
+        matched="trained until the same share of sampled answers is right; five rates tried for each arm at another seed",
         first=FRESH,
         knob="whose answers are learnt",
     ),

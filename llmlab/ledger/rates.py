@@ -12,11 +12,20 @@ PILOT = 100  # claims count their seeds from 0
 
 @dataclass(frozen=True)
 class Trials:
-    """The arms of an experiment that are tuned alike: the rates tried for each, and the metric whose last reading is to be highest."""
+    """The arms of an experiment that are tuned alike: the rates tried for each, and the metric whose last reading is to be highest.
+
+    reached   (metric, least) pairs: a rate at which one of these last readings is lower counts as 0
+    """
 
     metric: str
     rates: tuple[float, ...]
     arms: tuple[Arm, ...]
+    reached: tuple[tuple[str, float], ...] = ()
+
+    def reading(self, run) -> float:
+        """What a trial is judged by."""
+        last = {metric: list(run.curve(metric).values())[-1] for metric in (self.metric, *(m for m, _ in self.reached))}
+        return last[self.metric] if all(last[m] >= least for m, least in self.reached) else 0.0
 
     def runs(self) -> dict[tuple[str, float], Arm]:
         """(arm's label, rate) -> the arm at that rate, without an exam."""
@@ -31,7 +40,7 @@ def file(name: str):
 def key(trials: Iterable[Trials]) -> str:
     """Hash of what was tried, and of the code that ran it."""
     trials = list(trials)
-    tried = [[t.metric, label, arm.experiment, arm.knobs] for t in trials for (label, _), arm in t.runs().items()]
+    tried = [[t.metric, *t.reached, label, arm.experiment, arm.knobs] for t in trials for (label, _), arm in t.runs().items()]
     names = sorted({a.experiment for t in trials for a in t.arms})
     code = [recipe.version(str(recipe.ROOT / "experiments" / f"{n}.py")) for n in names]
     return paths.hash_bytes(json.dumps(tried, sort_keys=True).encode(), *(c.encode() for c in code))
@@ -60,13 +69,13 @@ def build(name: str, trials: Iterable[Trials], engine=pool.run_all) -> Iterator[
     """Run what is not stored and write the table; yields (done, all, what)."""
     trials = list(trials)
     table: dict[str, dict[str, float]] = {a.label: {} for t in trials for a in t.arms}
-    jobs: dict[tuple, list[tuple[str, str, float]]] = {}  # a run may be the trial of several arms
+    jobs: dict[tuple, list[tuple[Trials, str, float]]] = {}  # a run may be the trial of several arms
     for t in trials:
         for (label, lr), arm in t.runs().items():
-            jobs.setdefault((arm.study(), PILOT), []).append((t.metric, label, lr))
+            jobs.setdefault((arm.study(), PILOT), []).append((t, label, lr))
     for i, (job, run) in enumerate(engine(list(jobs)), start=1):
-        for metric, label, lr in jobs[job]:
-            table[label][f"{lr:g}"] = round(list(run.curve(metric).values())[-1], 4)
+        for t, label, lr in jobs[job]:
+            table[label][f"{lr:g}"] = round(t.reading(run), 4)
             said = f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
         yield i, len(jobs), said
     table = {label: dict(sorted(row.items(), key=lambda p: float(p[0]))) for label, row in table.items()}

@@ -62,6 +62,17 @@ p = torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 pd.DataFrame({"share right p": p, "weight 1/√(p(1−p))": 1 / (p * (1 - p)).sqrt()}).round(2).T
 
 # %% [markdown]
+# **Length.** Say the answer is decided first, and then the model goes on with something that means nothing, with probability q at every token. What does one answer push on that choice? 1 − q for each time it went on, −q for the stop: zero on
+# average, so the *sum* over an answer (Dr. GRPO) leaves the length alone. GRPO divides by the length first:
+
+# %%
+q = torch.tensor([0.5, 0.8, 0.9, 0.95, 0.99])
+divided = (1 - q) + (1 - q) / q * (1 - q).log()  # expectation of the push over the length, which is geometric
+pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q), "push, summed": 0 * q, "push, divided by the length": divided}).round(3).T
+
+# %% [markdown]
+# Below zero, times an advantage below zero, is above zero: wrong answers are pushed to go on, and right ones to stop.
+#
 # **The ratio and the clip.** A token was sampled with probability `0.20` and has `0.30` now. Its advantage is +1. With a range of `0.2` there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
 
 # %%
@@ -174,6 +185,24 @@ draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values(
 # weight, so that the few wrong ones, which are unlikely and have large gradients, decide. Pay 1 and 2 in their place, which asks for exactly the same, and the gradient without a baseline drowns. How much a baseline helps depends on the zero
 # of the reward, and 0 or 1 is a good zero already. A linear critic, fitted to this very policy, does no better.
 #
+# **How many samples a problem?** The same number of samples a batch, as many problems with few samples or few problems with many:
+
+# %%
+draw.means({arm.label: arm for arm in claims.EVEN.values()}, {"agreement": Variance.curves["agreement"]})
+
+# %% [markdown]
+# **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. The push of section 1, now measured: on right and on wrong answers apart, at the same fixed policy.
+
+# %%
+draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_push")})
+
+# %% [markdown]
+# And after training? Here the dots go under both rules, for another reason: right answers happen to be short, and being short is learnt from them. A bias in the gradient is one force among several, and need not win.
+
+# %%
+draw.over_steps(list(claims.DOTS.values()), {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "sampled": Policy.curves["sampled"]}, title="Answer, then dots")
+
+# %% [markdown]
 # ## 7 · Memory: PPO against GRPO
 #
 # Roles and bytes: 16 for a trained parameter with AdamW in mixed precision, 2 for a frozen one.
@@ -222,6 +251,15 @@ draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mend
 # %% [markdown]
 # Clean traces make it worse: what is never shown to fail is never tried again. A few steps on traces that show a failed call *and its repair* teach the repair by imitation. The reward, in the same number of steps, teaches it more slowly, and pays
 # with tasks in which nothing fails. So the old sentence, that imitation cannot teach recovery, is about the data and not about the method.
+
+# %% [markdown]
+# **Three calls in a chain**, paid only when all of it is right. Every arm begins with the same lessons on single calls, among which a tenth are whole chains, or none. Then it practises: more single calls, whole chains to imitate, or the reward.
+
+# %%
+draw.means({arm.label: arm for arm in claims.CHAINED.values()}, {"sampled": "chains done (share)", "plain": "chains done, greedy (share)"})
+
+# %% [markdown]
+# CHAINTEXT
 
 # %%
 Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])

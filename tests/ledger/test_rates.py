@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmlab.experiments.grpo import GRPO
-from llmlab.ledger import TRIALS, lora, prefer, rates
+from llmlab.ledger import TRIALS, lora, policy, prefer, rates, results
 from llmlab.ledger.claims import Arm
 from llmlab.ledger.rates import PILOT, Trials
 
@@ -44,7 +44,7 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
     assert not rates.is_current("toy", [TOY])
 
 
-PARTS = {"lora": lora, "prefer": prefer}
+PARTS = {"lora": lora, "prefer": prefer, "policy": policy}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -70,7 +70,14 @@ def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(part, label):
 
 
 def test_no_claim_uses_the_seed_of_the_trials():
-    assert all(claim.seeds <= 8 < PILOT for claim in (*lora.CLAIMS, *prefer.CLAIMS))
+    assert all(PILOT not in claim.numbered(50) for claim in (*lora.CLAIMS, *prefer.CLAIMS, *policy.CLAIMS))
+    assert all(PILOT not in record["seeds"] for record in results.load().values())
+
+
+def test_a_rate_that_does_not_get_there_counts_as_nothing():
+    trials = Trials("known", (1e-3,), TOY.arms, reached=(("skill", 0.6),))
+    runs = [SimpleNamespace(curve=lambda m, skill=skill: {0: 0.0, 10: {"known": 0.9, "skill": skill}[m]}) for skill in (0.59, 0.6)]
+    assert [trials.reading(r) for r in runs] == [0.0, 0.9]
 
 
 @pytest.mark.parametrize("claim", lora.CLAIMS, ids=lambda c: c.id)
