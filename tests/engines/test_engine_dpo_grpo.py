@@ -202,12 +202,12 @@ def test_the_four_dials_of_the_family_are_our_parts():
 # ---- two processes ----
 
 
-@pytest.mark.parametrize("name, knobs", [("dpo", PAIRS), ("grpo", TRIES)])
+@pytest.mark.parametrize("name, knobs", [("dpo", PAIRS), ("prefer", PAIRS | dict(held=16)), ("grpo", TRIES), ("policy", TRIES | dict(held=8, tries=2))])
 def test_two_processes_share_the_batch(tmp_path, name, knobs):
     alone = cli_run(tmp_path / "one", name=name, knobs=knobs)
     shared = cli_run(tmp_path / "two", "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29519", name=name, knobs=knobs)
     assert alone["key"] != shared["key"] and alone["metrics"].keys() == shared["metrics"].keys()
-    if name == "dpo":  # the likelihood of the chosen answers is a mean of two means, where ours is one over all tokens
+    if name in ("dpo", "prefer"):  # the likelihood of the chosen answers is a mean of two means, where ours is one over all tokens
         assert list(shared["curves"]["loss"].values()) == pytest.approx(list(alone["curves"]["loss"].values()), rel=2e-2)
     else:  # each process draws its own answers
         assert len(shared["curves"]["loss"]) == TRIES["steps"] and shared["metrics"]["accuracy"]["start"] == alone["metrics"]["accuracy"]["start"]
