@@ -62,12 +62,12 @@ def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, engine:
         if found:
             curves[key, seed], done = kept(found), done + 1
         else:
-            missing[study, seed] = key, arm.label
+            missing.setdefault((study, seed), []).append(arm)
     on_run(done, len(wanted), "")
     for job, run_ in engine(list(missing)):
-        key, label = missing[job]
-        curves[key, job[1]], done = kept(run_), done + 1
-        on_run(done, len(wanted), f"{label}, seed {job[1]}")
+        curves |= {(arm.key, job[1]): kept(run_) for arm in missing[job]}  # two arms may spell the same run differently
+        done += len(missing[job])
+        on_run(done, len(wanted), f"{missing[job][0].label}, seed {job[1]}")
 
 
 def kept(run_: runs.Run) -> dict[str, dict[int, float]]:

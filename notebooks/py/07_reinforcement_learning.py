@@ -197,7 +197,8 @@ draw.means({arm.label: arm for arm in claims.EVEN.values()}, {"agreement": Varia
 draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_push")})
 
 # %% [markdown]
-# And after training? Here the dots go under both rules, for another reason: right answers happen to be short, and being short is learnt from them. A bias in the gradient is one force among several, and need not win.
+# And after training? Right answers happen to be short, and being short is learnt from them, so the dots go under either rule. Under GRPO they stay in the wrong answers of some seeds (look at the upper edge of the band), under Dr. GRPO in none:
+# a bias of the gradient is one force among several, and wins now and then.
 
 # %%
 draw.over_steps(list(claims.DOTS.values()), {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "sampled": Policy.curves["sampled"]}, title="Answer, then dots")

@@ -52,6 +52,25 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
     assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(run.metrics()["user_loss"]["final"], abs=1e-6)
 
 
+def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empty):
+    seen = []
+
+    def engine(jobs):
+        for job, run in one_by_one(jobs):
+            seen.append(job)
+            yield job, run
+
+    again = Arm("all, spelt out", "topology", TINY | {"loss": "all", "lr": ALL.value("lr")}, ("people",))
+    same = contrast("the same, spelt out", "less", again("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token", counts=False)
+    fresh = replace(CLAIM, first=7, contrasts=(LOSS, same))
+    with claims_are(fresh):
+        record = runner.run([fresh], engine)["C999"]
+    assert again.key != ALL.key and again.study() == ALL.study()
+    assert record["seeds"][0] == 7 and {seed for _, seed in seen} == set(record["seeds"]) and len(seen) == len(set(seen)) == 2 * len(record["seeds"])
+    assert record["contrasts"][0]["effects"] == record["contrasts"][1]["effects"] and len(record["contrasts"][1]["effects"]) >= 5
+    assert fresh.declared != replace(fresh, first=0).declared == replace(CLAIM, contrasts=(LOSS, same)).declared
+
+
 def test_ray_gives_the_same_runs(empty):
     pytest.importorskip("ray")
     jobs = [(ALL.study(), 0), (ANSWERS.study(), 0)]
