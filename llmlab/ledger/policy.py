@@ -18,13 +18,13 @@ def noise(label: str, **knobs) -> Arm:
     return Arm(label, "variance", {"steps": 20} | knobs)
 
 
-def retain(label: str, way: str) -> Arm:
+def retain(label: str, way: str, **knobs) -> Arm:
     """An arm that stops when 60 % of its sampled answers are right, at its best rate: that which keeps most of the known facts and gets there."""
-    return Arm(label, "retain", {"way": way, "steps": 200, "probe": 10} | ({"lr": RATES[label]} if label in RATES else {}))
+    return Arm(label, "retain", {"way": way, "steps": 200, "probe": 10} | ({"lr": RATES[label]} if label in RATES else {}) | knobs)
 
 
 # The best of each arm's trials, as data/sweeps/rates_policy.json has them (a test holds the two together).
-RATES: dict[str, float] = {}
+RATES: dict[str, float] = {"one, until 60 %": 1e-4, "own, until 60 %": 1e-4, "reward, until 60 %": 1e-4}
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
 OLD = dict(epochs=2, stale=1, lr=1.2e-3)  # samples are used twice, half of them from weights that are two steps older
 STRICT = policy("strict verifier")
@@ -52,6 +52,7 @@ STRINGS = {depth: policy(f"strings, {depth} deep", task="strings", size=depth) f
 NOISE = {(a, size): noise(f"{a}, {size} digits", advantage=a, size=size) for a in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
 SHIFTED = {a: noise(f"{a}, 3 digits, paid 1 or 2", advantage=a, size=3, offset=1.0) for a in ("no_baseline", "group_mean")}
 KEPT = {way: retain(f"{way}, until 60 %", way) for way in ("one", "own", "reward")}
+FAST = {way: retain(f"{way}, until 60 %, five times the rate", way, lr=5e-4) for way in ("one", "own", "reward")}
 AGENT = dict(calls=1, faults=1.0)
 TRIED = {way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12}) for way in ("gold", "retry", "reward")}
 CHAIN = dict(calls=3, faults=0.0, narrow=15, steps=35, probe=35)  # 15 steps of lessons, then 20 of practice
@@ -395,14 +396,30 @@ CLAIMS = (
         ("razor_2025", "retaining_by_doing_2025"),
         contrasts=(
             contrast("known people, reward against imitation of one answer", "more", KEPT["reward"]("known"), KEPT["one"]("known"), 0.02),
+            contrast(
+                "known people at five times the rate, reward against imitation of one answer",
+                "more",
+                FAST["reward"]("known"),
+                FAST["one"]("known"),
+                0.02,
+            ),
             gain("without harm: known people after reward", KEPT["reward"], "known", "same", 0.02),
             gain("without harm: three-digit sums after reward", KEPT["reward"], "sums", "same", 0.05),
             contrast("known people, reward against own right samples", "same", KEPT["reward"]("known"), KEPT["own"]("known"), 0.02, **SHOWN),
+            contrast(
+                "known people at five times the rate, reward against own right samples",
+                "same",
+                FAST["reward"]("known"),
+                FAST["own"]("known"),
+                0.02,
+                **SHOWN,
+            ),
+            contrast("price of the rate: known people after reward", "less", FAST["reward"]("known"), KEPT["reward"]("known"), 0.02, **SHOWN),
             contrast("matched: skill, reward against one answer", "same", KEPT["reward"]("skill"), KEPT["one"]("skill"), 0.1, **SHOWN),
         ),
         matched="trained until the same share of sampled answers is right; five rates tried for each arm at another seed",
         first=FRESH,
-        knob="whose answers are learnt",
+        knob="the rate",
     ),
     Claim(
         "C096",

@@ -191,6 +191,8 @@ draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values(
 draw.means({arm.label: arm for arm in claims.EVEN.values()}, {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
+# Few samples of many problems tell more than many of few, down to about four: samples of one problem repeat each other. With two the gain is gone, for then the baseline is a single other sample, and most pairs agree and give nothing.
+#
 # **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. The push of section 1, now measured: on right and on wrong answers apart, at the same fixed policy.
 
 # %%
@@ -225,16 +227,24 @@ draw.over_steps(list(claims.STRINGS.values()), {m: Policy.curves[m] for m in ("s
 # %% [markdown]
 # ## 9 · What is kept
 #
-# *Name anyone who lives there*: many answers are right. Ways to the same share of right answers: imitate one fixed answer, the model's own right samples, or be paid (the panel has a fourth: any right one).
+# *Name anyone who lives there*: many answers are right. Ways to the same share of right answers: imitate one fixed answer, the model's own right samples, or be paid (the panel has a fourth: any right one). First the rates that were tried for each,
+# on a seed that no claim uses: the share of known facts that is left when the skill is there, or 0 where a rate does not get there.
+
+# %%
+from llmlab.ledger import rates
+
+pd.DataFrame(rates.load("policy")["table"]).T
+
+# %% [markdown]
+# Then the ledger's seeds, at each arm's best rate and at five times that.
 
 # %%
 from llmlab.experiments.retain import Retain
 
-draw.means({way: arm for way, arm in claims.KEPT.items()}, Retain.curves)
+draw.means({arm.label: arm for arm in (*claims.KEPT.values(), *claims.FAST.values())}, Retain.curves)
 
 # %% [markdown]
-# Published, the reward forgets least. Here it does not: at the same rate and the same share of right answers it forgets more than imitation in the mean, and by seed very differently. A lower rate changes that more than the method does
-# (turn `lr`), which is what the literature's equal-distance view would say: how far the policy moved decides.
+# RETAINTEXT
 
 # %%
 Panel("retain", show=["way", "until", "lr", "group"])
