@@ -270,7 +270,8 @@ draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mend
 draw.means({arm.label: arm for arm in claims.CHAINED.values()}, {"sampled": "chains done (share)", "plain": "chains done, greedy (share)"})
 
 # %% [markdown]
-# CHAINTEXT
+# With no chain among the lessons not one of the model's own samples ever comes through, so the reward has nothing to compare; more single calls do not help either. With a chain now and then it begins to come through, and the reward makes nearly
+# all of them come through. So does imitation, if what it imitates is chains: that supervised fine-tuning cannot do it is about what it is shown.
 
 # %%
 Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
