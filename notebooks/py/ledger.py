@@ -65,6 +65,7 @@ Ledger(verdict="refuted")
 #   advice is not.
 # - **C053** Cut on the right, a dialogue loses its final answer; cut in the middle, it keeps the answer and loses the question and half of the call. After either, no look-up comes out right. Cut on the left, which costs the
 #   instructions and keeps question, call and answer, most do (a row that does not count). So the answer alone is not enough: what it rests on must survive with it.
+# - **C072** The critic here is the best linear one, fitted to this very policy beforehand. On easy sums the gradient without any baseline agrees with itself better, for the reason given under C070; on hard ones the group's mean is as good.
 # - **C064** Sorted by adapter, requests of many tenants make many small batches, and each is a pass through the whole model. The gather that mixes them costs less than those passes.
 
 # %% [markdown]
@@ -91,6 +92,8 @@ Ledger(verdict="conditional")
 #   differently, and that part stays open. Literal role words are as good as control tokens for accuracy if they stand on both sides (a row that does not count).
 # - **C090** With a likelihood term on the chosen answer, failures are admitted as often as after imitation, and made-up values become far less likely. Without that term DPO pushes the made-up values down and admits nothing.
 # - **C091** Style, name and language are taken on. Targeted it is not: what no pair asks for changes as well, and after four questions about a name the plain answers about people are mostly gone.
+# - **C069**, **C070** With rewards of 0 and 1 the group's mean gains nothing, and on easy sums it costs: nearly all answers are right and get almost no weight, so the few wrong ones decide. Paid 1 and 2 instead, which asks for the same, the gradient
+#   without a baseline drowns. Whether the policy ends better is open (C069's last part). At equal samples, groups of about four do best (rows of C070 that do not count).
 # - **C084** Where one function on letters came out right now and then, sixteen samples nearly always hold a right answer in the end. Where three inside each other never came out right, nothing is found.
 # - **C060** Adapters on the MLP take in more than on attention. On both places they take in more still, with the same number of parameters: the second half is refuted.
 # - **C067** GRPO at rank 1 is level with all weights. SFT of the base, which has to learn the marks of turns too, stays far behind at rank 8 in equal steps. DPO at rank 8 comes out a little above.
@@ -117,9 +120,11 @@ Ledger(verdict="inconclusive")
 # Of chapter 06: C092 is refuted for style, points the other way for decisions (there the contrast helps, at either arm's best rate), and is open for sums. C082: at its best rate plain DPO loses sums and stays behind imitation, by seed very differently. C093 and C094 come
 # out near the border: fresh samples help a little, and own answers serve hardly better than corrections.
 #
-# Of chapter 07: C068 is clear for a leash inside the reward and open for one in the loss, which held the flawed verifier in some seeds only. C069, C070 and C072: with rewards of 0 and 1 a baseline or a critic gains nothing, on easy sums it costs; with rewards of 1 and 2 it
-# helps as it should. C086: variety and entropy do fall, by about the border. C098: traces that show a repair teach it best, clean ones unteach it, the reward lies between. C095: the reward forgot more than imitation did, by seed very differently. C099: reinforcement learning alone gets nowhere, which is clear; where DPO stands is open for sums before RL, and after it
-# most of the sums are lost (a row that does not count). C071, C077 and C078: with old samples at a high rate the arms differ less than the seeds do. C076: with and without the division by length the answers lose their dots alike.
+# Of chapter 07, whose arms were chosen after a look at the first seeds, so that other seeds count: C068 is clear for a leash inside the reward; in the loss it holds the flawed verifier in about half of the seeds, and against a learned reward it helps in most. C071 and
+# C077: on old samples at a high rate clipping helps in the mean, and clipping whole answers a little more, which is short of the level that the whole ledger asks. C078: no difference in either direction. C076 is clear in the gradient at the start, where GRPO pushes wrong answers to go
+# on and Dr. GRPO does not; in training the wrong answers stayed long under GRPO in some seeds only. C079: at equal steps it helps, at equal samples it does not. C087: without a leash the policy drifts, which is clear; the tight one costs about the border. C095: at its best rate
+# the reward loses no facts, and imitation hardly any; at five times that rate all lose, by seed very differently. Sums, which were not asked for, lose about the border. C098: traces that show a repair teach it best, which is clear, clean ones unteach it, the reward lies between. C099: reinforcement
+# learning alone gets nowhere, which is clear; where DPO stands is open for sums before RL, and after it most of the sums are lost (a row that does not count).
 
 # %% [markdown]
 # ## What holds
@@ -136,7 +141,8 @@ Ledger(verdict="supported")
 # - **C056** The same steps with some traces of error and retry bring recovery, and cost nothing where no call fails. So the claim is about the data.
 # - **C059** The rank that is needed grows with what there is to learn: the distance to all weights opens between the few codes and the many.
 # - **C081** A tenth of the pairs is not enough either: the others prefer the plain answer, and they win.
-# - **C085** The leash that cures sits inside the reward; the pay of the flawed verifier rises while what is right falls.
+# - **C085** The leash that cures sits inside the reward; the pay of the flawed verifier rises while what is right falls. In one seed of ten the flaw was not found.
+# - **C086** Different answers and entropy fall, and problems of which one sample in sixteen is right become fewer too (a row that does not count).
 # - **C083** One topic, a handful of pairs, a third of them turned round: each costs more than half of what clean pairs teach in the same steps.
 # - **C001** The two numbers of its first part come from different problems (a list in the prompt, people read about); it compares levers, not settings of one.
 
