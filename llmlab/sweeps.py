@@ -56,7 +56,7 @@ GRIDS = {
         Grid("traces", {"retry": (0.0, 0.1, 0.3, 0.6)}),
         Grid("codes", {"people": (100, 400), "rank": (1, 8, 64)}),
         Grid("prefer", {"nll": (0.0, 0.5), "coverage": (0.0, 1.0)}),
-        Grid("policy", {"advantage": ("no_baseline", "group_norm", "critic"), "paid": ("strict", "crash")}),
+        Grid("policy", {"paid": ("strict", "crash")}),
     )
 }
 
