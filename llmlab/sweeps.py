@@ -27,6 +27,12 @@ class Grid:
         """Where the sweep lies."""
         return paths.data() / "sweeps" / f"{self.experiment}.parquet"
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """axis -> its column in the file: a curve may have the axis's name (what is paid, and who pays)."""
+        curves = experiments.get(self.experiment).curves
+        return {axis: f"knob {axis}" if axis in curves else axis for axis in self.axes}
+
     def points(self) -> list[dict]:
         """All settings of the grid."""
         return [dict(zip(self.axes, values)) for values in product(*self.axes.values())]
@@ -78,9 +84,10 @@ class Sweep:
 
     def __init__(self, grid: Grid, frame):
         self.grid, self.default = grid, experiments.get(grid.experiment)()
-        metrics = [c for c in frame.columns if c not in (*grid.axes, "seed", "step")]
+        axes = list(grid.columns.values())
+        metrics = [c for c in frame.columns if c not in (*axes, "seed", "step")]
         self._runs: dict[tuple, list[Curves]] = {}
-        for key, rows in frame.groupby([*grid.axes, "seed"], sort=True):
+        for key, rows in frame.groupby([*axes, "seed"], sort=True):
             table = {m: dict(zip(rows["step"], rows[m])) for m in metrics}
             self._runs.setdefault(tuple(key[:-1]), []).append(Curves(int(key[-1]), table))
 
@@ -132,10 +139,10 @@ def build(grid: Grid) -> Iterator[tuple[int, int]]:
     """Compute what is missing on all cores and write the sweep; yields (runs done, runs in all)."""
     from . import pool
 
-    jobs, rows, axes = grid.jobs(), [], list(grid.axes)
+    jobs, rows = grid.jobs(), []
     shown = list(experiments.get(grid.experiment).curves)
     for i, ((experiment, seed), run) in enumerate(pool.run_all(jobs), start=1):
-        point = {a: getattr(experiment, a) for a in axes} | {"seed": seed}
+        point = {column: getattr(experiment, axis) for axis, column in grid.columns.items()} | {"seed": seed}
         rows += [point | {"step": r["step"]} | {m: round(r[m], 4) for m in shown} for r in run.rows if shown[0] in r]
         yield i, len(jobs)
     _write(grid, rows)
@@ -148,8 +155,9 @@ def _write(grid: Grid, rows: list[dict]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    frame = pd.DataFrame(rows).sort_values([*grid.axes, "seed", "step"], ignore_index=True)
-    frame = frame.astype({m: "float32" for m in frame.columns if m not in (*grid.axes, "seed", "step")})
+    keys = [*grid.columns.values(), "seed", "step"]
+    frame = pd.DataFrame(rows).sort_values(keys, ignore_index=True)
+    frame = frame.astype({m: "float32" for m in frame.columns if m not in keys})
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"llmlab": grid.key(), "rows_hash": _hash(frame)})
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")

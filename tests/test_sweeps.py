@@ -141,3 +141,12 @@ def test_the_shipped_sweeps_have_at_least_five_seeds():
 
 def test_frames_come_back_as_written(grid):
     assert isinstance(sweeps._read(grid), pd.DataFrame) and len(sweeps._read(grid)) == 4 * 5 * 16
+
+
+def test_every_point_of_every_shipped_sweep_has_all_its_seeds_and_curves():
+    for name, grid in sweeps.GRIDS.items():
+        sweep = sweeps.need(name)
+        for point in grid.points():
+            found = sweep.at(sweep.default.settings() | point)
+            assert [r.seed for r in found] == list(range(grid.seeds)), (name, point)
+            assert all(len(r.curve(m)) > 1 for r in found for m in sweep.default.curves), (name, point)
