@@ -95,6 +95,7 @@ Ledger(verdict="conditional")
 # - **C069**, **C070** With rewards of 0 and 1 the group's mean gains nothing, and on easy sums it costs: nearly all answers are right and get almost no weight, so the few wrong ones decide. Paid 1 and 2 instead, which asks for the same, the gradient
 #   without a baseline drowns. Whether the policy ends better is open (C069's last part). At equal samples, groups of about four do best (rows of C070 that do not count).
 # - **C084** Where one function on letters came out right now and then, sixteen samples nearly always hold a right answer in the end. Where three inside each other never came out right, nothing is found.
+# - **C097** With a chain now and then among the lessons the reward makes nearly all chains succeed; with none it never has anything to compare. Imitation of whole chains does as well, so that SFT cannot is refuted.
 # - **C060** Adapters on the MLP take in more than on attention. On both places they take in more still, with the same number of parameters: the second half is refuted.
 # - **C067** GRPO at rank 1 is level with all weights. SFT of the base, which has to learn the marks of turns too, stays far behind at rank 8 in equal steps. DPO at rank 8 comes out a little above.
 # - **C037** KL keeps a little more than nothing does and far less than replay at equal compute, and ends with a higher loss on the domain. A possible reason: the KL is computed on the domain's texts only.
