@@ -199,8 +199,8 @@ draw.means({arm.label: arm for arm in claims.EVEN.values()}, {"agreement": Varia
 draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_push")})
 
 # %% [markdown]
-# And after training? Right answers happen to be short, and being short is learnt from them, so the dots go under either rule. Under GRPO they stay in the wrong answers of some seeds (look at the upper edge of the band), under Dr. GRPO in none:
-# a bias of the gradient is one force among several, and wins now and then.
+# And after training? Right answers happen to be short, and being short is learnt from them, so the dots go in most runs. Under GRPO they stay in some (look at the upper edge of the band), in right and wrong answers alike; under Dr. GRPO in none. A
+# likely reason: while it writes dots the policy cannot tell whether its answer was right, so both pushes meet on the same dots, and the weak one on the many wrong answers about balances the strong one on the few right ones.
 
 # %%
 draw.over_steps(list(claims.DOTS.values()), {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "sampled": Policy.curves["sampled"]}, title="Answer, then dots")
@@ -262,8 +262,8 @@ from llmlab.experiments.agent import Agent
 draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "known")}, title="A call fails once")
 
 # %% [markdown]
-# Clean traces make it worse: what is never shown to fail is never tried again. A few steps on traces that show a failed call *and its repair* teach the repair by imitation. The reward, in the same number of steps, teaches it more slowly, and pays
-# with tasks in which nothing fails. So the old sentence, that imitation cannot teach recovery, is about the data and not about the method.
+# Clean traces make it worse: what is never shown to fail is never tried again. A few steps on traces that show a failed call *and its repair* teach the repair by imitation. The reward, in the same few
+# steps, keeps more of it than clean traces leave, and adds nothing in the mean. So the old sentence, that imitation cannot teach recovery, is about the data and not about the method.
 
 # %% [markdown]
 # **Three calls in a chain**, paid only when all of it is right. Every arm begins with the same lessons on single calls, among which a tenth are whole chains, or none. Then it practises: more single calls, whole chains to imitate, or the reward.

@@ -123,7 +123,7 @@ Ledger(verdict="inconclusive")
 #
 # Of chapter 07, whose arms were chosen after a look at the first seeds, so that other seeds count: C068 is clear for a leash inside the reward; in the loss it holds the flawed verifier in about half of the seeds, and against a learned reward it helps in most. C071 and
 # C077: on old samples at a high rate clipping helps in the mean, and clipping whole answers a little more, which is short of the level that the whole ledger asks. C078: no difference in either direction. C076 is clear in the gradient at the start, where GRPO pushes wrong answers to go
-# on and Dr. GRPO does not; in training the wrong answers stayed long under GRPO in some seeds only. C079: at equal steps it helps, at equal samples it does not. C087: without a leash the policy drifts, which is clear; the tight one costs about the border. C095: at its best rate
+# on and Dr. GRPO does not; in training the answers stayed long under GRPO in some seeds, under Dr. GRPO in none. C079: at equal steps it helps, at equal samples it does not. C087: without a leash the policy drifts, which is clear; the tight one costs about the border. C095: at its best rate
 # the reward loses no facts, and imitation hardly any; at five times that rate all lose, by seed very differently. Sums, which were not asked for, lose about the border. C098: traces that show a repair teach it best, which is clear, clean ones unteach it, the reward lies between. C099: reinforcement
 # learning alone gets nowhere, which is clear; where DPO stands is open for sums before RL, and after it most of the sums are lost (a row that does not count).
 
