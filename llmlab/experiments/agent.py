@@ -145,6 +145,7 @@ class Agent(Experiment):
             return play(model, tok, world, held, max_new=LONGEST, temperature=temperature, generator=generator, turns=self.turns)
 
         def probe(step):
+            """The readings after a step."""
             greedy = ask(hard)
             failed = [e for e in greedy if fault(e) is not None]
             return {

@@ -96,6 +96,7 @@ class Overopt(Experiment):
         """GRPO on the learned reward, with a leash if asked for."""
 
         def stream(first):
+            """Batches from number `first`."""
             for step in count(first):
                 asked = Census().problems(self.prompts, split="train", seed=("overopt", seed, step))
                 generator = torch.Generator(next(model.parameters()).device).manual_seed(seed * 1_000_003 + step)

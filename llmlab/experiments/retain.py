@@ -129,6 +129,7 @@ def prober(model, tok):
     before = [now(start, batch) for batch in texts]
 
     def probe(step):  # sampled and scored: with or without a full stop is the policy's own choice
+        """The readings after a step."""
         found = evaluate(model, tok, MANY, n=2 * HELD, split="train", seed=7, temperature=1.0, max_new=LONGEST)
         right = found.rows[found.rows["reward"] == 1]
         return {

@@ -7,7 +7,7 @@ from typing import Iterable, Iterator
 from .. import paths, pool, recipe
 from .claims import Arm
 
-PILOT = 100  # claims count their seeds from 0
+PILOT = 100  # claims count their seeds from 0, or from a little above
 
 
 @dataclass(frozen=True)
