@@ -138,9 +138,8 @@ def run(argv: list[str]) -> int:
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
     if cls.takes_texts:
-        chats = "file of your own conversations, JSON lines with messages in each"
         folder = "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
-        common.append(("domain", str, "", chats if hasattr(cls, "own") else folder))
+        common.append(("domain", str, "", getattr(cls, "reads", folder)))
     if hasattr(cls, "out"):
         common.append(("out", str, "", "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)"))
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
@@ -148,7 +147,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
     if getattr(options, "out", ""):
-        experiment, options.fresh = replace(experiment, out=free_folder(options.out)), True  # a stored run has no weights
+        experiment = replace(experiment, out=free_folder(options.out))
     options.model = options.model or experiment.default_model
     if options.engine == "trl":
         from .engines.trl import TRL
@@ -179,7 +178,7 @@ def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
     from . import experiments, figures, runs
 
-    texts = getattr(experiment, "own", documents)(options.domain) if getattr(options, "domain", "") else None
+    texts = getattr(getattr(experiment, "of", experiment), "own", documents)(options.domain) if getattr(options, "domain", "") else None
     check_device(options.device)
     with progress() as bar, stoppable() as stop:
         task = bar.add_task(experiment.name, total=getattr(experiment, "steps", None), last="loading the model")
@@ -190,6 +189,7 @@ def show(experiment, options) -> int:
             device=options.device,
             texts=texts,
             fresh=options.fresh,
+            again=not getattr(options, "out", ""),  # a stored run has no weights
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
             stop=stop,
         )

@@ -140,11 +140,12 @@ def run(
     device: str = "cpu",
     texts=None,
     fresh: bool = False,
+    again: bool = True,
     on_row: Callable[[dict], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Run:
     """The experiment's run, from its own starting model or another one: from the store if it is there, else computed, checkpointed every 45 s,
-    and stored.
+    and stored. again: a stored one will do; fresh: none will, nor what was begun.
 
     An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted when `stop` says so,
     paths.NoRoom before any work if nothing can be stored.
@@ -154,7 +155,7 @@ def run(
 
     loaded = getattr(experiment, "load", load)(model or experiment.default_model, device)
     name = key(experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode()))
-    known = None if fresh else find(experiment.name, name)
+    known = find(experiment.name, name) if again and not fresh else None
     if known:
         for row in known.rows if on_row else ():
             on_row(row)

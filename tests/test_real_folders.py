@@ -12,6 +12,9 @@ from llmlab.experiments import lora
 from llmlab.experiments.dpo import DPO
 from llmlab.experiments.grpo import GRPO
 from llmlab.experiments.lora import LoRA
+from llmlab.experiments.pairs import Pairs
+from llmlab.experiments.policy import Policy
+from llmlab.experiments.prefer import Prefer
 from llmlab.models import adapters, quant
 from llmlab.models.load import load
 from llmlab.world.base import Score
@@ -44,6 +47,20 @@ def test_adapters_are_trained_on_a_folder(folder, task, method):
     assert moved and all(m > 0 for m in moved)
     if task == "dpo":  # the reference is the model with its adapters off: the first margin is none
         assert rows[1]["margin"] == pytest.approx(0, abs=1e-3) and rows[-1]["margin"] > 0
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_own_pairs_are_preferred_by_a_folder(folder, method):
+    experiment = Pairs(method=method, steps=10, batch=4, warmup=0, probe=10, length=1024, lr=3e-3)
+    rows = list(experiment.rows(experiment.load(folder, "cpu"), 0))
+    assert rows[1]["loss"] == pytest.approx(0.6931, abs=1e-3) and rows[-1]["preferred"] > rows[0]["preferred"] == 0
+
+
+@pytest.mark.parametrize("experiment", [Prefer(steps=5, batch=4, held=16, warmup=0, probe=5), Policy(steps=5, prompts=4, group=4, held=8, tries=2, warmup=0, probe=5)], ids=["prefer", "policy"])
+def test_the_experiments_of_chapters_06_and_07_take_a_folder(folder, experiment):
+    rows = list(experiment.rows(load(folder), 0))
+    assert [r["step"] for r in rows] == list(range(6)) and all(torch.isfinite(torch.tensor(r["loss"])) for r in rows[1:])
+    assert set(experiment.curves) <= set(rows[-1])
 
 
 @pytest.mark.parametrize("task", ["dpo", "grpo"])

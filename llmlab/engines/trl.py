@@ -12,12 +12,12 @@ from pathlib import Path
 from .. import recipe
 from ..errors import UserError
 from ..experiments.base import Experiment
-from . import dpo, grpo, policy, prefer, sft
+from . import dpo, grpo, pairs, policy, prefer, sft
 from .trainer import OURS, PASSED, Recipe, streamed, watch, world_size
 
 # Each says KIND, FIXED and DIALS (settings), logged and build; where there is need, also CANNOT (what is refused), PASSED (knobs that are no setting)
 # and UNREAD (readings that only our loop can make).
-METHODS = (sft, dpo, grpo, policy, prefer)
+METHODS = (sft, dpo, grpo, policy, prefer, pairs)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ NAMES = {
     "stages": "Stages",
     "dpo": "DPO",
     "prefer": "Prefer",
+    "pairs": "Pairs",
     "online": "Online",
     "reward": "Reward",
     "overopt": "Overopt",

@@ -1,15 +1,12 @@
 """chats: fine-tuning on your own conversations (or the lab's) with the collator's choices: of all weights, of adapters, or on a base of 4 bits."""
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import ClassVar
 
 from .. import probes
-from ..errors import UserError
-from ..models import adapters, quant
-from ..models.load import LAB, Loaded, load, save
+from ..models import adapters
+from ..models.load import Loaded
 from ..tokens import chat, collate
 from ..tokens.batch import Batch
 from ..world import corpora
@@ -17,10 +14,10 @@ from ..world.base import Message, rng
 from ..world.desk import Desk
 from ..world.lessons import SEEN, Lessons
 from .base import knob
+from .own import Own, needs, read, schemas, spoken
 from .supervised import Supervised, order
-from .wrap import Checkpoint, wrapped
 
-ROLES = ("system", "user", "assistant", "tool")
+FORM = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,13 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Chats(Supervised):
+class Chats(Own, Supervised):
     """Imitate the answers of given conversations; a tenth of them is held out and read."""
 
     name: ClassVar[str] = "chats"
     summary: ClassVar[str] = "SFT on your own conversations (JSON lines of messages): mask, row length, cut, packing, adapters"
     takes_texts: ClassVar[bool] = True
+    reads: ClassVar[str] = "file of your own conversations, JSON lines with messages in each"
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "answer_loss": "loss on held-out answers (nats per token)",
@@ -64,41 +62,17 @@ class Chats(Supervised):
     @staticmethod
     def own(path: str) -> tuple[Conversation, ...]:
         """Conversations of a file of JSON lines, each with `messages` and perhaps `tools`. Raises UserError with file, line and fix."""
-        try:
-            lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as e:
-            raise UserError(f"'{path}' cannot be read ({type(e).__name__}); give a file of JSON lines with messages") from None
-        found = tuple(parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip())
-        if len(found) < 2:
-            raise UserError(f"'{path}' holds {len(found)} conversations; at least two are needed, one to learn from and one to be held out")
-        return found
-
-    def load(self, name: str, device: str) -> Loaded:
-        """The starting model; for qlora a folder or hub id is read in 4 bits, layer by layer."""
-        return quant.load_4bit(name, device) if self.method == "qlora" and name not in LAB else load(name, device)
+        return read(path, conversation, "conversation", FORM)
 
     def prepared(self, loaded: Loaded, seed: int, texts=None) -> tuple["Chats", Loaded]:
         """The experiment on given conversations, or on the lab's, and the model with what is to be trained of it."""
-        method = "lora" if self.method == "qlora" and quant.layers4bit(loaded.model) else self.method
-        # a model without a chat template has never read the marks of turns, and adapters on its blocks cannot give them a meaning
-        tokens = () if loaded.tok.chat_template else sorted(loaded.tok.added_tokens_decoder)
-        return replace(self, given=texts or examples()), wrapped(loaded, method, seed, rank=self.rank, targets=self.targets, tokens=tokens)
+        return replace(self, given=texts or examples()), self.ready(loaded, seed)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe; what was trained is kept in `out`."""
         own, ready = self.prepared(loaded, seed, texts)
-        yield from super(Chats, own).rows(ready, seed, checkpoint if self.method == "full" else Checkpoint.of(checkpoint))
+        yield from super(Chats, own).rows(ready, seed, self.unfinished(checkpoint))
         self.finish(ready)
-
-    def finish(self, trained: Loaded) -> None:
-        """Keep the trained model in `out`, or its adapters as PEFT saves them (what `llmlab serve` reads as TENANT/VERSION/), with the tokenizer."""
-        if not self.out:
-            return
-        if isinstance(trained.model, adapters.PeftModel):
-            trained.model.save_pretrained(self.out)
-            trained.tok.save_pretrained(self.out)
-        else:
-            save(Path(self.out), trained.model, trained.tok)
 
     @property
     def learnt(self) -> list[Conversation]:
@@ -123,18 +97,11 @@ class Chats(Supervised):
         return lambda step: probes.read(model, sets)
 
 
-def parse(line: str, where: str) -> Conversation:
-    """One line of the file. Raises UserError that says where and what is wrong."""
-    try:
-        found = json.loads(line)
-        messages, tools = found["messages"], found.get("tools")
-        assert all(m["role"] in ROLES and isinstance(m.get("content") or "", str) for m in messages)
-        assert any(m["role"] == "assistant" for m in messages) and (tools is None or isinstance(tools, list))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, AssertionError):
-        raise UserError(
-            f'{where} is no conversation; write {{"messages": [{{"role": "user", "content": "…"}}, {{"role": "assistant", "content": "…"}}]}}'
-        ) from None
-    return Conversation(tuple({**m, "content": m.get("content") or ""} for m in messages), tuple(tools) if tools else None)
+def conversation(found: dict) -> Conversation:
+    """One line of the file. Raises ValueError, KeyError or TypeError for what is none."""
+    messages = spoken(found["messages"])
+    needs(any(m["role"] == "assistant" for m in messages))
+    return Conversation(messages, schemas(found.get("tools")))
 
 
 @lru_cache

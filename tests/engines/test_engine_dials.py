@@ -22,6 +22,7 @@ from llmlab.experiments.collect import ROUNDS
 from llmlab.experiments.dpo import DPO
 from llmlab.experiments.grpo import GRPO
 from llmlab.experiments.policy import Policy
+from llmlab.experiments.pairs import Pairs
 from llmlab.experiments.prefer import Prefer
 from llmlab.models.load import load
 from llmlab.rollout import play
@@ -104,7 +105,7 @@ def test_the_config_has_what_the_table_says(experiment, tmp_path):
     holds(experiment, tmp_path)
 
 
-@pytest.mark.parametrize("experiment", [Policy(), Prefer(), GRPO(), DPO()], ids=lambda e: e.name)
+@pytest.mark.parametrize("experiment", [Policy(), Prefer(), Pairs(), GRPO(), DPO()], ids=lambda e: e.name)
 def test_every_knob_is_told_in_rows_that_make_a_table(experiment, capsys):
     table = engine.told(experiment)
     assert all(isinstance(row, dict) for row in table)
@@ -163,6 +164,11 @@ def test_methods_of_trls_experimental_trainers_are_refused(method):
     refuses(Prefer(method=method), "--method dpo, ipo or sft")
 
 
+@pytest.mark.parametrize("change, fix", [(dict(loss="simpo"), "--loss dpo, ipo or sft"), (dict(loss="orpo"), "--loss dpo, ipo or sft"), (dict(method="lora"), "--method full")], ids=str)
+def test_own_pairs_by_adapters_or_by_experimental_losses_are_refused(change, fix):
+    refuses(Pairs(**change), fix)
+
+
 def refuses(k, fix: str) -> None:
     """Is the experiment refused by the table, and by the run?"""
     for call in (engine.told, engine.TRL):
@@ -197,6 +203,14 @@ def test_steps_of_prefer_end_with_our_parameters(change):
         same = set(b) - {"grad_norm"}
         assert same <= set(a) and {n: b[n] for n in same} == pytest.approx({n: a[n] for n in same}, rel=1e-3, abs=1e-4)
     assert set(Prefer.curves) <= set(theirs[-1])
+
+
+@pytest.mark.parametrize("change", [{}, dict(loss="ipo", beta=0.5, nll=0.3), dict(smoothing=0.2)], ids=str)
+def test_steps_on_own_pairs_end_with_our_parameters(change):
+    k = Pairs(**dict(steps=5, batch=4, probe=5, lr=1e-3, warmup=1) | change)
+    (ours, mine), (theirs, other) = trained(k), trained(k, engine.TRL)
+    assert (mine - other).abs().max() < 1e-4 < 1e-3 < (mine - parameters(load("chat").model)).abs().max()
+    assert theirs[0] == ours[0] and [r["loss"] for r in theirs[1:]] == pytest.approx([r["loss"] for r in ours[1:]], rel=1e-3, abs=1e-4)
 
 
 def test_smoothing_would_be_seen():
