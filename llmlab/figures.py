@@ -20,7 +20,8 @@ STYLE = {
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "lines.linewidth": 1.8,
-    "legend.frameon": False,
+    "legend.framealpha": 0.7,  # the best place may still lie on a line
+    "legend.edgecolor": "none",
     "figure.dpi": 110,
 }
 

@@ -1,7 +1,7 @@
 """Sweeps: an experiment over a grid of knobs and several seeds, computed once and shipped, so that a slider answers at once."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Iterator
@@ -16,16 +16,31 @@ class NoSweep(UserError):
 
 @dataclass(frozen=True)
 class Grid:
-    """Which knobs are swept over which values, and with how many seeds; the other knobs keep their defaults."""
+    """Which knobs are swept over which values, and with how many seeds; the other knobs keep their defaults.
+
+    together: knobs of which every combination is run; alone: knobs that are turned one at a time, from the defaults.
+    """
 
     experiment: str
-    axes: dict[str, tuple]
+    together: dict[str, tuple] = field(default_factory=dict)
+    alone: dict[str, tuple] = field(default_factory=dict)
     seeds: int = 5
 
     @property
     def file(self) -> Path:
         """Where the sweep lies."""
         return paths.data() / "sweeps" / f"{self.experiment}.parquet"
+
+    @property
+    def axes(self) -> dict[str, tuple]:
+        """All swept knobs with their values."""
+        return self.together | self.alone
+
+    @property
+    def default(self) -> dict:
+        """The swept knobs on their defaults."""
+        settings = experiments.get(self.experiment)().settings()
+        return {axis: settings[axis] for axis in self.axes}
 
     @property
     def columns(self) -> dict[str, str]:
@@ -35,7 +50,9 @@ class Grid:
 
     def points(self) -> list[dict]:
         """All settings of the grid."""
-        return [dict(zip(self.axes, values)) for values in product(*self.axes.values())]
+        default = self.default
+        combined = [default | dict(zip(self.together, values)) for values in product(*self.together.values())]
+        return combined + [default | {axis: value} for axis, values in self.alone.items() for value in values if value != default[axis]]
 
     def jobs(self) -> list[tuple]:
         """(experiment, seed) of every run; a seed of all points first, so that an unfinished sweep already covers the grid."""
@@ -48,7 +65,8 @@ class Grid:
 
         default = experiments.get(self.experiment)()
         inputs = runs.key(default, 0, fingerprint(resolve(default.default_model), default.default_model))
-        return paths.hash_bytes(json.dumps([self.axes, self.seeds], sort_keys=True).encode(), inputs.encode())
+        design = [self.together, self.seeds, *([self.alone] if self.alone else [])]
+        return paths.hash_bytes(json.dumps(design, sort_keys=True).encode(), inputs.encode())
 
 
 GRIDS = {
@@ -61,8 +79,29 @@ GRIDS = {
         Grid("template", {"trained": ("control", "literal"), "served": ("control", "literal")}),
         Grid("traces", {"retry": (0.0, 0.1, 0.3, 0.6)}),
         Grid("codes", {"people": (100, 400), "rank": (1, 8, 64)}),
-        Grid("prefer", {"nll": (0.0, 0.5), "coverage": (0.0, 1.0)}),
-        Grid("policy", {"paid": ("strict", "crash")}),
+        Grid(
+            "prefer",
+            together={"nll": (0.0, 0.5), "coverage": (0.0, 1.0)},
+            alone={
+                "task": ("style", "identity", "german", "decide", "failed", "sums"),
+                "method": ("sft", "dpo", "ipo", "simpo", "orpo"),
+                "smoothing": (0.0, 0.2),
+                "noise": (0.0, 0.3),
+                "examples": (0, 20),
+                "topics": (1, 5),
+            },
+        ),
+        Grid(
+            "policy",
+            alone={
+                "paid": ("strict", "crash"),
+                "advantage": ("group_norm", "group_mean", "leave_one_out", "no_baseline", "critic"),
+                "clip": ("symmetric", "none"),
+                "aggregation": ("sequence_mean", "token_mean", "fixed_length"),
+                "leash": ("none", "reward", "k3"),
+                "epochs": (1, 4),
+            },
+        ),
     )
 }
 
@@ -102,8 +141,14 @@ class Sweep:
         """All runs."""
         return [run for runs_ in self._runs.values() for run in runs_]
 
+    def turned(self) -> dict[str, list[Curves]]:
+        """Each knob turned alone, defaults first: 'knob value' -> its runs."""
+        default = self.grid.default
+        others = [(axis, value) for axis, values in self.grid.axes.items() for value in values if value != default[axis]]
+        return {"defaults": self.at(default)} | {f"{axis} {value}": self.at(default | {axis: value}) for axis, value in others}
+
     def missing(self, settings: dict) -> list[str]:
-        """Why `at` is empty: the knobs that stand on a value that was not swept."""
+        """Why `at` is empty: the knobs that stand on a value that was not swept; none if each was swept, but not together."""
         default = self.default.settings()
         return [k for k in settings if (settings[k] not in self.grid.axes[k] if k in self.grid.axes else settings[k] != default[k])]
 

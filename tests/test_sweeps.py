@@ -134,6 +134,57 @@ def test_a_swept_slider_has_stored_values_marked_and_starts_at_the_default():
     assert slider.value == k.default and ("0.35 ●", 0.35) in slider.options and ("0.3", 0.3) in slider.options
 
 
+def test_a_menu_marks_what_is_stored_and_keeps_its_values():
+    k = next(k for k in CPT.knobs() if k.name == "packing")
+    menu = control(k, ("none", "plain"))
+    assert [v for _, v in menu.options] == list(k.choices) and menu.value == k.default
+    assert [v for text, v in menu.options if text.endswith(" ●")] == [v for v in k.choices if v in ("none", "plain")]
+    assert [text for text, _ in control(k).options] == list(k.choices)
+
+
+@pytest.fixture
+def turns(grid, monkeypatch):
+    """The same sweep with each knob turned alone."""
+    alone = sweeps.Grid("cpt", alone=AXES)
+    monkeypatch.setitem(sweeps.GRIDS, "cpt", alone)
+    sweeps._write(alone, list(rows(alone)))
+    return alone
+
+
+def test_knobs_swept_alone_have_the_defaults_and_one_point_for_each_other_value(turns):
+    assert turns.points() == [{"replay": 0.2, "warmup": 20}, {"replay": 0.0, "warmup": 20}, {"replay": 0.2, "warmup": 0}]
+    mixed = sweeps.Grid("cpt", {"replay": (0.0, 0.2)}, {"warmup": (0, 20)})
+    assert mixed.points() == [{"replay": 0.0, "warmup": 20}, {"replay": 0.2, "warmup": 20}, {"replay": 0.2, "warmup": 0}]
+    assert mixed.key() != turns.key()
+    assert turns.key() != sweeps.Grid("cpt", AXES).key()
+
+
+def test_turned_alone_the_defaults_come_first_and_each_other_value_has_its_runs(turns):
+    found = sweeps.load("cpt").turned()
+    assert list(found) == ["defaults", "replay 0.0", "warmup 0"]
+    assert all([c.seed for c in runs] == [0, 1, 2, 3, 4] for runs in found.values())
+    assert found["replay 0.0"][2].curve("domain_loss")[50] == pytest.approx(0.02 + 0.05)  # as `rows` made it
+
+
+def test_the_figure_of_turned_knobs_has_a_row_a_value_and_the_difference_paired_by_seed(turns):
+    from llmlab.ledger import draw
+
+    left, right = draw.turned("cpt", {"domain_loss": "loss (nats)", "arithmetic": "right (share)"}).axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["replay 0.0", "warmup 0"]
+    dots = [dots.get_offsets() for dots in left.collections if len(dots.get_offsets()) == 5]
+    assert [tuple(sorted({round(x, 6) for x, _ in d})) for d in dots] == [(-CPT().replay,), (0.0,)]
+
+
+def test_the_panel_says_which_knobs_were_not_swept_together(turns):
+    panel = Panel("cpt", show=["replay", "warmup"])
+    off = {axis: next(v for v in values if v != CPT().settings()[axis]) for axis, values in AXES.items()}
+    for axis, value in off.items():
+        panel.sliders[axis].value = value
+    assert "stored one at a time, not together: replay, warmup" in panel.status.value
+    panel.sliders["replay"].value = CPT().replay
+    assert "stored: 5 seeds" in panel.status.value
+
+
 def test_the_shipped_sweeps_have_at_least_five_seeds():
     assert all(g.seeds >= 5 for g in sweeps.GRIDS.values())
     assert set(sweeps.GRIDS["cpt"].axes) == {"replay", "lr", "warmup"}

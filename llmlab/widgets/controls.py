@@ -8,10 +8,10 @@ WIDE = {"description_width": "90px"}
 
 
 def control(knob, stored: tuple = ()) -> w.Widget:
-    """A menu, or a slider: over round values and the stored ones (marked ●) if the knob was swept, else whole-number, logarithmic or plain."""
+    """A menu, or a slider: stops on round and stored values if the knob was swept, else whole-number, logarithmic or plain. ● is: stored."""
     common = dict(description=knob.name, tooltip=f"{knob.help} [{knob.range}]", style=WIDE, layout=w.Layout(width="340px"))
     if knob.choices:
-        return w.Dropdown(options=list(knob.choices), value=knob.default, **common)
+        return w.Dropdown(options=[(label(v, v in stored), v) for v in knob.choices], value=knob.default, **common)
     if stored:
         values = sorted({*stops(knob), *stored, knob.default})
         return w.SelectionSlider(options=[(label(v, v in stored), v) for v in values], value=knob.default, **common)
@@ -40,4 +40,4 @@ def step(knob) -> float:
 
 def label(value, stored: bool) -> str:
     """A stop's text; ● says that runs are stored for it."""
-    return f"{value:.4g}" + (" ●" if stored else "")
+    return (value if isinstance(value, str) else f"{value:.4g}") + " ●" * stored

@@ -114,10 +114,11 @@ class Panel:
         if self.sweep is None:
             old = self.cls.name in sweeps.GRIDS and sweeps.GRIDS[self.cls.name].file.exists()
             return ("the stored runs are stale, made by other code (llmlab build sweeps makes them again). " if old else "") + f"{live}."
-        off = self.sweep.missing(experiment.settings())
-        return (
-            f"not stored: {', '.join(f'{k} {getattr(experiment, k):g}' if not isinstance(getattr(experiment, k), str) else k for k in off)}. {live}."
-        )
+        if off := self.sweep.missing(experiment.settings()):
+            values = ((k, getattr(experiment, k)) for k in off)
+            return f"not stored: {', '.join(k if isinstance(v, str) else f'{k} {v:g}' for k, v in values)}. {live}."
+        turned = [k for k, v in self.sweep.grid.default.items() if getattr(experiment, k) != v]
+        return f"stored one at a time, not together: {', '.join(turned)}. {live}."
 
     def _stored(self, experiment) -> list:
         """The runs of this setting: from the sweep, else single ones that were shipped or made here before."""
