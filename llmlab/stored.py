@@ -34,9 +34,10 @@ FIGURES = [  # what the chapters draw over the seeds
     *(CodeBook(people=400, **k) for k in ({}, {"rank": 1}, {"method": "full", "lr": 2e-3})),
     *(DPO(), GRPO()),
     *(Prefer(**k) for k in ({}, {"nll": 0.5}, {"method": "sft"}, *({"nll": 0.5} | f for f in ({"coverage": 0.0}, {"topics": 1}, {"noise": 0.3})))),
+    *(Prefer(nll=0.5, noise=0.3, **k) for k in ({"smoothing": 0.3}, {"beta": 0.01})),
     *(Online(**k) for k in ({}, {"refresh": 10}, {"refresh": 0}, {"pairs": "correction"})),
     *(Reward(**k) for k in ({}, {"planted": "length"}, {"planted": "format"}, {"labels": 100})),
-    *(Overopt(**k) for k in ({}, {"way": "best_of_n"}, {"beta": 0.1})),
+    *(Overopt(**k) for k in ({"probe": 2}, {"way": "best_of_n"}, {"beta": 0.1, "probe": 2})),
 ]
 
 

@@ -33,16 +33,29 @@ CRASH_LOSS, CRASH_REWARD = (
     policy(f"flawed verifier, {word} 0.1", paid="crash", leash=leash, beta=0.1)
     for word, leash in (("k3 in the loss", "k3"), ("k1 in the reward", "reward"))
 )
+MEAN = dict(paid="crash", advantage="group_mean")  # what a leash in the reward weighs is then not divided by the group's deviation
+CRASH_MEAN, CRASH_MEAN_REWARD = (
+    policy("flawed verifier, group's mean", **MEAN),
+    policy("the same, k1 in the reward 0.1", leash="reward", beta=0.1, **MEAN),
+)
+FORM, LONG = policy("paid for the form", paid="form"), policy("paid for length", paid="long")
 LEASHED, TIGHT = policy("strict, leash 0.1", leash="k3", beta=0.1), policy("strict, leash 1", leash="k3", beta=1.0)
+RESET = policy("strict, leash 1, a new reference every 10 steps", leash="k3", beta=1.0, reset=10)
 PLAIN = policy("REINFORCE", **BARE, advantage="no_baseline")
 UNCLIPPED, CLIPPED = policy("old samples, no clip", clip="none", **OLD), policy("old samples, token clip", **OLD)
 HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
 SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", range=3e-4, **OLD)
+USUAL = OLD | dict(lr=4e-4)
+UNCLIPPED_USUAL, CLIPPED_USUAL = (
+    policy("the same at the usual rate, no clip", clip="none", **USUAL),
+    policy("the same at the usual rate, token clip", **USUAL),
+)
 RESAMPLED, DOUBLE = policy("groups without signal replaced", groups="resampled"), policy("twice the problems", prompts=32)
 DOTS = {
     m: policy(f"answer, then dots: {m}", task="filler", size=2, **knobs)
     for m, knobs in {"GRPO": {}, "Dr. GRPO": dict(aggregation="fixed_length", advantage="group_mean")}.items()
 }
+OVERLONG = policy("answer, then dots: GRPO, overlong penalty", task="filler", size=2, overlong="on")
 EVEN = {k: noise(f"{64 // k} problems × {k} samples", prompts=64 // k, group=k) for k in (2, 4, 8, 16, 32)}  # equal samples a batch
 PUSH = {
     m: noise(f"gradient at the start, {m}", task="filler", size=2, **knobs)
@@ -61,6 +74,7 @@ CHAINED = {
     for way, share in (("single", 0.1), ("reward", 0.1), ("gold", 0.1), ("single", 0.0), ("reward", 0.0))
 }
 ORDER = {s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120}) for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
+SHORTER = Arm("sft → rl, 40 steps each", "order", {"stages": "sft-rl", "steps": 80, "probe": 80})  # as many of each as three stages of 120 steps have
 PUSHED, PUSHED_LEASHED = Arm("learned reward", "overopt"), Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1})
 
 TRIALS = (Trials("known", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),)
@@ -85,6 +99,14 @@ CLAIMS = (
             contrast("really right under a flawed verifier, k3 in the loss against none", "more", CRASH_LOSS("sampled"), CRASH("sampled"), 0.1),
             contrast("gold reward under a learned one, leash against none", "more", PUSHED_LEASHED("gold"), PUSHED("gold"), 0.05, "points"),
             contrast("different answers under a strict verifier, leash against none", "more", LEASHED("distinct"), STRICT("distinct"), 0.02),
+            contrast(
+                "really right under a flawed verifier, k1 in the reward against none, not divided by the group's deviation",
+                "more",
+                CRASH_MEAN_REWARD("sampled"),
+                CRASH_MEAN("sampled"),
+                0.1,
+                **SHOWN,
+            ),
             contrast("price: right under a strict verifier, leash against none", "less", LEASHED("sampled"), STRICT("sampled"), 0.03, **SHOWN),
         ),
         matched=MATCHED,
@@ -177,6 +199,16 @@ CLAIMS = (
         ("ppo_2017",),
         contrasts=(
             contrast("right after old samples, clip against none", "more", CLIPPED("sampled"), UNCLIPPED("sampled"), 0.03),
+            gain("right after old samples, clip", CLIPPED, "sampled", "less", 0.03, **SHOWN),
+            contrast(
+                "right after old samples at the usual rate, clip against none",
+                "more",
+                CLIPPED_USUAL("sampled"),
+                UNCLIPPED_USUAL("sampled"),
+                0.03,
+                **SHOWN,
+            ),
+            gain("right after old samples at the usual rate, clip", CLIPPED_USUAL, "sampled", "more", 0.03, **SHOWN),
             contrast("KL from the start, clip against none", "less", CLIPPED("kl"), UNCLIPPED("kl"), 0.02, NATS, **SHOWN),
             contrast("share of tokens cut", "more", CLIPPED("cut"), UNCLIPPED("cut"), 0.001, **SHOWN),
         ),
@@ -267,6 +299,15 @@ CLAIMS = (
             ),
             Contrast("push on right answers to go on, GRPO", (PUSH["GRPO"]("right_push"),), "less", 0.05, STD, counts=False),
             gain("length of wrong answers under GRPO", DOTS["GRPO"], "wrong_length", "more", 1.0, TOKENS, **SHOWN),
+            contrast(
+                "length of wrong answers after training, GRPO with an overlong penalty against without",
+                "less",
+                OVERLONG("wrong_length"),
+                DOTS["GRPO"]("wrong_length"),
+                1.0,
+                TOKENS,
+                **SHOWN,
+            ),
             contrast("right answers, Dr. GRPO against GRPO", "same", DOTS["Dr. GRPO"]("sampled"), DOTS["GRPO"]("sampled"), 0.05, **SHOWN),
         ),
         matched=SAMPLES + "; in training: " + MATCHED,
@@ -336,7 +377,7 @@ CLAIMS = (
         ),
         matched="the model before and after, same problems",
         first=FRESH,
-        knob="how hard the task is for the policy at the start",
+        knob="whether it stood in pretraining and comes out right now and then",
     ),
     Claim(
         "C085",
@@ -350,6 +391,10 @@ CLAIMS = (
             gain("what the flawed verifier pays", CRASH, "paid", "more", 0.1),
             contrast("really right, flawed against strict", "less", CRASH("sampled"), STRICT("sampled"), 0.2),
             contrast("cure: really right, leash in the reward against none", "more", CRASH_REWARD("sampled"), CRASH("sampled"), 0.1),
+            gain("what is paid for the form alone", FORM, "paid", "more", 0.1, **SHOWN),
+            contrast("really right, paid for the form against strict", "less", FORM("sampled"), STRICT("sampled"), 0.2, **SHOWN),
+            gain("what is paid for length", LONG, "paid", "more", 0.1, **SHOWN),
+            contrast("really right, paid for length against strict", "less", LONG("sampled"), STRICT("sampled"), 0.2, **SHOWN),
         ),
         matched=MATCHED,
         first=FRESH,
@@ -381,6 +426,9 @@ CLAIMS = (
         contrasts=(
             contrast("KL from the start, no leash against 0.1", "more", STRICT("kl"), LEASHED("kl"), 0.01, NATS),
             contrast("right, leash 1 against none", "less", TIGHT("sampled"), STRICT("sampled"), 0.03),
+            contrast(
+                "right, leash 1 with a new reference every 10 steps against one that stays", "more", RESET("sampled"), TIGHT("sampled"), 0.03, **SHOWN
+            ),
             contrast("known people, no leash against 0.1", "less", STRICT("known"), LEASHED("known"), 0.02, **SHOWN),
         ),
         matched=MATCHED,
@@ -505,6 +553,9 @@ CLAIMS = (
             contrast("sums right, reinforcement learning alone against SFT first", "less", ORDER["rl"]("sums"), ORDER["sft-rl"]("sums"), 0.2),
             contrast("sums right, with DPO in between against without", "more", ORDER["sft-dpo-rl"]("sums"), ORDER["sft-rl"]("sums"), 0.03),
             contrast("polite answers, DPO before RL against after", "more", ORDER["sft-dpo-rl"]("polite"), ORDER["sft-rl-dpo"]("polite"), 0.05),
+            contrast(
+                "sums right, DPO in between against without, equal steps of RL", "same", ORDER["sft-dpo-rl"]("sums"), SHORTER("sums"), 0.05, **SHOWN
+            ),
             contrast("sums right, DPO before RL against after", "more", ORDER["sft-dpo-rl"]("sums"), ORDER["sft-rl-dpo"]("sums"), 0.03, **SHOWN),
         ),
         matched="optimiser steps in all, shared equally by the stages",
