@@ -24,7 +24,7 @@
 # **For a ten-year-old.** Nobody shows you the perfect drawing. Somebody holds two of yours up and says: *this one*. After many such pairs you know what they like. But you never drew a cat, so you never heard whether they like cats.
 #
 # **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference; the implied reward is β·log(π/ref). It needs no reward model and no sampling, and therefore explores nothing: what the pairs do not hold, it
-# cannot find. It only fixes a difference, so both answers may become unlikely (likelihood displacement); I watch the two log-probs apart and add a likelihood term. A reward model learns manner first and content last, copies the habits of its
+# cannot find. It only fixes a difference, so both answers may become unlikely (likelihood displacement); I watch the two log-probs apart and add a likelihood term. A reward model learns manner first and content late, if at all, copies the habits of its
 # labellers, and may be pushed only so far.*
 #
 # Words used here: **pair** = one question with a *chosen* and a *rejected* answer; **reference** = the model before this stage, frozen; **margin** = how much further the chosen answer has risen than the rejected one, times β; **gold** = the
@@ -130,13 +130,28 @@ Predict("After DPO: what share of the answers is the polite, right one?", lambda
 figures.curves(style, Prefer.curves, title="The same pairs, three losses; 3 seeds")
 
 # %% [markdown]
-# **Likelihood displacement.** With plain DPO nearly every held-out pair is ordered rightly, and the polite answer is hardly ever given. Both answers fell, and the probability went *elsewhere*. The margin cannot see it; the two log-probs, drawn apart, can.
-# A likelihood term on the chosen answer (NLL) cures it. And see what imitation of the chosen answers alone does: the contrast adds little where there is one thing to learn.
+# **Ordered rightly, and not given.** With plain DPO nearly every held-out pair is ordered rightly, and the polite answer is hardly ever given. It did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to
+# texts that stand in no pair. The margin cannot see it; the two log-probs, drawn apart, can. A likelihood term on the chosen answer (NLL) cures it. And see what imitation of the chosen answers alone does: the contrast adds little where there is one
+# thing to learn.
+#
+# **Likelihood displacement** goes a step further: the *chosen* answer loses probability too, while its pair is ordered better and better. Nothing in the loss forbids it, for only the difference counts. Here with right sums preferred to wrong ones, each
+# arm at its best rate, in the ledger's runs; the same term cures it.
+
+# %%
+from llmlab.ledger import draw
+from llmlab.ledger import prefer as claims
+
+sums = [claims.BY["sums", method] for method in claims.METHODS]
+draw.over_steps(sums, {m: Prefer.curves[m] for m in ("chosen_logprob", "preferred", "skill")}, title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
 
 # %% [markdown]
 # ## 4 · Turn the knob
 #
-# `task` is the taste: a style, another name, German where it is asked for, when to look up and when to answer, honesty after a failed call, right sums. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
+# `task` is the taste: a style, another name, German where it is asked for, when to look up and when to answer, honesty after a failed call, right sums. What is marked ● is stored with five seeds and answers at once, one knob turned at a time; the
+# rest is trained while you wait. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
+#
+# The menu `method` leaves `beta` where it stands, but β is another quantity in each: DPO's scales a log-ratio to the reference, IPO asks for a margin of 1/(2β) a token, SimPO's scales a mean log-prob and is usually above 1, ORPO's weighs a term. Equal
+# numbers are not an equal pull, so turn `beta` too before you call one method better.
 
 # %%
 Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr"])
@@ -150,6 +165,34 @@ Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr
 faults = {"all right": dict(nll=0.5), "best answer in no pair": dict(nll=0.5, coverage=0.0), "one topic": dict(nll=0.5, topics=1), "30 % turned round": dict(nll=0.5, noise=0.3)}
 broken = {name: [runs.run(Prefer(**knobs), seed) for seed in seeds] for name, knobs in faults.items()}
 figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "facts")}, title="Pairs with faults, DPO + NLL; 3 seeds")
+
+# %% [markdown]
+# Look at the labels that were turned round: *every* held-out pair is ordered rightly, and the best answer is rarely given. *Ordered rightly* says moved in the right direction **from the reference**, and the blunt answer began far ahead. With a share ε of
+# wrong labels DPO's loss is least at a margin of logit(1 − ε): it has reason to move the log-ratio of chosen and rejected by logit(1 − ε)/β, and reason not to go further. Label `smoothing` takes a share of the labels to be wrong, and so sets a ceiling of
+# the same kind. Without the likelihood term, in the stored runs:
+
+# %%
+from llmlab import sweeps
+
+stored, logit = sweeps.need("prefer").turned(), lambda share: math.log(share / (1 - share))
+ratio = lambda run, step: run.curve("chosen_logprob")[step] - run.curve("rejected_logprob")[step]
+moved = {name: median(ratio(run, 60) - ratio(run, 0) for run in stored[name]) for name in ("defaults", "noise 0.3", "smoothing 0.2")}
+ceiling = {"defaults": math.inf, "noise 0.3": logit(0.7) / 0.1, "smoothing 0.2": logit(0.8) / 0.1}
+lead = -median(ratio(run, 0) for run in stored["defaults"])
+pd.DataFrame({"moved": moved, "ceiling logit(1 − ε)/β": ceiling, "the blunt answer's lead": lead}).round(1).rename_axis(columns="nats")
+
+# %% [markdown]
+# The arithmetic is borne out. With a likelihood term the policy goes past the ceiling, and from there the contrast is a *brake*: it pulls back, the harder the larger β is. So a smaller β should help against wrong labels, and smoothing, which lowers the
+# ceiling, should harm:
+
+# %%
+cures = {"30 % turned round": {}, "and smoothing 0.3": dict(smoothing=0.3), "and β 0.01": dict(beta=0.01)}
+cured = {"all right": broken["all right"]} | {name: [runs.run(Prefer(nll=0.5, noise=0.3, **knobs), seed) for seed in seeds] for name, knobs in cures.items()}
+figures.curves(cured, {m: Prefer.curves[m] for m in ("skill", "preferred", "chosen_logprob")}, title="Wrong labels and two knobs against them; 3 seeds")
+
+# %% [markdown]
+# So it is: smoothing makes it worse here, a smaller β brings most of the lesson back. The best cure is clean labels. For the other faults it is the pairs too: the best
+# answer in some of them, all topics, more of them.
 
 # %%
 Panel("prefer", show=["task", "nll", "coverage", "noise", "examples", "topics"])
@@ -168,10 +211,11 @@ from llmlab.experiments.online import Online
 
 ages = {"online": {}, "renewed each 10 steps": dict(refresh=10), "offline": dict(refresh=0), "corrections": dict(pairs="correction")}
 own = {name: [runs.run(Online(**knobs), seed) for seed in seeds] for name, knobs in ages.items()}
-figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")}, title="DPO on three-digit sums, 3 seeds")
+figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")}, title="DPO + NLL on three-digit sums, 3 seeds")
 
 # %% [markdown]
-# *Mixed* counts the problems whose samples are partly right and partly wrong; only these give a pair. As the online model learns, fewer of its own problems do.
+# *Mixed* counts the problems that give a pair: those whose samples are partly right and partly wrong, and for corrections, which need no more than a wrong one, all with a wrong sample. Corrections are drawn anew at every step here, as online is. All arms add a little likelihood of
+# the chosen answer (`nll`). As the online model learns, fewer of its own problems are mixed.
 
 # %%
 Panel("online", show=["task", "refresh", "pairs", "samples", "nll", "beta"])
@@ -192,7 +236,7 @@ judges = {name: [runs.run(Reward(**knobs), seed) for seed in seeds] for name, kn
 figures.curves(judges, Reward.curves, title="Reward models of the same size, 3 seeds")
 
 # %% [markdown]
-# **Manner first, content last.** Within some tens of steps the model orders polite above blunt; whether the answer is *right* it still cannot tell, and its accuracy of pairs hides that, because most pairs differ in manner too. With few labels it
+# **Manner first, content not at all.** Within some tens of steps the model orders polite above blunt; whether the answer is *right* it cannot tell in the end either, and its accuracy of pairs hides that, because most pairs differ in manner too. With few labels it
 # becomes sure of itself (calibration error, loss on held-out pairs) without becoming better.
 #
 # **A planted habit is found by twins**: the same answer with and without padding, with and without the polite lead. In standard deviations of the rewards:
@@ -205,21 +249,28 @@ pd.DataFrame(found).T.rename(columns=Reward.curves).round(2)
 # ## 8 · Over-optimisation
 #
 # Now push against the learned reward: by taking the best of n samples, or by reinforcement learning (chapter 07). The proxy must rise, since that is what is pushed. Gold?
+#
+# How far may each go? The best of n moves at most ln n − (n − 1)/n nats from the start, and needs no training: of N scored samples, sorted from worst to best, the i-th is the best of n drawn ones with chance C(i − 1, n − 1) / C(N, n).
+
+# %%
+from llmlab.experiments import overopt
+
+show(overopt.chances)
 
 # %%
 from llmlab.experiments.overopt import Overopt
 
-pressed = {"best of n": dict(way="best_of_n"), "RL": {}, "RL with a leash": dict(beta=0.1)}
+pressed = {"best of n": dict(way="best_of_n"), "RL": dict(probe=2), "RL with a leash": dict(beta=0.1, probe=2)}
 over = {name: [runs.run(Overopt(**knobs), seed) for seed in seeds] for name, knobs in pressed.items()}
 along = {m: Overopt.curves[m] for m in ("proxy", "gold", "right")}
-figures.against({n: over[n] for n in ("best of n", "RL with a leash")}, ("kl", Overopt.curves["kl"]), along, title="Learned against true reward along the way; 3 seeds")
+figures.against(over, ("kl", Overopt.curves["kl"]), along, title="Learned against true reward along the way; 3 seeds")
 
 # %%
 figures.curves(over, Overopt.curves, title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
-# The learned reward rises. The true one rises, turns and falls, in some seeds early and in some hardly: the reward model cannot see whether an answer is right, so rightness pays for the rest. RL without a leash goes further from the start than
-# best-of-n can, and ends with less.
+# The learned reward rises under all of them. Best of n: the true one rises with it, and turns in some seeds; rightness is paid away all along, for the reward model cannot see whether an answer is right. RL goes further from the start (for best of n the KL
+# drawn is an upper bound, for RL it is measured), wanders, gains in some seeds and loses in others, and ends with less that is right; a leash holds it nearer.
 
 # %%
 Panel("overopt", show=["way", "labels", "fit", "planted", "beta", "lr"])
@@ -227,7 +278,8 @@ Panel("overopt", show=["way", "labels", "fit", "planted", "beta", "lr"])
 # %% [markdown]
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger; direction, smallest effect of interest and rates were fixed before the runs. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger; direction, smallest effect of interest and rates were fixed before the runs. An interval is that of one contrast alone (95 %, over seeds); the verdict corrects for all
+# contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.ledger import forest
@@ -240,27 +292,33 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# The rates that the arms of C082 and C092 tried, each the same ones, on a seed that no claim uses (share of best answers):
+# The rates that the arms of C082 and C092 tried, each the same ones, on a seed that no claim uses (share of best answers; *before*: that of the model they start from):
 
 # %%
 from llmlab.ledger import rates
 
-pd.DataFrame(rates.load("prefer")["table"]).T.round(2).rename_axis(columns="rate")
+tried = pd.DataFrame(rates.load("prefer")["table"]).T
+tried.insert(0, "before", {arm.label: median(draw.readings(arm, "skill", "start")) for arm in claims.BY.values()})
+tried.round(2).rename_axis(columns="rate")
 
 # %% [markdown]
 # ## 10 · What is contested
 #
 # - **"DPO is more effective than SFT, because it contrasts"** (C092): for decisions such as when to call a tool [Ross et al. 2025], not for answers that can be checked [Xu et al. 2024]; and the likelihood of the chosen answer can fall until the
-#   behaviour flips [Razin et al. 2024]. Here plain DPO loses to imitation at each arm's own best rate; with a likelihood term they are close.
+#   behaviour flips [Razin et al. 2024]. Here, at each arm's own best rate: for style and sums plain DPO loses to imitation, and with a likelihood term it is about level. For when to call, imitation harms at every rate that was tried, DPO gains, and DPO with
+#   a likelihood term gains most: there the rejected answer says what the chosen one cannot.
 # - **"A contrastive loss defined via KL divergence"** (C089): the loss holds no KL. It is *derived* from a reward under a KL leash [Rafailov et al. 2023], and in exact arithmetic it has the same optimum; with a finite number of pairs nothing holds
 #   the policy near the reference where no pair lies.
-# - **"Online is stronger than offline"** (C093): as published [Guo et al. 2024; Tang et al. 2024]; semi-online is as good [Lanchantin et al. 2025]. Where the first model's samples already hold both right and wrong answers, offline has all it needs.
+# - **"Online is stronger than offline"** (C093): as published [Guo et al. 2024; Tang et al. 2024], and semi-online as good [Lanchantin et al. 2025]. Here online gains a few points in most seeds, which falls short of the ledger's bar, and samples renewed
+#   each ten steps gain nothing that can be measured. Where the first model's samples already hold both right and wrong answers, offline lacks little.
 # - **IPO, SimPO, ORPO**: IPO wants a margin of a fixed size [Azar et al. 2023], SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities: 0.1 of one is not that of another, so compare them at their own best.
-# - **Over-optimisation** was measured for large reward models [Gao et al. 2022]; a leash moves along the same frontier rather than improving it.
+# - **Over-optimisation** was measured for reward models of very different sizes against a larger one that stood for gold [Gao et al. 2022]: with d = √KL gold goes as d(α − βd) under best-of-n and as d(α − β log d) under RL, and a leash moves along the
+#   same frontier rather than improving it.
 #
-# On real models, with pairs of the lab's tasks and adapters, and through TRL's trainer:
+# On real models, with your own pairs (JSON lines of `prompt`, `chosen`, `rejected`; every tenth question is held out) or those of the lab's tasks, with adapters, and through TRL's trainer:
 #
 # ```
+# llmlab run pairs --domain my_pairs.jsonl --model Qwen/Qwen3-0.6B --device cuda --method qlora --lr 2e-5 --nll 0.5 --out my_adapters/anna/1
 # llmlab run prefer --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5 --nll 0.5
 # llmlab run lora --task dpo --method qlora --model Qwen/Qwen3-0.6B --device cuda
 # llmlab run dpo --engine trl

@@ -22,7 +22,7 @@
 #
 # **For a ten-year-old.** You throw balls at a hoop. Nobody moves your arm. Some balls go in. You do a little more of what you did before those, and a little less of the rest. If all went in, or none, you learn nothing from that round.
 #
-# **In an interview.** *Every method of the family is one objective: minus the mean of a clipped ratio times an advantage, plus β times a KL to a reference. Four dials (the ratio's level, the clip's shape, the aggregation, the KL) and a rule for the
+# **In an interview.** *Every method of the family is one objective: minus the mean of the smaller of ratio × advantage and clipped ratio × advantage, plus β times a KL to a reference. Four dials (the ratio's level, the clip's shape, the aggregation, the KL) and a rule for the
 # advantage tell REINFORCE, PPO, RLOO, GRPO, Dr. GRPO, DAPO, GSPO and CISPO apart. On fresh samples the ratio is one and no clip binds. GRPO replaces the critic by the group's mean and learns nothing from groups that agree. What I watch first is
 # whether the score measures what I want: a flaw in the verifier is found within tens of steps.*
 #
@@ -45,6 +45,9 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: two problems, four samples each
 #
+# The step of all of them: how does the expected reward change with the model? $\nabla\,\mathbb{E}[R] = \sum_y R(y)\,\nabla\pi(y) = \mathbb{E}\big[R\,\nabla\log\pi(y)\big]$, because $\nabla\pi = \pi\,\nabla\log\pi$: sample, score, and push each sample's log-prob by its score. And
+# $\mathbb{E}\big[b\,\nabla\log\pi(y)\big] = b\,\nabla\sum_y\pi(y) = b\,\nabla 1 = 0$: a baseline $b$ that does not look at the answer may be subtracted, and changes only the noise.
+#
 # The first problem was solved in three of four samples, the second in none.
 
 # %%
@@ -55,11 +58,15 @@ pd.DataFrame({name: rule(rewards, group)[:, 0] for name, rule in advantages.ADVA
 # %% [markdown]
 # Without a baseline every right sample is pushed and no wrong one is touched. With the group's mean the rare event weighs most: here the single failure. The second problem gives nothing under any rule that compares: *no signal*.
 #
-# In a group of four, dividing by the deviation makes 3 of 4 weigh more than 2 of 4. By how much, for a share p of right samples?
+# `group_norm` multiplies a whole group by one over its deviation. For a share p of right samples, with the deviation over all samples of the model, and what a problem then pushes in all, the mean of |A|:
 
 # %%
 p = torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
-pd.DataFrame({"share right p": p, "weight 1/√(p(1−p))": 1 / (p * (1 - p)).sqrt()}).round(2).T
+deviation = (p * (1 - p)).sqrt()
+pd.DataFrame({"share right p": p, "multiplied by 1/√(p(1−p))": 1 / deviation, "push in all, group_mean": 2 * p * (1 - p), "push in all, group_norm": 2 * deviation}).round(2).T
+
+# %% [markdown]
+# Problems of which half is solved still push most, but less far ahead: very easy and very hard ones count for more than their share. Summed up, the undivided rule climbs p, and the divided one climbs 2·arcsin √p.
 
 # %% [markdown]
 # **Length.** Say the answer is decided first, and then the model goes on with something that means nothing, with probability q at every token. What does one answer push on that choice? 1 − q for each time it went on, −q for the stop: zero on
@@ -68,11 +75,22 @@ pd.DataFrame({"share right p": p, "weight 1/√(p(1−p))": 1 / (p * (1 - p)).sq
 # %%
 q = torch.tensor([0.5, 0.8, 0.9, 0.95, 0.99])
 divided = (1 - q) + (1 - q) / q * (1 - q).log()  # expectation of the push over the length, which is geometric
-pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q), "push, summed": 0 * q, "push, divided by the length": divided}).round(3).T
+pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q), "push, summed": (1 / (1 - q) - 1) * (1 - q) - q, "push, divided by the length": divided}).round(3).T
 
 # %% [markdown]
 # Below zero, times an advantage below zero, is above zero: wrong answers are pushed to go on, and right ones to stop.
 #
+# **A critic** predicts the reward at every token, and what came is compared with that. GAE mixes two answers to *better than expected?*: λ = 0 trusts the critic's next value (r + V′ − V), λ = 1 waits for the reward (R − V). Three tokens, predicted `0.5`, `0.6`
+# and `0.9`, paid 1 at the end:
+
+# %%
+show(advantages.gae)
+
+# %%
+paid, values = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.5, 0.6, 0.9]])
+pd.DataFrame({f"λ = {lam}": advantages.gae(paid, values, torch.ones(1, 3), lam=lam)[0][0] for lam in (0.0, 0.95, 1.0)}).round(3).T
+
+# %% [markdown]
 # **The ratio and the clip.** A token was sampled with probability `0.20` and has `0.30` now. Its advantage is +1. With a range of `0.2` there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
 
 # %%
@@ -82,9 +100,21 @@ ratio = torch.tensor([[0.30 / 0.20]])
 # %% [markdown]
 # ## 2 · One page, one objective
 #
-# $$\mathcal{L} = -\,\underset{\text{aggregate}}{\text{mean}}\;\text{clip}\big(r_t\big)\,A_t \;+\; \beta\;\underset{\text{aggregate}}{\text{mean}}\;\text{KL}_t,\qquad r_t=\frac{\pi(y_t)}{\pi_{\text{old}}(y_t)}$$
+# $$\mathcal{L} = -\,\underset{\text{aggregate}}{\text{mean}}\;g(r_t, A_t) \;+\; \beta\;\underset{\text{aggregate}}{\text{mean}}\;\text{KL}_t,\qquad r_t=\frac{\pi(y_t)}{\pi_{\text{old}}(y_t)}$$
 #
-# The table is made from the code. Two rows that differ in one cell are two methods that differ in one word.
+# What is to grow, $g$, depends on the first two dials:
+#
+# | ratio, clip | $g$ | |
+# |---|---|---|
+# | ratio `none` | $A_t \log \pi(y_t)$ | REINFORCE |
+# | clip `none` | $r_t A_t$ | importance sampling |
+# | `symmetric`, `higher` | $\min\big(r_t A_t,\ \text{clip}(r_t)\,A_t\big)$ | PPO: the clip takes away a gain, never a loss |
+# | `capped` | $\text{stop-gradient}\big(\min(r_t, c)\big)\,A_t \log \pi(y_t)$ | CISPO: every token keeps a gradient |
+#
+# As $\nabla r_t = r_t \nabla \log \pi(y_t)$, all four have the same gradient $A_t \nabla \log \pi(y_t)$ where the ratio is one. A leash *in the reward* is no term of the loss: it changes $A_t$. The critic of PPO adds a term of its own, its squared error.
+#
+# The table is made from the code. Two rows that differ in one cell are two methods that differ in one word. (DAPO's other two parts, dynamic sampling and the overlong penalty, are not dials of the loss: `groups` and `overlong`. GSPO's clip range is so small
+# because the ratio of a whole answer is a geometric mean over its tokens, which hardly leaves one.)
 
 # %%
 pd.DataFrame(dials.table()).set_index("method")
@@ -121,27 +151,62 @@ assert torch.allclose(objectives.grpo(out, batch)[0], dials.Dials().objective(ma
 # %% [markdown]
 # ## 3 · Predict
 #
-# The chat model gets about half of all three-digit sums right. GRPO, with nothing but the checker's word:
+# About half of the chat model's *samples* of three-digit sums are right. GRPO, with nothing but the checker's word, for half a minute (`llmlab run policy`):
 
 # %%
+from llmlab import sweeps
 from llmlab.ledger import draw
 from llmlab.ledger import policy as claims
 
-learnt = {m: draw.readings(claims.STRICT, m) for m in ("accuracy", "sampled")}
+default = sweeps.need("policy").turned()["defaults"]
+reading = lambda metric, at: median(at(c.curve(metric).items())[1] for c in default)
 
 # %%
-Predict("What share of held-out sums does GRPO get right in the end?", lambda: median(learnt["accuracy"]), kind="number", unit="share", low=0, high=1)
+Predict("What share of its samples is right in the end?", lambda: reading("sampled", max), kind="number", unit="share", low=0, high=1)
 
 # %%
-draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit sums: GRPO with a strict verifier, and REINFORCE; the ledger's seeds")
+pd.DataFrame({word: {"samples": reading("sampled", at), "greedy answers": reading("accuracy", at)} for word, at in (("before", min), ("after", max))}).round(2).rename_axis(columns="right (share)")
+
+# %%
+draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit sums: GRPO with a strict verifier, and REINFORCE; half as many steps and problems, the ledger's seeds")
+
+# %% [markdown]
+# Do not read *KL* as an alarm. In most seeds the honest run moves far, in some it does not; the difference is one token of *length*: the policy has taken to ending its answers with a full stop, which the verifier reads over. KL says how far, not whether for
+# the better.
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
 #
-# On fresh samples (`epochs` 1, `stale` 0) the ratio is one: turn `clip` and nothing happens but noise of rounding. Raise `epochs` or `stale` and the dials begin to matter. In the terminal: `llmlab run policy --epochs 4 --clip none`.
+# What is marked ● is stored with five seeds and answers at once, one dial turned at a time. On fresh samples (`epochs` 1, `stale` 0) the ratio is one: turn `clip` and nothing happens but noise of rounding. Raise `epochs` or `stale` and the dials begin to
+# matter. In the terminal: `llmlab run policy --epochs 4 --clip none`.
 
 # %%
 Panel("policy", show=["advantage", "ratio", "clip", "range", "aggregation", "leash", "beta", "epochs", "stale", "lr"])
+
+# %% [markdown]
+# All of them at one look: what each dial, turned alone, changes at the end. One rate for all, which was tuned for none of them, so a row is what a dial does *here* and no ranking of methods.
+
+# %%
+draw.turned("policy", {m: Policy.curves[m] for m in ("sampled", "surprise", "kl")}, without=["paid"])
+
+# %% [markdown]
+# `clip` changes nothing at all, as promised. The rules for the advantage and the aggregations lie close together. Leashes hold the distance (the full stop is not taken up), at a small price. Four `epochs` make four steps of each batch of samples, so that they
+# see a quarter of the samples in as many steps, and end lower.
+
+# %% [markdown]
+# **Old samples.** Where clips bind: every sample is used twice, half of them are a batch old. First at three times the rate, then at the usual one.
+
+# %%
+old = [claims.UNCLIPPED, claims.CLIPPED, claims.HIGHER, claims.SEQUENCE]
+shown = {"cut": "tokens cut (share)", "aged": "KL to the policy that sampled (nats)", "sampled": Policy.curves["sampled"], "surprise": Policy.curves["surprise"]}
+draw.over_steps(old, {m: shown[m] for m in ("cut", "aged", "sampled")}, title="Old samples at three times the rate; the ledger's seeds")
+
+# %%
+draw.means({arm.label: arm for arm in (*old, claims.UNCLIPPED_USUAL, claims.CLIPPED_USUAL)}, shown)
+
+# %% [markdown]
+# At three times the rate all of them lose what they could do; a clip slows the fall, and does not make this rate safe. At the usual rate little happens in so few steps: with a clip the runs end a little above where they began, without one a little below. That the entropy stays higher with a higher clip, as it was meant, does
+# not show here (C078).
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: pay for the wrong thing
@@ -158,8 +223,8 @@ hacks = [claims.STRICT, claims.CRASH, claims.CRASH_LOSS, claims.CRASH_REWARD]
 draw.over_steps(hacks, {m: Policy.curves[m] for m in ("paid", "sampled", "surprise", "length", "kl", "known")}, title="What is paid, and what is right")
 
 # %% [markdown]
-# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, if it is strong enough against the pay (here it holds inside the reward, and in the loss with the same weight in some
-# seeds only); an evaluation that is not the reward, read on the way, and a stop where *it* is best.
+# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, if it is strong enough against the pay (here it holds inside the reward, and in the loss with the same number β in some
+# seeds only, see below); an evaluation that is not the reward, read on the way, and a stop where *it* is best.
 
 # %%
 told = {a.label: {"at the end": median(draw.readings(a, "sampled")), "at its best reading": median(draw.readings(a, "sampled", "highest"))} for a in hacks}
@@ -169,8 +234,36 @@ pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 Panel("policy", show=["task", "paid", "leash", "beta", "reset", "steps"])
 
 # %% [markdown]
-# **Which KL?** k1 = log(π/ref) belongs into the reward; as a loss its expected gradient is zero. k3 as a loss pulls in the *other* direction, KL(ref ‖ π), to first order the same. A test moves a policy away and checks that each leash brings it back.
+# **Two more rewards that are not what one wants**: paid for the look of an answer (a number, right or wrong), and paid half for being right and half for length. The form is there from the start and paid in full, and the sums are lost all the same: nothing
+# holds them any more. Where both count, the length wins in most seeds, being the easier half.
+
+# %%
+flawed = {"before": claims.STRICT}, {arm.label: arm for arm in (claims.STRICT, claims.CRASH, claims.FORM, claims.LONG)}
+pd.concat([draw.means(arms, {m: Policy.curves[m] for m in ("paid", "sampled", "length")}, how) for arms, how in zip(flawed, ("start", "final"))])
+
+# %% [markdown]
+# **Which KL?** k1 = log(π/ref) belongs into the reward; as a loss its expected gradient is zero. k2 = ½ log²(π/ref) as a loss has the gradient of KL(π ‖ ref); k3 pulls along the *other* direction, KL(ref ‖ π), to first order the same. A test moves a policy
+# away and checks that `reward`, `k2` and `k3` bring it back, and that `k1` in the loss does not.
 #
+# **The same β is not the same strength.** Inside the reward the leash is there before `group_norm` divides by the group's deviation. Where all samples of a group are paid alike it is all that is left, and comes out at full size whatever β is:
+
+# %%
+alike, k1 = torch.ones(4), torch.tensor([0.2, 0.6, -0.1, 1.0])
+pd.DataFrame({f"β = {beta}": advantages.group_norm(alike - beta * k1, torch.zeros(4))[:, 0] for beta in (0.01, 0.1, 1.0)}).round(2).rename_axis("sample").T
+
+# %% [markdown]
+# With `group_mean` in its place β means what it says. The flawed verifier again, under both rules; the leash inside the reward holds under either, so it is not the division that makes it strong:
+
+# %%
+draw.means({arm.label: arm for arm in (claims.CRASH, claims.CRASH_REWARD, claims.CRASH_MEAN, claims.CRASH_MEAN_REWARD)}, {m: Policy.curves[m] for m in ("paid", "sampled", "kl")})
+
+# %% [markdown]
+# **Resets.** A leash that holds also holds back. `reset` makes the policy its own reference now and then: each stretch is short, the way is free. The distance from the start about doubles against the leash that stays, and is still a small part of what it is without any; with more resets it may go on growing.
+
+# %%
+draw.means({arm.label: arm for arm in (claims.STRICT, claims.LEASHED, claims.TIGHT, claims.RESET)}, {m: Policy.curves[m] for m in ("sampled", "kl", "distinct")})
+
+# %% [markdown]
 # ## 6 · Variance
 #
 # No training here: the same policy samples batch after batch, and the gradients are compared. *Agreement* is the cosine that two batches' gradients have on average: 1 = no noise.
@@ -201,28 +294,47 @@ draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_pu
 # %% [markdown]
 # And after training? Right answers happen to be short, and being short is learnt from them, so the dots go in most runs. Under GRPO they stay in some (look at the upper edge of the band), in right and wrong answers alike; under Dr. GRPO in none. A
 # likely reason: while it writes dots the policy cannot tell whether its answer was right, so both pushes meet on the same dots, and the weak one on the many wrong answers about balances the strong one on the few right ones.
+# The *overlong penalty* of DAPO, a price that grows over the second half of the length allowed, takes the dots away in every seed: it says what was meant.
 
 # %%
-draw.over_steps(list(claims.DOTS.values()), {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "sampled": Policy.curves["sampled"]}, title="Answer, then dots")
+draw.over_steps([*claims.DOTS.values(), claims.OVERLONG], {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "sampled": Policy.curves["sampled"]}, title="Answer, then dots")
 
 # %% [markdown]
+# **Groups without a signal** cost samples and teach nothing. `groups` drops them or, as DAPO does, draws new problems until every group has one. In the ledger's runs, beside a run that spends about as many samples on twice the problems:
+
+# %%
+draw.means({arm.label: arm for arm in (claims.STRICT, claims.RESAMPLED, claims.DOUBLE)}, {"idle": "groups without signal (share)", "samples": "samples drawn", "sampled": Policy.curves["sampled"]})
+
+# %% [markdown]
+# For its steps it gains; for its samples, which are the cost of training by reward, it does not (C079).
+#
 # ## 7 · Memory: PPO against GRPO
 #
-# Roles and bytes: 16 for a trained parameter with AdamW in mixed precision, 2 for a frozen one.
+# Which models must be there, and how many bytes does each take for a parameter? Trained with AdamW in mixed precision: weight 2, gradient 2, master copy 4, moments 8. Frozen: 2.
 
 # %%
 from llmlab.models import roles
 
+pd.DataFrame({method: {role: roles.role_bytes(role, 1) if role in held else 0 for role in roles.ROLES} for method, held in roles.METHODS.items()}).rename_axis(columns="bytes a parameter")
+
+# %%
 sizes = {"1 M": 1_000_000, "0.6 B": 600_000_000, "70 B": 70_000_000_000}
 pd.DataFrame({name: {m: roles.method_bytes(m, n) / 1e9 for m in roles.METHODS} for name, n in sizes.items()}).rename_axis(columns="GB").round(3)
 
 # %% [markdown]
+# A reward that is a program costs nothing here; a learned one would cost GRPO its frozen model too. Activations and the caches of the samples come on top for both, so the saving of a real run is smaller than these rows.
+
+# %% [markdown]
 # ## 8 · The edge of competence
 #
-# Functions on letters, one inside the other: `size` 1, 2, 3. *Covered* asks whether one of sixteen samples is right. Where none ever is, there is nothing to reinforce.
+# Functions on letters, one inside the other, worked step by step: `size` 1, 2, 3. *Covered* asks whether one of sixteen samples is right. Where none ever is, there is nothing to reinforce.
 
 # %%
 draw.over_steps(list(claims.STRINGS.values()), {m: Policy.curves[m] for m in ("sampled", "covered", "distinct")}, title="Strings of three depths")
+
+# %% [markdown]
+# One function begins *below* two, since depth is not what makes it hard here: pretraining held both with their steps, but the chat model's conversations only two. So what the reward finds at depth one stood in pretraining: it is drawn out, not discovered. Three
+# stood nowhere, no sample was ever right, and nothing is found.
 
 # %% [markdown]
 # ## 9 · What is kept
@@ -241,12 +353,14 @@ pd.DataFrame(rates.load("policy")["table"]).T
 # %%
 from llmlab.experiments.retain import Retain
 
-draw.means({arm.label: arm for arm in (*claims.KEPT.values(), *claims.FAST.values())}, Retain.curves)
+kept = draw.means({arm.label: arm for arm in (*claims.KEPT.values(), *claims.FAST.values())}, Retain.curves, digits=3)
+before = draw.means({"before": claims.KEPT["reward"]}, Retain.curves, "start", digits=3)
+pd.concat([before, kept])
 
 # %% [markdown]
-# At its best rate every way keeps nearly all facts. At five times that rate all of them lose, by seed very differently. Published, the reward forgets least at equal skill [Shenfeld et al. 2025]; here what the method does is small beside what the rate does,
-# which is how they explain it too: forgetting follows the distance moved. *Without harm* it is not: sums, which nobody asked for, lose a little even at the best rate. A comparison of methods at one common rate, as it is often made, would have shown
-# whatever that rate shows.
+# At its best rate, for all three the smallest that was tried, every way keeps nearly all facts. At five times that rate all of them lose, by seed very differently, and the reward no less than the others. Published, the reward forgets least at equal skill
+# [Shenfeld et al. 2025]; here what the method does is small beside what the rate does, which is near to how they explain it: forgetting follows the distance moved (theirs is measured on the new task, our KL on general text). *Without harm* it is not: sums,
+# which nobody asked for, lose a little even at the best rate. A comparison of methods at one common rate, as it is often made, would have shown whatever that rate shows.
 
 # %%
 Panel("retain", show=["way", "until", "lr", "group"])
@@ -254,16 +368,17 @@ Panel("retain", show=["way", "until", "lr", "group"])
 # %% [markdown]
 # ## 10 · Several steps, one reward; and the order of the stages
 #
-# Tasks of the tool desk take one to three calls, and a call may fail once. The reward comes at the end of the whole conversation. `way` is how it is practised.
+# Tasks of the tool desk take one to three calls, and a call may fail once. The reward comes at the end of the whole conversation. `way` is how it is practised: `gold` imitates traces in which nothing fails, `retry` traces that show a failed call and its
+# repair, `reward` is GRPO. *Done although a call fails* is what is practised; *tasks without a fault* should not suffer.
 
 # %%
 from llmlab.experiments.agent import Agent
 
-draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "known")}, title="A call fails once")
+draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "plain")}, title="A call fails once")
 
 # %% [markdown]
 # Clean traces make it worse: what is never shown to fail is never tried again. A few steps on traces that show a failed call *and its repair* teach the repair by imitation. The reward, in the same few
-# steps, keeps more of it than clean traces leave, and adds nothing in the mean. So the old sentence, that imitation cannot teach recovery, is about the data and not about the method.
+# steps on few tasks, keeps more of it than clean traces leave, and adds nothing: it loses some of it, and some of the tasks without a fault too. So the old sentence, that imitation cannot teach recovery, is about the data and not about the method.
 
 # %% [markdown]
 # **Three calls in a chain**, paid only when all of it is right. Every arm begins with the same lessons on single calls, among which a tenth are whole chains, or none. Then it practises: more single calls, whole chains to imitate, or the reward.
@@ -278,14 +393,17 @@ draw.means({arm.label: arm for arm in claims.CHAINED.values()}, {"sampled": "cha
 # %%
 Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
 
+# %% [markdown]
+# **The order of the stages.** All have the same steps in all, shared equally, so that two stages give each more than three do; the last row has two stages of the length that three have.
+
 # %%
 from llmlab.experiments.order import Order
 
-draw.means({arm.label: arm for arm in claims.ORDER.values()}, Order.curves)
+draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)}, Order.curves)
 
 # %% [markdown]
-# Reinforcement learning alone has nothing to strengthen. With DPO as the last stage the sums that were just learnt are mostly lost; before it, they are won back. In every order with DPO the refusals of dangerous requests are gone: no pair asked
-# for them (chapter 06).
+# Reinforcement learning alone has nothing to strengthen. With DPO as the last stage the sums that were just learnt are mostly lost; before it, they are won back: the difference to as many steps of
+# reinforcement learning without DPO (last row) is too small to be resolved. The refusals of dangerous requests suffer with every stage that does not ask for them (chapter 06): shorter SFT leaves fewer, and after DPO they are mostly gone.
 #
 # ## 11 · The same dials in TRL
 #
@@ -299,7 +417,8 @@ pd.DataFrame(trl.told(Policy(leash="k3"))).set_index("knob")
 # %% [markdown]
 # ## 12 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger; direction, smallest effect of interest and rates were fixed before the runs. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger; direction, smallest effect of interest and rates were fixed before the runs. An interval is that of one contrast alone (95 %, over seeds); the verdict corrects for all
+# contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.ledger import forest
