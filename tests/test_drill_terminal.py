@@ -247,7 +247,8 @@ def start(home):
     """The command in a process of its own, with the pipes open."""
     env = os.environ | {"LLMLAB_HOME": str(home), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    return subprocess.Popen([sys.executable, "-m", "llmlab.cli", "drill", "--chapter", "02"], env=env, **pipes)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a suite that runs in the background hands down a SIGINT that is ignored
+    return subprocess.Popen([sys.executable, "-m", "llmlab.cli", "drill", "--chapter", "02"], env=env, preexec_fn=heard, **pipes)
 
 
 @pytest.mark.parametrize("end, code", [(signal.SIGINT, 130), (signal.SIGKILL, -9), (None, 0)], ids=["ctrl-c", "kill -9", "end of input"])

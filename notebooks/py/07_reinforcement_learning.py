@@ -238,7 +238,7 @@ Panel("policy", show=["task", "paid", "leash", "beta", "reset", "steps"])
 # holds them any more. Where both count, the length wins in most seeds, being the easier half.
 
 # %%
-flawed = {"before": claims.STRICT}, {arm.label: arm for arm in (claims.STRICT, claims.CRASH, claims.FORM, claims.LONG)}
+flawed = {"before, strict verifier": claims.STRICT}, {arm.label: arm for arm in (claims.STRICT, claims.CRASH, claims.FORM, claims.LONG)}
 pd.concat([draw.means(arms, {m: Policy.curves[m] for m in ("paid", "sampled", "length")}, how) for arms, how in zip(flawed, ("start", "final"))])
 
 # %% [markdown]
