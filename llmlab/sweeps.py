@@ -78,7 +78,7 @@ GRIDS = {
         Grid("sft", {"examples": (10, 30, 100, 300, 0)}),
         Grid("template", {"trained": ("control", "literal"), "served": ("control", "literal")}),
         Grid("traces", {"retry": (0.0, 0.1, 0.3, 0.6)}),
-        Grid("codes", {"people": (100, 400), "rank": (1, 8, 64)}),
+        Grid("codes", {"people": (100, 200, 400), "rank": (1, 8, 64)}),
         Grid(
             "prefer",
             together={"nll": (0.0, 0.5), "coverage": (0.0, 1.0)},

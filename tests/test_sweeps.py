@@ -190,6 +190,11 @@ def test_the_shipped_sweeps_have_at_least_five_seeds():
     assert set(sweeps.GRIDS["cpt"].axes) == {"replay", "lr", "warmup"}
 
 
+@pytest.mark.parametrize("name", sweeps.GRIDS)
+def test_a_panel_opens_on_a_stored_setting(name):
+    assert sweeps.GRIDS[name].default in sweeps.GRIDS[name].points()
+
+
 def test_frames_come_back_as_written(grid):
     assert isinstance(sweeps._read(grid), pd.DataFrame) and len(sweeps._read(grid)) == 4 * 5 * 16
 
