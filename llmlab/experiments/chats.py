@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import ClassVar
 
 from .. import probes
-from ..models import adapters
 from ..models.load import Loaded
 from ..tokens import chat, collate
 from ..tokens.batch import Batch
@@ -47,9 +46,6 @@ class Chats(Own, Supervised):
     length: int = knob(256, 16, 4096, unit="tokens", help="longest row; a longer conversation is cut")
     cut: str = knob("middle", choices=collate.CUTS, help="where what is too long is cut; middle keeps the answer")
     packed: str = knob("no", choices=("no", "yes"), help="yes: several conversations a row, attention inside each")
-    method: str = knob("full", choices=("full", "lora", "qlora"), help="full: every weight; lora: adapters; qlora: adapters on a base of 4 bits")
-    rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
-    targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
     lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 10, 5000, unit="steps", help="optimiser steps")
@@ -57,7 +53,6 @@ class Chats(Own, Supervised):
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     given: tuple[Conversation, ...] = field(default=(), repr=False)  # what `rows` was called with: no knob
-    out: str = field(default="", repr=False)  # folder for the trained model or its adapters: no knob, it changes nothing
 
     @staticmethod
     def own(path: str) -> tuple[Conversation, ...]:

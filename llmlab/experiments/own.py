@@ -1,6 +1,7 @@
 """own: what the experiments on your own data share: a file of JSON lines, a model trained whole or by adapters, a folder for what was trained."""
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, TypeVar
 
@@ -8,14 +9,22 @@ from ..errors import UserError
 from ..models import adapters, quant
 from ..models.load import LAB, Loaded, load, save
 from ..world.base import Message
+from .base import knob
 from .wrap import Checkpoint, wrapped
 
 ROLES = ("system", "user", "assistant", "tool")
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
 class Own:
-    """Part of an experiment with the knobs method (full, lora, qlora), rank and targets, and a folder `out` (which is no knob)."""
+    """The part of an experiment that says what of the model is trained, and where it is kept."""
+
+    method: str = knob("full", choices=("full", "lora", "qlora"), help="full: every weight; lora: adapters; qlora: adapters on a base of 4 bits")
+    rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
+    targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
+
+    out: str = field(default="", repr=False)  # folder for the trained model or its adapters: no knob, it changes nothing
 
     def load(self, name: str, device: str) -> Loaded:
         """The starting model; for qlora a folder or hub id is read in 4 bits, layer by layer."""

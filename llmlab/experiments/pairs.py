@@ -1,7 +1,7 @@
 """pairs: preferences on your own pairs (or the lab's), by any of the losses on pairs; the reference is a table, made before the first step."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from typing import Callable, ClassVar, Iterator
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .. import loop, preferences, probes
 from ..errors import UserError
-from ..models import adapters
 from ..tokens import chat, turns
 from ..tokens.batch import Batch, pad
 from ..tokens.turns import Row, Turns
@@ -52,17 +51,12 @@ class Pairs(Own, Experiment):
     smoothing: float = knob(0.0, 0.0, 0.4, unit="share", help="share of the labels that dpo takes to be wrong")
     gamma: float = knob(1.0, 0.0, 5.0, help="head start that simpo asks of the chosen answer")
     length: int = knob(512, 16, 8192, unit="tokens", help="longest row; a pair with a longer one is left out, since a cut answer is another answer")
-    method: str = knob("full", choices=("full", "lora", "qlora"), help="full: every weight; lora: adapters; qlora: adapters on a base of 4 bits")
-    rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
-    targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
     lr: float = knob(5e-4, 1e-7, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 5, 5000, unit="steps", help="optimiser steps")
     batch: int = knob(16, 1, 64, unit="pairs", help="pairs that go through the model at once, in a step as in a reading")
     held: int = knob(96, 1, 5000, unit="pairs", help="held-out pairs that a reading reads, at most")
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
-
-    out: str = field(default="", repr=False)  # folder for the trained model or its adapters: no knob, it changes nothing
 
     @staticmethod
     def own(path: str) -> tuple[Turns, ...]:
