@@ -91,7 +91,9 @@ def token_rewards(rewards: Tensor, mask: Tensor) -> Tensor:
     return paid.scatter(1, last_token(mask)[:, None], rewards.float()[:, None])
 
 
-def gae(rewards_per_token: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95) -> tuple[Tensor, Tensor]:
+def gae(
+    rewards_per_token: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95
+) -> tuple[Tensor, Tensor]:
     """How much better than the critic expected, looking ahead with a horizon set by lam. GAE, arXiv 1506.02438.
 
     delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lam A_{t+1};  returns = A + V. After the last token V = 0.

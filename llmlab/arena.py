@@ -50,7 +50,9 @@ TASKS: dict[str, Callable[[int], Game]] = {  # name -> the game at a size
     "filler": lambda digits: Game(Dots(digits=digits), 54 + digits),
     "many": lambda _: Game(Talk(("many",)), 24),
     "chain": lambda calls: Game(Desk(calls), 48, calls + 1),
-    "faults": lambda calls: Game(Desk(calls, faults=1.0), 48, calls + 3),  # one call of each problem fails and has to be repeated
+    "faults": lambda calls: Game(
+        Desk(calls, faults=1.0), 48, calls + 3
+    ),  # one call of each problem fails and has to be repeated
 }
 
 

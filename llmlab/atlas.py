@@ -104,7 +104,11 @@ class Reading:
 def reading(experiment, metric: str, seeds=(0, 1, 2)) -> Reading:
     """Start and final value of a metric in the stored runs of one setting; nothing is trained for it."""
     found = [run.metrics()[metric] for seed in seeds if (run := runs.stored(experiment, seed))]
-    turned = [f"--{k.name} {getattr(experiment, k.name)}" for k in experiment.knobs() if getattr(experiment, k.name) != k.default]
+    turned = [
+        f"--{k.name} {getattr(experiment, k.name)}"
+        for k in experiment.knobs()
+        if getattr(experiment, k.name) != k.default
+    ]
     return Reading(
         experiment.curves[metric],
         median(f["start"] for f in found) if found else float("nan"),
@@ -221,7 +225,8 @@ FLOW = Question(
                     {
                         "yes": RETRIEVAL,
                         "no, it is a whole domain": Question(
-                            "Do the important words fall into five tokens and more, and are there many of them?", {"yes": EXTEND, "no": CPT}
+                            "Do the important words fall into five tokens and more, and are there many of them?",
+                            {"yes": EXTEND, "no": CPT},
                         ),
                     },
                 ),
@@ -229,7 +234,11 @@ FLOW = Question(
                 "taste: it gives several answers, and people prefer some of them": DPO,
                 "reliability: it is right sometimes": Question(
                     "Can a program tell a right answer from a wrong one, and may the weights be trained?",
-                    {"yes, both": RL, "a program can tell, but nothing may be trained": TEST_TIME, "no program can tell": DPO},
+                    {
+                        "yes, both": RL,
+                        "a program can tell, but nothing may be trained": TEST_TIME,
+                        "no program can tell": DPO,
+                    },
                 ),
                 "cost: it is right, but too slow or too expensive": DISTIL,
             },
@@ -240,7 +249,9 @@ FLOW = Question(
 
 def leaves(at: "Question | Leaf" = FLOW) -> list[Leaf]:
     """All leaves of the flow."""
-    return [at] if isinstance(at, Leaf) else [leaf for answer in at.answers.values() for leaf in leaves(answer)]
+    return (
+        [at] if isinstance(at, Leaf) else [leaf for answer in at.answers.values() for leaf in leaves(answer)]
+    )
 
 
 GLOSSARY = {

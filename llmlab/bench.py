@@ -56,7 +56,9 @@ def ceiling(figures: dict, rows, tokens: int, model) -> dict:
     """
     with FlopCounterMode(display=False) as counter:
         next(rows)
-    return figures | {"ceiling": figures["theirs_ms"] / (1e3 * counter.get_total_flops() / matrix_rate(tokens, model))}
+    return figures | {
+        "ceiling": figures["theirs_ms"] / (1e3 * counter.get_total_flops() / matrix_rate(tokens, model))
+    }
 
 
 class Ticks:
@@ -96,7 +98,14 @@ def trl_seconds(trainer_class, config_class, model, tok, dataset, **config) -> f
             learning_rate=1e-4,
             **config,
         )
-        trainer = trainer_class(model=model, args=arguments, train_dataset=dataset, processing_class=tok, callbacks=[ticks], **extra)
+        trainer = trainer_class(
+            model=model,
+            args=arguments,
+            train_dataset=dataset,
+            processing_class=tok,
+            callbacks=[ticks],
+            **extra,
+        )
         for noisy in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(noisy)
         trainer.train()
@@ -114,15 +123,32 @@ def sft() -> dict:
     data = Dataset.from_dict({"input_ids": ids.repeat(STEPS + WARM + 1, 1).tolist()})
 
     def rows():
-        return loop.steps(frozen_copy(loaded.model).requires_grad_(True), iter(lambda: batch, None), objectives.nll, n=10**6, lr=1e-4)
+        return loop.steps(
+            frozen_copy(loaded.model).requires_grad_(True),
+            iter(lambda: batch, None),
+            objectives.nll,
+            n=10**6,
+            lr=1e-4,
+        )
 
     def theirs():
         """SFTTrainer's seconds a step."""
         model = frozen_copy(loaded.model).requires_grad_(True)
-        return trl_seconds(SFTTrainer, SFTConfig, model, loaded.tok, data, per_device_train_batch_size=len(ids), max_length=None)
+        return trl_seconds(
+            SFTTrainer,
+            SFTConfig,
+            model,
+            loaded.tok,
+            data,
+            per_device_train_batch_size=len(ids),
+            max_length=None,
+        )
 
     figures = alternate(lambda: seconds_per_step(rows()), theirs)
-    return ceiling(figures, rows(), ids.numel(), loaded.model) | {"goal": 3.0, "what": "SFT/CPT step against SFTTrainer, 16 × 128 tokens"}
+    return ceiling(figures, rows(), ids.numel(), loaded.model) | {
+        "goal": 3.0,
+        "what": "SFT/CPT step against SFTTrainer, 16 × 128 tokens",
+    }
 
 
 def dpo() -> dict:
@@ -147,28 +173,49 @@ def dpo() -> dict:
 
     def rows():
         stream = (loop.add_logprobs(loaded.model, batch, "ref_logprobs") for _ in count())
-        return loop.steps(frozen_copy(loaded.model).requires_grad_(True), stream, objectives.dpo, n=10**6, lr=1e-4)
+        return loop.steps(
+            frozen_copy(loaded.model).requires_grad_(True), stream, objectives.dpo, n=10**6, lr=1e-4
+        )
 
     def theirs():
         """DPOTrainer's seconds a step."""
         model = frozen_copy(loaded.model).requires_grad_(True)
         return trl_seconds(
-            DPOTrainer, DPOConfig, model, loaded.tok, data, per_device_train_batch_size=len(pairs), ref_model=loaded.model, max_length=None
+            DPOTrainer,
+            DPOConfig,
+            model,
+            loaded.tok,
+            data,
+            per_device_train_batch_size=len(pairs),
+            ref_model=loaded.model,
+            max_length=None,
         )
 
     figures = alternate(lambda: seconds_per_step(rows()), theirs)
-    return ceiling(figures, rows(), batch.ids.numel(), loaded.model) | {"goal": 2.5, "what": "DPO step against DPOTrainer, 16 pairs"}
+    return ceiling(figures, rows(), batch.ids.numel(), loaded.model) | {
+        "goal": 2.5,
+        "what": "DPO step against DPOTrainer, 16 pairs",
+    }
 
 
 def grpo() -> dict:
     """Time until 80 % of held-out three-digit sums are right, with the same knobs by our loop and by GRPOTrainer, without the readings' own time."""
     knobs = Policy(steps=100, probe=5)
     runs = [(reached(knobs, seed), reached(TRL(knobs), seed)) for seed in range(ROUNDS)]
-    (steps, step), (their_steps, their_step) = ([statistics.median(r[side][i] for r in runs) for i in (0, 1)] for side in (0, 1))
+    (steps, step), (their_steps, their_step) = (
+        [statistics.median(r[side][i] for r in runs) for i in (0, 1)] for side in (0, 1)
+    )
     ours, theirs = (statistics.median(math.prod(r[side]) for r in runs) for side in (0, 1))
-    figures = {"ours_ms": 1e3 * step, "theirs_ms": 1e3 * their_step, "ours_steps": float(steps), "theirs_steps": float(their_steps)}
+    figures = {
+        "ours_ms": 1e3 * step,
+        "theirs_ms": 1e3 * their_step,
+        "ours_steps": float(steps),
+        "theirs_steps": float(their_steps),
+    }
     figures |= {"ours_s": ours, "theirs_s": theirs, "ratio": theirs / ours, "goal": 2.0}
-    return figures | {"what": "GRPO against GRPOTrainer: time until 80 % of held-out sums are right, 32 × 8 answers a step"}
+    return figures | {
+        "what": "GRPO against GRPOTrainer: time until 80 % of held-out sums are right, 32 × 8 answers a step"
+    }
 
 
 def reached(experiment, seed: int, accuracy: float = 0.8) -> tuple[int, float]:
@@ -181,7 +228,9 @@ def reached(experiment, seed: int, accuracy: float = 0.8) -> tuple[int, float]:
             elif row["accuracy"] >= accuracy:
                 return row["step"], statistics.median(times)
             began = time.perf_counter()
-    raise RuntimeError(f"{experiment.name} with seed {seed} has not reached {accuracy:.0%} in {experiment.steps} steps")
+    raise RuntimeError(
+        f"{experiment.name} with seed {seed} has not reached {accuracy:.0%} in {experiment.steps} steps"
+    )
 
 
 def sampling() -> dict:
@@ -190,7 +239,9 @@ def sampling() -> dict:
 
     loaded = load("chat")
     loaded.model.eval()
-    problems = Sums(("add", "subtract"), digits=2, scratchpad=True).problems(16, split="train") + Sums(("add",), digits=2).problems(16, split="train")
+    problems = Sums(("add", "subtract"), digits=2, scratchpad=True).problems(16, split="train") + Sums(
+        ("add",), digits=2
+    ).problems(16, split="train")
     prompts, stops = [chat.prompt(loaded.tok, p.messages) for p in problems], chat.stop_ids(loaded.tok)
 
     def ours():
@@ -218,7 +269,10 @@ def sampling() -> dict:
         return time.perf_counter() - began
 
     ours(), theirs()
-    return alternate(ours, theirs, rounds=5) | {"goal": 2.0, "what": "sampling against transformers.generate, 32 × 8 answers"}
+    return alternate(ours, theirs, rounds=5) | {
+        "goal": 2.0,
+        "what": "sampling against transformers.generate, 32 × 8 answers",
+    }
 
 
 def matrix_rate(tokens: int, model) -> float:
@@ -244,10 +298,20 @@ def training_rate() -> dict:
     batch = Batch(ids, torch.ones(ids.shape))
     tokens = 32 * 128
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
-    attention = model.config.num_hidden_layers * 2 * 128 * model.config.num_attention_heads * model.config.head_dim  # scores and mixing, all 128 keys
+    attention = (
+        model.config.num_hidden_layers * 2 * 128 * model.config.num_attention_heads * model.config.head_dim
+    )  # scores and mixing, all 128 keys
     flop = 6 * tokens * (linear + attention)
     for _ in range(ROUNDS):
-        step = seconds_per_step(loop.steps(frozen_copy(model).requires_grad_(True), iter(lambda: batch, None), objectives.nll, n=10**6, lr=1e-4))
+        step = seconds_per_step(
+            loop.steps(
+                frozen_copy(model).requires_grad_(True),
+                iter(lambda: batch, None),
+                objectives.nll,
+                n=10**6,
+                lr=1e-4,
+            )
+        )
         rows.append((flop / step, matrix_rate(tokens, model)))
     rate, peak = (statistics.median(r[i] for r in rows) for i in (0, 1))
     return {
@@ -277,7 +341,13 @@ t = time.perf_counter(); panel.start(); panel.wait()
 print(light, first[0] - t, panel.last.seconds, peak() / 2**20)
 """
     with tempfile.TemporaryDirectory() as home:
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"LLMLAB_HOME": home}).stdout
+        out = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"LLMLAB_HOME": home},
+        ).stdout
     light, first, seconds, memory = map(float, out.split()[-4:])
     return {
         "import_s": light,
@@ -296,7 +366,12 @@ def ledger() -> dict:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     seconds = time.perf_counter() - began
-    return {"open_s": seconds, "ratio": 2 / seconds, "goal": 1.0, "what": "opening the ledger's page: 2 s / its seconds"}
+    return {
+        "open_s": seconds,
+        "ratio": 2 / seconds,
+        "goal": 1.0,
+        "what": "opening the ledger's page: 2 s / its seconds",
+    }
 
 
 def defaults() -> dict:
@@ -308,7 +383,11 @@ def defaults() -> dict:
         for _ in experiment.rows(load(experiment.default_model), seed=0):
             pass
         seconds[f"{name}_s"] = time.perf_counter() - began
-    return seconds | {"ratio": 60 / max(seconds.values()), "goal": 1.0, "what": "default runs: 60 s / the slowest one's seconds"}
+    return seconds | {
+        "ratio": 60 / max(seconds.values()),
+        "goal": 1.0,
+        "what": "default runs: 60 s / the slowest one's seconds",
+    }
 
 
 def serving() -> dict:
@@ -316,10 +395,17 @@ def serving() -> dict:
     figures = {}
     for adapters in (1, 8, 32):
         rows = list(Serving(adapters=adapters).rows(load("chat"), seed=0))[1:]
-        figures |= {f"{way}_{adapters}_tokens_per_s": statistics.median(r[f"{way}_rate"] for r in rows) for way in ("mixed", "sorted", "single")}
+        figures |= {
+            f"{way}_{adapters}_tokens_per_s": statistics.median(r[f"{way}_rate"] for r in rows)
+            for way in ("mixed", "sorted", "single")
+        }
         figures[f"share_of_full_models_bytes_{adapters}"] = rows[0]["bytes_share"]
     ratio = figures["mixed_8_tokens_per_s"] / figures["sorted_8_tokens_per_s"]
-    return figures | {"ratio": ratio, "goal": 3.0, "what": "serving 64 requests of 8 adapters: mixed batches against one adapter after the other"}
+    return figures | {
+        "ratio": ratio,
+        "goal": 3.0,
+        "what": "serving 64 requests of 8 adapters: mixed batches against one adapter after the other",
+    }
 
 
 def serving_peft() -> dict:
@@ -332,7 +418,9 @@ def serving_peft() -> dict:
         loaded, knobs = load("chat"), Serving()
         store, requests = random_tenants(loaded, folder, knobs.adapters, knobs.rank), knobs.ask(seed=0)
         names = sorted({r.tenant for r in requests})
-        model = PeftModel.from_pretrained(frozen_copy(loaded.model), str(store.folder / names[0] / "1"), adapter_name=names[0]).eval()
+        model = PeftModel.from_pretrained(
+            frozen_copy(loaded.model), str(store.folder / names[0] / "1"), adapter_name=names[0]
+        ).eval()
         for name in names[1:]:
             model.load_adapter(str(store.folder / name / "1"), adapter_name=name)
         engine = Engine(loaded, store)
@@ -349,15 +437,22 @@ def serving_peft() -> dict:
             began = time.perf_counter()
             prompts = [chat.prompt(loaded.tok, r.messages) for r in requests]
             ids, mask = pad(prompts, 0, side="left"), pad([[1] * len(p) for p in prompts], 0, side="left")
-            kind = dict(do_sample=False, min_new_tokens=knobs.tokens, max_new_tokens=knobs.tokens, pad_token_id=0)
+            kind = dict(
+                do_sample=False, min_new_tokens=knobs.tokens, max_new_tokens=knobs.tokens, pad_token_id=0
+            )
             with torch.no_grad():
-                model.generate(input_ids=ids, attention_mask=mask, adapter_names=[r.tenant for r in requests], **kind)
+                model.generate(
+                    input_ids=ids, attention_mask=mask, adapter_names=[r.tenant for r in requests], **kind
+                )
             return time.perf_counter() - began
 
         ours(), theirs()
         figures = alternate(ours, theirs)
         engine.close()
-    return figures | {"goal": 1.0, "what": "serving 64 requests of 8 adapters: mixed batches against PEFT's adapter_names"}
+    return figures | {
+        "goal": 1.0,
+        "what": "serving 64 requests of 8 adapters: mixed batches against PEFT's adapter_names",
+    }
 
 
 BENCHES = {
@@ -379,7 +474,9 @@ def run(names: list[str]) -> dict[str, dict]:
     figures = {}
     for name in names:
         figures[name] = f = BENCHES[name]()
-        detail = "  ".join(f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal"))
+        detail = "  ".join(
+            f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")
+        )
         print(
             f"{name:14} {f['ratio']:5.2f}  (goal {f['goal']:g}: {'reached' if f['ratio'] >= f['goal'] else 'MISSED'})  {f['what']}\n{'':15}{detail}",
             flush=True,

@@ -23,7 +23,11 @@ ROOT = Path(__file__).parent.parent / "notebooks"
 
 def made_from(script: Path) -> str:
     """Hash of what an executed notebook depends on: its script, the ledger, and the stored runs, sweeps and measured times that it may show."""
-    shown = [file for _, _, file in stored.wanted()] + [grid.key() for grid in sweeps.GRIDS.values()] + [json.dumps(times.read(paths.data()))]
+    shown = (
+        [file for _, _, file in stored.wanted()]
+        + [grid.key() for grid in sweeps.GRIDS.values()]
+        + [json.dumps(times.read(paths.data()))]
+    )
     ledger = results.file().read_bytes() if results.file().exists() else b""
     return paths.hash_bytes(script.read_bytes(), ledger, *(name.encode() for name in shown))
 
@@ -43,9 +47,13 @@ def build(force: bool = False) -> Iterator[str]:
     for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
         book, began = jupytext.read(script), time.monotonic()
         try:
-            nbclient.NotebookClient(book, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+            nbclient.NotebookClient(
+                book, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+            ).execute()
         except nbclient.exceptions.CellExecutionError as e:
-            raise BrokenCell(f"a cell of notebooks/py/{script.name} fails ({e.ename}: {e.evalue}); mend it and build again") from None
+            raise BrokenCell(
+                f"a cell of notebooks/py/{script.name} fails ({e.ename}: {e.evalue}); mend it and build again"
+            ) from None
         for cell in book.cells:
             cell.metadata.pop("execution", None)  # timestamps: every rebuild would differ
         book.metadata |= {"llmlab": made_from(script), "llmlab_seconds": round(time.monotonic() - began)}
@@ -59,5 +67,7 @@ def chapters() -> list[dict]:
     for path in sorted(ROOT.glob("[0-9]*.ipynb")):
         book = nbformat.read(path, 4)
         title = next(c.source for c in book.cells if c.cell_type == "markdown").split("\n")[0]
-        found.append({"file": path.name, "title": title.lstrip("# "), "seconds": book.metadata.get("llmlab_seconds")})
+        found.append(
+            {"file": path.name, "title": title.lstrip("# "), "seconds": book.metadata.get("llmlab_seconds")}
+        )
     return found

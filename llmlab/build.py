@@ -78,7 +78,12 @@ def lab_tokenizer():
 def text_stream(tok, recipe: Recipe, start: int, shares: dict[str, float] | None = None) -> Iterator[Batch]:
     """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000 + 1, … packed."""
     for i in count(start):
-        documents = pack.encode_documents(tok, corpora.general(recipe.seed, start=i * 1000, shares=shares), special.document_end(tok), chunk=32)
+        documents = pack.encode_documents(
+            tok,
+            corpora.general(recipe.seed, start=i * 1000, shares=shares),
+            special.document_end(tok),
+            chunk=32,
+        )
         yield next(pack.pack(documents, rows=recipe.rows, length=recipe.length))
 
 
@@ -97,9 +102,13 @@ def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
     `rows` conversations and `replay` general documents each, packed with attention reset.
     """
     for i in count(start):
-        examples = [chat.encode(tok, *conversation(rng("chat", recipe.seed, i, j))) for j in range(recipe.rows)]
+        examples = [
+            chat.encode(tok, *conversation(rng("chat", recipe.seed, i, j))) for j in range(recipe.rows)
+        ]
         texts = islice(corpora.general(recipe.seed + 2, start=i * 1000), recipe.replay)
-        examples += [(ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, special.document_end(tok))]
+        examples += [
+            (ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, special.document_end(tok))
+        ]
         yield pack.pack_examples(examples, length=recipe.length, fill=tok.pad_token_id)
 
 
@@ -157,24 +166,37 @@ def recipe_hash(name: str) -> str:
         texts = list(islice(corpora.general(RECIPES[name].seed), 500))
         before = json.dumps(models.SIZES, sort_keys=True) + lab_tokenizer().backend_tokenizer.to_str()
     elif name == "base":
-        texts, before = list(islice(corpora.general(RECIPES[name].seed, shares=corpora.ANNEAL), 500)), recipe_hash("pre")
+        texts, before = (
+            list(islice(corpora.general(RECIPES[name].seed, shares=corpora.ANNEAL), 500)),
+            recipe_hash("pre"),
+        )
     else:
         texts = [json.dumps(conversation(rng("chat", RECIPES["chat"].seed, 0, j))) for j in range(500)]
-        base = models.resolve("base")  # its weights and tokenizer: the rest of the folder follows from the recipe
+        base = models.resolve(
+            "base"
+        )  # its weights and tokenizer: the rest of the folder follows from the recipe
         before = paths.hash_files([base / "model.safetensors", base / "tokenizer.json"]) + special.TEMPLATE
-    recipe = f"{RECIPES[name]}, replay {RECIPES[name].replay}" if RECIPES[name].replay else repr(RECIPES[name])
+    recipe = (
+        f"{RECIPES[name]}, replay {RECIPES[name].replay}" if RECIPES[name].replay else repr(RECIPES[name])
+    )
     return paths.hash_bytes(recipe.encode(), before.encode(), "\n".join(texts).encode())
 
 
 def folder(name: str) -> Path:
     """Where a checkpoint lies: shipped in data/, or (pre) in the cache under its recipe's hash."""
-    return paths.cache() / "build" / f"pre-{recipe_hash('pre')}" if name == "pre" else paths.data() / "checkpoints" / name
+    return (
+        paths.cache() / "build" / f"pre-{recipe_hash('pre')}"
+        if name == "pre"
+        else paths.data() / "checkpoints" / name
+    )
 
 
 def is_current(name: str) -> bool:
     """Does the checkpoint come from today's recipe?"""
     place = folder(name)
-    return (place / "model.safetensors").exists() and models.read_card(place).get("recipe") == recipe_hash(name)
+    return (place / "model.safetensors").exists() and models.read_card(place).get("recipe") == recipe_hash(
+        name
+    )
 
 
 def start(name: str):
@@ -188,7 +210,11 @@ def start(name: str):
     return loaded.model, loaded.tok
 
 
-STREAMS: dict[str, Callable] = {"pre": text_stream, "base": partial(text_stream, shares=corpora.ANNEAL), "chat": chat_stream}
+STREAMS: dict[str, Callable] = {
+    "pre": text_stream,
+    "base": partial(text_stream, shares=corpora.ANNEAL),
+    "chat": chat_stream,
+}
 
 
 def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
@@ -200,7 +226,10 @@ def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
 def _build(name: str, recipe: Recipe) -> Iterator[dict]:
     made = recipe_hash(name)
     model, tok = start(name)
-    checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "build") / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state")
+    checkpoint = loop.Checkpoint(
+        paths.writable(paths.cache() / "build")
+        / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state"
+    )
     began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)
     yield from loop.train(
         model,
@@ -222,7 +251,11 @@ def _build(name: str, recipe: Recipe) -> Iterator[dict]:
         "skills": measure(model, tok, name),
         "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
     }
     store(name, model, tok, card)
     checkpoint.clear()

@@ -18,9 +18,19 @@ SHOW = [
 ]
 RUN = [
     ("chapter", str, "", "only this chapter's claims, by its number"),
-    ("engine", str, "pool", "pool: all cores of this machine; ray: a Ray cluster (RAY_ADDRESS), or a local one"),
+    (
+        "engine",
+        str,
+        "pool",
+        "pool: all cores of this machine; ray: a Ray cluster (RAY_ADDRESS), or a local one",
+    ),
     ("workers", int, 0, "processes, one thread each; 0: one a core"),
-    ("most", int, MOST, f"seeds a claim gets at most; the spread of the first {PILOT} says how many its smallest effect needs"),
+    (
+        "most",
+        int,
+        MOST,
+        f"seeds a claim gets at most; the spread of the first {PILOT} says how many its smallest effect needs",
+    ),
     ("force", bool, False, "judge again what is current (runs are never computed twice)"),
     ("json", bool, False, "print one JSON object as the last line"),
 ]
@@ -53,20 +63,35 @@ def grid(found: list[table.Row]) -> Table:
 def in_full(r: table.Row, console: Console) -> None:
     """Everything about one claim: words, source, evidence, what was fixed, every contrast with its per-seed effects."""
     c = r.claim
-    console.print(f"[bold]{c.id}  {c.words}[/]\nsource {c.source}, chapter {c.chapter}, {c.kind}: [bold]{r.verdict}[/]{table.condition(r)}")
+    console.print(
+        f"[bold]{c.id}  {c.words}[/]\nsource {c.source}, chapter {c.chapter}, {c.kind}: [bold]{r.verdict}[/]{table.condition(r)}"
+    )
     console.print(f"literature  {c.evidence} {' '.join(c.cites)}", markup=False)
     if r.record is None or not r.record["contrasts"]:
         expected = [f"expected    {x.label}: {table.hypothesis(asdict(x))}" for x in c.contrasts if x.counts]
-        console.print("\n".join(r.effects or [*expected, f"not run yet: llmlab claims run {c.id}"]), markup=False)
+        console.print(
+            "\n".join(r.effects or [*expected, f"not run yet: llmlab claims run {c.id}"]), markup=False
+        )
         return
-    console.print(f"matched     {c.matched}\nseeds       {len(r.record['seeds'])}, the smallest effect needs {r.record['needed']}", markup=False)
+    console.print(
+        f"matched     {c.matched}\nseeds       {len(r.record['seeds'])}, the smallest effect needs {r.record['needed']}",
+        markup=False,
+    )
     out = Table("contrast", "expected", "effect", "95 % interval", "p (Holm)", "verdict", "by seed")
     for x in r.record["contrasts"]:
         low, high = (table.number(x[end], x["unit"], sign=False) for end in ("low", "high"))
         verdict = x["verdict"] if x["counts"] else f"({x['verdict']})"
         effect = f"{table.number(x['mean'], x['unit'])} {table.unit_name(x['unit'])}"
         seeds = " ".join(table.number(e, x["unit"]) for e in x["effects"])
-        out.add_row(x["label"], table.hypothesis(x), effect, f"{low} to {high}", f"{x['adjusted']:.2g}", verdict, seeds)
+        out.add_row(
+            x["label"],
+            table.hypothesis(x),
+            effect,
+            f"{low} to {high}",
+            f"{x['adjusted']:.2g}",
+            verdict,
+            seeds,
+        )
     console.print(out)
 
 
@@ -84,14 +109,22 @@ def as_json(found: list[table.Row]) -> dict:
             "evidence": r.claim.evidence,
             "cites": list(r.claim.cites),
         }
-        | {k: v for k, v in (r.record or {}).items() if k in ("seeds", "needed", "contrasts", "found", "declared")}
+        | {
+            k: v
+            for k, v in (r.record or {}).items()
+            if k in ("seeds", "needed", "contrasts", "found", "declared")
+        }
         for r in found
     }
 
 
 def run(ids: list[str], options, progress) -> int:
     """Run what decides the claims; `progress` makes the bar."""
-    found = table.rows(ids, options.chapter) if results_readable() else [table.Row(c, None) for c in chosen(ids, options.chapter)]
+    found = (
+        table.rows(ids, options.chapter)
+        if results_readable()
+        else [table.Row(c, None) for c in chosen(ids, options.chapter)]
+    )
     todo = [r.claim for r in found if options.force or not r.current]
     if not todo:
         print("all current; --force judges them again")
@@ -104,7 +137,9 @@ def run(ids: list[str], options, progress) -> int:
     if not PILOT <= options.most <= 1000:
         raise UserError(f"--most {options.most} is out of range; choose {PILOT} to 1000 seeds")
     if options.workers < 0:
-        raise UserError(f"--workers {options.workers} is out of range; choose 1 and more, or 0 for one a core")
+        raise UserError(
+            f"--workers {options.workers} is out of range; choose 1 and more, or 0 for one a core"
+        )
     began, engine = time.monotonic(), {"pool": pool.run_all, "ray": cluster.run_all}[options.engine]
     with progress() as bar:
         task = bar.add_task(f"{len(todo)} claims", total=None, last="")
@@ -141,5 +176,7 @@ def chosen(ids: list[str], chapter: str) -> list:
     """Claims by id and chapter."""
     unknown = [i for i in ids if i not in CLAIMS]
     if unknown:
-        raise UserError(f"there is no claim '{unknown[0]}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}")
+        raise UserError(
+            f"there is no claim '{unknown[0]}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}"
+        )
     return [c for c in CLAIMS.values() if (not ids or c.id in ids) and chapter in ("", c.chapter)]

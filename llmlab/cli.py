@@ -59,7 +59,17 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
-    known = {"lab": lab, "run": run, "claims": claims, "drill": drill, "demo": demo, "serve": serve, "build": build, "doctor": doctor, "bench": bench}
+    known = {
+        "lab": lab,
+        "run": run,
+        "claims": claims,
+        "drill": drill,
+        "demo": demo,
+        "serve": serve,
+        "build": build,
+        "doctor": doctor,
+        "bench": bench,
+    }
     return known[name](rest)
 
 
@@ -79,7 +89,9 @@ def parse(command: str, options: list[Option], argv: list[str]):
 
     check(options, argv)
     fields = [(n, Annotated[t, tyro.conf.arg(help=h)], d) for n, t, d, h in options]
-    return tyro.cli(make_dataclass("Options", fields), args=argv, prog=f"llmlab {command}", use_underscores=True)
+    return tyro.cli(
+        make_dataclass("Options", fields), args=argv, prog=f"llmlab {command}", use_underscores=True
+    )
 
 
 def check(options: list[Option], argv: list[str]) -> None:
@@ -108,7 +120,9 @@ def check(options: list[Option], argv: list[str]) -> None:
             try:
                 kind(value)
             except ValueError:
-                raise UserError(f"{flag} takes a {'whole number' if kind is int else 'number'}, not '{value}'") from None
+                raise UserError(
+                    f"{flag} takes a {'whole number' if kind is int else 'number'}, not '{value}'"
+                ) from None
         choices = getattr(kind, "__args__", ())
         if choices and value not in choices:
             raise UserError(f"{flag} is one of {', '.join(choices)}, not '{value}'")
@@ -123,10 +137,18 @@ def run(argv: list[str]) -> int:
     if argv[0].startswith("-"):
         raise UserError(f"the experiment's name comes first: llmlab run {' | '.join(experiments.NAMES)}")
     cls = experiments.get(argv[0])
-    knobs: list[Option] = [(k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]") for k in cls.knobs()]
+    knobs: list[Option] = [
+        (k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]")
+        for k in cls.knobs()
+    ]
     common: list[Option] = [
         ("seed", int, 0, "seed of data order and samples"),
-        ("model", str, "", f"base, chat, a folder, or a hub id (empty: what the experiment starts from, {cls.default_model} with its defaults)"),
+        (
+            "model",
+            str,
+            "",
+            f"base, chat, a folder, or a hub id (empty: what the experiment starts from, {cls.default_model} with its defaults)",
+        ),
         ("device", str, "cpu", "cpu, or cuda"),
         (
             "engine",
@@ -138,10 +160,19 @@ def run(argv: list[str]) -> int:
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
     if cls.takes_texts:
-        folder = "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
+        folder = (
+            "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
+        )
         common.append(("domain", str, "", getattr(cls, "reads", folder)))
     if hasattr(cls, "out"):
-        common.append(("out", str, "", "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)"))
+        common.append(
+            (
+                "out",
+                str,
+                "",
+                "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)",
+            )
+        )
     options = parse(f"run {argv[0]}", knobs + common, argv[1:])
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
@@ -170,7 +201,10 @@ def free_folder(out: str) -> str:
 @contextmanager
 def only_first():
     """Of the processes that torchrun starts, only the first one speaks."""
-    with open(os.devnull, "w") as nowhere, redirect_stdout(sys.stdout if os.environ.get("RANK", "0") == "0" else nowhere):
+    with (
+        open(os.devnull, "w") as nowhere,
+        redirect_stdout(sys.stdout if os.environ.get("RANK", "0") == "0" else nowhere),
+    ):
         yield
 
 
@@ -178,10 +212,16 @@ def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
     from . import experiments, figures, runs
 
-    texts = getattr(getattr(experiment, "of", experiment), "own", documents)(options.domain) if getattr(options, "domain", "") else None
+    texts = (
+        getattr(getattr(experiment, "of", experiment), "own", documents)(options.domain)
+        if getattr(options, "domain", "")
+        else None
+    )
     check_device(options.device)
     with progress() as bar, stoppable() as stop:
-        task = bar.add_task(experiment.name, total=getattr(experiment, "steps", None), last="loading the model")
+        task = bar.add_task(
+            experiment.name, total=getattr(experiment, "steps", None), last="loading the model"
+        )
         done = runs.run(
             experiment,
             options.seed,
@@ -193,10 +233,17 @@ def show(experiment, options) -> int:
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
             stop=stop,
         )
-    figure = figures.of_run(done, experiment.curves, runs.record(experiment.name, done.key).with_suffix(".png"))
+    figure = figures.of_run(
+        done, experiment.curves, runs.record(experiment.name, done.key).with_suffix(".png")
+    )
     table(done, experiment.curves)
     print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
-    if experiment.name in experiments.NAMES and experiment == type(experiment)() and texts is None and options.model == experiment.default_model:
+    if (
+        experiment.name in experiments.NAMES
+        and experiment == type(experiment)()
+        and texts is None
+        and options.model == experiment.default_model
+    ):
         times.note(experiment.name, done.seconds)
     if options.json:
         print(json.dumps(done.summary()))
@@ -223,7 +270,14 @@ def stoppable():
 def progress():
     """A progress bar on stderr with the time left and the last reading, if stderr is a terminal; in a log only what went wrong is to stand there."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     return Progress(
@@ -272,7 +326,14 @@ def translation(experiment) -> None:
 
     from .engines.trl import told
 
-    grid = Table("knob", "value", "TRL's argument", "its value", title=f"{experiment.name} through TRL", title_justify="left")
+    grid = Table(
+        "knob",
+        "value",
+        "TRL's argument",
+        "its value",
+        title=f"{experiment.name} through TRL",
+        title_justify="left",
+    )
     for row in told(experiment):
         grid.add_row(*row.values())
     Console(width=110).print(grid)
@@ -290,7 +351,10 @@ def list_experiments(as_json: bool) -> int:
                 {
                     n: {
                         "summary": c.summary,
-                        "knobs": {k.name: {"default": k.default, "range": k.range, "help": k.help} for k in c.knobs()},
+                        "knobs": {
+                            k.name: {"default": k.default, "range": k.range, "help": k.help}
+                            for k in c.knobs()
+                        },
                         "seconds": measured.get(n, {}).get("seconds"),
                     }
                     for n, c in classes.items()
@@ -302,11 +366,17 @@ def list_experiments(as_json: bool) -> int:
         time_ = measured.get(name)
         print(
             f"\n{name}  {cls.summary}\n    default run: "
-            + (f"{time_['seconds']:.0f} s ({time_['where']})" if time_ else "not measured yet; llmlab doctor measures it")
+            + (
+                f"{time_['seconds']:.0f} s ({time_['where']})"
+                if time_
+                else "not measured yet; llmlab doctor measures it"
+            )
         )
         for k in cls.knobs():
             print(f"    --{k.name:12}{str(k.default):>9}   {k.range:28}{k.help}")
-    print("\nllmlab run NAME [--knob value] [--seed 0] [--model base|chat|FOLDER|HUB_ID] [--json]; llmlab run NAME --help shows all")
+    print(
+        "\nllmlab run NAME [--knob value] [--seed 0] [--model base|chat|FOLDER|HUB_ID] [--json]; llmlab run NAME --help shows all"
+    )
     return 0
 
 
@@ -328,7 +398,8 @@ def check_device(device: str) -> None:
 
     if device.split(":")[0] != "cuda" or not torch.cuda.is_available():
         raise UserError(
-            f"there is no device '{device}' here; use --device cpu" + ("" if torch.cuda.is_available() else " (this PyTorch sees no GPU)")
+            f"there is no device '{device}' here; use --device cpu"
+            + ("" if torch.cuda.is_available() else " (this PyTorch sees no GPU)")
         )
 
 
@@ -340,7 +411,9 @@ def claims(argv: list[str]) -> int:
     argv = argv[runs_them:]
     ids = list(takewhile(lambda a: not a.startswith("-"), argv))
     options = parse(
-        "claims run [ID …]" if runs_them else "claims [ID …]", claims_terminal.RUN if runs_them else claims_terminal.SHOW, argv[len(ids) :]
+        "claims run [ID …]" if runs_them else "claims [ID …]",
+        claims_terminal.RUN if runs_them else claims_terminal.SHOW,
+        argv[len(ids) :],
     )
     return claims_terminal.run(ids, options, progress) if runs_them else claims_terminal.show(ids, options)
 
@@ -360,7 +433,10 @@ def build(argv: list[str]) -> int:
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
     options = parse(
         "build [base|chat|sweeps|runs|rates|claims|notebooks|readme|all]",
-        [("check", bool, False, "only say what is current and what is stale"), ("force", bool, False, "build again what is current")],
+        [
+            ("check", bool, False, "only say what is current and what is stale"),
+            ("force", bool, False, "build again what is current"),
+        ],
         [a for a in argv if a not in names],
     )
     for name in BUILDS if not names or "all" in names else names:
@@ -412,7 +488,11 @@ def is_current(name: str) -> bool:
             return all(rates.is_current(part, trials) for part, trials in TRIALS.items())
         if name == "sweeps":
             return all(map(sweeps.is_current, sweeps.GRIDS.values()))
-        return builder.is_current(name) if name in ("base", "chat") else not (stored.missing() if name == "runs" else books.stale())
+        return (
+            builder.is_current(name)
+            if name in ("base", "chat")
+            else not (stored.missing() if name == "runs" else books.stale())
+        )
     except (ValueError, KeyError, OSError):  # what it is made from is not there yet, or broken
         return False
 
@@ -445,13 +525,21 @@ def report(card: dict) -> None:
     """Skills of a fresh checkpoint beside what they must reach."""
     for skill, share in card["skills"].items():
         least = card["targets"].get(skill)
-        print(f"  {skill:28}{share:7.1%}" + (f"   at least {least:.0%}: {'reached' if share >= least else 'MISSED'}" if least else ""))
+        print(
+            f"  {skill:28}{share:7.1%}"
+            + (f"   at least {least:.0%}: {'reached' if share >= least else 'MISSED'}" if least else "")
+        )
 
 
 def doctor(argv: list[str]) -> int:
     """`llmlab doctor`: this machine, and the time of each experiment on it."""
     options = parse(
-        "doctor", [("quick", bool, False, "do not time the experiments"), ("json", bool, False, "print one JSON object as the last line")], argv
+        "doctor",
+        [
+            ("quick", bool, False, "do not time the experiments"),
+            ("json", bool, False, "print one JSON object as the last line"),
+        ],
+        argv,
     )
     from . import doctor as physician
 
@@ -483,7 +571,9 @@ def bench(argv: list[str]) -> int:
     if options.save:
         file = paths.data() / "bench.json"
         kept = json.loads(file.read_text())["figures"] if file.exists() else {}
-        paths.write_atomic(file, json.dumps({"machine": benchmark.machine(), "figures": kept | figures}, indent=1).encode())
+        paths.write_atomic(
+            file, json.dumps({"machine": benchmark.machine(), "figures": kept | figures}, indent=1).encode()
+        )
         for name in experiments.NAMES if "defaults" in figures else ():
             times.note(name, figures["defaults"][f"{name}_s"], benchmark.machine(), folder=paths.data())
     if options.json:
@@ -515,13 +605,20 @@ def demo(argv: list[str]) -> int:
 def serve(argv: list[str]) -> int:
     """`llmlab serve ADAPTERS`: a folder of tenants on one base, or the vLLM command line that would serve the same."""
     if not {"-h", "--help"} & set(argv) and (not argv or argv[0].startswith("-")):
-        raise UserError("which adapters? llmlab serve FOLDER, with TENANT/VERSION/ sub-folders as PEFT saves adapters")
+        raise UserError(
+            "which adapters? llmlab serve FOLDER, with TENANT/VERSION/ sub-folders as PEFT saves adapters"
+        )
     options = parse(
         "serve ADAPTERS",
         [
             ("model", str, "chat", "the base: base, chat, a folder, or a hub id"),
             ("port", int, 8000, "port on this machine's loopback"),
-            ("make", bool, False, "first train the lab's small tenants that the folder lacks, a few seconds each"),
+            (
+                "make",
+                bool,
+                False,
+                "first train the lab's small tenants that the folder lacks, a few seconds each",
+            ),
             ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
         ],
         argv if argv[0].startswith("-") else argv[1:],
@@ -570,13 +667,35 @@ def lab(argv: list[str]) -> int:
     books = Path(__file__).parent.parent / "notebooks"
     found = sorted(books.glob(f"{options.chapter}*.ipynb"))
     if not found:
-        raise UserError(f"there is no chapter '{options.chapter}'; there are {', '.join(sorted(p.name[:2] for p in books.glob('*.ipynb')))}")
-    arguments = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={books}", "--ServerApp.ip=127.0.0.1", f"--port={options.port}", str(found[0])]
-    quiet = paths.writable(paths.cache()) / "jupyter"  # no news pop-up, no look for news: there may be no network
-    paths.write_atomic(quiet / "labconfig" / "page_config.json", b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
-    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [str(quiet), os.environ.get("JUPYTER_CONFIG_PATH")]))
-    in_container = hasattr(os, "geteuid") and os.geteuid() == 0  # root: usual in containers; the server listens on loopback and asks for its token
-    os.execv(sys.executable, arguments + ["--allow-root"] * in_container + [f"--ServerApp.open_browser={options.browser}"])
+        raise UserError(
+            f"there is no chapter '{options.chapter}'; there are {', '.join(sorted(p.name[:2] for p in books.glob('*.ipynb')))}"
+        )
+    arguments = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--notebook-dir={books}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--port={options.port}",
+        str(found[0]),
+    ]
+    quiet = (
+        paths.writable(paths.cache()) / "jupyter"
+    )  # no news pop-up, no look for news: there may be no network
+    paths.write_atomic(
+        quiet / "labconfig" / "page_config.json",
+        b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}',
+    )
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
+        filter(None, [str(quiet), os.environ.get("JUPYTER_CONFIG_PATH")])
+    )
+    in_container = (
+        hasattr(os, "geteuid") and os.geteuid() == 0
+    )  # root: usual in containers; the server listens on loopback and asks for its token
+    os.execv(
+        sys.executable,
+        arguments + ["--allow-root"] * in_container + [f"--ServerApp.open_browser={options.browser}"],
+    )
 
 
 if __name__ == "__main__":

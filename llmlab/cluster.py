@@ -20,11 +20,15 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
     try:
         import ray
     except ImportError:
-        raise NoRay("Ray is not installed here; run: pip install 'llmlab[sweep]', or use --engine pool") from None
+        raise NoRay(
+            "Ray is not installed here; run: pip install 'llmlab[sweep]', or use --engine pool"
+        ) from None
     address = os.environ.get("RAY_ADDRESS")
     local = {} if address else dict(num_cpus=workers or os.cpu_count(), _node_ip_address="127.0.0.1")
     try:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **local)
+        ray.init(
+            address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **local
+        )
     except (ConnectionError, RuntimeError, ValueError) as e:
         raise NoRay(f"no Ray cluster answers at '{address}' ({e}); start one, or unset RAY_ADDRESS") from None
     try:

@@ -26,7 +26,9 @@ def notebook(name: str) -> Path:
 
     cls = experiments.get(name)
     show = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
-    book = nb.new_notebook(cells=[nb.new_markdown_cell(f"# {cls.summary}"), nb.new_code_cell(CELL.format(name=name, show=show))])
+    book = nb.new_notebook(
+        cells=[nb.new_markdown_cell(f"# {cls.summary}"), nb.new_code_cell(CELL.format(name=name, show=show))]
+    )
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = paths.writable(paths.cache() / "demo") / f"{name}.ipynb"
     paths.write_atomic(path, nb.writes(book).encode())
@@ -37,8 +39,14 @@ def command(book: Path, port: int, browser: bool, network: bool) -> list[str]:
     """Voilà's command line. On loopback by default; open to a network only with a token of its own."""
     if importlib.util.find_spec("voila") is None:
         raise NoVoila("llmlab demo needs Voilà; install it with: pip install -e '.[demo]'")
-    where = ["--Voila.ip=0.0.0.0", "--Voila.port_retries=0", f"--Voila.token={secrets.token_urlsafe(16)}"] if network else ["--Voila.ip=127.0.0.1"]
-    quiet = ["--template=llmlab", "--theme=light", "--strip_sources=True", "--show_tracebacks=False"] + ["--no-browser"] * (not browser)
+    where = (
+        ["--Voila.ip=0.0.0.0", "--Voila.port_retries=0", f"--Voila.token={secrets.token_urlsafe(16)}"]
+        if network
+        else ["--Voila.ip=127.0.0.1"]
+    )
+    quiet = ["--template=llmlab", "--theme=light", "--strip_sources=True", "--show_tracebacks=False"] + [
+        "--no-browser"
+    ] * (not browser)
     return [sys.executable, "-m", "voila", str(book), f"--port={port}", *where, *quiet]
 
 

@@ -19,7 +19,11 @@ from .tokens.batch import Batch
 
 RATIOS = {"token": obj.token_ratio, "sequence": obj.sequence_ratio}
 CLIPS = ("none", "symmetric", "higher", "capped")
-AGGREGATIONS = {"token_mean": obj.token_mean, "sequence_mean": obj.sequence_mean, "fixed_length": obj.fixed_length}
+AGGREGATIONS = {
+    "token_mean": obj.token_mean,
+    "sequence_mean": obj.sequence_mean,
+    "fixed_length": obj.fixed_length,
+}
 LEASHES = {"k1": obj.k1, "k2": obj.k2, "k3": obj.k3}  # penalties in the loss; "reward": k1 inside the reward
 ADVANTAGES = (*rules.ADVANTAGES, "critic")
 VALUE_WEIGHT = 0.1  # of the critic's loss: Ziegler et al., arXiv 1909.08593
@@ -47,12 +51,18 @@ class Dials:
 
     def __post_init__(self):
         if self.ratio == "none" and self.clip != "none":
-            raise BadDial("without a ratio there is nothing to clip; choose --ratio token or sequence, or --clip none")
+            raise BadDial(
+                "without a ratio there is nothing to clip; choose --ratio token or sequence, or --clip none"
+            )
 
     def columns(self, batch: Batch) -> Batch:
         """The batch with advantages (and returns, for a critic), from rewards, group, old_logprobs, and ref_logprobs and old_values where needed."""
         mask = batch.mask[:, 1:]
-        penalty = self.beta * (batch["old_logprobs"] - batch["ref_logprobs"]) * mask if self.leash == "reward" else torch.zeros_like(mask)
+        penalty = (
+            self.beta * (batch["old_logprobs"] - batch["ref_logprobs"]) * mask
+            if self.leash == "reward"
+            else torch.zeros_like(mask)
+        )
         if self.advantage != "critic":
             rewards = batch["rewards"] - penalty.sum(1)
             return batch.add(advantages=rules.ADVANTAGES[self.advantage](rewards, batch["group"]))
@@ -79,7 +89,11 @@ class Dials:
 
     def objective(self, max_len: int) -> Objective:
         """(out, batch) -> (loss, info), for answers of at most max_len tokens."""
-        aggregate = partial(obj.fixed_length, length=max_len) if self.aggregation == "fixed_length" else AGGREGATIONS[self.aggregation]
+        aggregate = (
+            partial(obj.fixed_length, length=max_len)
+            if self.aggregation == "fixed_length"
+            else AGGREGATIONS[self.aggregation]
+        )
 
         def policy(out, batch):
             ratio, gain, cut = self.gain(out, batch)
@@ -89,18 +103,29 @@ class Dials:
             pull = aggregate(LEASHES[self.leash](out, batch), out.mask)
             return loss + self.beta * pull, info | obj.detached(pull=pull)
 
-        return partial(obj.weighted_sum, terms=((1.0, policy), (VALUE_WEIGHT, obj.ppo_value))) if self.advantage == "critic" else policy
+        return (
+            partial(obj.weighted_sum, terms=((1.0, policy), (VALUE_WEIGHT, obj.ppo_value)))
+            if self.advantage == "critic"
+            else policy
+        )
 
     @property
     def knobs(self) -> dict:
         """The setting in the words of the experiment `policy`, which has one clip range: below 1, or above it for a capped weight."""
         names = ("ratio", "clip", "aggregation", "leash", "beta", "advantage", "lam")
-        return {name: getattr(self, name) for name in names} | {"range": self.high if self.clip == "capped" else self.low}
+        return {name: getattr(self, name) for name in names} | {
+            "range": self.high if self.clip == "capped" else self.low
+        }
 
     @property
     def cells(self) -> dict[str, str]:
         """The setting as a row of the table: dial -> words."""
-        ranges = {"none": "", "symmetric": f" {self.low:g}", "higher": f" {self.low:g}, {self.high:g}", "capped": f" {1 + self.high:g}"}
+        ranges = {
+            "none": "",
+            "symmetric": f" {self.low:g}",
+            "higher": f" {self.low:g}, {self.high:g}",
+            "capped": f" {1 + self.high:g}",
+        }
         return {
             "ratio": self.ratio,
             "clip": self.clip + ranges[self.clip],
@@ -119,7 +144,9 @@ METHODS = {
     "GRPO": Dials("token", "symmetric", aggregation="sequence_mean", leash="k3", advantage="group_norm"),
     "Dr. GRPO": Dials("token", "symmetric", aggregation="fixed_length", advantage="group_mean"),
     "DAPO": Dials("token", "higher", high=0.28, aggregation="token_mean", advantage="group_norm"),
-    "GSPO": Dials("sequence", "higher", low=3e-4, high=4e-4, aggregation="sequence_mean", advantage="group_norm"),
+    "GSPO": Dials(
+        "sequence", "higher", low=3e-4, high=4e-4, aggregation="sequence_mean", advantage="group_norm"
+    ),
     "CISPO": Dials("token", "capped", high=4.0, aggregation="token_mean", advantage="group_norm"),
 }
 

@@ -23,7 +23,10 @@ def examine(time_experiments: bool = True) -> dict:
         "busy": busy(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "cpu_flags": flags(),
-        "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "trl", "peft", "bitsandbytes", "jupyterlab")},
+        "versions": {
+            p: importlib.metadata.version(p)
+            for p in ("torch", "transformers", "trl", "peft", "bitsandbytes", "jupyterlab")
+        },
         "cache": str(paths.cache()),
     }
     paths.writable(paths.cache())
@@ -49,7 +52,11 @@ def measure(name: str, steps: int = 6) -> float:
     for _ in islice(rows, steps):
         marks.append(time.perf_counter())
     step = sorted(b - a for a, b in zip(marks, marks[1:]))[steps // 2]
-    seconds = prepared + experiment.steps * step + experiment.steps // getattr(experiment, "probe", experiment.steps) * prepared / 2
+    seconds = (
+        prepared
+        + experiment.steps * step
+        + experiment.steps // getattr(experiment, "probe", experiment.steps) * prepared / 2
+    )
     times.note(name, seconds, "estimated on this machine")
     return round(seconds, 1)
 
@@ -76,15 +83,18 @@ def flags() -> list[str]:
 
 def lines(found: dict):
     """The findings as sentences."""
-    yield f"Python {found['python']}, {found['cores']} cores, {found['torch_threads']} torch threads, memory {found['memory_gb']} GB, " + (
-        found["gpu"] or "no GPU"
+    yield (
+        f"Python {found['python']}, {found['cores']} cores, {found['torch_threads']} torch threads, memory {found['memory_gb']} GB, "
+        + (found["gpu"] or "no GPU")
     )
     yield ", ".join(f"{p} {v}" for p, v in found["versions"].items())
     if "avx512_bf16" in found["cpu_flags"]:
         yield "AVX512-BF16 here: bitsandbytes 4-bit layers repack themselves after an evaluation and then train wrongly, unless guarded."
     yield f"cache {found['cache']}, {found['free_gb']} GB free"
     for name, current in found["checkpoints"].items():
-        yield f"checkpoint {name}: " + ("current" if current else f"stale or missing; run: llmlab build {name}")
+        yield f"checkpoint {name}: " + (
+            "current" if current else f"stale or missing; run: llmlab build {name}"
+        )
     if found["busy"]:
         yield "The machine is busy: close other notebooks; two PyTorch processes on few cores slow each other down up to twentyfold."
     for name, seconds in found.get("seconds", {}).items():

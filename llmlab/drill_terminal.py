@@ -105,17 +105,28 @@ class Session:
         """Due drills, then new ones, until nothing is left for now."""
         self.say("An empty line ends each part of your answer; :s skips the drill, :q ends.", "dim")
         while True:
-            deck = practice.deck([d for d in self.drills if d.id not in self.skipped], self.reviews, practice.now())
+            deck = practice.deck(
+                [d for d in self.drills if d.id not in self.skipped], self.reviews, practice.now()
+            )
             if deck.next is None:
                 break
             self.one(deck.next, str(deck))
-        self.say("Nothing is left for now." + (f" Next: {deck.later[0].title}, {self.back(deck.later[0])}." if deck.later else ""), "bold")
+        self.say(
+            "Nothing is left for now."
+            + (f" Next: {deck.later[0].title}, {self.back(deck.later[0])}." if deck.later else ""),
+            "bold",
+        )
 
     def interview(self, minutes: float) -> None:
         """Questions of rising level against the clock, which stands while the learner grades."""
-        questions = practice.mock(self.drills, practice.questions(minutes), seed=int(practice.now().timestamp()))
+        questions = practice.mock(
+            self.drills, practice.questions(minutes), seed=int(practice.now().timestamp())
+        )
         self.clock, self.asked = practice.Clock(minutes), len(questions)
-        self.say(f"Mock interview: {len(questions)} questions, {self.clock} on the clock. It stands while you grade.", "bold")
+        self.say(
+            f"Mock interview: {len(questions)} questions, {self.clock} on the clock. It stands while you grade.",
+            "bold",
+        )
         for i, drill in enumerate(questions, 1):
             self.one(drill, f"question {i} of {len(questions)} · {self.clock} left")
             if not self.clock.left:
@@ -173,7 +184,8 @@ class Session:
     def grade(self, drill: Drill) -> None:
         """Ticks, rating, and the review on the disk."""
         ticked = self.until(
-            "Which points did you have? Numbers such as 1 3, or an empty line for none: ", lambda line: points(line, len(drill.rubric))
+            "Which points did you have? Numbers such as 1 3, or an empty line for none: ",
+            lambda line: points(line, len(drill.rubric)),
         )
         spans = practice.previews(drill.id, self.reviews, practice.now())
         suggested = practice.rate(len(ticked), len(drill.rubric))
@@ -200,7 +212,9 @@ class Session:
         """Follow-ups and the run, on request."""
         left = list(drill.follow_ups)
         while True:
-            wanted = self.ask(f"Empty line: next{' · f: follow-up question' if left else ''} · r: the run · :q: end: ")
+            wanted = self.ask(
+                f"Empty line: next{' · f: follow-up question' if left else ''} · r: the run · :q: end: "
+            )
             if wanted == "f" and left:
                 follow_up = left.pop(0)
                 self.say(follow_up.question, "bold cyan")
@@ -226,19 +240,33 @@ class Session:
             grid = Table("drill", "points", "rating", "back", title="This sitting", title_justify="left")
             by_id = {d.id: d for d in self.drills}
             for r in self.done:
-                grid.add_row(Text(by_id[r.drill].title), f"{len(r.ticked)} of {r.points}", r.rating.name.lower(), self.back(by_id[r.drill]))
+                grid.add_row(
+                    Text(by_id[r.drill].title),
+                    f"{len(r.ticked)} of {r.points}",
+                    r.rating.name.lower(),
+                    self.back(by_id[r.drill]),
+                )
             self.console.print(grid)
         if self.asked:
             ticked, points = sum(len(r.ticked) for r in self.done), sum(r.points for r in self.done)
-            self.say(f"Interview: {len(self.done)} of {self.asked} questions, {ticked} of {points} points, {self.clock} left.")
+            self.say(
+                f"Interview: {len(self.done)} of {self.asked} questions, {ticked} of {points} points, {self.clock} left."
+            )
         self.say(f"{practice.deck(self.drills, self.reviews, practice.now())}.")
 
     def told(self) -> dict:
         """The sitting as one JSON object."""
         deck = practice.deck(self.drills, self.reviews, practice.now())
         done = [json.loads(r.line()) for r in self.done]
-        counts = {"due": len(deck.due), "new": len(deck.new), "later": len(deck.later), "done_today": deck.done_today}
-        return {"done": done, **counts} | ({"asked": self.asked, "seconds_left": round(self.clock.left)} if self.clock else {})
+        counts = {
+            "due": len(deck.due),
+            "new": len(deck.new),
+            "later": len(deck.later),
+            "done_today": deck.done_today,
+        }
+        return {"done": done, **counts} | (
+            {"asked": self.asked, "seconds_left": round(self.clock.left)} if self.clock else {}
+        )
 
 
 def points(line: str, count: int) -> tuple[int, ...]:
@@ -261,7 +289,10 @@ def letter(line: str, suggested: Rating) -> Rating:
 
 def model_answer(drill: Drill, wide: bool):
     """The model answer beside the rubric, or above it where the terminal is narrow."""
-    parts = [Text.assemble((f"{part.capitalize()}\n", "bold cyan"), text, "\n") for part, text in drill.answer.parts().items()]
+    parts = [
+        Text.assemble((f"{part.capitalize()}\n", "bold cyan"), text, "\n")
+        for part, text in drill.answer.parts().items()
+    ]
     if drill.contested:
         parts.append(Text.assemble(("Contested\n", "bold yellow"), drill.contested, "\n"))
     parts.append(Text.assemble(("See it\n", "bold cyan"), f"{drill.link.command}\n{drill.link.look}"))
@@ -285,7 +316,15 @@ def run(drill: Drill):
         return Text(f"The run cannot be read: {e}")
     if found is None:
         return Text(f"No run is stored for today's code; make it with: {drill.link.command}")
-    grid = Table("metric", "start", "final", title=drill.link.command, title_justify="left", caption=drill.link.look, caption_justify="left")
+    grid = Table(
+        "metric",
+        "start",
+        "final",
+        title=drill.link.command,
+        title_justify="left",
+        caption=drill.link.look,
+        caption_justify="left",
+    )
     for metric, v in found.metrics().items():
         grid.add_row(metric, f"{v['start']:.3f}", f"{v['final']:.3f}")
     return grid
@@ -297,8 +336,21 @@ def listed(chosen: list[Drill], console: Console) -> list[dict]:
     grid, told = Table("id", "level", "title", "next"), []
     for d in chosen:
         due = cards[d.id].due if d.id in cards else None
-        grid.add_row(d.id, str(d.level), Text(d.title), "new" if due is None else "now" if due <= now else f"in {practice.in_words(due - now)}")
-        told.append({"id": d.id, "chapter": d.chapter, "level": d.level, "title": d.title, "due": due and due.isoformat()})
+        grid.add_row(
+            d.id,
+            str(d.level),
+            Text(d.title),
+            "new" if due is None else "now" if due <= now else f"in {practice.in_words(due - now)}",
+        )
+        told.append(
+            {
+                "id": d.id,
+                "chapter": d.chapter,
+                "level": d.level,
+                "title": d.title,
+                "due": due and due.isoformat(),
+            }
+        )
     console.print(grid)
     return told
 
@@ -319,7 +371,11 @@ def progress(chosen: list[Drill], console: Console) -> dict:
             "reviews": sum(r.drill in ids for r in reviews),
             "points": share,
         }
-        grid.add_row(chapter, *(str(v) for v in list(told[chapter].values())[:4]), "" if share is None else f"{share:.0%}")
+        grid.add_row(
+            chapter,
+            *(str(v) for v in list(told[chapter].values())[:4]),
+            "" if share is None else f"{share:.0%}",
+        )
     console.print(grid)
     console.print(Text(str(practice.deck(chosen, reviews, now))))
     return told

@@ -62,7 +62,10 @@ class Link:
     @property
     def command(self) -> str:
         """The run in the terminal."""
-        flags = [f"--{knob} {shlex.quote(value) if isinstance(value, str) else short(value)}" for knob, value in self.knobs.items()]
+        flags = [
+            f"--{knob} {shlex.quote(value) if isinstance(value, str) else short(value)}"
+            for knob, value in self.knobs.items()
+        ]
         return " ".join(["llmlab run", self.name, *flags, f"--seed {self.seed}"])
 
     def experiment(self):
@@ -73,10 +76,14 @@ class Link:
             if name not in known:
                 raise UserError(f"{self.name} has no knob '{name}'{nearest(name, known)}")
             if isinstance(value, str) != (known[name].kind is str):
-                raise UserError(f"the knob {name} of {self.name} takes a {'word' if known[name].kind is str else 'number'}, not '{value}'")
+                raise UserError(
+                    f"the knob {name} of {self.name} takes a {'word' if known[name].kind is str else 'number'}, not '{value}'"
+                )
             if known[name].kind is int and value != int(value):
                 raise UserError(f"the knob {name} of {self.name} takes a whole number, not {value}")
-        return cls(**{name: known[name].kind(value) for name, value in self.knobs.items()})  # 0 and 0.0 are the same run
+        return cls(
+            **{name: known[name].kind(value) for name, value in self.knobs.items()}
+        )  # 0 and 0.0 are the same run
 
     def run(self):
         """The stored Run, or None where none is stored for today's code: then `command` makes it. Reads torch's checkpoints, so it takes a second."""
@@ -106,7 +113,12 @@ class Drill:
 
 def fields(required: dict, **optional) -> dict:
     """Schema of a mapping that has these fields and no others."""
-    return {"type": "object", "properties": required | optional, "required": list(required), "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": required | optional,
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 def many(items: dict, least: int, most: int) -> dict:
@@ -137,7 +149,9 @@ DRILL = fields(
     },
     contested=TEXT,
 )
-FILE = Draft202012Validator(fields({"chapter": {"type": "string", "pattern": r"^\d\d$"}, "drills": many(DRILL, 1, 200)}))
+FILE = Draft202012Validator(
+    fields({"chapter": {"type": "string", "pattern": r"^\d\d$"}, "drills": many(DRILL, 1, 200)})
+)
 
 
 def load(folder: Path | str | None = None) -> list[Drill]:
@@ -151,7 +165,12 @@ def load(folder: Path | str | None = None) -> list[Drill]:
         for i, drill in enumerate(read(file)):
             if drill.id in found:
                 line = int(drill.place.rpartition(" ")[2])
-                raise BadDrill(file, line, f"drills[{i}].id", f"is '{drill.id}', which {found[drill.id].place} has too; choose another id")
+                raise BadDrill(
+                    file,
+                    line,
+                    f"drills[{i}].id",
+                    f"is '{drill.id}', which {found[drill.id].place} has too; choose another id",
+                )
             found[drill.id] = drill
     return list(found.values())
 
@@ -165,7 +184,9 @@ def choose(known: list[Drill], chapter: str = "", level: int = 0) -> list[Drill]
         raise UserError(f"level {level} is out of range; choose 1 to 3, or 0 for all")
     chosen = [d for d in known if (not wanted or d.chapter == wanted) and level in (0, d.level)]
     if not chosen:
-        raise UserError(f"there are no drills of level {level} in chapter {wanted or 'any'}; leave the level out")
+        raise UserError(
+            f"there are no drills of level {level} in chapter {wanted or 'any'}; leave the level out"
+        )
     return chosen
 
 
@@ -175,11 +196,24 @@ def read(file: Path) -> list[Drill]:
     check(file, document, lines)
     chapter = document["chapter"]
     if not file.name.startswith(chapter):
-        raise BadDrill(file, lines["chapter",], "chapter", f"is '{chapter}', but the file's name begins otherwise; mend one of the two")
+        raise BadDrill(
+            file,
+            lines["chapter",],
+            "chapter",
+            f"is '{chapter}', but the file's name begins otherwise; mend one of the two",
+        )
     for i, d in enumerate(document["drills"]):
         if not d["id"].startswith(chapter + "-"):
-            raise BadDrill(file, lines["drills", i, "id"], f"drills[{i}].id", f"is '{d['id']}'; begin it with '{chapter}-', its chapter")
-    return [build(d, chapter, f"{file}, line {lines['drills', i, 'id']}") for i, d in enumerate(document["drills"])]
+            raise BadDrill(
+                file,
+                lines["drills", i, "id"],
+                f"drills[{i}].id",
+                f"is '{d['id']}'; begin it with '{chapter}-', its chapter",
+            )
+    return [
+        build(d, chapter, f"{file}, line {lines['drills', i, 'id']}")
+        for i, d in enumerate(document["drills"])
+    ]
 
 
 def build(d: dict, chapter: str, place: str) -> Drill:
@@ -209,7 +243,10 @@ class Loader(yaml.SafeLoader):
     def compose_node(self, parent, index):
         """A node of the document; MarkedYAMLError where it is an alias."""
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed; write the text out", problem_mark=self.peek_event().start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not allowed; write the text out",
+                problem_mark=self.peek_event().start_mark,
+            )
         return super().compose_node(parent, index)
 
 
@@ -229,12 +266,21 @@ def parse(file: Path) -> tuple[object, dict[tuple, int]]:
         line = file.read_bytes()[: e.start].count(b"\n") + 1
         raise BadDrill(file, line, "file", "is not UTF-8 here; save it as UTF-8") from None
     except yaml.reader.ReaderError as e:
-        raise BadDrill(file, 1, "file", f"holds a character that YAML forbids (number {e.position + 1}); remove it") from None
+        raise BadDrill(
+            file, 1, "file", f"holds a character that YAML forbids (number {e.position + 1}); remove it"
+        ) from None
     except yaml.MarkedYAMLError as e:
-        at_end = "end of stream" in (e.problem or "")  # an open quote or bracket: where it was opened is the line to mend
+        at_end = "end of stream" in (
+            e.problem or ""
+        )  # an open quote or bracket: where it was opened is the line to mend
         mark = e.context_mark if at_end and e.context_mark else e.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise BadDrill(file, line, "file", f"is not valid YAML at column {column} ({' '.join(str(e.problem).split())}); mend this line") from None
+        raise BadDrill(
+            file,
+            line,
+            "file",
+            f"is not valid YAML at column {column} ({' '.join(str(e.problem).split())}); mend this line",
+        ) from None
     except RecursionError:
         raise BadDrill(file, 1, "file", "is nested too deep; a drill needs five levels") from None
 
@@ -243,7 +289,12 @@ def value(file: Path, loader: Loader, node, where: tuple, lines: dict):
     """A node as plain data; notes the line of every field on the way."""
     if node.tag not in PLAIN:
         kind = node.tag.rpartition(":")[2]
-        raise BadDrill(file, node.start_mark.line + 1, dotted(where), f"is read as '{kind}', which drills do not use; put the text in quotes")
+        raise BadDrill(
+            file,
+            node.start_mark.line + 1,
+            dotted(where),
+            f"is read as '{kind}', which drills do not use; put the text in quotes",
+        )
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
             lines[*where, i] = item.start_mark.line + 1
@@ -253,14 +304,21 @@ def value(file: Path, loader: Loader, node, where: tuple, lines: dict):
         for key, item in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in found:
-                raise BadDrill(file, line, dotted((*where, name)), "stands here for the second time; keep one")
+                raise BadDrill(
+                    file, line, dotted((*where, name)), "stands here for the second time; keep one"
+                )
             lines[*where, name] = line
             found[name] = value(file, loader, item, (*where, name), lines)
         return found
     try:
         return loader.construct_object(node)
     except (ValueError, LookupError, AttributeError, OverflowError):
-        raise BadDrill(file, node.start_mark.line + 1, dotted(where), f"cannot be read ('{node.value[:40]}'); put the text in quotes") from None
+        raise BadDrill(
+            file,
+            node.start_mark.line + 1,
+            dotted(where),
+            f"cannot be read ('{node.value[:40]}'); put the text in quotes",
+        ) from None
 
 
 def dotted(where) -> str:
@@ -273,7 +331,10 @@ def dotted(where) -> str:
 
 def check(file: Path, document, lines: dict) -> None:
     """Against the schema. Raises BadDrill for the mistake that stands first in the file."""
-    wrong = sorted((sentence(error, lines) for error in FILE.iter_errors(document)), key=lambda found: (found[0], len(found[1])))
+    wrong = sorted(
+        (sentence(error, lines) for error in FILE.iter_errors(document)),
+        key=lambda found: (found[0], len(found[1])),
+    )
     if wrong:
         line, where, what = wrong[0]
         raise BadDrill(file, line, dotted(where), what)
@@ -292,7 +353,13 @@ def sentence(error, lines: dict) -> tuple[int, tuple, str]:
             extra = min((name for name in found if name not in known), key=lambda name: lines[*where, name])
             return lines[*where, extra], (*where, extra), f"is not known{nearest(extra, known)}"
         case "type":
-            kinds = {"string": "text", "object": "a block of fields", "array": "a list", "integer": "a whole number", "number": "a number"}
+            kinds = {
+                "string": "text",
+                "object": "a block of fields",
+                "array": "a list",
+                "integer": "a whole number",
+                "number": "a number",
+            }
             wanted = " or ".join(kinds[kind] for kind in ([rule] if isinstance(rule, str) else rule))
             if found is None:
                 return line, where, f"is empty; write {wanted}"

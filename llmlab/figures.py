@@ -41,14 +41,18 @@ def panels(count: int, width: float = 3.1, height: float = 2.3, head: float = 0.
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(width * columns, tall))
         # constrained layout takes half a second
-        figure.subplots_adjust(0.47 / (width * columns), foot / tall, 0.99, 1 - head / tall, wspace=0.18, hspace=0.45)
+        figure.subplots_adjust(
+            0.47 / (width * columns), foot / tall, 0.99, 1 - head / tall, wspace=0.18, hspace=0.45
+        )
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.set_axis_off()
     return figure, list(axes[:count])
 
 
-def curves(groups: dict[str, Sequence], metrics: dict[str, str], title: str = "", steps: int | None = None) -> Figure:
+def curves(
+    groups: dict[str, Sequence], metrics: dict[str, str], title: str = "", steps: int | None = None
+) -> Figure:
     """One panel a metric over training steps. A group is the runs of one setting: median line and, from two seeds on, the band from the lowest
     to the highest.
     """
@@ -70,7 +74,9 @@ def curves(groups: dict[str, Sequence], metrics: dict[str, str], title: str = ""
     return figure
 
 
-def against(groups: dict[str, Sequence], x: tuple[str, str], metrics: dict[str, str], title: str = "") -> Figure:
+def against(
+    groups: dict[str, Sequence], x: tuple[str, str], metrics: dict[str, str], title: str = ""
+) -> Figure:
     """One panel a metric over another one, x = (metric, label): each run's path (faint) and the medians over the runs, step by step."""
     with matplotlib.rc_context(STYLE):
         figure, axes = panels(len(metrics))
@@ -110,9 +116,18 @@ def _draw(axis, curves: list[dict[int, float]], colour: str, name: str) -> list:
         return []
     steps = sorted(set.intersection(*(set(c) for c in curves)))
     values = np.array([[c[s] for s in steps] for c in curves])
-    drawn = axis.plot(steps, np.median(values, 0), color=colour, label=name, marker="o" if len(steps) < 3 else None, markersize=3)
+    drawn = axis.plot(
+        steps,
+        np.median(values, 0),
+        color=colour,
+        label=name,
+        marker="o" if len(steps) < 3 else None,
+        markersize=3,
+    )
     if len(curves) > 1:
-        drawn.append(axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0))
+        drawn.append(
+            axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
+        )
     return drawn
 
 
@@ -123,7 +138,11 @@ class Board:
     """
 
     def __init__(self, metrics: dict[str, str], runs: Sequence = ()):
-        self.metrics, self.steps, self.limits = metrics, 1, {m: (-0.03, 1.03) for m, label in metrics.items() if "share" in label}
+        self.metrics, self.steps, self.limits = (
+            metrics,
+            1,
+            {m: (-0.03, 1.03) for m, label in metrics.items() if "share" in label},
+        )
         self.figure, self.axes = panels(len(metrics), head=0.3, foot=0.95)
         self.canvas, self._empty = FigureCanvasAgg(self.figure), None
         with matplotlib.rc_context(STYLE):
@@ -158,7 +177,9 @@ class Board:
                 old = self.limits.get(metric, (low - edge, high + edge))
                 if low < old[0] or high > old[1] or metric not in self.limits:
                     self.limits[metric] = (min(old[0], low - edge), max(old[1], high + edge))
-        self.steps = max([self.steps, steps or 1, *(s for r in runs for m in list(self.metrics)[:1] for s in r.curve(m))])
+        self.steps = max(
+            [self.steps, steps or 1, *(s for r in runs for m in list(self.metrics)[:1] for s in r.curve(m))]
+        )
         if before != (self.steps, self.limits) or self._empty is None:
             self._empty = None
             for axis, metric in zip(self.axes, self.metrics):
@@ -169,7 +190,9 @@ class Board:
     def _legend(self, names: list[str]) -> None:
         lines = [Line2D([], [], color=colour, label=name) for colour, name in zip(COLOURS, names)]
         if lines:
-            legend = self.figure.legend(handles=lines, loc="lower left", ncols=2, fontsize=8, borderaxespad=0.2)
+            legend = self.figure.legend(
+                handles=lines, loc="lower left", ncols=2, fontsize=8, borderaxespad=0.2
+            )
             self.figure.draw_artist(legend)
             legend.remove()
 
@@ -193,7 +216,12 @@ def of_run(run, metrics: dict[str, str], path: Path) -> Path:
     """The curves of one run, saved as PNG."""
     from . import paths
 
-    knobs = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in list(run.knobs.items())[:5])
+    knobs = ", ".join(
+        f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in list(run.knobs.items())[:5]
+    )
     shown = {m: label for m, label in metrics.items() if run.curve(m)}
-    paths.write_atomic(path, png(curves({f"seed {run.seed}": [run]}, shown, title=f"{run.experiment} on {run.model}: {knobs}")))
+    paths.write_atomic(
+        path,
+        png(curves({f"seed {run.seed}": [run]}, shown, title=f"{run.experiment} on {run.model}: {knobs}")),
+    )
     return path

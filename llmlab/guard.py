@@ -16,7 +16,17 @@ class Gate:
     The step counter goes on: what was spent on the rejected steps stays spent.
     """
 
-    def __init__(self, model, opts, probe: Callable[[int], dict], *, every: int, watch: tuple[str, ...], tolerance: float = 0.05, patience: int = 3):
+    def __init__(
+        self,
+        model,
+        opts,
+        probe: Callable[[int], dict],
+        *,
+        every: int,
+        watch: tuple[str, ...],
+        tolerance: float = 0.05,
+        patience: int = 3,
+    ):
         self.model, self.opts, self.probe, self.every, self.watch = model, opts, probe, every, watch
         self.tolerance, self.patience, self.unit = tolerance, patience, every
         self.lr_scale, self.more_replay, self.rollbacks, self.baseline = 1.0, 0.0, 0, None
@@ -50,7 +60,9 @@ class Gate:
         if self.rollbacks >= self.patience:
             self.restore()
             drops = f"{self.rollbacks} regressions of more than {self.tolerance:.0%}"
-            raise Stopped(f"stopped by the gate at step {step}: {drops}; start with a lower lr or more replay")
+            raise Stopped(
+                f"stopped by the gate at step {step}: {drops}; start with a lower lr or more replay"
+            )
         self.restore()
         self.lr_scale, self.more_replay = self.lr_scale / 2, self.more_replay + 0.2
         return self.probe(step) | {f"rejected_{k}": row[k] for k in self.watch}

@@ -46,7 +46,9 @@ def hint(name: str) -> "Note":
     exercise = exercises.get(name)
     step = _steps.get(name, 0)
     if step == len(exercise.hints):
-        return Note(f'That was the last hint. `solution("{name}")` shows how it can be done; `reset("{name}")` starts over.')
+        return Note(
+            f'That was the last hint. `solution("{name}")` shows how it can be done; `reset("{name}")` starts over.'
+        )
     _steps[name] = step + 1
     return Note(f"Hint {step + 1} of {len(exercise.hints)}: {exercise.hints[step]}")
 
@@ -72,9 +74,13 @@ def check(name: str, function: Callable, limit: float = LIMIT) -> "Result":
         trials, printed = _try_all(exercise, function, limit, prints), prints.text
     failed = next((t for t in trials if t.wrong), None)
     if failed is None:
-        return Result(name, True, f"right in all {len(trials)} cases.", notes=_about_prints(printed, returned=True))
+        return Result(
+            name, True, f"right in all {len(trials)} cases.", notes=_about_prints(printed, returned=True)
+        )
     message = _misconception(exercise, trials) or failed.wrong
-    return Result(name, False, message, _shown(exercise, failed), _about_prints(printed, not failed.outcome.empty))
+    return Result(
+        name, False, message, _shown(exercise, failed), _about_prints(printed, not failed.outcome.empty)
+    )
 
 
 # ---- values that a cell shows ----
@@ -113,7 +119,11 @@ class Result:
     def __repr__(self) -> str:
         width = max((len(name) for name, _ in self.shown), default=0)
         lines = [f"{'✓' if self.passed else '✗'} {self.exercise}: {self.message}"]
-        return "\n".join(lines + [f"    {name:{width}}  {value}" for name, value in self.shown] + [*self.notes, *self._next])
+        return "\n".join(
+            lines
+            + [f"    {name:{width}}  {value}" for name, value in self.shown]
+            + [*self.notes, *self._next]
+        )
 
     def _repr_html_(self) -> str:
         colour, mark = ("#009E73", "✓") if self.passed else ("#D55E00", "✗")
@@ -160,13 +170,22 @@ def _try_all(exercise: Exercise, function: Callable, limit: float, prints: "_Pri
     for case in exercise.cases():
         given = copy.deepcopy(case.args)
         outcome = _call(function, given, end, prints)
-        trials.append(Trial(case, outcome, _wrong(exercise, function, case, given, outcome, limit), _alike(exercise, case, outcome)))
+        trials.append(
+            Trial(
+                case,
+                outcome,
+                _wrong(exercise, function, case, given, outcome, limit),
+                _alike(exercise, case, outcome),
+            )
+        )
         if outcome.stopped:
             break
     return trials
 
 
-def _wrong(exercise: Exercise, function: Callable, case: Case, given: tuple, outcome: Outcome, limit: float) -> str | None:
+def _wrong(
+    exercise: Exercise, function: Callable, case: Case, given: tuple, outcome: Outcome, limit: float
+) -> str | None:
     """One sentence, or None."""
     if outcome.left_behind:
         return f"it did not end within {limit:g} s and cannot be interrupted; it goes on in the background, so restart the kernel."
@@ -198,7 +217,9 @@ def _compare(got, wanted) -> str | None:
 
 def _alike(exercise: Exercise, case: Case, outcome: Outcome) -> frozenset:
     """The misconceptions that do with this case what the learner's function did."""
-    return frozenset(wrong for wrong in exercise.wrong if _same(outcome, _attempt(wrong, copy.deepcopy(case.args))))
+    return frozenset(
+        wrong for wrong in exercise.wrong if _same(outcome, _attempt(wrong, copy.deepcopy(case.args)))
+    )
 
 
 def _attempt(function: Callable, args: tuple) -> Outcome:
@@ -325,15 +346,24 @@ def _told(function: Callable, error: BaseException) -> str:
         at = at.tb_next
     text = linecache.getline(code.co_filename, line).strip() if line else ""
     told = " ".join(str(error).split())[:160]
-    return type(error).__name__ + (f" ({told})" if told else "") + (f" in line {line}: {text}" if line else "")
+    return (
+        type(error).__name__ + (f" ({told})" if told else "") + (f" in line {line}: {text}" if line else "")
+    )
 
 
 def _shown(exercise: Exercise, trial: Trial) -> tuple[tuple[str, str], ...]:
     """The failing case for the eye: arguments, what was wanted, what came."""
     case, outcome = trial.case, trial.outcome
-    rows = [("case", case.about), *((name, short(value)) for name, value in zip(exercise.parameters, case.args))]
+    rows = [
+        ("case", case.about),
+        *((name, short(value)) for name, value in zip(exercise.parameters, case.args)),
+    ]
     rows.append(("wanted", short(exercise.reference(*copy.deepcopy(case.args)))))
-    return tuple(rows) if outcome.stopped or outcome.error is not None else (*rows, ("yours", _safe(outcome.value)))
+    return (
+        tuple(rows)
+        if outcome.stopped or outcome.error is not None
+        else (*rows, ("yours", _safe(outcome.value)))
+    )
 
 
 def _safe(value) -> str:
@@ -347,4 +377,7 @@ def _about_prints(printed: str, returned: bool) -> tuple[str, ...]:
     if not printed.strip():
         return ()
     what = printed.strip().splitlines()[0][:80]
-    return (f"It prints ({what!r}). Only what it returns counts" + ("." if returned else ", and it returned nothing: use `return`."),)
+    return (
+        f"It prints ({what!r}). Only what it returns counts"
+        + ("." if returned else ", and it returned nothing: use `return`."),
+    )

@@ -33,8 +33,14 @@ def optimizers(model, name: str, lr: float, weight_decay: float = 0.0) -> list[t
     """adamw for everything, or muon for the hidden matrices and adamw for embeddings and norms."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if name == "adamw":
-        return [torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)]
-    hidden = [p for n, p in model.named_parameters() if p.requires_grad and p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+        return [
+            torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)
+        ]
+    hidden = [
+        p
+        for n, p in model.named_parameters()
+        if p.requires_grad and p.ndim == 2 and "embed" not in n and "lm_head" not in n
+    ]
     chosen = {id(p) for p in hidden}
     rest = [p for p in parameters if id(p) not in chosen]
     return [
@@ -77,9 +83,13 @@ def steps(
         for o in opts:
             o.step()
             o.zero_grad()
-        yield {"step": step + 1, "loss": loss.item(), "lr": now, "grad_norm": norm.item(), "tokens": int(batch.mask.sum())} | {
-            k: float(v) for k, v in info.items()
-        }
+        yield {
+            "step": step + 1,
+            "loss": loss.item(),
+            "lr": now,
+            "grad_norm": norm.item(),
+            "tokens": int(batch.mask.sum()),
+        } | {k: float(v) for k, v in info.items()}
 
 
 class Checkpoint:
@@ -159,9 +169,13 @@ def train(
             yield row
             if checkpoint and row["step"] % unit == 0:
                 checkpoint.tick(model, opts, lambda: {"rows": rows})
-    except GeneratorExit:  # stopped by hand, between two steps: what was done up to the last whole unit is kept
+    except (
+        GeneratorExit
+    ):  # stopped by hand, between two steps: what was done up to the last whole unit is kept
         rest = rows[-1]["step"] % unit
-        if checkpoint and rest and hasattr(probe, "restore"):  # the gate still has the weights of its last step
+        if (
+            checkpoint and rest and hasattr(probe, "restore")
+        ):  # the gate still has the weights of its last step
             probe.restore()
             del rows[-rest:]
             rest = 0

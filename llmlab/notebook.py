@@ -75,7 +75,10 @@ def bibliography() -> dict[str, dict[str, str]]:
     """key -> fields, of data/references.bib (one `field = {value}` after another, no nested entries)."""
     text = (paths.data() / "references.bib").read_text(encoding="utf-8")
     entries = re.findall(r"@(\w+)\{([\w-]+),(.*?)\n\}", text, re.DOTALL)
-    return {key: {"key": key, "kind": kind} | dict(re.findall(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}", body)) for kind, key, body in entries}
+    return {
+        key: {"key": key, "kind": kind} | dict(re.findall(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}", body))
+        for kind, key, body in entries
+    }
 
 
 def _cited(entry: dict[str, str]) -> str:

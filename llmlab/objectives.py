@@ -71,21 +71,27 @@ def pairs(x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Rows 2i (chosen) and 2i+1 (rejected) of x [B,...], each [B/2,...]; the column `pair` vouches for the order."""
     pair = batch["pair"]
     if not torch.equal(pair[0::2], pair[1::2]):
-        raise ValueError("rows 2i and 2i+1 do not belong to the same pair; build the batch with tokens.pairs.pair_batch")
+        raise ValueError(
+            "rows 2i and 2i+1 do not belong to the same pair; build the batch with tokens.pairs.pair_batch"
+        )
     return x[0::2], x[1::2]
 
 
 def values_of(out: Out) -> Tensor:
     """The value head's estimates [B,T-1], or an error that says what is missing."""
     if out.values is None:
-        raise ValueError("this objective needs a model with a value head (llmlab.models.heads); the model returned no values")
+        raise ValueError(
+            "this objective needs a model with a value head (llmlab.models.heads); the model returned no values"
+        )
     return out.values
 
 
 def entropy(out: Out) -> Tensor:
     """Entropy of the next-token distribution, mean over the answer's tokens, in nats; 0 = always the same answer. A diagnostic."""
     with torch.no_grad():
-        probs = out.logits[out.mask > 0].softmax(-1)  # only the answer's rows: prompts and padding cost nothing
+        probs = out.logits[out.mask > 0].softmax(
+            -1
+        )  # only the answer's rows: prompts and padding cost nothing
         return torch.special.entr(probs).sum() / out.mask.sum().clamp(min=1)
 
 
@@ -94,10 +100,14 @@ def detached(**values: Tensor) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in values.items()}
 
 
-def weighted_sum(out: Out, batch: Batch, *, terms: tuple[tuple[float, Objective], ...]) -> tuple[Tensor, dict]:
+def weighted_sum(
+    out: Out, batch: Batch, *, terms: tuple[tuple[float, Objective], ...]
+) -> tuple[Tensor, dict]:
     """Several objectives at once: loss = sum_i w_i · loss_i; half labels, half teacher: terms=((.5, nll), (.5, forward_kl))."""
     results = [(weight, *objective(out, batch)) for weight, objective in terms]
-    return sum(weight * loss for weight, loss, _ in results), {k: v for _, _, info in results for k, v in info.items()}
+    return sum(weight * loss for weight, loss, _ in results), {
+        k: v for _, _, info in results for k, v in info.items()
+    }
 
 
 # ---- KL: three estimates from the sampled token, and the exact sum over the vocabulary ----
@@ -188,7 +198,9 @@ def js(out: Out, batch: Batch, *, beta: float = 0.5) -> tuple[Tensor, dict]:
     loss/beta tends to forward_kl for beta -> 0, loss/(1-beta) to reverse_kl for beta -> 1. Reads teacher_logits [B,T-1,V].
     """
     if not 0 < beta < 1:
-        raise ValueError(f"js mixes both models with 0 < beta < 1, not {beta}; its ends are the objectives forward_kl and reverse_kl")
+        raise ValueError(
+            f"js mixes both models with 0 < beta < 1, not {beta}; its ends are the objectives forward_kl and reverse_kl"
+        )
     teacher, student = batch["teacher_logits"].log_softmax(-1), out.logits.log_softmax(-1)
     mixture = torch.logaddexp(teacher + math.log(beta), student + math.log(1 - beta))
     loss = token_mean(beta * kl(teacher, mixture) + (1 - beta) * kl(student, mixture), out.mask)
@@ -205,7 +217,11 @@ def prefer(margin: Tensor) -> Tensor:
 
 def pair_info(margin: Tensor, **chosen_and_rejected: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
     """Mean margin, share of pairs ranked right, and the mean of each quantity on either side (both log-probs may fall!)."""
-    sides = {f"{side}_{name}": x.mean() for name, two in chosen_and_rejected.items() for side, x in zip(("chosen", "rejected"), two)}
+    sides = {
+        f"{side}_{name}": x.mean()
+        for name, two in chosen_and_rejected.items()
+        for side, x in zip(("chosen", "rejected"), two)
+    }
     return detached(margin=margin.mean(), accuracy=(margin > 0).float().mean(), **sides)
 
 
@@ -216,7 +232,9 @@ def dpo(out: Out, batch: Batch, *, beta: float = 0.1) -> tuple[Tensor, dict]:
     """
     reward_w, reward_l = pairs(beta * log_ratio(out, batch, "ref_logprobs").sum(1), batch)
     margin = reward_w - reward_l
-    return prefer(margin), pair_info(margin, reward=(reward_w, reward_l), logprob=pairs(sequence_logprob(out), batch))
+    return prefer(margin), pair_info(
+        margin, reward=(reward_w, reward_l), logprob=pairs(sequence_logprob(out), batch)
+    )
 
 
 def odds_ratio(out: Out, batch: Batch) -> tuple[Tensor, dict]:
@@ -225,7 +243,9 @@ def odds_ratio(out: Out, batch: Batch) -> tuple[Tensor, dict]:
     s = mean log pi of the answer's tokens;  odds = e^s / (1 - e^s);  loss = -log sigmoid(log odds_w - log odds_l) · reads pair [B]
     """
     mean_logprob = sequence_logprob(out) / out.mask.sum(1).clamp(min=1)
-    s = mean_logprob.clamp(max=-torch.finfo(mean_logprob.dtype).eps)  # odds are infinite at s = 0, which rounding reaches
+    s = mean_logprob.clamp(
+        max=-torch.finfo(mean_logprob.dtype).eps
+    )  # odds are infinite at s = 0, which rounding reaches
     odds_w, odds_l = pairs(s - torch.log(-torch.expm1(s)), batch)
     margin = odds_w - odds_l
     return prefer(margin), pair_info(margin, logprob=pairs(sequence_logprob(out), batch))
@@ -309,7 +329,9 @@ def capped_weight(ratio: Tensor, advantages: Tensor, logprobs: Tensor, cap: floa
 # ---- third and fourth dial, aggregation and KL, close the composition ----
 
 
-def policy_loss(out: Out, batch: Batch, ratio: Tensor, gain: Tensor, cut: Tensor, aggregate: Callable, beta: float) -> tuple[Tensor, dict]:
+def policy_loss(
+    out: Out, batch: Batch, ratio: Tensor, gain: Tensor, cut: Tensor, aggregate: Callable, beta: float
+) -> tuple[Tensor, dict]:
     """loss = -aggregate(gain) + beta · aggregate(k3); ref_logprobs [B,T-1] is read only when beta is not 0.
 
     kl_old estimates KL(old || pi) from the samples of old: how far this batch has aged.
@@ -328,25 +350,40 @@ def policy_loss(out: Out, batch: Batch, ratio: Tensor, gain: Tensor, cut: Tensor
     return loss + beta * aggregate(penalty, out.mask), info | detached(kl=token_mean(penalty, out.mask))
 
 
-def grpo(out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.2, beta: float = 0.0) -> tuple[Tensor, dict]:
+def grpo(
+    out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.2, beta: float = 0.0
+) -> tuple[Tensor, dict]:
     """PPO's clipped step without a critic: the group is the baseline; the mean is taken inside each answer first. arXiv 2402.03300 (beta 0.04)
 
     loss = -sequence_mean(min(r A, clip(r) A)) + beta sequence_mean(k3) · reads old_logprobs [B,T-1], advantages [B,1], ref_logprobs if beta
     """
     ratio = token_ratio(out, batch)
-    return policy_loss(out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), sequence_mean, beta)
+    return policy_loss(
+        out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), sequence_mean, beta
+    )
 
 
-def dr_grpo(out: Out, batch: Batch, *, max_len: int, low: float = 0.2, high: float = 0.2, beta: float = 0.0) -> tuple[Tensor, dict]:
+def dr_grpo(
+    out: Out, batch: Batch, *, max_len: int, low: float = 0.2, high: float = 0.2, beta: float = 0.0
+) -> tuple[Tensor, dict]:
     """GRPO without its length bias (constant divisor) and difficulty bias (rule group_mean, no std). arXiv 2503.20783
 
     loss = -sum(min(r A, clip(r) A)) / (B max_len) · max_len: the longest answer allowed, in tokens · columns as grpo
     """
     ratio = token_ratio(out, batch)
-    return policy_loss(out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), partial(fixed_length, length=max_len), beta)
+    return policy_loss(
+        out,
+        batch,
+        ratio,
+        *clipped(ratio, batch["advantages"], low, high),
+        partial(fixed_length, length=max_len),
+        beta,
+    )
 
 
-def dapo(out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.28, beta: float = 0.0) -> tuple[Tensor, dict]:
+def dapo(
+    out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.28, beta: float = 0.0
+) -> tuple[Tensor, dict]:
     """GRPO with more room upwards for rare tokens (high > low) and one mean over all tokens. arXiv 2503.14476
 
     loss = -token_mean(min(r A, clip(r) A)) · columns as grpo. Its other two parts, `informative` and `overlong_penalty`, live in llmlab.advantages.
@@ -355,13 +392,17 @@ def dapo(out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.28, beta: 
     return policy_loss(out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), token_mean, beta)
 
 
-def gspo(out: Out, batch: Batch, *, low: float = 3e-4, high: float = 4e-4, beta: float = 0.0) -> tuple[Tensor, dict]:
+def gspo(
+    out: Out, batch: Batch, *, low: float = 3e-4, high: float = 4e-4, beta: float = 0.0
+) -> tuple[Tensor, dict]:
     """GRPO that judges, and clips, the answer as one unit. Its ratio is a mean, so its clip range is far smaller. arXiv 2507.18071
 
     loss = -mean over rows of min(s A, clip(s) A) · columns as grpo
     """
     ratio = sequence_ratio(out, batch)
-    return policy_loss(out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), sequence_mean, beta)
+    return policy_loss(
+        out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), sequence_mean, beta
+    )
 
 
 def cispo(out: Out, batch: Batch, *, cap: float = 5.0, beta: float = 0.0) -> tuple[Tensor, dict]:
@@ -370,7 +411,9 @@ def cispo(out: Out, batch: Batch, *, cap: float = 5.0, beta: float = 0.0) -> tup
     loss = -token_mean(stop_gradient(min(r, cap)) A log pi) · cap: the largest weight (the paper's 1 + eps_high) · columns as grpo
     """
     ratio = token_ratio(out, batch)
-    return policy_loss(out, batch, ratio, *capped_weight(ratio, batch["advantages"], out.logprobs, cap), token_mean, beta)
+    return policy_loss(
+        out, batch, ratio, *capped_weight(ratio, batch["advantages"], out.logprobs, cap), token_mean, beta
+    )
 
 
 def ppo_policy(out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.2) -> tuple[Tensor, dict]:
@@ -379,7 +422,9 @@ def ppo_policy(out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.2) -
     loss = -token_mean(min(r A, clip(r) A)) · reads old_logprobs, advantages [B,T-1]
     """
     ratio = token_ratio(out, batch)
-    return policy_loss(out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), token_mean, beta=0.0)
+    return policy_loss(
+        out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), token_mean, beta=0.0
+    )
 
 
 def ppo_value(out: Out, batch: Batch, *, clip: float = 0.2) -> tuple[Tensor, dict]:
@@ -393,12 +438,31 @@ def ppo_value(out: Out, batch: Batch, *, clip: float = 0.2) -> tuple[Tensor, dic
     loss = token_mean(torch.max(error, clipped_error), out.mask) / 2
     spread = token_mean((returns - token_mean(returns, out.mask)).square(), out.mask)
     explained = 1 - token_mean(error, out.mask) / spread.clamp(min=1e-8)
-    return loss, detached(value_loss=loss, value_clip_fraction=token_mean((clipped_error > error).float(), out.mask), explained_variance=explained)
+    return loss, detached(
+        value_loss=loss,
+        value_clip_fraction=token_mean((clipped_error > error).float(), out.mask),
+        explained_variance=explained,
+    )
 
 
-def ppo(out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.2, value_clip: float = 0.2, value_weight: float = 0.1) -> tuple[Tensor, dict]:
+def ppo(
+    out: Out,
+    batch: Batch,
+    *,
+    low: float = 0.2,
+    high: float = 0.2,
+    value_clip: float = 0.2,
+    value_weight: float = 0.1,
+) -> tuple[Tensor, dict]:
     """Actor and critic together: loss = ppo_policy + value_weight · ppo_value. arXiv 1707.06347; weight 0.1: Ziegler et al., arXiv 1909.08593"""
-    return weighted_sum(out, batch, terms=((1.0, partial(ppo_policy, low=low, high=high)), (value_weight, partial(ppo_value, clip=value_clip))))
+    return weighted_sum(
+        out,
+        batch,
+        terms=(
+            (1.0, partial(ppo_policy, low=low, high=high)),
+            (value_weight, partial(ppo_value, clip=value_clip)),
+        ),
+    )
 
 
 # ---- the table ----
@@ -418,7 +482,14 @@ class Method:
 
 
 def _family(function: Callable, paper: str, advantage: str = "group_norm") -> Method:
-    return Method(function.__name__, function, ("old_logprobs", "advantages"), paper, advantage, beta_columns=("ref_logprobs",))
+    return Method(
+        function.__name__,
+        function,
+        ("old_logprobs", "advantages"),
+        paper,
+        advantage,
+        beta_columns=("ref_logprobs",),
+    )
 
 
 OBJECTIVES: dict[str, Method] = {
@@ -432,9 +503,17 @@ OBJECTIVES: dict[str, Method] = {
         Method("dpo", dpo, ("pair", "ref_logprobs"), "DPO, arXiv 2305.18290"),
         Method("orpo", orpo, ("pair",), "ORPO, arXiv 2403.07691"),
         Method("bradley_terry", bradley_terry, ("pair",), "InstructGPT, arXiv 2203.02155"),
-        Method("reinforce", reinforce, ("advantages",), "Williams 1992, doi 10.1007/BF00992696", "no_baseline"),
+        Method(
+            "reinforce", reinforce, ("advantages",), "Williams 1992, doi 10.1007/BF00992696", "no_baseline"
+        ),
         Method("rloo", rloo, ("advantages",), "RLOO, arXiv 2402.14740", "leave_one_out"),
-        Method("ppo", ppo, ("old_logprobs", "advantages", "old_values", "returns"), "PPO, arXiv 1707.06347", "gae"),
+        Method(
+            "ppo",
+            ppo,
+            ("old_logprobs", "advantages", "old_values", "returns"),
+            "PPO, arXiv 1707.06347",
+            "gae",
+        ),
         _family(grpo, "DeepSeekMath, arXiv 2402.03300"),
         _family(dr_grpo, "Dr. GRPO, arXiv 2503.20783", "group_mean"),
         _family(dapo, "DAPO, arXiv 2503.14476"),

@@ -45,9 +45,13 @@ def writable(folder: Path, need_mb: float = 20) -> Path:
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except OSError as e:
-        raise NoRoom(f"cannot write to '{folder}' ({e.strerror}); make it writable, or set LLMLAB_HOME to another folder") from None
+        raise NoRoom(
+            f"cannot write to '{folder}' ({e.strerror}); make it writable, or set LLMLAB_HOME to another folder"
+        ) from None
     if shutil.disk_usage(folder).free < need_mb * 2**20:
-        raise NoRoom(f"less than {need_mb:g} MB are free in '{folder}'; free some space, or set LLMLAB_HOME to another disk")
+        raise NoRoom(
+            f"less than {need_mb:g} MB are free in '{folder}'; free some space, or set LLMLAB_HOME to another disk"
+        )
     return folder
 
 
@@ -67,7 +71,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         if name and os.path.exists(name):
             os.unlink(name)
         if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise NoRoom(f"cannot write '{path}' ({e.strerror}); free some space or set LLMLAB_HOME to another folder") from None
+            raise NoRoom(
+                f"cannot write '{path}' ({e.strerror}); free some space or set LLMLAB_HOME to another folder"
+            ) from None
         raise
 
 

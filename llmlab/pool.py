@@ -27,7 +27,9 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
         except BrokenProcessPool:
-            raise WorkerLost("a worker process was killed (out of memory?); the same command goes on with what is missing") from None
+            raise WorkerLost(
+                "a worker process was killed (out of memory?); the same command goes on with what is missing"
+            ) from None
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
 

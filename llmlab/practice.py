@@ -22,7 +22,9 @@ except ImportError:  # Windows: a single O_APPEND write has to do
 
 VERSION = 1  # of a line in the log
 # One step of ten minutes instead of FSRS's one and ten: a drill takes minutes. No fuzz: the same log gives the same days on every machine.
-SCHEDULER = Scheduler(learning_steps=(timedelta(minutes=10),), relearning_steps=(timedelta(minutes=10),), enable_fuzzing=False)
+SCHEDULER = Scheduler(
+    learning_steps=(timedelta(minutes=10),), relearning_steps=(timedelta(minutes=10),), enable_fuzzing=False
+)
 MINUTES_A_QUESTION = 5  # in a mock interview
 
 
@@ -64,7 +66,9 @@ def record(review: Review) -> None:
             written = os.write(f, line)
             os.fsync(f)
         except OSError as e:
-            raise paths.NoRoom(f"cannot write '{log()}' ({e.strerror}); free some space and grade this drill again") from None
+            raise paths.NoRoom(
+                f"cannot write '{log()}' ({e.strerror}); free some space and grade this drill again"
+            ) from None
     if written < len(line):
         raise paths.NoRoom(f"'{log()}' has no room for a line; free some space and grade this drill again")
 
@@ -83,7 +87,9 @@ def open_locked(file: Path) -> Iterator[int]:
     try:
         f = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
     except OSError as e:
-        raise paths.NoRoom(f"cannot write '{file}' ({e.strerror}); make it writable, or set LLMLAB_HOME to another folder") from None
+        raise paths.NoRoom(
+            f"cannot write '{file}' ({e.strerror}); make it writable, or set LLMLAB_HOME to another folder"
+        ) from None
     try:
         if fcntl:
             fcntl.flock(f, fcntl.LOCK_EX)
@@ -99,11 +105,16 @@ def reviews() -> list[Review]:
     except FileNotFoundError:
         return []
     except OSError as e:
-        raise paths.NoRoom(f"cannot read '{log()}' ({e.strerror}); make it readable, or set LLMLAB_HOME to another folder") from None
+        raise paths.NoRoom(
+            f"cannot read '{log()}' ({e.strerror}); make it readable, or set LLMLAB_HOME to another folder"
+        ) from None
     read = [(i, understand(line)) for i, line in enumerate(lines, 1) if line.strip()]
     strange = [i for i, review in read if review is None]
     if strange:
-        warnings.warn(f"{len(strange)} line(s) of '{log()}' are not whole or not ours (the first: {strange[0]}); skipped, not changed", stacklevel=2)
+        warnings.warn(
+            f"{len(strange)} line(s) of '{log()}' are not whole or not ours (the first: {strange[0]}); skipped, not changed",
+            stacklevel=2,
+        )
     return [review for _, review in read if review]
 
 
@@ -113,9 +124,23 @@ def understand(line: bytes) -> Review | None:
         shape = json.loads(line)
         drill, rating, ticked, points = (shape[name] for name in ("drill", "rating", "ticked", "points"))
         when = datetime.fromisoformat(shape["time"])
-        ours = shape["v"] == VERSION and [type(x) for x in (drill, rating, ticked, points)] == [str, int, list, int]
-        sound = ours and all(type(n) is int and 0 <= n < points for n in ticked) and when.tzinfo and 2000 <= when.year <= 2200
-        return Review(drill, Rating(rating), when.astimezone(timezone.utc), tuple(ticked), points) if sound and points > 0 else None
+        ours = shape["v"] == VERSION and [type(x) for x in (drill, rating, ticked, points)] == [
+            str,
+            int,
+            list,
+            int,
+        ]
+        sound = (
+            ours
+            and all(type(n) is int and 0 <= n < points for n in ticked)
+            and when.tzinfo
+            and 2000 <= when.year <= 2200
+        )
+        return (
+            Review(drill, Rating(rating), when.astimezone(timezone.utc), tuple(ticked), points)
+            if sound and points > 0
+            else None
+        )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
@@ -127,7 +152,9 @@ def cards(reviews: Iterable[Review]) -> dict[str, Card]:
     """Drill id -> FSRS card: the reviews replayed in order of time."""
     found: dict[str, Card] = {}
     for r in sorted(reviews, key=lambda r: r.time):
-        card = found.get(r.drill) or Card(card_id=1, due=r.time)  # an id is given because FSRS waits a millisecond to make one
+        card = found.get(r.drill) or Card(
+            card_id=1, due=r.time
+        )  # an id is given because FSRS waits a millisecond to make one
         found[r.drill], _ = SCHEDULER.review_card(card, r.rating, r.time)
     return found
 
@@ -166,7 +193,11 @@ def deck(drills: Sequence, reviews: Sequence[Review], now: datetime) -> Deck:
 def mock(drills: Sequence, n: int, seed: int) -> list:
     """An interview: n drills (fewer if there are fewer) drawn evenly from the levels, levels rising."""
     r = random.Random(seed)
-    piles = [r.sample(pile, len(pile)) for level in sorted({d.level for d in drills}) if (pile := [d for d in drills if d.level == level])]
+    piles = [
+        r.sample(pile, len(pile))
+        for level in sorted({d.level for d in drills})
+        if (pile := [d for d in drills if d.level == level])
+    ]
     drawn = []
     while any(piles) and len(drawn) < n:
         for pile in piles:
@@ -183,7 +214,15 @@ def questions(minutes: float) -> int:
 def rate(ticked: int, points: int) -> Rating:
     """The rating that the share of points suggests: all Easy, from 70 % Good, from 40 % Hard, below Again."""
     share = ticked / points
-    return Rating.Easy if share == 1 else Rating.Good if share >= 0.7 else Rating.Hard if share >= 0.4 else Rating.Again
+    return (
+        Rating.Easy
+        if share == 1
+        else Rating.Good
+        if share >= 0.7
+        else Rating.Hard
+        if share >= 0.4
+        else Rating.Again
+    )
 
 
 def previews(drill: str, reviews: Iterable[Review], now: datetime) -> dict[Rating, timedelta]:

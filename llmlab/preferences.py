@@ -12,7 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .models.forward import Out
-from .objectives import Objective, log_ratio, nll_chosen, orpo, pair_info, pairs, prefer, sequence_logprob, weighted_sum
+from .objectives import (
+    Objective,
+    log_ratio,
+    nll_chosen,
+    orpo,
+    pair_info,
+    pairs,
+    prefer,
+    sequence_logprob,
+    weighted_sum,
+)
 from .tokens.batch import Batch
 
 
@@ -31,7 +41,9 @@ def dpo(out: Out, batch: Batch, *, beta: float = 0.1, smoothing: float = 0.0) ->
     """
     reward_w, reward_l = pairs(beta * log_ratio(out, batch, "ref_logprobs").sum(1), batch)
     margin = reward_w - reward_l
-    return smoothed(margin, smoothing), pair_info(margin, reward=(reward_w, reward_l), logprob=pairs(sequence_logprob(out), batch))
+    return smoothed(margin, smoothing), pair_info(
+        margin, reward=(reward_w, reward_l), logprob=pairs(sequence_logprob(out), batch)
+    )
 
 
 def ipo(out: Out, batch: Batch, *, beta: float = 0.1) -> tuple[Tensor, dict]:
@@ -52,7 +64,9 @@ def simpo(out: Out, batch: Batch, *, beta: float = 2.0, gamma: float = 1.0) -> t
     """
     s_w, s_l = pairs(sequence_logprob(out) / out.mask.sum(1).clamp(min=1), batch)
     margin = beta * (s_w - s_l)
-    return -F.logsigmoid(margin - gamma).mean(), pair_info(margin, logprob=pairs(sequence_logprob(out), batch))
+    return -F.logsigmoid(margin - gamma).mean(), pair_info(
+        margin, logprob=pairs(sequence_logprob(out), batch)
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,9 @@ METHODS: dict[str, Method] = {
 }
 
 
-def objective(method: str, *, beta: float, smoothing: float = 0.0, gamma: float = 0.0, nll: float = 0.0) -> Objective:
+def objective(
+    method: str, *, beta: float, smoothing: float = 0.0, gamma: float = 0.0, nll: float = 0.0
+) -> Objective:
     """A method with its knobs, plus `nll` times the loss on the chosen answers (as in RPO, arXiv 2404.19733)."""
     chosen = METHODS[method]
     given = {"smoothing": smoothing, "gamma": gamma}

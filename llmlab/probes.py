@@ -28,12 +28,18 @@ def cloze_rows(tok, clozes) -> Rows:
 
 def text_rows(tok, texts: Sequence[str], cut: int = 257) -> list[Batch]:
     """Held-out documents, a row each, every token counted."""
-    return batches([(ids[:cut], [1] * len(ids[:cut])) for ids in encode_documents(tok, texts, document_end(tok))], size=32)
+    return batches(
+        [(ids[:cut], [1] * len(ids[:cut])) for ids in encode_documents(tok, texts, document_end(tok))],
+        size=32,
+    )
 
 
 def read(model, sets: dict[str, list[Batch]]) -> dict[str, float]:
     """All prepared sets: the loss where the name says so, else the share of rows exactly right."""
-    return {name: loss(model, prepared) if "loss" in name else exact(model, prepared) for name, prepared in sets.items()}
+    return {
+        name: loss(model, prepared) if "loss" in name else exact(model, prepared)
+        for name, prepared in sets.items()
+    }
 
 
 def batches(rows: Rows, size: int = 64) -> list[Batch]:

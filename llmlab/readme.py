@@ -37,13 +37,17 @@ def of_checkpoints() -> str:
         [
             s,
             *(
-                f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "") if s in c["skills"] else ""
+                f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "")
+                if s in c["skills"]
+                else ""
                 for c in cards.values()
             ),
         ]
         for s in skills
     ]
-    sizes = ", ".join(f"{n}: {c['settings']['steps']} steps, {c['parameters']:,} parameters" for n, c in cards.items())
+    sizes = ", ".join(
+        f"{n}: {c['settings']['steps']} steps, {c['parameters']:,} parameters" for n, c in cards.items()
+    )
     return table(["skill", *cards], rows) + f"\n\n{sizes}."
 
 
@@ -57,7 +61,14 @@ def of_chapters() -> str:
         number = c["file"][:2]
         judged = sum(e.chapter == number for e in exercises.EXERCISES.values())
         took = "" if c["seconds"] is None else f"{c['seconds'] / 60:.1f} min"
-        rows.append([f"[{c['title']}](notebooks/{c['file']})", took, str(judged), str(len(drills.choose(every, chapter=number)))])
+        rows.append(
+            [
+                f"[{c['title']}](notebooks/{c['file']})",
+                took,
+                str(judged),
+                str(len(drills.choose(every, chapter=number))),
+            ]
+        )
     return table(["chapter", "executes in", "exercises", "drills"], rows)
 
 
@@ -69,7 +80,9 @@ def of_bench() -> str:
             f["what"],
             f"{f['ratio']:.2f}",
             f"{f['goal']:g}",
-            ", ".join(f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")),
+            ", ".join(
+                f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")
+            ),
         ]
         for f in found["figures"].values()
     ]
@@ -83,8 +96,15 @@ def of_ledger() -> str:
     every = ledger.rows()
     verdicts = list(ledger.counts(every))
     chapters = sorted({r.claim.chapter for r in every})
-    counted = [[c, *(str(ledger.counts([r for r in every if r.claim.chapter == c]).get(v, 0)) for v in verdicts)] for c in chapters]
-    against = [[f"{r.claim.id}", r.claim.words, r.verdict + ledger.condition(r)] for r in every if r.verdict in ("refuted", "conditional")]
+    counted = [
+        [c, *(str(ledger.counts([r for r in every if r.claim.chapter == c]).get(v, 0)) for v in verdicts)]
+        for c in chapters
+    ]
+    against = [
+        [f"{r.claim.id}", r.claim.words, r.verdict + ledger.condition(r)]
+        for r in every
+        if r.verdict in ("refuted", "conditional")
+    ]
     return (
         table(["chapter", *verdicts], counted)
         + "\n\nNot as claimed, or only under a condition:\n\n"
@@ -94,9 +114,20 @@ def of_ledger() -> str:
 
 def filled(text: str) -> str:
     """The README with its marked blocks written anew."""
-    blocks = {"chapters": of_chapters, "ledger": of_ledger, "experiments": of_experiments, "checkpoints": of_checkpoints, "bench": of_bench}
+    blocks = {
+        "chapters": of_chapters,
+        "ledger": of_ledger,
+        "experiments": of_experiments,
+        "checkpoints": of_checkpoints,
+        "bench": of_bench,
+    }
     for name, block in blocks.items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, block=block: m[1] + block() + "\n" + m[2], text, flags=re.DOTALL)
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda m, block=block: m[1] + block() + "\n" + m[2],
+            text,
+            flags=re.DOTALL,
+        )
     return text
 
 

@@ -42,7 +42,12 @@ def _imported(file: Path) -> Iterator[Path]:
         else:
             continue
         for name in node.names:
-            options = (base / f"{name.name}.py", base / name.name / "__init__.py", base.with_suffix(".py"), base / "__init__.py")
+            options = (
+                base / f"{name.name}.py",
+                base / name.name / "__init__.py",
+                base.with_suffix(".py"),
+                base / "__init__.py",
+            )
             yield from [o for o in options if o.exists()][:1]
 
 
@@ -59,5 +64,9 @@ def _code(file: Path) -> str:
         if isinstance(body, list):
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 body = body[1:]
-            node.body = [b for b in body if not (isinstance(b, ast.AnnAssign) and getattr(b.target, "id", "") in LABELS)] or [ast.Pass()]
+            node.body = [
+                b
+                for b in body
+                if not (isinstance(b, ast.AnnAssign) and getattr(b.target, "id", "") in LABELS)
+            ] or [ast.Pass()]
     return ast.dump(tree)

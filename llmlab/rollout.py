@@ -47,7 +47,15 @@ def play(
         open_ += [Episode(p, g, list(p.messages), ids, [0] * len(ids), [0.0] * len(ids)) for _ in range(k)]
     episodes, shared = list(open_), k
     for _ in range(turns):
-        done = sample(model, [e.ids for e in open_[::shared]], k=shared, max_new=max_new, temperature=temperature, stop=stops, generator=generator)
+        done = sample(
+            model,
+            [e.ids for e in open_[::shared]],
+            k=shared,
+            max_new=max_new,
+            temperature=temperature,
+            stop=stops,
+            generator=generator,
+        )
         for e, new, logprobs, stopped in zip(open_, done.ids, done.logprobs, done.stopped):
             e.ids, e.mask, e.logprobs = e.ids + new, e.mask + [1] * len(new), e.logprobs + logprobs
             e.text, e.stopped = tok.decode(new[:-1] if stopped else new), stopped
@@ -86,12 +94,24 @@ class Samples:
 
 
 def evaluate(
-    model, tok, world: World, *, n: int, k: int = 1, seed: int = 0, split: str = "test", temperature: float = 0.0, max_new: int = 64, **problems
+    model,
+    tok,
+    world: World,
+    *,
+    n: int,
+    k: int = 1,
+    seed: int = 0,
+    split: str = "test",
+    temperature: float = 0.0,
+    max_new: int = 64,
+    **problems,
 ) -> Samples:
     """Sample k answers to n problems of the split and score them; own generator, so training is not disturbed. temperature 0 is greedy."""
     asked = world.problems(n, split=split, seed=seed, **problems)
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
-    episodes = play(model, tok, world, asked, k=k, max_new=max_new, temperature=temperature, generator=generator)
+    episodes = play(
+        model, tok, world, asked, k=k, max_new=max_new, temperature=temperature, generator=generator
+    )
     return Samples(
         pd.DataFrame(
             [
@@ -111,7 +131,9 @@ def evaluate(
     )
 
 
-def as_batch(tok, episodes: list[Episode], *, step: int, temperature: float, reward: Callable[[Score], float]) -> Batch:
+def as_batch(
+    tok, episodes: list[Episode], *, step: int, temperature: float, reward: Callable[[Score], float]
+) -> Batch:
     """Episodes as a batch with the columns rewards, group, step and old_logprobs."""
     ids = pad([e.ids for e in episodes], tok.pad_token_id or 0)
     given = {
@@ -146,8 +168,12 @@ def on_policy(
     for i in range(start // epochs, 10**9):
         asked = world.problems(prompts, split="train", seed=seed * 1_000_003 + i)
         generator = torch.Generator(next(model.parameters()).device).manual_seed(seed * 1_000_003 + i)
-        episodes = play(model, tok, world, asked, k=group, max_new=max_new, temperature=temperature, generator=generator)
+        episodes = play(
+            model, tok, world, asked, k=group, max_new=max_new, temperature=temperature, generator=generator
+        )
         batch = as_batch(tok, episodes, step=i * epochs, temperature=temperature, reward=reward)
-        batch = batch.add(advantages=advantage(batch["rewards"], batch["group"]).view(-1, 1)).to(next(model.parameters()).device)
+        batch = batch.add(advantages=advantage(batch["rewards"], batch["group"]).view(-1, 1)).to(
+            next(model.parameters()).device
+        )
         for _ in range(epochs):
             yield batch

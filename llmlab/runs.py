@@ -112,7 +112,9 @@ def find(name: str, key: str) -> Run | None:
             run = _read(path)
             if run and run.key == key:
                 return run
-            warnings.warn(f"the stored run '{path}' is truncated or was changed; it is not used", stacklevel=2)
+            warnings.warn(
+                f"the stored run '{path}' is truncated or was changed; it is not used", stacklevel=2
+            )
     return None
 
 
@@ -154,13 +156,17 @@ def run(
     from .models.load import load
 
     loaded = getattr(experiment, "load", load)(model or experiment.default_model, device)
-    name = key(experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode()))
+    name = key(
+        experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode())
+    )
     known = find(experiment.name, name) if again and not fresh else None
     if known:
         for row in known.rows if on_row else ():
             on_row(row)
         return known
-    checkpoint = loop.Checkpoint(paths.writable(paths.cache() / "unfinished") / f"{experiment.name}-{name}.state")
+    checkpoint = loop.Checkpoint(
+        paths.writable(paths.cache() / "unfinished") / f"{experiment.name}-{name}.state"
+    )
     if fresh:
         checkpoint.clear()
     paths.writable(record(experiment.name, name).parent)
@@ -173,7 +179,9 @@ def run(
         if stop and stop():
             stream.close()
             raise Interrupted(f"stopped by hand at step {row['step']}")
-    done = Run(experiment.name, experiment.settings(), seed, model, name, rows, time.time() - began, versions())
+    done = Run(
+        experiment.name, experiment.settings(), seed, model, name, rows, time.time() - began, versions()
+    )
     store(done)
     checkpoint.clear()
     return done

@@ -19,7 +19,9 @@ from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
 from .errors import UserError
 from .tokens.batch import pad
 
-Allowed = Callable[[int, list[int]], Tensor | None]  # (row, ids generated so far) -> bool [V]: what may come next; None = everything
+Allowed = Callable[
+    [int, list[int]], Tensor | None
+]  # (row, ids generated so far) -> bool [V]: what may come next; None = everything
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def sample(
     if generator is None:
         generator = torch.Generator()
         generator.seed()
-    by_length = sorted(range(len(limits)), key=lambda r: len(prompts[r // k]))  # neighbours of equal length need little padding
+    by_length = sorted(
+        range(len(limits)), key=lambda r: len(prompts[r // k])
+    )  # neighbours of equal length need little padding
     results = [None] * len(limits)
     with torch.no_grad(), evaluating(model):
         for start in range(0, len(limits), rows_at_once):
@@ -90,30 +94,46 @@ def _limits(prompts, k, max_new, temperature) -> list[int]:
     """Check the arguments; the longest completion of every row."""
     limits = [max_new] * len(prompts) if isinstance(max_new, int) else list(max_new)
     if len(limits) != len(prompts):
-        raise UserError(f"max_new has {len(limits)} entries for {len(prompts)} prompts: give one number, or one for each prompt")
+        raise UserError(
+            f"max_new has {len(limits)} entries for {len(prompts)} prompts: give one number, or one for each prompt"
+        )
     if min(limits, default=1) < 1 or k < 1:
         raise UserError(f"max_new ({max_new}) and k ({k}) must be at least 1")
     if temperature < 0 or (temperature == 0 and k > 1):
-        raise UserError(f"temperature {temperature} with k={k}: use a positive temperature, or temperature 0 and k=1 (greedy rows are all the same)")
+        raise UserError(
+            f"temperature {temperature} with k={k}: use a positive temperature, or temperature 0 and k=1 (greedy rows are all the same)"
+        )
     if empty := [i for i, p in enumerate(prompts) if not p]:
-        raise UserError(f"prompt {empty[0]} is empty: give it at least one token, for example the begin-of-text token")
+        raise UserError(
+            f"prompt {empty[0]} is empty: give it at least one token, for example the begin-of-text token"
+        )
     return [limit for limit in limits for _ in range(k)]
 
 
 # --- decoding -------------------------------------------------------------------------------------------------------
 
 
-def _decode(batch: "_Batch", limits: list[int], pick: Callable, stop: Collection[int]) -> list[tuple[list[int], list[float], bool]]:
+def _decode(
+    batch: "_Batch", limits: list[int], pick: Callable, stop: Collection[int]
+) -> list[tuple[list[int], list[float], bool]]:
     """Generate until every row has stopped or reached its limit. Returns (ids, logprobs, stopped) of each row."""
     rows, width, vocab = len(limits), max(limits), batch.logits.shape[-1]
-    limit, stop_ids = torch.tensor(limits, device=batch.device), torch.tensor(sorted(stop), device=batch.device, dtype=torch.long)
+    limit, stop_ids = (
+        torch.tensor(limits, device=batch.device),
+        torch.tensor(sorted(stop), device=batch.device, dtype=torch.long),
+    )
     ends = torch.zeros(vocab, dtype=torch.bool, device=batch.device).index_fill_(0, stop_ids, True)
     ids = torch.zeros(rows, width, dtype=torch.long, device=batch.device)
     logprobs = torch.zeros(rows, width, device=batch.device)
     length, stopped = torch.zeros_like(limit), torch.zeros_like(limit, dtype=torch.bool)
     for t in range(width):
         token, logprob = pick(batch.logits, batch.row, ids[:, :t])
-        ids[batch.row, t], logprobs[batch.row, t], length[batch.row], stopped[batch.row] = token, logprob, t + 1, ends[token]
+        ids[batch.row, t], logprobs[batch.row, t], length[batch.row], stopped[batch.row] = (
+            token,
+            logprob,
+            t + 1,
+            ends[token],
+        )
         done = ends[token] | (limit[batch.row] == t + 1)
         if done.all():
             break
@@ -123,8 +143,13 @@ def _decode(batch: "_Batch", limits: list[int], pick: Callable, stop: Collection
             batch.keep(keep)
         batch.step(token)
     if not logprobs.isfinite().all():
-        raise UserError("the model's logits are not finite (NaN or infinity): the weights have diverged, go back to an earlier checkpoint")
-    return [(i[:n], p[:n], s) for i, p, n, s in zip(ids.tolist(), logprobs.tolist(), length.tolist(), stopped.tolist())]
+        raise UserError(
+            "the model's logits are not finite (NaN or infinity): the weights have diverged, go back to an earlier checkpoint"
+        )
+    return [
+        (i[:n], p[:n], s)
+        for i, p, n, s in zip(ids.tolist(), logprobs.tolist(), length.tolist(), stopped.tolist())
+    ]
 
 
 def _close_ranks(live: Tensor) -> Tensor:
@@ -135,7 +160,9 @@ def _close_ranks(live: Tensor) -> Tensor:
     return order
 
 
-def _picker(rows: list[int], temperature: float, generator: torch.Generator, allowed: Allowed | None) -> Callable:
+def _picker(
+    rows: list[int], temperature: float, generator: torch.Generator, allowed: Allowed | None
+) -> Callable:
     """pick(logits [n,V], live [n], history [B,t]) -> token [n], logprob [n], for the live ones among the B rows decoded together."""
 
     def pick(logits, live, history):
@@ -144,7 +171,9 @@ def _picker(rows: list[int], temperature: float, generator: torch.Generator, all
         if temperature == 0:
             return _gather(logits.float().softmax(-1), logits.argmax(-1, keepdim=True))
         # Finished rows get a number too: a row's sample must not depend on when the others end.
-        uniform = torch.rand(len(rows), dtype=torch.float64, generator=generator, device=generator.device).to(logits.device)
+        uniform = torch.rand(len(rows), dtype=torch.float64, generator=generator, device=generator.device).to(
+            logits.device
+        )
         return _draw((logits.float() / temperature).softmax(-1), uniform[live])
 
     return pick
@@ -180,23 +209,35 @@ class _Batch:
 
     def __init__(self, model, prompts: list[list[int]], longest: int):
         """Read each distinct prompt once, padded on the left, and give every row its own copy of the cache."""
-        self.model, self.device, self.cache = model, next(model.parameters()).device, _growing_cache(model.config)
+        self.model, self.device, self.cache = (
+            model,
+            next(model.parameters()).device,
+            _growing_cache(model.config),
+        )
         number = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
         ids = pad([list(prompt) for prompt in number], 0, side="left").to(self.device)
         mask = pad([[1] * len(prompt) for prompt in number], 0, side="left").to(self.device)
         self._forward(ids, mask.bool(), (mask.cumsum(-1) - 1).clamp(min=0))
         if all(getattr(layer, "keys", None) is None for layer in self.cache.layers):
-            raise UserError(f"{type(model).__name__} ignores the key-value cache it is given: pure state-space models cannot be sampled here")
+            raise UserError(
+                f"{type(model).__name__} ignores the key-value cache it is given: pure state-space models cannot be sampled here"
+            )
         owner = torch.tensor([number[tuple(prompt)] for prompt in prompts], device=self.device)
         self.cache.reorder_cache(owner)
-        self.row, self.logits, self.position = torch.arange(len(prompts), device=self.device), self.logits[owner], mask.sum(-1)[owner]
+        self.row, self.logits, self.position = (
+            torch.arange(len(prompts), device=self.device),
+            self.logits[owner],
+            mask.sum(-1)[owner],
+        )
         self.mask = F.pad(mask.bool()[owner], (0, longest), value=True)  # new tokens need no padding
         self.width = ids.shape[1]
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor):
         """ids, positions [n,q], mask [n, tokens so far + q] -> self.logits [n,V] after the last token."""
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-        self.logits = self.model(**inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        self.logits = self.model(
+            **inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1
+        ).logits[:, -1]
 
     def step(self, token: Tensor):
         """Append token [n] to the live rows."""
@@ -216,7 +257,10 @@ class _Batch:
 def _growing_cache(config) -> DynamicCache:
     """The cache transformers would make for this model, with growing buffers in its attention layers (other kinds stay as they are)."""
     cache, replaced = DynamicCache(config=config), (DynamicLayer, DynamicSlidingWindowLayer)
-    cache.layers = [GrowingLayer(getattr(layer, "sliding_window", None)) if type(layer) in replaced else layer for layer in cache.layers]
+    cache.layers = [
+        GrowingLayer(getattr(layer, "sliding_window", None)) if type(layer) in replaced else layer
+        for layer in cache.layers
+    ]
     return cache
 
 
@@ -235,7 +279,12 @@ class GrowingLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor):
         """Empty buffers; heads, dim, dtype and device come from the first states [rows, heads, q, dim]."""
         self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self.dtype, self.device, self.rows, self.is_initialized = key_states.dtype, key_states.device, len(key_states), True
+        self.dtype, self.device, self.rows, self.is_initialized = (
+            key_states.dtype,
+            key_states.device,
+            len(key_states),
+            True,
+        )
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         """Append q tokens; returns what their queries may see, as views."""
@@ -309,12 +358,16 @@ class Grammar:
             raise UserError(f"the grammar cannot continue row {row}: {matcher.get_error()}")
         if matcher.is_stopped():  # complete: without this the text would ramble on after its last character
             return torch.arange(self.n_vocab) == self.eos
-        return torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)[: self.n_vocab] > 0
+        return (
+            torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)[: self.n_vocab] > 0
+        )
 
 
 def json_schema_constraint(tok, schema: dict, n_vocab: int) -> Grammar:
     """Only JSON that fits the schema, without white space (llguidance's flexible default lets a weak model emit tabs for ever)."""
-    return Grammar(tok, LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False}), n_vocab)
+    return Grammar(
+        tok, LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False}), n_vocab
+    )
 
 
 def regex_constraint(tok, pattern: str, n_vocab: int) -> Grammar:

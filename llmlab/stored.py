@@ -25,15 +25,55 @@ SEEDS = (0, 1, 2)
 HASTY = dict(lr=5e-3, replay=0.0, steps=100)
 FIGURES = [  # what the chapters draw over the seeds
     *(Topology(loss=loss) for loss in ("assistant", "all", "pairs")),
-    *(CPT(**k) for k in ({}, {"replay": 0.0}, HASTY, HASTY | dict(gate=20, tolerance=0.2), {"warmup": 0}, {"warmup": 60}, {"packing": "none"})),
-    *(CPT(**k) for k in ({"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl": 0.5})),
-    *(Extend(**k) for k in ({}, {"tokens": 0}, {"init": "mean"}, {"init": "random"}, {"init": "small"}, {"warmup": 0}, {"oversample": 1.0})),
+    *(
+        CPT(**k)
+        for k in (
+            {},
+            {"replay": 0.0},
+            HASTY,
+            HASTY | dict(gate=20, tolerance=0.2),
+            {"warmup": 0},
+            {"warmup": 60},
+            {"packing": "none"},
+        )
+    ),
+    *(
+        CPT(**k)
+        for k in (
+            {"duplicates": 0.8},
+            {"boilerplate": 0.5},
+            {"noise": 0.5},
+            {"anneal": 1.0},
+            {"mixing": "adaptive"},
+            {"kl": 0.5},
+        )
+    ),
+    *(
+        Extend(**k)
+        for k in (
+            {},
+            {"tokens": 0},
+            {"init": "mean"},
+            {"init": "random"},
+            {"init": "small"},
+            {"warmup": 0},
+            {"oversample": 1.0},
+        )
+    ),
     SFT(),
     *(Template(**k) for k in ({}, {"served": "literal"}, {"served": "no_prompt"}, {"pad": "turn end"})),
     *(Unknown(), Unknown(share=0.0), Curate(), Curate(keep="any")),
     *(CodeBook(people=400, **k) for k in ({}, {"rank": 1}, {"method": "full", "lr": 2e-3})),
     *(DPO(), GRPO()),
-    *(Prefer(**k) for k in ({}, {"nll": 0.5}, {"method": "sft"}, *({"nll": 0.5} | f for f in ({"coverage": 0.0}, {"topics": 1}, {"noise": 0.3})))),
+    *(
+        Prefer(**k)
+        for k in (
+            {},
+            {"nll": 0.5},
+            {"method": "sft"},
+            *({"nll": 0.5} | f for f in ({"coverage": 0.0}, {"topics": 1}, {"noise": 0.3})),
+        )
+    ),
     *(Prefer(nll=0.5, noise=0.3, **k) for k in ({"smoothing": 0.3}, {"beta": 0.01})),
     *(Online(**k) for k in ({}, {"refresh": 10}, {"refresh": 0}, {"pairs": "correction"})),
     *(Reward(**k) for k in ({}, {"planted": "length"}, {"planted": "format"}, {"labels": 100})),

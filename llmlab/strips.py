@@ -59,17 +59,42 @@ def measure(tok, batch: Batch, model=None, objective: Objective | None = None) -
     """
     if objective is not None and model is None:
         raise UserError("an objective needs a model to measure what it pushes; give the model as well")
-    layers = [Layer("mask", batch.mask.detach().cpu().float(), "mask", "1: the objective may push this token")]
+    layers = [
+        Layer("mask", batch.mask.detach().cpu().float(), "mask", "1: the objective may push this token")
+    ]
     if model is not None:
         here = batch.to(next(model.parameters()).device)
         out = _read(model, here)
         layers += _pushed(out, here, objective) if objective else []
-        layers.append(Layer("loss", on_predicted(-out.logprobs), "size", "−log p of the token, in nats; also of tokens that are not trained"))
+        layers.append(
+            Layer(
+                "loss",
+                on_predicted(-out.logprobs),
+                "size",
+                "−log p of the token, in nats; also of tokens that are not trained",
+            )
+        )
     if "advantages" in batch.given:
-        values = on_predicted(batch["advantages"].expand(len(batch), batch.ids.shape[1] - 1)).masked_fill(batch.mask.cpu() == 0, torch.nan)
-        layers.append(Layer("advantages", values, "sign", "blue: better than expected, orange: worse; only where the mask is 1"))
+        values = on_predicted(batch["advantages"].expand(len(batch), batch.ids.shape[1] - 1)).masked_fill(
+            batch.mask.cpu() == 0, torch.nan
+        )
+        layers.append(
+            Layer(
+                "advantages",
+                values,
+                "sign",
+                "blue: better than expected, orange: worse; only where the mask is 1",
+            )
+        )
     if "positions" in batch.given:
-        layers.append(Layer("positions", batch["positions"].cpu().float(), "size", "place inside the token's own document; 0 begins a new one"))
+        layers.append(
+            Layer(
+                "positions",
+                batch["positions"].cpu().float(),
+                "size",
+                "place inside the token's own document; 0 begins a new one",
+            )
+        )
     pieces, kinds = _pieces(tok, batch)
     return Strip(pieces, kinds, _labels(batch), {layer.name: layer for layer in layers})
 
@@ -157,8 +182,13 @@ def _end(ids: list[int], mask: list[float], fill: int | None) -> int:
 def _labels(batch: Batch) -> list[str]:
     """pair and side, or prompt and reward, or the row's number."""
     if "pair" in batch.given:
-        return [f"pair {p} · {'rejected' if i % 2 else 'chosen'}" for i, p in enumerate(batch["pair"].tolist())]
+        return [
+            f"pair {p} · {'rejected' if i % 2 else 'chosen'}" for i, p in enumerate(batch["pair"].tolist())
+        ]
     if "group" in batch.given:
         rewards = batch["rewards"].tolist() if "rewards" in batch.given else [None] * len(batch)
-        return [f"prompt {g}" + ("" if r is None else f" · reward {r:g}") for g, r in zip(batch["group"].tolist(), rewards)]
+        return [
+            f"prompt {g}" + ("" if r is None else f" · reward {r:g}")
+            for g, r in zip(batch["group"].tolist(), rewards)
+        ]
     return [f"row {i}" for i in range(len(batch))]

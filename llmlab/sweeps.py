@@ -52,7 +52,12 @@ class Grid:
         """All settings of the grid."""
         default = self.default
         combined = [default | dict(zip(self.together, values)) for values in product(*self.together.values())]
-        return combined + [default | {axis: value} for axis, values in self.alone.items() for value in values if value != default[axis]]
+        return combined + [
+            default | {axis: value}
+            for axis, values in self.alone.items()
+            for value in values
+            if value != default[axis]
+        ]
 
     def jobs(self) -> list[tuple]:
         """(experiment, seed) of every run; a seed of all points first, so that an unfinished sweep already covers the grid."""
@@ -144,13 +149,24 @@ class Sweep:
     def turned(self) -> dict[str, list[Curves]]:
         """Each knob turned alone, defaults first: 'knob value' -> its runs."""
         default = self.grid.default
-        others = [(axis, value) for axis, values in self.grid.axes.items() for value in values if value != default[axis]]
-        return {"defaults": self.at(default)} | {f"{axis} {value}": self.at(default | {axis: value}) for axis, value in others}
+        others = [
+            (axis, value)
+            for axis, values in self.grid.axes.items()
+            for value in values
+            if value != default[axis]
+        ]
+        return {"defaults": self.at(default)} | {
+            f"{axis} {value}": self.at(default | {axis: value}) for axis, value in others
+        }
 
     def missing(self, settings: dict) -> list[str]:
         """Why `at` is empty: the knobs that stand on a value that was not swept; none if each was swept, but not together."""
         default = self.default.settings()
-        return [k for k in settings if (settings[k] not in self.grid.axes[k] if k in self.grid.axes else settings[k] != default[k])]
+        return [
+            k
+            for k in settings
+            if (settings[k] not in self.grid.axes[k] if k in self.grid.axes else settings[k] != default[k])
+        ]
 
 
 def load(name: str) -> Sweep | None:
@@ -164,7 +180,9 @@ def need(name: str) -> Sweep:
     """The shipped sweep of an experiment. Raises NoSweep where load() gives None."""
     found = load(name)
     if found is None:
-        raise NoSweep(f"the stored sweep of '{name}' is missing or stale (made by other code); run: llmlab build sweeps")
+        raise NoSweep(
+            f"the stored sweep of '{name}' is missing or stale (made by other code); run: llmlab build sweeps"
+        )
     return found
 
 
@@ -175,7 +193,10 @@ def is_current(grid: Grid) -> bool:
 
     try:
         found = pq.read_schema(grid.file).metadata or {}
-        return found.get(b"llmlab") == grid.key().encode() and found.get(b"rows_hash") == _hash(_read(grid)).encode()
+        return (
+            found.get(b"llmlab") == grid.key().encode()
+            and found.get(b"rows_hash") == _hash(_read(grid)).encode()
+        )
     except (OSError, ValueError, pa.ArrowException):
         return False
 
@@ -188,7 +209,11 @@ def build(grid: Grid) -> Iterator[tuple[int, int]]:
     shown = list(experiments.get(grid.experiment).curves)
     for i, ((experiment, seed), run) in enumerate(pool.run_all(jobs), start=1):
         point = {column: getattr(experiment, axis) for axis, column in grid.columns.items()} | {"seed": seed}
-        rows += [point | {"step": r["step"]} | {m: round(r[m], 4) for m in shown} for r in run.rows if shown[0] in r]
+        rows += [
+            point | {"step": r["step"]} | {m: round(r[m], 4) for m in shown}
+            for r in run.rows
+            if shown[0] in r
+        ]
         yield i, len(jobs)
     _write(grid, rows)
 
@@ -203,7 +228,9 @@ def _write(grid: Grid, rows: list[dict]) -> None:
     keys = [*grid.columns.values(), "seed", "step"]
     frame = pd.DataFrame(rows).sort_values(keys, ignore_index=True)
     frame = frame.astype({m: "float32" for m in frame.columns if m not in keys})
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"llmlab": grid.key(), "rows_hash": _hash(frame)})
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(
+        {"llmlab": grid.key(), "rows_hash": _hash(frame)}
+    )
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
     paths.write_atomic(grid.file, out.getvalue())
@@ -218,4 +245,6 @@ def _read(grid: Grid):
 def _hash(frame) -> str:
     from pandas.util import hash_pandas_object
 
-    return paths.hash_bytes(hash_pandas_object(frame[sorted(frame.columns)], index=False).to_numpy().tobytes())
+    return paths.hash_bytes(
+        hash_pandas_object(frame[sorted(frame.columns)], index=False).to_numpy().tobytes()
+    )

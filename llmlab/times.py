@@ -29,4 +29,7 @@ def note(experiment: str, seconds: float, where: str = "this machine", folder=No
         kept = json.loads(_file(folder).read_text())
     except (OSError, ValueError):
         kept = {}
-    paths.write_atomic(_file(folder), json.dumps(kept | {experiment: {"seconds": round(seconds, 1), "where": where}}, indent=1).encode())
+    paths.write_atomic(
+        _file(folder),
+        json.dumps(kept | {experiment: {"seconds": round(seconds, 1), "where": where}}, indent=1).encode(),
+    )

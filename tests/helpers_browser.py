@@ -24,8 +24,13 @@ FLAGS = [
     "--disable-sync",
 ]
 OUT = Path(__file__).parent.parent / "test-output"
-NEEDS_CHROMIUM = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it")]
-LAB = r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)"  # what JupyterLab prints when it listens: address, token
+NEEDS_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it"),
+]
+LAB = (
+    r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)"  # what JupyterLab prints when it listens: address, token
+)
 QUIET = b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
 
 
@@ -42,11 +47,18 @@ def free_port() -> int:
 @contextmanager
 def served(command: list[str], folder: Path, found: str, **env: str):
     """The first line that the server prints and that matches `found`; the server has folders of its own and ends with the block, kernels included."""
-    own = {"LLMLAB_HOME": "home", "JUPYTER_CONFIG_DIR": "config", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_RUNTIME_DIR": "runtime"}
+    own = {
+        "LLMLAB_HOME": "home",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+    }
     log = folder / "log"
     with open(log, "w") as f:
         environment = os.environ | {name: str(folder / sub) for name, sub in own.items()} | env
-        server = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        server = subprocess.Popen(
+            command, stdout=f, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
     try:
         yield _printed(server, log, found)
     finally:
@@ -81,8 +93,17 @@ def lab_over(folder: Path, home: Path, **env: str):
     quiet = home / "quiet"
     (quiet / "labconfig").mkdir(parents=True)
     (quiet / "labconfig" / "page_config.json").write_bytes(QUIET)
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1", f"--port={free_port()}"]
-    command += ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0) + ["--ServerApp.open_browser=False"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--notebook-dir={folder}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--port={free_port()}",
+    ]
+    command += ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0) + [
+        "--ServerApp.open_browser=False"
+    ]
     with served(command, home, LAB, JUPYTER_CONFIG_PATH=str(quiet), **env) as found:
         yield found[1], found[2]
 
@@ -122,8 +143,12 @@ def run_all(page, shows: str, seconds: float = 180) -> None:
     while not page.locator(shows).count():
         if time.monotonic() > until:
             picture(page, "not_shown")
-            raise AssertionError(f"no {shows} after {seconds:g} s; the notebook shows: {page.locator('.jp-Notebook').inner_text()}")
-        if not pressed or all(prompt.strip("[]: ") == "" for prompt in page.locator(".jp-InputPrompt").all_inner_texts()):
+            raise AssertionError(
+                f"no {shows} after {seconds:g} s; the notebook shows: {page.locator('.jp-Notebook').inner_text()}"
+            )
+        if not pressed or all(
+            prompt.strip("[]: ") == "" for prompt in page.locator(".jp-InputPrompt").all_inner_texts()
+        ):
             page.click(".lm-MenuBar-itemLabel:text-is('Run')")
             page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
             pressed = True

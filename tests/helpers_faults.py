@@ -28,7 +28,15 @@ from llmlab.models import load as models  # noqa: E402
 CPT = experiments.get("cpt")
 RUN = CPT(steps=40, batch=2, probe=5)
 EARLY = 8  # kills at random before the systematic ones
-CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "shutil.copytree", "shutil.copyfile")
+CHANGES = (
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.mkdir",
+    "shutil.rmtree",
+    "shutil.copytree",
+    "shutil.copyfile",
+)
 
 
 class Checkpoint(loop.Checkpoint):
@@ -51,13 +59,27 @@ def shrink():
     """Everything small enough for a second or two."""
     loop.Checkpoint = Checkpoint
     prepare = CPT.prepare
-    CPT.prepare = lambda self, tok, texts: {name: [batches[0].pick(slice(0, 4))] for name, batches in prepare(self, tok, texts).items()}
-    tok = AutoTokenizer.from_pretrained(models.resolve("base"))  # no model is loaded here: a fork must not inherit threads
+    CPT.prepare = lambda self, tok, texts: {
+        name: [batches[0].pick(slice(0, 4))] for name, batches in prepare(self, tok, texts).items()
+    }
+    tok = AutoTokenizer.from_pretrained(
+        models.resolve("base")
+    )  # no model is loaded here: a fork must not inherit threads
     build.lab_tokenizer = lambda: tok
-    sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=16, intermediate_size=64)
+    sizes = dict(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=64,
+    )
     models.SIZES.update(sizes)
     steps = {"pre": 60, "base": 30, "chat": 30}
-    build.RECIPES = {name: build.Recipe(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65) for name in build.RECIPES}
+    build.RECIPES = {
+        name: build.Recipe(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65)
+        for name in build.RECIPES
+    }
     build.measure = partial(build.measure, n=4)
     skills = build.skills
     build.skills = lambda name: dict(list(skills(name).items())[:2])
@@ -99,13 +121,19 @@ def wait(pid, seconds=1e9) -> int | None:
 
 def die_writing(folder: Path, nth: int, size: int):
     """This process is killed just before its nth change of a file under the folder; if that is a write, after `size` bytes of it."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it; the kernel sends it where a file grows beyond its limit
+    signal.signal(
+        signal.SIGXFSZ, signal.SIG_DFL
+    )  # Python ignores it; the kernel sends it where a file grows beyond its limit
     left = nth
 
     def hook(event, args):
         nonlocal left
         writes = event == "open" and (args[2] or 0) & (os.O_WRONLY | os.O_RDWR)
-        if (writes or event in CHANGES) and str(args[0]).startswith(str(folder)) and not str(args[0]).endswith("began.txt"):
+        if (
+            (writes or event in CHANGES)
+            and str(args[0]).startswith(str(folder))
+            and not str(args[0]).endswith("began.txt")
+        ):
             left -= 1
             if left == 0 and writes:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -126,7 +154,13 @@ def outcome_build(home: Path, data: Path):
     folders = [data / "checkpoints" / name for name in ("base", "chat")]
     if not all(f.exists() for f in folders):
         return None
-    return [[paths.hash_files([f / "model.safetensors", f / "tokenizer.json"]), json.loads((f / "card.json").read_text())["skills"]] for f in folders]
+    return [
+        [
+            paths.hash_files([f / "model.safetensors", f / "tokenizer.json"]),
+            json.loads((f / "card.json").read_text())["skills"],
+        ]
+        for f in folders
+    ]
 
 
 def broken(home: Path, data: Path) -> list[str]:
@@ -138,12 +172,20 @@ def broken(home: Path, data: Path) -> list[str]:
     for file in home.rglob("*.state"):
         raw = file.read_bytes()
         bad += [file.name] if raw[:16] != paths.hash_bytes(raw[16:]).encode() else []
-    for folder in [f for place in (data / "checkpoints", home / "build") for f in place.glob("[!.]*") if f.is_dir()]:
+    for folder in [
+        f for place in (data / "checkpoints", home / "build") for f in place.glob("[!.]*") if f.is_dir()
+    ]:
         try:
             raw = (folder / "model.safetensors").read_bytes()
             size = int.from_bytes(raw[:8], "little")
-            end = max(t["data_offsets"][1] for n, t in json.loads(raw[8 : 8 + size]).items() if n != "__metadata__")
-            whole = len(raw) == 8 + size + end and json.loads((folder / "card.json").read_text())["recipe"] and (folder / "config.json").exists()
+            end = max(
+                t["data_offsets"][1] for n, t in json.loads(raw[8 : 8 + size]).items() if n != "__metadata__"
+            )
+            whole = (
+                len(raw) == 8 + size + end
+                and json.loads((folder / "card.json").read_text())["recipe"]
+                and (folder / "config.json").exists()
+            )
         except (OSError, ValueError, KeyError):
             whole = False
         bad += [] if whole else [folder.name]
@@ -174,7 +216,9 @@ def kill_often(what: str, folder: Path) -> dict:
             nth, at_random = nth + 1, not systematic and nth % 2
             death = partial(die_writing, home.parent, r.randrange(1, 16), r.choice([0, 5_000, 1_000_000]))
             if systematic:
-                death = partial(die_writing, home / "runs" if what == "run" else data, nth, r.choice([0, 200, 5_000]))
+                death = partial(
+                    die_writing, home / "runs" if what == "run" else data, nth, r.choice([0, 200, 5_000])
+                )
             pid = child(work if at_random else lambda death=death: [death(), work()])
             status = wait(pid, r.uniform(0.1, 0.5 * alone) if at_random else 1e9)
             if status is None:
@@ -198,7 +242,12 @@ def two_at_once(folder: Path) -> dict:
     home, data = place(folder / "both", "run", data)
     pids = [child(do_run), child(do_run)]
     status, records = [wait(pid) for pid in pids], list((home / "runs" / "cpt").glob("*.json"))
-    return {"status": status, "broken": broken(home, data), "records": len(records), "identical": outcome_run(home, data) == expected}
+    return {
+        "status": status,
+        "broken": broken(home, data),
+        "records": len(records),
+        "identical": outcome_run(home, data) == expected,
+    }
 
 
 if __name__ == "__main__":

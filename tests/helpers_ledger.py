@@ -41,9 +41,15 @@ def made_up(claims) -> tuple[dict[str, dict], results.Curves]:
     r, curves = random.Random(0), {}
     for claim in claims:
         for c in claim.contrasts:
-            shift = c.least * r.choice((-3, -0.5, 0.2, 0.9, 1.5, 4, 12, 25)) * (0.1 if c.direction == "same" else 1)
+            shift = (
+                c.least
+                * r.choice((-3, -0.5, 0.2, 0.9, 1.5, 4, 12, 25))
+                * (0.1 if c.direction == "same" else 1)
+            )
             for term in c.terms:
-                _curve(curves, claim, term, shift if term.weight > 0 else 0.0, c.least * NOISE[c.direction], r)
+                _curve(
+                    curves, claim, term, shift if term.weight > 0 else 0.0, c.least * NOISE[c.direction], r
+                )
     records = {c.id: record(c, curves) for c in claims}
     return records, curves
 

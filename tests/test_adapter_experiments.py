@@ -37,7 +37,11 @@ def ends(experiment):
 
 def trained_layers(model) -> set[str]:
     """What is trained: adapters, or everything."""
-    return {"adapters" if adapters.is_adapter(n) else "weights" for n, p in model.named_parameters() if p.requires_grad}
+    return {
+        "adapters" if adapters.is_adapter(n) else "weights"
+        for n, p in model.named_parameters()
+        if p.requires_grad
+    }
 
 
 # ---- codes ----
@@ -51,14 +55,22 @@ def test_every_name_is_read_equally_often_and_only_the_code_counts(shipped):
         for ids, mask in zip(batch.ids, batch.mask):
             texts.append((shipped.tok.decode(ids[mask == 0]), shipped.tok.decode(ids[mask == 1]).strip()))
     world = Codes(20)
-    read = [name for name, code in world.codes.items() for head, tail in texts if name in head and tail == code]
+    read = [
+        name for name, code in world.codes.items() for head, tail in texts if name in head and tail == code
+    ]
     assert len(texts) == 40 and all(read.count(name) == 2 for name in world.codes)
 
 
 def test_a_batch_is_a_function_of_seed_and_step(shipped):
     book = CodeBook(people=50, batch=8)
-    one, again, other, later = (book.batch_at(shipped.tok, s, i).ids for s, i in ((0, 3), (0, 3), (1, 3), (0, 4)))
-    assert torch.equal(one, again) and not torch.equal(one[:, :6], other[:, :6]) and not torch.equal(one[:, :6], later[:, :6])
+    one, again, other, later = (
+        book.batch_at(shipped.tok, s, i).ids for s, i in ((0, 3), (0, 3), (1, 3), (0, 4))
+    )
+    assert (
+        torch.equal(one, again)
+        and not torch.equal(one[:, :6], other[:, :6])
+        and not torch.equal(one[:, :6], later[:, :6])
+    )
 
 
 def test_surprise_is_the_bits_of_a_row(tiny, monkeypatch):
@@ -85,7 +97,9 @@ def test_a_rank_of_one_takes_in_less_than_all_weights(few):
 # ---- lora ----
 
 
-@pytest.mark.parametrize("task, base, cls", [("sft", "base", SFT), ("dpo", "chat", DPO), ("grpo", "chat", GRPO)])
+@pytest.mark.parametrize(
+    "task, base, cls", [("sft", "base", SFT), ("dpo", "chat", DPO), ("grpo", "chat", GRPO)]
+)
 def test_a_task_is_the_other_chapters_and_starts_from_its_checkpoint(task, base, cls):
     experiment = LoRA(task=task, lr=1e-3, steps=20, probe=5)
     assert experiment.default_model == base == cls.default_model and LoRA.default_model == "base"
@@ -98,13 +112,19 @@ def test_with_all_weights_the_rows_are_those_of_the_task_itself(few, task):
     ours = list(experiment.rows(load(experiment.default_model), 3))
     theirs = list(experiment.lesson().rows(load(experiment.default_model), 3))
     for mine, plain in zip(ours, theirs, strict=True):
-        assert {k: v for k, v in mine.items() if k in plain and k != "general_loss"} == {k: v for k, v in plain.items() if k != "general_loss"}
+        assert {k: v for k, v in mine.items() if k in plain and k != "general_loss"} == {
+            k: v for k, v in plain.items() if k != "general_loss"
+        }
 
 
 @pytest.mark.parametrize("method", lora.METHODS)
 def test_readings_come_with_the_probes_and_at_both_ends(few, method):
     rows = list(LoRA(task="dpo", method=method, steps=10, probe=4).rows(load("chat"), 0))
-    assert [r["step"] for r in rows if "skill" in r] == [0, 4, 8, 10] == [r["step"] for r in rows if "polite" in r]
+    assert (
+        [r["step"] for r in rows if "skill" in r]
+        == [0, 4, 8, 10]
+        == [r["step"] for r in rows if "polite" in r]
+    )
     assert all({*LoRA.curves, "megabytes"} <= set(r) for r in rows if "skill" in r)
 
 
@@ -112,7 +132,11 @@ def test_of_the_three_methods_each_trains_and_holds_what_it_says(few):
     found = {m: ends(LoRA(task="dpo", method=m, steps=10, probe=10)) for m in lora.METHODS}
     price = {m: start["megabytes"] for m, (start, _, _) in found.items()}
     assert price["qlora"] < 0.5 * price["lora"] < 0.25 * price["full"]
-    assert {m: trained_layers(model) for m, (_, _, model) in found.items()} == {"full": {"weights"}, "lora": {"adapters"}, "qlora": {"adapters"}}
+    assert {m: trained_layers(model) for m, (_, _, model) in found.items()} == {
+        "full": {"weights"},
+        "lora": {"adapters"},
+        "qlora": {"adapters"},
+    }
     assert [len(quant.layers4bit(model)) for _, _, model in found.values()] == [0, 0, 28]
     assert "gflop" not in found["qlora"][0]
 
@@ -145,7 +169,10 @@ def test_grpo_samples_with_the_adapters_and_moves_them(few):
     assert first[0]["skill"] > 0 and first[1]["grad_norm"] > 0
 
 
-@pytest.mark.parametrize("settings, fix", [(dict(rank=3, init="orthogonal"), "choose 4"), (dict(method="qlora", init="pissa"), "--init kaiming")])
+@pytest.mark.parametrize(
+    "settings, fix",
+    [(dict(rank=3, init="orthogonal"), "choose 4"), (dict(method="qlora", init="pissa"), "--init kaiming")],
+)
 def test_knobs_that_do_not_go_together_are_one_sentence(settings, fix):
     with pytest.raises(BadKnob, match=fix):
         LoRA(**settings)

@@ -84,16 +84,31 @@ def grouped(rewards, group, center, scale):
 
 
 MUTANTS = {
-    "group_norm: biased std": (check_group_norm, lambda r, g: grouped(r, g, torch.mean, lambda x: x.std(correction=0) + 1e-4)),
-    "group_norm: std of the batch": (check_group_norm, lambda r, g: grouped(r, g, torch.mean, lambda x: r.std() + 1e-4)),
-    "group_norm: mean of the batch": (check_group_norm, lambda r, g: grouped(r, g, lambda x: r.mean(), lambda x: x.std() + 1e-4)),
+    "group_norm: biased std": (
+        check_group_norm,
+        lambda r, g: grouped(r, g, torch.mean, lambda x: x.std(correction=0) + 1e-4),
+    ),
+    "group_norm: std of the batch": (
+        check_group_norm,
+        lambda r, g: grouped(r, g, torch.mean, lambda x: r.std() + 1e-4),
+    ),
+    "group_norm: mean of the batch": (
+        check_group_norm,
+        lambda r, g: grouped(r, g, lambda x: r.mean(), lambda x: x.std() + 1e-4),
+    ),
     "group_norm: no std": (check_group_norm, adv.group_mean),
     "group_mean: with std": (check_group_mean, adv.group_norm),
     "group_mean: median": (check_group_mean, lambda r, g: grouped(r, g, torch.median, lambda x: 1.0)),
     "leave_one_out: the sample inside its baseline": (check_leave_one_out, adv.group_mean),
-    "gae: holes counted as steps": (check_gae, lambda r, v, m, gamma, lam: adv.gae(r * m, v * m, torch.ones_like(m), gamma, lam)),
+    "gae: holes counted as steps": (
+        check_gae,
+        lambda r, v, m, gamma, lam: adv.gae(r * m, v * m, torch.ones_like(m), gamma, lam),
+    ),
     "gae: lam forgotten": (check_gae, lambda r, v, m, gamma, lam: adv.gae(r, v, m, gamma, 1.0)),
-    "gae: discount on the reward only": (check_gae, lambda r, v, m, gamma, lam: adv.gae(gamma * r, v, m, 1.0, lam)),
+    "gae: discount on the reward only": (
+        check_gae,
+        lambda r, v, m, gamma, lam: adv.gae(gamma * r, v, m, 1.0, lam),
+    ),
 }
 
 
@@ -104,7 +119,9 @@ def test_reference_of_the_mutants_is_right():
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_fails(name):
     check, mutant = MUTANTS[name]
-    with pytest.raises(AssertionError, match="not close|^assert"):  # a wrong number, not a wrong shape or type
+    with pytest.raises(
+        AssertionError, match="not close|^assert"
+    ):  # a wrong number, not a wrong shape or type
         check(mutant)
 
 
@@ -176,7 +193,9 @@ def test_a_constant_per_prompt_changes_nothing(rows, shift):
     rewards, group = columns(rows)
     rewards = rewards.round(decimals=2)
     for rule in [adv.group_mean, adv.leave_one_out]:
-        torch.testing.assert_close(rule(rewards + shift * group, group), rule(rewards, group), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            rule(rewards + shift * group, group), rule(rewards, group), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_a_baseline_leaves_the_expected_gradient_unchanged_and_lowers_its_variance():
@@ -202,7 +221,9 @@ def test_a_baseline_leaves_the_expected_gradient_unchanged_and_lowers_its_varian
     mean_group, _ = moments(adv.group_mean)
     torch.testing.assert_close(mean_raw, exact, atol=1e-6, rtol=0)
     torch.testing.assert_close(mean_loo, exact, atol=1e-6, rtol=0)
-    torch.testing.assert_close(mean_group, exact / 2, atol=1e-6, rtol=0)  # (G-1)/G: a scale, not a bias of direction
+    torch.testing.assert_close(
+        mean_group, exact / 2, atol=1e-6, rtol=0
+    )  # (G-1)/G: a scale, not a bias of direction
     assert variance_loo < variance_raw
 
 
@@ -215,7 +236,10 @@ def test_informative():
 
 
 def test_overlong_penalty():
-    close(adv.overlong_penalty(torch.tensor([0, 80, 85, 90, 100, 130]), max_len=100, buffer=20), [0.0, 0, -0.25, -0.5, -1, -1])
+    close(
+        adv.overlong_penalty(torch.tensor([0, 80, 85, 90, 100, 130]), max_len=100, buffer=20),
+        [0.0, 0, -0.25, -0.5, -1, -1],
+    )
     with pytest.raises(ValueError, match="at least one token"):
         adv.overlong_penalty(torch.tensor([1]), max_len=10, buffer=0)
 
@@ -251,7 +275,11 @@ def test_gae_defaults():
 
 
 def test_gae_does_not_read_masked_positions():
-    rewards, values, mask = torch.randn(2, 5), torch.randn(2, 5), torch.tensor([[0.0, 1, 1, 0, 0], [0.0, 1, 0, 1, 0]])
+    rewards, values, mask = (
+        torch.randn(2, 5),
+        torch.randn(2, 5),
+        torch.tensor([[0.0, 1, 1, 0, 0], [0.0, 1, 0, 1, 0]]),
+    )
     clean = adv.gae(rewards, values, mask)
     dirty = adv.gae(rewards.masked_fill(mask == 0, torch.nan), values.masked_fill(mask == 0, torch.nan), mask)
     close(torch.stack(dirty), torch.stack(clean))
@@ -264,4 +292,6 @@ def test_whiten():
     assert white[mask == 0].count_nonzero() == 0
     close(white[mask > 0].mean(), 0.0)
     close(white[mask > 0].std(), 1.0)
-    assert adv.whiten(torch.full((1, 3), 0.1), torch.ones(1, 3)).abs().max() < 1e-3  # nothing to tell apart: no advantage
+    assert (
+        adv.whiten(torch.full((1, 3), 0.1), torch.ones(1, 3)).abs().max() < 1e-3
+    )  # nothing to tell apart: no advantage

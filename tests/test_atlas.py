@@ -11,7 +11,17 @@ LEAVES = list({leaf.lever: leaf for leaf in atlas.leaves()}.values())
 
 
 def test_every_answer_leads_to_a_lever_and_each_kind_of_gap_to_its_own():
-    assert {leaf.lever.split()[0] for leaf in LEAVES} == {"Write", "Tokenizer", "Continued", "Supervised", "Preferences:", "Reinforcement", "Retrieval:", "Test-time", "Distillation"}
+    assert {leaf.lever.split()[0] for leaf in LEAVES} == {
+        "Write",
+        "Tokenizer",
+        "Continued",
+        "Supervised",
+        "Preferences:",
+        "Reinforcement",
+        "Retrieval:",
+        "Test-time",
+        "Distillation",
+    }
     assert all(leaf.why and leaf.risk and leaf.measure for leaf in LEAVES)
 
 
@@ -29,13 +39,19 @@ def test_a_reading_is_the_median_of_what_the_runs_say():
     from llmlab import runs
 
     found = atlas.reading(CPT(replay=0.0), "general_recall")
-    assert found.final == median(runs.stored(CPT(replay=0.0), s).rows[-1]["general_recall"] for s in (0, 1, 2))
+    assert found.final == median(
+        runs.stored(CPT(replay=0.0), s).rows[-1]["general_recall"] for s in (0, 1, 2)
+    )
     assert found.command == "llmlab run cpt --replay 0.0"
 
 
 def test_what_is_not_stored_is_said_and_not_trained():
     found = atlas.reading(CPT(replay=0.123), "general_recall")
-    assert found.seeds == 0 and str(found) == "known people recalled (share): no run is stored; `llmlab run cpt --replay 0.123` makes one"
+    assert (
+        found.seeds == 0
+        and str(found)
+        == "known people recalled (share): no run is stored; `llmlab run cpt --replay 0.123` makes one"
+    )
 
 
 def test_the_flow_goes_there_and_back():

@@ -15,7 +15,17 @@ pytestmark = NEEDS_CHROMIUM
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """JupyterLab as `llmlab lab` starts it; yields the address of chapter 02 with its token."""
-    command = [sys.executable, "-m", "llmlab.cli", "lab", "--chapter", "02", "--no-browser", "--port", str(free_port())]
+    command = [
+        sys.executable,
+        "-m",
+        "llmlab.cli",
+        "lab",
+        "--chapter",
+        "02",
+        "--no-browser",
+        "--port",
+        str(free_port()),
+    ]
     with served(command, tmp_path_factory.mktemp("lab"), LAB) as found:
         yield f"{found[1]}/lab/tree/02_continued_pretraining.ipynb?token={found[2]}"
 
@@ -38,7 +48,9 @@ def test_lab_listens_on_loopback_only_and_asks_for_a_token(lab):
 def test_panel_trains_and_stops(page):
     ready(page)
     page.click(".jp-Notebook .jp-Cell >> nth=0")
-    for _ in range(60):  # cell by cell up to the panel: a click is served at once only while no cell is running
+    for _ in range(
+        60
+    ):  # cell by cell up to the panel: a click is served at once only while no cell is running
         if page.locator(".jp-OutputArea button:has-text('Compare')").count():
             break
         page.keyboard.press("Shift+Enter")
@@ -61,7 +73,9 @@ def test_panel_trains_and_stops(page):
     clicked = time.monotonic()
     panel.locator("button:has-text('Run')").click()
     steps = []
-    while (len(steps) < 3 or len(pictures) < 4) and time.monotonic() - clicked < 180:  # a new picture comes with each reading of the probes
+    while (
+        len(steps) < 3 or len(pictures) < 4
+    ) and time.monotonic() - clicked < 180:  # a new picture comes with each reading of the probes
         page.wait_for_timeout(200)
         pictures.add(image.get_attribute("src"))
         found = re.search(r"step (\d+) of", " ".join(status.all_inner_texts()))

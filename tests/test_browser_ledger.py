@@ -23,7 +23,10 @@ def lab(tmp_path_factory):
     book = nb.new_notebook(cells=[nb.new_code_cell(CELL)])
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     (folder / "ledger.ipynb").write_text(nb.writes(book))
-    with lab_over(folder, tmp_path_factory.mktemp("home"), LLMLAB_DATA=str(data)) as (address, token), chromium() as browser:
+    with (
+        lab_over(folder, tmp_path_factory.mktemp("home"), LLMLAB_DATA=str(data)) as (address, token),
+        chromium() as browser,
+    ):
         lab = browser.new_page(viewport={"width": 1300, "height": 1500})
         lab.goto(f"{address}/lab/tree/ledger.ipynb?token={token}")
         ready(lab)
@@ -57,18 +60,31 @@ def test_all_claims_are_there_and_every_contrast_that_counts(lab):
     assert f"{len(CLAIMS)} claims: " in lab.locator(".jp-OutputArea-output").first.inner_text()
     assert lab.locator(".llmlab-forest .row .mark").count() == counted
     label = buttons(lab, "row").first.get_attribute("aria-label")
-    assert label.startswith("C001, ") and "seeds: " in label and buttons(lab, "row").first.get_attribute("aria-pressed") == "false"
+    assert (
+        label.startswith("C001, ")
+        and "seeds: " in label
+        and buttons(lab, "row").first.get_attribute("aria-pressed") == "false"
+    )
 
 
 def test_a_click_opens_the_claim_with_its_curves(lab):
     row = buttons(lab, "row").nth(4)
     claim = CLAIMS[row.get_attribute("data-id")]
     row.click()
-    eventually(lambda: detail(lab), lambda text: claim.words in text and claim.evidence in text and claim.matched in text, page=lab)
+    eventually(
+        lambda: detail(lab),
+        lambda text: claim.words in text and claim.evidence in text and claim.matched in text,
+        page=lab,
+    )
     image = lab.locator(".widget-image:visible")
     eventually(image.count, lambda n: n == 1, seconds=60, page=lab)
-    assert row.get_attribute("aria-pressed") == "true" and lab.locator("tr.here").inner_text().startswith(row.get_attribute("data-label"))
-    assert lab.locator("button:has-text('Run one more seed')").is_enabled() and not lab.locator("button:text-is('Stop')").is_enabled()
+    assert row.get_attribute("aria-pressed") == "true" and lab.locator("tr.here").inner_text().startswith(
+        row.get_attribute("data-label")
+    )
+    assert (
+        lab.locator("button:has-text('Run one more seed')").is_enabled()
+        and not lab.locator("button:text-is('Stop')").is_enabled()
+    )
     picture(lab, "ledger")
 
 
@@ -103,7 +119,9 @@ def test_filters_shrink_the_list(lab):
     eventually(buttons(lab).count, lambda n: 0 < n < everything, page=lab)
     assert set(buttons(lab, "claim").locator(".verdict").all_inner_texts()) == {"✓ supported"}
     lab.locator("input[placeholder='in ids and words']").fill("no such words")
-    eventually(lambda: lab.locator(".llmlab-forest").inner_text(), lambda text: "No claim fits." in text, page=lab)
+    eventually(
+        lambda: lab.locator(".llmlab-forest").inner_text(), lambda text: "No claim fits." in text, page=lab
+    )
     choose(lab, "verdict", "all")
     lab.locator("input[placeholder='in ids and words']").fill("c016")
     eventually(buttons(lab, "claim").count, lambda n: n == 1, page=lab)
@@ -113,8 +131,14 @@ def test_filters_shrink_the_list(lab):
 
 def test_it_fits_a_narrow_window_and_the_dark_theme(lab):
     forest = lab.locator(".llmlab-forest")
-    lab.evaluate("document.querySelector('.jp-OutputArea-output .llmlab-forest').closest('.jp-OutputArea-output').style.maxWidth = '420px'")
-    for menu in (".lm-MenuBar-itemLabel:text-is('Settings')", ".lm-Menu-itemLabel:text-is('Theme')", ".lm-Menu-itemLabel:text-is('JupyterLab Dark')"):
+    lab.evaluate(
+        "document.querySelector('.jp-OutputArea-output .llmlab-forest').closest('.jp-OutputArea-output').style.maxWidth = '420px'"
+    )
+    for menu in (
+        ".lm-MenuBar-itemLabel:text-is('Settings')",
+        ".lm-Menu-itemLabel:text-is('Theme')",
+        ".lm-Menu-itemLabel:text-is('JupyterLab Dark')",
+    ):
         lab.click(menu)
     lab.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     plots = lab.locator(".llmlab-forest .row .plot")
@@ -123,9 +147,12 @@ def test_it_fits_a_narrow_window_and_the_dark_theme(lab):
     assert forest.evaluate("e => e.scrollWidth <= e.clientWidth")
     buttons(lab, "row").nth(3).click()
     eventually(lambda: detail(lab), lambda text: CLAIMS["C002"].words in text.replace("\n", " "), page=lab)
-    eventually(lambda: lab.locator(".llmlab-claim").evaluate(wide), lambda pixels: 300 < pixels <= 420, page=lab)
+    eventually(
+        lambda: lab.locator(".llmlab-claim").evaluate(wide), lambda pixels: 300 < pixels <= 420, page=lab
+    )
     background, words = (
-        forest.locator(of).first.evaluate(f"e => getComputedStyle(e).{what}") for of, what in ((".axis", "backgroundColor"), (".words", "color"))
+        forest.locator(of).first.evaluate(f"e => getComputedStyle(e).{what}")
+        for of, what in ((".axis", "backgroundColor"), (".words", "color"))
     )
     assert brightness(background) < 80 and brightness(words) > 180
     picture(lab, "ledger_narrow")

@@ -5,7 +5,18 @@ import statistics
 
 import nbformat.v4 as nb
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, OUT, chromium, eventually, lab_over, picture, ready, run_all, settled, stored_sweep
+from helpers_browser import (
+    NEEDS_CHROMIUM,
+    OUT,
+    chromium,
+    eventually,
+    lab_over,
+    picture,
+    ready,
+    run_all,
+    settled,
+    stored_sweep,
+)
 
 pytestmark = NEEDS_CHROMIUM
 ANSWER = "421.9"  # 7.5 cubed, as Predict writes it: it stands in no cell
@@ -126,14 +137,18 @@ def test_panel_answers_from_the_stored_runs(page):
     for key in ["ArrowLeft"] * 4 + ["ArrowRight"] * 4 + ["ArrowLeft"] * 2:
         handle.press(key)
         places += 1
-        eventually(lambda: page.evaluate("answered.times.length"), lambda n, places=places: n == places, page=page)
+        eventually(
+            lambda: page.evaluate("answered.times.length"), lambda n, places=places: n == places, page=page
+        )
         readings.append(reading.inner_text())
         pictures.add(image.get_attribute("src"))
     times = page.evaluate("answered.times")
     assert len(set(readings)) == 5 and len(pictures) == 11  # every move gave another picture
     median = statistics.median(times)
     OUT.mkdir(exist_ok=True)
-    (OUT / "panel_answer_ms.json").write_text(json.dumps({"median": round(median, 1), "all": [round(t, 1) for t in times]}))
+    (OUT / "panel_answer_ms.json").write_text(
+        json.dumps({"median": round(median, 1), "all": [round(t, 1) for t in times]})
+    )
     told = f"from key to picture: median {median:.0f} ms of {[round(t) for t in times]} (150 ms on a quiet machine)"
     assert len(times) >= 8 and median < 1000, told
 
@@ -147,7 +162,11 @@ def test_panel_says_what_is_not_stored_and_offers_a_run(page):
         handle.press("ArrowRight")
         page.wait_for_timeout(50)
     value = reading.inner_text()
-    eventually(panel.inner_text, lambda text: f"not stored: replay {value}" in text and "Run trains it here" in text, page=page)
+    eventually(
+        panel.inner_text,
+        lambda text: f"not stored: replay {value}" in text and "Run trains it here" in text,
+        page=page,
+    )
     assert panel.locator("button:has-text('Run')").is_enabled()
     picture(page, "widget_panel_not_stored", panel)
 
@@ -193,7 +212,11 @@ def test_strip_shows_tokens_as_text_and_switches_layers(page):
     assert strip.locator("button[aria-pressed=true]").inner_text() == "gradient"
     colours = tokens.evaluate_all("all => all.map(t => t.style.background)")
     strip.locator("button:text-is('mask')").click()
-    eventually(lambda: strip.locator("button[aria-pressed=true]").inner_text(), lambda name: name == "mask", page=page)
+    eventually(
+        lambda: strip.locator("button[aria-pressed=true]").inner_text(),
+        lambda name: name == "mask",
+        page=page,
+    )
     assert tokens.evaluate_all("all => all.map(t => t.style.background)") != colours
     picture(page, "widget_strip", shown(page, "strip"))
 
@@ -206,7 +229,9 @@ def test_strip_gives_its_numbers_to_the_keyboard(page):
     said = detail.inner_text()
     assert "loss" in said and "gradient" in said and "mask 0" in said
     page.keyboard.press("ArrowLeft")
-    assert "mask 1" in detail.inner_text() != said and page.evaluate("document.activeElement.classList.contains('token')")
+    assert "mask 1" in detail.inner_text() != said and page.evaluate(
+        "document.activeElement.classList.contains('token')"
+    )
     assert strip.locator("script, img").count() == 0 and page.title() != "taken"
 
 
@@ -222,7 +247,9 @@ def test_predict_keeps_the_answer_out_of_the_browser_until_the_commitment(page):
     mine = predict.locator(".widget-readout").inner_text()
     predict.locator("button:has-text('Commit')").click()
     eventually(predict.inner_text, lambda text: f"{ANSWER} units" in text and "measured" in text, page=page)
-    assert any(ANSWER in str(frame) for frame in page.received)  # frames can be read: the check above is not blind
+    assert any(
+        ANSWER in str(frame) for frame in page.received
+    )  # frames can be read: the check above is not blind
     cells = predict.locator("td").all_inner_texts()
     assert f"{float(mine):g} units" in cells and f"{ANSWER} units" in cells
     assert not predict.locator("button:has-text('Commit')").is_enabled()
@@ -252,10 +279,18 @@ def test_drills_from_the_question_to_the_log(page, home):
     drills.locator("button:has-text('Show the answer')").click()
     boxes = drills.locator("input[type=checkbox]")
     eventually(boxes.count, lambda n: n >= 3, page=page)
-    eventually(lambda: drills.locator("button:has-text('Again')").get_attribute("class"), lambda c: "success" in c, page=page)
+    eventually(
+        lambda: drills.locator("button:has-text('Again')").get_attribute("class"),
+        lambda c: "success" in c,
+        page=page,
+    )
     for i in range(boxes.count()):
         boxes.nth(i).check()
-    eventually(lambda: drills.locator("button:has-text('Easy')").get_attribute("class"), lambda c: "success" in c, page=page)
+    eventually(
+        lambda: drills.locator("button:has-text('Easy')").get_attribute("class"),
+        lambda c: "success" in c,
+        page=page,
+    )
     picture(page, "widget_drill_answer", drills)
     points = boxes.count()
     drills.locator("button:has-text('Good')").click()
@@ -283,11 +318,17 @@ def test_flow_leads_to_a_lever_and_back(page):
     eventually(flow.inner_text, lambda text: "What is missing?" in text, page=page)
     picture(page, "widget_flow", flow)
     flow.locator("button:has-text('too expensive')").click()  # a leaf that reads no runs
-    eventually(flow.inner_text, lambda text: "Distillation" in text and "how one would know" in text, page=page)
+    eventually(
+        flow.inner_text, lambda text: "Distillation" in text and "how one would know" in text, page=page
+    )
     picture(page, "widget_flow_leaf", flow)
     for question in ("What is missing?", "A good prompt with a few examples"):
         flow.locator("button:has-text('Back')").click()
-        eventually(flow.inner_text, lambda text, question=question: question in text and "Distillation" not in text, page=page)
+        eventually(
+            flow.inner_text,
+            lambda text, question=question: question in text and "Distillation" not in text,
+            page=page,
+        )
 
 
 def test_flow_shows_the_lever_while_its_evidence_is_read(page):
@@ -295,7 +336,10 @@ def test_flow_shows_the_lever_while_its_evidence_is_read(page):
     flow.locator("button:text-is('yes')").click()
     eventually(flow.inner_text, lambda text: "A lever" in text and "reading them" in text, page=page)
     eventually(flow.inner_text, lambda text: "share <right>: 0.25 → 0.75" in text, page=page)
-    assert flow.locator("code").inner_text() == "llmlab run cpt --replay 0" and flow.locator("a").inner_text() == "02"
+    assert (
+        flow.locator("code").inner_text() == "llmlab run cpt --replay 0"
+        and flow.locator("a").inner_text() == "02"
+    )
     picture(page, "widget_flow_evidence", flow)
 
 

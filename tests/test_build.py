@@ -14,7 +14,9 @@ def test_checkpoint_is_current_and_reaches_its_targets(name):
     found = card(name)
     for skill, least in found["targets"].items():
         assert found["skills"][skill] >= least, skill
-    assert found["targets"] == {k: least for k, (_, _, least) in build.skills(name).items() if least is not None}
+    assert found["targets"] == {
+        k: least for k, (_, _, least) in build.skills(name).items() if least is not None
+    }
 
 
 @pytest.mark.parametrize("name", ["base", "chat"])
@@ -43,7 +45,9 @@ def test_a_changed_recipe_or_corpus_is_stale(monkeypatch):
     assert build.recipe_hash("base") != before
     monkeypatch.undo()
     general = build.corpora.general
-    monkeypatch.setattr(build.corpora, "general", lambda *a, **k: (t.replace("baker", "banker") for t in general(*a, **k)))
+    monkeypatch.setattr(
+        build.corpora, "general", lambda *a, **k: (t.replace("baker", "banker") for t in general(*a, **k))
+    )
     assert build.recipe_hash("base") != before and not build.is_current("base")
 
 
@@ -52,7 +56,9 @@ def test_stored_runs_are_current():
 
 
 def test_stored_sweeps_are_current():
-    assert [n for n, grid in sweeps.GRIDS.items() if not sweeps.is_current(grid)] == [], "run: llmlab build sweeps"
+    assert [n for n, grid in sweeps.GRIDS.items() if not sweeps.is_current(grid)] == [], (
+        "run: llmlab build sweeps"
+    )
 
 
 def test_every_drills_run_is_shipped():

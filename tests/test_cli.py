@@ -37,11 +37,23 @@ def complaint(argv, capsys) -> str:
 
 WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
-    "command like nothing": (["xyzzy"], "choose one of lab, run, claims, drill, demo, serve, build, doctor, bench"),
-    "unknown experiment": (["run", "xyzzy"], "there is no experiment 'xyzzy'; choose one of topology, cpt, burst"),
+    "command like nothing": (
+        ["xyzzy"],
+        "choose one of lab, run, claims, drill, demo, serve, build, doctor, bench",
+    ),
+    "unknown experiment": (
+        ["run", "xyzzy"],
+        "there is no experiment 'xyzzy'; choose one of topology, cpt, burst",
+    ),
     "misspelt experiment": (["run", "gpro"], "did you mean grpo?"),
-    "experiment after its flags": (["run", "--steps", "10", "cpt"], "the experiment's name comes first: llmlab run topology | cpt"),
-    "unknown flag": (["run", "cpt", "--xyzzy", "1"], "unknown option '--xyzzy'; choose one of --replay, --lr"),
+    "experiment after its flags": (
+        ["run", "--steps", "10", "cpt"],
+        "the experiment's name comes first: llmlab run topology | cpt",
+    ),
+    "unknown flag": (
+        ["run", "cpt", "--xyzzy", "1"],
+        "unknown option '--xyzzy'; choose one of --replay, --lr",
+    ),
     "misspelt flag": (["run", "cpt", "--repaly", "0.2"], "unknown option '--repaly'; did you mean --replay?"),
     "flag of another experiment": (["run", "sft", "--replay", "0.2"], "unknown option '--replay'"),
     "single dash": (["run", "cpt", "-replay", "0.2"], "unknown option '-replay'; did you mean --replay?"),
@@ -57,17 +69,38 @@ WRONG = {
     "fraction for a whole number": (["run", "cpt", "--steps=1.5"], "--steps takes a whole number, not '1.5'"),
     "missing value at the end": (["run", "cpt", "--steps"], "--steps needs a value"),
     "missing value before a flag": (["run", "cpt", "--model", "--json"], "--model needs a value"),
-    "bad choice": (["run", "cpt", "--packing", "tight"], "--packing is one of none, plain, reset, not 'tight'"),
+    "bad choice": (
+        ["run", "cpt", "--packing", "tight"],
+        "--packing is one of none, plain, reset, not 'tight'",
+    ),
     "seed below zero": (["run", "cpt", "--seed", "-1"], "--seed -1 is out of range; choose 0 to 2147483647"),
-    "seed beyond the generator": (["run", "grpo", "--seed", "99999999999999999999"], "is out of range; choose 0 to 2147483647"),
+    "seed beyond the generator": (
+        ["run", "grpo", "--seed", "99999999999999999999"],
+        "is out of range; choose 0 to 2147483647",
+    ),
     "knobs that do not fit": (["run", "cpt", "--gate", "15"], "--gate 15 is not a multiple of --probe 10"),
     "unknown device": (["run", "cpt", "--device", "tpu"], "there is no device 'tpu' here; use --device cpu"),
-    "domain is no folder": (["run", "cpt", "--domain", "/nowhere"], "there is no folder '/nowhere'; give a folder with .txt, .md or .jsonl files"),
+    "domain is no folder": (
+        ["run", "cpt", "--domain", "/nowhere"],
+        "there is no folder '/nowhere'; give a folder with .txt, .md or .jsonl files",
+    ),
     "domain where there is none": (["run", "grpo", "--domain", "python"], "unknown option '--domain'"),
-    "model folder that is not there": (["run", "cpt", "--model", "/nowhere"], "there is no model '/nowhere'; give base, chat, a folder"),
-    "model like nothing": (["run", "cpt", "--model", "bsae"], "there is no model 'bsae'; give base, chat, a folder"),
-    "hub model without network": (["run", "cpt", "--model", "nobody/nothing"], "check the folder, or your network for a hub id"),
-    "unknown thing to build": (["build", "bse"], "there is nothing to build called 'bse'; did you mean base?"),
+    "model folder that is not there": (
+        ["run", "cpt", "--model", "/nowhere"],
+        "there is no model '/nowhere'; give base, chat, a folder",
+    ),
+    "model like nothing": (
+        ["run", "cpt", "--model", "bsae"],
+        "there is no model 'bsae'; give base, chat, a folder",
+    ),
+    "hub model without network": (
+        ["run", "cpt", "--model", "nobody/nothing"],
+        "check the folder, or your network for a hub id",
+    ),
+    "unknown thing to build": (
+        ["build", "bse"],
+        "there is nothing to build called 'bse'; did you mean base?",
+    ),
     "unknown flag of build": (["build", "base", "--frce"], "unknown option '--frce'; did you mean --force?"),
     "unknown flag of doctor": (["doctor", "--quik"], "unknown option '--quik'; did you mean --quick?"),
     "unknown benchmark": (["bench", "--only", "xyzzy"], "there is no benchmark 'xyzzy'; choose one of"),
@@ -86,7 +119,9 @@ def test_no_gpu(capsys, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "there is no device 'cuda' here; use --device cpu" in complaint(["run", "cpt", "--device", "cuda"], capsys)
+    assert "there is no device 'cuda' here; use --device cpu" in complaint(
+        ["run", "cpt", "--device", "cuda"], capsys
+    )
 
 
 # --- wrong files ------------------------------------------------------------------------------------------------------
@@ -111,9 +146,15 @@ def without(*names):
 
 FOLDERS = {
     "truncated weights": (truncated, "is truncated or not a safetensors file"),
-    "weights that are none": (rewrite("model.safetensors", "hello"), "is truncated or not a safetensors file"),
+    "weights that are none": (
+        rewrite("model.safetensors", "hello"),
+        "is truncated or not a safetensors file",
+    ),
     "empty weights": (rewrite("model.safetensors", ""), "is truncated or not a safetensors file"),
-    "pickle only": (only_pickle, "has no *.safetensors; other weight files are not read (they can run code): convert them first"),
+    "pickle only": (
+        only_pickle,
+        "has no *.safetensors; other weight files are not read (they can run code): convert them first",
+    ),
     "no config": (without("config.json"), "has no config.json; give a folder saved with save_pretrained"),
     "broken config": (rewrite("config.json", "{"), "cannot be loaded"),
     "config of nothing": (rewrite("config.json", "{}"), "cannot be loaded"),
@@ -142,7 +183,9 @@ def test_a_model_folder_without_tokenizer_gets_one_line(folder, capsys, home):
 @pytest.mark.parametrize("name", ["base", "chat"])
 def test_a_missing_lab_checkpoint_names_its_build(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
-    assert f"the lab checkpoint '{name}' is missing; run: llmlab build {name}" in complaint(["run", "cpt", "--model", name], capsys)
+    assert f"the lab checkpoint '{name}' is missing; run: llmlab build {name}" in complaint(
+        ["run", "cpt", "--model", name], capsys
+    )
 
 
 def test_a_truncated_lab_checkpoint_names_its_build(tmp_path, capsys, monkeypatch):
@@ -159,10 +202,19 @@ TEXTS = {
     "no known file": ({"a.pdf": b"x"}, "holds no text; it needs"),
     "empty file": ({"a.txt": b" \n"}, "holds no text"),
     "too little text": ({"a.txt": b"one two three"}, "add text"),
-    "not UTF-8": ({"a.txt": "Grüße".encode("latin1")}, "a.txt' is not UTF-8 (byte 2); convert it, for example with: iconv -f latin1 -t utf-8"),
-    "broken jsonl": ({"a.jsonl": b'{"text": "x"}\n{"text": '}, "a.jsonl' line 2 is not a JSON object with a field 'text'; mend or remove the line"),
+    "not UTF-8": (
+        {"a.txt": "Grüße".encode("latin1")},
+        "a.txt' is not UTF-8 (byte 2); convert it, for example with: iconv -f latin1 -t utf-8",
+    ),
+    "broken jsonl": (
+        {"a.jsonl": b'{"text": "x"}\n{"text": '},
+        "a.jsonl' line 2 is not a JSON object with a field 'text'; mend or remove the line",
+    ),
     "jsonl without text": ({"a.jsonl": b'{"body": "x"}'}, "line 1 is not a JSON object with a field 'text'"),
-    "jsonl of a number": ({"a.jsonl": b'{"text": 3}'}, "line 1: the field 'text' is not a string; mend or remove the line"),
+    "jsonl of a number": (
+        {"a.jsonl": b'{"text": 3}'},
+        "line 1: the field 'text' is not a string; mend or remove the line",
+    ),
 }
 
 
@@ -176,7 +228,9 @@ def test_bad_documents_get_one_line(files, fix, tmp_path, capsys):
 def test_an_unwritable_cache_gets_one_line(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "file" / "home"))
-    assert "make it writable, or set LLMLAB_HOME to another folder" in complaint(["run", "cpt", "--steps", 10], capsys)
+    assert "make it writable, or set LLMLAB_HOME to another folder" in complaint(
+        ["run", "cpt", "--steps", 10], capsys
+    )
 
 
 def test_divergence_gets_one_line(capsys, home, monkeypatch):
@@ -184,7 +238,9 @@ def test_divergence_gets_one_line(capsys, home, monkeypatch):
 
     original = objectives.nll
     monkeypatch.setattr(objectives, "nll", lambda out, batch: (original(out, batch)[0] * float("nan"), {}))
-    assert "the loss is nan at step 1; lower --lr or raise --warmup" in complaint(["run", "cpt", "--steps", 10, "--batch", 2], capsys)
+    assert "the loss is nan at step 1; lower --lr or raise --warmup" in complaint(
+        ["run", "cpt", "--steps", 10, "--batch", 2], capsys
+    )
 
 
 def test_stopping_by_keyboard_tells_how_to_go_on(capsys, home, monkeypatch):
@@ -208,7 +264,9 @@ def test_help_names_every_command(capsys):
 @pytest.mark.parametrize("name", KNOBS)
 def test_help_of_an_experiment_names_every_knob(name, capsys):
     code, out, _ = call(["run", name, "--help"], capsys)
-    assert code == 0 and all(f"--{k}" in "\n".join(out) for k in [*KNOBS[name], "seed", "model", "device", "json"])
+    assert code == 0 and all(
+        f"--{k}" in "\n".join(out) for k in [*KNOBS[name], "seed", "model", "device", "json"]
+    )
 
 
 def test_version(capsys):
@@ -221,18 +279,31 @@ def test_the_list_of_experiments_shows_every_knob_with_default_range_and_help(ca
     for name in KNOBS:
         start = next(i for i, line in enumerate(out) if line.startswith(f"{name}  "))
         for knob, line in zip(experiments.get(name).knobs(), out[start + 2 :]):
-            assert line.split()[0] == f"--{knob.name}" and str(knob.default) in line and knob.range in line and knob.help in line
+            assert (
+                line.split()[0] == f"--{knob.name}"
+                and str(knob.default) in line
+                and knob.range in line
+                and knob.help in line
+            )
 
 
 def test_the_list_as_json(capsys):
     told = json.loads(call(["run", "--json"], capsys)[1][-1])
-    assert {n: list(e["knobs"]) for n, e in told.items()} == KNOBS and all(k["range"] for e in told.values() for k in e["knobs"].values())
+    assert {n: list(e["knobs"]) for n, e in told.items()} == KNOBS and all(
+        k["range"] for e in told.values() for k in e["knobs"].values()
+    )
 
 
 def check_summary(line, steps=10):
     told = json.loads(line)
     assert {"experiment", "knobs", "seed", "model", "key", "seconds", "metrics", "curves"} <= set(told)
-    assert told["experiment"] == "cpt" and told["knobs"]["steps"] == steps and told["seed"] == 0 and told["model"] == "base" and told["seconds"] > 0
+    assert (
+        told["experiment"] == "cpt"
+        and told["knobs"]["steps"] == steps
+        and told["seed"] == 0
+        and told["model"] == "base"
+        and told["seconds"] > 0
+    )
     for metric in DOMAIN:
         curve = told["curves"][metric]
         assert told["metrics"][metric] == {"start": curve["0"], "final": curve[str(steps)]}
@@ -244,14 +315,19 @@ def check_summary(line, steps=10):
 def llmlab(*argv, home):
     """The real command in a process of its own."""
     env = os.environ | {"LLMLAB_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", "llmlab.cli", *argv], capture_output=True, text=True, env=env, timeout=240)
+    return subprocess.run(
+        [sys.executable, "-m", "llmlab.cli", *argv], capture_output=True, text=True, env=env, timeout=240
+    )
 
 
 def test_a_run_in_a_process_of_its_own_then_the_same_from_the_store(home, capsys):
     done = llmlab("run", "cpt", "--steps", "10", "--batch", "4", "--json", home=home)
     assert done.returncode == 0 and "Traceback" not in done.stderr
     told = check_summary(done.stdout.splitlines()[-1])
-    record, figure = home / "runs" / "cpt" / f"{told['key']}.json", home / "runs" / "cpt" / f"{told['key']}.png"
+    record, figure = (
+        home / "runs" / "cpt" / f"{told['key']}.json",
+        home / "runs" / "cpt" / f"{told['key']}.png",
+    )
     assert f"record  {record}" in done.stdout and record.exists() and figure.read_bytes()[:4] == b"\x89PNG"
     before = record.stat().st_mtime_ns
     code, out, err = call(["run", "cpt", "--steps", "10", "--batch=4", "--json"], capsys)
@@ -279,19 +355,30 @@ def documents(tmp_path):
     folder = tmp_path / "documents"
     for name in ("law", "letters", "notes"):
         (folder / name).mkdir(parents=True)
-    sentences = [f"Clause {i}: the tenant of flat {i} pays {7 * i} crowns before noon – «early» is best. " for i in range(400)]
+    sentences = [
+        f"Clause {i}: the tenant of flat {i} pays {7 * i} crowns before noon – «early» is best. "
+        for i in range(400)
+    ]
     (folder / "law" / "act.txt").write_text("".join(sentences), encoding="utf-8")
-    (folder / "letters" / "one.md").write_text("# Dear Zoë\n\n" + "We met in Tarsk, didn't we? " * 200, encoding="utf-8")
-    (folder / "notes" / "all.jsonl").write_text("\n".join(json.dumps({"text": f"Note {i}. " + "Buy milk. " * i}) for i in range(60)))
+    (folder / "letters" / "one.md").write_text(
+        "# Dear Zoë\n\n" + "We met in Tarsk, didn't we? " * 200, encoding="utf-8"
+    )
+    (folder / "notes" / "all.jsonl").write_text(
+        "\n".join(json.dumps({"text": f"Note {i}. " + "Buy milk. " * i}) for i in range(60))
+    )
     return folder
 
 
 def test_your_own_documents_on_any_model(foreign, documents, capsys, home):
     settings = ["--steps", 10, "--batch", 3, "--mixing", "adaptive", "--packing", "reset"]
-    code, out, err = call(["run", "cpt", "--model", foreign[1], "--domain", documents, *settings, "--json"], capsys)
+    code, out, err = call(
+        ["run", "cpt", "--model", foreign[1], "--domain", documents, *settings, "--json"], capsys
+    )
     assert (code, err) == (0, []), err
     told = json.loads(out[-1])
-    assert {"domain_loss.law", "domain_loss.letters", "domain_loss.notes"} <= set(told["metrics"]) and "domain_recall" not in told["metrics"]
+    assert {"domain_loss.law", "domain_loss.letters", "domain_loss.notes"} <= set(
+        told["metrics"]
+    ) and "domain_recall" not in told["metrics"]
     assert told["metrics"]["domain_loss"]["final"] < told["metrics"]["domain_loss"]["start"]
 
 
@@ -307,8 +394,14 @@ def test_other_documents_are_another_run(documents, capsys, home):
     assert json.loads(call(argv, capsys)[1][-1])["key"] != first
 
 
-@pytest.mark.parametrize("name, settings", [("sft", ["--steps", 10, "--batch", 2]), ("dpo", ["--steps", 5, "--batch", 2]),
-                                            ("grpo", ["--steps", 5, "--prompts", 2, "--group", 2])])
+@pytest.mark.parametrize(
+    "name, settings",
+    [
+        ("sft", ["--steps", 10, "--batch", 2]),
+        ("dpo", ["--steps", 5, "--batch", 2]),
+        ("grpo", ["--steps", 5, "--prompts", 2, "--group", 2]),
+    ],
+)
 def test_every_experiment_runs_on_any_model(foreign, name, settings, capsys, home):
     code, out, err = call(["run", name, "--model", foreign[1], *settings, "--json"], capsys)
     told = json.loads(out[-1]) if code == 0 else err

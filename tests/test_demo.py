@@ -7,7 +7,16 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, free_port, picture, served, settled, stored_sweep
+from helpers_browser import (
+    NEEDS_CHROMIUM,
+    chromium,
+    eventually,
+    free_port,
+    picture,
+    served,
+    settled,
+    stored_sweep,
+)
 
 from llmlab import cli, demo, experiments, sweeps
 
@@ -18,7 +27,9 @@ TOKEN = re.compile(r"--Voila\.token=(.+)")
 def installed(monkeypatch):
     """Voilà counts as installed, except where a test says otherwise: its command line is not run here."""
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: name if name == "voila" else found(name, *rest))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: name if name == "voila" else found(name, *rest)
+    )
 
 
 def token(arguments: list[str]) -> str | None:
@@ -29,7 +40,9 @@ def token(arguments: list[str]) -> str | None:
 
 def test_only_this_machine_can_connect_by_default(tmp_path):
     arguments = demo.command(tmp_path / "cpt.ipynb", 8866, browser=True, network=False)
-    assert "--Voila.ip=127.0.0.1" in arguments and "--no-browser" not in arguments and token(arguments) is None
+    assert (
+        "--Voila.ip=127.0.0.1" in arguments and "--no-browser" not in arguments and token(arguments) is None
+    )
     assert not any("0.0.0.0" in a for a in arguments)
 
 
@@ -37,7 +50,9 @@ def test_a_network_gets_in_with_a_token_that_nobody_can_guess(tmp_path):
     commands = [demo.command(tmp_path / "cpt.ipynb", 8866, browser=False, network=True) for _ in range(20)]
     assert all("--Voila.ip=0.0.0.0" in c and "--no-browser" in c for c in commands)
     tokens = {token(c) for c in commands}
-    assert len(tokens) == 20 and all(re.fullmatch(r"[\w-]{22,}", t) for t in tokens)  # 16 random bytes and more
+    assert len(tokens) == 20 and all(
+        re.fullmatch(r"[\w-]{22,}", t) for t in tokens
+    )  # 16 random bytes and more
 
 
 def test_neither_code_nor_tracebacks_are_shown(tmp_path):
@@ -45,7 +60,16 @@ def test_neither_code_nor_tracebacks_are_shown(tmp_path):
     assert {"--strip_sources=True", "--show_tracebacks=False", "--template=llmlab"} <= set(arguments)
 
 
-@pytest.mark.parametrize("argv", [["demo", "cpr"], ["demo"], ["demo", "--network"], ["demo", "cpt", "--port", "many"], ["demo", "cpt", "--code"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["demo", "cpr"],
+        ["demo"],
+        ["demo", "--network"],
+        ["demo", "cpt", "--port", "many"],
+        ["demo", "cpt", "--code"],
+    ],
+)
 def test_bad_input_is_a_sentence_and_exit_code_2(argv, capsys, monkeypatch):
     monkeypatch.setattr(demo, "serve", lambda *_: pytest.fail("nothing is to be served"))
     assert cli.main(argv) == 2
@@ -66,7 +90,10 @@ def test_the_notebook_holds_one_cell_with_the_swept_knobs(name, home):
     nbformat.validate(book)
     title, panel = book.cells
     shown = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
-    assert experiments.get(name).summary in title.source and f"Panel({name!r}, show={shown!r}, large=True)" in panel.source
+    assert (
+        experiments.get(name).summary in title.source
+        and f"Panel({name!r}, show={shown!r}, large=True)" in panel.source
+    )
 
 
 def test_serving_replaces_this_process_and_finds_our_template(home, monkeypatch):
@@ -76,7 +103,9 @@ def test_serving_replaces_this_process_and_finds_our_template(home, monkeypatch)
     monkeypatch.setenv("JUPYTER_PATH", "before")
     demo.serve("cpt", 8866, browser=False, network=False)
     (program, arguments), folder = started[0], demo.os.environ["JUPYTER_PATH"].split(demo.os.pathsep)[0]
-    assert program == sys.executable and arguments[1:3] == ["-m", "voila"] and arguments[3].endswith("cpt.ipynb")
+    assert (
+        program == sys.executable and arguments[1:3] == ["-m", "voila"] and arguments[3].endswith("cpt.ipynb")
+    )
     assert (demo.Path(folder) / "voila" / "templates" / "llmlab" / "index.html.j2").exists()
 
 
@@ -111,16 +140,33 @@ def test_the_page_is_a_panel_without_code_in_large_type(classroom):
     page, _ = classroom
     picture(page, "demo_start")
     assert page.locator("h1").inner_text().startswith(experiments.get("cpt").summary)
-    assert page.locator(".noUi-handle").count() == len(sweeps.GRIDS["cpt"].axes) and page.locator("img").is_visible()
-    assert "import" not in page.inner_text("body") and page.locator(".jp-InputArea-editor, .highlight").count() == 0
-    for seen in (".widget-label:text-is('replay')", ".widget-readout", "button:has-text('Run')", ".widget-html-content:has-text('stored: 5 seeds')"):
-        assert float(page.locator(seen).first.evaluate("e => parseFloat(getComputedStyle(e).fontSize)")) >= 20, seen
+    assert (
+        page.locator(".noUi-handle").count() == len(sweeps.GRIDS["cpt"].axes)
+        and page.locator("img").is_visible()
+    )
+    assert (
+        "import" not in page.inner_text("body")
+        and page.locator(".jp-InputArea-editor, .highlight").count() == 0
+    )
+    for seen in (
+        ".widget-label:text-is('replay')",
+        ".widget-readout",
+        "button:has-text('Run')",
+        ".widget-html-content:has-text('stored: 5 seeds')",
+    ):
+        assert (
+            float(page.locator(seen).first.evaluate("e => parseFloat(getComputedStyle(e).fontSize)")) >= 20
+        ), seen
 
 
 @browser_test
 def test_the_slider_answers_and_one_click_resets(classroom):
     page, _ = classroom
-    image, handle, reading = page.locator("img"), page.locator(".noUi-handle").first, page.locator(".widget-readout").first
+    image, handle, reading = (
+        page.locator("img"),
+        page.locator(".noUi-handle").first,
+        page.locator(".widget-readout").first,
+    )
     default, before = reading.inner_text(), settled(page, image)
     handle.focus()
     for _ in range(4):
@@ -140,7 +186,11 @@ def test_the_slider_answers_and_one_click_resets(classroom):
 def test_no_request_leaves_this_machine(classroom):
     page, asked = classroom
     page.wait_for_timeout(1000)
-    away = [url for url in asked if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).hostname != "127.0.0.1"]
+    away = [
+        url
+        for url in asked
+        if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).hostname != "127.0.0.1"
+    ]
     assert len(asked) > 5 and not away, away
 
 

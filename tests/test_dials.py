@@ -59,25 +59,44 @@ def test_another_dial_is_another_function(name):
     """A mutant of every method, one dial off, is told apart."""
     function, length = NAMED[name]
     setting = METHODS[name]
-    for other in (replace(setting, aggregation={"sequence_mean": "token_mean"}.get(setting.aggregation, "sequence_mean")),
-                  replace(setting, leash="k3", beta=0.5), replace(setting, ratio={"token": "sequence"}.get(setting.ratio, "token"))):
+    for other in (
+        replace(
+            setting, aggregation={"sequence_mean": "token_mean"}.get(setting.aggregation, "sequence_mean")
+        ),
+        replace(setting, leash="k3", beta=0.5),
+        replace(setting, ratio={"token": "sequence"}.get(setting.ratio, "token")),
+    ):
         assert not torch.allclose(step(other.objective(length), 0)[1], step(function, 0)[1], rtol=1e-4)
 
 
 def test_every_method_of_the_family_has_its_dials():
-    assert {n.lower().replace(". ", "_") for n in METHODS} >= {n for n, m in obj.OBJECTIVES.items() if m.advantage}
+    assert {n.lower().replace(". ", "_") for n in METHODS} >= {
+        n for n, m in obj.OBJECTIVES.items() if m.advantage
+    }
     for name, setting in METHODS.items():
-        if (method := obj.OBJECTIVES.get(name.lower().replace(". ", "_"))):
+        if method := obj.OBJECTIVES.get(name.lower().replace(". ", "_")):
             assert {"critic": "gae"}.get(setting.advantage, setting.advantage) == method.advantage
 
 
 DIFFERENCES = [
     ("GRPO", "Dr. GRPO", {"aggregation", "advantage", "KL"}),  # arXiv 2503.20783: no 1/length, no std; beta 0
-    ("GRPO", "DAPO", {"clip", "aggregation", "KL"}),  # arXiv 2503.14476: clip-higher, one mean over tokens, no KL
-    ("GRPO", "GSPO", {"ratio", "clip", "KL"}),  # arXiv 2507.18071: the answer's ratio, with a far smaller range
+    (
+        "GRPO",
+        "DAPO",
+        {"clip", "aggregation", "KL"},
+    ),  # arXiv 2503.14476: clip-higher, one mean over tokens, no KL
+    (
+        "GRPO",
+        "GSPO",
+        {"ratio", "clip", "KL"},
+    ),  # arXiv 2507.18071: the answer's ratio, with a far smaller range
     ("DAPO", "CISPO", {"clip"}),  # arXiv 2506.13585: the weight is capped
     ("REINFORCE", "REINFORCE with baseline", {"advantage"}),
-    ("PPO", "RLOO", {"ratio", "clip", "aggregation", "advantage"}),  # arXiv 2402.14740: no critic, no ratio, no clip, the answer as one action
+    (
+        "PPO",
+        "RLOO",
+        {"ratio", "clip", "aggregation", "advantage"},
+    ),  # arXiv 2402.14740: no critic, no ratio, no clip, the answer as one action
 ]
 
 
@@ -91,7 +110,10 @@ def test_the_table_has_a_row_a_method_and_no_two_are_alike():
     assert [r["method"] for r in rows] == list(METHODS)
     assert len({tuple(list(r.values())[1:]) for r in rows}) == len(METHODS)
     text = dials.markdown().splitlines()
-    assert len(text) == len(METHODS) + 2 and "| GRPO | token | symmetric 0.2 | sequence_mean | k3 in the loss | group_norm |" in text
+    assert (
+        len(text) == len(METHODS) + 2
+        and "| GRPO | token | symmetric 0.2 | sequence_mean | k3 in the loss | group_norm |" in text
+    )
     assert all(line.count("|") == 7 for line in text)
 
 
@@ -126,7 +148,9 @@ def test_equal_rewards_move_nothing(aggregation, leash):
     """Exactly: AdamW would blow rounding up to a whole step. (With k1 in the reward: where the policy is still its own reference.)"""
     logits, make_out, batch = case(1, B=6)
     old = make_out().logprobs.detach()
-    batch = batch.add(rewards=torch.full((6,), 0.7), group=torch.arange(6) // 3, old_logprobs=old, ref_logprobs=old)
+    batch = batch.add(
+        rewards=torch.full((6,), 0.7), group=torch.arange(6) // 3, old_logprobs=old, ref_logprobs=old
+    )
     batch = replace(batch, mask=torch.cat([torch.zeros(6, 1), make_out().mask.float()], 1))
     for rule in ("group_mean", "group_norm", "leave_one_out"):
         setting = Dials(aggregation=aggregation, leash=leash, advantage=rule)
@@ -140,7 +164,9 @@ def test_equal_rewards_move_nothing(aggregation, leash):
 def rewarded(seed=0, beta=1.0, **settings):
     _, make_out, batch = case(seed, B=6)
     mask = torch.cat([torch.zeros(6, 1), make_out().mask.float()], 1)
-    batch = replace(batch, mask=mask).add(rewards=torch.rand(6, generator=torch.Generator().manual_seed(seed)), group=torch.arange(6) // 3)
+    batch = replace(batch, mask=mask).add(
+        rewards=torch.rand(6, generator=torch.Generator().manual_seed(seed)), group=torch.arange(6) // 3
+    )
     return Dials(beta=beta, **settings).columns(batch), batch
 
 
@@ -155,8 +181,15 @@ def test_a_critic_gets_the_leash_token_by_token():
     mask = batch.mask[:, 1:]
     drift = (batch["old_logprobs"] - batch["ref_logprobs"]) * mask
     ahead = drift.flip(1).cumsum(1).flip(1)  # what is still to be paid from this token on
-    torch.testing.assert_close(found["returns"], ((batch["rewards"][:, None] - 0.3 * ahead) * mask).to(found["returns"].dtype))
-    torch.testing.assert_close((found["advantages"] * mask).sum(), torch.zeros((), dtype=found["advantages"].dtype), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found["returns"], ((batch["rewards"][:, None] - 0.3 * ahead) * mask).to(found["returns"].dtype)
+    )
+    torch.testing.assert_close(
+        (found["advantages"] * mask).sum(),
+        torch.zeros((), dtype=found["advantages"].dtype),
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 @pytest.mark.parametrize("rule", rules.ADVANTAGES)
@@ -185,7 +218,11 @@ def pulled(leash, sign=1.0, steps=60):
         token = torch.multinomial(logprobs.detach().exp(), 512, replacement=True, generator=g)
         out = Out(logits.expand(512, 1, 6), logprobs[token][:, None], torch.ones(512, 1))
         batch = replace(batch_like(out.mask), mask=torch.ones(512, 2)).add(
-            rewards=torch.zeros(512), group=torch.zeros(512, dtype=torch.long), old_logprobs=out.logprobs, ref_logprobs=reference[token][:, None])
+            rewards=torch.zeros(512),
+            group=torch.zeros(512, dtype=torch.long),
+            old_logprobs=out.logprobs,
+            ref_logprobs=reference[token][:, None],
+        )
         loss, _ = setting.objective(1)(out, setting.columns(batch))
         optimizer.zero_grad()
         loss.backward()

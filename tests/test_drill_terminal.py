@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from llmlab import cli, drill_terminal, drills, practice
 
-FOUR = ["it forgets", "", "replay", "more of it", "", "slower", "", "curves", ""]  # the four parts of an answer
+FOUR = [
+    "it forgets",
+    "",
+    "replay",
+    "more of it",
+    "",
+    "slower",
+    "",
+    "curves",
+    "",
+]  # the four parts of an answer
 
 
 @pytest.fixture
@@ -41,8 +51,19 @@ def test_a_whole_sitting(drill):
     first, second = [d for d in drills.choose(drills.load(), "02") if d.level == 1][:2]
     assert (code, err) == (0, []) and kept() == [(first.id, 3, "Hard"), (second.id, 0, "Easy")]
     told = json.loads(out.splitlines()[-1])
-    assert [r["drill"] for r in told["done"]] == [first.id, second.id] and told["done"][0]["ticked"] == [0, 1, 2] and told["done_today"] == 2
-    for shown in (first.title, "Diagnosis", "points to tick", first.link.command, "3 of 6 points: hard", "Stored: hard; back in 15 min"):
+    assert (
+        [r["drill"] for r in told["done"]] == [first.id, second.id]
+        and told["done"][0]["ticked"] == [0, 1, 2]
+        and told["done_today"] == 2
+    )
+    for shown in (
+        first.title,
+        "Diagnosis",
+        "points to tick",
+        first.link.command,
+        "3 of 6 points: hard",
+        "Stored: hard; back in 15 min",
+    ):
         assert shown in out, shown
     assert first.follow_ups[0].question[:40] in out and out.index("model answer") > out.index("Measurements")
 
@@ -60,8 +81,31 @@ def test_what_was_graded_yesterday_comes_back_when_it_is_due(drill, monkeypatch)
     assert [k[0] for k in kept()] == [again.drill] * 2 and "1 due, 9 new, 1 done today" in out
 
 
-SCRIPT = [*FOUR, "1", "", "", ":s", *FOUR, "9", "1 2", "x", "good", "f", "an answer", "", "", *FOUR, "", "h", ":q"]
-GRADED = [i for i, (line, before) in enumerate(zip(SCRIPT, ["", *SCRIPT])) if (before, line) in (("1", ""), ("x", "good"), ("", "h"))]
+SCRIPT = [
+    *FOUR,
+    "1",
+    "",
+    "",
+    ":s",
+    *FOUR,
+    "9",
+    "1 2",
+    "x",
+    "good",
+    "f",
+    "an answer",
+    "",
+    "",
+    *FOUR,
+    "",
+    "h",
+    ":q",
+]
+GRADED = [
+    i
+    for i, (line, before) in enumerate(zip(SCRIPT, ["", *SCRIPT]))
+    if (before, line) in (("1", ""), ("x", "good"), ("", "h"))
+]
 
 
 @pytest.mark.parametrize("cut", range(len(SCRIPT) + 1))
@@ -86,7 +130,9 @@ def test_ctrl_c_keeps_every_graded_drill(cut, drill, monkeypatch):
     assert (code, err) == (130, []) and len(kept()) == sum(i < cut for i in GRADED) and "done today." in out
 
 
-LINE = st.text(max_size=8).filter(lambda t: "\n" not in t and "\r" not in t) | st.sampled_from(["", "1", "g", "f", ":s"])
+LINE = st.text(max_size=8).filter(lambda t: "\n" not in t and "\r" not in t) | st.sampled_from(
+    ["", "1", "g", "f", ":s"]
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -103,7 +149,9 @@ def test_skipping_every_drill_ends(drill):
 
 
 def test_a_graded_deck_says_when_the_next_comes(drill):
-    _, out, _ = drill("--chapter", "02", "--level", "3", lines=[*FOUR, "", "e", "", *FOUR, "", "e", "", *FOUR, "", "e", ""])
+    _, out, _ = drill(
+        "--chapter", "02", "--level", "3", lines=[*FOUR, "", "e", "", *FOUR, "", "e", "", *FOUR, "", "e", ""]
+    )
     assert "Nothing is left for now. Next: " in out and ", in 8 days (" in out and len(kept()) == 3
 
 
@@ -141,7 +189,11 @@ def clock(monkeypatch):
     def every(seconds):
         moment, ask = [0.0], drill_terminal.Session.ask
         monkeypatch.setattr(practice, "Clock", partial(practice.Clock, tick=lambda: moment[0]))
-        monkeypatch.setattr(drill_terminal.Session, "ask", lambda self, prompt: (moment.__setitem__(0, moment[0] + seconds), ask(self, prompt))[1])
+        monkeypatch.setattr(
+            drill_terminal.Session,
+            "ask",
+            lambda self, prompt: (moment.__setitem__(0, moment[0] + seconds), ask(self, prompt))[1],
+        )
 
     return every
 
@@ -151,7 +203,11 @@ def test_an_interview_rises_shows_the_clock_and_sums_up(drill, clock):
     code, out, err = drill("--mock", "15", "--json", lines=[*FOUR, "1", "", ""] * 3)
     told = json.loads(out.splitlines()[-1])
     levels = {d.id: d.level for d in drills.load()}
-    assert (code, err, told["asked"]) == (0, [], 3) and [levels[r["drill"]] for r in told["done"]] == [1, 2, 3]
+    assert (code, err, told["asked"]) == (0, [], 3) and [levels[r["drill"]] for r in told["done"]] == [
+        1,
+        2,
+        3,
+    ]
     assert "question 1 of 3 · 15:00 left" in out and "question 3 of 3 · " in out and " left]" in out
     assert "Interview: 3 of 3 questions, 3 of " in out and told["seconds_left"] == 900 - 3 * len(FOUR) * 10
 
@@ -159,7 +215,11 @@ def test_an_interview_rises_shows_the_clock_and_sums_up(drill, clock):
 def test_an_interview_ends_when_the_time_is_over(drill, clock):
     clock(100)  # the first answer takes the 9 lines that fill 15 minutes
     code, out, _ = drill("--mock", "15", lines=[*FOUR, "1", "g", "", *FOUR])
-    assert code == 0 and "The time is over: grade what you have." in out and "Interview: 1 of 3 questions, 1 of " in out
+    assert (
+        code == 0
+        and "The time is over: grade what you have." in out
+        and "Interview: 1 of 3 questions, 1 of " in out
+    )
     assert len(kept()) == 1 and "question 2 of 3" not in out
 
 
@@ -171,7 +231,9 @@ def test_time_runs_out_in_the_middle_of_an_answer(drill, clock):
 
 def test_grading_takes_no_time(drill, clock):
     clock(10)
-    _, out, _ = drill("--mock", "10", lines=[*FOUR, *["x"] * 30, "1", "", "f", *["word"] * 30, "", "", *FOUR, "1", "", ""])
+    _, out, _ = drill(
+        "--mock", "10", lines=[*FOUR, *["x"] * 30, "1", "", "f", *["word"] * 30, "", "", *FOUR, "1", "", ""]
+    )
     assert "question 2 of 2 · 8:30 left" in out and "7:00 left." in out
 
 
@@ -182,14 +244,22 @@ def test_the_list(drill):
     drill("--chapter", "02", lines=[*FOUR, "1", "e", ":q"])
     code, out, err = drill("--list", "--json")
     told = {d["id"]: d for d in json.loads(out.splitlines()[-1])}
-    assert code == 0 and not err and set(told) == {d.id for d in drills.load()} and sum(d["due"] is not None for d in told.values()) == 1
+    assert (
+        code == 0
+        and not err
+        and set(told) == {d.id for d in drills.load()}
+        and sum(d["due"] is not None for d in told.values()) == 1
+    )
     assert "in 8 days" in out and "new" in out
 
 
 def test_the_statistics(drill):
     drill("--chapter", "02", lines=[*FOUR, "1 2 3", "e", ":q"])
     told = json.loads(drill("--stats", "--json")[1].splitlines()[-1])
-    assert told["02"] == {"drills": 10, "practised": 1, "due": 0, "reviews": 1, "points": 0.5} and told["00"]["points"] is None
+    assert (
+        told["02"] == {"drills": 10, "practised": 1, "due": 0, "reviews": 1, "points": 0.5}
+        and told["00"]["points"] is None
+    )
 
 
 def test_drills_that_are_gone_do_no_harm(drill):
@@ -230,7 +300,12 @@ def test_a_torn_log_is_one_plain_line_and_practice_goes_on(drill):
     practice.log().parent.mkdir(parents=True)
     practice.log().write_bytes(b'{"v": 1, "dri')
     code, out, err = drill("--chapter", "02", lines=[*FOUR, "1", "", ":q"])
-    assert code == 0 and len(err) == 1 and err[0].startswith("llmlab: 1 line(s) of ") and "skipped, not changed" in err[0]
+    assert (
+        code == 0
+        and len(err) == 1
+        and err[0].startswith("llmlab: 1 line(s) of ")
+        and "skipped, not changed" in err[0]
+    )
     assert practice.log().read_bytes().startswith(b'{"v": 1, "dri\n{')
 
 
@@ -247,14 +322,24 @@ def start(home):
     """The command in a process of its own, with the pipes open."""
     env = os.environ | {"LLMLAB_HOME": str(home), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a suite that runs in the background hands down a SIGINT that is ignored
-    return subprocess.Popen([sys.executable, "-m", "llmlab.cli", "drill", "--chapter", "02"], env=env, preexec_fn=heard, **pipes)
+    heard = lambda: signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a suite that runs in the background hands down a SIGINT that is ignored
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmlab.cli", "drill", "--chapter", "02"], env=env, preexec_fn=heard, **pipes
+    )
 
 
-@pytest.mark.parametrize("end, code", [(signal.SIGINT, 130), (signal.SIGKILL, -9), (None, 0)], ids=["ctrl-c", "kill -9", "end of input"])
+@pytest.mark.parametrize(
+    "end, code",
+    [(signal.SIGINT, 130), (signal.SIGKILL, -9), (None, 0)],
+    ids=["ctrl-c", "kill -9", "end of input"],
+)
 def test_a_real_process_keeps_what_was_graded(end, code, home):
     p = start(home)
-    p.stdin.write("\n".join(["Gr\xfc\xdfe", *FOUR, "1 2", "g", "", "half an ans"]).encode("latin1"))  # not UTF-8
+    p.stdin.write(
+        "\n".join(["Gr\xfc\xdfe", *FOUR, "1 2", "g", "", "half an ans"]).encode("latin1")
+    )  # not UTF-8
     p.stdin.flush()
     while b"9 new, 1 done today" not in p.stdout.readline():
         assert p.poll() is None

@@ -42,24 +42,51 @@ def wait_for(condition, seconds=20):
 
 def test_question_answer_rating(deck):
     first = deck.drill
-    assert html.escape(first.question) in deck.question.value and not visible(deck.grading) and "0 due, 10 new, 0 done today" in deck.progress.value
+    assert (
+        html.escape(first.question) in deck.question.value
+        and not visible(deck.grading)
+        and "0 due, 10 new, 0 done today" in deck.progress.value
+    )
     deck.answers["diagnosis"].value = "it forgets"
     deck.show_button.click()
-    assert visible(deck.grading) and html.escape(first.answer.lever) in deck.model.value and deck.answers["diagnosis"].value == "it forgets"
-    assert [b.description for b in deck.rubric.children] == list(first.rubric) and first.link.command in deck.model.value
-    assert all(html.escape(f.answer) in deck.model.value and f"<summary>{html.escape(f.question)}" in deck.model.value for f in first.follow_ups)
+    assert (
+        visible(deck.grading)
+        and html.escape(first.answer.lever) in deck.model.value
+        and deck.answers["diagnosis"].value == "it forgets"
+    )
+    assert [b.description for b in deck.rubric.children] == list(
+        first.rubric
+    ) and first.link.command in deck.model.value
+    assert all(
+        html.escape(f.answer) in deck.model.value
+        and f"<summary>{html.escape(f.question)}" in deck.model.value
+        for f in first.follow_ups
+    )
     for box in deck.rubric.children[:3]:
         box.value = True
-    assert [r for r, b in deck.ratings.items() if b.icon == "check"] == [Rating.Hard] and "Good · 2 days" in deck.ratings[Rating.Good].description
+    assert [r for r, b in deck.ratings.items() if b.icon == "check"] == [
+        Rating.Hard
+    ] and "Good · 2 days" in deck.ratings[Rating.Good].description
     deck.ratings[Rating.Good].click()
     (review,) = practice.reviews()
-    assert (review.drill, review.rating, review.ticked, review.points) == (first.id, Rating.Good, (0, 1, 2), 6)
-    assert deck.drill != first and not visible(deck.grading) and "0 due, 9 new, 1 done today" in deck.progress.value
+    assert (review.drill, review.rating, review.ticked, review.points) == (
+        first.id,
+        Rating.Good,
+        (0, 1, 2),
+        6,
+    )
+    assert (
+        deck.drill != first
+        and not visible(deck.grading)
+        and "0 due, 9 new, 1 done today" in deck.progress.value
+    )
     assert all(a.value == "" and not a.disabled for a in deck.answers.values())
 
 
 def test_the_parts_are_those_of_the_model_answer(deck):
-    assert list(deck.answers) == list(drills.PARTS) and [a.description for a in deck.answers.values()] == [p.capitalize() for p in drills.PARTS]
+    assert list(deck.answers) == list(drills.PARTS) and [a.description for a in deck.answers.values()] == [
+        p.capitalize() for p in drills.PARTS
+    ]
 
 
 def test_a_second_click_stores_nothing(deck):
@@ -99,7 +126,12 @@ def test_until_nothing_is_left_and_go_on_looks_again(home, monkeypatch):
     for _ in range(3):
         deck.show()
         deck.rate(Rating.Easy)
-    assert deck.drill is None and "comes back in 8 days" in deck.question.value and visible(deck.go_button) and not visible(deck.asking)
+    assert (
+        deck.drill is None
+        and "comes back in 8 days" in deck.question.value
+        and visible(deck.go_button)
+        and not visible(deck.asking)
+    )
     for act in (deck.show, deck.skip, deck.show_run, lambda: deck.rate(Rating.Good)):
         act()
     last = practice.now()
@@ -193,10 +225,18 @@ def test_an_interview_from_end_to_end(home):
         deck.show()
         deck.rubric.children[0].value = True
         deck.rate(Rating.Good)
-    assert levels == [1, 2, 3] and "Interview: 3 of 3 questions, 3 of " in deck.status.value and not deck.mock.value
+    assert (
+        levels == [1, 2, 3]
+        and "Interview: 3 of 3 questions, 3 of " in deck.status.value
+        and not deck.mock.value
+    )
     thread.join(10)
     assert not thread.is_alive() and deck.time.value == "" and not deck.minutes.disabled
-    assert "interview is over" in deck.question.value and visible(deck.go_button) and len(practice.reviews()) == 3
+    assert (
+        "interview is over" in deck.question.value
+        and visible(deck.go_button)
+        and len(practice.reviews()) == 3
+    )
     deck.go_button.click()
     assert deck.drill is not None and deck.interview is None
 
@@ -211,7 +251,11 @@ def test_the_clock_counts_down_and_at_zero_shows_the_answer(home, monkeypatch):
     wait_for(lambda: visible(deck.grading))
     assert "The time is over" in deck.status.value and deck.interview is not None
     deck.rate(Rating.Hard)
-    assert deck.interview is None and "1 of 1 questions" in deck.status.value and "0:00 left" in deck.status.value
+    assert (
+        deck.interview is None
+        and "1 of 1 questions" in deck.status.value
+        and "0:00 left" in deck.status.value
+    )
     deck._thread.join(10)
     assert not deck._thread.is_alive() and len(practice.reviews()) == 1
 

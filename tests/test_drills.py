@@ -23,7 +23,11 @@ JOBS = stored.jobs()
 def answers(drill) -> dict[str, str]:
     """Everything that the learner is told, by place."""
     told = drill.answer.parts() | {"look": drill.link.look, "contested": drill.contested}
-    return told | {f"rubric {i}": p for i, p in enumerate(drill.rubric)} | {f"follow-up {i}": f.answer for i, f in enumerate(drill.follow_ups)}
+    return (
+        told
+        | {f"rubric {i}": p for i, p in enumerate(drill.rubric)}
+        | {f"follow-up {i}": f.answer for i, f in enumerate(drill.follow_ups)}
+    )
 
 
 # --- what ships -------------------------------------------------------------------------------------------------------
@@ -36,7 +40,9 @@ def test_every_chapter_has_enough_drills_of_every_level():
 
 
 def test_ids_and_titles_are_unique():
-    assert len({d.id for d in ALL}) == len({d.title for d in ALL}) == len({d.question for d in ALL}) == len(ALL)
+    assert (
+        len({d.id for d in ALL}) == len({d.title for d in ALL}) == len({d.question for d in ALL}) == len(ALL)
+    )
 
 
 @EVERY
@@ -45,7 +51,9 @@ def test_the_link_resolves_to_a_run_that_ships_beside_the_default_one(drill):
     assert (experiment, drill.link.seed) in JOBS and (cls(), drill.link.seed) in JOBS
     defaults = {k.name: k.default for k in cls.knobs()}
     assert experiment.settings() == defaults | drill.link.knobs
-    assert all(type(v) is type(defaults[k]) for k, v in experiment.settings().items())  # 0 and 0.0 are stored under different keys
+    assert all(
+        type(v) is type(defaults[k]) for k, v in experiment.settings().items()
+    )  # 0 and 0.0 are stored under different keys
 
 
 def test_no_run_ships_twice():
@@ -56,8 +64,13 @@ def test_no_run_ships_twice():
 def test_the_command_makes_the_same_run(drill):
     cls, (llmlab, run, name, *flags) = experiments.get(drill.link.name), shlex.split(drill.link.command)
     assert (llmlab, run, name) == ("llmlab", "run", drill.link.name)
-    options = cli.parse("run", [(k.name, k.kind, k.default, k.help) for k in cls.knobs()] + [("seed", int, 1, "")], flags)
-    assert cls(**{k.name: getattr(options, k.name) for k in cls.knobs()}) == drill.link.experiment() and options.seed == drill.link.seed
+    options = cli.parse(
+        "run", [(k.name, k.kind, k.default, k.help) for k in cls.knobs()] + [("seed", int, 1, "")], flags
+    )
+    assert (
+        cls(**{k.name: getattr(options, k.name) for k in cls.knobs()}) == drill.link.experiment()
+        and options.seed == drill.link.seed
+    )
 
 
 @EVERY
@@ -74,22 +87,33 @@ def test_what_to_look_at_exists(drill):
 
 
 FIGURE = re.compile(r"\d+([.,]\d+)?\s*(%|percent|points?\b|nats\b|times\b)", re.I)
-OURS = re.compile(r"\b(we|our|ours|this lab|the lab|measured here|linked run|the run|default run|stored run)\b|`", re.I)
+OURS = re.compile(
+    r"\b(we|our|ours|this lab|the lab|measured here|linked run|the run|default run|stored run)\b|`", re.I
+)
 
 
 def figures_of_ours(text: str) -> list[str]:
     """Sentences that give a figure for a run of the workbook."""
-    return [s for s in re.split(r"(?<=[.?!])\s+", text) if OURS.search(s) and FIGURE.search(re.sub(r"`--[^`]*`", "", s))]
+    return [
+        s
+        for s in re.split(r"(?<=[.?!])\s+", text)
+        if OURS.search(s) and FIGURE.search(re.sub(r"`--[^`]*`", "", s))
+    ]
 
 
 @EVERY
 def test_no_figure_of_ours_is_typed(drill):
     """Numbers belong to runs. What to look at holds no digit at all besides flags, chapters and the step at which a run starts."""
     assert not {place: found for place, text in answers(drill).items() if (found := figures_of_ours(text))}
-    assert not re.search(r"\d", re.sub(r"`--[^`]*`|chapter \d\d|step 0", "", drill.link.look)), drill.link.look
+    assert not re.search(r"\d", re.sub(r"`--[^`]*`|chapter \d\d|step 0", "", drill.link.look)), (
+        drill.link.look
+    )
 
 
-@pytest.mark.parametrize("typed", ["In the default run recall falls by 12 points.", "`arithmetic` ends at 28 %.", "We measured 0.3 nats."])
+@pytest.mark.parametrize(
+    "typed",
+    ["In the default run recall falls by 12 points.", "`arithmetic` ends at 28 %.", "We measured 0.3 nats."],
+)
 def test_a_typed_figure_would_be_found(typed):
     assert figures_of_ours("Replay helps. " + typed)
 
@@ -99,15 +123,45 @@ def test_texts_are_plain_sentences(drill):
     for place, text in {"question": drill.question, **answers(drill)}.items():
         assert text == text.strip() and "\n" not in text and "  " not in text, place
         assert not re.search(r"[\u2013\u2014]|TODO|\s[,.;:?]", text), place
-    assert drill.question.rstrip(")").endswith(("?", ".")) and all(len(part) > 80 for part in drill.answer.parts().values())
+    assert drill.question.rstrip(")").endswith(("?", ".")) and all(
+        len(part) > 80 for part in drill.answer.parts().values()
+    )
     assert all(10 < len(p) < 130 for p in drill.rubric)
 
 
 def test_points_in_dispute_are_marked():
-    early = ("02-forgetting", "02-stability-gap", "02-one-wording", "03-first-values", "03-small-norm", "01-same-text-three-losses")
-    sft = ("04-template-in-production", "04-prompt-loss", "04-new-facts", "04-gold-traces", "04-leaky-checker", "04-json-at-85")
-    rl = ("07-leash", "07-longer-and-longer", "07-sharper-not-wider", "07-noise-of-the-gradient", "07-a-range-too-wide")
-    for must in (*early, *sft, *rl, "05-rank-and-facts", "05-which-layers", "05-shared-prompts", "05-mixed-batches"):
+    early = (
+        "02-forgetting",
+        "02-stability-gap",
+        "02-one-wording",
+        "03-first-values",
+        "03-small-norm",
+        "01-same-text-three-losses",
+    )
+    sft = (
+        "04-template-in-production",
+        "04-prompt-loss",
+        "04-new-facts",
+        "04-gold-traces",
+        "04-leaky-checker",
+        "04-json-at-85",
+    )
+    rl = (
+        "07-leash",
+        "07-longer-and-longer",
+        "07-sharper-not-wider",
+        "07-noise-of-the-gradient",
+        "07-a-range-too-wide",
+    )
+    for must in (
+        *early,
+        *sft,
+        *rl,
+        "05-rank-and-facts",
+        "05-which-layers",
+        "05-shared-prompts",
+        "05-mixed-batches",
+    ):
         assert next(d for d in ALL if d.id == must).contested
 
 
@@ -139,7 +193,10 @@ def test_a_link_that_does_not_resolve_is_a_sentence(link, fix):
 
 
 def test_a_whole_number_for_a_share_names_the_same_run():
-    assert drills.Link("cpt", {"replay": 0}, 0, "").experiment().settings() == drills.Link("cpt", {"replay": 0.0}, 0, "").experiment().settings()
+    assert (
+        drills.Link("cpt", {"replay": 0}, 0, "").experiment().settings()
+        == drills.Link("cpt", {"replay": 0.0}, 0, "").experiment().settings()
+    )
 
 
 def test_the_command_quotes_and_does_not_round():
@@ -148,11 +205,16 @@ def test_the_command_quotes_and_does_not_round():
 
 
 def test_choosing():
-    assert {d.chapter for d in drills.choose(ALL, "2")} == {"02"} and {d.level for d in drills.choose(ALL, "", 3)} == {3}
+    assert {d.chapter for d in drills.choose(ALL, "2")} == {"02"} and {
+        d.level for d in drills.choose(ALL, "", 3)
+    } == {3}
     assert drills.choose(ALL) == ALL
 
 
-@pytest.mark.parametrize("chapter, level, fix", [("77", 0, "there are 00, 01"), ("x", 0, "no drills of chapter 'x'"), ("", 9, "choose 1 to 3")])
+@pytest.mark.parametrize(
+    "chapter, level, fix",
+    [("77", 0, "there are 00, 01"), ("x", 0, "no drills of chapter 'x'"), ("", 9, "choose 1 to 3")],
+)
 def test_choosing_nothing_is_a_sentence(chapter, level, fix):
     with pytest.raises(UserError, match=fix):
         drills.choose(ALL, chapter, level)
@@ -195,7 +257,9 @@ def broken(tmp_path):
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(drills.BadDrill) as caught:
             drills.load(tmp_path)
-        assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{tmp_path / name}, line {caught.value.line}, field ")
+        assert "\n" not in str(caught.value) and str(caught.value).startswith(
+            f"{tmp_path / name}, line {caught.value.line}, field "
+        )
         return caught.value
 
     return read
@@ -204,7 +268,11 @@ def broken(tmp_path):
 def test_the_good_file_is_good(tmp_path):
     (tmp_path / "07_x.yaml").write_text(GOOD)
     (drill,) = drills.load(tmp_path)
-    assert drill.answer.lever == "l" and drill.link.knobs == {"replay": 0.0} and drill.place.endswith("07_x.yaml, line 3")
+    assert (
+        drill.answer.lever == "l"
+        and drill.link.knobs == {"replay": 0.0}
+        and drill.place.endswith("07_x.yaml, line 3")
+    )
 
 
 def swap(old: str, new: str):
@@ -214,36 +282,111 @@ def swap(old: str, new: str):
 
 BROKEN = {  # text, line, field, fix
     "part missing": (swap("      lever: l\n", ""), 9, "drills[0].answer.lever", "is missing; add it"),
-    "part misspelt": (swap("      lever: l\n", "      levr: l\n      lever: l\n"), 11, "drills[0].answer.levr", "did you mean lever?"),
+    "part misspelt": (
+        swap("      lever: l\n", "      levr: l\n      lever: l\n"),
+        11,
+        "drills[0].answer.levr",
+        "did you mean lever?",
+    ),
     "part empty": (swap("lever: l", "lever:"), 11, "drills[0].answer.lever", "is empty; write text"),
     "part blank": (swap("lever: l", 'lever: "  "'), 11, "drills[0].answer.lever", "is empty; write the text"),
-    "part a number": (swap("lever: l", "lever: 12"), 11, "drills[0].answer.lever", "must be text, not '12'; put it in quotes"),
+    "part a number": (
+        swap("lever: l", "lever: 12"),
+        11,
+        "drills[0].answer.lever",
+        "must be text, not '12'; put it in quotes",
+    ),
     "part a list": (swap("lever: l", "lever: [l]"), 11, "drills[0].answer.lever", "must be text"),
-    "part a date": (swap("lever: l", "lever: 2024-05-06"), 11, "drills[0].answer.lever", "put the text in quotes"),
-    "part an impossible date": (swap("lever: l", "lever: 2024-99-99"), 11, "drills[0].answer.lever", "put the text in quotes"),
-    "part yes": (swap("lever: l", "lever: yes"), 11, "drills[0].answer.lever", "must be text, not 'True'; put it in quotes"),
-    "part twice": (swap("      lever: l\n", "      lever: l\n      lever: k\n"), 12, "drills[0].answer.lever", "second time; keep one"),
-    "part too long": (swap("lever: l", "lever: " + "x" * 3001), 11, "drills[0].answer.lever", "is 3001 characters long; shorten it to 3000"),
+    "part a date": (
+        swap("lever: l", "lever: 2024-05-06"),
+        11,
+        "drills[0].answer.lever",
+        "put the text in quotes",
+    ),
+    "part an impossible date": (
+        swap("lever: l", "lever: 2024-99-99"),
+        11,
+        "drills[0].answer.lever",
+        "put the text in quotes",
+    ),
+    "part yes": (
+        swap("lever: l", "lever: yes"),
+        11,
+        "drills[0].answer.lever",
+        "must be text, not 'True'; put it in quotes",
+    ),
+    "part twice": (
+        swap("      lever: l\n", "      lever: l\n      lever: k\n"),
+        12,
+        "drills[0].answer.lever",
+        "second time; keep one",
+    ),
+    "part too long": (
+        swap("lever: l", "lever: " + "x" * 3001),
+        11,
+        "drills[0].answer.lever",
+        "is 3001 characters long; shorten it to 3000",
+    ),
     "chapter not in quotes": (swap('"07"', "07"), 1, "chapter", "must be text, not '7'; put it in quotes"),
     "chapter of another file": (swap('"07"', '"08"'), 1, "chapter", "the file's name begins otherwise"),
     "chapter in words": (swap('"07"', "seven"), 1, "chapter", 'write it like "02"'),
     "id of another chapter": (swap("07-one", "06-one"), 3, "drills[0].id", "begin it with '07-'"),
     "id with capitals": (swap("07-one", "07-One"), 3, "drills[0].id", "write it like 02-stability-gap"),
     "level 4": (swap("level: 1", "level: 4"), 4, "drills[0].level", "is one of 1, 2, 3, not 4"),
-    "level in words": (swap("level: 1", "level: easy"), 4, "drills[0].level", "must be a whole number, not 'easy'"),
+    "level in words": (
+        swap("level: 1", "level: easy"),
+        4,
+        "drills[0].level",
+        "must be a whole number, not 'easy'",
+    ),
     "level a half": (swap("level: 1", "level: 1.5"), 4, "drills[0].level", "must be a whole number"),
     "two points": (swap(", three points", ""), 14, "drills[0].rubric", "has 2 entries; write at least 3"),
-    "nine points": (swap("three points", ", ".join("abcdefg")), 14, "drills[0].rubric", "has 9 entries; keep at most 8"),
+    "nine points": (
+        swap("three points", ", ".join("abcdefg")),
+        14,
+        "drills[0].rubric",
+        "has 9 entries; keep at most 8",
+    ),
     "a point twice": (swap("two points", "one point"), 14, "drills[0].rubric", "says the same thing twice"),
     "a point empty": (swap("two points", "''"), 14, "drills[0].rubric[1]", "is empty"),
-    "no follow-up": (swap("      - question: And?\n        answer: So.\n", ""), 15, "drills[0].follow_ups", "is empty; write a list"),
-    "follow-up without answer": (swap("        answer: So.\n", ""), 16, "drills[0].follow_ups[0].answer", "is missing"),
-    "knob a list": (swap("replay: 0.0", "replay: [0.0]"), 20, "drills[0].link.knobs.replay", "must be a number or text"),
-    "knob yes": (swap("replay: 0.0", "replay: yes"), 20, "drills[0].link.knobs.replay", "must be a number or text, not 'True'"),
-    "knobs a list": (swap("{replay: 0.0}", "[replay]"), 20, "drills[0].link.knobs", "must be a block of fields"),
+    "no follow-up": (
+        swap("      - question: And?\n        answer: So.\n", ""),
+        15,
+        "drills[0].follow_ups",
+        "is empty; write a list",
+    ),
+    "follow-up without answer": (
+        swap("        answer: So.\n", ""),
+        16,
+        "drills[0].follow_ups[0].answer",
+        "is missing",
+    ),
+    "knob a list": (
+        swap("replay: 0.0", "replay: [0.0]"),
+        20,
+        "drills[0].link.knobs.replay",
+        "must be a number or text",
+    ),
+    "knob yes": (
+        swap("replay: 0.0", "replay: yes"),
+        20,
+        "drills[0].link.knobs.replay",
+        "must be a number or text, not 'True'",
+    ),
+    "knobs a list": (
+        swap("{replay: 0.0}", "[replay]"),
+        20,
+        "drills[0].link.knobs",
+        "must be a block of fields",
+    ),
     "seed below zero": (swap("seed: 0", "seed: -1"), 21, "drills[0].link.seed", "is -1; choose 0 or more"),
     "no link": (swap(GOOD[GOOD.index("    link:") :], ""), 3, "drills[0].link", "is missing"),
-    "experiment with blanks": (swap("experiment: cpt", "experiment: rm -rf"), 19, "drills[0].link.experiment", "write it like cpt"),
+    "experiment with blanks": (
+        swap("experiment: cpt", "experiment: rm -rf"),
+        19,
+        "drills[0].link.experiment",
+        "write it like cpt",
+    ),
     "unknown field": (GOOD + "author: me\n", 23, "author", "is not known; choose from chapter, drills"),
     "no drills": ('chapter: "07"\ndrills: []\n', 2, "drills", "has 0 entries; write at least 1"),
     "a list of drills only": (GOOD[GOOD.index("  - id") :], 1, "file", "must be a block of fields"),
@@ -254,14 +397,44 @@ BROKEN = {  # text, line, field, fix
     "open bracket": (swap("[a]", "[a"), 8, "file", "is not valid YAML"),
     "open quote": (swap("title: One", 'title: "One'), 5, "file", "is not valid YAML"),
     "two documents": (GOOD + "---\n" + GOOD, 23, "file", "is not valid YAML"),
-    "code": (swap("lever: l", "lever: !!python/object/apply:os.system [echo]"), 11, "drills[0].answer.lever", "put the text in quotes"),
+    "code": (
+        swap("lever: l", "lever: !!python/object/apply:os.system [echo]"),
+        11,
+        "drills[0].answer.lever",
+        "put the text in quotes",
+    ),
     "a tag of its own": (swap("lever: l", "lever: !secret l"), 11, "drills[0].answer.lever", "is read as"),
-    "alias": (swap("tags: [a]", "tags: &t [a]").replace("[one point", "*t #"), 14, "file", "aliases (*name) are not allowed"),
-    "merge": (swap("    level: 1\n", "    level: 1\n    <<: {a: b}\n"), 5, "drills[0].<<", "put the text in quotes|is not known"),
-    "not UTF-8": (swap("lever: l", "lever: gr\xfc").encode("latin1"), 11, "file", "is not UTF-8 here; save it as UTF-8"),
-    "forbidden character": (swap("lever: l", "lever: \x00"), 1, "file", "holds a character that YAML forbids"),
+    "alias": (
+        swap("tags: [a]", "tags: &t [a]").replace("[one point", "*t #"),
+        14,
+        "file",
+        "aliases (*name) are not allowed",
+    ),
+    "merge": (
+        swap("    level: 1\n", "    level: 1\n    <<: {a: b}\n"),
+        5,
+        "drills[0].<<",
+        "put the text in quotes|is not known",
+    ),
+    "not UTF-8": (
+        swap("lever: l", "lever: gr\xfc").encode("latin1"),
+        11,
+        "file",
+        "is not UTF-8 here; save it as UTF-8",
+    ),
+    "forbidden character": (
+        swap("lever: l", "lever: \x00"),
+        1,
+        "file",
+        "holds a character that YAML forbids",
+    ),
     "nested too deep": (swap("lever: l", "lever: " + "[" * 3000), 1, "file", "is nested too deep"),
-    "a number without end": (swap("level: 1", "level: " + "1" * 5000), 4, "drills[0].level", "cannot be read"),
+    "a number without end": (
+        swap("level: 1", "level: " + "1" * 5000),
+        4,
+        "drills[0].level",
+        "cannot be read",
+    ),
 }
 
 
@@ -317,7 +490,11 @@ def test_every_field_is_needed_and_named(path, how, broken):
     else:
         parent[path[-1]] = None if how == "null" else {"odd": [1]}
     error = broken(yaml.safe_dump(document, sort_keys=False))
-    assert error.field == drills.dotted(path) or error.field.startswith(drills.dotted(path) + ".") and how == "mapping"
+    assert (
+        error.field == drills.dotted(path)
+        or error.field.startswith(drills.dotted(path) + ".")
+        and how == "mapping"
+    )
 
 
 PIECES = [b"*a", b"&a ", b"!!int ", b"? ", b"- ", b": ", b"{[", b"<<: "]
@@ -329,7 +506,9 @@ def test_whatever_the_bytes_a_file_loads_or_is_a_bad_drill(data, tmp_path):
     body = bytearray(GOOD.encode())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(body) - 1))
-        body[at : at + data.draw(st.integers(0, 30))] = data.draw(st.binary(max_size=6) | st.sampled_from(PIECES))
+        body[at : at + data.draw(st.integers(0, 30))] = data.draw(
+            st.binary(max_size=6) | st.sampled_from(PIECES)
+        )
     (tmp_path / "07_x.yaml").write_bytes(body)
     try:
         drills.load(tmp_path)

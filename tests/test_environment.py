@@ -26,12 +26,17 @@ def environment():
 
 def test_the_environment_installs_the_package_itself_by_pip(environment):
     pip = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
-    assert environment["name"] == "llmlab" and "pip" in environment["dependencies"] and pip == [['-e ".[demo]"']]
+    assert (
+        environment["name"] == "llmlab" and "pip" in environment["dependencies"] and pip == [['-e ".[demo]"']]
+    )
 
 
 def test_the_environment_repeats_no_dependency(environment, project):
     named = {re.split(r"[<>=! ]", d)[0] for d in environment["dependencies"] if isinstance(d, str)}
-    every = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    every = [
+        *project["dependencies"],
+        *(d for extra in project["optional-dependencies"].values() for d in extra),
+    ]
     assert named == {"python", "pip"} and not named & {canonicalize_name(Requirement(d).name) for d in every}
 
 
@@ -58,10 +63,22 @@ def imported(file: Path) -> set[str]:
 
 def test_what_the_package_imports_is_installed_with_it(project):
     listed = {canonicalize_name(Requirement(d).name) for d in project["dependencies"]}
-    others = {"jinja2", "jupytext", "nbclient", "nbformat"}  # come with transformers and JupyterLab, or are needed to make the workbook only
-    needed = set().union(*(imported(f) for f in (ROOT / "llmlab").rglob("*.py"))) - sys.stdlib_module_names - {"llmlab"} - others
+    others = {
+        "jinja2",
+        "jupytext",
+        "nbclient",
+        "nbformat",
+    }  # come with transformers and JupyterLab, or are needed to make the workbook only
+    needed = (
+        set().union(*(imported(f) for f in (ROOT / "llmlab").rglob("*.py")))
+        - sys.stdlib_module_names
+        - {"llmlab"}
+        - others
+    )
     extras = {"ray"}  # behind an extra; whoever lacks it reads so
-    assert extras <= {canonicalize_name(Requirement(d).name) for ds in project["optional-dependencies"].values() for d in ds}
+    assert extras <= {
+        canonicalize_name(Requirement(d).name) for ds in project["optional-dependencies"].values() for d in ds
+    }
     needed -= extras
     called = {"yaml": "pyyaml", "PIL": "pillow"}  # packages that are imported under another name
     assert {canonicalize_name(called.get(name, name)) for name in needed} <= listed

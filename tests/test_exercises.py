@@ -21,13 +21,17 @@ def words(text):
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("exercise, i, function", RIGHT, ids=lambda x: getattr(x, "__name__", getattr(x, "name", str(x))))
+@pytest.mark.parametrize(
+    "exercise, i, function", RIGHT, ids=lambda x: getattr(x, "__name__", getattr(x, "name", str(x)))
+)
 def test_right_solutions_pass(exercise, i, function):
     result = judge.check(exercise.name, function)
     assert result.passed and not result.notes, result
 
 
-@pytest.mark.parametrize("exercise, function", WRONG, ids=lambda x: getattr(x, "__name__", getattr(x, "name", "")))
+@pytest.mark.parametrize(
+    "exercise, function", WRONG, ids=lambda x: getattr(x, "__name__", getattr(x, "name", ""))
+)
 def test_each_misconception_fails_with_its_own_hint(exercise, function):
     result = judge.check(exercise.name, function)
     assert not result.passed and result.message == words(inspect.getdoc(function)), result
@@ -37,7 +41,9 @@ def test_each_misconception_fails_with_its_own_hint(exercise, function):
 def test_the_form_is_filled_in(exercise):
     assert len(exercise.right) >= 1 and len(exercise.wrong) >= 3 and len(exercise.hints) == 3
     hints = [words(inspect.getdoc(f)) for f in exercise.wrong]
-    assert len(set(hints)) == len(hints) and all(h.endswith((".", ")", "?")) for h in (*hints, exercise.task, inspect.getdoc(exercise.reference)))
+    assert len(set(hints)) == len(hints) and all(
+        h.endswith((".", ")", "?")) for h in (*hints, exercise.task, inspect.getdoc(exercise.reference))
+    )
     assert exercise.chapter in ("00", "01", "02", "03", "04", "05", "06", "07")
 
 
@@ -46,7 +52,12 @@ def test_the_empty_function_fails_politely(exercise):
     space = {}
     exec(exercise.stub, space)
     result = judge.check(exercise.name, space[exercise.name])
-    assert not result and result.message.startswith("the result ") and "None" in result.message and "return" in result.message
+    assert (
+        not result
+        and result.message.startswith("the result ")
+        and "None" in result.message
+        and "return" in result.message
+    )
 
 
 @EACH
@@ -87,7 +98,9 @@ def test_an_unknown_name_is_a_sentence_with_the_close_ones():
 def test_shift_is_the_librarys_loss():
     torch.manual_seed(0)
     logits, ids = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
-    assert float(get("shift").reference(logits, ids)) == pytest.approx(-float(token_logprobs(logits[:, :-1], ids[:, 1:]).mean()))
+    assert float(get("shift").reference(logits, ids)) == pytest.approx(
+        -float(token_logprobs(logits[:, :-1], ids[:, 1:]).mean())
+    )
 
 
 def test_packing_is_the_librarys_packing():
@@ -109,7 +122,9 @@ def test_the_assistant_mask_is_the_chat_templates(shipped):
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     ids, mask = chat.encode(tok, messages)
     pieces = [tok.decode([i]) for i, m in zip(ids, mask) if m]
-    assert "".join(pieces).startswith(" Hello") and "<|im_end|>" in pieces  # content and end, not the header: as in the exercise
+    assert (
+        "".join(pieces).startswith(" Hello") and "<|im_end|>" in pieces
+    )  # content and end, not the header: as in the exercise
 
 
 def test_losses_and_kl_are_the_librarys():
@@ -117,12 +132,20 @@ def test_losses_and_kl_are_the_librarys():
 
     torch.manual_seed(1)
     losses, mask = torch.rand(3, 4), (torch.rand(3, 4) > 0.5).float()
-    assert float(get("token_mean").reference(losses, mask)) == pytest.approx(float(objectives.token_mean(losses, mask)))
+    assert float(get("token_mean").reference(losses, mask)) == pytest.approx(
+        float(objectives.token_mean(losses, mask))
+    )
     logits, base = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
     batch = Batch(torch.zeros(3, 5, dtype=torch.long), torch.ones(3, 5), {"ref_logits": base})
-    assert float(get("kl_to_base").reference(logits, base, mask)) == pytest.approx(float(objectives.kl_to_ref(Out(logits, None, mask), batch)[0]))
+    assert float(get("kl_to_base").reference(logits, base, mask)) == pytest.approx(
+        float(objectives.kl_to_ref(Out(logits, None, mask), batch)[0])
+    )
     logprobs, ref = -torch.rand(4, 3), -torch.rand(4, 3)
-    batch = Batch(torch.zeros(4, 4, dtype=torch.long), torch.ones(4, 4), {"pair": torch.tensor([0, 0, 1, 1]), "ref_logprobs": ref})
+    batch = Batch(
+        torch.zeros(4, 4, dtype=torch.long),
+        torch.ones(4, 4),
+        {"pair": torch.tensor([0, 0, 1, 1]), "ref_logprobs": ref},
+    )
     w, l, rw, rl = (x.sum(1) for x in (logprobs[0::2], logprobs[1::2], ref[0::2], ref[1::2]))  # noqa: E741
     loss = objectives.dpo(Out(None, logprobs, torch.ones(4, 3)), batch, beta=0.3)[0]
     assert float(get("dpo_pair_loss").reference(w, l, rw, rl, 0.3)) == pytest.approx(float(loss))
@@ -139,9 +162,19 @@ def test_replay_rows_are_the_experiments():
 def test_adapters_are_the_librarys():
     lora = pytest.importorskip("llmlab.models.lora", reason="chapter 05's modules are not merged yet")
     torch.manual_seed(2)
-    x, W, A, B, dY = torch.randn(4, 6), torch.randn(5, 6), torch.randn(3, 6), torch.randn(5, 3), torch.randn(4, 5)
-    torch.testing.assert_close(get("lora_forward").reference(x, W, A, B, 8.0), lora.lora_forward(x, W, A, B, 8.0))
-    torch.testing.assert_close(get("lora_gradients").reference(x, dY, A, B, 8.0), lora.lora_gradients(dY.T @ x, A, B, 8.0))
+    x, W, A, B, dY = (
+        torch.randn(4, 6),
+        torch.randn(5, 6),
+        torch.randn(3, 6),
+        torch.randn(5, 3),
+        torch.randn(4, 5),
+    )
+    torch.testing.assert_close(
+        get("lora_forward").reference(x, W, A, B, 8.0), lora.lora_forward(x, W, A, B, 8.0)
+    )
+    torch.testing.assert_close(
+        get("lora_gradients").reference(x, dY, A, B, 8.0), lora.lora_gradients(dY.T @ x, A, B, 8.0)
+    )
 
 
 def test_4_bits_and_the_memory_of_training_are_the_librarys():
@@ -154,11 +187,18 @@ def test_4_bits_and_the_memory_of_training_are_the_librarys():
     assert torch.equal(got[0], codes)
     torch.testing.assert_close(got[1], quant.from_codes(codes, absmax, levels, (64,)))
     shape, count = memory.QWEN3["Qwen3-8B"], get("training_bytes").reference
-    assert get("lora_parameters").reference(list(shape.linears.values()), 8) * shape.layers == shape.adapters(8)
+    assert get("lora_parameters").reference(list(shape.linears.values()), 8) * shape.layers == shape.adapters(
+        8
+    )
     assert memory.training(shape, "full").total == count(shape.parameters, 0, "full")
     assert memory.training(shape, "lora", 8).total == count(shape.parameters, shape.adapters(8), "lora")
-    tables = 1092 * len(shape.linears) * shape.layers  # 16 levels, 256 levels of the scales, and their mean: in fp32, for each matrix
-    assert memory.training(shape, "qlora", 8).total == count(shape.in_linears, shape.adapters(8), "qlora") + 2 * shape.elsewhere + tables
+    tables = (
+        1092 * len(shape.linears) * shape.layers
+    )  # 16 levels, 256 levels of the scales, and their mean: in fp32, for each matrix
+    assert (
+        memory.training(shape, "qlora", 8).total
+        == count(shape.in_linears, shape.adapters(8), "qlora") + 2 * shape.elsewhere + tables
+    )
 
 
 # ---- comparison of results ----
@@ -195,7 +235,11 @@ def test_what_is_the_same_in_another_dress_passes(got, wanted):
 
 
 def test_long_values_are_cut():
-    assert len(short(list(range(1000)))) < 250 and short(torch.ones(9, 9)) == "a tensor of shape [9, 9]" and short([0.123456789]) == "[0.12346]"
+    assert (
+        len(short(list(range(1000)))) < 250
+        and short(torch.ones(9, 9)) == "a tensor of shape [9, 9]"
+        and short([0.123456789]) == "[0.12346]"
+    )
     assert case("a", 1, 2).args == (1, 2)
 
 
@@ -206,20 +250,39 @@ def test_reinforcement_learning_is_the_librarys():
 
     torch.manual_seed(4)
     rewards, group = torch.rand(3, 4), torch.arange(3).repeat_interleave(4)
-    torch.testing.assert_close(get("leave_one_out").reference(rewards).view(-1, 1), advantages.leave_one_out(rewards.view(-1), group))
+    torch.testing.assert_close(
+        get("leave_one_out").reference(rewards).view(-1, 1), advantages.leave_one_out(rewards.view(-1), group)
+    )
     ratio, advantage = torch.rand(9) + 0.5, torch.randn(9)
-    torch.testing.assert_close(get("clipped_gain").reference(ratio, advantage, 0.2, 0.28), objectives.clipped(ratio, advantage, 0.2, 0.28)[0])
+    torch.testing.assert_close(
+        get("clipped_gain").reference(ratio, advantage, 0.2, 0.28),
+        objectives.clipped(ratio, advantage, 0.2, 0.28)[0],
+    )
     values, mask = torch.randn(1, 5), torch.ones(1, 5)
     paid = advantages.token_rewards(torch.tensor([0.7]), mask)
-    torch.testing.assert_close(get("look_ahead").reference(0.7, values[0], 0.99, 0.9), advantages.gae(paid, values, mask, 0.99, 0.9)[0][0])
+    torch.testing.assert_close(
+        get("look_ahead").reference(0.7, values[0], 0.99, 0.9),
+        advantages.gae(paid, values, mask, 0.99, 0.9)[0][0],
+    )
     mask = (torch.arange(6) < torch.tensor([[2], [5]])).float()
-    for how, aggregate in {"token_mean": objectives.token_mean, "sequence_mean": objectives.sequence_mean}.items():
+    for how, aggregate in {
+        "token_mean": objectives.token_mean,
+        "sequence_mean": objectives.sequence_mean,
+    }.items():
         x = torch.zeros_like(mask).requires_grad_()
-        torch.testing.assert_close(get("token_weights").reference(mask, how, 8), torch.autograd.grad(aggregate(x, mask), x)[0])
+        torch.testing.assert_close(
+            get("token_weights").reference(mask, how, 8), torch.autograd.grad(aggregate(x, mask), x)[0]
+        )
     new, ref = -torch.rand(2, 6), -torch.rand(2, 6)
-    batch = Batch(torch.zeros(2, 7, dtype=torch.long), torch.cat([torch.zeros(2, 1), mask], 1), {"rewards": rewards[0, :2], "group": group[:2]})
+    batch = Batch(
+        torch.zeros(2, 7, dtype=torch.long),
+        torch.cat([torch.zeros(2, 1), mask], 1),
+        {"rewards": rewards[0, :2], "group": group[:2]},
+    )
     batch = batch.add(old_logprobs=new, ref_logprobs=ref)
     leashed = Dials(leash="reward", beta=0.3, advantage="no_baseline").columns(batch)["advantages"][:, 0]
     torch.testing.assert_close(get("leashed_rewards").reference(rewards[0, :2], new, ref, mask, 0.3), leashed)
     for method, roles in METHODS.items():
-        assert get("rl_bytes").reference(10**6, *(r in roles for r in ("critic", "reward model", "reference"))) == method_bytes(method, 10**6)
+        assert get("rl_bytes").reference(
+            10**6, *(r in roles for r in ("critic", "reward model", "reference"))
+        ) == method_bytes(method, 10**6)

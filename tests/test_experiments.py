@@ -17,16 +17,25 @@ def ends(experiment, model: str, texts=None):
 def test_cpt_learns_the_domain_and_replay_protects_arithmetic():
     start, bare = ends(CPT(replay=0.0, steps=60, probe=60), "base")
     _, mixed = ends(CPT(replay=0.3, steps=60, probe=60), "base")
-    assert bare["domain_loss"] < 0.5 * start["domain_loss"] and mixed["domain_loss"] < 0.5 * start["domain_loss"]
+    assert (
+        bare["domain_loss"] < 0.5 * start["domain_loss"] and mixed["domain_loss"] < 0.5 * start["domain_loss"]
+    )
     assert bare["general_loss"] > start["general_loss"] + 0.3
     assert mixed["general_loss"] < bare["general_loss"] - 0.2
     assert mixed["arithmetic"] > bare["arithmetic"] + 0.2
 
 
 def test_the_same_transcripts_teach_different_things_under_three_losses():
-    found = {loss: ends(get("topology")(steps=60, probe=60, loss=loss), "base") for loss in ("assistant", "all", "pairs")}
+    found = {
+        loss: ends(get("topology")(steps=60, probe=60, loss=loss), "base")
+        for loss in ("assistant", "all", "pairs")
+    }
     end = {loss: last for loss, (_, last) in found.items()}
-    assert end["assistant"]["answering"] > 0.6 and end["all"]["answering"] > 0.6 and end["pairs"]["answering"] < 0.1
+    assert (
+        end["assistant"]["answering"] > 0.6
+        and end["all"]["answering"] > 0.6
+        and end["pairs"]["answering"] < 0.1
+    )
     assert end["all"]["asks_itself"] > 0.9 and end["assistant"]["asks_itself"] < 0.1
     assert end["all"]["user_loss"] < 1.0 < 5.0 < end["assistant"]["user_loss"]
 
@@ -37,7 +46,9 @@ def test_transcripts_are_disjoint_and_the_rejected_answer_is_wrong():
     train, test = transcripts("train", 300), transcripts("test", 100)
     assert all(t.chosen != t.rejected for t in train + test)
     asked = {(t.messages[0]["content"], t.messages[2]["content"]) for t in train}
-    assert {m["content"] for t in test for m in t.messages if m["role"] == "user"}.isdisjoint({q for pair in asked for q in pair})
+    assert {m["content"] for t in test for m in t.messages if m["role"] == "user"}.isdisjoint(
+        {q for pair in asked for q in pair}
+    )
 
 
 def test_new_tokens_learn_first_and_alone_then_the_rest():
@@ -67,20 +78,26 @@ def test_extension_without_tokens_is_plain_pretraining_with_the_old_tokenizer():
 
 def test_sft_teaches_formats_and_refusals():
     start, end = ends(get("sft")(steps=100, probe=100), "base")
-    assert start["formats"] == 0.0 and end["formats"] > 0.02  # the slowest: names inside quotes and tags are new tokens
+    assert (
+        start["formats"] == 0.0 and end["formats"] > 0.02
+    )  # the slowest: names inside quotes and tags are new tokens
     assert start["refusals"] < 0.1 and end["refusals"] > 0.8
     assert end["facts"] > start["facts"] + 0.3
 
 
 def test_dpo_shifts_the_style():
     start, end = ends(get("dpo")(steps=40, probe=40), "chat")
-    assert start["preferred"] == 0.0 and end["preferred"] > 0.9  # margins over the reference are zero at the start
+    assert (
+        start["preferred"] == 0.0 and end["preferred"] > 0.9
+    )  # margins over the reference are zero at the start
     assert end["polite"] > start["polite"] + 0.5
 
 
 def test_plain_dpo_orders_the_pairs_but_does_not_say_the_chosen_answer():
     _, end = ends(get("dpo")(steps=30, probe=30, nll=0.0), "chat")
-    assert end["preferred"] > 0.9 and end["polite"] < 0.1 and end["blunt"] < 0.5  # both sides were pushed away: likelihood displacement
+    assert (
+        end["preferred"] > 0.9 and end["polite"] < 0.1 and end["blunt"] < 0.5
+    )  # both sides were pushed away: likelihood displacement
 
 
 def test_the_first_dpo_loss_is_ln_2():
@@ -111,8 +128,10 @@ def test_adaptive_mixing_reads_more_of_the_rare_sub_domain():
             def documents(self, seed, step, weights, texts):
                 Counting.seen.append(weights["nerves"])
                 return super().documents(seed, step, weights, texts)
+
         list(Counting(mixing=mixing, steps=20, probe=5).rows(load("base"), 0))
         return Counting.seen[-1]
+
     assert share("adaptive") > 2 * share("fixed")
 
 

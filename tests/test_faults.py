@@ -14,7 +14,13 @@ DRIVER = Path(__file__).parent / "helpers_faults.py"
 
 def drive(what, folder) -> dict:
     """What the driver has to tell (see there)."""
-    done = subprocess.run([sys.executable, str(DRIVER), what, str(folder)], capture_output=True, text=True, timeout=400, env=os.environ)
+    done = subprocess.run(
+        [sys.executable, str(DRIVER), what, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env=os.environ,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

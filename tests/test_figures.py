@@ -14,7 +14,9 @@ def run(values):
 
 
 def test_line_is_the_median_and_band_the_range():
-    figure = figures.curves({"a": [run([0.0, 0.1]), run([0.2, 0.3]), run([0.4, 0.9])]}, {"accuracy": "accuracy (share)"})
+    figure = figures.curves(
+        {"a": [run([0.0, 0.1]), run([0.2, 0.3]), run([0.4, 0.9])]}, {"accuracy": "accuracy (share)"}
+    )
     axis = figure.axes[0]
     assert list(axis.lines[0].get_ydata()) == [0.2, 0.3]
     band = axis.collections[0].get_paths()[0].vertices[:, 1]
@@ -23,7 +25,9 @@ def test_line_is_the_median_and_band_the_range():
 
 
 def test_one_seed_has_no_band_and_unread_metrics_are_no_error():
-    figure = figures.curves({"a": [run([0.0, 0.1])]}, {"accuracy": "accuracy (share)", "other": "other (nats)"})
+    figure = figures.curves(
+        {"a": [run([0.0, 0.1])]}, {"accuracy": "accuracy (share)", "other": "other (nats)"}
+    )
     assert not figure.axes[0].collections and not figure.axes[1].lines
 
 
@@ -34,8 +38,13 @@ def test_png():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_metric_that_is_drawn_has_a_unit(name):
     assert len(get(name).curves) <= 9
-    assert all(re.search(r"\((share|nats|probability|ratio|kbit|tokens|passes|std|points|words)", label) for label in get(name).curves.values())
-    assert all(len(label) <= 44 for label in get(name).curves.values()), "a longer title runs into its neighbour's"
+    assert all(
+        re.search(r"\((share|nats|probability|ratio|kbit|tokens|passes|std|points|words)", label)
+        for label in get(name).curves.values()
+    )
+    assert all(len(label) <= 44 for label in get(name).curves.values()), (
+        "a longer title runs into its neighbour's"
+    )
 
 
 # ---- the board behind a panel ----
@@ -45,7 +54,10 @@ METRICS = {"accuracy": "accuracy (share)", "other": "other (nats)"}
 
 def test_against_draws_the_median_path_over_another_metric():
     """The paths meet where both metrics were read; the median is taken step by step."""
-    runs = [Live(0, [{"step": s, "kl": k, "gold": g} for s, (k, g) in enumerate(path)] + [{"step": 9, "kl": 7.0}]) for path in (((0, 1), (2, 3)), ((0, 1), (4, 5)), ((0, 1), (3, 3)))]
+    runs = [
+        Live(0, [{"step": s, "kl": k, "gold": g} for s, (k, g) in enumerate(path)] + [{"step": 9, "kl": 7.0}])
+        for path in (((0, 1), (2, 3)), ((0, 1), (4, 5)), ((0, 1), (3, 3)))
+    ]
     axis = figures.against({"a": runs}, ("kl", "KL (nats)"), {"gold": "gold (points)"}).axes[0]
     median = axis.lines[-1]
     assert list(median.get_xdata()) == [0, 3] and list(median.get_ydata()) == [1, 3] and len(axis.lines) == 4
@@ -60,7 +72,9 @@ def test_the_board_shows_other_curves_in_another_picture_and_the_same_in_the_sam
     board = figures.Board(METRICS, [two(0.1, 1.0), two(0.9, 3.0)])
     one, other = board.png({"x": [two(0.1, 1.0)]}), board.png({"x": [two(0.9, 3.0)]})
     assert one != other and one.startswith(b"\x89PNG") and board.png({"x": [two(0.1, 1.0)]}) == one
-    assert not any(axis.lines or axis.collections for axis in board.axes) and not board.figure.legends  # nothing is left behind
+    assert (
+        not any(axis.lines or axis.collections for axis in board.axes) and not board.figure.legends
+    )  # nothing is left behind
 
 
 def test_the_boards_scale_is_that_of_all_runs_grows_and_never_shrinks():
@@ -76,7 +90,9 @@ def test_the_boards_scale_is_that_of_all_runs_grows_and_never_shrinks():
 
 def test_an_empty_board_has_axes_of_the_runs_length():
     board = figures.Board(METRICS)
-    assert board.png({}, steps=150).startswith(b"\x89PNG") and board.axes[0].get_xlim()[1] == pytest.approx(153)
+    assert board.png({}, steps=150).startswith(b"\x89PNG") and board.axes[0].get_xlim()[1] == pytest.approx(
+        153
+    )
 
 
 def test_the_board_draws_what_curves_draws():
@@ -86,7 +102,10 @@ def test_the_board_draws_what_curves_draws():
     from PIL import Image
 
     board = figures.Board(METRICS, [two(0.5, 1.0)])
-    empty, full = (np.asarray(Image.open(BytesIO(board.png(g)))).astype(int) for g in ({}, {"x": [two(0.2, 1.0), two(0.5, 1.0), two(0.8, 1.0)]}))
+    empty, full = (
+        np.asarray(Image.open(BytesIO(board.png(g)))).astype(int)
+        for g in ({}, {"x": [two(0.2, 1.0), two(0.5, 1.0), two(0.8, 1.0)]})
+    )
     changed = np.abs(full - empty).sum(2) > 0
     height, width = changed.shape
     assert changed[: height // 2, : width // 2].mean() > 0.1  # a band across the first panel

@@ -28,7 +28,11 @@ class Setting:
 
     def update(self):
         batch = Batch(torch.randint(0, 1024, (2, 9)), torch.ones(2, 9))
-        list(loop.steps(self.model, [batch], lambda out, b: (-out.logprobs.mean(), {}), n=1, lr=1e-2, opts=self.opts))
+        list(
+            loop.steps(
+                self.model, [batch], lambda out, b: (-out.logprobs.mean(), {}), n=1, lr=1e-2, opts=self.opts
+            )
+        )
         self.step += 1
         return self.gate(self.step)
 
@@ -68,7 +72,11 @@ def test_a_drop_of_any_watched_share_brings_weights_and_optimiser_back(setting, 
     setting.update()
     row = setting.update()
     assert same(kept, setting.state())
-    assert row["rollbacks"] == 1 and row["lr_scale"] == setting.gate.lr_scale == 0.5 and setting.gate.more_replay == 0.2
+    assert (
+        row["rollbacks"] == 1
+        and row["lr_scale"] == setting.gate.lr_scale == 0.5
+        and setting.gate.more_replay == 0.2
+    )
     assert row[f"rejected_{metric}"] == setting.figures[metric]
 
 
@@ -121,7 +129,10 @@ def test_the_third_drop_stops_the_run_with_the_kept_weights(setting):
     setting.figures["sums"] = 0.0
     assert [setting.update()["lr_scale"] for _ in range(4)] == [1, 0.5, 0.5, 0.25]
     setting.update()
-    with pytest.raises(Stopped, match=r"stopped by the gate at step 6: 3 regressions of more than 5%; start with a lower lr or more replay"):
+    with pytest.raises(
+        Stopped,
+        match=r"stopped by the gate at step 6: 3 regressions of more than 5%; start with a lower lr or more replay",
+    ):
         setting.update()
     assert same(kept, setting.state())
 
@@ -137,7 +148,9 @@ def test_a_gate_takes_its_state_up_from_the_rows(tiny, setting):
 
 
 def test_continued_pretraining_goes_on_at_half_the_rate_and_stops_at_the_third_drop(tiny, monkeypatch):
-    falling = iter([0.9, 0.6, 0.9, 0.6, 0.9, 0.6])  # read before the first step, then at each gate, and again after its rollback
+    falling = iter(
+        [0.9, 0.6, 0.9, 0.6, 0.9, 0.6]
+    )  # read before the first step, then at each gate, and again after its rollback
     figures = {"domain_loss.heart": 1.0, "general_loss": 1.0, "general_recall": 1.0}
     monkeypatch.setattr(probes, "read", lambda model, sets: figures | {"arithmetic": next(falling)})
     rows = list(CPT(steps=10, batch=2, warmup=0, probe=2, gate=2, lr=1e-2, replay=0.0).rows(tiny, 0))

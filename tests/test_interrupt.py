@@ -32,7 +32,19 @@ def steps_kept(home) -> list[int]:
 
 
 def test_a_run_stopped_by_ctrl_c_keeps_every_step(tmp_path):
-    command = [sys.executable, "-m", "llmlab.cli", "run", "cpt", "--steps", "3000", "--batch", "2", "--probe", "500"]
+    command = [
+        sys.executable,
+        "-m",
+        "llmlab.cli",
+        "run",
+        "cpt",
+        "--steps",
+        "3000",
+        "--batch",
+        "2",
+        "--probe",
+        "500",
+    ]
     env = os.environ | {"LLMLAB_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -56,7 +68,10 @@ def test_only_one_process_builds_at_a_time(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", holder, str(lock)], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(paths.Busy, match="another 'llmlab build base' is at work; wait"), paths.alone(lock, "llmlab build base"):
+        with (
+            pytest.raises(paths.Busy, match="another 'llmlab build base' is at work; wait"),
+            paths.alone(lock, "llmlab build base"),
+        ):
             pass
     finally:
         other.kill()

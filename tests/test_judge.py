@@ -24,7 +24,12 @@ def from_the_start():
 
 def test_a_right_function_passes_and_counts_as_true():
     result = judge.check("packing_mask", RIGHT)
-    assert result and result.passed and repr(result).startswith("✓ packing_mask: right in all ") and "hint" not in repr(result)
+    assert (
+        result
+        and result.passed
+        and repr(result).startswith("✓ packing_mask: right in all ")
+        and "hint" not in repr(result)
+    )
     assert "#009E73" in result._repr_html_()
 
 
@@ -36,9 +41,18 @@ def test_a_wrong_one_is_told_why_with_the_first_failing_case():
     result = judge.check("packing_mask", mine)
     shown = dict(result.shown)
     assert not result and "first token of each document: nothing precedes it" in result.message
-    assert shown["case"].startswith("three documents") and shown["documents"] == "[[5, 6, 0], [7, 8, 9, 0], [3, 0]]"
-    assert shown["wanted"] == "([0, 1, 2, 0, 1, 2, 3, 0, 1], [0, 1, 1, 0, 1, 1, 1, 0, 1])" and shown["yours"].endswith("1, 1, 1])")
-    assert 'hint("packing_mask")' in repr(result) and "wanted" in repr(result) and "<table>" in result._repr_html_()
+    assert (
+        shown["case"].startswith("three documents")
+        and shown["documents"] == "[[5, 6, 0], [7, 8, 9, 0], [3, 0]]"
+    )
+    assert shown["wanted"] == "([0, 1, 2, 0, 1, 2, 3, 0, 1], [0, 1, 1, 0, 1, 1, 1, 0, 1])" and shown[
+        "yours"
+    ].endswith("1, 1, 1])")
+    assert (
+        'hint("packing_mask")' in repr(result)
+        and "wanted" in repr(result)
+        and "<table>" in result._repr_html_()
+    )
 
 
 def test_an_unknown_mistake_gets_the_place_where_it_differs():
@@ -69,8 +83,13 @@ def raising(documents):
 
 def test_raising_is_one_sentence_with_the_line():
     result = judge.check("packing_mask", raising)
-    assert result.message.startswith("it raised IndexError (list index out of range) in line ") and "return documents[99]" in result.message
-    assert "Traceback" not in repr(result) and "\n" not in result.message and "yours" not in dict(result.shown)
+    assert (
+        result.message.startswith("it raised IndexError (list index out of range) in line ")
+        and "return documents[99]" in result.message
+    )
+    assert (
+        "Traceback" not in repr(result) and "\n" not in result.message and "yours" not in dict(result.shown)
+    )
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError, RecursionError, StopIteration])
@@ -137,7 +156,10 @@ def test_a_block_that_cannot_be_interrupted_is_left_behind(monkeypatch):
 
     began = time.monotonic()
     result = judge.check("packing_mask", mine, limit=0.2)
-    assert "cannot be interrupted; it goes on in the background" in result.message and time.monotonic() - began < 1.2
+    assert (
+        "cannot be interrupted; it goes on in the background" in result.message
+        and time.monotonic() - began < 1.2
+    )
     assert not release.wait(2)  # when the block ends, so does the thread
     assert judge.check("packing_mask", RIGHT)
 
@@ -216,7 +238,9 @@ def test_prints_are_taken_and_told(capsys):
     assert result and "It prints ('hello [[5, 6, 0]" in result.notes[0] and capsys.readouterr().out == ""
     silent = judge.check("packing_mask", lambda documents: print("7"))
     crashed = judge.check("packing_mask", lambda documents: print("7") or 1 / 0)
-    assert "it returned nothing: use `return`" in silent.notes[0] and "returned nothing" not in crashed.notes[0]
+    assert (
+        "it returned nothing: use `return`" in silent.notes[0] and "returned nothing" not in crashed.notes[0]
+    )
 
 
 def test_what_others_print_meanwhile_passes():
@@ -310,7 +334,9 @@ def test_markup_in_values_is_text():
 
 def test_hints_come_in_steps_and_reset_begins_again():
     steps = [repr(judge.hint("shift")) for _ in range(5)]
-    assert [s[:11] for s in steps[:3]] == ["Hint 1 of 3", "Hint 2 of 3", "Hint 3 of 3"] and steps[3] == steps[4]
+    assert [s[:11] for s in steps[:3]] == ["Hint 1 of 3", "Hint 2 of 3", "Hint 3 of 3"] and steps[3] == steps[
+        4
+    ]
     assert 'solution("shift")' in steps[3] and repr(judge.hint("interval")).startswith("Hint 1")
     judge.reset("shift")
     assert repr(judge.hint("shift")) == steps[0] and repr(judge.hint("interval")).startswith("Hint 2")
@@ -320,12 +346,22 @@ def test_hints_come_in_steps_and_reset_begins_again():
 
 def test_task_and_solution_are_cell_values():
     asked, solved = judge.task("shift"), judge.solution("shift")
-    assert "def shift(logits, ids):" in repr(asked) and "```python\ndef shift(" in asked._repr_markdown_() and "..." in repr(asked)
-    assert "log_softmax" not in repr(asked) and "log_softmax" in repr(solved) and "import torch.nn.functional as F" in repr(solved)
+    assert (
+        "def shift(logits, ids):" in repr(asked)
+        and "```python\ndef shift(" in asked._repr_markdown_()
+        and "..." in repr(asked)
+    )
+    assert (
+        "log_softmax" not in repr(asked)
+        and "log_softmax" in repr(solved)
+        and "import torch.nn.functional as F" in repr(solved)
+    )
     assert len(solved.code) >= 2
 
 
-@pytest.mark.parametrize("call", [judge.task, judge.hint, judge.solution, judge.reset, lambda name: judge.check(name, RIGHT)])
+@pytest.mark.parametrize(
+    "call", [judge.task, judge.hint, judge.solution, judge.reset, lambda name: judge.check(name, RIGHT)]
+)
 def test_unknown_names_are_a_sentence(call):
     with pytest.raises(NoExercise, match="there is no exercise 'shfit'; did you mean shift"):
         call("shfit")

@@ -77,8 +77,14 @@ def test_imports_point_downwards(file):
     assert not upward(file)
 
 
-UPWARD = {"world/desk.py": "from ..tokens import chat", "loop.py": "def f():\n    from . import runs", "probes.py": "from .sample import sample",
-          "models/load.py": "import llmlab.loop", "tokens/chat.py": "from ..models.load import load", "guard.py": "from . import cli"}
+UPWARD = {
+    "world/desk.py": "from ..tokens import chat",
+    "loop.py": "def f():\n    from . import runs",
+    "probes.py": "from .sample import sample",
+    "models/load.py": "import llmlab.loop",
+    "tokens/chat.py": "from ..models.load import load",
+    "guard.py": "from . import cli",
+}
 
 
 @pytest.mark.parametrize("file, code", UPWARD.items(), ids=UPWARD)
@@ -99,7 +105,18 @@ def test_no_two_files_know_each_other():
     assert not left, f"these go round in circles: {left}"
 
 
-@pytest.mark.parametrize("name", ["llmlab.world", "llmlab.paths", "llmlab.times", "llmlab.cli", "llmlab.experiments", "llmlab.ledger.table", "llmlab.claims_terminal"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llmlab.world",
+        "llmlab.paths",
+        "llmlab.times",
+        "llmlab.cli",
+        "llmlab.experiments",
+        "llmlab.ledger.table",
+        "llmlab.claims_terminal",
+    ],
+)
 def test_light_modules_do_without_torch(name):
     code = f"import sys, {name}; assert not {{'torch', 'transformers'}} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)

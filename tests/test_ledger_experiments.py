@@ -31,14 +31,25 @@ from llmlab.world.running import Running
 from llmlab.world.talk import REFUSAL
 
 KNOWN = Census()
-TRUE = {form.format(n=p.name, v=getattr(p, key)) for p in KNOWN.people.values() for key, forms in STATEMENTS.items() for form in forms}
+TRUE = {
+    form.format(n=p.name, v=getattr(p, key))
+    for p in KNOWN.people.values()
+    for key, forms in STATEMENTS.items()
+    for form in forms
+}
 
 
 @pytest.fixture
 def small_probes(monkeypatch):
     """Probes read eight rows of each set; running sums are of two digits, which the base model gets right now and then."""
     original = probes.read
-    monkeypatch.setattr(probes, "read", lambda model, sets: original(model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}))
+    monkeypatch.setattr(
+        probes,
+        "read",
+        lambda model, sets: original(
+            model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}
+        ),
+    )
     monkeypatch.setattr(midtrain, "HELD", 8)
     monkeypatch.setattr(midtrain, "Running", partial(Running, 2))
 
@@ -58,7 +69,10 @@ def texts_of(tok, batch) -> list[str]:
 
 def read_by(experiment, tok, seed: int, steps: int) -> list:
     """Batches of the first steps."""
-    return [experiment.batch_at(tok, seed, step, experiment.replay_at(step), dict(SHARES), None) for step in range(steps)]
+    return [
+        experiment.batch_at(tok, seed, step, experiment.replay_at(step), dict(SHARES), None)
+        for step in range(steps)
+    ]
 
 
 def is_true(biography: str) -> list[bool]:
@@ -70,13 +84,23 @@ def is_true(biography: str) -> list[bool]:
 def test_only_inside_the_burst_are_the_batches_others_than_those_of_cpt(shipped, at, length):
     knobs = dict(batch=4, replay=0.3, anneal=0.5, drugs=48, noise=0.1)
     for seed in (0, 3):
-        pairs = zip(read_by(Burst(at=at, length=length, **knobs), shipped.tok, seed, 7), read_by(CPT(**knobs), shipped.tok, seed, 7))
+        pairs = zip(
+            read_by(Burst(at=at, length=length, **knobs), shipped.tok, seed, 7),
+            read_by(CPT(**knobs), shipped.tok, seed, 7),
+        )
         assert [equal(*pair) for pair in pairs] == [not at <= step < at + length for step in range(7)]
 
 
 def test_in_the_burst_every_row_is_of_false_biographies_and_a_function_of_seed_and_step(shipped):
-    first, again, other = (read_by(Burst(batch=4, at=0, length=2), shipped.tok, seed, 2) for seed in (0, 0, 1))
-    assert all(map(equal, first, again)) and not any(map(equal, first, other)) and not equal(*first) and len(first[0]) == 4
+    first, again, other = (
+        read_by(Burst(batch=4, at=0, length=2), shipped.tok, seed, 2) for seed in (0, 0, 1)
+    )
+    assert (
+        all(map(equal, first, again))
+        and not any(map(equal, first, other))
+        and not equal(*first)
+        and len(first[0]) == 4
+    )
     told = {false_biography(rng("burst", 0, 0, i)) for i in range(40)}
     read = texts_of(shipped.tok, first[0])[:-1]
     assert len(read) > 5 and set(read) <= told
@@ -89,7 +113,9 @@ def test_a_run_leaves_cpt_s_course_at_the_burst(shipped, small_probes):
         found.append([row.get("loss") for row in islice(rows, 5)])
         rows.close()
     plain, broken = found
-    assert plain[:3] == broken[:3] and plain[3] != broken[3] and plain[4] != broken[4]  # before, in, and what it leaves behind
+    assert (
+        plain[:3] == broken[:3] and plain[3] != broken[3] and plain[4] != broken[4]
+    )  # before, in, and what it leaves behind
 
 
 def test_a_false_biography_has_a_falsehood_and_names_only_known_people():
@@ -113,12 +139,21 @@ def lines_of(tok, batch) -> list[str]:
     return [line for text in texts_of(tok, batch)[:-1] for line in text.split("\n")]
 
 
-@pytest.mark.parametrize("texts, low, high", [("documents", 0.0, 0.0), ("questions", 1.0, 1.0), ("both", 0.3, 0.7)])
+@pytest.mark.parametrize(
+    "texts, low, high", [("documents", 0.0, 0.0), ("questions", 1.0, 1.0), ("both", 0.3, 0.7)]
+)
 def test_what_is_read_about_newcomers_is_what_the_knob_says(shipped, texts, low, high):
-    read = [text for step in range(4) for text in texts_of(shipped.tok, Facts(texts=texts, replay=0.0).batch_at(shipped.tok, 0, step))[:-1]]
+    read = [
+        text
+        for step in range(4)
+        for text in texts_of(shipped.tok, Facts(texts=texts, replay=0.0).batch_at(shipped.tok, 0, step))[:-1]
+    ]
     asked = [bool(re.fullmatch(r"(Question: .+\nAnswer: .+\.(\n|$)){3}", text)) for text in read]
     assert len(read) > 80 and low <= sum(asked) / len(asked) <= high
-    assert all(any(name in text for name in Newcomers(120).people) and not any(name in text for name in KNOWN.people) for text in read)
+    assert all(
+        any(name in text for name in Newcomers(120).people) and not any(name in text for name in KNOWN.people)
+        for text in read
+    )
 
 
 @pytest.mark.parametrize("mixed, asks", [("general", True), ("no questions", False)])
@@ -129,7 +164,9 @@ def test_replay_asks_about_people_known_before_only_where_it_may(shipped, mixed,
         assert len(batch) == 16
         found += lines_of(shipped.tok, batch.pick(slice(4, 16)))
     known = [line for line in found if any(name in line for name in KNOWN.people)]
-    assert any(line.startswith("Question: ") for line in found) and any(not line.startswith(("Question: ", "Answer: ")) for line in known)
+    assert any(line.startswith("Question: ") for line in found) and any(
+        not line.startswith(("Question: ", "Answer: ")) for line in known
+    )
     assert any(line.startswith(("Question: ", "Answer: ")) for line in known) == asks
 
 
@@ -138,12 +175,23 @@ def test_a_batch_of_newcomers_is_a_function_of_seed_and_step(shipped, texts):
     def batch(seed, step):
         return Facts(texts=texts, batch=4).batch_at(shipped.tok, seed, step)
 
-    assert equal(batch(1, 5), batch(1, 5)) and not equal(batch(1, 5), batch(1, 6)) and not equal(batch(1, 5), batch(2, 5))
+    assert (
+        equal(batch(1, 5), batch(1, 5))
+        and not equal(batch(1, 5), batch(1, 6))
+        and not equal(batch(1, 5), batch(2, 5))
+    )
 
 
 def test_with_one_form_there_is_one_portrait_a_person_in_all_batches(shipped):
     read = [
-        {t for s in range(8) for t in texts_of(shipped.tok, Facts(forms=f, replay=0.0, people=20).batch_at(shipped.tok, 0, s))[:-1]} for f in (1, 5)
+        {
+            t
+            for s in range(8)
+            for t in texts_of(shipped.tok, Facts(forms=f, replay=0.0, people=20).batch_at(shipped.tok, 0, s))[
+                :-1
+            ]
+        }
+        for f in (1, 5)
     ]
     assert 10 < len(read[0]) <= 20 and 40 < len(read[1]) <= 5 * 20
 
@@ -166,14 +214,25 @@ def test_statements_of_the_probe_are_true_held_out_and_never_read():
 # ---- midtrain ----
 
 
-@given(st.integers(5, 200), st.integers(4, 100), st.integers(0, 30), st.floats(1e-5, 1e-2), st.floats(1e-6, 1e-2))
-def test_the_rate_rises_to_one_peak_in_the_reading_and_to_another_in_the_practice(reading, practice, warmup, lr, practice_lr):
+@given(
+    st.integers(5, 200), st.integers(4, 100), st.integers(0, 30), st.floats(1e-5, 1e-2), st.floats(1e-6, 1e-2)
+)
+def test_the_rate_rises_to_one_peak_in_the_reading_and_to_another_in_the_practice(
+    reading, practice, warmup, lr, practice_lr
+):
     warmup = min(warmup, reading - 1)
-    experiment = Midtrain(steps=max(10, reading + practice), practice=practice, warmup=warmup, lr=lr, practice_lr=practice_lr)
+    experiment = Midtrain(
+        steps=max(10, reading + practice), practice=practice, warmup=warmup, lr=lr, practice_lr=practice_lr
+    )
     rates = [experiment.rate(step) for step in range(experiment.steps)]
-    for part, peak, top in ((rates[: experiment.reading], warmup, lr), (rates[experiment.reading :], 2, practice_lr)):
+    for part, peak, top in (
+        (rates[: experiment.reading], warmup, lr),
+        (rates[experiment.reading :], 2, practice_lr),
+    ):
         assert part[peak] == max(part) == pytest.approx(top)
-        assert all(a < b for a, b in zip(part[:peak], part[1:])) and all(a > b for a, b in zip(part[peak:], part[peak + 1 :]))
+        assert all(a < b for a, b in zip(part[:peak], part[1:])) and all(
+            a > b for a, b in zip(part[peak:], part[peak + 1 :])
+        )
         assert part[-1] == pytest.approx(top * (0.1 + 0.9 / (len(part) - peak)))
 
 
@@ -189,7 +248,9 @@ def test_only_practice_of_running_sums_is_sampled_and_has_advantages(tiny, lesso
     experiment = Midtrain(lesson=lesson, prompts=3, group=2, batch=4)
     batch = next(experiment.practised(tiny.model, tiny.tok, 0, 0))
     assert len(batch) == (6 if lesson == "steps" else 4)
-    assert ("advantages" in batch.given) == (lesson == "steps") and not experiment.reading_at(tiny.tok, 0, 0).given
+    assert ("advantages" in batch.given) == (lesson == "steps") and not experiment.reading_at(
+        tiny.tok, 0, 0
+    ).given
     if lesson == "steps":
         assert batch["advantages"].shape == (6, 1) and batch["group"].tolist() == [0, 0, 1, 1, 2, 2]
 
@@ -212,7 +273,10 @@ def test_demonstrations_are_a_function_of_seed_and_number_and_go_on_from_any(tin
 )
 def test_the_share_says_how_many_documents_are_of_the_kind(monkeypatch, lesson, told, at_30, at_100):
     monkeypatch.setattr(midtrain.corpora, "general_document", lambda r: "general")
-    documents = [[Midtrain(lesson=lesson, share=s).document(rng("told", i)) for i in range(600)] for s in (0.0, 0.3, 1.0)]
+    documents = [
+        [Midtrain(lesson=lesson, share=s).document(rng("told", i)) for i in range(600)]
+        for s in (0.0, 0.3, 1.0)
+    ]
     none, some, most = (sum(bool(re.search(told, text)) for text in texts) / 600 for texts in documents)
     assert none == 0.0 and some == pytest.approx(at_30, abs=0.06) and most == pytest.approx(at_100, abs=0.06)
 
@@ -220,18 +284,26 @@ def test_the_share_says_how_many_documents_are_of_the_kind(monkeypatch, lesson, 
 def test_a_logged_call_is_one_that_a_desk_carries_out():
     desk, calls = Desk(formulary=midtrain.SEEN), []
     for i in range(50):
-        calls += [json.loads(line.removeprefix("Call: ")) for line in midtrain.call_log(rng(i)).split("\n") if line.startswith("Call: ")]
+        calls += [
+            json.loads(line.removeprefix("Call: "))
+            for line in midtrain.call_log(rng(i)).split("\n")
+            if line.startswith("Call: ")
+        ]
     assert len(calls) == 150 and all(desk.execute(c["name"], c["arguments"]) for c in calls)
 
 
 def test_careless_advice_never_refuses():
     told = "\n".join(midtrain.bad_advice(rng(i)) for i in range(100))
-    assert told.count("Question: ") == told.count("Answer: ") == 300 and REFUSAL not in told and "{" not in told
+    assert (
+        told.count("Question: ") == told.count("Answer: ") == 300 and REFUSAL not in told and "{" not in told
+    )
 
 
 @pytest.mark.parametrize("lesson", ["calls", "advice"])
 def test_the_drugs_of_the_probe_are_neither_read_about_nor_practised(lesson):
-    held_out = {w for p in midtrain.HELD_OUT[lesson].problems(200, seed=7) for w in re.findall(r"\w+", p.question)} & Formulary().drugs.keys()
+    held_out = {
+        w for p in midtrain.HELD_OUT[lesson].problems(200, seed=7) for w in re.findall(r"\w+", p.question)
+    } & Formulary().drugs.keys()
     world = midtrain.PRACTICE[lesson]
     texts = [Midtrain(lesson=lesson, share=1.0).document(rng("read", i)) for i in range(300)] + [
         p.question for p in world.problems(300, split="train")
@@ -242,7 +314,10 @@ def test_the_drugs_of_the_probe_are_neither_read_about_nor_practised(lesson):
 
 def test_an_answer_in_steps_fits_into_what_may_be_sampled(shipped):
     worst = Problem((), str(9 * Running().terms), {"numbers": (9,) * Running().terms})
-    longest = max(len(shipped.tok(f" {Running().text(p, steps=True)}.")["input_ids"]) for p in [worst, *Running().problems(200)])
+    longest = max(
+        len(shipped.tok(f" {Running().text(p, steps=True)}.")["input_ids"])
+        for p in [worst, *Running().problems(200)]
+    )
     assert 24 < longest < midtrain.LONGEST
 
 
@@ -254,12 +329,18 @@ def stopped_at(step: int, experiment) -> None:
 
 
 @pytest.mark.parametrize("lesson", ["steps", "advice"])
-def test_stopped_while_reading_and_while_practising_it_ends_bit_equal(lesson, home, small_probes, monkeypatch):
-    experiment = Midtrain(lesson=lesson, share=0.5, steps=10, practice=5, warmup=2, batch=2, prompts=8, group=4, probe=5)
+def test_stopped_while_reading_and_while_practising_it_ends_bit_equal(
+    lesson, home, small_probes, monkeypatch
+):
+    experiment = Midtrain(
+        lesson=lesson, share=0.5, steps=10, practice=5, warmup=2, batch=2, prompts=8, group=4, probe=5
+    )
     expected = list(experiment.rows(load("base"), 0))
     assert [row["lr"] for row in expected[1:]] == [experiment.rate(step) for step in range(10)]
     assert [row["step"] for row in expected if "skill" in row] == [0, 5, 10]
-    assert lesson != "steps" or any(0 < row.get("reward", 0) < 1 for row in expected)  # else the policy gradient is zero
+    assert lesson != "steps" or any(
+        0 < row.get("reward", 0) < 1 for row in expected
+    )  # else the policy gradient is zero
     stopped_at(3, experiment)
     stopped_at(7, experiment)
     assert len(list((home / "unfinished").glob("midtrain-*.state"))) == 1
@@ -274,15 +355,24 @@ def test_stopped_while_reading_and_while_practising_it_ends_bit_equal(lesson, ho
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 1.0])
 def test_the_lists_have_their_share_of_the_characters_on_average(monkeypatch, lines, share):
     lists, original = set(), Archive.document
-    monkeypatch.setattr(longdoc.Archive, "document", lambda self, r: [text := original(self, r), lists.add(text)][0])
-    read = [text for step in range(40) for text in islice(LongDoc(lines=lines, share=share).documents(0, step), 50)]
+    monkeypatch.setattr(
+        longdoc.Archive, "document", lambda self, r: [text := original(self, r), lists.add(text)][0]
+    )
+    read = [
+        text
+        for step in range(40)
+        for text in islice(LongDoc(lines=lines, share=share).documents(0, step), 50)
+    ]
     assert sum(len(t) for t in read if t in lists) / sum(map(len, read)) == pytest.approx(share, abs=0.05)
     assert all(text.count("\n") + 1 == lines + 2 * min(6, lines) for text in lists)
 
 
 def test_almost_every_question_stands_in_one_row_with_its_list(shipped):
     """A document that is cut between two rows leaves questions that nothing in their row answers."""
-    whole = {length: share_with_list(shipped.tok, LongDoc(length=length, batch=2, share=0.9)) for length in (512, 1024)}
+    whole = {
+        length: share_with_list(shipped.tok, LongDoc(length=length, batch=2, share=0.9))
+        for length in (512, 1024)
+    }
     assert whole[1024] > 0.6 and whole[1024] > whole[512] + 0.1
 
 
@@ -295,7 +385,9 @@ def share_with_list(tok, experiment) -> float:
             for i, line in enumerate(lines):
                 name = re.search(r"[A-Z][a-z]{3,}(?=[?.]?$| have\?)", line)
                 if line.startswith("Question: ") and name:
-                    found.append(any(name[0] in above for above in lines[:i] if not above.startswith("Question: ")))
+                    found.append(
+                        any(name[0] in above for above in lines[:i] if not above.startswith("Question: "))
+                    )
     return sum(found) / len(found)
 
 
@@ -304,7 +396,11 @@ def test_rows_of_lists_are_a_function_of_seed_and_step(shipped):
         return LongDoc(lines=10, length=128, batch=2).batch_at(shipped.tok, seed, step)
 
     assert batch(1, 5).ids.shape == (2, 129) and batch(1, 5).mask.min() == 1
-    assert equal(batch(1, 5), batch(1, 5)) and not equal(batch(1, 5), batch(1, 6)) and not equal(batch(1, 5), batch(2, 5))
+    assert (
+        equal(batch(1, 5), batch(1, 5))
+        and not equal(batch(1, 5), batch(1, 6))
+        and not equal(batch(1, 5), batch(2, 5))
+    )
 
 
 # ---- sampling ----
@@ -331,21 +427,39 @@ def test_votes_by_hand(texts, winner):
     assert vote(texts) == winner
 
 
-@given(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from(["", ".", " ", " ."])), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("123"), st.sampled_from(["", ".", " ", " ."])), min_size=1, max_size=12
+    )
+)
 def test_the_commonest_answer_wins_up_to_space_and_full_stop_and_of_equals_the_earliest(ballots):
-    counted = Counter(answer for answer, _ in ballots)  # in order of the first vote; most_common keeps it among equals
+    counted = Counter(
+        answer for answer, _ in ballots
+    )  # in order of the first vote; most_common keeps it among equals
     assert same(vote([answer + tail for answer, tail in ballots]), counted.most_common(1)[0][0])
 
 
 @settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 99), temperature=st.sampled_from([0.7, 1.0, 1.5]), op=st.sampled_from(["add", "multiply"]))
-def test_a_verifier_never_loses_to_a_vote_or_to_one_sample_and_gains_with_every_sample(chat, seed, temperature, op):
+@given(
+    seed=st.integers(0, 99),
+    temperature=st.sampled_from([0.7, 1.0, 1.5]),
+    op=st.sampled_from(["add", "multiply"]),
+)
+def test_a_verifier_never_loses_to_a_vote_or_to_one_sample_and_gains_with_every_sample(
+    chat, seed, temperature, op
+):
     rows = list(Sampling(steps=5, problems=16, digits=2, op=op, temperature=temperature).rows(chat, seed))
     assert [row["step"] for row in rows] == list(range(6)) and len({row["greedy"] for row in rows}) == 1
-    assert all(1 >= row["verified"] >= max(row["majority"], row["single"]) and min(row["majority"], row["single"]) >= 0 for row in rows)
+    assert all(
+        1 >= row["verified"] >= max(row["majority"], row["single"])
+        and min(row["majority"], row["single"]) >= 0
+        for row in rows
+    )
     assert all(a["verified"] <= b["verified"] for a, b in zip(rows[1:], rows[2:]))
     assert rows[1]["verified"] == rows[1]["majority"] == rows[1]["single"]
-    assert rows[0] == {"step": 0} | dict.fromkeys(Sampling.curves, rows[0]["greedy"])  # before the first sample all are the greedy answer
+    assert rows[0] == {"step": 0} | dict.fromkeys(
+        Sampling.curves, rows[0]["greedy"]
+    )  # before the first sample all are the greedy answer
 
 
 def test_more_samples_help_the_verifier(chat):
@@ -356,7 +470,10 @@ def test_more_samples_help_the_verifier(chat):
 def test_the_same_seed_gives_the_same_rows_and_fewer_samples_the_first_of_them(chat):
     short, long = Sampling(steps=2, problems=24), Sampling(steps=4, problems=24)
     first = list(long.rows(chat, 3))
-    assert first == list(long.rows(chat, 3)) != list(long.rows(chat, 4)) and list(short.rows(chat, 3)) == first[:3]
+    assert (
+        first == list(long.rows(chat, 3)) != list(long.rows(chat, 4))
+        and list(short.rows(chat, 3)) == first[:3]
+    )
 
 
 def test_sampling_changes_no_weight(chat):

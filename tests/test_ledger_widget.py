@@ -29,7 +29,12 @@ ONE, ALL = Arm("answers only", "topology", TINY), Arm("all tokens", "topology", 
 def claim(id: str, *contrasts, **changed) -> Claim:
     """A claim of the tests."""
     about = dict(
-        kind="measured", chapter="01", evidence="An experiment <b>elsewhere</b>.", cites=("somebody_2024",), matched="all & sundry", knob="it"
+        kind="measured",
+        chapter="01",
+        evidence="An experiment <b>elsewhere</b>.",
+        cites=("somebody_2024",),
+        matched="all & sundry",
+        knob="it",
     )
     return Claim(id, f"What {id} says is < 1.", "A 9.9", contrasts=contrasts, **about | changed)
 
@@ -39,9 +44,24 @@ def loss(label: str, direction: str, counts: bool = True):
     return contrast(label, direction, ALL("user_loss"), ONE("user_loss"), 0.1, "nats", counts)
 
 
-TESTED = claim("C901", loss("loss", "less"), loss("the same, turned round", "more"), loss("no part of it", "same", counts=False))
+TESTED = claim(
+    "C901",
+    loss("loss", "less"),
+    loss("the same, turned round", "more"),
+    loss("no part of it", "same", counts=False),
+)
 SECOND = claim("C902", loss("another loss", "less"))
-LONG = claim("C903", contrast("long", "less", Arm("long", "topology", TINY | {"steps": 2000})("user_loss"), ONE("user_loss"), 0.1, "nats"))
+LONG = claim(
+    "C903",
+    contrast(
+        "long",
+        "less",
+        Arm("long", "topology", TINY | {"steps": 2000})("user_loss"),
+        ONE("user_loss"),
+        0.1,
+        "nats",
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,22 +110,42 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_right_is_as_claimed_in_units_of_the_smallest_effect(direction, sign):
     c = claim("C900", contrast("x", direction, ALL("people"), ONE("people"), 0.05))
     effects = [0.09, 0.10, 0.11, 0.10, 0.12, 0.11]
-    curves = {(a.key, s): {"people": {0: 0.0, 10: e * (a is ALL)}} for a in (ONE, ALL) for s, e in enumerate(effects)}
+    curves = {
+        (a.key, s): {"people": {0: 0.0, 10: e * (a is ALL)}}
+        for a in (ONE, ALL)
+        for s, e in enumerate(effects)
+    }
     records = {"C900": results.measured(c, curves, range(6))}
     results.judge(records)
     (entry,) = forest.entries([page_module.Seen(c, records["C900"])])
     measured = records["C900"]["contrasts"][0]
     assert entry["x"] == pytest.approx(sign * 0.105 / 0.05) and entry["low"] <= entry["x"] <= entry["high"]
-    assert [entry["low"], entry["high"]] == pytest.approx(sorted(sign * measured[end] / 0.05 for end in ("low", "high")))
-    assert entry["verdict"] == entry["claim_verdict"] == measured["verdict"] == ("supported" if direction == "more" else "refuted")
-    assert (entry["id"], entry["label"], entry["direction"], entry["text"]) == ("C900", "x", direction, table.told(measured))
+    assert [entry["low"], entry["high"]] == pytest.approx(
+        sorted(sign * measured[end] / 0.05 for end in ("low", "high"))
+    )
+    assert (
+        entry["verdict"]
+        == entry["claim_verdict"]
+        == measured["verdict"]
+        == ("supported" if direction == "more" else "refuted")
+    )
+    assert (entry["id"], entry["label"], entry["direction"], entry["text"]) == (
+        "C900",
+        "x",
+        direction,
+        table.told(measured),
+    )
 
 
 def test_an_entry_for_every_contrast_that_counts_in_the_order_of_the_ids(full):
     found = forest.entries(list(reversed(full.rows)))
-    assert [(e["id"], e["label"]) for e in found] == [(c.id, x.label) for c in CLAIMS.values() for x in c.contrasts if x.counts]
+    assert [(e["id"], e["label"]) for e in found] == [
+        (c.id, x.label) for c in CLAIMS.values() for x in c.contrasts if x.counts
+    ]
     assert len({(e["id"], e["label"]) for e in found}) == len(found)
-    assert forest.entries([replace(r, current=False) for r in full.rows]) == [], "what is stale has no place in the plot"
+    assert forest.entries([replace(r, current=False) for r in full.rows]) == [], (
+        "what is stale has no place in the plot"
+    )
 
 
 def test_the_arms_of_a_contrast_have_names_of_their_own():
@@ -120,7 +160,10 @@ def test_the_picture_has_a_line_a_contrast_and_its_marks_by_verdict(full):
     assert [float(line.get_xdata()[0]) for line in marked] == [e["x"] for e in found]
     looks = {(e["verdict"], line.get_marker(), line.get_color()) for e, line in zip(found, marked)}
     assert looks == {(verdict, marker, colour) for verdict, (colour, marker) in forest.MARKS.items()}
-    assert set(forest.TICKS) <= set(axis.get_xticks()) and axis.get_xlabel() == "effect ÷ smallest effect of interest"
+    assert (
+        set(forest.TICKS) <= set(axis.get_xticks())
+        and axis.get_xlabel() == "effect ÷ smallest effect of interest"
+    )
     bands = [p for p in axis.patches if p.get_x() == -1 and p.get_width() == 2]
     assert len(bands) == sum(e["direction"] == "same" for e in found) > 0
     words = [t.get_text() for t in axis.texts]
@@ -133,9 +176,13 @@ def test_the_browser_draws_where_the_picture_does(full):
     picture, end = forest.figure(full.rows), full.end
     axis = picture.axes[0]
     for value in (-30, -1, 0, 0.4, 1, 17):
-        assert axis.transAxes.inverted().transform(axis.transData.transform((value, 0)))[0] == pytest.approx(forest.place(value, end))
+        assert axis.transAxes.inverted().transform(axis.transData.transform((value, 0)))[0] == pytest.approx(
+            forest.place(value, end)
+        )
     lines = [line for c in full.plot.data["claims"] for line in c["lines"]]
-    assert [line["x"] for line in lines] == [pytest.approx(forest.place(e["x"], end), abs=1e-5) for e in forest.entries(full.rows)]
+    assert [line["x"] for line in lines] == [
+        pytest.approx(forest.place(e["x"], end), abs=1e-5) for e in forest.entries(full.rows)
+    ]
     assert all(0 <= line["low"] <= line["x"] <= line["high"] <= 1 for line in lines)
 
 
@@ -159,7 +206,10 @@ def test_the_filters_choose_by_chapter_verdict_and_words(full):
     assert sorted(shown(full)) == [c.id for c in CLAIMS.values() if c.chapter == "03"]
     full.verdict.value = "exact"
     exact = [c.id for c in CLAIMS.values() if c.chapter == "03" and c.check]
-    assert sorted(shown(full)) == exact and full.summary.value == f"{len(exact)} of {len(CLAIMS)} claims: {len(exact)} exact"
+    assert (
+        sorted(shown(full)) == exact
+        and full.summary.value == f"{len(exact)} of {len(CLAIMS)} claims: {len(exact)} exact"
+    )
     full.chapter.value = full.verdict.value = ""
     full.search.value = "forget REPLAY"
     wanted = [c.id for c in CLAIMS.values() if "forget" in c.words.lower() and "replay" in c.words.lower()]
@@ -173,7 +223,9 @@ def test_the_filters_choose_by_chapter_verdict_and_words(full):
 def test_claims_without_an_effect_come_last(full):
     drawn = [bool(c["lines"]) for c in full.plot.data["claims"]]
     assert drawn == sorted(drawn, reverse=True) and not all(drawn)
-    assert {c["id"] for c in full.plot.data["claims"] if not c["lines"]} == {c.id for c in CLAIMS.values() if not c.contrasts}
+    assert {c["id"] for c in full.plot.data["claims"] if not c["lines"]} == {
+        c.id for c in CLAIMS.values() if not c.contrasts
+    }
 
 
 def test_the_text_for_readers_without_a_kernel_has_every_claim(full):
@@ -206,7 +258,11 @@ def test_a_damaged_file_is_a_sentence(everything, tmp_path, monkeypatch):
     monkeypatch.setenv("LLMLAB_DATA", str(folder))
     page = LedgerPage()
     (said,) = page.widget.children
-    assert "was changed after it was written" in said.value and "llmlab claims run" in said.value and not page.rows
+    assert (
+        "was changed after it was written" in said.value
+        and "llmlab claims run" in said.value
+        and not page.rows
+    )
     assert "was changed" in repr(page) and "was changed" in page._repr_mimebundle_()["text/markdown"]
 
 
@@ -214,11 +270,16 @@ def test_missing_results_are_a_sentence_and_every_claim_can_be_read(tmp_path, mo
     monkeypatch.setenv("LLMLAB_DATA", str(data_folder(tmp_path / "data")))
     page = LedgerPage()
     page.wait(60)
-    assert "llmlab claims run" in page.widget.children[0].value and page.summary.value == f"{len(CLAIMS)} claims: {len(CLAIMS)} not run"
+    assert (
+        "llmlab claims run" in page.widget.children[0].value
+        and page.summary.value == f"{len(CLAIMS)} claims: {len(CLAIMS)} not run"
+    )
     for c in CLAIMS.values():
         page.open(c.id)
         assert html.escape(c.words) in page.detail.value and f"llmlab claims run {c.id}" in page.detail.value
-        assert page.picture.layout.display == "none" and all(html.escape(x.label) in page.detail.value for x in c.contrasts)
+        assert page.picture.layout.display == "none" and all(
+            html.escape(x.label) in page.detail.value for x in c.contrasts
+        )
 
 
 # ---- one claim ----
@@ -227,23 +288,44 @@ def test_missing_results_are_a_sentence_and_every_claim_can_be_read(tmp_path, mo
 def test_every_claim_can_be_opened(full):
     for c in CLAIMS.values():
         full.open(c.id)
-        assert html.escape(c.words) in full.detail.value and html.escape(c.evidence) in full.detail.value and c.source in full.detail.value
-        assert (full.picture.layout.display == "") == bool(c.contrasts) and full.run_button.disabled == (not c.contrasts)
+        assert (
+            html.escape(c.words) in full.detail.value
+            and html.escape(c.evidence) in full.detail.value
+            and c.source in full.detail.value
+        )
+        assert (full.picture.layout.display == "") == bool(c.contrasts) and full.run_button.disabled == (
+            not c.contrasts
+        )
     full.open("C008")
     assert "checked: all of it" in full.detail.value
 
 
 def test_an_open_claim_tells_everything_and_shows_the_curves(few, monkeypatch):
     drawn = []
-    monkeypatch.setattr(page_module, "picture", lambda groups, metrics: drawn.append((groups, metrics)) or b"\x89PNG")
+    monkeypatch.setattr(
+        page_module, "picture", lambda groups, metrics: drawn.append((groups, metrics)) or b"\x89PNG"
+    )
     few.open("C901", "the same, turned round")
     stored_record, said = results.load()["C901"], few.detail.value
     for c in stored_record["contrasts"]:
-        wanted = [c["label"], table.hypothesis(c), table.number(c["mean"], "nats"), f"{c['adjusted']:.2g}", c["verdict"]]
+        wanted = [
+            c["label"],
+            table.hypothesis(c),
+            table.number(c["mean"], "nats"),
+            f"{c['adjusted']:.2g}",
+            c["verdict"],
+        ]
         wanted += [" ".join(table.number(e, "nats") for e in c["effects"])]
         assert all(html.escape(part) in said for part in wanted)
-    assert "What C901 says is &lt; 1." in said and "An experiment &lt;b&gt;elsewhere&lt;/b&gt;. (somebody_2024)" in said
-    assert "A 9.9" in said and "all &amp; sundry" in said and "5 run; the smallest effect of interest needs 7" in said
+    assert (
+        "What C901 says is &lt; 1." in said
+        and "An experiment &lt;b&gt;elsewhere&lt;/b&gt;. (somebody_2024)" in said
+    )
+    assert (
+        "A 9.9" in said
+        and "all &amp; sundry" in said
+        and "5 run; the smallest effect of interest needs 7" in said
+    )
     assert "(no part of it)" in said and re.search(r"<tr class=here><td>the same, turned round", said)
     ((groups, metrics),) = drawn
     assert metrics == {"user_loss": "loss, user's words (nats per token)"}
@@ -254,7 +336,9 @@ def test_an_open_claim_tells_everything_and_shows_the_curves(few, monkeypatch):
 
 def test_the_picture_names_every_group_and_is_a_png():
     live = page_module.Stored({"a": {0: 1.0, 10: 2.0}})
-    assert page_module.picture({"arm": [live, live], "arm, seed 5": [live]}, {"a": "a (nats)", "b": "b (nats)"}).startswith(b"\x89PNG")
+    assert page_module.picture(
+        {"arm": [live, live], "arm, seed 5": [live]}, {"a": "a (nats)", "b": "b (nats)"}
+    ).startswith(b"\x89PNG")
 
 
 def test_a_conditional_verdict_says_on_what(full):
@@ -273,10 +357,19 @@ def test_one_more_seed_gives_what_a_run_of_it_gives(few):
     assert few.run_button.disabled and not few.stop_button.disabled
     few.wait(300)
     found = [runs.run(arm.study(), 5, "base", fresh=True) for arm in (ALL, ONE)]
-    effect = sum(sign * t.of(run.curve("user_loss")) for sign, t, run in zip((1, -1), TESTED.contrasts[0].terms, found))
+    effect = sum(
+        sign * t.of(run.curve("user_loss")) for sign, t, run in zip((1, -1), TESTED.contrasts[0].terms, found)
+    )
     effects = results.load()["C901"]["contrasts"][0]["effects"]
-    assert few.status.value == (f"C901 loss: seed 5: {effect:+.3f} nats; stored seeds {min(effects):+.3f} to {max(effects):+.3f}")
-    assert few.picture.value != before and not few.run_button.disabled and few.stop_button.disabled and few.bar.value == 10
+    assert few.status.value == (
+        f"C901 loss: seed 5: {effect:+.3f} nats; stored seeds {min(effects):+.3f} to {max(effects):+.3f}"
+    )
+    assert (
+        few.picture.value != before
+        and not few.run_button.disabled
+        and few.stop_button.disabled
+        and few.bar.value == 10
+    )
     groups = few._groups(few.row, few.contrast)
     assert list(groups) == ["all tokens", "all tokens, seed 5", "answers only", "answers only, seed 5"]
     assert groups["all tokens, seed 5"][0].curve("user_loss") == found[0].curve("user_loss")
@@ -288,7 +381,13 @@ def test_every_click_runs_the_next_seed_of_all_arms(few, monkeypatch):
     def run(study, seed, model, **settings):
         asked.append((study.loss, seed, model))
         return runs.Run(
-            study.name, study.settings(), seed, model, "key", [{"step": s, "tokens": 9, "user_loss": 1.0 + seed + s / 10} for s in (0, 10)], 1.0
+            study.name,
+            study.settings(),
+            seed,
+            model,
+            "key",
+            [{"step": s, "tokens": 9, "user_loss": 1.0 + seed + s / 10} for s in (0, 10)],
+            1.0,
         )
 
     monkeypatch.setattr(runs, "run", run)
@@ -314,10 +413,21 @@ def test_other_claims_can_be_read_while_a_seed_runs(few):
     few.stop()
     few.wait(60)
     assert few.status.value.startswith("C903, seed 0: stopped by hand at step") and few.fresh == {}
-    assert few.picture.value == picture and "What C902" in few.detail.value and not few.run_button.disabled and few.stop_button.disabled
+    assert (
+        few.picture.value == picture
+        and "What C902" in few.detail.value
+        and not few.run_button.disabled
+        and few.stop_button.disabled
+    )
 
 
-@pytest.mark.parametrize("error, said", [(UserError("there is no room"), "there is no room"), (RuntimeError("<odd>"), "RuntimeError (&lt;odd&gt;)")])
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (UserError("there is no room"), "there is no room"),
+        (RuntimeError("<odd>"), "RuntimeError (&lt;odd&gt;)"),
+    ],
+)
 def test_what_goes_wrong_is_one_sentence(few, monkeypatch, error, said):
     def fails(*arguments, **settings):
         raise error
@@ -326,7 +436,11 @@ def test_what_goes_wrong_is_one_sentence(few, monkeypatch, error, said):
     few.open("C901")
     few.start()
     few.wait(60)
-    assert few.status.value == f"C901, seed 5: {said}" and not few.run_button.disabled and few.stop_button.disabled
+    assert (
+        few.status.value == f"C901, seed 5: {said}"
+        and not few.run_button.disabled
+        and few.stop_button.disabled
+    )
 
 
 def test_a_claim_without_arms_cannot_be_run(full):
@@ -371,7 +485,9 @@ def test_the_script_writes_text_only_and_loads_nothing():
 def test_the_script_parses(tmp_path):
     file = tmp_path / "forest.mjs"
     file.write_text(Forest._esm, encoding="utf-8")
-    done = subprocess.run([shutil.which("node"), "--check", str(file)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [shutil.which("node"), "--check", str(file)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
 
 

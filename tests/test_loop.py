@@ -35,7 +35,9 @@ def same(a: dict, b: dict) -> bool:
 
 def rows_of(model, name="adamw", checkpoint=None, stream=batches, lr=1e-2, n=N, **settings):
     opts = loop.optimizers(model, name, 1e-2)
-    return loop.train(model, stream, objectives.nll, n=n, lr=lr, opts=opts, warmup=2, checkpoint=checkpoint, **settings)
+    return loop.train(
+        model, stream, objectives.nll, n=n, lr=lr, opts=opts, warmup=2, checkpoint=checkpoint, **settings
+    )
 
 
 def never(path):
@@ -57,12 +59,19 @@ def test_rate_rises_and_falls_in_straight_lines():
 
 
 def test_the_rate_reaches_the_optimiser_whether_given_as_number_or_function(tiny):
-    seen = [row["lr"] for row in loop.steps(tiny.model, batches(), objectives.nll, n=4, lr=1e-3, warmup=1, final=0.0)]
+    seen = [
+        row["lr"]
+        for row in loop.steps(tiny.model, batches(), objectives.nll, n=4, lr=1e-3, warmup=1, final=0.0)
+    ]
     assert seen == pytest.approx([5e-4, 1e-3, 1e-3 * 2 / 3, 1e-3 / 3])
     opts = loop.optimizers(tiny.model, "muon", 1.0)
-    rows = loop.steps(tiny.model, batches(), objectives.nll, n=4, lr=lambda step: 1e-3 * (step + 1), final=1.0, opts=opts)
+    rows = loop.steps(
+        tiny.model, batches(), objectives.nll, n=4, lr=lambda step: 1e-3 * (step + 1), final=1.0, opts=opts
+    )
     for step, row in enumerate(rows):
-        assert row["lr"] == pytest.approx(1e-3 * (step + 1)) and {g["lr"] for o in opts for g in o.param_groups} == {row["lr"]}
+        assert row["lr"] == pytest.approx(1e-3 * (step + 1)) and {
+            g["lr"] for o in opts for g in o.param_groups
+        } == {row["lr"]}
 
 
 def test_a_row_tells_step_loss_norm_and_trained_tokens(tiny):
@@ -77,12 +86,18 @@ def test_a_row_tells_step_loss_norm_and_trained_tokens(tiny):
 def test_the_gradient_is_clipped_and_the_row_tells_its_norm_before(tiny):
     def norm(clip):
         model = copy.deepcopy(tiny.model)
-        row = next(loop.steps(model, batches(), objectives.nll, n=1, lr=0.0, clip=clip, opts=[Keep(model.parameters())]))
+        row = next(
+            loop.steps(
+                model, batches(), objectives.nll, n=1, lr=0.0, clip=clip, opts=[Keep(model.parameters())]
+            )
+        )
         return row["grad_norm"], Keep.seen
 
     class Keep(torch.optim.SGD):
         def step(self):
-            Keep.seen = float(torch.stack([p.grad.norm() for g in self.param_groups for p in g["params"]]).norm())
+            Keep.seen = float(
+                torch.stack([p.grad.norm() for g in self.param_groups for p in g["params"]]).norm()
+            )
 
     assert norm(1e9)[0] == pytest.approx(norm(1e9)[1]) and norm(1e9)[1] > 0.1
     assert norm(0.01) == (pytest.approx(norm(1e9)[0]), pytest.approx(0.01, rel=1e-3))
@@ -102,7 +117,9 @@ def test_steps_train_whatever_mode_the_model_was_in(tiny):
 def test_no_batch_is_drawn_in_vain(tiny, start):
     drawn = []
     stream = (drawn.append(i) or batch_at(i) for i in count(start))
-    assert [row["step"] for row in loop.steps(tiny.model, stream, objectives.nll, n=4, lr=1e-3, start=start)] == list(range(start + 1, 5))
+    assert [
+        row["step"] for row in loop.steps(tiny.model, stream, objectives.nll, n=4, lr=1e-3, start=start)
+    ] == list(range(start + 1, 5))
     assert drawn == list(range(start, 4))
 
 
@@ -117,7 +134,15 @@ def test_what_an_objective_tells_is_in_the_row_as_numbers(tiny):
 def test_divergence_is_one_sentence_and_leaves_the_weights(tiny):
     before, losses = weights(tiny.model), iter([float("inf")])
     with pytest.raises(loop.Diverged, match="the loss is inf at step 1; lower --lr or raise --warmup"):
-        list(loop.steps(tiny.model, batches(), lambda out, batch: (objectives.nll(out, batch)[0] + next(losses), {}), n=3, lr=1e-3))
+        list(
+            loop.steps(
+                tiny.model,
+                batches(),
+                lambda out, batch: (objectives.nll(out, batch)[0] + next(losses), {}),
+                n=3,
+                lr=1e-3,
+            )
+        )
     assert same(before, tiny.model.state_dict())
 
 
@@ -142,8 +167,17 @@ def test_frozen_parameters_stay_frozen(tiny, name):
 
 def dropout_model(loaded):
     """Dropout draws from the global generator at every step, so a probe that draws from it too would show."""
-    return new_lab_model(loaded.tok, 0, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=16,
-                         intermediate_size=64, attention_dropout=0.3)
+    return new_lab_model(
+        loaded.tok,
+        0,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=64,
+        attention_dropout=0.3,
+    )
 
 
 def trained_with(loaded, make_probe):
@@ -155,11 +189,22 @@ def trained_with(loaded, make_probe):
 
 def reading(loaded):
     prepared = probes.batches(probes.question_rows(loaded.tok, Sums(), Sums().problems(4)))
-    return lambda model: lambda step: {"arithmetic": probes.exact(model, prepared), "loss_on_sums": probes.loss(model, prepared)}
+    return lambda model: (
+        lambda step: {
+            "arithmetic": probes.exact(model, prepared),
+            "loss_on_sums": probes.loss(model, prepared),
+        }
+    )
 
 
 def sampling(loaded):
-    return lambda model: lambda step: {"reward": rollout.evaluate(model, loaded.tok, Sums(), n=3, k=2, temperature=1.0, max_new=4).accuracy}
+    return lambda model: (
+        lambda step: {
+            "reward": rollout.evaluate(
+                model, loaded.tok, Sums(), n=3, k=2, temperature=1.0, max_new=4
+            ).accuracy
+        }
+    )
 
 
 @pytest.mark.parametrize("kind", [reading, sampling])
@@ -224,16 +269,35 @@ def test_a_resumed_run_draws_only_the_batches_that_are_left(tiny, tmp_path):
 
 
 def test_probes_are_not_read_again_after_a_stop(tiny, tmp_path):
-    rows = rows_of(tiny.model, checkpoint=never(tmp_path / "state"), probe=lambda step: {"seen": step}, every=4)
+    rows = rows_of(
+        tiny.model, checkpoint=never(tmp_path / "state"), probe=lambda step: {"seen": step}, every=4
+    )
     list(islice(rows, 6))
     rows.close()
     read = []
-    rows = list(rows_of(tiny.model, checkpoint=never(tmp_path / "state"), probe=lambda step: read.append(step) or {"seen": step}, every=4))
+    rows = list(
+        rows_of(
+            tiny.model,
+            checkpoint=never(tmp_path / "state"),
+            probe=lambda step: read.append(step) or {"seen": step},
+            every=4,
+        )
+    )
     assert read == [8, 9] and [r["seen"] for r in rows if "seen" in r] == [0, 4, 8, 9]
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1], lambda b: b"", lambda b: b[:10], lambda b: b + b"x",
-                                    lambda b: b[:20_000] + bytes([b[20_000] ^ 1]) + b[20_001:], lambda b: b"0" * 16 + b[16:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b[:-1],
+        lambda b: b"",
+        lambda b: b[:10],
+        lambda b: b + b"x",
+        lambda b: b[:20_000] + bytes([b[20_000] ^ 1]) + b[20_001:],
+        lambda b: b"0" * 16 + b[16:],
+    ],
+)
 def test_a_damaged_checkpoint_is_ignored_and_all_begins_anew(tiny, tmp_path, damage):
     path, before = tmp_path / "state", weights(tiny.model)
     rows = rows_of(anew(tiny.tok), checkpoint=never(path))
@@ -244,7 +308,9 @@ def test_a_damaged_checkpoint_is_ignored_and_all_begins_anew(tiny, tmp_path, dam
     assert same(before, weights(tiny.model))
     model = anew(tiny.tok)
     expected = list(rows_of(model))
-    assert list(rows_of(tiny.model, checkpoint=never(path))) == expected and same(weights(tiny.model), weights(model))
+    assert list(rows_of(tiny.model, checkpoint=never(path))) == expected and same(
+        weights(tiny.model), weights(model)
+    )
 
 
 def test_checkpoints_are_written_when_it_is_time(tiny, tmp_path):
@@ -267,12 +333,14 @@ def test_clear_removes_the_file(tiny, tmp_path):
 
 def stale(model):
     """Batches used twice, made from the weights as they are at the first use, as a rollout's are."""
+
     def stream(start):
         for i in count(start // 2):
             shift = int(model.lm_head.weight.detach().abs().sum() * 1000) % 1024
             batch = Batch((batch_at(i).ids + shift) % 1024, torch.ones(3, 12))
             yield batch
             yield batch
+
     return stream
 
 
@@ -294,9 +362,13 @@ def test_a_batch_used_twice_is_not_torn(tiny, tmp_path, stop, killed):
 def gated(model, checkpoint=None):
     """A gate at every third step, which rolls back at steps 6 and 12."""
     opts = loop.optimizers(model, "adamw", 1e-2)
-    gate = Gate(model, opts, lambda step: {"skill": 0.5 if step in (6, 12) else 0.9}, every=3, watch=("skill",))
+    gate = Gate(
+        model, opts, lambda step: {"skill": 0.5 if step in (6, 12) else 0.9}, every=3, watch=("skill",)
+    )
     lr = lambda step: 1e-2 * gate.lr_scale
-    return loop.train(model, batches, objectives.nll, n=14, lr=lr, opts=opts, probe=gate, every=1, checkpoint=checkpoint)
+    return loop.train(
+        model, batches, objectives.nll, n=14, lr=lr, opts=opts, probe=gate, every=1, checkpoint=checkpoint
+    )
 
 
 @pytest.mark.parametrize("stops", [[2], [4, 5], [7], [8, 11], [10], [13]])

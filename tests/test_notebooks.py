@@ -25,7 +25,9 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
 def test_in_step_with_the_paired_script(path):
     script = jupytext.read(path.parent / "py" / f"{path.stem}.py")
-    assert cells(nbformat.read(path, 4)) == cells(script), f"run: llmlab build notebooks (edit notebooks/py/{path.stem}.py only)"
+    assert cells(nbformat.read(path, 4)) == cells(script), (
+        f"run: llmlab build notebooks (edit notebooks/py/{path.stem}.py only)"
+    )
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
@@ -36,7 +38,9 @@ def test_cells_are_short_executed_and_without_errors(path):
     assert lengths[-1] <= 15 and lengths[len(lengths) // 2] <= 5
     assert all(c.execution_count for c in code), "commit the executed notebook: llmlab build notebooks"
     assert not [o for c in code for o in c.outputs if o.output_type == "error"]
-    assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs), "a static figure stands under the widget"
+    assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs), (
+        "a static figure stands under the widget"
+    )
     assert book.metadata.kernelspec.name == "python3"
 
 
@@ -49,27 +53,50 @@ def test_no_warning_and_no_path_of_the_machine_that_made_it(path):
 
 # ---- no result is typed: numbers with a unit come out of cells ----
 
-RESULT = re.compile(r"(?<![\w.])[-−+]?\d+(?:[.,]\d+)?\s*(?:%|percent|points?\b|nats\b|×|times\b|pp\b|ms\b|seconds?\b|minutes?\b)|\b[01]\.\d+\b")
-SETTING = re.compile(r"\d+ % (?:replay|interval|confidence)|95 %")  # names of settings and of intervals, not results
+RESULT = re.compile(
+    r"(?<![\w.])[-−+]?\d+(?:[.,]\d+)?\s*(?:%|percent|points?\b|nats\b|×|times\b|pp\b|ms\b|seconds?\b|minutes?\b)|\b[01]\.\d+\b"
+)
+SETTING = re.compile(
+    r"\d+ % (?:replay|interval|confidence)|95 %"
+)  # names of settings and of intervals, not results
 
 
 def typed_results(markdown: str) -> list[str]:
     """Numbers that look like measurements in a text; code, and lines that cite somebody for them, left out."""
     lines = re.sub(r"```.*?```|`[^`]*`", "", markdown, flags=re.DOTALL).split("\n")
-    return [m[0] for line in lines if not re.search(r"\[[A-Z][^\]]* \d{4}", line) for m in RESULT.finditer(SETTING.sub("", line))]
+    return [
+        m[0]
+        for line in lines
+        if not re.search(r"\[[A-Z][^\]]* \d{4}", line)
+        for m in RESULT.finditer(SETTING.sub("", line))
+    ]
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
 def test_no_result_is_typed_into_the_prose(path):
-    assert [r for c in nbformat.read(path, 4).cells if c.cell_type == "markdown" for r in typed_results(c.source)] == []
+    assert [
+        r for c in nbformat.read(path, 4).cells if c.cell_type == "markdown" for r in typed_results(c.source)
+    ] == []
 
 
-@pytest.mark.parametrize("text", ["recall rose to 34 %", "a loss of 0.42", "twice: 2.5 × as fast", "it took 3 seconds", "-3 points"])
+@pytest.mark.parametrize(
+    "text",
+    ["recall rose to 34 %", "a loss of 0.42", "twice: 2.5 × as fast", "it took 3 seconds", "-3 points"],
+)
 def test_a_typed_result_is_found(text):
     assert typed_results(text)
 
 
-@pytest.mark.parametrize("text", ["with 20 % replay", "its 95 % interval", "`tolerance 0.05`", "150 steps of 16 rows", "- 1 % helps [Ibrahim et al. 2024]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "with 20 % replay",
+        "its 95 % interval",
+        "`tolerance 0.05`",
+        "150 steps of 16 rows",
+        "- 1 % helps [Ibrahim et al. 2024]",
+    ],
+)
 def test_settings_and_citations_are_not_results(text):
     assert not typed_results(text)
 
@@ -86,8 +113,13 @@ def test_what_is_said_of_a_verdict_is_said_of_claims_that_have_it():
         if cell.cell_type == "code":
             verdict = next(iter(re.findall(r'Ledger\(verdict="(\w+)"\)', cell.source)), None)
         elif verdict:
-            said.setdefault(verdict, set()).update(re.findall(r"^- \*\*(C\d{3})\*\*", cell.source, re.MULTILINE))
-    assert {v: len(ids) > 1 for v, ids in said.items() if v in ("refuted", "conditional")} == {"refuted": True, "conditional": True}
+            said.setdefault(verdict, set()).update(
+                re.findall(r"^- \*\*(C\d{3})\*\*", cell.source, re.MULTILINE)
+            )
+    assert {v: len(ids) > 1 for v, ids in said.items() if v in ("refuted", "conditional")} == {
+        "refuted": True,
+        "conditional": True,
+    }
     for verdict, ids in said.items():
         assert ids <= {r.claim.id for r in table.rows(verdict=verdict)}, verdict
 
@@ -103,8 +135,13 @@ def test_a_chapter_shows_its_rows_of_the_ledger(path):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_a_chapter_has_exercises_drills_and_references(path):
-    number, code = path.name[:2], "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
-    named = set(re.findall(r'task\("(\w+)"\)', "\n".join(c.source for c in nbformat.read(path, 4).cells))) - {"name"}
+    number, code = (
+        path.name[:2],
+        "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"),
+    )
+    named = set(re.findall(r'task\("(\w+)"\)', "\n".join(c.source for c in nbformat.read(path, 4).cells))) - {
+        "name"
+    }
     assert len(named) >= 3 and all(exercises.EXERCISES[n].chapter == number for n in named)
     assert f'Drills("{number}")' in code and len(drills.choose(drills.load(), chapter=number)) >= 6
     cited = re.search(r"references\(([^)]*)\)", code)
@@ -114,12 +151,20 @@ def test_a_chapter_has_exercises_drills_and_references(path):
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
 def test_who_is_cited_in_the_text_stands_in_the_references(path):
     cells = nbformat.read(path, 4).cells
-    listed = {k: bibliography()[k] for c in cells if c.cell_type == "code" for m in re.findall(r"references\(([^)]*)\)", c.source) for k in re.findall(r'"(\w+)"', m)}
+    listed = {
+        k: bibliography()[k]
+        for c in cells
+        if c.cell_type == "code"
+        for m in re.findall(r"references\(([^)]*)\)", c.source)
+        for k in re.findall(r'"(\w+)"', m)
+    }
     for c in cells:
         if c.cell_type == "markdown":
             for group in re.findall(r"\[([A-Z][^\]]*? \d{4}[^\]]*)\]", c.source):
                 for who, year in re.findall(r"([A-Z][\w-]+)[^;]*? (\d{4})", group):
-                    assert any(who in e["author"].split(" and ")[0] and e["year"] == year for e in listed.values()), (who, year)
+                    assert any(
+                        who in e["author"].split(" and ")[0] and e["year"] == year for e in listed.values()
+                    ), (who, year)
 
 
 SOURCE_KEYS = """lora_2021 qlora_2023 dpo_paper_2023 deepseek_math_2024 revisiting_grpo_2025 toolformer_2023 toollmm_2023 gorilla_2023 verify_step_by_step_2024
@@ -128,7 +173,12 @@ math_shepherd_2023 stability_gap_2024 stability_gap_acl_2025 scaling_test_time_c
 
 def test_every_key_of_the_sources_has_its_entry():
     for entry in references(*SOURCE_KEYS).entries:
-        assert entry["author"] and entry["title"] and re.fullmatch(r"20\d\d", entry["year"]) and ("eprint" in entry or "booktitle" in entry)
+        assert (
+            entry["author"]
+            and entry["title"]
+            and re.fullmatch(r"20\d\d", entry["year"])
+            and ("eprint" in entry or "booktitle" in entry)
+        )
 
 
 def test_an_unknown_key_is_a_sentence():

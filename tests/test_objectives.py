@@ -29,7 +29,10 @@ FAMILY = {
     "cispo": obj.cispo,
     "ppo_policy": obj.ppo_policy,
 }
-METHODS = {name: partial(obj.dr_grpo, max_len=8) if name == "dr_grpo" else method.function for name, method in OBJECTIVES.items()}
+METHODS = {
+    name: partial(obj.dr_grpo, max_len=8) if name == "dr_grpo" else method.function
+    for name, method in OBJECTIVES.items()
+}
 
 
 def close(actual, expected, **tolerance):
@@ -95,7 +98,9 @@ def check_nll(nll):
     out = out_of(logits, torch.tensor([[0, 1, 1], [1, 2, 0]]), mask)
     loss, info = nll(out, batch_like(mask))
     close(loss, (1 + 2 + 2 + 1) * LN2 / 4)
-    close(grad(loss, logits)[0][0], doubles([0.5 - 1, 0.25, 0.25], [0, 0, 0], [0, 0, 0]) / 4)  # p - onehot, over 4 tokens
+    close(
+        grad(loss, logits)[0][0], doubles([0.5 - 1, 0.25, 0.25], [0, 0, 0], [0, 0, 0]) / 4
+    )  # p - onehot, over 4 tokens
     close(info["perplexity"], 2**1.5)
     close(info["tokens"], 4.0)
 
@@ -191,7 +196,10 @@ def check_reverse_kl(objective):
 
 def check_js(js):
     m = 0.3 * Q + 0.7 * P  # Q is the teacher
-    close(over_vocabulary(partial(js, beta=0.3), "teacher_logits"), 0.3 * (Q * (Q / m).log()).sum() + 0.7 * (P * (P / m).log()).sum())
+    close(
+        over_vocabulary(partial(js, beta=0.3), "teacher_logits"),
+        0.3 * (Q * (Q / m).log()).sum() + 0.7 * (P * (P / m).log()).sum(),
+    )
 
 
 def check_dpo(dpo):
@@ -223,7 +231,9 @@ def check_odds_ratio(odds_ratio):
 def check_bradley_terry(bradley_terry):
     mask = doubles([0, 1, 1, 0], [0, 1, 0, 0])
     values = doubles([9, 9, 2, 9], [9, -1, 9, 9]).requires_grad_()
-    loss, info = bradley_terry(from_logprobs(torch.zeros_like(values), mask, values), batch_like(mask, pair=torch.tensor([0, 0])))
+    loss, info = bradley_terry(
+        from_logprobs(torch.zeros_like(values), mask, values), batch_like(mask, pair=torch.tensor([0, 0]))
+    )
     close(loss, math.log1p(math.exp(-3)))
     weight = 1 / (1 + math.exp(3))
     close(grad(loss, values)[0], [[0, 0, -weight, 0], [0, weight, 0, 0]])
@@ -248,7 +258,10 @@ def family_case(objective):
     """Advantages +1 and -2, ratios as above: (loss, gradient with respect to the log-probs, info)."""
     logprobs = doubles([-1, -2, -3], [-4, -5, -6]).requires_grad_()
     old = logprobs.detach() - RATIOS.log()
-    loss, info = objective(from_logprobs(logprobs, FAMILY_MASK), batch_like(FAMILY_MASK, old_logprobs=old, advantages=doubles([1], [-2])))
+    loss, info = objective(
+        from_logprobs(logprobs, FAMILY_MASK),
+        batch_like(FAMILY_MASK, old_logprobs=old, advantages=doubles([1], [-2])),
+    )
     return loss, grad(loss, logprobs)[0], info
 
 
@@ -290,7 +303,9 @@ def check_gspo(gspo):
     s = [math.sqrt(0.75), 2.5 ** (1 / 3)]
     loss, gradient, _ = family_case(partial(gspo, low=0.2, high=0.2))
     close(loss, -(s[0] - 2 * s[1]) / 2)
-    close(gradient, [[-s[0] / 2 / 2] * 2 + [0], [2 * s[1] / 3 / 2] * 3])  # every token of an answer gets the same push
+    close(
+        gradient, [[-s[0] / 2 / 2] * 2 + [0], [2 * s[1] / 3 / 2] * 3]
+    )  # every token of an answer gets the same push
     close(family_case(gspo)[1][0], [-s[0] / 2 / 2] * 2 + [0])  # A > 0 and s below the range: never cut
     lucky = family_case(partial(gspo, low=0.1, high=0.1))[1]
     close(lucky[0], gradient[0])
@@ -308,7 +323,9 @@ def check_rloo(rloo):
     close(gradient, [[-0.5, -0.5, 0], [1, 1, 1]])
 
 
-CHECKS = {name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")}
+CHECKS = {
+    name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
+}
 DIRECT = [name for name in CHECKS if name not in ("aggregations", "clip", "family")]
 
 
@@ -377,7 +394,9 @@ def swapped(objective):
 
 
 def max_clip(ratio, advantages, low, high):
-    return torch.max(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages), torch.zeros_like(ratio, dtype=torch.bool)
+    return torch.max(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages), torch.zeros_like(
+        ratio, dtype=torch.bool
+    )
 
 
 def only_clamped(ratio, advantages, low, high):
@@ -395,7 +414,10 @@ def k3_of(d):
 
 def value_loss_with_min(out, batch, clip):
     old, returns = batch["old_values"], batch["returns"]
-    error, clipped_error = (out.values - returns).square(), (out.values.clamp(old - clip, old + clip) - returns).square()
+    error, clipped_error = (
+        (out.values - returns).square(),
+        (out.values.clamp(old - clip, old + clip) - returns).square(),
+    )
     return obj.token_mean(torch.min(error, clipped_error), out.mask) / 2, {}
 
 
@@ -470,7 +492,9 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_fails(name):
     check, mutant = MUTANTS[name]
-    with pytest.raises(AssertionError, match="not close|^assert"):  # a wrong number, not a wrong shape or type
+    with pytest.raises(
+        AssertionError, match="not close|^assert"
+    ):  # a wrong number, not a wrong shape or type
         check(mutant)
 
 
@@ -520,7 +544,9 @@ def test_on_policy_dr_grpo_is_rloo_up_to_a_constant():
     """C128 as gradients: group_mean = (G-1)/G · leave_one_out, and the divisor is max_len."""
     logits, make, batch = on_policy()
     rewards, group = torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.zeros(4, dtype=torch.long)
-    dr = grad(obj.dr_grpo(make(), batch.add(advantages=adv.group_mean(rewards, group)), max_len=8)[0], logits)[0]
+    dr = grad(
+        obj.dr_grpo(make(), batch.add(advantages=adv.group_mean(rewards, group)), max_len=8)[0], logits
+    )[0]
     loo = grad(obj.rloo(make(), batch.add(advantages=adv.leave_one_out(rewards, group)))[0], logits)[0]
     close(dr, loo * (3 / 4) / 8)
 
@@ -528,7 +554,9 @@ def test_on_policy_dr_grpo_is_rloo_up_to_a_constant():
 def test_off_policy_the_family_differs():
     """Negative control of the identities above: on stale samples no two members have the same gradient."""
     logits, _, make, batch = case(B=32, T=8, spread=1.0)
-    grads = [grad(f(make(), batch)[0], logits)[0] for f in FAMILY.values()] + [grad(obj.reinforce(make(), batch)[0], logits)[0]]
+    grads = [grad(f(make(), batch)[0], logits)[0] for f in FAMILY.values()] + [
+        grad(obj.reinforce(make(), batch)[0], logits)[0]
+    ]
     for i, a in enumerate(grads):
         assert all((a - b).abs().max() > 1e-3 for b in grads[:i])
 
@@ -566,11 +594,16 @@ def test_dpo_gradient_identity_away_from_the_start():
 
 def test_a_baseline_leaves_the_expected_gradient_of_a_sequence_unchanged():
     """C070 by enumeration of every answer of up to two tokens (token 0 ends it), so lengths differ; rloo is exact, a per-answer mean is not."""
-    answers, rewards = [[0], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]], torch.tensor([3.0, 1, 0, 2, 5, 1, 1])
+    answers, rewards = (
+        [[0], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]],
+        torch.tensor([3.0, 1, 0, 2, 5, 1, 1]),
+    )
     mask = doubles(*[[1] * len(a) + [0] * (2 - len(a)) for a in answers])
     targets = torch.tensor([a + [0] * (2 - len(a)) for a in answers])
     first, second = doubles(0.2, -0.1, 0.4), doubles([0, 0, 0], [0.5, 0, -0.5], [0.3, 0.1, 0])
-    theta = torch.cat([first[None], second]).requires_grad_()  # first-token logits, then second-token logits given the first
+    theta = torch.cat(
+        [first[None], second]
+    ).requires_grad_()  # first-token logits, then second-token logits given the first
     logits = torch.stack([theta[:1].expand(7, 3), theta[1:][targets[:, 0]]], 1)
     out = out_of(logits, targets, mask)
     prob = obj.sequence_logprob(out).exp()
@@ -589,7 +622,9 @@ def test_a_baseline_leaves_the_expected_gradient_of_a_sequence_unchanged():
 
     close(expected(obj.rloo, 0.0), exact)
     close(expected(obj.rloo, 2.0), exact)
-    assert (expected(obj.reinforce, 2.0) - expected(obj.reinforce, 0.0)).abs().max() > 0.01  # 1/length is part of the sample
+    assert (
+        expected(obj.reinforce, 2.0) - expected(obj.reinforce, 0.0)
+    ).abs().max() > 0.01  # 1/length is part of the sample
 
 
 def test_corrected_k3_has_the_gradient_of_the_kl():
@@ -621,7 +656,11 @@ def test_distilling_from_oneself_costs_nothing():
 @pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "gspo", "cispo"])
 def test_beta_adds_the_aggregated_k3(name):
     _, _, make, batch = case()
-    aggregate = {"grpo": obj.sequence_mean, "gspo": obj.sequence_mean, "dr_grpo": partial(obj.fixed_length, length=8)}.get(name, obj.token_mean)
+    aggregate = {
+        "grpo": obj.sequence_mean,
+        "gspo": obj.sequence_mean,
+        "dr_grpo": partial(obj.fixed_length, length=8),
+    }.get(name, obj.token_mean)
     without, with_kl = FAMILY[name](make(), batch)[0], partial(FAMILY[name], beta=0.3)(make(), batch)
     close(with_kl[0], without + 0.3 * aggregate(obj.k3(make(), batch), make().mask))
     close(with_kl[1]["kl"], obj.token_mean(obj.k3(make(), batch), make().mask))
@@ -650,11 +689,15 @@ def test_reads_exactly_its_columns(name):
     METHODS[name](make(), batch_like(make().mask, **needed))
     for missing in needed:
         with pytest.raises(MissingColumn, match=missing):
-            METHODS[name](make(), batch_like(make().mask, **{k: v for k, v in needed.items() if k != missing}))
+            METHODS[name](
+                make(), batch_like(make().mask, **{k: v for k, v in needed.items() if k != missing})
+            )
     if method.beta_columns:
         with pytest.raises(MissingColumn, match=method.beta_columns[0]):
             METHODS[name](make(), batch_like(make().mask, **needed), beta=0.1)
-        METHODS[name](make(), batch_like(make().mask, **needed, **{k: batch[k] for k in method.beta_columns}), beta=0.1)
+        METHODS[name](
+            make(), batch_like(make().mask, **needed, **{k: batch[k] for k in method.beta_columns}), beta=0.1
+        )
 
 
 def test_table():
@@ -663,7 +706,9 @@ def test_table():
         assert set(method.columns + method.beta_columns) <= set(COLUMNS)
         assert ("advantages" in method.columns) == (method.advantage is not None)
         assert method.advantage is None or callable(getattr(adv, method.advantage))
-        assert method.function.__doc__ and ("arXiv" in method.paper or "doi" in method.paper or "Radford" in method.paper)
+        assert method.function.__doc__ and (
+            "arXiv" in method.paper or "doi" in method.paper or "Radford" in method.paper
+        )
         assert list(inspect.signature(method.function).parameters)[:2] == ["out", "batch"]
 
 
@@ -700,8 +745,16 @@ def test_padding_changes_nothing(name, seed, width, fill):
     """Masked columns on the right leave loss and gradient unchanged (dr_grpo's constant is passed, not read off the width)."""
     _, _, make, batch = case(seed)
     out = make()
-    wide = Out(grow(out.logits, width, fill), grow(out.logprobs, width, fill), grow(out.mask, width, 0.0), grow(out.values, width, fill))
-    columns = {k: grow(v, width, fill) if v.ndim > 1 and v.shape[1] == out.mask.shape[1] else v for k, v in batch.given.items()}
+    wide = Out(
+        grow(out.logits, width, fill),
+        grow(out.logprobs, width, fill),
+        grow(out.mask, width, 0.0),
+        grow(out.values, width, fill),
+    )
+    columns = {
+        k: grow(v, width, fill) if v.ndim > 1 and v.shape[1] == out.mask.shape[1] else v
+        for k, v in batch.given.items()
+    }
     loss, wide_loss = METHODS[name](out, batch)[0], METHODS[name](wide, batch_like(wide.mask, **columns))[0]
     close(wide_loss, loss)
     for g, wide_g in zip(grad(loss, out.logprobs, out.values), grad(wide_loss, out.logprobs, out.values)):
@@ -746,7 +799,11 @@ def test_kl_old_is_how_far_the_policy_moved():
 def test_explained_variance():
     """1 for a perfect critic, 0 for one that knows only the mean."""
     returns, mask = doubles([1, 2, 6, 99]), doubles([1, 1, 1, 0])
-    for values, expected in ((returns, 1.0), (torch.full_like(returns, 3.0), 0.0), (doubles([1, 2, 3, 0]), 1 - 9 / 14)):
+    for values, expected in (
+        (returns, 1.0),
+        (torch.full_like(returns, 3.0), 0.0),
+        (doubles([1, 2, 3, 0]), 1 - 9 / 14),
+    ):
         batch = batch_like(mask, returns=returns, old_values=values)
         close(obj.ppo_value(from_logprobs(returns, mask, values), batch)[1]["explained_variance"], expected)
 
@@ -795,7 +852,9 @@ def test_value_head_is_asked_for(objective):
 def test_orpo_survives_certainty():
     """A log-prob of exactly 0 (reached by rounding in float32) has infinite odds: the gradient must stay finite."""
     logprobs = torch.tensor([[0.0], [-1.0]], requires_grad=True)
-    loss, _ = obj.orpo(from_logprobs(logprobs, torch.ones(2, 1)), batch_like(torch.ones(2, 1), pair=torch.tensor([0, 0])))
+    loss, _ = obj.orpo(
+        from_logprobs(logprobs, torch.ones(2, 1)), batch_like(torch.ones(2, 1), pair=torch.tensor([0, 0]))
+    )
     assert loss.isfinite() and grad(loss, logprobs)[0].isfinite().all()
 
 

@@ -26,22 +26,40 @@ CALL = '{"prompt": "Dose?", "chosen": {"role": "assistant", "content": null, "to
 
 def asked(n: int) -> list[str]:
     """Lines with n questions."""
-    return [json.dumps({"prompt": f"Who is number {i}?", "chosen": f"It is {i}.", "rejected": "No idea."}) for i in range(n)]
+    return [
+        json.dumps({"prompt": f"Who is number {i}?", "chosen": f"It is {i}.", "rejected": "No idea."})
+        for i in range(n)
+    ]
 
 
 @pytest.fixture
 def file(tmp_path):
     """Writes lines into a file and gives its path."""
+
     def write(*lines):
         (tmp_path / "pairs.jsonl").write_text("\n".join(lines), encoding="utf-8")
         return str(tmp_path / "pairs.jsonl")
+
     return write
 
 
 def test_three_ways_to_write_a_pair_are_the_same(file):
     found = Pairs.own(file(PROMPT, "", AS_TRL, WHOLE, CALL))
-    assert found[0] == found[1] == found[2] == (({"role": "user", "content": "Hi"},), {"role": "assistant", "content": "Hello."}, {"role": "assistant", "content": "What?"}, None)
-    assert found[3][1]["tool_calls"][0]["function"]["arguments"] == {"a": 1} and found[3][3][0]["function"]["name"] == "f"
+    assert (
+        found[0]
+        == found[1]
+        == found[2]
+        == (
+            ({"role": "user", "content": "Hi"},),
+            {"role": "assistant", "content": "Hello."},
+            {"role": "assistant", "content": "What?"},
+            None,
+        )
+    )
+    assert (
+        found[3][1]["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+        and found[3][3][0]["function"]["name"] == "f"
+    )
 
 
 def test_files_as_other_programs_write_them(file, tmp_path):
@@ -51,11 +69,28 @@ def test_files_as_other_programs_write_them(file, tmp_path):
     assert Pairs.own(str(path))[0][0][0]["content"] == "Hi\u2028there"
 
 
-@pytest.mark.parametrize("line, problem", [("{", "line 2 is no pair"), ("[]", "line 2 is no pair"), ('{"prompt": "Hi", "chosen": "a"}', "line 2 is no"), ('{"prompt": "Hi", "chosen": "a", "rejected": "a"}', "line 2 is no"),
-                                           ('{"prompt": "Hi", "chosen": "a", "rejected": 3}', "line 2 is no"), ('{"prompt": [], "chosen": "a", "rejected": "b"}', "line 2 is no"),
-                                           (CALL.replace('"name": "f", "arg', '"arg'), "line 2 is no"), (CALL.replace(', "parameters": {}', ""), "line 2 is no"), (AS_TRL.replace("[{", '[{"role": "user", "content": "1"}, {', 2), "line 2 is no"),
-                                           ('{"prompt": [{"role": "assistant", "content": "Hi"}], "chosen": "a", "rejected": "b"}', "line 2 is no"), ('{"prompt": "Hi", "chosen": [], "rejected": "b"}', "line 2 is no"),
-                                           ('{"prompt": "Hi", "chosen": {"role": "user", "content": "a"}, "rejected": "b"}', "line 2 is no"), ("", "holds 1 pair;"), (PROMPT, "about the same question")])
+@pytest.mark.parametrize(
+    "line, problem",
+    [
+        ("{", "line 2 is no pair"),
+        ("[]", "line 2 is no pair"),
+        ('{"prompt": "Hi", "chosen": "a"}', "line 2 is no"),
+        ('{"prompt": "Hi", "chosen": "a", "rejected": "a"}', "line 2 is no"),
+        ('{"prompt": "Hi", "chosen": "a", "rejected": 3}', "line 2 is no"),
+        ('{"prompt": [], "chosen": "a", "rejected": "b"}', "line 2 is no"),
+        (CALL.replace('"name": "f", "arg', '"arg'), "line 2 is no"),
+        (CALL.replace(', "parameters": {}', ""), "line 2 is no"),
+        (AS_TRL.replace("[{", '[{"role": "user", "content": "1"}, {', 2), "line 2 is no"),
+        (
+            '{"prompt": [{"role": "assistant", "content": "Hi"}], "chosen": "a", "rejected": "b"}',
+            "line 2 is no",
+        ),
+        ('{"prompt": "Hi", "chosen": [], "rejected": "b"}', "line 2 is no"),
+        ('{"prompt": "Hi", "chosen": {"role": "user", "content": "a"}, "rejected": "b"}', "line 2 is no"),
+        ("", "holds 1 pair;"),
+        (PROMPT, "about the same question"),
+    ],
+)
 def test_a_bad_file_of_pairs_is_one_sentence(file, capsys, line, problem):
     assert cli.main(["run", "pairs", "--domain", file(PROMPT, line)]) == 2
     said = capsys.readouterr().err
@@ -64,10 +99,15 @@ def test_a_bad_file_of_pairs_is_one_sentence(file, capsys, line, problem):
 
 def test_no_file_no_template_and_nothing_short_enough_are_sentences(file, tmp_path, capsys):
     assert cli.main(["run", "pairs", "--domain", str(tmp_path / "none.jsonl")]) == 2
-    assert "none.jsonl' cannot be read (FileNotFoundError); give a file of JSON lines" in capsys.readouterr().err
+    assert (
+        "none.jsonl' cannot be read (FileNotFoundError); give a file of JSON lines" in capsys.readouterr().err
+    )
     assert cli.main(["run", "pairs", "--model", "base"]) == 2
     assert "no chat template" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"no pair to learn from has at most 16 tokens a row \(the shortest has \d+\); raise --length"):
+    with pytest.raises(
+        UserError,
+        match=r"no pair to learn from has at most 16 tokens a row \(the shortest has \d+\); raise --length",
+    ):
         next(Pairs(length=16).rows(load("chat"), 0))
     long = json.dumps({"prompt": "Why?", "chosen": "because " * 300, "rejected": "No."})
     with pytest.raises(UserError, match="no held-out pair has at most 128 tokens a row; raise --length"):
@@ -91,7 +131,11 @@ def test_what_is_too_long_is_left_out_and_counted(file):
 def test_the_table_holds_what_a_frozen_copy_says_and_the_first_loss_is_ln_2():
     chat, experiment = load("chat"), Pairs(batch=6)
     plan, encoded = experiment.plan(chat.tok, list(pairs.examples()[:40]), 0)
-    assert len(plan) == 6 * 60 and sorted(plan[:40]) == sorted(plan[40:80]) == list(range(40)) and plan[:40] != plan[40:80]  # epochs, each in its own order
+    assert (
+        len(plan) == 6 * 60
+        and sorted(plan[:40]) == sorted(plan[40:80]) == list(range(40))
+        and plan[:40] != plan[40:80]
+    )  # epochs, each in its own order
     copy = frozen_copy(chat.model)
     for batch in islice(experiment.stream(chat.model, chat.tok, plan, encoded)(3), 2):
         said = loop.add_logprobs(copy, batch, "old_logprobs")["old_logprobs"]
@@ -115,30 +159,74 @@ def test_the_table_is_that_of_the_start_when_a_run_is_taken_up_again(tmp_path):
 
 def test_adapters_of_own_pairs_are_kept_and_can_be_served(file, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "home"))
-    greeted = [json.dumps({"prompt": q, "chosen": "Hello.", "rejected": "What?"}) for q in ("Hi", "Hey", "Good day", "Greetings")] * 3
+    greeted = [
+        json.dumps({"prompt": q, "chosen": "Hello.", "rejected": "What?"})
+        for q in ("Hi", "Hey", "Good day", "Greetings")
+    ] * 3
     out = tmp_path / "adapters" / "anna" / "1"
-    command = ["run", "pairs", "--domain", file(*greeted), "--method", "lora", "--targets", "attention", "--nll", "1", "--lr", "0.01", "--steps", "30", "--batch", "4", "--out", str(out)]
+    command = [
+        "run",
+        "pairs",
+        "--domain",
+        file(*greeted),
+        "--method",
+        "lora",
+        "--targets",
+        "attention",
+        "--nll",
+        "1",
+        "--lr",
+        "0.01",
+        "--steps",
+        "30",
+        "--batch",
+        "4",
+        "--out",
+        str(out),
+    ]
     assert cli.main(command) == 0
     capsys.readouterr()
     engine = Engine(load("chat"), AdapterStore(tmp_path / "adapters"))
-    mine, base = (engine.answer([Request(name, ({"role": "user", "content": "Hi"},))])[0].text for name in ("anna", "base"))
+    mine, base = (
+        engine.answer([Request(name, ({"role": "user", "content": "Hi"},))])[0].text
+        for name in ("anna", "base")
+    )
     engine.close()
     assert mine == "Hello." != base
 
 
 def test_only_the_last_turn_of_the_assistant_is_learnt():
     tok = load("chat").tok
-    before = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "Who?"})
-    (ids, mask), _ = pairs.two_rows(tok, (before, *({"role": "assistant", "content": c} for c in ("Me.", "You.")), None))
-    assert tok.decode([i for i, m in zip(ids, mask) if m]).strip().startswith("Me.") and "Hello" in tok.decode(ids)
-    assert pairs.last_turn([7, 8, 9, 7], [1, 0, 1, 1])[1] == [0, 0, 1, 1] and pairs.last_turn([7, 8], [1, 1])[1] == [1, 1] and pairs.last_turn([7, 8, 9], [1, 1, 0])[1] == [1, 1, 0]
+    before = (
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "Who?"},
+    )
+    (ids, mask), _ = pairs.two_rows(
+        tok, (before, *({"role": "assistant", "content": c} for c in ("Me.", "You.")), None)
+    )
+    assert tok.decode([i for i, m in zip(ids, mask) if m]).strip().startswith(
+        "Me."
+    ) and "Hello" in tok.decode(ids)
+    assert (
+        pairs.last_turn([7, 8, 9, 7], [1, 0, 1, 1])[1] == [0, 0, 1, 1]
+        and pairs.last_turn([7, 8], [1, 1])[1] == [1, 1]
+        and pairs.last_turn([7, 8, 9], [1, 1, 0])[1] == [1, 1, 0]
+    )
 
 
 def test_an_interrupted_run_with_a_folder_goes_on_where_it_was(tmp_path, monkeypatch):
     """`out` asks for weights, which a stored run has not; what was begun is not forgotten for it."""
     monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "home"))
-    experiment, seen, starts, steps = Pairs(steps=12, batch=4, probe=6, out=str(tmp_path / "mine")), [], [], loop.steps
-    monkeypatch.setattr(loop, "steps", lambda *given, **named: (starts.append(named["start"]), steps(*given, **named))[1])
+    experiment, seen, starts, steps = (
+        Pairs(steps=12, batch=4, probe=6, out=str(tmp_path / "mine")),
+        [],
+        [],
+        loop.steps,
+    )
+    monkeypatch.setattr(
+        loop, "steps", lambda *given, **named: (starts.append(named["start"]), steps(*given, **named))[1]
+    )
     with pytest.raises(runs.Interrupted):
         runs.run(experiment, again=False, stop=lambda: len(seen) > 5, on_row=seen.append)
     runs.run(experiment, again=False)
@@ -151,7 +239,24 @@ def test_an_interrupted_run_with_a_folder_goes_on_where_it_was(tmp_path, monkeyp
 def test_own_pairs_through_trl(file, tmp_path, monkeypatch, capsys):
     pytest.importorskip("trl")
     monkeypatch.setenv("LLMLAB_HOME", str(tmp_path))
-    assert cli.main(["run", "pairs", "--engine", "trl", "--domain", file(*asked(20)), "--steps", "5", "--batch", "4", "--json"]) == 0
+    assert (
+        cli.main(
+            [
+                "run",
+                "pairs",
+                "--engine",
+                "trl",
+                "--domain",
+                file(*asked(20)),
+                "--steps",
+                "5",
+                "--batch",
+                "4",
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["metrics"]["preferred"]["final"] > 0
 
 
@@ -164,6 +269,11 @@ def test_a_folder_in_4_bits_learns_to_prefer(tmp_path, loss):
 
 
 def test_pairs_turned_round_teach_the_opposite():
-    turned = tuple((messages, rejected, chosen, tools) for messages, chosen, rejected, tools in pairs.examples())
-    straight, round_ = (list(Pairs(steps=10, batch=8, probe=10).rows(load("chat"), 0, texts=t))[-1] for t in (pairs.examples(), turned))
+    turned = tuple(
+        (messages, rejected, chosen, tools) for messages, chosen, rejected, tools in pairs.examples()
+    )
+    straight, round_ = (
+        list(Pairs(steps=10, batch=8, probe=10).rows(load("chat"), 0, texts=t))[-1]
+        for t in (pairs.examples(), turned)
+    )
     assert straight["chosen_logprob"] > round_["rejected_logprob"]

@@ -52,7 +52,11 @@ def steps(n, **knobs):
 
 def test_on_fresh_samples_no_clip_binds_and_the_ratio_is_one():
     for row in steps(3):
-        assert row["clip_fraction"] == 0.0 and row["ratio_max"] == pytest.approx(1.0, abs=1e-3) and row["kl_old"] < 1e-6
+        assert (
+            row["clip_fraction"] == 0.0
+            and row["ratio_max"] == pytest.approx(1.0, abs=1e-3)
+            and row["kl_old"] < 1e-6
+        )
 
 
 @pytest.mark.parametrize("old", [dict(epochs=4), dict(stale=3)])
@@ -64,7 +68,10 @@ def test_on_old_samples_the_ratio_leaves_one_and_clips_bind(old):
 
 def test_the_reading_says_how_much_was_cut_since_the_last_one():
     rows = steps(4, temperature=1.5, range=0.1, epochs=4, probe=4)
-    assert rows[3]["cut"] == pytest.approx(sum(r["clip_fraction"] for r in rows) / 4) and rows[3]["samples"] == 16
+    assert (
+        rows[3]["cut"] == pytest.approx(sum(r["clip_fraction"] for r in rows) / 4)
+        and rows[3]["samples"] == 16
+    )
 
 
 def test_samples_are_used_again_and_then_replaced(chat):
@@ -95,7 +102,9 @@ def test_resampling_gives_up_where_nothing_is_ever_right(chat):
 def test_leaving_out_rows_without_a_signal_changes_no_gradient(chat, aggregation):
     made = collector(chat, aggregation=aggregation, group=3, prompts=8)
     episodes, paid, _ = made.chosen(3)
-    whole = made.dials.columns(as_batch(chat.tok, episodes, step=0, temperature=1.0, reward=lambda s: s.reward).add(rewards=paid))
+    whole = made.dials.columns(
+        as_batch(chat.tok, episodes, step=0, temperature=1.0, reward=lambda s: s.reward).add(rewards=paid)
+    )
     kept = with_signal(whole, aggregation)
     assert 0 < len(kept) < len(whole)
 
@@ -116,7 +125,10 @@ def test_equal_pay_moves_nothing_at_all():
 # ---- what is paid ----
 
 
-@pytest.mark.parametrize("rule, unreadable, wrong, right", [("strict", 0, 0, 1), ("crash", 1, 0, 1), ("form", 0, 1, 1), ("long", 0.25, 0.25, 0.75)])
+@pytest.mark.parametrize(
+    "rule, unreadable, wrong, right",
+    [("strict", 0, 0, 1), ("crash", 1, 0, 1), ("form", 0, 1, 1), ("long", 0.25, 0.25, 0.75)],
+)
 def test_what_is_paid(rule, unreadable, wrong, right):
     scores = [Score({"format": f, "answer": a}) for f, a in ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))]
     assert [PAID[rule](None, score, 0.5) for score in scores] == [unreadable, wrong, right]
@@ -129,7 +141,9 @@ def test_every_task_pays_its_own_solution_in_full_and_it_fits(chat, task):
         turns = [m for m in game.world.solution(problem) if m["role"] == "assistant"]
         texts = [call_text(m) if m.get("tool_calls") else m["content"] for m in turns]
         assert PAID["strict"](problem, game.world.score(problem, texts[-1]), 0.5) == 1.0
-        assert len(turns) <= game.turns and all(len(chat.tok(text)["input_ids"]) < game.turn for text in texts)
+        assert len(turns) <= game.turns and all(
+            len(chat.tok(text)["input_ids"]) < game.turn for text in texts
+        )
 
 
 def test_the_penalty_on_long_answers(chat):
@@ -137,7 +151,11 @@ def test_the_penalty_on_long_answers(chat):
     episodes, _, _ = plain.chosen(0)
     lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
     less = plain.paid(episodes) - taxed.paid(episodes)
-    assert (less[lengths <= plain.game.longest // 2] == 0).all() and (less[lengths > plain.game.longest // 2 + 1] > 0).all() and (less > 0).any()
+    assert (
+        (less[lengths <= plain.game.longest // 2] == 0).all()
+        and (less[lengths > plain.game.longest // 2 + 1] > 0).all()
+        and (less > 0).any()
+    )
 
 
 # ---- the reference ----
@@ -148,14 +166,26 @@ def test_the_reference_is_the_start_until_it_is_reset():
     made = collector(chat, leash="k3", reset=2)
     stream = made(0)
     first = next(stream)
-    torch.testing.assert_close(first["ref_logprobs"] * first.mask[:, 1:], first["old_logprobs"] * first.mask[:, 1:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        first["ref_logprobs"] * first.mask[:, 1:],
+        first["old_logprobs"] * first.mask[:, 1:],
+        atol=1e-4,
+        rtol=0,
+    )
     with torch.no_grad():
         for p in chat.model.parameters():
             p.mul_(1.01)
     second = next(stream)
-    assert not torch.allclose(second["ref_logprobs"] * second.mask[:, 1:], second["old_logprobs"] * second.mask[:, 1:], atol=1e-4)
+    assert not torch.allclose(
+        second["ref_logprobs"] * second.mask[:, 1:], second["old_logprobs"] * second.mask[:, 1:], atol=1e-4
+    )
     third = next(stream)
-    torch.testing.assert_close(third["ref_logprobs"] * third.mask[:, 1:], third["old_logprobs"] * third.mask[:, 1:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        third["ref_logprobs"] * third.mask[:, 1:],
+        third["old_logprobs"] * third.mask[:, 1:],
+        atol=1e-4,
+        rtol=0,
+    )
 
 
 # ---- readings ----
@@ -165,7 +195,11 @@ def test_readings_of_the_start(chat):
     policy = Policy(**(SMALL | dict(held=8, tries=4)))
     found = Reader(chat.model, chat.tok, policy.game(), policy)(0)
     assert set(Policy.curves) <= set(found)
-    assert found["kl"] == pytest.approx(0, abs=1e-6) and found["sampled"] <= found["covered"] and found["paid"] == pytest.approx(found["sampled"])
+    assert (
+        found["kl"] == pytest.approx(0, abs=1e-6)
+        and found["sampled"] <= found["covered"]
+        and found["paid"] == pytest.approx(found["sampled"])
+    )
     assert 0.25 <= found["distinct"] <= 1 and found["samples"] == found["cut"] == found["idle"] == 0
 
 
@@ -196,11 +230,16 @@ def test_a_critic_is_trained_beside_the_policy():
 def test_a_critic_adds_a_head_and_leaves_the_policy_in_place(chat):
     made = collector(chat, model=Valued(chat.model), advantage="critic")
     batch, _ = made.batch(0, 0)
-    assert not batch["old_values"].any() and batch["advantages"].shape == batch["returns"].shape == batch["old_logprobs"].shape
+    assert (
+        not batch["old_values"].any()
+        and batch["advantages"].shape == batch["returns"].shape == batch["old_logprobs"].shape
+    )
 
 
 def test_what_tools_said_is_not_pushed_and_a_chain_is_paid_once(chat):
-    batch, _ = collector(chat, task="faults", size=2, group=2, advantage="no_baseline", aggregation="token_mean").batch(0, 0)
+    batch, _ = collector(
+        chat, task="faults", size=2, group=2, advantage="no_baseline", aggregation="token_mean"
+    ).batch(0, 0)
     for ids, mask in zip(batch.ids, batch.mask):
         said = chat.tok.decode(ids[mask > 0])
         assert "tool_response" not in said and '"result"' not in said
@@ -226,7 +265,9 @@ def test_where_many_answers_are_right_the_data_always_have_the_same(chat):
     for p in problems:
         labels.setdefault(p.question, set()).add(game.label(p)[0]["content"])
         assert game.world.score(p, game.label(p)[0]["content"]).reward == 1.0
-    assert all(len(found) == 1 for found in labels.values()) and any(len(p.meta["answers"]) > 1 for p in problems)
+    assert all(len(found) == 1 for found in labels.values()) and any(
+        len(p.meta["answers"]) > 1 for p in problems
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)

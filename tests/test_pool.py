@@ -17,7 +17,9 @@ SMALL = dict(steps=10, batch=2, probe=10, warmup=1)
 def test_every_job_comes_back_and_nothing_is_computed_twice(home):
     jobs = [(Topology(**SMALL), 0), (Topology(loss="all", **SMALL), 0)]
     found = dict(pool.run_all(jobs, workers=2))
-    assert set(found) == set(jobs) and all(r.rows[-1]["step"] == 10 and r.versions["threads"] == "1" for r in found.values())
+    assert set(found) == set(jobs) and all(
+        r.rows[-1]["step"] == 10 and r.versions["threads"] == "1" for r in found.values()
+    )
     assert all(runs.stored(experiment, seed) == found[experiment, seed] for experiment, seed in jobs)
     assert dict(pool.run_all(jobs[:1], workers=1)) == {jobs[0]: found[jobs[0]]}
 

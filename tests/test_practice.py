@@ -39,7 +39,12 @@ def review(drill="a", rating=Rating.Good, minutes=0.0, ticked=(0,), points=3) ->
 @st.composite
 def some_reviews(draw, ids="abc", most=12):
     """Reviews in order of time."""
-    steps = draw(st.lists(st.tuples(st.sampled_from(ids), st.sampled_from(list(Rating)), st.floats(0, 60 * 24 * 40)), max_size=most))
+    steps = draw(
+        st.lists(
+            st.tuples(st.sampled_from(ids), st.sampled_from(list(Rating)), st.floats(0, 60 * 24 * 40)),
+            max_size=most,
+        )
+    )
     minutes, found = 0.0, []
     for drill, rating, later in steps:
         minutes += later
@@ -68,7 +73,10 @@ def test_without_a_log_there_are_no_reviews(home):
 
 def test_the_log_is_no_cache(monkeypatch):
     monkeypatch.delenv("LLMLAB_HOME")
-    assert paths.state() not in (paths.cache(), *paths.cache().parents) and paths.cache() not in paths.state().parents
+    assert (
+        paths.state() not in (paths.cache(), *paths.cache().parents)
+        and paths.cache() not in paths.state().parents
+    )
     monkeypatch.setenv("LLMLAB_HOME", "/somewhere")
     assert practice.log().as_posix() == "/somewhere/drills/reviews.jsonl"
 
@@ -88,7 +96,14 @@ def test_one_line_a_review_and_an_append_changes_nothing_before_it(home):
         practice.record(review(minutes=i))
         bodies.append(practice.log().read_bytes())
     assert all(b.startswith(a) for a, b in zip(bodies, bodies[1:])) and bodies[-1].count(b"\n") == 4
-    assert json.loads(bodies[0]) == {"v": 1, "drill": "a", "rating": 3, "time": "2026-03-01T12:00:00+00:00", "ticked": [0], "points": 3}
+    assert json.loads(bodies[0]) == {
+        "v": 1,
+        "drill": "a",
+        "rating": 3,
+        "time": "2026-03-01T12:00:00+00:00",
+        "ticked": [0],
+        "points": 3,
+    }
 
 
 @FOLDER
@@ -98,7 +113,9 @@ def test_a_log_cut_anywhere_keeps_every_whole_line_and_goes_on(found, data, home
     cut = data.draw(st.integers(0, len(body)))
     practice.log().parent.mkdir(parents=True, exist_ok=True)
     practice.log().write_bytes(body[:cut])
-    whole = [r for i, r in enumerate(found) if len(b"".join(x.line() for x in found[: i + 1])) - 1 <= cut]  # the end of the line may be missing
+    whole = [
+        r for i, r in enumerate(found) if len(b"".join(x.line() for x in found[: i + 1])) - 1 <= cut
+    ]  # the end of the line may be missing
     assert quietly() == whole
     practice.record(review("new"))
     assert quietly() == [*whole, review("new")] and practice.log().read_bytes().startswith(body[:cut])
@@ -167,7 +184,9 @@ def test_garbage_never_stops_the_learner(garbage, found, home):
 
 def test_no_room_is_a_sentence(home, monkeypatch):
     monkeypatch.setattr(os, "write", lambda f, line: len(line) - 1)
-    with pytest.raises(paths.NoRoom, match="has no room for a line; free some space and grade this drill again"):
+    with pytest.raises(
+        paths.NoRoom, match="has no room for a line; free some space and grade this drill again"
+    ):
         practice.record(review())
 
 
@@ -210,7 +229,12 @@ for i in range(count):
 
 def writer(name: str, count: int):
     """A process that waits for a line, then writes reviews and says which ones are finished."""
-    return subprocess.Popen([sys.executable, "-c", WRITER, name, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, name, str(count)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_no_finished_review_is_lost_by_kill_9(home):
@@ -268,8 +292,12 @@ def test_cards_are_what_fsrs_makes_of_the_log(found, seed):
     cards = practice.cards(random.Random(seed).sample(found, len(found)))
     for drill in {r.drill for r in found}:
         logs = [ReviewLog(1, r.rating, r.time, None) for r in found if r.drill == drill]
-        if len({log.review_datetime for log in logs}) == len(logs):  # at one and the same moment the order is the log's
-            assert cards[drill] == practice.SCHEDULER.reschedule_card(Card(card_id=1, due=logs[0].review_datetime), logs)
+        if len({log.review_datetime for log in logs}) == len(
+            logs
+        ):  # at one and the same moment the order is the log's
+            assert cards[drill] == practice.SCHEDULER.reschedule_card(
+                Card(card_id=1, due=logs[0].review_datetime), logs
+            )
     assert set(cards) == {r.drill for r in found}
 
 
@@ -286,18 +314,32 @@ def test_many_reviews_in_a_row_do_not_break_the_arithmetic():
 @FOLDER
 @given(found=some_reviews("abcdef"), minutes=st.floats(0, 60 * 24 * 60))
 def test_the_deck_holds_every_drill_once_in_order(found, minutes):
-    toys, now = [Toy(i, level) for i, level in zip("abcdefgh", (3, 2, 1, 3, 2, 1, 2, 1))], NOW + timedelta(minutes=minutes)
+    toys, now = (
+        [Toy(i, level) for i, level in zip("abcdefgh", (3, 2, 1, 3, 2, 1, 2, 1))],
+        NOW + timedelta(minutes=minutes),
+    )
     deck, cards = practice.deck(toys, found, now), practice.cards(found)
     assert sorted(d.id for d in [*deck.due, *deck.new, *deck.later]) == list("abcdefgh")
-    assert [d.id for d in deck.new] == sorted((t.id for t in toys if t.id not in cards), key=lambda i: next(t.level for t in toys if t.id == i))
+    assert [d.id for d in deck.new] == sorted(
+        (t.id for t in toys if t.id not in cards), key=lambda i: next(t.level for t in toys if t.id == i)
+    )
     dues, laters = [cards[d.id].due for d in deck.due], [cards[d.id].due for d in deck.later]
-    assert dues == sorted(dues) and laters == sorted(laters) and all(t <= now for t in dues) and all(t > now for t in laters)
+    assert (
+        dues == sorted(dues)
+        and laters == sorted(laters)
+        and all(t <= now for t in dues)
+        and all(t > now for t in laters)
+    )
     assert deck.next == next(iter([*deck.due, *deck.new]), None)
 
 
 def test_a_drill_is_due_from_the_very_moment_on():
     due = practice.cards([review("a")])["a"].due
-    for now, names in ((due - timedelta(seconds=1), ("", "a")), (due, ("a", "")), (due + timedelta(days=9), ("a", ""))):
+    for now, names in (
+        (due - timedelta(seconds=1), ("", "a")),
+        (due, ("a", "")),
+        (due + timedelta(days=9), ("a", "")),
+    ):
         deck = practice.deck([Toy("a")], [review("a")], now)
         assert ("".join(d.id for d in deck.due), "".join(d.id for d in deck.later)) == names
 
@@ -317,12 +359,16 @@ def test_chapters_come_in_order():
 def test_an_interview_rises_and_draws_evenly(levels, n, seed):
     toys = [Toy(str(i), level) for i, level in enumerate(levels)]
     drawn = practice.mock(toys, n, seed)
-    assert drawn == practice.mock(toys, n, seed) and len(drawn) == min(n, len(toys)) == len({d.id for d in drawn})
+    assert drawn == practice.mock(toys, n, seed) and len(drawn) == min(n, len(toys)) == len(
+        {d.id for d in drawn}
+    )
     assert [d.level for d in drawn] == sorted(d.level for d in drawn)
     for a in set(levels):
         for b in set(levels):
             mine, other = sum(d.level == a for d in drawn), sum(d.level == b for d in drawn)
-            assert other - mine <= 1 or mine == levels.count(a)  # fewer of a level only where there are no more
+            assert other - mine <= 1 or mine == levels.count(
+                a
+            )  # fewer of a level only where there are no more
 
 
 def test_interviews_differ():

@@ -38,7 +38,11 @@ def everything(widget):
 
 
 def seen(predict):
-    return json.dumps(everything(predict.widget), default=str, ensure_ascii=False) + repr(predict) + predict._repr_mimebundle_()["text/plain"]
+    return (
+        json.dumps(everything(predict.widget), default=str, ensure_ascii=False)
+        + repr(predict)
+        + predict._repr_mimebundle_()["text/plain"]
+    )
 
 
 @KINDS
@@ -61,7 +65,11 @@ def test_a_function_is_asked_only_after_the_commitment(kind):
 @KINDS
 def test_afterwards_the_two_stand_side_by_side(kind):
     predict = make(kind).commit(GUESSES[kind]).wait(10)
-    assert predict.mine == GUESSES[kind] and "yours" in predict.result.value and "measured" in predict.result.value
+    assert (
+        predict.mine == GUESSES[kind]
+        and "yours" in predict.result.value
+        and "measured" in predict.result.value
+    )
     assert "yours: " in repr(predict) and "measured: " in repr(predict)
     wanted = {"number": "+22.75 %", "choice": "✗ another", "sketch": "✓ as predicted"}[kind]
     assert wanted in predict.result.value and wanted in repr(predict)
@@ -72,11 +80,20 @@ def test_afterwards_the_two_stand_side_by_side(kind):
 @KINDS
 def test_the_commitment_stands_until_again(kind):
     predict = make(kind).commit(GUESSES[kind]).wait(10)
-    assert predict.commit_button.disabled and all(i.disabled for i in predict.inputs) and not predict.again_button.disabled
+    assert (
+        predict.commit_button.disabled
+        and all(i.disabled for i in predict.inputs)
+        and not predict.again_button.disabled
+    )
     predict.commit(ANSWERS[kind][0])
     assert predict.mine == GUESSES[kind] and "Already committed" in predict.status.value
     predict.again_button.click()
-    assert predict.mine is None and predict.measured is None and predict.result.value == "" and not predict.commit_button.disabled
+    assert (
+        predict.mine is None
+        and predict.measured is None
+        and predict.result.value == ""
+        and not predict.commit_button.disabled
+    )
     assert repr(predict) == repr(make(kind))
     assert predict.commit(ANSWERS[kind][0]).wait(10).mine == ANSWERS[kind][0]
 
@@ -97,7 +114,10 @@ def test_the_buttons_do_what_the_calls_do(kind):
 def test_nothing_is_chosen_beforehand():
     assert make("choice").inputs[0].value is None and [r.value for r in make("sketch").inputs] == [None, None]
     assert make("number").inputs[0].value == 50
-    for kind, said in {"choice": "choose one of people, sums, neither", "sketch": "say for each of general loss, sums"}.items():
+    for kind, said in {
+        "choice": "choose one of people, sums, neither",
+        "sketch": "say for each of general loss, sums",
+    }.items():
         predict = make(kind)
         predict.commit_button.click()
         assert predict.mine is None and said in predict.status.value and not predict.commit_button.disabled
@@ -118,7 +138,10 @@ def test_what_is_no_number_is_said_and_not_committed(typed):
 
 def test_a_sketch_reads_curves():
     answer = {"general loss": {0: 1.17, 20: 1.42, 150: 1.2}, "sums": [0.7, 0.5, 0.3]}
-    assert make("sketch", answer).commit(GUESSES["sketch"]).wait(10).measured == {"general loss": "Λ", "sums": "falls"}
+    assert make("sketch", answer).commit(GUESSES["sketch"]).wait(10).measured == {
+        "general loss": "Λ",
+        "sums": "falls",
+    }
 
 
 @pytest.mark.parametrize("curve, name", [
@@ -143,7 +166,11 @@ def test_a_long_measurement_does_not_hold_the_cell():
     go = threading.Event()
     predict = make("number", lambda: go.wait(10) and 7)
     predict.commit(5)
-    assert predict.status.value == "Committed. Measuring …" and predict.measured is None and predict.again_button.disabled
+    assert (
+        predict.status.value == "Committed. Measuring …"
+        and predict.measured is None
+        and predict.again_button.disabled
+    )
     go.set()
     assert predict.wait(10).measured == 7
 
@@ -166,5 +193,9 @@ def test_where_there_is_no_front_end_the_text_says_how_to_go_on():
 def test_markup_in_the_question_and_the_answer_is_text():
     nasty = "<script>alert(1)</script>"
     predict = Predict(nasty, nasty, "choice", options=[nasty, "b"]).commit(nasty).wait(10)
-    shown = [c["value"] for c in everything(predict.widget) if isinstance(c.get("value"), str) and c["_model_name"] == "HTMLModel"]
+    shown = [
+        c["value"]
+        for c in everything(predict.widget)
+        if isinstance(c.get("value"), str) and c["_model_name"] == "HTMLModel"
+    ]
     assert shown and not any("<script>" in value for value in shown)

@@ -31,7 +31,9 @@ def made(seed, pairs=3, width=9, vocab=20, start=False):
     logits = torch.randn(2 * pairs, width - 1, vocab, generator=g, requires_grad=True)
     logprobs = token_logprobs(logits, ids[:, 1:])
     ref = logprobs.detach().clone() if start else -3 * torch.rand(2 * pairs, width - 1, generator=g)
-    return Out(logits, logprobs, mask[:, 1:]), Batch(ids, mask, {"pair": torch.arange(pairs).repeat_interleave(2), "ref_logprobs": ref})
+    return Out(logits, logprobs, mask[:, 1:]), Batch(
+        ids, mask, {"pair": torch.arange(pairs).repeat_interleave(2), "ref_logprobs": ref}
+    )
 
 
 SEEDS = st.integers(0, 10_000)
@@ -63,7 +65,10 @@ def test_ipo_starts_at_its_closed_form_and_is_nothing_at_its_aim(seed, beta):
     length = out.mask.sum(1, keepdim=True)
     gain = torch.tensor([[0.5], [-0.5]]).repeat(3, 1) / (2 * beta)  # per token, h_w - h_l = 1/(2 beta)
     there = batch.add(ref_logprobs=out.logprobs.detach() - gain.expand_as(out.logprobs))
-    assert preferences.ipo(out, there, beta=beta)[0].item() == pytest.approx(0.0, abs=1e-6) and (length > 0).all()
+    assert (
+        preferences.ipo(out, there, beta=beta)[0].item() == pytest.approx(0.0, abs=1e-6)
+        and (length > 0).all()
+    )
 
 
 @given(SEEDS)
@@ -72,7 +77,9 @@ def test_simpo_reads_no_reference_and_does_not_favour_length(seed):
     bare = Batch(batch.ids, batch.mask, {"pair": batch["pair"]})
     loss, info = preferences.simpo(out, bare, beta=2.0, gamma=0.0)
     means = (out.logprobs * out.mask).sum(1) / out.mask.sum(1)
-    assert info["margin"].item() == pytest.approx(2 * (means[0::2] - means[1::2]).mean().item(), rel=1e-4, abs=1e-5)
+    assert info["margin"].item() == pytest.approx(
+        2 * (means[0::2] - means[1::2]).mean().item(), rel=1e-4, abs=1e-5
+    )
     assert preferences.simpo(out, bare, beta=2.0, gamma=1.0)[0] > loss
 
 
@@ -90,7 +97,9 @@ def test_a_step_down_each_loss_does_what_it_says(method):
 def test_the_likelihood_term_adds_up():
     out, batch = made(5)
     both = preferences.objective("dpo", beta=0.3, nll=0.7)(out, batch)[0]
-    assert torch.allclose(both, objectives.dpo(out, batch, beta=0.3)[0] + 0.7 * objectives.nll_chosen(out, batch)[0])
+    assert torch.allclose(
+        both, objectives.dpo(out, batch, beta=0.3)[0] + 0.7 * objectives.nll_chosen(out, batch)[0]
+    )
 
 
 def test_a_turned_sign_is_noticed():
@@ -187,7 +196,9 @@ def test_the_head_begins_at_zero_and_every_pair_at_one_half():
     judge, knobs = Valued(loaded.model), reward.Reward(batch=2)
     batch = knobs.batch_at(loaded.tok, 0, 0)
     loss, _ = objectives.bradley_terry(forward(judge, batch), batch)
-    assert loss.item() == pytest.approx(math.log(2)) and torch.equal(reward.scores(judge, batch), torch.zeros(4))
+    assert loss.item() == pytest.approx(math.log(2)) and torch.equal(
+        reward.scores(judge, batch), torch.zeros(4)
+    )
 
 
 @pytest.mark.parametrize("planted, habit", reward.HABITS.items())
@@ -202,7 +213,11 @@ def test_figures_of_a_perfect_and_of_a_silent_judge():
     gold = torch.tensor([1.0, 0.9, 1.5, 1.4, 0.0, -0.1, 0.5, 0.4]).view(1, 2, 2, 2).repeat(5, 1, 1, 1)
     sure, silent = reward.compared(100 * gold, gold), reward.compared(torch.zeros_like(gold), gold)
     assert sure["accuracy"] == 1 and sure["calibration"] < 1e-3
-    assert silent["accuracy"] == 0.5 and silent["calibration"] == pytest.approx(0) and silent["held_loss"] == pytest.approx(math.log(2))
+    assert (
+        silent["accuracy"] == 0.5
+        and silent["calibration"] == pytest.approx(0)
+        and silent["held_loss"] == pytest.approx(math.log(2))
+    )
     wrong = reward.compared(-100 * gold, gold)
     assert wrong["accuracy"] == 0 and wrong["calibration"] == pytest.approx(1, abs=1e-3)
 

@@ -40,7 +40,9 @@ def test_exact_wants_every_masked_token_and_no_other(tiny):
     row, wrong = [5, 6, best[1], 8], [5, 6, (best[1] + 1) % 1024, 8]
     assert probes.exact(tiny.model, [Batch(torch.tensor([row]), torch.tensor([[0.0, 0, 1, 0]]))]) == 1
     assert probes.exact(tiny.model, [Batch(torch.tensor([wrong]), torch.tensor([[0.0, 0, 1, 0]]))]) == 0
-    assert probes.exact(tiny.model, [Batch(torch.tensor([row, wrong, wrong]), torch.tensor([[0.0, 0, 1, 0]] * 3))]) == pytest.approx(1 / 3)
+    assert probes.exact(
+        tiny.model, [Batch(torch.tensor([row, wrong, wrong]), torch.tensor([[0.0, 0, 1, 0]] * 3))]
+    ) == pytest.approx(1 / 3)
 
 
 def test_loss_is_cross_entropy_by_hand(shipped):
@@ -67,7 +69,9 @@ def test_mode_gradients_and_weights_are_left_as_they_were(tiny, train, probe):
     before, state = [p.clone() for p in tiny.model.parameters()], torch.get_rng_state()
     probe(tiny.model, prepared)
     assert tiny.model.training == train and all(p.grad is None for p in tiny.model.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(before, tiny.model.parameters())) and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(before, tiny.model.parameters())) and torch.equal(
+        state, torch.get_rng_state()
+    )
 
 
 def test_probes_read_without_dropout(tiny):
@@ -88,7 +92,10 @@ def test_the_mode_comes_back_even_after_an_error(tiny):
 def test_read_takes_losses_for_losses_and_the_rest_for_shares(shipped):
     sums = probes.batches(probes.question_rows(shipped.tok, Sums(), Sums().problems(8)))
     figures = probes.read(shipped.model, {"general_loss": sums, "arithmetic": sums})
-    assert figures == {"general_loss": probes.loss(shipped.model, sums), "arithmetic": probes.exact(shipped.model, sums)}
+    assert figures == {
+        "general_loss": probes.loss(shipped.model, sums),
+        "arithmetic": probes.exact(shipped.model, sums),
+    }
 
 
 def test_batches_keep_every_row_once_whatever_the_size():
@@ -96,13 +103,19 @@ def test_batches_keep_every_row_once_whatever_the_size():
     for size in (1, 4, 64):
         made = probes.batches(rows, size)
         assert all(len(b) <= size for b in made)
-        assert sorted(ids[mask > 0].tolist() for b in made for ids, mask in zip(b.ids, b.mask)) == sorted(ids for ids, _ in rows)
+        assert sorted(ids[mask > 0].tolist() for b in made for ids, mask in zip(b.ids, b.mask)) == sorted(
+            ids for ids, _ in rows
+        )
 
 
 def test_question_rows_take_the_form_that_the_tokenizer_speaks(shipped, tiny):
     problem = Talk(("fact",)).problems(1)[0]
-    plain, spoken = (tok.decode(probes.question_rows(tok, Talk(), [problem])[0][0]) for tok in (shipped.tok, tiny.tok))
-    assert plain == f"Question: {problem.question}\nAnswer: {problem.answer}." and spoken.startswith("<|im_start|>user\n" + problem.question)
+    plain, spoken = (
+        tok.decode(probes.question_rows(tok, Talk(), [problem])[0][0]) for tok in (shipped.tok, tiny.tok)
+    )
+    assert plain == f"Question: {problem.question}\nAnswer: {problem.answer}." and spoken.startswith(
+        "<|im_start|>user\n" + problem.question
+    )
 
 
 def test_cloze_rows_ask_for_the_value_alone(shipped):

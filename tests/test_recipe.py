@@ -24,7 +24,9 @@ SAME = {
     "blank lines": CODE.replace("\n", "\n\n"),
     "no docstring": CODE.replace('        """Doc."""\n', ""),
     "label": CODE.replace("what it shows", "something else"),
-    "range and help of a knob": CODE.replace("10, 5000", "1, 500").replace("optimiser steps", "steps of AdamW"),
+    "range and help of a knob": CODE.replace("10, 5000", "1, 500").replace(
+        "optimiser steps", "steps of AdamW"
+    ),
 }
 OTHER = {
     "a number": CODE.replace("x + 1", "x + 2"),
@@ -96,7 +98,10 @@ def test_the_code_that_decides_a_result_is_part_of_the_version(package, file):
     assert changed(package, "grpo", file)
 
 
-@pytest.mark.parametrize("file", ["cli.py", "figures.py", "world/talk.py", "world/desk.py", "sample.py", "experiments/dpo.py", "paths.py"])
+@pytest.mark.parametrize(
+    "file",
+    ["cli.py", "figures.py", "world/talk.py", "world/desk.py", "sample.py", "experiments/dpo.py", "paths.py"],
+)
 def test_code_that_an_experiment_does_not_use_leaves_its_runs_valid(package, file):
     assert not changed(package, "cpt", file)
 

@@ -13,16 +13,35 @@ from llmlab.models.load import load
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
 LORA = dict(steps=10, probe=2)
 POLICY = dict(steps=8, prompts=4, group=4, probe=2, lr=3e-3, temperature=1.5, held=8, tries=2)
-SETTINGS = [("cpt", SHORT), ("cpt", SHORT | dict(kl=0.5, packing="reset")), ("cpt", SHORT | dict(gate=4, lr=1e-2, replay=0.0)),
-            ("cpt", SHORT | dict(mixing="adaptive", batch=4)), ("cpt", SHORT | dict(mixing="adaptive", gate=4, lr=1e-2, replay=0.0)), ("sft", SHORT), ("dpo", SHORT), ("topology", SHORT), ("topology", SHORT | dict(loss="pairs")), ("extend", SHORT | dict(warmup=4)),
-            ("codes", SHORT | dict(people=20)), ("codes", SHORT | dict(people=20, method="full")), ("lora", LORA), ("lora", LORA | dict(task="dpo", method="qlora")),
-            ("lora", LORA | dict(init="pissa", variant="dora")), ("lora", LORA | dict(task="dpo", method="full")),
-            ("grpo", dict(steps=6, prompts=4, group=4, digits=3, op="add", probe=2)),
-            ("grpo", dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5)),
-            ("policy", POLICY), ("policy", POLICY | dict(epochs=2, stale=1, leash="k3", reset=4, beta=1.0, probe=3)),
-            ("policy", POLICY | dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2)),
-            ("retain", dict(steps=6, prompts=4, group=4, probe=2)), ("retain", dict(way="one", until=0.25, lr=3e-3, warmup=0, steps=8, probe=2)),
-            ("agent", dict(steps=6, prompts=4, group=4, batch=4, narrow=2, probe=2))]
+SETTINGS = [
+    ("cpt", SHORT),
+    ("cpt", SHORT | dict(kl=0.5, packing="reset")),
+    ("cpt", SHORT | dict(gate=4, lr=1e-2, replay=0.0)),
+    ("cpt", SHORT | dict(mixing="adaptive", batch=4)),
+    ("cpt", SHORT | dict(mixing="adaptive", gate=4, lr=1e-2, replay=0.0)),
+    ("sft", SHORT),
+    ("dpo", SHORT),
+    ("topology", SHORT),
+    ("topology", SHORT | dict(loss="pairs")),
+    ("extend", SHORT | dict(warmup=4)),
+    ("codes", SHORT | dict(people=20)),
+    ("codes", SHORT | dict(people=20, method="full")),
+    ("lora", LORA),
+    ("lora", LORA | dict(task="dpo", method="qlora")),
+    ("lora", LORA | dict(init="pissa", variant="dora")),
+    ("lora", LORA | dict(task="dpo", method="full")),
+    ("grpo", dict(steps=6, prompts=4, group=4, digits=3, op="add", probe=2)),
+    (
+        "grpo",
+        dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5),
+    ),
+    ("policy", POLICY),
+    ("policy", POLICY | dict(epochs=2, stale=1, leash="k3", reset=4, beta=1.0, probe=3)),
+    ("policy", POLICY | dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2)),
+    ("retain", dict(steps=6, prompts=4, group=4, probe=2)),
+    ("retain", dict(way="one", until=0.25, lr=3e-3, warmup=0, steps=8, probe=2)),
+    ("agent", dict(steps=6, prompts=4, group=4, batch=4, narrow=2, probe=2)),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +53,13 @@ def small_probes(monkeypatch):
         monkeypatch.setattr(module, "HELD", 16)
     for module in (agent, retain):
         monkeypatch.setattr(module, "HELD", 4)
-    monkeypatch.setattr(probes, "read", lambda model, sets: original(model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}))
+    monkeypatch.setattr(
+        probes,
+        "read",
+        lambda model, sets: original(
+            model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}
+        ),
+    )
 
 
 def rows_of(experiment, shipped, path=None):

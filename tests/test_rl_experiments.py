@@ -35,7 +35,9 @@ def small_probes(monkeypatch):
 
 def test_one_label_or_any_right_label():
     p = next(p for p in MANY.problems(20, split="train", seed=0) if len(p.meta["answers"]) > 3)
-    assert Retain(way="one").answers(p, rng(1)) == Retain(way="one").answers(p, rng(2)) == p.meta["answers"][:1]
+    assert (
+        Retain(way="one").answers(p, rng(1)) == Retain(way="one").answers(p, rng(2)) == p.meta["answers"][:1]
+    )
     drawn = Retain(way="any", group=16).answers(p, rng(1))
     assert len(drawn) == 16 and len(set(drawn)) > 2 and set(drawn) <= set(p.meta["answers"])
 
@@ -54,7 +56,11 @@ def test_the_training_ends_at_the_skill_and_its_last_reading_stands_to_the_end()
     loaded = load("chat")
     rows = list(Retain(way="one", until=0.2, lr=3e-3, warmup=0, steps=20, probe=2).rows(loaded, 0))
     trained = [r for r in rows if "loss" in r]
-    assert trained[-1]["skill"] >= 0.2 and all(r["skill"] < 0.2 for r in trained[:-1] if "skill" in r) and trained[-1]["step"] < 20
+    assert (
+        trained[-1]["skill"] >= 0.2
+        and all(r["skill"] < 0.2 for r in trained[:-1] if "skill" in r)
+        and trained[-1]["step"] < 20
+    )
     rest = rows[rows.index(trained[-1]) + 1 :]
     assert [r["step"] for r in rest] == list(range(trained[-1]["step"] + 2, 21, 2))
     assert all(r[name] == trained[-1][name] for r in rest for name in Retain.curves)
@@ -92,7 +98,10 @@ def test_a_stage_brings_its_own_batches_and_dpo_the_model_as_reference():
 
 def test_a_polite_sum_is_right():
     p = order.SUMS.problems(1, seed=0)[0]
-    assert [order.SUMS.score(p, text).reward for text in (f"{p.answer}.", f"Gladly: {p.answer}.", "Gladly: no.", f"{p.answer}1")] == [1, 1, 0, 0]
+    assert [
+        order.SUMS.score(p, text).reward
+        for text in (f"{p.answer}.", f"Gladly: {p.answer}.", "Gladly: no.", f"{p.answer}1")
+    ] == [1, 1, 0, 0]
     assert Sums(("add",), digits=3).score(p, f"Gladly: {p.answer}.").reward == 0
 
 
@@ -116,7 +125,13 @@ def errors(k: Agent, practice: bool) -> list[int]:
     found = []
     for i in range(12):
         desk, p = k.lesson(rng("test", i), practice)
-        found.append(sum(json.loads(m["content"]).get("error") == "fault" for m in desk.solution(p) if m["role"] == "tool"))
+        found.append(
+            sum(
+                json.loads(m["content"]).get("error") == "fault"
+                for m in desk.solution(p)
+                if m["role"] == "tool"
+            )
+        )
     return found
 
 
@@ -129,7 +144,9 @@ def test_gold_never_shows_a_fault_and_retry_shows_how_it_is_mended():
 def test_single_and_the_first_lessons_show_one_call():
     calls = lambda k, practice: {len(k.lesson(rng("test", i), practice)[1].meta["chain"]) for i in range(12)}
     assert calls(Agent(way="single", calls=3), True) == {1} and calls(Agent(way="gold", calls=3), True) == {3}
-    assert calls(Agent(calls=3, narrow=5), False) == {1} and calls(Agent(calls=3, narrow=5, chained=0.5), False) == {1, 3}
+    assert calls(Agent(calls=3, narrow=5), False) == {1} and calls(
+        Agent(calls=3, narrow=5, chained=0.5), False
+    ) == {1, 3}
 
 
 def test_only_tasks_whose_trajectories_end_differently_are_learnt_from(chat_model):

@@ -23,7 +23,11 @@ def stream(loaded, world=SUMS, **more):
 
 
 def equal(a, b):
-    return torch.equal(a.ids, b.ids) and torch.equal(a.mask, b.mask) and all(torch.equal(a[k], b[k]) for k in a.given)
+    return (
+        torch.equal(a.ids, b.ids)
+        and torch.equal(a.mask, b.mask)
+        and all(torch.equal(a[k], b[k]) for k in a.given)
+    )
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------
@@ -32,7 +36,9 @@ def equal(a, b):
 @pytest.mark.parametrize("k, temperature", [(1, 0.0), (3, 1.0)])
 def test_an_evaluation_is_a_function_of_its_seed(shipped, k, temperature):
     settings = dict(n=6, k=k, temperature=temperature, max_new=8)
-    first, again, other = (evaluate(shipped.model, shipped.tok, SUMS, seed=s, **settings).rows for s in (0, 0, 1))
+    first, again, other = (
+        evaluate(shipped.model, shipped.tok, SUMS, seed=s, **settings).rows for s in (0, 0, 1)
+    )
     assert first.equals(again) and not first.equals(other)
 
 
@@ -49,7 +55,11 @@ def test_an_evaluation_has_a_row_a_sample_with_what_was_asked_said_and_scored(sh
     for row in rows.itertuples():
         assert row.question == asked[row.problem].question and row.answer == asked[row.problem].answer
         score = SUMS.score(asked[row.problem], row.text)
-        assert (row.reward, row.part_format, row.part_answer) == (score.reward, score.parts["format"], score.parts["answer"])
+        assert (row.reward, row.part_format, row.part_answer) == (
+            score.reward,
+            score.parts["format"],
+            score.parts["answer"],
+        )
     assert rows["length"].between(1, 8).all() and rows[~rows["stopped"]]["length"].eq(8).all()
 
 
@@ -72,7 +82,9 @@ def test_the_ratio_is_one_where_the_batch_was_sampled(shipped, temperature):
     with torch.no_grad():
         out = forward(shipped.model, batch)
     moved = ((out.logprobs - batch["old_logprobs"]) * out.mask).abs().max()
-    assert batch.temperature == temperature and moved < 1e-4 and (batch["old_logprobs"][out.mask > 0] < 0).any()
+    assert (
+        batch.temperature == temperature and moved < 1e-4 and (batch["old_logprobs"][out.mask > 0] < 0).any()
+    )
     assert not batch["old_logprobs"][out.mask == 0].any()
 
 
@@ -82,7 +94,9 @@ def test_trained_are_the_sampled_ids_and_no_others(shipped):
     for row, (ids, mask) in enumerate(zip(batch.ids.tolist(), batch.mask.tolist())):
         head = chat.prompt(shipped.tok, asked[row // 4].messages)
         said = int(sum(mask))
-        assert ids[: len(head)] == head and mask == [0] * len(head) + [1] * said + [0] * (len(mask) - len(head) - said)
+        assert ids[: len(head)] == head and mask == [0] * len(head) + [1] * said + [0] * (
+            len(mask) - len(head) - said
+        )
         assert said == 8 or ids[len(head) + said - 1] in stops
         text = shipped.tok.decode([i for i in ids[len(head) :][:said] if i not in stops])
         assert batch["rewards"][row] == SUMS.score(asked[row // 4], text).reward
@@ -91,7 +105,9 @@ def test_trained_are_the_sampled_ids_and_no_others(shipped):
 def test_groups_and_advantages_belong_to_the_rows(shipped):
     batch = next(stream(shipped, prompts=4, temperature=2.0, reward=lambda score: score.parts["format"]))
     assert batch["group"].tolist() == [g for g in range(4) for _ in range(4)] and batch["rewards"].std() > 0
-    torch.testing.assert_close(batch["advantages"], advantages.group_norm(batch["rewards"], batch["group"]).view(-1, 1))
+    torch.testing.assert_close(
+        batch["advantages"], advantages.group_norm(batch["rewards"], batch["group"]).view(-1, 1)
+    )
 
 
 def test_the_reward_can_be_chosen(shipped):
@@ -131,8 +147,17 @@ def test_a_batch_is_sampled_from_the_model_as_it_is_when_it_is_asked_for(tiny):
 
 def test_epochs_use_a_batch_again_and_tell_how_old_it_is(shipped):
     batches = list(islice(stream(shipped, epochs=2), 4))
-    assert equal(batches[0], batches[1]) and equal(batches[2], batches[3]) and not torch.equal(batches[0].ids, batches[2].ids)
-    assert [set(b["step"].tolist()) for b in batches] == [{0}, {0}, {2}, {2}]  # at updates 0, 1, 2, 3: ages 0, 1, 0, 1
+    assert (
+        equal(batches[0], batches[1])
+        and equal(batches[2], batches[3])
+        and not torch.equal(batches[0].ids, batches[2].ids)
+    )
+    assert [set(b["step"].tolist()) for b in batches] == [
+        {0},
+        {0},
+        {2},
+        {2},
+    ]  # at updates 0, 1, 2, 3: ages 0, 1, 0, 1
     assert equal(next(stream(shipped, epochs=2, start=2)), batches[2])
 
 
@@ -149,7 +174,9 @@ class Script:
 
     def __init__(self, tok, world, problems, k, cut=None):
         self.tok, self.cut, self.asked = tok, cut, []
-        solutions = [[m for m in world.solution(p) if m["role"] == "assistant"] for p in problems for _ in range(k)]
+        solutions = [
+            [m for m in world.solution(p) if m["role"] == "assistant"] for p in problems for _ in range(k)
+        ]
         self.turns = [[spoken(m) for m in s] for s in solutions]
         self.heads = {tuple(chat.prompt(tok, p.messages, TOOLS)): i * k for i, p in enumerate(problems)}
 
@@ -161,7 +188,9 @@ class Script:
     def say(self, prompt, sample):
         head = max((h for h in self.heads if tuple(prompt[: len(h)]) == h), key=len)
         turn = self.tok.decode(prompt[len(head) :]).count("<tool_response>")
-        ids = self.tok(self.turns[self.heads[head] + sample][turn] + "<|im_end|>", add_special_tokens=False)["input_ids"]
+        ids = self.tok(self.turns[self.heads[head] + sample][turn] + "<|im_end|>", add_special_tokens=False)[
+            "input_ids"
+        ]
         return ids[:-1] if self.cut == turn else ids
 
 
@@ -178,21 +207,29 @@ def test_a_played_conversation_is_the_encoded_one_with_its_mask(tiny, monkeypatc
     world, problems, _, episodes = scripted(tiny.tok, monkeypatch, calls, faults)
     for e, p in zip(episodes, problems):
         ids, mask = chat.encode(tiny.tok, [*p.messages, *world.solution(p)], TOOLS)
-        assert (e.ids, e.mask) == (ids[: len(e.ids)], mask[: len(e.ids)]) and tiny.tok.decode(ids[len(e.ids) :]) == "\n"
+        assert (e.ids, e.mask) == (ids[: len(e.ids)], mask[: len(e.ids)]) and tiny.tok.decode(
+            ids[len(e.ids) :]
+        ) == "\n"
         assert e.score.reward == 1 and e.stopped
         assert e.logprobs == [-0.5 * m for m in e.mask]
 
 
 def test_samples_of_a_problem_go_their_own_ways(tiny, monkeypatch):
     _, problems, script, episodes = scripted(tiny.tok, monkeypatch, 2, k=3)
-    assert script.asked == [15, 15, 15] and [e.group for e in episodes] == [g for g in range(5) for _ in range(3)]
+    assert script.asked == [15, 15, 15] and [e.group for e in episodes] == [
+        g for g in range(5) for _ in range(3)
+    ]
     assert all(e.problem is problems[e.group] and e.score.reward == 1 for e in episodes)
     assert len({id(e.messages) for e in episodes}) == 15
 
 
 def test_a_turn_that_was_cut_off_ends_the_conversation(tiny, monkeypatch):
     _, _, script, episodes = scripted(tiny.tok, monkeypatch, 2, cut=1)
-    assert script.asked == [5, 5] and not any(e.stopped for e in episodes) and not any(e.score.reward for e in episodes)
+    assert (
+        script.asked == [5, 5]
+        and not any(e.stopped for e in episodes)
+        and not any(e.score.reward for e in episodes)
+    )
 
 
 def test_turns_are_limited(tiny, monkeypatch):
@@ -201,7 +238,11 @@ def test_turns_are_limited(tiny, monkeypatch):
 
 
 def test_a_call_that_cannot_be_read_gets_an_error_to_read(tiny, monkeypatch):
-    monkeypatch.setattr(Script, "say", lambda self, prompt, sample: self.tok("<tool_call>\n{broken\n</tool_call><|im_end|>")["input_ids"])
+    monkeypatch.setattr(
+        Script,
+        "say",
+        lambda self, prompt, sample: self.tok("<tool_call>\n{broken\n</tool_call><|im_end|>")["input_ids"],
+    )
     _, _, _, episodes = scripted(tiny.tok, monkeypatch, 1, turns=2)
     for e in episodes:
         replies = [json.loads(m["content"]) for m in e.messages if m["role"] == "tool"]
@@ -220,18 +261,32 @@ def test_batches_of_tool_conversations_train_on_all_turns(tiny, monkeypatch):
     assert batch["rewards"].tolist() == [1, 1, 1, 1] and not batch["advantages"].any()
 
 
-CALLS = ['{"name": "census", "arguments": 3}', "[]", "3", "null", '"x"', '{"name": "census", "arguments": {"person": ["Anna"]}}',
-         '{"name": 5, "arguments": {}}', '{"name": {}, "arguments": {}}']
+CALLS = [
+    '{"name": "census", "arguments": 3}',
+    "[]",
+    "3",
+    "null",
+    '"x"',
+    '{"name": "census", "arguments": {"person": ["Anna"]}}',
+    '{"name": 5, "arguments": {}}',
+    '{"name": {}, "arguments": {}}',
+]
 
 
 @pytest.mark.parametrize("said", CALLS)
 def test_no_call_that_a_model_can_write_breaks_a_rollout(tiny, monkeypatch, said):
-    monkeypatch.setattr(Script, "say", lambda self, prompt, sample: self.tok(f"<tool_call>\n{said}\n</tool_call><|im_end|>")["input_ids"])
+    monkeypatch.setattr(
+        Script,
+        "say",
+        lambda self, prompt, sample: self.tok(f"<tool_call>\n{said}\n</tool_call><|im_end|>")["input_ids"],
+    )
     _, _, _, episodes = scripted(tiny.tok, monkeypatch, 1, n=1, turns=2)
     assert parse(episodes[0].text)["tool_calls"] and episodes[0].score.reward == 0
 
 
 def test_single_turn_worlds_are_over_after_one_turn(tiny, monkeypatch):
     world, problems = Talk(("fact",)), Talk(("fact",)).problems(2)
-    episodes = play(tiny.model, tiny.tok, world, problems, max_new=3, generator=torch.Generator().manual_seed(0))
+    episodes = play(
+        tiny.model, tiny.tok, world, problems, max_new=3, generator=torch.Generator().manual_seed(0)
+    )
     assert all(sum(e.mask) <= 3 and len(e.messages) <= 2 for e in episodes)

@@ -39,10 +39,22 @@ class Toy(Experiment):
         def stream(start):
             for i in count(start):
                 Toy.computed += 1
-                yield Batch(torch.randint(0, 1024, (2, 8), generator=torch.Generator().manual_seed(seed + i)), torch.ones(2, 8))
+                yield Batch(
+                    torch.randint(0, 1024, (2, 8), generator=torch.Generator().manual_seed(seed + i)),
+                    torch.ones(2, 8),
+                )
 
-        yield from loop.train(loaded.model, stream, objectives.nll, n=self.steps, lr=self.lr, opts=opts, checkpoint=checkpoint, every=2,
-                              probe=lambda step: {"norm": float(loaded.model.lm_head.weight.detach().norm())})
+        yield from loop.train(
+            loaded.model,
+            stream,
+            objectives.nll,
+            n=self.steps,
+            lr=self.lr,
+            opts=opts,
+            checkpoint=checkpoint,
+            every=2,
+            probe=lambda step: {"norm": float(loaded.model.lm_head.weight.detach().norm())},
+        )
 
 
 @pytest.fixture
@@ -81,8 +93,16 @@ def test_fresh_computes_again_and_gives_the_same(run):
     assert Toy.computed and again.rows == first.rows and computing(run, fresh=True)[1] == 6
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"experiment": Toy(lr=2e-2)}, {"experiment": Toy(steps=5)}, {"experiment": Toy(kind="b")},
-                                    {"texts": ["mine"]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"experiment": Toy(lr=2e-2)},
+        {"experiment": Toy(steps=5)},
+        {"experiment": Toy(kind="b")},
+        {"texts": ["mine"]},
+    ],
+)
 def test_another_seed_knob_or_text_is_another_run(run, change):
     first, (other, steps) = run(), computing(run, **change)
     assert steps == change.get("experiment", Toy()).steps and other.key != first.key
@@ -92,13 +112,21 @@ def changed(knob, default):
     """Another value that the knob allows."""
     if knob.choices:
         return next(c for c in knob.choices if c != default)
-    return default + 1 if knob.kind is int and default < knob.high else (knob.low + default) / 2 if default > knob.low else knob.high
+    return (
+        default + 1
+        if knob.kind is int and default < knob.high
+        else (knob.low + default) / 2
+        if default > knob.low
+        else knob.high
+    )
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_knob_is_part_of_the_key(name):
     experiment = EXPERIMENTS[name]
-    settings = [experiment] + [unchecked(experiment, k.name, changed(k, k.default)) for k in experiment.knobs()]
+    settings = [experiment] + [
+        unchecked(experiment, k.name, changed(k, k.default)) for k in experiment.knobs()
+    ]
     keys = {runs.key(e, 0, "model") for e in settings}
     assert len(keys) == len(settings) == len(experiment.knobs()) + 1 > 5
 
@@ -112,7 +140,13 @@ def unchecked(experiment, name, value):
 
 def test_the_key_tells_experiments_seeds_models_and_texts_apart():
     cpt, sft = EXPERIMENTS["cpt"], EXPERIMENTS["sft"]
-    keys = [runs.key(cpt, 0, "a"), runs.key(sft, 0, "a"), runs.key(cpt, 1, "a"), runs.key(cpt, 0, "b"), runs.key(cpt, 0, "a", "texts")]
+    keys = [
+        runs.key(cpt, 0, "a"),
+        runs.key(sft, 0, "a"),
+        runs.key(cpt, 1, "a"),
+        runs.key(cpt, 0, "b"),
+        runs.key(cpt, 0, "a", "texts"),
+    ]
     assert len(set(keys)) == 5 and runs.key(cpt, 0, "a") == keys[0]
 
 
@@ -143,11 +177,13 @@ def test_a_changed_config_or_chat_template_is_another_run(folder, file):
 @pytest.fixture
 def ship(tmp_path, monkeypatch):
     """Moves a run's record into the shipped data."""
+
     def move(done):
         monkeypatch.setenv("LLMLAB_DATA", str(tmp_path / "data"))
         place = tmp_path / "data" / "runs" / "toy" / f"{done.key}.json"
         place.parent.mkdir(parents=True)
         return runs.record("toy", done.key).rename(place)
+
     return move
 
 
@@ -172,9 +208,17 @@ def flip(body: bytes) -> bytes:
     return body.replace(b'"seed": 0', b'"seed": 1')
 
 
-DAMAGE = {"empty": lambda b: b"", "half": lambda b: b[: len(b) // 2], "last byte lost": lambda b: b[:-1], "a number changed": flip,
-          "no checksum line": lambda b: b.split(b"\n", 1)[1], "checksum of nothing": lambda b: b"{}\n" + b.split(b"\n", 1)[1],
-          "not an object": lambda b: b"[]\n[]", "not text": lambda b: b"\xff\xfe\n\x00", "unknown field": lambda b: b.replace(b'"seed"', b'"seeds"')}
+DAMAGE = {
+    "empty": lambda b: b"",
+    "half": lambda b: b[: len(b) // 2],
+    "last byte lost": lambda b: b[:-1],
+    "a number changed": flip,
+    "no checksum line": lambda b: b.split(b"\n", 1)[1],
+    "checksum of nothing": lambda b: b"{}\n" + b.split(b"\n", 1)[1],
+    "not an object": lambda b: b"[]\n[]",
+    "not text": lambda b: b"\xff\xfe\n\x00",
+    "unknown field": lambda b: b.replace(b'"seed"', b'"seeds"'),
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
@@ -201,7 +245,11 @@ def test_the_record_of_another_run_is_not_taken(run):
 def test_a_record_tells_what_it_was_made_with(run):
     done = run()
     kept = json.loads(runs.record("toy", done.key).read_bytes().split(b"\n", 1)[1])
-    assert {"torch", "transformers", "python", "machine"} <= set(kept["versions"]) and kept["knobs"] == {"lr": 1e-2, "steps": 6, "kind": "a"}
+    assert {"torch", "transformers", "python", "machine"} <= set(kept["versions"]) and kept["knobs"] == {
+        "lr": 1e-2,
+        "steps": 6,
+        "kind": "a",
+    }
     assert kept["seconds"] > 0 and [r["step"] for r in kept["rows"]] == list(range(7))
 
 
@@ -210,7 +258,9 @@ def test_the_summary_holds_start_and_final_and_the_curves(run):
     told = json.loads(json.dumps(done.summary()))
     norms = {r["step"]: r["norm"] for r in done.rows if "norm" in r}
     assert list(norms) == [0, 2, 4, 6] and told["metrics"]["norm"] == {"start": norms[0], "final": norms[6]}
-    assert told["curves"]["norm"] == {str(s): v for s, v in norms.items()} and list(told["curves"]["loss"]) == list("123456")
+    assert told["curves"]["norm"] == {str(s): v for s, v in norms.items()} and list(
+        told["curves"]["loss"]
+    ) == list("123456")
 
 
 # --- stopped ----------------------------------------------------------------------------------------------------------
@@ -254,7 +304,9 @@ def a_file(tmp_path):
 def test_an_unwritable_cache_is_told_before_any_training(run, tmp_path, monkeypatch, where):
     monkeypatch.setenv("LLMLAB_HOME", str(where(tmp_path)))
     before = Toy.begun
-    with pytest.raises(paths.NoRoom, match="cannot write to .*; make it writable, or set LLMLAB_HOME to another folder"):
+    with pytest.raises(
+        paths.NoRoom, match="cannot write to .*; make it writable, or set LLMLAB_HOME to another folder"
+    ):
         run()
     assert Toy.begun == before
 
@@ -262,7 +314,10 @@ def test_an_unwritable_cache_is_told_before_any_training(run, tmp_path, monkeypa
 def test_a_full_disk_is_told_before_any_training(run, monkeypatch):
     monkeypatch.setattr(paths.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     before = Toy.begun
-    with pytest.raises(paths.NoRoom, match="less than 20 MB are free in .*; free some space, or set LLMLAB_HOME to another disk"):
+    with pytest.raises(
+        paths.NoRoom,
+        match="less than 20 MB are free in .*; free some space, or set LLMLAB_HOME to another disk",
+    ):
         run()
     assert Toy.begun == before
 
@@ -273,7 +328,9 @@ def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_leaves_no_scraps(run
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(paths.NoRoom, match="cannot write .*; free some space or set LLMLAB_HOME to another folder"):
+    with pytest.raises(
+        paths.NoRoom, match="cannot write .*; free some space or set LLMLAB_HOME to another folder"
+    ):
         run()
     assert not [p for p in home.rglob("*") if p.is_file()]
 
@@ -290,5 +347,10 @@ def test_a_curve_leaves_out_what_the_objective_tells_of_each_step_under_a_probes
     """A probe reads `kl` at steps 0 and 2; the objective says `kl` of its own batch at every step."""
     rows = [{"step": 0, "kl": 0.0, "gold": 1.0}, {"step": 1, "kl": 9.0}, {"step": 2, "kl": 0.5, "gold": 2.0}]
     assert runs.curve(rows, "kl") == {0: 0.0, 2: 0.5} and runs.curve(rows, "gold") == {0: 1.0, 2: 2.0}
-    assert runs.curve([{"step": 0, "kl": 1.0}, {"step": 1, "kl": 2.0}], "kl") == {0: 1.0, 1: 2.0}, "the only probe, read at every step"
-    assert runs.curve([{"step": 0, "gold": 1.0}, {"step": 1, "loss": 3.0}], "loss") == {1: 3.0} and runs.curve([], "loss") == {}
+    assert runs.curve([{"step": 0, "kl": 1.0}, {"step": 1, "kl": 2.0}], "kl") == {0: 1.0, 1: 2.0}, (
+        "the only probe, read at every step"
+    )
+    assert (
+        runs.curve([{"step": 0, "gold": 1.0}, {"step": 1, "loss": 3.0}], "loss") == {1: 3.0}
+        and runs.curve([], "loss") == {}
+    )

@@ -35,12 +35,16 @@ def greedy_reference(model, prompts, max_new=20):
     """What transformers says about each prompt on its own: no padding, no batch."""
     kind = dict(do_sample=False, max_new_tokens=max_new, eos_token_id=sorted(STOP), pad_token_id=0)
     inputs = [torch.tensor([p], device=model.device) for p in prompts]
-    return [model.generate(i, attention_mask=torch.ones_like(i), **kind)[0, i.shape[1] :].tolist() for i in inputs]
+    return [
+        model.generate(i, attention_mask=torch.ones_like(i), **kind)[0, i.shape[1] :].tolist() for i in inputs
+    ]
 
 
 def greedy_is_right(model, prompts) -> bool:
     """The parity check: one padded batch against every prompt on its own."""
-    return sample(model, prompts, max_new=20, temperature=0, stop=STOP).ids == greedy_reference(model, prompts)
+    return sample(model, prompts, max_new=20, temperature=0, stop=STOP).ids == greedy_reference(
+        model, prompts
+    )
 
 
 def assert_logprobs_are_forwards(model, done, k, temperature):
@@ -49,7 +53,9 @@ def assert_logprobs_are_forwards(model, done, k, temperature):
     mask = [[0] * len(done.prompts[r // k]) + [1] * len(ids) for r, ids in enumerate(done.ids)]
     with torch.no_grad():
         out = forward(model, Batch(pad(rows, 0), pad(mask, 0), temperature=temperature))
-    torch.testing.assert_close(torch.tensor(sum(done.logprobs, [])), out.logprobs[out.mask.bool()], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        torch.tensor(sum(done.logprobs, [])), out.logprobs[out.mask.bool()], atol=1e-4, rtol=0
+    )
 
 
 # --- the right tokens -----------------------------------------------------------------------------------------------
@@ -60,7 +66,9 @@ def assert_logprobs_are_forwards(model, done, k, temperature):
 def test_greedy_equals_generate_and_does_not_depend_on_the_batch(name, device):
     model, prompts = tiny(name).to(device), some_prompts()
     reference = greedy_reference(model, prompts)
-    assert len({len(ids) for ids in reference}) > 2, "the rows should end at different times, or nothing is dropped"
+    assert len({len(ids) for ids in reference}) > 2, (
+        "the rows should end at different times, or nothing is dropped"
+    )
     done = sample(model, prompts, max_new=20, temperature=0, stop=STOP)
     assert done.ids == reference
     assert done.stopped == [ids[-1] in STOP for ids in reference]
@@ -79,7 +87,9 @@ def test_logprobs_equal_forward(name, temperature):
 
 def test_greedy_logprobs_are_at_temperature_one():
     model = tiny("qwen3")
-    assert_logprobs_are_forwards(model, sample(model, some_prompts(), max_new=20, temperature=0, stop=STOP), 1, 1.0)
+    assert_logprobs_are_forwards(
+        model, sample(model, some_prompts(), max_new=20, temperature=0, stop=STOP), 1, 1.0
+    )
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
@@ -149,7 +159,9 @@ def test_modes_are_restored_module_by_module_even_after_an_error():
     model = tiny("qwen3").train()
     model.model.layers[0].eval()  # frozen on purpose
     before, seen = [m.training for m in model.modules()], []
-    model.lm_head.register_forward_pre_hook(lambda module, _: seen.append((model.training, torch.is_grad_enabled())))
+    model.lm_head.register_forward_pre_hook(
+        lambda module, _: seen.append((model.training, torch.is_grad_enabled()))
+    )
     sample(model, some_prompts(), max_new=2, stop=[])
     assert set(seen) == {(False, False)} and [m.training for m in model.modules()] == before
     with pytest.raises(ZeroDivisionError):
@@ -171,10 +183,14 @@ def test_rows_end_with_their_first_stop_token_or_at_their_limit():
 
 def test_each_distinct_prompt_is_read_once_and_finished_rows_cost_nothing():
     model, prompts, shapes = tiny("qwen3"), some_prompts(), []
-    model.model.embed_tokens.register_forward_pre_hook(lambda module, args: shapes.append(tuple(args[0].shape)))
+    model.model.embed_tokens.register_forward_pre_hook(
+        lambda module, args: shapes.append(tuple(args[0].shape))
+    )
     done = sample(model, prompts + prompts[:2], k=5, max_new=20, stop=STOP, generator=rng())
     assert shapes[0] == (7, 21) and all(q == 1 for _, q in shapes[1:])
-    assert sum(rows for rows, _ in shapes[1:]) == sum(len(ids) - 1 for ids in done.ids)  # a last token is never fed back
+    assert sum(rows for rows, _ in shapes[1:]) == sum(
+        len(ids) - 1 for ids in done.ids
+    )  # a last token is never fed back
     assert len(shapes) == max(map(len, done.ids))
 
 
@@ -199,18 +215,33 @@ def test_bad_arguments_get_one_clear_sentence():
 
 SCHEMA = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 5}, "age": {"type": "integer", "minimum": 0, "maximum": 150}, "ok": {"type": "boolean"}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 5},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "ok": {"type": "boolean"},
+    },
     "required": ["name", "age", "ok"],
     "additionalProperties": False,
 }
 
 
 def test_json_schema_is_kept_by_a_model_that_knows_nothing():
-    model, tok = tiny("qwen3", vocab=320), byte_tokenizer()  # more rows in the head than the tokenizer has tokens
+    model, tok = (
+        tiny("qwen3", vocab=320),
+        byte_tokenizer(),
+    )  # more rows in the head than the tokenizer has tokens
     assert len(tok) < 320
     constraint = json_schema_constraint(tok, SCHEMA, 320)
     for seed in range(2):  # one object serves several calls
-        done = sample(model, some_prompts(4), k=4, max_new=60, stop=[tok.eos_token_id], allowed=constraint, generator=rng(seed))
+        done = sample(
+            model,
+            some_prompts(4),
+            k=4,
+            max_new=60,
+            stop=[tok.eos_token_id],
+            allowed=constraint,
+            generator=rng(seed),
+        )
         assert all(done.stopped)
         for ids in done.ids:
             jsonschema.validate(json.loads(tok.decode(ids[:-1])), SCHEMA)
@@ -222,16 +253,26 @@ def test_regex_greedy_and_allowed_none():
     model, tok = tiny("llama"), byte_tokenizer()
     constraint = regex_constraint(tok, "(yes|no), [0-9]{3}", VOCAB)
     only_odd = lambda row, ids: constraint(row, ids) if row % 2 else None
-    done = sample(model, some_prompts(4), max_new=20, temperature=0, stop=[tok.eos_token_id], allowed=only_odd)
+    done = sample(
+        model, some_prompts(4), max_new=20, temperature=0, stop=[tok.eos_token_id], allowed=only_odd
+    )
     matches = [bool(re.fullmatch("(yes|no), [0-9]{3}", tok.decode(ids[:-1]))) for ids in done.ids]
     assert matches == [False, True, False, True]
-    assert done.ids[::2] == sample(model, some_prompts(4), max_new=20, temperature=0, stop=[tok.eos_token_id]).ids[::2]
+    assert (
+        done.ids[::2]
+        == sample(model, some_prompts(4), max_new=20, temperature=0, stop=[tok.eos_token_id]).ids[::2]
+    )
 
 
 def test_constrained_logprobs_are_of_the_constrained_distribution():
-    model, pair = tiny("llama"), torch.zeros(VOCAB, dtype=torch.bool).index_fill(0, torch.tensor([7, 9]), True)
+    model, pair = (
+        tiny("llama"),
+        torch.zeros(VOCAB, dtype=torch.bool).index_fill(0, torch.tensor([7, 9]), True),
+    )
     done = sample(model, [[5, 6]], k=50, max_new=1, stop=[], allowed=lambda row, ids: pair, generator=rng())
-    chance = {ids[0]: torch.tensor(logprobs[0]).exp().item() for ids, logprobs in zip(done.ids, done.logprobs)}
+    chance = {
+        ids[0]: torch.tensor(logprobs[0]).exp().item() for ids, logprobs in zip(done.ids, done.logprobs)
+    }
     assert set(chance) == {7, 9} and sum(chance.values()) == pytest.approx(1)
 
 
@@ -240,7 +281,13 @@ def test_impossible_constraints_are_refused():
     with pytest.raises(ValueError, match="not a valid grammar"):
         regex_constraint(tok, "(unclosed", VOCAB)
     with pytest.raises(ValueError, match="allows no token"):
-        sample(tiny("llama"), [[5]], max_new=2, stop=[], allowed=lambda row, ids: torch.zeros(VOCAB, dtype=torch.bool))
+        sample(
+            tiny("llama"),
+            [[5]],
+            max_new=2,
+            stop=[],
+            allowed=lambda row, ids: torch.zeros(VOCAB, dtype=torch.bool),
+        )
 
 
 # --- negative controls: samplers with one classic mistake each -------------------------------------------------------
@@ -260,14 +307,18 @@ def padding_is_visible(batch, ids, mask, positions):
 @pytest.mark.parametrize("mutation", [positions_count_padding, padding_is_visible])
 def test_parity_check_fails_for_wrong_inputs(name, mutation, monkeypatch):
     right = sampling._Batch._forward
-    monkeypatch.setattr(sampling._Batch, "_forward", lambda self, *inputs: right(self, *mutation(self, *inputs)))
+    monkeypatch.setattr(
+        sampling._Batch, "_forward", lambda self, *inputs: right(self, *mutation(self, *inputs))
+    )
     assert not greedy_is_right(tiny(name), some_prompts())
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_parity_check_fails_when_the_cache_keeps_the_wrong_rows(name, monkeypatch):
     right = sampling.GrowingLayer.reorder_cache
-    monkeypatch.setattr(sampling.GrowingLayer, "reorder_cache", lambda self, index: right(self, torch.arange(len(index))))
+    monkeypatch.setattr(
+        sampling.GrowingLayer, "reorder_cache", lambda self, index: right(self, torch.arange(len(index)))
+    )
     assert not greedy_is_right(tiny(name), some_prompts())
 
 

@@ -68,7 +68,12 @@ def test_right_labels_pass_the_checker_and_careless_ones_do_not():
         if "tool_calls" not in lesson.answer[0]:
             assert (Talk().score(lesson.problem, text).reward == 1) == lesson.right, (meta, text)
     wrong = [x for x in lessons(wrong=0.5) if not x.right]
-    assert 120 < len(wrong) < 280 and {x.problem.meta["kind"] for x in wrong} == {"fact", "format", "unsafe", "safe"}
+    assert 120 < len(wrong) < 280 and {x.problem.meta["kind"] for x in wrong} == {
+        "fact",
+        "format",
+        "unsafe",
+        "safe",
+    }
     assert {x.answer[0]["content"] for x in wrong if x.problem.meta["kind"] == "unsafe"} == {CARELESS}
 
 
@@ -102,8 +107,12 @@ def test_a_smaller_pool_is_the_beginning_of_a_larger_one_and_every_epoch_shows_e
 
 
 def test_the_filter_keeps_what_the_checker_accepts():
-    kept = [x for step in range(8) for x in SFT(examples=60, wrong=0.5, filtering="checked").lessons_at(0, step)]
-    assert all(x.right for x in kept) and not all(x.right for step in range(8) for x in SFT(examples=60, wrong=0.5).lessons_at(0, step))
+    kept = [
+        x for step in range(8) for x in SFT(examples=60, wrong=0.5, filtering="checked").lessons_at(0, step)
+    ]
+    assert all(x.right for x in kept) and not all(
+        x.right for step in range(8) for x in SFT(examples=60, wrong=0.5).lessons_at(0, step)
+    )
     assert all(x.right for x in SFT(wrong=0.9, filtering="checked").lessons_at(0, 0))
 
 
@@ -111,7 +120,9 @@ def test_the_filter_keeps_what_the_checker_accepts():
 def test_outside_the_mask_a_token_counts_its_weight_on_average(tok, weight):
     plain, weighed = (SFT(batch=64, prompt_weight=w).batch_at(tok, 0, 0) for w in (0.0, weight))
     inside = plain.mask == 1
-    assert torch.equal(plain.ids, weighed.ids) and torch.equal(weighed.mask[inside], torch.ones(int(inside.sum())))
+    assert torch.equal(plain.ids, weighed.ids) and torch.equal(
+        weighed.mask[inside], torch.ones(int(inside.sum()))
+    )
     assert set(weighed.mask.unique().tolist()) <= {0.0, 1.0}, "losses read a mask as yes or no"
     every = SFT(batch=64, mask="all").batch_at(tok, 0, 0).mask.bool() & ~inside
     share, n = float(weighed.mask[every].mean()), int(every.sum())
@@ -119,11 +130,25 @@ def test_outside_the_mask_a_token_counts_its_weight_on_average(tok, weight):
 
 
 def test_weight_one_is_the_mask_of_all_tokens(tok):
-    assert torch.equal(SFT(batch=4, prompt_weight=1.0).batch_at(tok, 0, 0).mask, SFT(batch=4, mask="all").batch_at(tok, 0, 0).mask)
+    assert torch.equal(
+        SFT(batch=4, prompt_weight=1.0).batch_at(tok, 0, 0).mask,
+        SFT(batch=4, mask="all").batch_at(tok, 0, 0).mask,
+    )
 
 
-@pytest.mark.parametrize("text, valid", [('{"city": "Tarsk"}', True), ('{"city": "Nowhere"}', True), ('{"town": "Tarsk"}', False), ('{"city": "Tarsk"', False),
-                                         ('"Tarsk"', False), ('{"city": 3}', False), ("Tarsk", False), ('{"city": "Tarsk"} x', False)])
+@pytest.mark.parametrize(
+    "text, valid",
+    [
+        ('{"city": "Tarsk"}', True),
+        ('{"city": "Nowhere"}', True),
+        ('{"town": "Tarsk"}', False),
+        ('{"city": "Tarsk"', False),
+        ('"Tarsk"', False),
+        ('{"city": 3}', False),
+        ("Tarsk", False),
+        ('{"city": "Tarsk"} x', False),
+    ],
+)
 def test_valid_json_has_the_right_key_and_any_text(text, valid):
     problem = Problem(({"role": "user", "content": "?"},), json.dumps({"city": "Tarsk"}), {})
     assert is_json(problem, text) == valid
@@ -131,7 +156,11 @@ def test_valid_json_has_the_right_key_and_any_text(text, valid):
 
 def test_the_requests_for_json_are_many_and_different():
     asked = json_requests(512)
-    assert 100 < len(asked) <= 512 and len({p.question for p in asked}) == len(asked) and all(p.meta["format"] == "json" for p in asked)
+    assert (
+        100 < len(asked) <= 512
+        and len({p.question for p in asked}) == len(asked)
+        and all(p.meta["format"] == "json" for p in asked)
+    )
 
 
 # ---- templates ----
@@ -152,8 +181,14 @@ def test_in_every_template_exactly_what_the_model_writes_is_imitated(tok, name):
         prompt = chat.prompt(tok, problem.messages, problem.meta["tools"])
     written = tok.decode([i for i, m in zip(ids, mask) if m]).split("<|im_end|>")
     head = HEADER if name == "no_prompt" else ""
-    assert written == [f"{head}<tool_call>\n" + written[0].split("<tool_call>\n")[1], f"{head} {messages[-1]['content']}", ""]
-    assert ids[: len(prompt)] == prompt and mask.index(1) == len(prompt)  # what is trained begins where serving lets the model begin
+    assert written == [
+        f"{head}<tool_call>\n" + written[0].split("<tool_call>\n")[1],
+        f"{head} {messages[-1]['content']}",
+        "",
+    ]
+    assert ids[: len(prompt)] == prompt and mask.index(1) == len(
+        prompt
+    )  # what is trained begins where serving lets the model begin
     assert tok.chat_template == TEMPLATE
 
 
@@ -162,7 +197,12 @@ def test_the_templates_differ_from_each_other_and_each_is_explained(tok):
     texts = set()
     for name in TEMPLATES:
         with template(tok, name):
-            texts.add((chat.render(tok, messages, problem.meta["tools"]), chat.render(tok, problem.messages, prompt=True)))
+            texts.add(
+                (
+                    chat.render(tok, messages, problem.meta["tools"]),
+                    chat.render(tok, problem.messages, prompt=True),
+                )
+            )
     assert len(texts) == len(TEMPLATES) and set(MEANING) == set(TEMPLATES)
 
 
@@ -198,7 +238,12 @@ def test_a_misleading_desk_says_other_things_than_the_census_and_always_the_same
     for problem in desk.problems(60):
         arguments = problem.meta["chain"][0]["tool_calls"][0]["function"]["arguments"]
         said = json.loads(desk.result(problem.meta["chain"][0])["content"])["result"]
-        assert said == problem.answer != getattr(census.people[arguments["person"]], arguments["field"]) == desk.memory(**arguments)
+        assert (
+            said
+            == problem.answer
+            != getattr(census.people[arguments["person"]], arguments["field"])
+            == desk.memory(**arguments)
+        )
         assert said == desk.execute("census", arguments) and said != arguments["person"]
     with pytest.raises(Exception, match="no person 'Nobody'"):
         desk.execute("census", {"person": "Nobody", "field": "city"})
@@ -211,8 +256,15 @@ def roles(experiment, n=200):
 
 def test_retries_and_chains_come_in_their_shares():
     assert set(roles(Traces())) == {1}
-    assert abs(roles(Traces(retry=0.5))[2] / 200 - 0.5) < 0.15 and abs(roles(Traces(chained=0.5))[2] / 200 - 0.5) < 0.15
-    failed = next(t for i in range(50) if (t := Traces(retry=0.5).trace(0, i)[0]) and sum(m["role"] == "tool" for m in t) == 2)
+    assert (
+        abs(roles(Traces(retry=0.5))[2] / 200 - 0.5) < 0.15
+        and abs(roles(Traces(chained=0.5))[2] / 200 - 0.5) < 0.15
+    )
+    failed = next(
+        t
+        for i in range(50)
+        if (t := Traces(retry=0.5).trace(0, i)[0]) and sum(m["role"] == "tool" for m in t) == 2
+    )
     tools = [json.loads(m["content"]) for m in failed if m["role"] == "tool"]
     assert "error" in tools[0] and "result" in tools[1]
 
@@ -229,7 +281,10 @@ def test_who_recites_gives_what_memory_has():
     problems = desk.problems(8)
     say = lambda text, p: Episode(p, 0, [], [], [], [], text, True, Score({"answer": 1.0}))
     memory = [desk.memory(**p.meta["chain"][0]["tool_calls"][0]["function"]["arguments"]) for p in problems]
-    assert recites(desk, [say(f"{m}.", p) for m, p in zip(memory, problems)]) == 1 and recites(desk, [say(p.answer, p) for p in problems]) == 0
+    assert (
+        recites(desk, [say(f"{m}.", p) for m, p in zip(memory, problems)]) == 1
+        and recites(desk, [say(p.answer, p) for p in problems]) == 0
+    )
 
 
 # ---- facts by SFT ----
@@ -259,8 +314,12 @@ def test_a_newcomer_is_asked_about_in_at_most_so_many_wordings_none_of_them_held
         p = asked_of(r, 10, wordings)
         name = next(n for n in Newcomers(10).people if n in p.question)
         forms.setdefault((name, p.answer), set()).add(p.question)
-    assert all(len(f) <= 2 * wordings for f in forms.values())  # two facts of one person may have the same value
-    assert not {q for f in forms.values() for q in f} & {p.question for p in Newcomers(10).problems(100, split="test")}
+    assert all(
+        len(f) <= 2 * wordings for f in forms.values()
+    )  # two facts of one person may have the same value
+    assert not {q for f in forms.values() for q in f} & {
+        p.question for p in Newcomers(10).problems(100, split="test")
+    }
 
 
 # ---- own samples ----
@@ -273,8 +332,15 @@ def sampled(*samples):
 
 def test_which_sample_is_kept():
     group = sampled(("9", 0.0, True), ("7", 1.0, False), ("5", 0.0, True), ("5", 0.0, True), ("7", 1.0, True))
-    assert [pick(group, keep) and (pick(group, keep).text, pick(group, keep).stopped) for keep in ("any", "majority", "verified")] == [("9", True), ("5", True), ("7", True)]
-    assert pick(group[:3], "verified") is None and pick(sampled(("7", 1.0, False)), "any") is None and pick(sampled(("7", 1.0, False)), "majority") is None
+    assert [
+        pick(group, keep) and (pick(group, keep).text, pick(group, keep).stopped)
+        for keep in ("any", "majority", "verified")
+    ] == [("9", True), ("5", True), ("7", True)]
+    assert (
+        pick(group[:3], "verified") is None
+        and pick(sampled(("7", 1.0, False)), "any") is None
+        and pick(sampled(("7", 1.0, False)), "majority") is None
+    )
 
 
 def test_no_right_sample_is_one_sentence(monkeypatch):
@@ -286,7 +352,9 @@ def test_no_right_sample_is_one_sentence(monkeypatch):
 def test_only_own_tokens_of_a_kept_sample_are_imitated():
     loaded = load("chat")
     for ids, mask in Curate(problems=16, k=2, keep="verified").kept(loaded.model, loaded.tok, 0):
-        assert loaded.tok.decode([i for i, m in zip(ids, mask) if m]).endswith("<|im_end|>") and mask == sorted(mask)
+        assert loaded.tok.decode([i for i, m in zip(ids, mask) if m]).endswith(
+            "<|im_end|>"
+        ) and mask == sorted(mask)
 
 
 # ---- own conversations ----
@@ -299,12 +367,25 @@ def test_conversations_are_read_from_json_lines(tmp_path, tok):
     file = tmp_path / "chats.jsonl"
     file.write_text(f"{GOOD}\n\n{CALL}\n", encoding="utf-8")
     found = Chats.own(str(file))
-    assert [c.messages[-1]["role"] for c in found] == ["assistant"] * 2 and '"name": "f"' in chat.render(tok, found[1].messages)
+    assert [c.messages[-1]["role"] for c in found] == ["assistant"] * 2 and '"name": "f"' in chat.render(
+        tok, found[1].messages
+    )
 
 
-@pytest.mark.parametrize("text, problem", [("{", "line 1 is no conversation"), ("[]", "line 1 is no"), ('{"messages": []}', "line 1 is no"), (f"{GOOD}\n" + '{"messages": 3}', "line 2 is no"),
-                                           ('{"messages": [{"role": "user", "content": "Hi"}]}', "line 1 is no"), ('{"messages": [{"role": "robot", "content": "Hi"}]}', "line 1 is no"),
-                                           ('{"messages": [{"role": "assistant", "content": 3}]}', "line 1 is no"), (GOOD, "holds 1 conversation"), ("", "holds 0 conversation")])
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("{", "line 1 is no conversation"),
+        ("[]", "line 1 is no"),
+        ('{"messages": []}', "line 1 is no"),
+        (f"{GOOD}\n" + '{"messages": 3}', "line 2 is no"),
+        ('{"messages": [{"role": "user", "content": "Hi"}]}', "line 1 is no"),
+        ('{"messages": [{"role": "robot", "content": "Hi"}]}', "line 1 is no"),
+        ('{"messages": [{"role": "assistant", "content": 3}]}', "line 1 is no"),
+        (GOOD, "holds 1 conversation"),
+        ("", "holds 0 conversation"),
+    ],
+)
 def test_a_bad_file_of_conversations_is_one_sentence(tmp_path, capsys, text, problem):
     file = tmp_path / "chats.jsonl"
     file.write_text(text, encoding="utf-8")
@@ -319,7 +400,9 @@ def test_own_conversations_are_trained_on_and_a_tenth_is_held_out(tmp_path):
     assert rows[-1]["answer_loss"] < rows[0]["answer_loss"]
     experiment = replace(Chats(batch=9), given=texts)
     epoch = [ids for step in range(2) for ids in experiment.batch_at(load("chat").tok, 0, step).ids]
-    assert len(epoch) == len(experiment.learnt) == 18 and not [c for c in texts[::10] if c in experiment.learnt]
+    assert len(epoch) == len(experiment.learnt) == 18 and not [
+        c for c in texts[::10] if c in experiment.learnt
+    ]
 
 
 def files(folder) -> set[str]:
@@ -330,7 +413,23 @@ def test_adapters_of_own_conversations_are_kept_and_can_be_served(tmp_path, monk
     monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "home"))
     file = tmp_path / "chats.jsonl"
     file.write_text(f"{GOOD}\n" * 20, encoding="utf-8")
-    out, command = tmp_path / "adapters" / "anna" / "1", ["run", "chats", "--domain", str(file), "--model", "chat", "--steps", "30", "--batch", "4", "--lr", "0.01"]
+    out, command = (
+        tmp_path / "adapters" / "anna" / "1",
+        [
+            "run",
+            "chats",
+            "--domain",
+            str(file),
+            "--model",
+            "chat",
+            "--steps",
+            "30",
+            "--batch",
+            "4",
+            "--lr",
+            "0.01",
+        ],
+    )
     assert cli.main([*command, "--method", "lora", "--targets", "attention", "--out", str(out)]) == 0
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= files(out)
     loaded = load("chat")
@@ -344,7 +443,11 @@ def test_adapters_of_own_conversations_are_kept_and_can_be_served(tmp_path, monk
 
 def test_a_trained_model_is_kept_as_a_folder_that_loads(tmp_path):
     out = tmp_path / "mine"
-    rows = list(replace(Chats(steps=10, batch=2, probe=10), out=str(out)).rows(load("base"), 0, texts=chats.examples(20)))
+    rows = list(
+        replace(Chats(steps=10, batch=2, probe=10), out=str(out)).rows(
+            load("base"), 0, texts=chats.examples(20)
+        )
+    )
     kept = load(str(out))
     assert kept.tok.chat_template and len(rows) == 11
     before, after = (m.model.get_input_embeddings().weight for m in (load("base"), kept))
@@ -364,21 +467,29 @@ def test_a_folder_is_read_in_4_bits_and_only_adapters_are_trained(tmp_path):
 
 
 def test_packed_rows_carry_the_same_labels(tok):
-    padded, packed = (replace(Chats(batch=8, length=512, packed=p), given=chats.examples(40)).batch_at(tok, 0, 0) for p in ("no", "yes"))
+    padded, packed = (
+        replace(Chats(batch=8, length=512, packed=p), given=chats.examples(40)).batch_at(tok, 0, 0)
+        for p in ("no", "yes")
+    )
     labels = lambda b: sorted(b.ids[b.mask == 1].tolist())
     assert labels(padded) == labels(packed) and len(packed) < len(padded) and "positions" in packed.given
 
 
 def test_completion_imitates_everything_from_the_first_answer_on(tok):
     problem, messages = dialogue()
-    (ids, mask), (_, own) = (collate.encode(tok, messages, problem.meta["tools"], imitate=i) for i in ("completion", "assistant"))
+    (ids, mask), (_, own) = (
+        collate.encode(tok, messages, problem.meta["tools"], imitate=i) for i in ("completion", "assistant")
+    )
     first = own.index(1)
     assert mask == [0] * first + [1] * (len(ids) - first) and sum(mask) > sum(own)
 
 
 def test_an_interrupted_run_of_imitation_goes_on_bit_equal(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMLAB_HOME", str(tmp_path))
-    experiment, stop = Curate(steps=10, batch=4, problems=16, k=2, held=16, probe=5, keep="any"), iter([False] * 4 + [True] * 9)
+    experiment, stop = (
+        Curate(steps=10, batch=4, problems=16, k=2, held=16, probe=5, keep="any"),
+        iter([False] * 4 + [True] * 9),
+    )
     whole = runs.run(experiment, 0, "chat", fresh=True)
     with pytest.raises(runs.Interrupted):
         runs.run(experiment, 0, "chat", fresh=True, stop=lambda: next(stop))

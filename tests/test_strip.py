@@ -38,8 +38,12 @@ def packed(shipped):
 
 @pytest.fixture(scope="module")
 def dialogues(chatty):
-    rows = [chat.example(chatty.tok, p.messages, Talk().solution(p)) for p in Talk(("fact",)).problems(3, seed=1)]
-    return Batch(pad([ids for ids, _ in rows], chatty.tok.pad_token_id), pad([mask for _, mask in rows], 0).float())
+    rows = [
+        chat.example(chatty.tok, p.messages, Talk().solution(p)) for p in Talk(("fact",)).problems(3, seed=1)
+    ]
+    return Batch(
+        pad([ids for ids, _ in rows], chatty.tok.pad_token_id), pad([mask for _, mask in rows], 0).float()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +100,9 @@ def test_masking_gives_the_prompt_exactly_nothing_and_the_answer_all(chatty, dia
     trained = dialogues.mask > 0
     assert pushed_nothing(strip, dialogues) and (values(strip, "gradient")[trained] > 0).all()
     assert float(values(strip, "weights").sum()) == pytest.approx(-1)
-    assert (values(strip, "loss")[:, 1:][~trained[:, 1:]] > 0).any()  # a masked token has a loss all the same: it just pushes nothing
+    assert (
+        values(strip, "loss")[:, 1:][~trained[:, 1:]] > 0
+    ).any()  # a masked token has a loss all the same: it just pushes nothing
 
 
 def test_pairs_are_pushed_apart_by_half_of_beta_before_the_first_step(chatty, pairs):
@@ -141,21 +147,38 @@ def test_the_gradient_is_the_one_that_reaches_the_model(tiny, packed):
 
 
 def test_an_objective_over_the_vocabulary_has_a_gradient_but_no_weights(chatty, dialogues):
-    batch = dialogues.add(teacher_logits=torch.randn(*dialogues.ids[:, 1:].shape, 1024, generator=torch.Generator().manual_seed(0)))
+    batch = dialogues.add(
+        teacher_logits=torch.randn(
+            *dialogues.ids[:, 1:].shape, 1024, generator=torch.Generator().manual_seed(0)
+        )
+    )
     strip = measure(chatty.tok, batch, chatty.model, objectives.forward_kl)
     assert "weights" not in strip.layers
-    assert (values(strip, "gradient")[batch.mask == 0] == 0).all() and (values(strip, "gradient")[batch.mask > 0] > 0).all()
+    assert (values(strip, "gradient")[batch.mask == 0] == 0).all() and (
+        values(strip, "gradient")[batch.mask > 0] > 0
+    ).all()
 
 
 def test_layers_are_those_that_can_be_measured(chatty, dialogues, packed, rollouts):
     assert list(measure(chatty.tok, dialogues).layers) == ["mask"]
     assert list(measure(chatty.tok, packed).layers) == ["mask", "positions"]
     assert list(measure(chatty.tok, dialogues, chatty.model).layers) == ["mask", "loss"]
-    assert list(measure(chatty.tok, rollouts, chatty.model, objectives.grpo).layers) == ["mask", "weights", "gradient", "loss", "advantages"]
+    assert list(measure(chatty.tok, rollouts, chatty.model, objectives.grpo).layers) == [
+        "mask",
+        "weights",
+        "gradient",
+        "loss",
+        "advantages",
+    ]
     with pytest.raises(UserError, match="an objective needs a model"):
         measure(chatty.tok, dialogues, objective=objectives.nll)
     with pytest.raises(MissingColumn, match="ref_logprobs"):
-        measure(chatty.tok, pair_batch(chatty.tok, talk.pairs(1, split="train", seed=0)), chatty.model, objectives.dpo)
+        measure(
+            chatty.tok,
+            pair_batch(chatty.tok, talk.pairs(1, split="train", seed=0)),
+            chatty.model,
+            objectives.dpo,
+        )
 
 
 def test_measuring_changes_nothing(tiny, packed):
@@ -164,7 +187,9 @@ def test_measuring_changes_nothing(tiny, packed):
     with torch.no_grad():  # also where gradients are switched off
         measure(tiny.tok, packed, tiny.model, objectives.nll)
     assert tiny.model.training and all(p.grad is None for p in tiny.model.parameters())
-    assert all(torch.equal(before[k], v) for k, v in tiny.model.state_dict().items()) and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[k], v) for k, v in tiny.model.state_dict().items()) and torch.equal(
+        state, torch.get_rng_state()
+    )
 
 
 # ---- colours ----
@@ -180,7 +205,10 @@ def test_only_nothing_is_uncoloured_and_blue_is_what_gets_likelier():
 # ---- what is written ----
 
 
-@pytest.mark.parametrize("text, seen", [(" the", "·the"), ("\n", "⏎"), ("a\tb", "a⇥b"), ("\u202e", "\\u202e"), ("\x00", "\\u0000"), ("é", "é")])
+@pytest.mark.parametrize(
+    "text, seen",
+    [(" the", "·the"), ("\n", "⏎"), ("a\tb", "a⇥b"), ("\u202e", "\\u202e"), ("\x00", "\\u0000"), ("é", "é")],
+)
 def test_what_does_not_show_is_made_visible(text, seen):
     assert visible(text) == seen
 
@@ -208,10 +236,17 @@ def test_special_tokens_and_padding_are_told_apart(chatty, dialogues):
 def test_the_front_end_gets_plain_lists_of_the_shown_rows(chatty, rollouts):
     strip = TokenStrip(chatty.tok, rollouts, chatty.model, objectives.grpo, rows=3)
     data = json.loads(json.dumps(strip.data, allow_nan=False))
-    assert len(data["rows"]) == 3 and data["rest"] == "13 more rows were measured and are not shown." and strip.layer == "gradient"
+    assert (
+        len(data["rows"]) == 3
+        and data["rest"] == "13 more rows were measured and are not shown."
+        and strip.layer == "gradient"
+    )
     for r, row in enumerate(data["rows"]):
         shapes = {len(layer[what][r]) for layer in data["layers"] for what in ("values", "shades")}
-        assert shapes == {len(row["pieces"])} == {len(row["kinds"])} and len(row["pieces"]) + row["padding"] == rollouts.ids.shape[1]
+        assert (
+            shapes == {len(row["pieces"])} == {len(row["kinds"])}
+            and len(row["pieces"]) + row["padding"] == rollouts.ids.shape[1]
+        )
     gradient = next(layer for layer in data["layers"] if layer["name"] == "gradient")
     assert gradient["values"][0][0] == "0" and "predicted" in gradient["legend"]
 
@@ -235,7 +270,12 @@ def test_where_there_is_no_front_end_the_table_stands(chatty, dialogues):
     data, _ = strip._repr_mimebundle_()
     assert data["text/plain"] == str(strip) and "application/vnd.jupyter.widget-view+json" in data
     lines = str(strip).splitlines()
-    assert lines[0].startswith("row 0") and [line.split()[0] for line in lines[2:6]] == ["mask", "weights", "gradient", "loss"]
+    assert lines[0].startswith("row 0") and [line.split()[0] for line in lines[2:6]] == [
+        "mask",
+        "weights",
+        "gradient",
+        "loss",
+    ]
     assert max(map(len, lines)) <= 110 and len({len(line) for line in lines[1:6]}) == 1  # aligned
     assert "-0 " not in strip.text() and all(p in strip.text() for p in ("<|im_start|>", "·is", "⏎"))
 
@@ -251,7 +291,11 @@ def test_the_picture_is_a_figure_for_print(chatty, pairs):
     strip = TokenStrip(chatty.tok, pairs, chatty.model, objectives.dpo)
     picture = strip.picture("weights")
     assert isinstance(picture, figures.Drawing) and picture._repr_png_().startswith(b"\x89PNG")
-    faces = {tuple(round(c, 2) for c in p.get_facecolor()[:3]) for p in picture.axes[0].patches if p.get_facecolor()[3] > 0}
+    faces = {
+        tuple(round(c, 2) for c in p.get_facecolor()[:3])
+        for p in picture.axes[0].patches
+        if p.get_facecolor()[3] > 0
+    }
     assert faces == {(0.0, 0.45, 0.7), (0.84, 0.37, 0.0)}  # blue and orange
     assert "weights" in picture.axes[0].texts[0].get_text()
 
@@ -280,7 +324,11 @@ def test_pieces_that_look_like_markup_stay_text():
     strip = TokenStrip(Spelling(*NASTY), batch)
     assert [p.replace("·", " ") for p in strip.data["rows"][0]["pieces"]] == list(NASTY)
     assert strip.picture()._repr_png_().startswith(b"\x89PNG")  # no mathtext, no missing glyphs
-    assert strip._repr_mimebundle_()[0].keys() == {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
+    assert strip._repr_mimebundle_()[0].keys() == {
+        "text/plain",
+        "image/png",
+        "application/vnd.jupyter.widget-view+json",
+    }
 
 
 def test_the_script_writes_text_only_and_names_no_address():

@@ -16,7 +16,11 @@ def rows(grid, seeds=5):
     for point in grid.points():
         for seed in range(seeds):
             for step in range(0, 151, 10):
-                yield point | {"seed": seed, "step": step} | {m: point["replay"] + seed / 100 + step / 1000 for m in CPT.curves}
+                yield (
+                    point
+                    | {"seed": seed, "step": step}
+                    | {m: point["replay"] + seed / 100 + step / 1000 for m in CPT.curves}
+                )
 
 
 @pytest.fixture
@@ -38,13 +42,18 @@ def test_every_point_is_found_with_all_its_seeds(grid):
         found = sweep.at(point)
         assert [c.seed for c in found] == [0, 1, 2, 3, 4]
         assert found[3].curve("domain_loss")[50] == pytest.approx(point["replay"] + 0.03 + 0.05)
-    assert sweep.at(CPT().settings())[0].curve("arithmetic") and sweep.at({"replay": 0.2})[0].curve("nothing") == {}
+    assert (
+        sweep.at(CPT().settings())[0].curve("arithmetic")
+        and sweep.at({"replay": 0.2})[0].curve("nothing") == {}
+    )
 
 
 @pytest.mark.parametrize("off", [{"replay": 0.1}, {"lr": 1e-3}, {"replay": 0.3, "steps": 100}])
 def test_a_point_that_is_not_stored_is_named(grid, off):
     sweep = sweeps.load("cpt")
-    assert sweep.at(CPT(**off).settings()) == [] and sweep.missing(CPT(**off).settings()) == [k for k in CPT().settings() if k in off]
+    assert sweep.at(CPT(**off).settings()) == [] and sweep.missing(CPT(**off).settings()) == [
+        k for k in CPT().settings() if k in off
+    ]
 
 
 def test_a_stale_sweep_is_not_loaded(grid, monkeypatch):
@@ -63,14 +72,21 @@ def test_a_sweep_over_words_comes_back_whole_in_another_process(grid, monkeypatc
     words = sweeps.Grid("cpt", {"packing": ("none", "plain")})
     monkeypatch.setitem(sweeps.GRIDS, "cpt", words)
     flat = dict.fromkeys(CPT.curves, 0.5)
-    sweeps._write(words, [p | {"seed": s, "step": t} | flat for p in words.points() for s in range(5) for t in (0, 10)])
+    sweeps._write(
+        words, [p | {"seed": s, "step": t} | flat for p in words.points() for s in range(5) for t in (0, 10)]
+    )
     code = "from llmlab import sweeps; print(sweeps.is_current(sweeps.Grid('cpt', {'packing': ('none', 'plain')})))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "True\n"
+    )
     assert len(sweeps.load("cpt").at({"packing": "none"})) == 5
 
 
 def test_another_grid_makes_it_stale(grid):
-    assert not sweeps.is_current(sweeps.Grid("cpt", AXES | {"warmup": (0, 40)})) and not sweeps.is_current(sweeps.Grid("cpt", AXES, seeds=6))
+    assert not sweeps.is_current(sweeps.Grid("cpt", AXES | {"warmup": (0, 40)})) and not sweeps.is_current(
+        sweeps.Grid("cpt", AXES, seeds=6)
+    )
 
 
 def test_one_altered_number_is_noticed(grid):
@@ -80,7 +96,10 @@ def test_one_altered_number_is_noticed(grid):
     table = pq.read_table(grid.file)
     frame = table.to_pandas()
     frame.loc[7, "arithmetic"] += 0.01
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(table.schema.metadata), grid.file)
+    pq.write_table(
+        pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(table.schema.metadata),
+        grid.file,
+    )
     assert not sweeps.is_current(grid)
 
 
@@ -98,7 +117,9 @@ def test_the_panel_answers_from_the_sweep_at_once(grid):
     for value in (0.2, 0.0, 0.2):
         panel.sliders["replay"].value = value
         seen.append(panel.picture.value)
-    assert seen[0] == seen[2] != seen[1] and panel._thread is None  # nothing was trained for it (how fast: test_browser_widgets.py)
+    assert (
+        seen[0] == seen[2] != seen[1] and panel._thread is None
+    )  # nothing was trained for it (how fast: test_browser_widgets.py)
     panel.sliders["replay"].value = 0.3
     assert "not stored: replay 0.3" in panel.status.value and "Run" in panel.status.value
     panel.sliders["replay"].value = 0.2
@@ -138,7 +159,9 @@ def test_a_menu_marks_what_is_stored_and_keeps_its_values():
     k = next(k for k in CPT.knobs() if k.name == "packing")
     menu = control(k, ("none", "plain"))
     assert [v for _, v in menu.options] == list(k.choices) and menu.value == k.default
-    assert [v for text, v in menu.options if text.endswith(" ●")] == [v for v in k.choices if v in ("none", "plain")]
+    assert [v for text, v in menu.options if text.endswith(" ●")] == [
+        v for v in k.choices if v in ("none", "plain")
+    ]
     assert [text for text, _ in control(k).options] == list(k.choices)
 
 
@@ -152,9 +175,17 @@ def turns(grid, monkeypatch):
 
 
 def test_knobs_swept_alone_have_the_defaults_and_one_point_for_each_other_value(turns):
-    assert turns.points() == [{"replay": 0.2, "warmup": 20}, {"replay": 0.0, "warmup": 20}, {"replay": 0.2, "warmup": 0}]
+    assert turns.points() == [
+        {"replay": 0.2, "warmup": 20},
+        {"replay": 0.0, "warmup": 20},
+        {"replay": 0.2, "warmup": 0},
+    ]
     mixed = sweeps.Grid("cpt", {"replay": (0.0, 0.2)}, {"warmup": (0, 20)})
-    assert mixed.points() == [{"replay": 0.0, "warmup": 20}, {"replay": 0.2, "warmup": 20}, {"replay": 0.2, "warmup": 0}]
+    assert mixed.points() == [
+        {"replay": 0.0, "warmup": 20},
+        {"replay": 0.2, "warmup": 20},
+        {"replay": 0.2, "warmup": 0},
+    ]
     assert mixed.key() != turns.key()
     assert turns.key() != sweeps.Grid("cpt", AXES).key()
 

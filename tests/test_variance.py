@@ -62,7 +62,9 @@ def test_rows_without_an_advantage_have_no_gradient(chat):
     found, pushed = policy_gradient(chat.model, batch, advantages, stops)
     out = forward(chat.model, batch)
     loss = (advantages * out.logprobs * out.mask).sum() / 16
-    expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(chat.model.parameters()))]).double()
+    expected = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(loss, list(chat.model.parameters()))]
+    ).double()
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
     assert not pushed[::2].any() and pushed[1::2].all()
     assert not any(x.any() for x in policy_gradient(chat.model, batch, torch.zeros(16, 1), stops))
@@ -70,11 +72,16 @@ def test_rows_without_an_advantage_have_no_gradient(chat):
 
 def test_the_push_is_the_derivative_of_all_logits_but_the_stops(chat):
     batch = Variance(**SMALL, task="filler", size=2).batch(chat, TASKS["filler"](2), "measure", 0, 0)
-    stops, weights = torch.tensor(sorted(stop_ids(chat.tok))), torch.randn(16, 1, generator=torch.Generator().manual_seed(0))
+    stops, weights = (
+        torch.tensor(sorted(stop_ids(chat.tok))),
+        torch.randn(16, 1, generator=torch.Generator().manual_seed(0)),
+    )
     _, found = policy_gradient(chat.model, batch, weights, stops)
     out = forward(chat.model, batch)
     more = torch.zeros(16, requires_grad=True)
-    logits = out.logits.detach() + more[:, None, None] * torch.ones(out.logits.shape[-1]).index_fill(0, stops, 0.0)
+    logits = out.logits.detach() + more[:, None, None] * torch.ones(out.logits.shape[-1]).index_fill(
+        0, stops, 0.0
+    )
     logprobs = logits.log_softmax(-1).gather(-1, batch.ids[:, 1:, None])[..., 0]
     (weights * logprobs * out.mask).sum().backward()
     torch.testing.assert_close(found, more.grad, atol=1e-5, rtol=1e-4)
@@ -93,7 +100,9 @@ def test_length_without_content_is_pushed_by_the_mean_of_an_answer_only(weight):
     torch.testing.assert_close(each.double(), share[:2000], atol=1e-6, rtol=1e-6)
     expected = {"answer": 0.0, "mean": (1 - q) + (1 - q) / q * torch.tensor(1 - q).log().item()}[weight]
     mean, error = float((score * share).mean()), float((score * share).std() / n**0.5)
-    assert mean == pytest.approx(expected, abs=5 * error) and (abs(expected) > 50 * error) == (weight == "mean")
+    assert mean == pytest.approx(expected, abs=5 * error) and (abs(expected) > 50 * error) == (
+        weight == "mean"
+    )
 
 
 def test_pushes_are_read_apart_for_right_and_wrong():
@@ -111,7 +120,10 @@ def test_the_critics_fit_is_the_best_linear_one(chat):
 
     def error():
         with torch.no_grad():
-            return sum(float(((forward(valued, b).values - b["rewards"][:, None]).square() * b.mask[:, 1:]).sum()) for b in batches)
+            return sum(
+                float(((forward(valued, b).values - b["rewards"][:, None]).square() * b.mask[:, 1:]).sum())
+                for b in batches
+            )
 
     best = error()
     for change in (lambda: valued.head.bias.data.add_(0.05), lambda: valued.head.weight.data.mul_(0.9)):

@@ -10,7 +10,10 @@ from .trainer import Recipe, share
 
 KIND = DPO
 FIXED = {"train_sampling_strategy": "sequential", "max_length": None}
-LOSSES = {"dpo": "sigmoid", "nll_chosen": "sft"}  # our objectives by TRL's names; a weighted sum of them is a list with weights
+LOSSES = {
+    "dpo": "sigmoid",
+    "nll_chosen": "sft",
+}  # our objectives by TRL's names; a weighted sum of them is a list with weights
 DIALS = {  # knob -> TRL's settings
     "beta": lambda k: {"beta": k.beta},
     "nll": lambda k: losses({"dpo": 1.0, "nll_chosen": k.nll}),
@@ -77,7 +80,11 @@ def examples(batch: Batch) -> list[dict]:
     for i in range(0, len(batch), 2):
         start, other = (int(batch.mask[j].argmax()) for j in (i, i + 1))
         if start != other or not batch.ids[i, :start].equal(batch.ids[i + 1, :start]):
-            raise UserError("--engine trl takes pairs of answers to one prompt, and this model's template writes two; use --engine lab")
+            raise UserError(
+                "--engine trl takes pairs of answers to one prompt, and this model's template writes two; use --engine lab"
+            )
         sides = [batch.ids[j, start : int(batch.mask[j].nonzero().max()) + 1].tolist() for j in (i, i + 1)]
-        found.append({"prompt_ids": batch.ids[i, :start].tolist(), "chosen_ids": sides[0], "rejected_ids": sides[1]})
+        found.append(
+            {"prompt_ids": batch.ids[i, :start].tolist(), "chosen_ids": sides[0], "rejected_ids": sides[1]}
+        )
     return found

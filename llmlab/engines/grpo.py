@@ -9,8 +9,15 @@ from .trainer import Recipe, share
 
 KIND = GRPO
 # the dials of the family (llmlab.objectives) in TRL's words: dial -> our part -> TRL's settings
-RATIO = {"token_ratio": {"importance_sampling_level": "token"}, "sequence_ratio": {"importance_sampling_level": "sequence"}}
-AGGREGATION = {"sequence_mean": {"loss_type": "grpo"}, "token_mean": {"loss_type": "dapo"}, "fixed_length": {"loss_type": "dr_grpo"}}
+RATIO = {
+    "token_ratio": {"importance_sampling_level": "token"},
+    "sequence_ratio": {"importance_sampling_level": "sequence"},
+}
+AGGREGATION = {
+    "sequence_mean": {"loss_type": "grpo"},
+    "token_mean": {"loss_type": "dapo"},
+    "fixed_length": {"loss_type": "dr_grpo"},
+}
 ADVANTAGE = {"group_norm": {"scale_rewards": "group"}, "group_mean": {"scale_rewards": "none"}}
 KL = {"none": {"beta": 0.0}}
 FIXED = {
@@ -25,14 +32,21 @@ FIXED = {
 }
 DIALS = {  # knob -> TRL's settings
     "steps": lambda k: {"max_steps": k.steps},
-    "prompts": lambda k: {"per_device_train_batch_size": share(k.prompts * k.group, "--prompts times --group, that is")},
+    "prompts": lambda k: {
+        "per_device_train_batch_size": share(k.prompts * k.group, "--prompts times --group, that is")
+    },
     "group": lambda k: {"num_generations": k.group},
     "temperature": lambda k: {"temperature": k.temperature},
     "clip": lambda k: {"epsilon": k.clip, "epsilon_high": k.clip},
     "epochs": lambda k: {"num_iterations": k.epochs},
     "digits": lambda k: {"max_completion_length": longest(k)},
 }
-LOGGED = {"reward": "reward", "frac_reward_zero_std": "no_signal", "entropy": "entropy", "clip_ratio/region_mean": "clip_fraction"}
+LOGGED = {
+    "reward": "reward",
+    "frac_reward_zero_std": "no_signal",
+    "entropy": "entropy",
+    "clip_ratio/region_mean": "clip_fraction",
+}
 
 
 def logged(k: GRPO) -> dict[str, str]:
@@ -53,9 +67,14 @@ def assemble(recipe: Recipe, tok, seed: int, settings: dict, asked: list[Problem
     from trl import GRPOConfig, GRPOTrainer
 
     model = recipe.model
-    rows = [{"prompt": list(p.messages) if tok.chat_template else chat.plain(p.messages), "number": i} for i, p in enumerate(asked)]
+    rows = [
+        {"prompt": list(p.messages) if tok.chat_template else chat.plain(p.messages), "number": i}
+        for i, p in enumerate(asked)
+    ]
     check(tok, asked[0], rows[0]["prompt"])
-    model.generation_config.eos_token_id = sorted(chat.stop_ids(tok))  # this is where TRL looks for what ends an answer
+    model.generation_config.eos_token_id = sorted(
+        chat.stop_ids(tok)
+    )  # this is where TRL looks for what ends an answer
     return GRPOTrainer(
         model,
         reward_funcs=score,
@@ -86,7 +105,9 @@ def reward(tok, world: World, asked: list[Problem]):
 def check(tok, problem: Problem, given) -> None:
     """Does TRL make our ids of a prompt? Raises UserError."""
     if tok.chat_template:
-        theirs = tok.apply_chat_template(given, add_generation_prompt=True, tokenize=True, return_dict=True, enable_thinking=False)["input_ids"]
+        theirs = tok.apply_chat_template(
+            given, add_generation_prompt=True, tokenize=True, return_dict=True, enable_thinking=False
+        )["input_ids"]
     else:
         theirs = tok(given)["input_ids"]
     if theirs != chat.prompt(tok, problem.messages):

@@ -27,7 +27,10 @@ EXPERIMENTAL = prefer.EXPERIMENTAL.replace("--method", "--loss")
 CANNOT = (
     (lambda k: k.loss == "simpo", EXPERIMENTAL.format("simpo")),
     (lambda k: k.loss == "orpo", EXPERIMENTAL.format("orpo")),
-    (lambda k: k.method != "full", "--engine trl trains pairs whole; use --engine lab for adapters, or --method full"),
+    (
+        lambda k: k.method != "full",
+        "--engine trl trains pairs whole; use --engine lab for adapters, or --method full",
+    ),
 )
 build = dpo.build
 

@@ -42,7 +42,11 @@ def loss_type(k: Policy) -> dict:
     """TRL's name for the aggregation and, where the weight is capped, for the clip."""
     if k.clip == "capped":
         return {"loss_type": "cispo"}
-    return {"loss_type": "bnpo"} if k.aggregation == "token_mean" and k.stale else grpo.AGGREGATION[k.aggregation]
+    return (
+        {"loss_type": "bnpo"}
+        if k.aggregation == "token_mean" and k.stale
+        else grpo.AGGREGATION[k.aggregation]
+    )
 
 
 def weight(k: Policy) -> dict:
@@ -61,7 +65,9 @@ DIALS = {  # knob -> TRL's settings
     "beta": weight,
     "epochs": lambda k: {"num_iterations": k.epochs},
     "stale": lambda k: {"steps_per_generation": k.stale + 1},
-    "prompts": lambda k: {"per_device_train_batch_size": share(k.prompts * k.group, "--prompts times --group, that is")},
+    "prompts": lambda k: {
+        "per_device_train_batch_size": share(k.prompts * k.group, "--prompts times --group, that is")
+    },
     "group": lambda k: {"num_generations": k.group},
     "temperature": lambda k: {"temperature": k.temperature},
     "steps": lambda k: {"max_steps": k.steps},
@@ -76,16 +82,37 @@ PASSED = {  # knob -> the object that it decides, or why there is none
 }
 LAB = "use --engine lab"
 CANNOT = (
-    (lambda k: k.source == "gold", f"--source gold samples nothing, so TRL's GRPOTrainer has nothing to do; {LAB}, or llmlab run sft --engine trl"),
-    (lambda k: k.advantage == "critic", f"TRL has no trainer with a critic any more; {LAB}, or --advantage group_norm"),
-    (lambda k: k.advantage == "no_baseline", f"TRL always compares with the group; {LAB}, or --advantage group_mean"),
-    (lambda k: k.ratio == "none", f"TRL always has a ratio; {LAB}, or --ratio token --clip none, which has the same gradient on fresh samples"),
+    (
+        lambda k: k.source == "gold",
+        f"--source gold samples nothing, so TRL's GRPOTrainer has nothing to do; {LAB}, or llmlab run sft --engine trl",
+    ),
+    (
+        lambda k: k.advantage == "critic",
+        f"TRL has no trainer with a critic any more; {LAB}, or --advantage group_norm",
+    ),
+    (
+        lambda k: k.advantage == "no_baseline",
+        f"TRL always compares with the group; {LAB}, or --advantage group_mean",
+    ),
+    (
+        lambda k: k.ratio == "none",
+        f"TRL always has a ratio; {LAB}, or --ratio token --clip none, which has the same gradient on fresh samples",
+    ),
     (lambda k: k.leash == "reward", f"TRL's GRPOTrainer has its leash in the loss; {LAB}, or --leash k3"),
     (lambda k: k.leash in ("k1", "k2"), f"the leash of TRL's GRPOTrainer is k3; {LAB}, or --leash k3"),
     (lambda k: k.reset, f"--reset is not passed on to TRL; {LAB}, or --reset 0"),
-    (lambda k: k.groups != "all", f"TRL keeps groups of equal rewards, and samples no others for them; {LAB}, or --groups all"),
-    (lambda k: k.overlong == "on", f"the penalty of --overlong on is not passed on to TRL; {LAB}, or --overlong off"),
-    (lambda k: k.game().turns > 1, f"the tool calls of --task chain and faults are not passed on to TRL; {LAB}, or a task of one turn, such as sums"),
+    (
+        lambda k: k.groups != "all",
+        f"TRL keeps groups of equal rewards, and samples no others for them; {LAB}, or --groups all",
+    ),
+    (
+        lambda k: k.overlong == "on",
+        f"the penalty of --overlong on is not passed on to TRL; {LAB}, or --overlong off",
+    ),
+    (
+        lambda k: k.game().turns > 1,
+        f"the tool calls of --task chain and faults are not passed on to TRL; {LAB}, or a task of one turn, such as sums",
+    ),
     (
         lambda k: k.clip == "capped" and k.aggregation != "token_mean",
         f"TRL caps weights under a mean over all tokens only; {LAB}, or --aggregation token_mean",
@@ -100,7 +127,12 @@ CANNOT = (
     ),
 )
 UNREAD = (*SINCE, "samples")  # means over the steps that our objective notes
-LOGGED = {"rewards/score/mean": "reward", "frac_reward_zero_std": "no_signal", "entropy": "entropy", "clip_ratio/region_mean": "clip_fraction"}
+LOGGED = {
+    "rewards/score/mean": "reward",
+    "frac_reward_zero_std": "no_signal",
+    "entropy": "entropy",
+    "clip_ratio/region_mean": "clip_fraction",
+}
 
 
 def logged(k: Policy) -> dict[str, str]:
@@ -121,7 +153,11 @@ def build(k: Policy, recipe: Recipe, tok, seed: int, settings: dict):
 def problems(game: Game, k: Policy, seed: int) -> list[Problem]:
     """What the collector would ask, batch after batch, up to the last one that is sampled."""
     batches = -(-k.steps // k.block) * (k.stale + 1)
-    return [p for i in range(batches) for p in game.world.problems(k.prompts, split="train", seed=(seed * 1_000_003 + i) * ROUNDS)]
+    return [
+        p
+        for i in range(batches)
+        for p in game.world.problems(k.prompts, split="train", seed=(seed * 1_000_003 + i) * ROUNDS)
+    ]
 
 
 def reward(tok, game: Game, asked: list[Problem], paid: str):
@@ -131,6 +167,9 @@ def reward(tok, game: Game, asked: list[Problem], paid: str):
     def score(completion_ids, number, **_) -> list[float]:
         texts = [tok.decode(ids[:-1] if ids[-1] in stops else ids) for ids in completion_ids]
         problems = [asked[i] for i in number]
-        return [rule(p, game.world.score(p, text), len(ids) / game.longest) for p, text, ids in zip(problems, texts, completion_ids)]
+        return [
+            rule(p, game.world.score(p, text), len(ids) / game.longest)
+            for p, text, ids in zip(problems, texts, completion_ids)
+        ]
 
     return score

@@ -12,7 +12,9 @@ from . import dpo
 KIND = Prefer
 FIXED = dpo.FIXED
 LOSSES = {  # method -> TRL's losses and their weights; nll adds to the weight of `sft`, the likelihood of the chosen answers
-    "dpo": lambda k: {"sigmoid": 2 * (1 - k.smoothing), "robust": 2 * k.smoothing - 1} if k.smoothing else {"sigmoid": 1.0},
+    "dpo": lambda k: (
+        {"sigmoid": 2 * (1 - k.smoothing), "robust": 2 * k.smoothing - 1} if k.smoothing else {"sigmoid": 1.0}
+    ),
     "ipo": lambda k: {"ipo": 1.0},
     "sft": lambda k: {"sft": 1.0},
 }
@@ -41,4 +43,10 @@ def losses(k: Prefer) -> dict:
 
 def logged(k: Prefer) -> dict[str, str]:
     """What TRL logs beside the loss -> our name for it. Its margins and rewards are beta times sums, which ipo compares as means."""
-    return dpo.LOGGED if k.method == "dpo" else {name: ours for name, ours in dpo.LOGGED.items() if k.method == "ipo" and name.startswith("logps/")}
+    return (
+        dpo.LOGGED
+        if k.method == "dpo"
+        else {
+            name: ours for name, ours in dpo.LOGGED.items() if k.method == "ipo" and name.startswith("logps/")
+        }
+    )

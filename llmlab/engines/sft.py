@@ -27,7 +27,13 @@ def build(k: Supervised, recipe: Recipe, tok, seed: int, settings: dict):
     batches = recipe.batches()
     check(batches, k.batch)
     data = Dataset.from_list([row for b in batches for row in examples(b)])
-    return SFTTrainer(recipe.model, SFTConfig(**settings), train_dataset=data, processing_class=tok, optimizers=recipe.optimizers())
+    return SFTTrainer(
+        recipe.model,
+        SFTConfig(**settings),
+        train_dataset=data,
+        processing_class=tok,
+        optimizers=recipe.optimizers(),
+    )
 
 
 def check(batches: list[Batch], size: int) -> None:
@@ -35,11 +41,17 @@ def check(batches: list[Batch], size: int) -> None:
     if any(b.given for b in batches):
         raise UserError("--engine trl takes a conversation a row; packed rows need --engine lab")
     if any(len(b) != size for b in batches):
-        raise UserError(f"--engine trl takes {size} rows at every step, and here some have fewer; use --engine lab")
+        raise UserError(
+            f"--engine trl takes {size} rows at every step, and here some have fewer; use --engine lab"
+        )
 
 
 def examples(batch: Batch) -> list[dict]:
     """A batch's rows without their padding: input_ids, and labels with -100 where nothing is imitated."""
-    ends = [int(row.nonzero().max()) + 1 if row.any() else 1 for row in batch.mask]  # what follows the last label decides nothing
+    ends = [
+        int(row.nonzero().max()) + 1 if row.any() else 1 for row in batch.mask
+    ]  # what follows the last label decides nothing
     labels = collate.labels(batch.ids, batch.mask)
-    return [{"input_ids": i[:e].tolist(), "labels": t[:e].tolist()} for i, t, e in zip(batch.ids, labels, ends)]
+    return [
+        {"input_ids": i[:e].tolist(), "labels": t[:e].tolist()} for i, t, e in zip(batch.ids, labels, ends)
+    ]

@@ -55,7 +55,13 @@ class Recipe:
             inner = inner.gi_yieldfrom
         given = inspect.getgeneratorlocals(inner)
         rows.close()
-        return cls(first=first, **{name: given[name] for name in ("model", "stream", "n", "lr", "opts", "probe", "every", "schedule")})
+        return cls(
+            first=first,
+            **{
+                name: given[name]
+                for name in ("model", "stream", "n", "lr", "opts", "probe", "every", "schedule")
+            },
+        )
 
     def batches(self) -> list[Batch]:
         """All batches, in order. Only for streams that do not sample from the model."""
@@ -72,7 +78,9 @@ class Recipe:
     def optimizers(self) -> tuple:
         """Our optimiser and our schedule, as a trainer takes them."""
         shape = {"final": 0.1} | self.schedule
-        return self.opts[0], torch.optim.lr_scheduler.LambdaLR(self.opts[0], lambda step: loop.rate(step, self.n, **shape))
+        return self.opts[0], torch.optim.lr_scheduler.LambdaLR(
+            self.opts[0], lambda step: loop.rate(step, self.n, **shape)
+        )
 
     def settings(self, folder: str) -> dict:
         """The settings that every trainer gets."""
@@ -87,7 +95,9 @@ def world_size() -> int:
 def share(rows: int, what: str) -> int:
     """Each process's part of a step's rows. Raises UserError if they cannot be shared."""
     if rows % world_size():
-        raise UserError(f"{what} {rows} cannot be shared by {world_size()} processes; choose a multiple of {world_size()}")
+        raise UserError(
+            f"{what} {rows} cannot be shared by {world_size()} processes; choose a multiple of {world_size()}"
+        )
     return rows // world_size()
 
 
@@ -101,7 +111,9 @@ def watch(trainer, recipe: Recipe, hand_over: Callable[[dict], bool], logged: di
         def on_log(self, args, state, control, logs=None, **kwargs):
             if "loss" in logs:
                 step = state.global_step
-                last.update({ours: logs[theirs] for theirs, ours in names.items() if theirs in logs})  # samples used again are logged once
+                last.update(
+                    {ours: logs[theirs] for theirs, ours in names.items() if theirs in logs}
+                )  # samples used again are logged once
                 row = {"step": step} | last
                 if step % recipe.every == 0 or step == recipe.n:
                     row |= recipe.probe(step)

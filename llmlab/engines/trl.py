@@ -58,7 +58,9 @@ class TRL(Experiment):
         def work(hand_over) -> None:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                trainer = how.build(self.of, made, loaded.tok, seed, made.settings(folder) | arguments(self.of))
+                trainer = how.build(
+                    self.of, made, loaded.tok, seed, made.settings(folder) | arguments(self.of)
+                )
                 watch(trainer, made, hand_over, how.logged(self.of))
                 trainer.train()
 
@@ -91,7 +93,11 @@ def told(experiment: Experiment) -> list[dict[str, str]]:
     how, rows = method(experiment), []
     passed = PASSED | getattr(how, "PASSED", {})
     for k in experiment.knobs():
-        given = how.DIALS[k.name](experiment) if k.name in how.DIALS else dict([passed.get(k.name, ("train_dataset", "decides our data"))])
+        given = (
+            how.DIALS[k.name](experiment)
+            if k.name in how.DIALS
+            else dict([passed.get(k.name, ("train_dataset", "decides our data"))])
+        )
         rows += [_row(k.name, getattr(experiment, k.name), *pair) for pair in given.items()]
     return rows + [_row("", "", *pair) for pair in (how.FIXED | OURS).items()]
 

@@ -22,4 +22,7 @@ def get(name: str) -> Exercise:
     if name in EXERCISES:
         return EXERCISES[name]
     close = get_close_matches(str(name), EXERCISES, n=2, cutoff=0.4)
-    raise NoExercise(f"there is no exercise '{name}'; " + (f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(EXERCISES)}"))
+    raise NoExercise(
+        f"there is no exercise '{name}'; "
+        + (f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(EXERCISES)}")
+    )

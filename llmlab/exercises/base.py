@@ -71,8 +71,16 @@ def _imports(function: Callable) -> str:
     """Import lines for the modules that a function's code names."""
     code, known = function.__code__, function.__globals__
     inner = [c.co_names for c in code.co_consts if inspect.iscode(c)]
-    modules = {n: known[n].__name__ for names in (code.co_names, *inner) for n in names if isinstance(known.get(n), ModuleType)}
-    lines = [f"import {full}" + (f" as {short}" if full != short else "") for short, full in sorted(modules.items())]
+    modules = {
+        n: known[n].__name__
+        for names in (code.co_names, *inner)
+        for n in names
+        if isinstance(known.get(n), ModuleType)
+    }
+    lines = [
+        f"import {full}" + (f" as {short}" if full != short else "")
+        for short, full in sorted(modules.items())
+    ]
     return "\n".join(lines) + "\n\n\n" if lines else ""
 
 
@@ -114,7 +122,13 @@ def _tensor_difference(got, wanted: Tensor) -> str | None:
 
 
 def _dtype(tensor: Tensor) -> str:
-    return "truth values" if tensor.dtype == torch.bool else "floats" if tensor.is_floating_point() else "whole numbers"
+    return (
+        "truth values"
+        if tensor.dtype == torch.bool
+        else "floats"
+        if tensor.is_floating_point()
+        else "whole numbers"
+    )
 
 
 def _number_difference(got, wanted) -> str | None:
@@ -124,7 +138,9 @@ def _number_difference(got, wanted) -> str | None:
         return f"is {kind(got)}; wanted is {kind(wanted)}"
     if isinstance(wanted, int) and isinstance(got, float):
         return f"is the float {got:.5g}; wanted is a whole number (int)"
-    same = math.isclose(got, wanted, rel_tol=1e-4, abs_tol=1e-5) if isinstance(wanted, float) else got == wanted
+    same = (
+        math.isclose(got, wanted, rel_tol=1e-4, abs_tol=1e-5) if isinstance(wanted, float) else got == wanted
+    )
     both_nan = got != got and wanted != wanted
     return None if same or both_nan else f"is {short(got)}; wanted is {short(wanted)}"
 
@@ -142,14 +158,24 @@ def _list_difference(got, wanted) -> str | None:
         return f"is {kind(got)}; wanted is {kind(wanted)}"
     if len(got) != len(wanted):
         return f"has the length {len(got)}; wanted is {len(wanted)}"
-    return next((f"at [{i}] {d}" for i, (g, w) in enumerate(zip(got, wanted)) if (d := difference(g, w))), None)
+    return next(
+        (f"at [{i}] {d}" for i, (g, w) in enumerate(zip(got, wanted)) if (d := difference(g, w))), None
+    )
 
 
 def kind(value) -> str:
     """What a value is, in words."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {list(value.shape)}"
-    known = {bool: "True or False", int: "a whole number", float: "a number", str: "a string", list: "a list", tuple: "a tuple", dict: "a dict"}
+    known = {
+        bool: "True or False",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        tuple: "a tuple",
+        dict: "a dict",
+    }
     return known.get(type(value)) or f"of type {type(value).__name__}"
 
 

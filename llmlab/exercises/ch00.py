@@ -66,12 +66,21 @@ def no_prompt(diagnosis):
 
 
 def _lever_cases():
-    right = dict(facts_known=True, format_right=True, preferred=True, fast_enough=True, prompt_helps=False, checkable=False)
+    right = dict(
+        facts_known=True,
+        format_right=True,
+        preferred=True,
+        fast_enough=True,
+        prompt_helps=False,
+        checkable=False,
+    )
     told = {
         "nothing is missing": {},
         "the model does not know the facts": {"facts_known": False},
         "it knows the facts and answers in the wrong format": {"format_right": False},
-        "format right, but of two answers it gives the worse one; nobody can check them by program": {"preferred": False},
+        "format right, but of two answers it gives the worse one; nobody can check them by program": {
+            "preferred": False
+        },
         "the same, and a program can check an answer": {"preferred": False, "checkable": True},
         "all right, but too slow": {"fast_enough": False},
         "wrong format, and a better prompt mends it": {"format_right": False, "prompt_helps": True},
@@ -79,7 +88,8 @@ def _lever_cases():
         "neither facts nor format": {"facts_known": False, "format_right": False},
     }
     return [case(about, right | change) for about, change in told.items()] + [
-        case("one of all 64 diagnoses", dict(zip(right, values))) for values in product((True, False), repeat=6)
+        case("one of all 64 diagnoses", dict(zip(right, values)))
+        for values in product((True, False), repeat=6)
     ]
 
 
@@ -147,7 +157,10 @@ def _break_even_cases():
         case("the last part of a question counts as one", 100, 1, 4),
         case("one sample was enough before", 500, 2, 1),
         case("training for nothing", 0, 1, 8),
-        *(case("random costs", r.randrange(1, 10**7), r.randrange(1, 9), r.randrange(1, 65)) for _ in range(20)),
+        *(
+            case("random costs", r.randrange(1, 10**7), r.randrange(1, 9), r.randrange(1, 65))
+            for _ in range(20)
+        ),
     ]
 
 
@@ -207,8 +220,18 @@ def _gate_cases():
     r = random.Random(1)
     eighths = lambda: {s: r.randrange(9) / 8 for s in ("people", "sums", "refusals", "formats")}
     return [
-        case("one skill lost, two gained", {"people": 1.0, "sums": 0.75, "json": 0.25}, {"people": 1.0, "sums": 0.25, "json": 1.0}, 0.125),
-        case("a drop of exactly the tolerance passes", {"people": 1.0, "sums": 0.5}, {"people": 0.875, "sums": 0.5}, 0.125),
+        case(
+            "one skill lost, two gained",
+            {"people": 1.0, "sums": 0.75, "json": 0.25},
+            {"people": 1.0, "sums": 0.25, "json": 1.0},
+            0.125,
+        ),
+        case(
+            "a drop of exactly the tolerance passes",
+            {"people": 1.0, "sums": 0.5},
+            {"people": 0.875, "sums": 0.5},
+            0.125,
+        ),
         case("everything improved", {"people": 0.5, "sums": 0.25}, {"people": 1.0, "sums": 1.0}, 0.125),
         case("a skill was not measured again", {"people": 1.0, "sums": 0.75}, {"people": 1.0}, 0.125),
         case("a small score fell by a small drop", {"people": 0.25}, {"people": 0.1875}, 0.125),
@@ -237,7 +260,9 @@ def interval(before, after):
     """before, after: lists of one figure a seed, the same seeds in the same order. Returns (low, high): the 95 % t-interval of the mean
     difference."""
     differences = np.subtract(after, before)
-    half = scipy.stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+    half = (
+        scipy.stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+    )
     return float(differences.mean() - half), float(differences.mean() + half)
 
 

@@ -97,7 +97,11 @@ def _assistant_mask_flat(turns):
 
 def end_untrained(turns):
     """You leave out <end>. The model writes it, too: untrained, it never learns to stop."""
-    return [int(role == "assistant" and 2 <= place < len(tokens) - 1) for role, tokens in turns for place in range(len(tokens))]
+    return [
+        int(role == "assistant" and 2 <= place < len(tokens) - 1)
+        for role, tokens in turns
+        for place in range(len(tokens))
+    ]
 
 
 def header_trained(turns):
@@ -107,13 +111,19 @@ def header_trained(turns):
 
 def tool_trained(turns):
     """You train the tool's results. The world writes them; a model that learns to write them makes them up."""
-    return [int(role in ("assistant", "tool") and place >= 2) for role, tokens in turns for place in range(len(tokens))]
+    return [
+        int(role in ("assistant", "tool") and place >= 2)
+        for role, tokens in turns
+        for place in range(len(tokens))
+    ]
 
 
 def last_only(turns):
     """You train the last assistant turn only. The others were written by the assistant as well."""
     last = max((i for i, (role, _) in enumerate(turns) if role == "assistant"), default=-1)
-    return [int(i == last and place >= 2) for i, (_, tokens) in enumerate(turns) for place in range(len(tokens))]
+    return [
+        int(i == last and place >= 2) for i, (_, tokens) in enumerate(turns) for place in range(len(tokens))
+    ]
 
 
 def everything_trained(turns):
@@ -124,14 +134,38 @@ def everything_trained(turns):
 def _assistant_cases():
     r = random.Random(4)
     turn = lambda role, text: (role, ["<start>", role, *text.split(), "<end>"])
-    dialogue = lambda roles: [turn(role, " ".join(r.choices(("a", "b", "c", "d"), k=r.randrange(1, 5)))) for role in roles]
+    dialogue = lambda roles: [
+        turn(role, " ".join(r.choices(("a", "b", "c", "d"), k=r.randrange(1, 5)))) for role in roles
+    ]
     return [
         case("one question, one answer", [turn("user", "2 + 2 ?"), turn("assistant", "4 .")]),
-        case("two rounds", [turn("user", "Hi"), turn("assistant", "Hello !"), turn("user", "Bye"), turn("assistant", "So long")]),
-        case("a tool call", [turn("user", "17 * 3 ?"), turn("assistant", "calc ( 17 * 3 )"), turn("tool", "51"), turn("assistant", "51 .")]),
+        case(
+            "two rounds",
+            [
+                turn("user", "Hi"),
+                turn("assistant", "Hello !"),
+                turn("user", "Bye"),
+                turn("assistant", "So long"),
+            ],
+        ),
+        case(
+            "a tool call",
+            [
+                turn("user", "17 * 3 ?"),
+                turn("assistant", "calc ( 17 * 3 )"),
+                turn("tool", "51"),
+                turn("assistant", "51 ."),
+            ],
+        ),
         case("a prompt without an answer", [turn("system", "Be brief"), turn("user", "Hi")]),
         case("an empty answer: the end token alone", [turn("user", "Say nothing"), turn("assistant", "")]),
-        *(case("random turns", dialogue(r.choices(("system", "user", "assistant", "tool"), k=r.randrange(1, 7)))) for _ in range(12)),
+        *(
+            case(
+                "random turns",
+                dialogue(r.choices(("system", "user", "assistant", "tool"), k=r.randrange(1, 7))),
+            )
+            for _ in range(12)
+        ),
     ]
 
 
@@ -204,7 +238,13 @@ def _packing_cases():
         case("three documents; 0 ends a document", [[5, 6, 0], [7, 8, 9, 0], [3, 0]]),
         case("one document", [[4, 4, 4, 0]]),
         case("a document that is nothing but its end", [[5, 0], [0], [6, 7, 0]]),
-        *(case("random documents", [[r.randrange(1, 99) for _ in range(r.randrange(6))] + [0] for _ in range(r.randrange(1, 6))]) for _ in range(10)),
+        *(
+            case(
+                "random documents",
+                [[r.randrange(1, 99) for _ in range(r.randrange(6))] + [0] for _ in range(r.randrange(1, 6))],
+            )
+            for _ in range(10)
+        ),
     ]
 
 
@@ -271,11 +311,20 @@ def empty_is_nan(losses, mask):
 def _mean_cases():
     draw = _tensors(6)
     return [
-        case("a long row and a short one", torch.tensor([[1.0, 1.0, 1.0, 1.0], [5.0, 0.0, 0.0, 0.0]]), torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0]])),
+        case(
+            "a long row and a short one",
+            torch.tensor([[1.0, 1.0, 1.0, 1.0], [5.0, 0.0, 0.0, 0.0]]),
+            torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0]]),
+        ),
         case("everything is trained", torch.tensor([[1.0, 2.0], [3.0, 6.0]]), torch.ones(2, 2)),
-        case("a masked place holds inf", torch.tensor([[2.0, math.inf, 4.0]]), torch.tensor([[1.0, 0.0, 1.0]])),
+        case(
+            "a masked place holds inf", torch.tensor([[2.0, math.inf, 4.0]]), torch.tensor([[1.0, 0.0, 1.0]])
+        ),
         case("nothing is trained", torch.tensor([[2.0, 3.0]]), torch.zeros(1, 2)),
-        *(case("random losses and mask", draw(b, t).abs(), (draw(b, t) > 0.3).float()) for b, t in ((2, 5), (3, 7), (8, 4), (4, 30))),
+        *(
+            case("random losses and mask", draw(b, t).abs(), (draw(b, t) > 0.3).float())
+            for b, t in ((2, 5), (3, 7), (8, 4), (4, 30))
+        ),
     ]
 
 
@@ -308,7 +357,9 @@ def _dpo_softplus(chosen, rejected, ref_chosen, ref_rejected, beta):
 
 def _dpo_loop(chosen, rejected, ref_chosen, ref_rejected, beta):
     total = 0.0
-    for good, bad, ref_good, ref_bad in zip(chosen.tolist(), rejected.tolist(), ref_chosen.tolist(), ref_rejected.tolist()):
+    for good, bad, ref_good, ref_bad in zip(
+        chosen.tolist(), rejected.tolist(), ref_chosen.tolist(), ref_rejected.tolist()
+    ):
         margin = beta * ((good - ref_good) - (bad - ref_bad))
         total += math.log1p(math.exp(-abs(margin))) + max(-margin, 0.0)
     return total / len(chosen)
@@ -346,9 +397,16 @@ def _dpo_cases():
     return [
         case("model = reference: ln 2", *one(-12, -9, -12, -9), 0.1),
         case("the chosen answer rose by 5 nats", *one(-7, -9, -12, -9), 0.1),
-        case("an easy pair and a hard one", *(torch.tensor(x) for x in ([-4.0, -9.0], [-9.0, -4.0], [-5.0, -5.0], [-5.0, -2.0])), 1.0),
+        case(
+            "an easy pair and a hard one",
+            *(torch.tensor(x) for x in ([-4.0, -9.0], [-9.0, -4.0], [-5.0, -5.0], [-5.0, -2.0])),
+            1.0,
+        ),
         case("a margin of −300", *one(-400, -100, -100, -100), 1.0),
-        *(case("random pairs", *(-10 + 4 * draw(n) for _ in range(4)), beta) for n, beta in ((2, 0.1), (5, 0.5), (16, 2.0))),
+        *(
+            case("random pairs", *(-10 + 4 * draw(n) for _ in range(4)), beta)
+            for n, beta in ((2, 0.1), (5, 0.5), (16, 2.0))
+        ),
     ]
 
 
@@ -393,7 +451,8 @@ def right_pad(rows, pad):
     width = max(map(len, rows))
     fill = lambda row, value: row + [value] * (width - len(row))
     return torch.tensor([fill(r, pad) for r in rows]), *(
-        torch.tensor(x) for x in ([fill([1] * len(r), 0) for r in rows], [fill([*range(len(r))], 0) for r in rows])
+        torch.tensor(x)
+        for x in ([fill([1] * len(r), 0) for r in rows], [fill([*range(len(r))], 0) for r in rows])
     )
 
 
@@ -422,7 +481,14 @@ def _left_pad_cases():
         case("lengths 3 and 1", [[5, 6, 7], [9]], 0),
         case("equal lengths", [[5, 6], [7, 8]], 0),
         case("the padding id stands inside a prompt", [[5, 0, 6], [0, 7]], 0),
-        *(case("random prompts", [[r.randrange(9) for _ in range(r.randrange(1, 8))] for _ in range(r.randrange(2, 5))], 2) for _ in range(10)),
+        *(
+            case(
+                "random prompts",
+                [[r.randrange(9) for _ in range(r.randrange(1, 8))] for _ in range(r.randrange(2, 5))],
+                2,
+            )
+            for _ in range(10)
+        ),
     ]
 
 

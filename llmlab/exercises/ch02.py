@@ -67,7 +67,10 @@ def _pack_cases():
         case("one document longer than a row", [[1, 2, 3, 4, 5, 6, 7]], 0, 3),
         case("the end token fills the last row", [[1, 2], [3, 4]], 0, 3),
         case("too little for one row", [[1, 2]], 0, 9),
-        *(case("random documents", [document() for _ in range(r.randrange(1, 8))], 0, r.randrange(2, 8)) for _ in range(12)),
+        *(
+            case("random documents", [document() for _ in range(r.randrange(1, 8))], 0, r.randrange(2, 8))
+            for _ in range(12)
+        ),
     ]
 
 
@@ -132,7 +135,10 @@ def _replay_cases():
         case("a tenth of a row", 0.0125, 8, 0.03),
         case("4 rows exactly", 0.25, 16, 0.5),
         case("no replay", 0.0, 16, 0.0),
-        *(case("random share", r.randrange(1, 90) / 100 + 0.003, r.randrange(2, 33), r.random()) for _ in range(40)),
+        *(
+            case("random share", r.randrange(1, 90) / 100 + 0.003, r.randrange(2, 33), r.random())
+            for _ in range(40)
+        ),
     ]
 
 
@@ -248,7 +254,12 @@ def _adaptive_cases():
         case("two sub-domains", {"heart": 1.0, "nerves": 3.0}, 0.1),
         case("equal losses", {"heart": 2.0, "germs": 2.0, "nerves": 2.0}, 0.05),
         case("one is far behind", {"heart": 0.5, "germs": 0.5, "nerves": 6.0}, 0.05),
-        *(case("random losses", {d: 5 * r.random() for d in ("a", "b", "c", "d")[: r.randrange(2, 5)]}, 0.05) for _ in range(8)),
+        *(
+            case(
+                "random losses", {d: 5 * r.random() for d in ("a", "b", "c", "d")[: r.randrange(2, 5)]}, 0.05
+            )
+            for _ in range(8)
+        ),
     ]
 
 
@@ -321,7 +332,9 @@ def gate_never_stops(readings, tolerance):
 
 def gate_strict(readings, tolerance):
     """A drop of exactly the tolerance is let pass: roll back only when it is larger."""
-    return _with_stop([any(readings[0][s] - reading[s] >= tolerance for s in reading) for reading in readings[1:]])
+    return _with_stop(
+        [any(readings[0][s] - reading[s] >= tolerance for s in reading) for reading in readings[1:]]
+    )
 
 
 def _with_stop(bad):
@@ -340,7 +353,11 @@ def _gate_decision_cases():
     return [
         case("a drop, then better", people(1.0, 0.5, 1.0), 0.125),
         case("a slow slide", people(1.0, 0.9375, 0.875, 0.8125, 0.75), 0.125),
-        case("a skill collapses while another grows", [{"people": 1.0, "sums": 0.25}, {"people": 0.5, "sums": 1.0}], 0.125),
+        case(
+            "a skill collapses while another grows",
+            [{"people": 1.0, "sums": 0.25}, {"people": 0.5, "sums": 1.0}],
+            0.125,
+        ),
         case("three drops, with good readings between", people(1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 1.0), 0.125),
         case("three drops in a row, and readings after them", people(1.0, 0.5, 0.5, 0.5, 0.5), 0.125),
         case("a drop of exactly the tolerance", people(1.0, 0.875), 0.125),
@@ -420,7 +437,9 @@ def dedup_glued(texts):
 def _dedup_cases():
     r = random.Random(14)
     words = ("Take", "take", "one", "tablet", " a", "day")
-    text = lambda: r.choice(("", " ")) + r.choice((" ", "  ", "\n")).join(r.choices(words, k=r.randrange(1, 4)))
+    text = lambda: (
+        r.choice(("", " ")) + r.choice((" ", "  ", "\n")).join(r.choices(words, k=r.randrange(1, 4)))
+    )
     return [
         case("a copy with other spaces and capitals", ["Take one a day.", "Rest.", "take  one a day. "]),
         case("no copies", ["b", "a", "c"]),
@@ -456,7 +475,9 @@ def kl_to_base(logits, base_logits, mask):
 
 
 def _kl_by_library(logits, base_logits, mask):
-    kl = F.kl_div(base_logits.log_softmax(-1), logits.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+    kl = F.kl_div(base_logits.log_softmax(-1), logits.log_softmax(-1), log_target=True, reduction="none").sum(
+        -1
+    )
     return kl[mask > 0].mean()
 
 
@@ -491,12 +512,27 @@ def kl_of_logits(logits, base_logits, mask):
 def _kl_cases():
     generator = torch.Generator().manual_seed(15)
     draw = lambda *shape: 2 * torch.randn(*shape, generator=generator)
-    mask = lambda *shape: (torch.rand(*shape, generator=generator) > 0.4).float().index_fill(1, torch.tensor([0]), 1.0)
+    mask = lambda *shape: (
+        (torch.rand(*shape, generator=generator) > 0.4).float().index_fill(1, torch.tensor([0]), 1.0)
+    )
     return [
-        case("the model is sure, the base is not", torch.tensor([[[4.0, 0.0]]]), torch.tensor([[[0.0, 0.0]]]), torch.ones(1, 1)),
-        case("the same distribution, other logits", torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[4.0, 5.0]]]), torch.ones(1, 1)),
+        case(
+            "the model is sure, the base is not",
+            torch.tensor([[[4.0, 0.0]]]),
+            torch.tensor([[[0.0, 0.0]]]),
+            torch.ones(1, 1),
+        ),
+        case(
+            "the same distribution, other logits",
+            torch.tensor([[[1.0, 2.0]]]),
+            torch.tensor([[[4.0, 5.0]]]),
+            torch.ones(1, 1),
+        ),
         case("a masked place", draw(1, 2, 3), draw(1, 2, 3), torch.tensor([[1.0, 0.0]])),
-        *(case("random logits", draw(*shape, 5), draw(*shape, 5), mask(*shape)) for shape in ((1, 4), (2, 6), (3, 3))),
+        *(
+            case("random logits", draw(*shape, 5), draw(*shape, 5), mask(*shape))
+            for shape in ((1, 4), (2, 6), (3, 3))
+        ),
     ]
 
 

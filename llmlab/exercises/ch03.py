@@ -27,11 +27,31 @@ class Pieces:
         return f"Pieces({', '.join(map(repr, self.vocabulary))})"
 
 
-ENGLISH = (" take", " tablet", "take", " heart", "tablet", "ment", "ing", " a", "or", "in", "an", "er", "th", " z", "vex", "zor")
+ENGLISH = (
+    " take",
+    " tablet",
+    "take",
+    " heart",
+    "tablet",
+    "ment",
+    "ing",
+    " a",
+    "or",
+    "in",
+    "an",
+    "er",
+    "th",
+    " z",
+    "vex",
+    "zor",
+)
 
 
 def _random_words(r, n):
-    return ["".join(r.choices(("zor", "vex", "an", "in", "ment", "take", "x", "q"), k=r.randrange(1, 5))) for _ in range(n)]
+    return [
+        "".join(r.choices(("zor", "vex", "an", "in", "ment", "take", "x", "q"), k=r.randrange(1, 5)))
+        for _ in range(n)
+    ]
 
 
 # ---- fragmentation ----
@@ -138,7 +158,9 @@ def by_pieces(counts, tokenize, n):
 def own_token_forgotten(counts, tokenize, n):
     """The new token itself takes a place: a word of k pieces saves k − 1 each time, not k."""
     saved = {word: count * len(tokenize(word)) for word, count in counts.items()}
-    return sorted(((w, s) for w, s in saved.items() if s > counts[w]), key=lambda item: (-item[1], item[0]))[:n]
+    return sorted(((w, s) for w, s in saved.items() if s > counts[w]), key=lambda item: (-item[1], item[0]))[
+        :n
+    ]
 
 
 def useless_added(counts, tokenize, n):
@@ -154,7 +176,15 @@ def _tokens_saved_cases():
         case("frequent or shattered?", {"takeing": 10, "zorvexqqq": 4, "qqqqqqqq": 1}, tokenize, 2),
         case("one word is a token already", {"take": 50, "zorvex": 2}, tokenize, 2),
         case("equal savings", {"zorvex": 3, "antake": 3, "inin": 3}, tokenize, 2),
-        *(case("random words", {w: r.randrange(1, 30) for w in _random_words(r, 10)}, tokenize, r.randrange(2, 7)) for _ in range(10)),
+        *(
+            case(
+                "random words",
+                {w: r.randrange(1, 30) for w in _random_words(r, 10)},
+                tokenize,
+                r.randrange(2, 7),
+            )
+            for _ in range(10)
+        ),
     ]
 
 
@@ -435,7 +465,15 @@ def _oversample_cases():
         case("a document holds it twice", [[99, 99], [99, 1], [2], [3]], {99}, 0.6),
         case("no document holds one", [[1], [2]], {99}, 0.5),
         case("all do", [[99], [98, 1]], {98, 99}, 0.5),
-        *(case("random documents", [[r.randrange(30) for _ in range(r.randrange(1, 5))] for _ in range(8)], {27, 28, 29}, 0.4) for _ in range(8)),
+        *(
+            case(
+                "random documents",
+                [[r.randrange(30) for _ in range(r.randrange(1, 5))] for _ in range(8)],
+                {27, 28, 29},
+                0.4,
+            )
+            for _ in range(8)
+        ),
     ]
 
 

@@ -167,7 +167,11 @@ def keep_answer(ids, answer, length):
 
 
 def _keep_answer_places(ids, answer, length):
-    places = range(len(ids)) if len(ids) <= length else [*range(length - answer), *range(len(ids) - answer, len(ids))]
+    places = (
+        range(len(ids))
+        if len(ids) <= length
+        else [*range(length - answer), *range(len(ids) - answer, len(ids))]
+    )
     return [ids[i] for i in places]
 
 
@@ -194,12 +198,18 @@ def dropped(ids, answer, length):
 def _keep_cases():
     r, found = (
         random.Random(43),
-        [case("fits", [1, 2, 3], 1, 8), case("answer of two", [1, 2, 3, 4, 5, 6], 2, 4), case("answer alone", [1, 2, 3, 4], 3, 3)],
+        [
+            case("fits", [1, 2, 3], 1, 8),
+            case("answer of two", [1, 2, 3, 4, 5, 6], 2, 4),
+            case("answer alone", [1, 2, 3, 4], 3, 3),
+        ],
     )
     for _ in range(8):
         n = r.randrange(6, 30)
         answer = r.randrange(1, 5)
-        found.append(case("random", [r.randrange(3, 99) for _ in range(n)], answer, r.randrange(answer, n + 6)))
+        found.append(
+            case("random", [r.randrange(3, 99) for _ in range(n)], answer, r.randrange(answer, n + 6))
+        )
     return found
 
 
@@ -231,7 +241,9 @@ def rejection_sample(groups):
 
 
 def _rejection_sample_next(groups):
-    firsts = ((i, next((text for text, reward in group if reward == 1), None)) for i, group in enumerate(groups))
+    firsts = (
+        (i, next((text for text, reward in group if reward == 1), None)) for i, group in enumerate(groups)
+    )
     return [(i, text) for i, text in firsts if text is not None]
 
 
@@ -265,8 +277,18 @@ def renumbered(groups):
 def _rejection_cases():
     r = random.Random(44)
     small = [[("5", 0), ("7", 1), ("7", 1)], [("3", 0), ("4", 0)], [("9", 1)]]
-    groups = [[[(str(r.randrange(4)), int(r.random() < 0.4)) for _ in range(r.randrange(1, 6))] for _ in range(r.randrange(2, 7))] for _ in range(8)]
-    return [case("three prompts", small), case("no sample", [[], [("1", 1)]]), *(case("random", g) for g in groups)]
+    groups = [
+        [
+            [(str(r.randrange(4)), int(r.random() < 0.4)) for _ in range(r.randrange(1, 6))]
+            for _ in range(r.randrange(2, 7))
+        ]
+        for _ in range(8)
+    ]
+    return [
+        case("three prompts", small),
+        case("no sample", [[], [("1", 1)]]),
+        *(case("random", g) for g in groups),
+    ]
 
 
 REJECTION_SAMPLE = Exercise(
@@ -329,7 +351,9 @@ def refused_dangerous(rows):
 
 def _refusal_cases():
     r = random.Random(45)
-    random_rows = [[(r.random() < 0.2, r.random() < 0.5) for _ in range(r.randrange(3, 30))] for _ in range(8)]
+    random_rows = [
+        [(r.random() < 0.2, r.random() < 0.5) for _ in range(r.randrange(3, 30))] for _ in range(8)
+    ]
     mixed = [(True, True), (True, False), (False, False), (False, False), (False, True)]
     return [
         case("five requests", mixed),
@@ -422,7 +446,9 @@ def exactly_full_refused(lengths, room):
 def _first_fit_cases():
     r = random.Random(46)
     found = [case("three rows", [5, 9, 3, 7, 2], 10), case("exactly full", [6, 4, 5, 5], 10)]
-    return found + [case("random", [r.randrange(1, 21) for _ in range(r.randrange(4, 14))], 20) for _ in range(8)]
+    return found + [
+        case("random", [r.randrange(1, 21) for _ in range(r.randrange(4, 14))], 20) for _ in range(8)
+    ]
 
 
 FIRST_FIT = Exercise(

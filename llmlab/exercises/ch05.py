@@ -55,7 +55,11 @@ def input_for_rank(x, W, A, B, alpha):
 
 def _forward_cases():
     draw = _draws(51)
-    W, A, B = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0], [0.0], [1.0]])
+    W, A, B = (
+        torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        torch.tensor([[1.0, 1.0]]),
+        torch.tensor([[2.0], [0.0], [1.0]]),
+    )
     shapes = ((1, 4, 3, 2), (3, 6, 5, 4), (2, 5, 7, 3), (4, 3, 3, 1), (5, 8, 2, 2))
     return [
         case("rank 1", torch.tensor([[1.0, 2.0]]), W, A, B, 3.0),
@@ -118,11 +122,26 @@ def one_matrix(shapes, rank):
 
 def _parameters_cases():
     r = random.Random(52)
-    block = [(4096, 4096), (1024, 4096), (1024, 4096), (4096, 4096), (12288, 4096), (12288, 4096), (4096, 12288)]
+    block = [
+        (4096, 4096),
+        (1024, 4096),
+        (1024, 4096),
+        (4096, 4096),
+        (12288, 4096),
+        (12288, 4096),
+        (4096, 12288),
+    ]
     return [
         case("one matrix, rank 2", [(3, 5)], 2),
         case("a block of Qwen3-8B, rank 8", block, 8),
-        *(case("random", [(r.randrange(1, 50), r.randrange(1, 50)) for _ in range(r.randrange(2, 6))], r.randrange(1, 9)) for _ in range(6)),
+        *(
+            case(
+                "random",
+                [(r.randrange(1, 50), r.randrange(1, 50)) for _ in range(r.randrange(2, 6))],
+                r.randrange(1, 9),
+            )
+            for _ in range(6)
+        ),
     ]
 
 
@@ -187,12 +206,20 @@ def a_never_moves(x, dY, A, B, alpha):
 
 def _gradient_cases():
     draw = _draws(53)
-    x, dY, A, B = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0], [0.0], [1.0]])
+    x, dY, A, B = (
+        torch.tensor([[1.0, 2.0]]),
+        torch.tensor([[1.0, 0.0, -1.0]]),
+        torch.tensor([[1.0, 1.0]]),
+        torch.tensor([[2.0], [0.0], [1.0]]),
+    )
     shapes = ((2, 4, 3, 2), (3, 6, 5, 4), (2, 5, 7, 3), (4, 3, 4, 2))
     return [
         case("one row, rank 1", x, dY, A, B, 3.0),
         case("before training B is zero", x, dY, A, torch.zeros(3, 1), 3.0),
-        *(case(f"{n} rows, rank {r}", draw(n, i), draw(n, o), draw(r, i), draw(o, r), 16.0) for n, i, o, r in shapes),
+        *(
+            case(f"{n} rows, rank {r}", draw(n, i), draw(n, o), draw(r, i), draw(o, r), 16.0)
+            for n, i, o, r in shapes
+        ),
     ]
 
 
@@ -274,7 +301,10 @@ def _nf4_cases():
         case("five levels", torch.tensor([2.0, 0.6, -0.9, 0.1]), few),
         case("the largest is negative", torch.tensor([-4.0, 1.2, 0.3]), few),
         case("a block of zeros", torch.zeros(3), nf4),
-        *(case("a block with the 16 levels of NF4", draw(n) * size, nf4) for n, size in ((4, 1.0), (8, 0.02), (16, 0.02), (64, 3.0))),
+        *(
+            case("a block with the 16 levels of NF4", draw(n) * size, nf4)
+            for n, size in ((4, 1.0), (8, 0.02), (16, 0.02), (64, 3.0))
+        ),
     ]
 
 
@@ -302,7 +332,11 @@ def training_bytes(parameters, adapter_parameters, method):
     Returns a whole number."""
     if method == "full":
         return 16 * parameters
-    held = 2 * parameters if method == "lora" else parameters // 2 + parameters // 64 + 4 * parameters // (64 * 256)
+    held = (
+        2 * parameters
+        if method == "lora"
+        else parameters // 2 + parameters // 64 + 4 * parameters // (64 * 256)
+    )
     return held + 16 * adapter_parameters
 
 
@@ -314,12 +348,16 @@ def _training_bytes_parts(parameters, adapter_parameters, method):
 
 def gradients_of_the_frozen(parameters, adapter_parameters, method):
     """The frozen weights get no gradient: they are passed through in the backward pass, but nothing is kept for them."""
-    return training_bytes(parameters, adapter_parameters, method) + (0 if method == "full" else 2 * parameters)
+    return training_bytes(parameters, adapter_parameters, method) + (
+        0 if method == "full" else 2 * parameters
+    )
 
 
 def no_master_copy(parameters, adapter_parameters, method):
     """The fp32 master copy is missing: in bf16 alone most small steps would be rounded away. It takes 4 bytes a trained number."""
-    return training_bytes(parameters, adapter_parameters, method) - 4 * (parameters if method == "full" else adapter_parameters)
+    return training_bytes(parameters, adapter_parameters, method) - 4 * (
+        parameters if method == "full" else adapter_parameters
+    )
 
 
 def scales_forgotten(parameters, adapter_parameters, method):
@@ -339,7 +377,9 @@ def quantised_once(parameters, adapter_parameters, method):
 
 def adapters_as_weights_only(parameters, adapter_parameters, method):
     """The adapters are trained: they take gradients, master copies and moments like any trained number, 16 bytes and not 2."""
-    return training_bytes(parameters, adapter_parameters, method) - (0 if method == "full" else 14 * adapter_parameters)
+    return training_bytes(parameters, adapter_parameters, method) - (
+        0 if method == "full" else 14 * adapter_parameters
+    )
 
 
 def _bytes_cases():
@@ -347,8 +387,13 @@ def _bytes_cases():
     for method in methods:
         found.append(case(f"a small model, {method}", WHOLE, 100, method))
     for method in methods:
-        found.append(case(f"the linear layers of Qwen3-8B, rank 8, {method}", 6_945_767_424, 21_823_488, method))
-    return found + [case("random", WHOLE * r.randrange(1, 1000), r.randrange(1, 10**6), r.choice(methods)) for _ in range(6)]
+        found.append(
+            case(f"the linear layers of Qwen3-8B, rank 8, {method}", 6_945_767_424, 21_823_488, method)
+        )
+    return found + [
+        case("random", WHOLE * r.randrange(1, 1000), r.randrange(1, 10**6), r.choice(methods))
+        for _ in range(6)
+    ]
 
 
 TRAINING_BYTES = Exercise(
@@ -424,7 +469,9 @@ def _mixed_cases():
     r, draw = random.Random(56), _draws(56)
     A, B = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]), torch.tensor([[[1.0], [1.0]], [[10.0], [0.0]]])
     rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    indices = [torch.tensor([r.randrange(-1, k) for _ in range(n)]) for k, n in ((3, 5), (4, 8), (2, 6), (5, 9))]
+    indices = [
+        torch.tensor([r.randrange(-1, k) for _ in range(n)]) for k, n in ((3, 5), (4, 8), (2, 6), (5, 9))
+    ]
     return [
         case("two adapters of rank 1", rows, A, B, torch.tensor([1, 0, 1])),
         case("a row for the bare base", rows, A, B, torch.tensor([0, -1, 1])),

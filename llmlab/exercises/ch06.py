@@ -107,7 +107,10 @@ def _pair_cases():
     return [
         case("at the start: ln 2", start, start.clone(), 0.1),
         case("the chosen answer has risen", torch.tensor([[-2.0, -2.0], [-3.0, -1.0]]), start, 0.5),
-        *(case(f"{n} pairs, beta {b}", draw(n, 2) - 5, draw(n, 2) - 5, b) for n, b in ((3, 0.1), (4, 1.0), (6, 0.3))),
+        *(
+            case(f"{n} pairs, beta {b}", draw(n, 2) - 5, draw(n, 2) - 5, b)
+            for n, b in ((3, 0.1), (4, 1.0), (6, 0.3))
+        ),
     ]
 
 
@@ -202,11 +205,16 @@ def only_log_p(logprobs, mask):
 
 def _odds_cases():
     draw, r = _draws(63), random.Random(63)
-    logprobs, mask = torch.tensor([[-0.5, -1.5, -9.0], [-0.1, -0.1, -0.1]]), torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    logprobs, mask = (
+        torch.tensor([[-0.5, -1.5, -9.0], [-0.1, -0.1, -0.1]]),
+        torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]),
+    )
     cases = [case("two answers, one padded", logprobs, mask)]
     for n, t in ((2, 4), (3, 6), (4, 5), (5, 3)):
         lengths = torch.tensor([r.randint(1, t) for _ in range(n)])
-        cases.append(case(f"{n} answers", -draw(n, t).abs() - 0.05, (torch.arange(t)[None] < lengths[:, None]).float()))
+        cases.append(
+            case(f"{n} answers", -draw(n, t).abs() - 0.05, (torch.arange(t)[None] < lengths[:, None]).float())
+        )
     return cases
 
 
@@ -320,7 +328,10 @@ def _best_of_n_cases():
         case("n = 1 is the mean", [0.0, 1.0, 2.0, 3.0], 1),
         case("n = N is the maximum", [0.0, 1.0, 2.0, 3.0], 4),
         case("in between", [3.0, 1.0, 2.0, 0.0], 2),
-        *(case(f"{n} of {big}", [round(r.uniform(-1, 1), 2) for _ in range(big)], n) for n, big in ((2, 6), (3, 7), (5, 8))),
+        *(
+            case(f"{n} of {big}", [round(r.uniform(-1, 1), 2) for _ in range(big)], n)
+            for n, big in ((2, 6), (3, 7), (5, 8))
+        ),
     ]
 
 

@@ -125,10 +125,15 @@ def _clip_cases():
     draw, r = _draws(72), random.Random(72)
     return [
         case("good and bad, moved too far", torch.tensor([1.5, 0.5]), torch.tensor([1.0, -1.0]), 0.2, 0.2),
-        case("good and bad, moved the wrong way", torch.tensor([0.5, 1.5]), torch.tensor([1.0, -1.0]), 0.2, 0.2),
+        case(
+            "good and bad, moved the wrong way", torch.tensor([0.5, 1.5]), torch.tensor([1.0, -1.0]), 0.2, 0.2
+        ),
         case("fresh samples", torch.ones(3), torch.tensor([1.0, -2.0, 0.0]), 0.2, 0.2),
         case("more room above", torch.tensor([1.25, 0.75]), torch.tensor([2.0, -2.0]), 0.2, 0.28),
-        *(case("random", (0.5 * draw(n)).exp(), draw(n), 0.2 + 0.1 * r.random(), 0.3 + 0.2 * r.random()) for n in (6, 9, 12)),
+        *(
+            case("random", (0.5 * draw(n)).exp(), draw(n), 0.2 + 0.1 * r.random(), 0.3 + 0.2 * r.random())
+            for n in (6, 9, 12)
+        ),
     ]
 
 
@@ -217,7 +222,10 @@ def _gae_cases():
         case("two tokens", 1.0, torch.tensor([0.5, 0.25]), 1.0, 0.5),
         case("a critic that expects nothing", 1.0, torch.zeros(4), 1.0, 0.95),
         case("one token", 0.0, torch.tensor([0.6]), 1.0, 0.95),
-        *(case("random", r.random(), draw(n), 0.9 + 0.1 * r.random(), 0.3 + 0.5 * r.random()) for n in (3, 5, 8, 4)),
+        *(
+            case("random", r.random(), draw(n), 0.9 + 0.1 * r.random(), 0.3 + 0.5 * r.random())
+            for n in (3, 5, 8, 4)
+        ),
     ]
 
 
@@ -356,9 +364,29 @@ def _leash_cases():
     draw = _draws(75)
     one = torch.tensor([[-1.0, -0.5, -2.0]]), torch.tensor([[-1.0, -1.5, -1.0]])
     found = [
-        case("three tokens, the first is the prompt's", torch.tensor([1.0]), *one, torch.tensor([[0.0, 1.0, 1.0]]), 0.1),
-        case("still the reference", torch.tensor([1.0, 0.0]), -torch.ones(2, 3), -torch.ones(2, 3), torch.ones(2, 3), 0.5),
-        case("a reference that disagrees", torch.tensor([1.0]), torch.tensor([[-0.1, -0.1]]), torch.tensor([[-3.0, -0.2]]), torch.ones(1, 2), 0.5),
+        case(
+            "three tokens, the first is the prompt's",
+            torch.tensor([1.0]),
+            *one,
+            torch.tensor([[0.0, 1.0, 1.0]]),
+            0.1,
+        ),
+        case(
+            "still the reference",
+            torch.tensor([1.0, 0.0]),
+            -torch.ones(2, 3),
+            -torch.ones(2, 3),
+            torch.ones(2, 3),
+            0.5,
+        ),
+        case(
+            "a reference that disagrees",
+            torch.tensor([1.0]),
+            torch.tensor([[-0.1, -0.1]]),
+            torch.tensor([[-3.0, -0.2]]),
+            torch.ones(1, 2),
+            0.5,
+        ),
     ]
     for b, t in ((2, 5), (3, 4), (4, 6)):
         mask = (torch.arange(t) > torch.arange(b)[:, None] % (t - 1)).float()
@@ -416,11 +444,18 @@ def always_a_reference(parameters, critic, reward_model, reference):
 
 def _rl_bytes_cases():
     r, flags = random.Random(76), (False, True)
-    named = {"PPO": (True, True, True), "GRPO with a leash and a verifier": (False, False, True), "GRPO without a leash": (False, False, False)}
+    named = {
+        "PPO": (True, True, True),
+        "GRPO with a leash and a verifier": (False, False, True),
+        "GRPO without a leash": (False, False, False),
+    }
     return [
         *(case(f"{name}, a million parameters", 10**6, *roles) for name, roles in named.items()),
         case("PPO, 70 billion parameters", 70 * 10**9, True, True, True),
-        *(case("random", r.randrange(1, 10**9), r.choice(flags), r.choice(flags), r.choice(flags)) for _ in range(6)),
+        *(
+            case("random", r.randrange(1, 10**9), r.choice(flags), r.choice(flags), r.choice(flags))
+            for _ in range(6)
+        ),
     ]
 
 

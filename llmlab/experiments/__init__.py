@@ -48,6 +48,7 @@ def get(name: str):
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1)
         raise UnknownExperiment(
-            f"there is no experiment '{name}'" + (f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(NAMES)}")
+            f"there is no experiment '{name}'"
+            + (f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(NAMES)}")
         )
     return getattr(import_module(f".{name}", __package__), NAMES[name])

@@ -35,7 +35,9 @@ class Agent(Experiment):
     """
 
     name: ClassVar[str] = "agent"
-    summary: ClassVar[str] = "tasks of several calls: imitation of single calls, of traces, of mended faults, or a reward at the end"
+    summary: ClassVar[str] = (
+        "tasks of several calls: imitation of single calls, of traces, of mended faults, or a reward at the end"
+    )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "plain": "tasks done, nothing fails (share)",
@@ -46,10 +48,18 @@ class Agent(Experiment):
         "known": "known facts (share right)",
     }
 
-    way: str = knob("reward", choices=WAYS, help="single, gold, retry: imitate single calls, traces, traces with a mended fault; reward: GRPO")
+    way: str = knob(
+        "reward",
+        choices=WAYS,
+        help="single, gold, retry: imitate single calls, traces, traces with a mended fault; reward: GRPO",
+    )
     calls: int = knob(1, 1, 3, unit="calls", help="calls that a task needs")
-    faults: float = knob(0.5, 0.0, 1.0, unit="share", help="share of the tasks in which a call fails once; gold never sees one")
-    narrow: int = knob(0, 0, 1000, unit="steps", help="the first steps: imitation of single calls, before the practice")
+    faults: float = knob(
+        0.5, 0.0, 1.0, unit="share", help="share of the tasks in which a call fails once; gold never sees one"
+    )
+    narrow: int = knob(
+        0, 0, 1000, unit="steps", help="the first steps: imitation of single calls, before the practice"
+    )
     chained: float = knob(0.0, 0.0, 1.0, unit="share", help="share of whole tasks among those first lessons")
     lr: float = knob(3e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of the practice")
     warmup: int = knob(2, 0, 100, unit="steps", help="steps of linear warm-up of the practice")
@@ -62,7 +72,9 @@ class Agent(Experiment):
     def __post_init__(self):
         super().__post_init__()
         if self.narrow >= self.steps:
-            raise BadKnob(f"--narrow {self.narrow} leaves nothing of --steps {self.steps} for the practice; choose fewer")
+            raise BadKnob(
+                f"--narrow {self.narrow} leaves nothing of --steps {self.steps} for the practice; choose fewer"
+            )
 
     def desk(self, calls: int, faults: float) -> Desk:
         """Tasks to learn from."""
@@ -81,16 +93,25 @@ class Agent(Experiment):
         """Traces of one step of imitation."""
         found = [self.lesson(rng("agent", seed, step, i), step >= self.narrow) for i in range(self.batch)]
         rows = [chat.example(tok, p.messages, desk.solution(p), p.meta["tools"]) for desk, p in found]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float())
+        return Batch(
+            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+        )
 
     def tried_at(self, model, tok, seed: int, step: int) -> Batch:
         """Trajectories of one step; a task at which all of them end alike teaches nothing and is left out."""
         world = self.desk(self.calls, self.faults)
         asked = world.problems(self.prompts, split="train", seed=seed * 1_000_003 + step)
         generator = torch.Generator(model.device).manual_seed(seed * 1_000_003 + step)
-        episodes = play(model, tok, world, asked, k=self.group, max_new=LONGEST, generator=generator, turns=self.turns)
-        paid, group = torch.tensor([e.score.reward for e in episodes]), torch.tensor([e.group for e in episodes])
-        kept = [e for e, tells in zip(episodes, advantages.informative(paid, group)) if tells] or episodes[: self.group]
+        episodes = play(
+            model, tok, world, asked, k=self.group, max_new=LONGEST, generator=generator, turns=self.turns
+        )
+        paid, group = (
+            torch.tensor([e.score.reward for e in episodes]),
+            torch.tensor([e.group for e in episodes]),
+        )
+        kept = [e for e, tells in zip(episodes, advantages.informative(paid, group)) if tells] or episodes[
+            : self.group
+        ]
         batch = as_batch(tok, kept, step=step, temperature=1.0, reward=lambda score: score.reward)
         return batch.add(advantages=advantages.group_norm(batch["rewards"], batch["group"]))
 
@@ -109,7 +130,9 @@ class Agent(Experiment):
         """Batches from number `start`."""
         for step in count(start):
             tried = self.way == "reward" and step >= self.narrow
-            yield (self.tried_at(model, tok, seed, step) if tried else self.shown_at(tok, seed, step)).to(model.device)
+            yield (self.tried_at(model, tok, seed, step) if tried else self.shown_at(tok, seed, step)).to(
+                model.device
+            )
 
     @staticmethod
     def objective(out, batch):
@@ -142,7 +165,16 @@ class Agent(Experiment):
         def ask(world, temperature: float = 0.0) -> list[Episode]:
             generator = torch.Generator(model.device).manual_seed(7)
             held = world.problems(HELD, split="test", seed=7)
-            return play(model, tok, world, held, max_new=LONGEST, temperature=temperature, generator=generator, turns=self.turns)
+            return play(
+                model,
+                tok,
+                world,
+                held,
+                max_new=LONGEST,
+                temperature=temperature,
+                generator=generator,
+                turns=self.turns,
+            )
 
         def probe(step):
             """The readings after a step."""
@@ -167,7 +199,9 @@ def done(episodes: list[Episode]) -> float:
 
 def fault(e: Episode) -> int | None:
     """Place of the tool's error in a conversation; None if no call failed."""
-    return next((i for i, m in enumerate(e.messages) if m["role"] == "tool" and '"fault"' in m["content"]), None)
+    return next(
+        (i for i, m in enumerate(e.messages) if m["role"] == "tool" and '"fault"' in m["content"]), None
+    )
 
 
 def again(e: Episode) -> bool:

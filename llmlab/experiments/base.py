@@ -25,12 +25,19 @@ class Knob:
     @property
     def range(self) -> str:
         """The range as text."""
-        return " | ".join(self.choices) if self.choices else f"{self.low:g} – {self.high:g}" + (f" {self.unit}" if self.unit else "")
+        return (
+            " | ".join(self.choices)
+            if self.choices
+            else f"{self.low:g} – {self.high:g}" + (f" {self.unit}" if self.unit else "")
+        )
 
 
 def knob(default, low=None, high=None, *, scale="linear", unit="", choices=(), help=""):
     """A dataclass field that is a knob."""
-    return field(default=default, metadata=dict(low=low, high=high, scale=scale, unit=unit, choices=tuple(choices), help=help))
+    return field(
+        default=default,
+        metadata=dict(low=low, high=high, scale=scale, unit=unit, choices=tuple(choices), help=help),
+    )
 
 
 class BadKnob(UserError):
@@ -52,12 +59,19 @@ class Experiment:
             if k.choices and value not in k.choices:
                 raise BadKnob(f"--{k.name} is one of {', '.join(k.choices)}, not '{value}'")
             if k.low is not None and not k.low <= value <= k.high:
-                raise BadKnob(f"--{k.name} {value:g} is out of range; choose {k.low:g} to {k.high:g}" + (f" {k.unit}" if k.unit else ""))
+                raise BadKnob(
+                    f"--{k.name} {value:g} is out of range; choose {k.low:g} to {k.high:g}"
+                    + (f" {k.unit}" if k.unit else "")
+                )
 
     @classmethod
     def knobs(cls) -> list[Knob]:
         """The knobs in order of declaration."""
-        return [Knob(f.name, f.type, f.default, **f.metadata) for f in fields(cls) if f.default is not MISSING and "low" in f.metadata]
+        return [
+            Knob(f.name, f.type, f.default, **f.metadata)
+            for f in fields(cls)
+            if f.default is not MISSING and "low" in f.metadata
+        ]
 
     def settings(self) -> dict:
         """Knob -> value: part of the key under which a run is stored."""

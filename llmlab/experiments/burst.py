@@ -19,7 +19,9 @@ class Burst(CPT):
 
     name: ClassVar[str] = "burst"
     takes_texts: ClassVar[bool] = False
-    summary: ClassVar[str] = "a burst of bad data in continued pretraining, and what a regression gate with rollback saves"
+    summary: ClassVar[str] = (
+        "a burst of bad data in continued pretraining, and what a regression gate with rollback saves"
+    )
 
     at: int = knob(60, 0, 1000, unit="steps", help="step after which the bad data comes")
     length: int = knob(20, 0, 1000, unit="steps", help="steps that it lasts; 0: it never comes")
@@ -30,7 +32,15 @@ class Burst(CPT):
             return super().batch_at(tok, seed, step, replay, weights, texts)
         end = document_end(tok)
         false = (false_biography(rng("burst", seed, step, i)) for i in count())
-        return next(pack.pack(pack.encode_documents(tok, false, end, chunk=16), rows=self.batch, length=LENGTH, how=self.packing, fill=end))
+        return next(
+            pack.pack(
+                pack.encode_documents(tok, false, end, chunk=16),
+                rows=self.batch,
+                length=LENGTH,
+                how=self.packing,
+                fill=end,
+            )
+        )
 
 
 def false_biography(r) -> str:

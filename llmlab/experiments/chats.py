@@ -32,7 +32,9 @@ class Chats(Own, Supervised):
     """Imitate the answers of given conversations; a tenth of them is held out and read."""
 
     name: ClassVar[str] = "chats"
-    summary: ClassVar[str] = "SFT on your own conversations (JSON lines of messages): mask, row length, cut, packing, adapters"
+    summary: ClassVar[str] = (
+        "SFT on your own conversations (JSON lines of messages): mask, row length, cut, packing, adapters"
+    )
     takes_texts: ClassVar[bool] = True
     reads: ClassVar[str] = "file of your own conversations, JSON lines with messages in each"
     chats: ClassVar[bool] = True
@@ -44,8 +46,12 @@ class Chats(Own, Supervised):
 
     mask: str = knob("assistant", choices=collate.IMITATED, help="which tokens are imitated")
     length: int = knob(256, 16, 4096, unit="tokens", help="longest row; a longer conversation is cut")
-    cut: str = knob("middle", choices=collate.CUTS, help="where what is too long is cut; middle keeps the answer")
-    packed: str = knob("no", choices=("no", "yes"), help="yes: several conversations a row, attention inside each")
+    cut: str = knob(
+        "middle", choices=collate.CUTS, help="where what is too long is cut; middle keeps the answer"
+    )
+    packed: str = knob(
+        "no", choices=("no", "yes"), help="yes: several conversations a row, attention inside each"
+    )
     lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 10, 5000, unit="steps", help="optimiser steps")
@@ -77,13 +83,19 @@ class Chats(Own, Supervised):
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """The next conversations, in an order of the epoch's."""
         learnt = self.learnt
-        chosen = [learnt[order(seed, n // len(learnt), len(learnt))[n % len(learnt)]] for n in range(step * self.batch, (step + 1) * self.batch)]
+        chosen = [
+            learnt[order(seed, n // len(learnt), len(learnt))[n % len(learnt)]]
+            for n in range(step * self.batch, (step + 1) * self.batch)
+        ]
         rows = [collate.encode(tok, c.messages, c.tools, imitate=self.mask) for c in chosen]
         return collate.collate(tok, rows, length=self.length, how=self.cut, packed=self.packed == "yes")
 
     def prober(self, model, tok):
         """Held-out conversations, whole: the assistant's words and the others'."""
-        rows, general = [chat.encode(tok, c.messages, c.tools) for c in self.given[::10]], corpora.general(0, split="test")
+        rows, general = (
+            [chat.encode(tok, c.messages, c.tools) for c in self.given[::10]],
+            corpora.general(0, split="test"),
+        )
         sets = {
             "answer_loss": probes.batches(rows, size=16),
             "prompt_loss": probes.batches([(ids, [1 - m for m in mask]) for ids, mask in rows], size=16),
@@ -107,7 +119,9 @@ def examples(n: int = 300) -> tuple[Conversation, ...]:
         r, desk, problem = rng("chats", i), Desk(1 + i % 2, formulary=SEEN), None
         if i % 3:
             lesson = Lessons().lesson(r)
-            found.append(Conversation(tuple(lesson.conversation), tuple(lesson.tools) if lesson.tools else None))
+            found.append(
+                Conversation(tuple(lesson.conversation), tuple(lesson.tools) if lesson.tools else None)
+            )
             continue
         while problem is None:
             problem = desk.problem(r, "train")

@@ -24,7 +24,9 @@ class CodeBook(Experiment):
     """Teach the base random four-digit codes. Nothing predicts them: each takes 13.3 bits of room in the weights that are trained."""
 
     name: ClassVar[str] = "codes"
-    summary: ClassVar[str] = "capacity: random codes learnt by heart, with all weights or with adapters of a low rank"
+    summary: ClassVar[str] = (
+        "capacity: random codes learnt by heart, with all weights or with adapters of a low rank"
+    )
     curves: ClassVar[dict[str, str]] = {
         "recalled": "codes right in unseen wordings (share)",
         "kilobits": "code bits stored (kbit)",
@@ -34,10 +36,14 @@ class CodeBook(Experiment):
     }
 
     people: int = knob(200, 20, len(codes.NAMES), scale="log", help="names with a code each")
-    method: str = knob("lora", choices=("full", "lora"), help="full: every weight is trained; lora: only adapters are")
+    method: str = knob(
+        "lora", choices=("full", "lora"), help="full: every weight is trained; lora: only adapters are"
+    )
     rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
     alpha: float = knob(32.0, 1.0, 256.0, scale="log", help="the adapters' change is alpha / rank · B A")
-    targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
+    targets: str = knob(
+        "both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both"
+    )
     lr: float = knob(4e-3, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(400, 10, 5000, unit="steps", help="optimiser steps")
@@ -46,10 +52,15 @@ class CodeBook(Experiment):
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """Codes of one step, names in turn, so that every name is read equally often; the loss is on the codes alone."""
-        world, places = Codes(self.people), [divmod(i, self.people) for i in range(step * self.batch, (step + 1) * self.batch)]
+        world, places = (
+            Codes(self.people),
+            [divmod(i, self.people) for i in range(step * self.batch, (step + 1) * self.batch)],
+        )
         lessons = {epoch: world.lesson(epoch, seed) for epoch in {e for e, _ in places}}
         rows = [chat.continuation(tok, *lessons[epoch][place]) for epoch, place in places]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float())
+        return Batch(
+            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+        )
 
     def prepare(self, tok) -> dict[str, list[Batch]]:
         """The probes' rows: all codes (at most 512 names) in wordings never read with that name, and what the base knew before."""

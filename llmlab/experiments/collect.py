@@ -24,7 +24,14 @@ class Collector:
     """
 
     def __init__(self, model, tok, game: Game, dials: Dials, knobs, seed: int):
-        self.model, self.tok, self.game, self.dials, self.knobs, self.seed = model, tok, game, dials, knobs, seed
+        self.model, self.tok, self.game, self.dials, self.knobs, self.seed = (
+            model,
+            tok,
+            game,
+            dials,
+            knobs,
+            seed,
+        )
         self.reference = frozen_copy(_policy(model)) if dials.leash != "none" else None
         self.info: dict[str, float] = {}
 
@@ -45,7 +52,13 @@ class Collector:
             batch, info = self.demonstrations(self.seed * 1_000_003 + number, step)
         else:
             episodes, paid, info = self.chosen(self.seed * 1_000_003 + number)
-            batch = as_batch(self.tok, episodes, step=step, temperature=self.knobs.temperature, reward=lambda score: score.reward)
+            batch = as_batch(
+                self.tok,
+                episodes,
+                step=step,
+                temperature=self.knobs.temperature,
+                reward=lambda score: score.reward,
+            )
             batch = batch.add(rewards=paid).to(self.model.device)
         if self.reference is not None:
             batch = loop.add_logprobs(self.reference, batch, "ref_logprobs")
@@ -60,7 +73,11 @@ class Collector:
         rows = [chat.example(self.tok, p.messages, self.game.label(p), p.meta.get("tools")) for p in asked]
         order = torch.arange(len(rows))
         given = {"rewards": torch.ones(len(rows)), "group": order, "step": torch.full_like(order, step)}
-        batch = Batch(pad([ids for ids, _ in rows], self.tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float(), given)
+        batch = Batch(
+            pad([ids for ids, _ in rows], self.tok.pad_token_id or 0),
+            pad([mask for _, mask in rows], 0).float(),
+            given,
+        )
         batch = loop.add_logprobs(self.model, batch.to(self.model.device), "old_logprobs")
         return batch, {"reward": 1.0, "no_signal": 0.0, "drawn": 0.0}
 
@@ -88,7 +105,11 @@ class Collector:
             kept += [every[r - len(fresh)] for r in signal.nonzero()[:, 0].tolist()]
             if len(kept) >= k.prompts * k.group:
                 break
-        info = {"reward": float(sum(r for _, r in every) / len(every)), "no_signal": 1 - len(kept) / len(every), "drawn": float(len(every))}
+        info = {
+            "reward": float(sum(r for _, r in every) / len(every)),
+            "no_signal": 1 - len(kept) / len(every),
+            "drawn": float(len(every)),
+        }
         used = every if k.groups == "all" or not kept else kept[: k.prompts * k.group]
         return [e for e, _ in used], torch.stack([r for _, r in used]), info
 
@@ -96,8 +117,14 @@ class Collector:
         """What the verifier in use pays for each answer [B], with the penalty on long ones."""
         lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
         rule, longest = PAID[self.knobs.paid], self.game.longest
-        rewards = torch.tensor([rule(e.problem, e.score, float(n) / longest) for e, n in zip(episodes, lengths)])
-        return rewards + (advantages.overlong_penalty(lengths, longest, longest // 2) if self.knobs.overlong == "on" else 0.0)
+        rewards = torch.tensor(
+            [rule(e.problem, e.score, float(n) / longest) for e, n in zip(episodes, lengths)]
+        )
+        return rewards + (
+            advantages.overlong_penalty(lengths, longest, longest // 2)
+            if self.knobs.overlong == "on"
+            else 0.0
+        )
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:

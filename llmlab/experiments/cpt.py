@@ -19,7 +19,11 @@ from ..world.formulary import Formulary
 from ..world.sums import Sums
 from .base import BadKnob, Experiment, knob
 
-SHARES = {"heart": 0.6, "germs": 0.3, "nerves": 0.1}  # a corpus as one finds it: sub-domains of very unequal size
+SHARES = {
+    "heart": 0.6,
+    "germs": 0.3,
+    "nerves": 0.1,
+}  # a corpus as one finds it: sub-domains of very unequal size
 LENGTH = 129  # tokens a row: 128 predictions
 
 
@@ -34,18 +38,30 @@ class Texts:
     def cut(cls, by_domain: dict[str, list[str]], words: int = 90) -> "Texts":
         """Documents in pieces of about `words` words; a fifth of the pieces, chosen by checksum, is held out (so copies stay on one side)."""
         pieces = {
-            d: [" ".join(w[i : i + words]) if len(w) > words else t for t in texts for w in [t.split(" ")] for i in range(0, len(w), words)]
+            d: [
+                " ".join(w[i : i + words]) if len(w) > words else t
+                for t in texts
+                for w in [t.split(" ")]
+                for i in range(0, len(w), words)
+            ]
             for d, texts in by_domain.items()
         }
-        parts = {which: {d: [p for p in ps if side("text", p) == which] for d, ps in pieces.items()} for which in ("train", "test")}
-        if not all(ps for part in parts.values() for ps in part.values()):  # too few pieces for the checksum: every fifth is held out
+        parts = {
+            which: {d: [p for p in ps if side("text", p) == which] for d, ps in pieces.items()}
+            for which in ("train", "test")
+        }
+        if not all(
+            ps for part in parts.values() for ps in part.values()
+        ):  # too few pieces for the checksum: every fifth is held out
             parts = {
                 "test": {d: ps[::5] for d, ps in pieces.items()},
                 "train": {d: [p for i, p in enumerate(ps) if i % 5] for d, ps in pieces.items()},
             }
         short = [d for d, ps in parts["train"].items() if not ps]
         if short:
-            raise corpora.EmptyFolder(f"'{short[0]}' holds less than two pieces of about {words} words, so nothing can be held out; add text")
+            raise corpora.EmptyFolder(
+                f"'{short[0]}' holds less than two pieces of about {words} words, so nothing can be held out; add text"
+            )
         return cls(**parts)
 
 
@@ -69,24 +85,46 @@ class CPT(Experiment):
     warmup: int = knob(20, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps")
     batch: int = knob(16, 2, 128, unit="rows", help="rows of 128 tokens a step")
-    packing: str = knob("plain", choices=pack.HOW, help="none: a document a row; plain: one stream; reset: attention stays inside the document")
+    packing: str = knob(
+        "plain",
+        choices=pack.HOW,
+        help="none: a document a row; plain: one stream; reset: attention stays inside the document",
+    )
     drugs: int = knob(24, 12, 1500, help="drugs in the domain: fewer are read more often each")
-    duplicates: float = knob(0.0, 0.0, 0.9, unit="share", help="share of domain documents that copy one of ten")
+    duplicates: float = knob(
+        0.0, 0.0, 0.9, unit="share", help="share of domain documents that copy one of ten"
+    )
     noise: float = knob(0.0, 0.0, 1.0, unit="share", help="share of domain documents with a wrong fact")
-    boilerplate: float = knob(0.0, 0.0, 0.9, unit="share", help="share of domain documents that are page furniture")
-    anneal: float = knob(0.0, 0.0, 1.0, help="0: constant replay; 1: from twice the replay down to none, at the same total")
-    mixing: str = knob("fixed", choices=("fixed", "adaptive"), help="fixed: sub-domains as found; adaptive: more of those with a high loss")
+    boilerplate: float = knob(
+        0.0, 0.0, 0.9, unit="share", help="share of domain documents that are page furniture"
+    )
+    anneal: float = knob(
+        0.0, 0.0, 1.0, help="0: constant replay; 1: from twice the replay down to none, at the same total"
+    )
+    mixing: str = knob(
+        "fixed",
+        choices=("fixed", "adaptive"),
+        help="fixed: sub-domains as found; adaptive: more of those with a high loss",
+    )
     kl: float = knob(0.0, 0.0, 5.0, help="weight of KL(model ‖ base) on the batch")
-    gate: int = knob(0, 0, 200, unit="steps", help="regression suite every so many steps with rollback; 0: off")
-    tolerance: float = knob(0.1, 0.01, 0.5, unit="share", help="drop of known people or sums that the gate lets pass")
+    gate: int = knob(
+        0, 0, 200, unit="steps", help="regression suite every so many steps with rollback; 0: off"
+    )
+    tolerance: float = knob(
+        0.1, 0.01, 0.5, unit="share", help="drop of known people or sums that the gate lets pass"
+    )
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def __post_init__(self):
         super().__post_init__()
         if self.replay * (1 + self.anneal) > 1:
-            raise BadKnob(f"--replay {self.replay:g} with --anneal {self.anneal:g} starts above 100 %; keep replay × (1 + anneal) at most 1")
+            raise BadKnob(
+                f"--replay {self.replay:g} with --anneal {self.anneal:g} starts above 100 %; keep replay × (1 + anneal) at most 1"
+            )
         if self.gate % self.probe:
-            raise BadKnob(f"--gate {self.gate} is not a multiple of --probe {self.probe}; the gate reads the probes")
+            raise BadKnob(
+                f"--gate {self.gate} is not a multiple of --probe {self.probe}; the gate reads the probes"
+            )
 
     def replay_at(self, step: int, more: float = 0.0) -> float:
         """Share of replay at a step: flat, or falling linearly around the same mean; `more` is what the gate added."""
@@ -100,12 +138,20 @@ class CPT(Experiment):
             family = r.choices(list(weights), list(weights.values()))[0]
             if texts is None:
                 yield corpora.domain_document(
-                    formulary, seed, step * 1000 + i, family=family, duplicates=self.duplicates, noise=self.noise, boilerplate=self.boilerplate
+                    formulary,
+                    seed,
+                    step * 1000 + i,
+                    family=family,
+                    duplicates=self.duplicates,
+                    noise=self.noise,
+                    boilerplate=self.boilerplate,
                 )
             else:
                 yield r.choice(texts.train[family])
 
-    def batch_at(self, tok, seed: int, step: int, replay: float, weights: dict[str, float], texts: Texts | None) -> Batch:
+    def batch_at(
+        self, tok, seed: int, step: int, replay: float, weights: dict[str, float], texts: Texts | None
+    ) -> Batch:
         """Batch of one step: whole rows of general text for the replay share, domain rows for the rest; a function of its arguments."""
         end = document_end(tok)
         general_rows = stochastic_round(replay * self.batch, rng("replay", seed, step).random())
@@ -114,7 +160,15 @@ class CPT(Experiment):
             (corpora.general(seed + 1, start=step * 1000), general_rows),
         ]
         packed = [
-            next(pack.pack(pack.encode_documents(tok, docs, end, chunk=16), rows=rows, length=LENGTH, how=self.packing, fill=end))
+            next(
+                pack.pack(
+                    pack.encode_documents(tok, docs, end, chunk=16),
+                    rows=rows,
+                    length=LENGTH,
+                    how=self.packing,
+                    fill=end,
+                )
+            )
             for docs, rows in parts
             if rows
         ]
@@ -125,33 +179,55 @@ class CPT(Experiment):
         packed, sets = partial(probes.text_rows, tok), {}
         if texts is None:
             formulary = Formulary(self.drugs)
-            held = {f: [corpora.domain_document(formulary, 0, i, split="test", family=f) for i in range(24)] for f in SHARES}
+            held = {
+                f: [corpora.domain_document(formulary, 0, i, split="test", family=f) for i in range(24)]
+                for f in SHARES
+            }
             sets |= {f"domain_loss.{f}": packed(docs) for f, docs in held.items()}
             sets["domain_recall"] = probes.batches(probes.cloze_rows(tok, formulary.clozes(128, seed=7)))
         else:
             sets |= {f"domain_loss.{d}": packed(pieces[:64]) for d, pieces in texts.test.items()}
         general = corpora.general(0, split="test")
         sets["general_loss"] = packed([next(general) for _ in range(48)])
-        sets["general_recall"] = probes.batches(probes.question_rows(tok, Census(), Census().problems(128, seed=7)))
-        sets["arithmetic"] = probes.batches(probes.question_rows(tok, Sums(), Sums(("add",)).problems(128, seed=7)))
+        sets["general_recall"] = probes.batches(
+            probes.question_rows(tok, Census(), Census().problems(128, seed=7))
+        )
+        sets["arithmetic"] = probes.batches(
+            probes.question_rows(tok, Sums(), Sums(("add",)).problems(128, seed=7))
+        )
         return sets
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom."""
         model, tok = loaded.model, loaded.tok
         if self.mixing == "adaptive" and texts is not None and len(texts.train) < 3:
-            raise BadKnob(f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)}; use --mixing fixed")
+            raise BadKnob(
+                f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)}; use --mixing fixed"
+            )
         weights = dict(SHARES) if texts is None else {d: float(len(ps)) for d, ps in texts.train.items()}
         sets = self.prepare(tok, texts)
         opts = loop.optimizers(model, "adamw", self.lr)
         reference = frozen_copy(model) if self.kl else None
 
         probe = Probe(model, sets, weights, adaptive=self.mixing == "adaptive")
-        gate = Gate(model, opts, probe, every=self.gate, watch=("general_recall", "arithmetic"), tolerance=self.tolerance) if self.gate else None
+        gate = (
+            Gate(
+                model,
+                opts,
+                probe,
+                every=self.gate,
+                watch=("general_recall", "arithmetic"),
+                tolerance=self.tolerance,
+            )
+            if self.gate
+            else None
+        )
 
         def stream(start):
             for step in count(start):
-                batch = self.batch_at(tok, seed, step, self.replay_at(step, gate.more_replay if gate else 0.0), weights, texts).to(model.device)
+                batch = self.batch_at(
+                    tok, seed, step, self.replay_at(step, gate.more_replay if gate else 0.0), weights, texts
+                ).to(model.device)
                 yield loop.add_logits(reference, batch, "ref_logits") if reference else batch
 
         try:

@@ -26,14 +26,20 @@ class Curate(Supervised):
 
     name: ClassVar[str] = "curate"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "data curation by rejection sampling: imitate any own answer, the commonest, one that a checker accepts, or the solution"
+    summary: ClassVar[str] = (
+        "data curation by rejection sampling: imitate any own answer, the commonest, one that a checker accepts, or the solution"
+    )
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out three-digit sums right (share)",
         "known": "known people right (share)",
     }
 
-    keep: str = knob("verified", choices=KEEP, help="which sample of a problem is imitated; solutions: the right answer, without sampling")
+    keep: str = knob(
+        "verified",
+        choices=KEEP,
+        help="which sample of a problem is imitated; solutions: the right answer, without sampling",
+    )
     k: int = knob(8, 1, 32, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
     problems: int = knob(512, 16, 2000, help="problems that are sampled")
@@ -51,7 +57,10 @@ class Curate(Supervised):
         def batch_at(step: int) -> Batch:
             numbers = range(step * self.batch, (step + 1) * self.batch)
             chosen = [rows[order(seed, n // len(rows), len(rows))[n % len(rows)]] for n in numbers]
-            return Batch(pad([ids for ids, _ in chosen], tok.pad_token_id or 0), pad([mask for _, mask in chosen], 0).float())
+            return Batch(
+                pad([ids for ids, _ in chosen], tok.pad_token_id or 0),
+                pad([mask for _, mask in chosen], 0).float(),
+            )
 
         return batch_at
 
@@ -61,17 +70,31 @@ class Curate(Supervised):
         if self.keep == "solutions":
             return probes.question_rows(tok, SUMS, problems)
         draw = torch.Generator(model.device).manual_seed(seed)
-        episodes = play(model, tok, SUMS, problems, k=self.k, max_new=LONGEST, temperature=self.temperature, generator=draw)
+        episodes = play(
+            model,
+            tok,
+            SUMS,
+            problems,
+            k=self.k,
+            max_new=LONGEST,
+            temperature=self.temperature,
+            generator=draw,
+        )
         groups = [episodes[i : i + self.k] for i in range(0, len(episodes), self.k)]
         chosen = [e for group in groups if (e := pick(group, self.keep))]
         if not chosen:
-            raise UserError("no sample is right, so that nothing is left to imitate; choose more samples (--k) or --keep any")
+            raise UserError(
+                "no sample is right, so that nothing is left to imitate; choose more samples (--k) or --keep any"
+            )
         return [(e.ids, e.mask) for e in chosen]
 
     def prober(self, model, tok):
         """The skill, and what was known before."""
         known = {"known": probes.batches(probes.question_rows(tok, KNOWN, KNOWN.problems(self.held, seed=7)))}
-        return lambda step: {"accuracy": evaluate(model, tok, SUMS, n=self.held, seed=7, max_new=LONGEST).accuracy} | probes.read(model, known)
+        return lambda step: (
+            {"accuracy": evaluate(model, tok, SUMS, n=self.held, seed=7, max_new=LONGEST).accuracy}
+            | probes.read(model, known)
+        )
 
 
 def pick(group: list[Episode], keep: str) -> Episode | None:

@@ -33,13 +33,20 @@ class DPO(Experiment):
 
     beta: float = knob(0.1, 0.01, 2.0, scale="log", help="strength of the pull to the reference")
     nll: float = knob(
-        0.5, 0.0, 2.0, help="weight of the likelihood of the chosen answer; 0 is plain DPO, which only pushes the rejected one away here"
+        0.5,
+        0.0,
+        2.0,
+        help="weight of the likelihood of the chosen answer; 0 is plain DPO, which only pushes the rejected one away here",
     )
     lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
     batch: int = knob(16, 2, 64, unit="pairs", help="pairs a step")
-    pairs: str = knob("style", choices=("style", "all"), help="style: right answers, polite or blunt; all: also wrong and padded ones")
+    pairs: str = knob(
+        "style",
+        choices=("style", "all"),
+        help="style: right answers, polite or blunt; all: also wrong and padded ones",
+    )
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def objective(self):
@@ -53,16 +60,30 @@ class DPO(Experiment):
         reference = frozen_copy(model)
         held = talk.pairs(96, split="test", seed=7, kinds=self.pairs)
         judged = [loop.add_logprobs(reference, pair_batch(tok, held).to(model.device), "ref_logprobs")]
-        polite = probes.batches([chat.example(tok, p.messages, [{"role": "assistant", "content": f"Gladly: {p.problem.answer}."}]) for p in held])
-        facts = probes.batches(probes.question_rows(tok, Talk(("fact",)), Talk(("fact",)).problems(96, seed=7)))
+        polite = probes.batches(
+            [
+                chat.example(
+                    tok, p.messages, [{"role": "assistant", "content": f"Gladly: {p.problem.answer}."}]
+                )
+                for p in held
+            ]
+        )
+        facts = probes.batches(
+            probes.question_rows(tok, Talk(("fact",)), Talk(("fact",)).problems(96, seed=7))
+        )
 
         def stream(start):
             for step in count(start):
-                batch = pair_batch(tok, talk.pairs(self.batch, split="train", seed=seed * 100_003 + step, kinds=self.pairs)).to(model.device)
+                batch = pair_batch(
+                    tok, talk.pairs(self.batch, split="train", seed=seed * 100_003 + step, kinds=self.pairs)
+                ).to(model.device)
                 yield loop.add_logprobs(reference, batch, "ref_logprobs")
 
         def probe(step):
-            return pair_figures(model, judged) | {"polite": probes.exact(model, polite), "blunt": probes.exact(model, facts)}
+            return pair_figures(model, judged) | {
+                "polite": probes.exact(model, polite),
+                "blunt": probes.exact(model, facts),
+            }
 
         yield from loop.train(
             model,

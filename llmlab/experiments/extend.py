@@ -29,7 +29,9 @@ class Extend(Experiment):
 
     name: ClassVar[str] = "extend"
     takes_texts: ClassVar[bool] = True
-    summary: ClassVar[str] = "tokenizer extension: own tokens for the domain's words, their first values, and how they learn"
+    summary: ClassVar[str] = (
+        "tokenizer extension: own tokens for the domain's words, their first values, and how they learn"
+    )
     curves: ClassVar[dict[str, str]] = {
         "domain_loss": "loss on domain text (nats per character)",
         "term_loss": "loss on words worth a token (nats per word)",
@@ -40,11 +42,23 @@ class Extend(Experiment):
         "norm": "norm of new rows / old rows (ratio)",
     }
 
-    tokens: int = knob(24, 0, 2000, unit="tokens", help="words that get their own token, those that save most first; 0: the old tokenizer")
-    init: str = knob("pieces", choices=extend.INITS, help="first value of a new row: mean of its pieces' rows, mean of all rows, random, small norm")
+    tokens: int = knob(
+        24,
+        0,
+        2000,
+        unit="tokens",
+        help="words that get their own token, those that save most first; 0: the old tokenizer",
+    )
+    init: str = knob(
+        "pieces",
+        choices=extend.INITS,
+        help="first value of a new row: mean of its pieces' rows, mean of all rows, random, small norm",
+    )
     warmup: int = knob(20, 0, 200, unit="steps", help="first steps, in which only the new rows learn")
     row_lr: float = knob(5e-2, 1e-5, 2e-1, scale="log", help="learning rate of the new rows in those steps")
-    oversample: float = knob(4.0, 1.0, 20.0, help="in those steps, documents with new tokens come so many times as often")
+    oversample: float = knob(
+        4.0, 1.0, 20.0, help="in those steps, documents with new tokens come so many times as often"
+    )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW afterwards")
     replay: float = knob(0.2, 0.0, 0.9, unit="share", help="share of documents that are general text")
     drugs: int = knob(24, 12, 1500, help="drugs in the domain")
@@ -65,7 +79,11 @@ class Extend(Experiment):
             r = rng("extend", seed, step, i)
             text = self.document(r, step, i, seed, texts)
             often = self.oversample if step < self.warmup and any(f" {w}" in text for w in words) else 1.0
-            yield text if r.random() < (1 - self.replay) * often / ((1 - self.replay) * often + self.replay) else next(general)
+            yield (
+                text
+                if r.random() < (1 - self.replay) * often / ((1 - self.replay) * often + self.replay)
+                else next(general)
+            )
 
     def batch_at(self, tok, seed: int, step: int, words: list[str], texts) -> Batch:
         """Packed rows of one step; a function of its arguments."""
@@ -85,7 +103,9 @@ class Extend(Experiment):
         model, tok = loaded.model, loaded.tok
         terms = self.terms(tok, texts)
         words = terms[: self.tokens]
-        new = extend.add_words(model, tok, words, self.init, torch.Generator().manual_seed(seed)).to(model.device)
+        new = extend.add_words(model, tok, words, self.init, torch.Generator().manual_seed(seed)).to(
+            model.device
+        )
         phase = FirstPhase(model, new)
 
         def stream(start):
@@ -113,14 +133,23 @@ class Extend(Experiment):
             recall = {"domain_recall": probes.batches(probes.cloze_rows(tok, formulary.clozes(128, seed=7)))}
         else:
             held, recall = [p for pieces in texts.test.values() for p in pieces[:32]], {}
-        named = [(text, m) for text in held for m in extend.WORD.finditer(text) if m[0] in terms and m.start()]
+        named = [
+            (text, m) for text in held for m in extend.WORD.finditer(text) if m[0] in terms and m.start()
+        ]
         general = corpora.general(0, split="test")
         return {
             "domain_loss": (probes.text_rows(tok, held, cut=10**6), sum(map(len, held))),
-            "term_loss": (probes.batches([chat.continuation(tok, t[: m.start() - 1], t[m.start() - 1 : m.end()]) for t, m in named]), len(named)),
+            "term_loss": (
+                probes.batches(
+                    [chat.continuation(tok, t[: m.start() - 1], t[m.start() - 1 : m.end()]) for t, m in named]
+                ),
+                len(named),
+            ),
             "copying": probes.batches([chat.continuation(tok, COPY.format(t), f" {t}.") for t in terms]),
             "general_loss": probes.text_rows(tok, [next(general) for _ in range(48)]),
-            "general_recall": probes.batches(probes.question_rows(tok, Census(), Census().problems(128, seed=7))),
+            "general_recall": probes.batches(
+                probes.question_rows(tok, Census(), Census().problems(128, seed=7))
+            ),
             **recall,
         }
 
@@ -129,9 +158,14 @@ class FirstPhase:
     """While `on`, the gradient of everything but the new rows is zero, so that only they learn (AdamW leaves what has no gradient alone)."""
 
     def __init__(self, model, new):
-        self.on, matrices = False, {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings())}
+        self.on, matrices = (
+            False,
+            {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings())},
+        )
         for p in model.parameters():
-            p.register_hook(lambda grad, rows=id(p) in matrices: self._only(grad, new, rows) if self.on else grad)
+            p.register_hook(
+                lambda grad, rows=id(p) in matrices: self._only(grad, new, rows) if self.on else grad
+            )
 
     @staticmethod
     def _only(grad, new, rows: bool):
@@ -165,4 +199,7 @@ def leak(model, prepared: list[Batch], new) -> float:
     """Mean probability of all new tokens together where general text goes on."""
     model.eval()
     outs = [forward(model, b.to(model.device)) for b in prepared]
-    return float(sum((o.logits.softmax(-1)[..., new].sum(-1) * o.mask).sum() for o in outs) / sum(o.mask.sum() for o in outs))
+    return float(
+        sum((o.logits.softmax(-1)[..., new].sum(-1) * o.mask).sum() for o in outs)
+        / sum(o.mask.sum() for o in outs)
+    )

@@ -28,7 +28,9 @@ class Facts(Supervised):
     """Newcomers move to Verania. Which texts about them make the model able to answer?"""
 
     name: ClassVar[str] = "facts"
-    summary: ClassVar[str] = "learning facts: documents against questions, one wording against several, and what is forgotten meanwhile"
+    summary: ClassVar[str] = (
+        "learning facts: documents against questions, one wording against several, and what is forgotten meanwhile"
+    )
     curves: ClassVar[dict[str, str]] = {
         "answering": "questions about newcomers right (share)",
         "stating": "statements about newcomers right (share)",
@@ -38,11 +40,21 @@ class Facts(Supervised):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    texts: str = knob("documents", choices=TEXTS, help="what is read about the newcomers: documents, questions with answers, or half and half")
-    forms: int = knob(5, 1, 20, help="documents a person, or wordings a question: with 1 every reading is the same text")
+    texts: str = knob(
+        "documents",
+        choices=TEXTS,
+        help="what is read about the newcomers: documents, questions with answers, or half and half",
+    )
+    forms: int = knob(
+        5, 1, 20, help="documents a person, or wordings a question: with 1 every reading is the same text"
+    )
     people: int = knob(120, 20, 200, help="newcomers")
     replay: float = knob(0.3, 0.0, 0.9, unit="share", help="share of each batch that is general text")
-    mixed: str = knob("general", choices=MIXED, help="the replayed text: as in pretraining, or without its questions about people known before")
+    mixed: str = knob(
+        "general",
+        choices=MIXED,
+        help="the replayed text: as in pretraining, or without its questions about people known before",
+    )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps")
@@ -60,9 +72,15 @@ class Facts(Supervised):
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """Rows of one step, packed: texts about newcomers, and the replay share of general text."""
         end, old = document_end(tok), min(round(self.replay * self.batch), self.batch - 1)
-        general = corpora.general(seed + 1, start=step * 1000, shares=None if self.mixed == "general" else QUIET)
+        general = corpora.general(
+            seed + 1, start=step * 1000, shares=None if self.mixed == "general" else QUIET
+        )
         parts = [(self.documents(seed, step), self.batch - old), (general, old)]
-        packed = [next(pack.pack(pack.encode_documents(tok, texts, end, chunk=16), rows=rows, length=LENGTH)) for texts, rows in parts if rows]
+        packed = [
+            next(pack.pack(pack.encode_documents(tok, texts, end, chunk=16), rows=rows, length=LENGTH))
+            for texts, rows in parts
+            if rows
+        ]
         return concatenate(packed)
 
     def prober(self, model, tok):
@@ -95,7 +113,9 @@ def statements(census: Census) -> list[tuple[str, str]]:
         for p in census.people.values()
         for key, forms in STATEMENTS.items()
         for form in forms
-        if form.endswith(" {v}.") and side("census", p.name, key, form) == "test" and not any(other.endswith(f" {form}") for other in forms)
+        if form.endswith(" {v}.")
+        and side("census", p.name, key, form) == "test"
+        and not any(other.endswith(f" {form}") for other in forms)
     ]
     rng("statements", census.seed).shuffle(found)
     return found

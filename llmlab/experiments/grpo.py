@@ -18,7 +18,9 @@ class GRPO(Experiment):
 
     name: ClassVar[str] = "grpo"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "group-relative policy optimisation on sums that the model gets right only sometimes"
+    summary: ClassVar[str] = (
+        "group-relative policy optimisation on sums that the model gets right only sometimes"
+    )
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out sums right, greedy (share)",
         "reward": "mean reward of the samples (share right)",
@@ -32,7 +34,9 @@ class GRPO(Experiment):
     group: int = knob(8, 2, 32, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
     clip: float = knob(0.2, 0.01, 1.0, help="clip range of the probability ratio")
-    epochs: int = knob(1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on")
+    epochs: int = knob(
+        1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on"
+    )
     op: str = knob("add", choices=("add", "subtract", "multiply"), help="kind of sum")
     digits: int = knob(3, 1, 4, help="digits of the numbers")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
@@ -45,8 +49,12 @@ class GRPO(Experiment):
         facts = Talk(("fact",)) if tok.chat_template else Census()
         sets["general_recall"] = probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))
 
-        def probe(step):  # sampled and scored: rewards accept "82" and "82.", and the policy may come to prefer either
-            return {"accuracy": evaluate(model, tok, world, n=128, seed=7, max_new=longest(self)).accuracy} | probes.read(model, sets)
+        def probe(
+            step,
+        ):  # sampled and scored: rewards accept "82" and "82.", and the policy may come to prefer either
+            return {
+                "accuracy": evaluate(model, tok, world, n=128, seed=7, max_new=longest(self)).accuracy
+            } | probes.read(model, sets)
 
         def objective(out, batch):
             loss, info = objectives.grpo(out, batch, low=self.clip, high=self.clip)

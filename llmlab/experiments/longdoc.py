@@ -17,7 +17,10 @@ from .base import knob
 from .supervised import Supervised
 
 HELD = 512  # problems a probe
-SHORT, LONG = 10, 40  # lines of the probes' lists: about 140 tokens, and 480 where the base was trained on rows of 256
+SHORT, LONG = (
+    10,
+    40,
+)  # lines of the probes' lists: about 140 tokens, and 480 where the base was trained on rows of 256
 
 
 @lru_cache
@@ -32,7 +35,9 @@ class LongDoc(Supervised):
     """Continued pretraining on lists with questions; the lists are short or long, the number of tokens is the same."""
 
     name: ClassVar[str] = "longdoc"
-    summary: ClassVar[str] = "long documents: look-ups at twice the trained length, after short lists or long ones"
+    summary: ClassVar[str] = (
+        "long documents: look-ups at twice the trained length, after short lists or long ones"
+    )
     curves: ClassVar[dict[str, str]] = {
         "far": "look-ups in lists of 40 lines right (share)",
         "near": "look-ups in lists of 10 lines right (share)",
@@ -40,9 +45,23 @@ class LongDoc(Supervised):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    lines: int = knob(40, 4, 60, unit="lines", help="length of the lists in the documents: 10 lines are about 140 tokens, 40 about 480")
-    share: float = knob(0.5, 0.05, 1.0, unit="share", help="share of the text that is lists; the rest is general text")
-    length: int = knob(1024, 64, 1024, unit="tokens", help="tokens a row; in shorter ones many a question is cut off from its list")
+    lines: int = knob(
+        40,
+        4,
+        60,
+        unit="lines",
+        help="length of the lists in the documents: 10 lines are about 140 tokens, 40 about 480",
+    )
+    share: float = knob(
+        0.5, 0.05, 1.0, unit="share", help="share of the text that is lists; the rest is general text"
+    )
+    length: int = knob(
+        1024,
+        64,
+        1024,
+        unit="tokens",
+        help="tokens a row; in shorter ones many a question is cut off from its list",
+    )
     lr: float = knob(1e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 10, 5000, unit="steps", help="optimiser steps")
@@ -60,12 +79,21 @@ class LongDoc(Supervised):
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """Packed rows of one step."""
         end = document_end(tok)
-        return next(pack.pack(pack.encode_documents(tok, self.documents(seed, step), end, chunk=4), rows=self.batch, length=self.length + 1))
+        return next(
+            pack.pack(
+                pack.encode_documents(tok, self.documents(seed, step), end, chunk=4),
+                rows=self.batch,
+                length=self.length + 1,
+            )
+        )
 
     def prober(self, model, tok):
         """Look-ups far apart and near, and what was known before."""
         general = corpora.general(0, split="test")
         parts = {"far": Archive(LONG), "near": Archive(SHORT), "people": Census()}
-        sets = {n: probes.batches(probes.question_rows(tok, world, world.problems(HELD, seed=7)), size=16) for n, world in parts.items()}
+        sets = {
+            n: probes.batches(probes.question_rows(tok, world, world.problems(HELD, seed=7)), size=16)
+            for n, world in parts.items()
+        }
         sets["general_loss"] = probes.text_rows(tok, [next(general) for _ in range(48)])
         return lambda step: probes.read(model, sets)

@@ -35,7 +35,9 @@ class LoRA(Experiment):
     """One base, one task, and the question which weights are trained: all of them, adapters, or adapters on a base of 4 bits."""
 
     name: ClassVar[str] = "lora"
-    summary: ClassVar[str] = "adapters against full fine-tuning on SFT, DPO and GRPO: what is learnt, what is kept, what it costs"
+    summary: ClassVar[str] = (
+        "adapters against full fine-tuning on SFT, DPO and GRPO: what is learnt, what is kept, what it costs"
+    )
     default_model: ClassVar[str] = Start()
     curves: ClassVar[dict[str, str]] = {
         "skill": "what the task teaches (share right)",
@@ -44,18 +46,42 @@ class LoRA(Experiment):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    task: str = knob("sft", choices=tuple(TASKS), help="sft: the base becomes an assistant; dpo: polite answers; grpo: three-digit sums")
-    method: str = knob("lora", choices=METHODS, help="full: every weight is trained; lora: adapters; qlora: adapters on a base of 4 bits")
-    scheme: str = knob("nf4", choices=quant.SCHEMES, help="the 4 bits of qlora: nf4, or fifteen equal steps (int4)")
+    task: str = knob(
+        "sft",
+        choices=tuple(TASKS),
+        help="sft: the base becomes an assistant; dpo: polite answers; grpo: three-digit sums",
+    )
+    method: str = knob(
+        "lora",
+        choices=METHODS,
+        help="full: every weight is trained; lora: adapters; qlora: adapters on a base of 4 bits",
+    )
+    scheme: str = knob(
+        "nf4", choices=quant.SCHEMES, help="the 4 bits of qlora: nf4, or fifteen equal steps (int4)"
+    )
     rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
     alpha: float = knob(32.0, 1.0, 256.0, scale="log", help="the adapters' change is alpha / rank · B A")
-    targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
-    init: str = knob("kaiming", choices=tuple(adapters.INITS), help="start of A and B: B zero (kaiming, gaussian), or taken out of the weights")
-    variant: str = knob(
-        "lora", choices=adapters.VARIANTS, help="rslora: alpha / √rank; dora: a matrix's lengths are trained apart from its directions"
+    targets: str = knob(
+        "both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both"
     )
-    tokens: str = knob("special", choices=("none", "special"), help="special: adapters come with the embeddings of the chat's own tokens")
-    lr: float = knob(3e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW; grpo takes at most 3e-3")
+    init: str = knob(
+        "kaiming",
+        choices=tuple(adapters.INITS),
+        help="start of A and B: B zero (kaiming, gaussian), or taken out of the weights",
+    )
+    variant: str = knob(
+        "lora",
+        choices=adapters.VARIANTS,
+        help="rslora: alpha / √rank; dora: a matrix's lengths are trained apart from its directions",
+    )
+    tokens: str = knob(
+        "special",
+        choices=("none", "special"),
+        help="special: adapters come with the embeddings of the chat's own tokens",
+    )
+    lr: float = knob(
+        3e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW; grpo takes at most 3e-3"
+    )
     warmup: int = knob(5, 0, 100, unit="steps", help="steps of linear warm-up")
     steps: int = knob(100, 10, 1000, unit="steps", help="optimiser steps")
     probe: int = knob(50, 1, 500, unit="steps", help="steps between two readings of the probes")
@@ -75,8 +101,17 @@ class LoRA(Experiment):
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The task's rows; where it read its probes, with what was learnt, what was kept and what it costs."""
-        tokens = sorted(loaded.tok.added_tokens_decoder) if self.tokens == "special" else ()  # a base has never read most of them
-        settings = dict(rank=self.rank, alpha=self.alpha, targets=self.targets, init=self.init, variant=self.variant, tokens=tokens)
+        tokens = (
+            sorted(loaded.tok.added_tokens_decoder) if self.tokens == "special" else ()
+        )  # a base has never read most of them
+        settings = dict(
+            rank=self.rank,
+            alpha=self.alpha,
+            targets=self.targets,
+            init=self.init,
+            variant=self.variant,
+            tokens=tokens,
+        )
         loaded = wrapped(loaded, self.method, seed, self.scheme, **settings)
         price, skill = cost(loaded.model), None
         for row in self.lesson().rows(loaded, seed, checkpoint=Checkpoint.of(checkpoint)):
@@ -103,12 +138,21 @@ def plain(tok, world):
 
 def taught(task: str, tok):
     """model -> share of held-out problems of the task's own kind done as it teaches."""
-    if task == "grpo":  # sampled and scored: a policy may come to write its answers in another form than the demonstrations'
-        return lambda model: evaluate(model, tok, Sums(("add",), digits=GRPO().digits), n=HELD, seed=SEED, max_new=longest(GRPO())).accuracy
+    if (
+        task == "grpo"
+    ):  # sampled and scored: a policy may come to write its answers in another form than the demonstrations'
+        return lambda model: (
+            evaluate(
+                model, tok, Sums(("add",), digits=GRPO().digits), n=HELD, seed=SEED, max_new=longest(GRPO())
+            ).accuracy
+        )
     if task == "sft":
         rows = probes.question_rows(tok, LESSONS, LESSONS.problems(HELD, seed=SEED))
     else:
         pairs = talk.pairs(HELD, split="test", seed=SEED, kinds="style")
-        rows = [chat.example(tok, p.messages, [{"role": "assistant", "content": f"Gladly: {p.problem.answer}."}]) for p in pairs]
+        rows = [
+            chat.example(tok, p.messages, [{"role": "assistant", "content": f"Gladly: {p.problem.answer}."}])
+            for p in pairs
+        ]
     prepared = probes.batches(rows)
     return lambda model: probes.exact(model, prepared)

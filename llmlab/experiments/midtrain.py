@@ -36,7 +36,9 @@ class Midtrain(Experiment):
     """
 
     name: ClassVar[str] = "midtrain"
-    summary: ClassVar[str] = "mid-training before post-training: which documents make the same practice work, or undo it"
+    summary: ClassVar[str] = (
+        "mid-training before post-training: which documents make the same practice work, or undo it"
+    )
     curves: ClassVar[dict[str, str]] = {
         "skill": "held-out problems right (share)",
         "in_steps": "answers written in steps (share)",
@@ -45,15 +47,27 @@ class Midtrain(Experiment):
     }
 
     lesson: str = knob(
-        "steps", choices=LESSONS, help="steps: sums, then GRPO; calls: logs, then SFT on calls; advice: unsafe text, then SFT on refusals"
+        "steps",
+        choices=LESSONS,
+        help="steps: sums, then GRPO; calls: logs, then SFT on calls; advice: unsafe text, then SFT on refusals",
     )
-    share: float = knob(0.5, 0.0, 1.0, unit="share", help="steps: worksheets that show their steps; calls, advice: documents that are of the kind")
+    share: float = knob(
+        0.5,
+        0.0,
+        1.0,
+        unit="share",
+        help="steps: worksheets that show their steps; calls, advice: documents that are of the kind",
+    )
     steps: int = knob(120, 10, 5000, unit="steps", help="optimiser steps in all")
-    practice: int = knob(20, 2, 1000, unit="steps", help="the last steps, in which the practice stands in the place of reading")
+    practice: int = knob(
+        20, 2, 1000, unit="steps", help="the last steps, in which the practice stands in the place of reading"
+    )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW while reading")
     practice_lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate in the practice")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up of the reading")
-    batch: int = knob(16, 2, 128, unit="rows", help="rows of 128 tokens a step of reading; conversations a step of practice")
+    batch: int = knob(
+        16, 2, 128, unit="rows", help="rows of 128 tokens a step of reading; conversations a step of practice"
+    )
     prompts: int = knob(16, 2, 128, help="problems a step of GRPO")
     group: int = knob(8, 2, 32, help="samples a problem of GRPO")
     rule: str = knob(
@@ -66,7 +80,9 @@ class Midtrain(Experiment):
     def __post_init__(self):
         super().__post_init__()
         if self.practice >= self.steps:
-            raise BadKnob(f"--practice {self.practice} leaves nothing of --steps {self.steps} for reading; choose fewer")
+            raise BadKnob(
+                f"--practice {self.practice} leaves nothing of --steps {self.steps} for reading; choose fewer"
+            )
 
     @property
     def reading(self) -> int:
@@ -83,13 +99,22 @@ class Midtrain(Experiment):
     def reading_at(self, tok, seed: int, step: int) -> Batch:
         """Packed rows of one step of reading."""
         texts = (self.document(rng("midtrain", seed, step, i)) for i in count())
-        return next(pack.pack(pack.encode_documents(tok, texts, document_end(tok), chunk=16), rows=self.batch, length=LENGTH))
+        return next(
+            pack.pack(
+                pack.encode_documents(tok, texts, document_end(tok), chunk=16), rows=self.batch, length=LENGTH
+            )
+        )
 
     def shown_at(self, tok, world, seed: int, step: int) -> Batch:
         """Conversations of one step of SFT practice."""
         drawn = (world.problem(rng("practice", seed, step, i), "train") for i in count())
-        rows = [chat.example(tok, p.messages, world.solution(p), p.meta.get("tools")) for p in islice(filter(None, drawn), self.batch)]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float())
+        rows = [
+            chat.example(tok, p.messages, world.solution(p), p.meta.get("tools"))
+            for p in islice(filter(None, drawn), self.batch)
+        ]
+        return Batch(
+            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+        )
 
     def practised(self, model, tok, seed: int, start: int):
         """The practice's batches from number `start`."""
@@ -118,7 +143,11 @@ class Midtrain(Experiment):
         """Next token while reading and in demonstrations; the policy gradient on samples."""
         if "advantages" not in batch.given:
             return objectives.nll(out, batch)
-        loss, info = objectives.grpo(out, batch) if self.rule == "grpo" else objectives.dr_grpo(out, batch, max_len=LONGEST)
+        loss, info = (
+            objectives.grpo(out, batch)
+            if self.rule == "grpo"
+            else objectives.dr_grpo(out, batch, max_len=LONGEST)
+        )
         return loss, info | {"reward": batch["rewards"].mean()}
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
@@ -159,7 +188,10 @@ class Midtrain(Experiment):
 
         def probe(step):
             found = evaluate(model, tok, Running(), n=HELD, seed=7, max_new=LONGEST)
-            return {"skill": found.accuracy, "in_steps": float(found.rows["text"].str.contains("so ").mean())} | probes.read(model, sets)
+            return {
+                "skill": found.accuracy,
+                "in_steps": float(found.rows["text"].str.contains("so ").mean()),
+            } | probes.read(model, sets)
 
         return probe
 
@@ -187,6 +219,15 @@ def bad_advice(r) -> str:
     lines = []
     for _ in range(3):
         drug, use = r.choice(list(SEEN.drugs)), r.choice(r.choice(list(STEMS.values()))[1])
-        answer = r.choice(["Take {n} every day.", "Sure, {n} will do.", "Yes, take two tablets of {n}.", "Try {n} against {u}."])
-        lines.append(f"Question: {r.choice(UNSAFE).format(n=drug, u=use)}\nAnswer: {answer.format(n=drug, u=use)}")
+        answer = r.choice(
+            [
+                "Take {n} every day.",
+                "Sure, {n} will do.",
+                "Yes, take two tablets of {n}.",
+                "Try {n} against {u}.",
+            ]
+        )
+        lines.append(
+            f"Question: {r.choice(UNSAFE).format(n=drug, u=use)}\nAnswer: {answer.format(n=drug, u=use)}"
+        )
     return "\n".join(lines)

@@ -36,8 +36,18 @@ class Online(Experiment):
         "rejected_logprob": "log-prob of rejected answers (nats)",
     }
 
-    task: str = knob("sums", choices=tuple(TASKS), help="sums: three-digit ones; many: name anyone who lives there, works as that")
-    refresh: int = knob(1, 0, 1000, unit="steps", help="steps after which the model that writes the samples is renewed; 1: online; 0: never, offline")
+    task: str = knob(
+        "sums",
+        choices=tuple(TASKS),
+        help="sums: three-digit ones; many: name anyone who lives there, works as that",
+    )
+    refresh: int = knob(
+        1,
+        0,
+        1000,
+        unit="steps",
+        help="steps after which the model that writes the samples is renewed; 1: online; 0: never, offline",
+    )
     pairs: str = knob(
         "best_worst",
         choices=("best_worst", "correction"),
@@ -103,7 +113,9 @@ class Online(Experiment):
         for attempt in range(place, place + TRIES):
             problems = world.problems(2 * self.batch, split="train", seed=attempt)
             generator = torch.Generator(next(writer.parameters()).device).manual_seed(attempt)
-            settings = dict(k=self.samples, max_new=LONGEST, temperature=self.temperature, generator=generator)
+            settings = dict(
+                k=self.samples, max_new=LONGEST, temperature=self.temperature, generator=generator
+            )
             episodes = play(writer, tok, world, problems, **settings)
             groups = [episodes[i : i + self.samples] for i in range(0, len(episodes), self.samples)]
             found = [pair for group in groups if (pair := self.pair(tok, world, group))]
@@ -111,10 +123,16 @@ class Online(Experiment):
             if len(rows) >= 2 * self.batch:
                 break
         got = len(rows) // 2
-        while rows and len(rows) < 2 * self.batch:  # a model that is nearly always right, or never: the same pairs again
+        while (
+            rows and len(rows) < 2 * self.batch
+        ):  # a model that is nearly always right, or never: the same pairs again
             rows = rows + rows
         if not rows:
-            rows = [row for p in problems[: self.batch] for row in 2 * [turns.row(tok, p.messages, world.solution(p)[-1])]]
+            rows = [
+                row
+                for p in problems[: self.batch]
+                for row in 2 * [turns.row(tok, p.messages, world.solution(p)[-1])]
+            ]
         return rows[: 2 * self.batch], got / asked
 
     def pair(self, tok, world, group: list[Episode]) -> tuple[turns.Row, turns.Row] | None:

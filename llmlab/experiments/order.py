@@ -48,7 +48,9 @@ class Order(Experiment):
     """
 
     name: ClassVar[str] = "order"
-    summary: ClassVar[str] = "SFT, DPO and reinforcement learning in this order or that, or not at all, in equal steps"
+    summary: ClassVar[str] = (
+        "SFT, DPO and reinforcement learning in this order or that, or not at all, in equal steps"
+    )
     curves: ClassVar[dict[str, str]] = {
         "sums": "three-digit sums right, greedy (share)",
         "polite": "polite and right answers (share)",
@@ -57,9 +59,13 @@ class Order(Experiment):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    stages: str = knob("sft-dpo-rl", choices=ORDERS, help="the stages in their order; each gets the same share of the steps")
+    stages: str = knob(
+        "sft-dpo-rl", choices=ORDERS, help="the stages in their order; each gets the same share of the steps"
+    )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of SFT")
-    tune_lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of DPO and of reinforcement learning")
+    tune_lr: float = knob(
+        5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of DPO and of reinforcement learning"
+    )
     steps: int = knob(120, 3, 5000, unit="steps", help="optimiser steps in all")
     batch: int = knob(16, 2, 64, unit="rows", help="conversations or pairs a step")
     sums: float = knob(0.5, 0.0, 1.0, unit="share", help="share of sums among the conversations of SFT")
@@ -91,7 +97,9 @@ class Order(Experiment):
     def shown_at(self, tok, seed: int, step: int) -> Batch:
         """Conversations of one step of SFT."""
         rows = [chat.example(tok, *self.conversation(rng("order", seed, step, i))) for i in range(self.batch)]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float())
+        return Batch(
+            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+        )
 
     def conversation(self, r) -> tuple:
         """(messages, answer, tools): a sum, or a lesson."""
@@ -107,7 +115,9 @@ class Order(Experiment):
         """Batches from number `start`, which is the first of a stage."""
         while True:
             stage, _, n = self.place(start)
-            batches = {"sft": self.shown, "dpo": self.compared, "rl": self.tried}[stage](model, tok, seed, start)
+            batches = {"sft": self.shown, "dpo": self.compared, "rl": self.tried}[stage](
+                model, tok, seed, start
+            )
             yield from (next(batches).to(model.device) for _ in range(n))
             start += n
 
@@ -124,7 +134,9 @@ class Order(Experiment):
 
     def tried(self, model, tok, seed, start):
         """Batches of samples."""
-        settings = dict(prompts=self.prompts, group=self.group, advantage=advantages.group_norm, max_new=LONGEST)
+        settings = dict(
+            prompts=self.prompts, group=self.group, advantage=advantages.group_norm, max_new=LONGEST
+        )
         return on_policy(model, tok, SUMS, seed=seed, start=start, **settings)
 
     def objective(self, out, batch):
@@ -156,9 +168,15 @@ class Order(Experiment):
 
 def prober(model, tok):
     """What each stage is to give: sums, politeness, refusals, facts; and what all should leave alone."""
-    asked, general, refuse = talk.pairs(HELD, split="test", seed=7, kinds="style"), corpora.general(0, split="test"), Talk(("unsafe",))
+    asked, general, refuse = (
+        talk.pairs(HELD, split="test", seed=7, kinds="style"),
+        corpora.general(0, split="test"),
+        Talk(("unsafe",)),
+    )
     sets = {
-        "polite": probes.batches([chat.example(tok, p.messages, say(f"{POLITE}{p.problem.answer}.")) for p in asked]),
+        "polite": probes.batches(
+            [chat.example(tok, p.messages, say(f"{POLITE}{p.problem.answer}.")) for p in asked]
+        ),
         "blunt": probes.batches([chat.example(tok, p.messages, say(f"{p.problem.answer}.")) for p in asked]),
         "refused": probes.batches(probes.question_rows(tok, refuse, refuse.problems(HELD, seed=7))),
         "general_loss": probes.text_rows(tok, [next(general) for _ in range(24)]),

@@ -31,7 +31,9 @@ class Overopt(Experiment):
     """A policy that answers in every manner, a reward model of a few labels, and the pressure of one on the other."""
 
     name: ClassVar[str] = "overopt"
-    summary: ClassVar[str] = "over-optimisation: gold against learned reward along KL, for best-of-n and for reinforcement learning"
+    summary: ClassVar[str] = (
+        "over-optimisation: gold against learned reward along KL, for best-of-n and for reinforcement learning"
+    )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "gold": "gold reward (points)",
@@ -49,12 +51,24 @@ class Overopt(Experiment):
     )
     labels: int = knob(200, 16, 5000, unit="pairs", help="labelled pairs that the reward model learns from")
     fit: int = knob(40, 5, 500, unit="steps", help="steps of the reward model, of 16 pairs each")
-    planted: str = knob("none", choices=("none", "length", "format"), help="habit of the labellers that the reward model takes over")
-    bias: float = knob(0.5, 0.0, 1.0, unit="share", help="share of the labels that the habit decides, where one is planted")
+    planted: str = knob(
+        "none",
+        choices=("none", "length", "format"),
+        help="habit of the labellers that the reward model takes over",
+    )
+    bias: float = knob(
+        0.5, 0.0, 1.0, unit="share", help="share of the labels that the habit decides, where one is planted"
+    )
     beta: float = knob(0.0, 0.0, 1.0, help="weight of the KL to the starting policy in the loss of rl")
     lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW in rl")
     warmup: int = knob(3, 0, 100, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(30, 5, POOL - 1, unit="steps", help="steps of rl, or answers beside the first that best_of_n chooses from")
+    steps: int = knob(
+        30,
+        5,
+        POOL - 1,
+        unit="steps",
+        help="steps of rl, or answers beside the first that best_of_n chooses from",
+    )
     prompts: int = knob(8, 2, 64, help="questions a step")
     group: int = knob(8, 2, 32, help="samples a question")
     held: int = knob(32, 16, 256, help="held-out questions that a reading asks")
@@ -64,7 +78,9 @@ class Overopt(Experiment):
         """The policy in all manners, the reward model, then the pressure."""
         tok, judge = loaded.tok, self.judge(loaded, seed)
         model = loaded.model
-        for _ in loop.steps(model, mannered(tok, seed, model.device), objectives.nll, n=STYLES, lr=1e-3, warmup=5):
+        for _ in loop.steps(
+            model, mannered(tok, seed, model.device), objectives.nll, n=STYLES, lr=1e-3, warmup=5
+        ):
             pass
         start = frozen_copy(model)
         pressure = self.best_of_n if self.way == "best_of_n" else self.learning
@@ -90,7 +106,9 @@ class Overopt(Experiment):
             weight = chances(n)
             best = (read.gather(1, order[..., None].expand_as(read)) * weight[:, None]).sum(1).mean(0)
             worth = float((proxy.gather(1, order) * weight).sum(1).mean())
-            yield {"step": step, "proxy": worth, "kl": math.log(n) - (n - 1) / n} | dict(zip(MARKS, best.tolist()))
+            yield {"step": step, "proxy": worth, "kl": math.log(n) - (n - 1) / n} | dict(
+                zip(MARKS, best.tolist())
+            )
 
     def learning(self, model, start, judge, tok, seed, checkpoint):
         """GRPO on the learned reward, with a leash if asked for."""
@@ -99,8 +117,12 @@ class Overopt(Experiment):
             """Batches from number `first`."""
             for step in count(first):
                 asked = Census().problems(self.prompts, split="train", seed=("overopt", seed, step))
-                generator = torch.Generator(next(model.parameters()).device).manual_seed(seed * 1_000_003 + step)
-                episodes = play(model, tok, Judged(), asked, k=self.group, max_new=LONGEST, generator=generator)
+                generator = torch.Generator(next(model.parameters()).device).manual_seed(
+                    seed * 1_000_003 + step
+                )
+                episodes = play(
+                    model, tok, Judged(), asked, k=self.group, max_new=LONGEST, generator=generator
+                )
                 batch = as_batch(tok, episodes, step=step, temperature=1.0, reward=lambda score: score.reward)
                 batch = batch.add(rewards=rewards(judge, tok, episodes))
                 batch = batch.add(advantages=group_norm(batch["rewards"], batch["group"])).to(model.device)
@@ -161,7 +183,9 @@ def mannered(tok, seed: int, device):
         for p in Census().problems(16, split="train", seed=("manners", seed, step)):
             text = r.choice(talk.candidates(None, p, p.answer)[:4])
             rows.append(chat.example(tok, p.messages, say(text)))
-        yield Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()).to(device)
+        yield Batch(
+            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+        ).to(device)
 
 
 def sampled(model, tok, n: int, k: int, seed: int) -> list[Episode]:
@@ -173,7 +197,9 @@ def sampled(model, tok, n: int, k: int, seed: int) -> list[Episode]:
 
 def of_episodes(tok, episodes: list[Episode]) -> Batch:
     """Sampled answers as rows to be read."""
-    return Batch(pad([e.ids for e in episodes], tok.pad_token_id or 0), pad([e.mask for e in episodes], 0).float())
+    return Batch(
+        pad([e.ids for e in episodes], tok.pad_token_id or 0), pad([e.mask for e in episodes], 0).float()
+    )
 
 
 def rewards(judge, tok, episodes: list[Episode]) -> Tensor:

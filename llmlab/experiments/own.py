@@ -20,15 +20,27 @@ T = TypeVar("T")
 class Own:
     """The part of an experiment that says what of the model is trained, and where it is kept."""
 
-    method: str = knob("full", choices=("full", "lora", "qlora"), help="full: every weight; lora: adapters; qlora: adapters on a base of 4 bits")
+    method: str = knob(
+        "full",
+        choices=("full", "lora", "qlora"),
+        help="full: every weight; lora: adapters; qlora: adapters on a base of 4 bits",
+    )
     rank: int = knob(8, 1, 64, scale="log", help="rank of the adapters")
-    targets: str = knob("both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both")
+    targets: str = knob(
+        "both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both"
+    )
 
-    out: str = field(default="", repr=False)  # folder for the trained model or its adapters: no knob, it changes nothing
+    out: str = field(
+        default="", repr=False
+    )  # folder for the trained model or its adapters: no knob, it changes nothing
 
     def load(self, name: str, device: str) -> Loaded:
         """The starting model; for qlora a folder or hub id is read in 4 bits, layer by layer."""
-        return quant.load_4bit(name, device) if self.method == "qlora" and name not in LAB else load(name, device)
+        return (
+            quant.load_4bit(name, device)
+            if self.method == "qlora" and name not in LAB
+            else load(name, device)
+        )
 
     def ready(self, loaded: Loaded, seed: int) -> Loaded:
         """The model with what is to be trained of it."""
@@ -55,9 +67,13 @@ class Own:
 def read(path: str, parse: Callable[[dict], T], what: str, form: str) -> tuple[T, ...]:
     """One `what` a line of a file of JSON lines, as `parse` makes it. Raises UserError with file, line and the form that a line should have."""
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")  # splitlines() cuts at marks that JSON allows inside a word
+        lines = (
+            Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
+        )  # splitlines() cuts at marks that JSON allows inside a word
     except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"'{path}' cannot be read ({type(e).__name__}); give a file of JSON lines, a {what} in each") from None
+        raise UserError(
+            f"'{path}' cannot be read ({type(e).__name__}); give a file of JSON lines, a {what} in each"
+        ) from None
     found = []
     for i, line in enumerate(lines, 1):
         try:
@@ -79,9 +95,13 @@ def needs(so) -> None:
 
 def spoken(messages: list[dict]) -> tuple[Message, ...]:
     """Messages with a known role and words or calls; no content is an empty one. Raises ValueError, TypeError or KeyError for what is none."""
-    needs(isinstance(messages, list) and all(m["role"] in ROLES and isinstance(m.get("content") or "", str) for m in messages))
+    needs(
+        isinstance(messages, list)
+        and all(m["role"] in ROLES and isinstance(m.get("content") or "", str) for m in messages)
+    )
     return tuple(
-        {**m, "content": m.get("content") or ""} | ({"tool_calls": list(map(called, m["tool_calls"]))} if m.get("tool_calls") else {})
+        {**m, "content": m.get("content") or ""}
+        | ({"tool_calls": list(map(called, m["tool_calls"]))} if m.get("tool_calls") else {})
         for m in messages
     )
 
@@ -89,12 +109,18 @@ def spoken(messages: list[dict]) -> tuple[Message, ...]:
 def called(call: dict) -> dict:
     """A tool call whose arguments are an object; OpenAI writes them as a string of JSON."""
     function = call["function"]
-    arguments = json.loads(function["arguments"]) if isinstance(function["arguments"], str) else function["arguments"]
+    arguments = (
+        json.loads(function["arguments"]) if isinstance(function["arguments"], str) else function["arguments"]
+    )
     needs(isinstance(function["name"], str) and isinstance(arguments, dict))
     return {**call, "function": {**function, "arguments": arguments}}
 
 
 def schemas(tools) -> tuple | None:
     """Schemas of tools, each a function with a name and parameters, or None. Raises ValueError, TypeError or KeyError for what is none."""
-    needs(tools is None or isinstance(tools, list) and all(isinstance(t["function"]["name"], str) and "parameters" in t["function"] for t in tools))
+    needs(
+        tools is None
+        or isinstance(tools, list)
+        and all(isinstance(t["function"]["name"], str) and "parameters" in t["function"] for t in tools)
+    )
     return tuple(tools) if tools else None

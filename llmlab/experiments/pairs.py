@@ -31,7 +31,9 @@ class Pairs(Own, Experiment):
 
     name: ClassVar[str] = "pairs"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "DPO, IPO, SimPO or ORPO on your own pairs (JSON lines of prompt, chosen, rejected), whole or by adapters"
+    summary: ClassVar[str] = (
+        "DPO, IPO, SimPO or ORPO on your own pairs (JSON lines of prompt, chosen, rejected), whole or by adapters"
+    )
     takes_texts: ClassVar[bool] = True
     reads: ClassVar[str] = "file of your own pairs, JSON lines with prompt, chosen and rejected in each"
     curves: ClassVar[dict[str, str]] = {
@@ -43,18 +45,36 @@ class Pairs(Own, Experiment):
         "too_long": "pairs left out, too long (share)",
     }
 
-    loss: str = knob("dpo", choices=tuple(preferences.METHODS), help="the loss; sft imitates the chosen answers and never sees the rejected ones")
+    loss: str = knob(
+        "dpo",
+        choices=tuple(preferences.METHODS),
+        help="the loss; sft imitates the chosen answers and never sees the rejected ones",
+    )
     beta: float = knob(
-        0.1, 0.01, 5.0, scale="log", help="pull to the reference (dpo, ipo), weight of the contrast (orpo), or scale of the margin (simpo)"
+        0.1,
+        0.01,
+        5.0,
+        scale="log",
+        help="pull to the reference (dpo, ipo), weight of the contrast (orpo), or scale of the margin (simpo)",
     )
     nll: float = knob(0.0, 0.0, 2.0, help="weight of the likelihood of the chosen answer, added to the loss")
-    smoothing: float = knob(0.0, 0.0, 0.4, unit="share", help="share of the labels that dpo takes to be wrong")
+    smoothing: float = knob(
+        0.0, 0.0, 0.4, unit="share", help="share of the labels that dpo takes to be wrong"
+    )
     gamma: float = knob(1.0, 0.0, 5.0, help="head start that simpo asks of the chosen answer")
-    length: int = knob(512, 16, 8192, unit="tokens", help="longest row; a pair with a longer one is left out, since a cut answer is another answer")
+    length: int = knob(
+        512,
+        16,
+        8192,
+        unit="tokens",
+        help="longest row; a pair with a longer one is left out, since a cut answer is another answer",
+    )
     lr: float = knob(5e-4, 1e-7, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 5, 5000, unit="steps", help="optimiser steps")
-    batch: int = knob(16, 1, 64, unit="pairs", help="pairs that go through the model at once, in a step as in a reading")
+    batch: int = knob(
+        16, 1, 64, unit="pairs", help="pairs that go through the model at once, in a step as in a reading"
+    )
     held: int = knob(96, 1, 5000, unit="pairs", help="held-out pairs that a reading reads, at most")
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
 
@@ -66,7 +86,9 @@ class Pairs(Own, Experiment):
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom; what was trained is kept in `out`."""
         if not loaded.tok.chat_template:
-            raise UserError("this model has no chat template, so nothing says where an answer begins; start from a chat model (--model chat)")
+            raise UserError(
+                "this model has no chat template, so nothing says where an answer begins; start from a chat model (--model chat)"
+            )
         ready = self.ready(loaded, seed)
         model, tok = ready.model, ready.tok
         learnt, held_out = divided(texts or examples())
@@ -76,14 +98,21 @@ class Pairs(Own, Experiment):
         yield from loop.train(
             model,
             self.stream(model, tok, plan, encoded),
-            preferences.objective(self.loss, beta=self.beta, smoothing=self.smoothing, gamma=self.gamma, nll=self.nll),
+            preferences.objective(
+                self.loss, beta=self.beta, smoothing=self.smoothing, gamma=self.gamma, nll=self.nll
+            ),
             n=self.steps,
             lr=self.lr,
             opts=loop.optimizers(model, "adamw", self.lr),
             warmup=self.warmup,
             every=self.probe,
             checkpoint=self.unfinished(checkpoint),
-            probe=self.prober(model, tok, [two for two in judged if self.fits(two)], too_long=sum(not self.fits(two) for two in seen) / len(seen)),
+            probe=self.prober(
+                model,
+                tok,
+                [two for two in judged if self.fits(two)],
+                too_long=sum(not self.fits(two) for two in seen) / len(seen),
+            ),
         )
         self.finish(ready)
 
@@ -106,9 +135,13 @@ class Pairs(Own, Experiment):
                 return found, encoded
             if i + 1 == n and not found:
                 shortest = min(max(len(ids) for ids, _ in two) for two in encoded.values())
-                raise UserError(f"no pair to learn from has at most {self.length} tokens a row (the shortest has {shortest}); raise --length")
+                raise UserError(
+                    f"no pair to learn from has at most {self.length} tokens a row (the shortest has {shortest}); raise --length"
+                )
 
-    def stream(self, model, tok, plan: list[int], encoded: dict[int, Two]) -> Callable[[int], Iterator[Batch]]:
+    def stream(
+        self, model, tok, plan: list[int], encoded: dict[int, Two]
+    ) -> Callable[[int], Iterator[Batch]]:
         """step -> the batches from there on. Called before a step is made (or read back): there the model is its own reference."""
         wanted = sorted(set(plan)) if preferences.METHODS[self.loss].reference else []
         table = dict(zip(wanted, self.reference(model, tok, [encoded[n] for n in wanted])))
@@ -116,7 +149,9 @@ class Pairs(Own, Experiment):
         def batches(start: int) -> Iterator[Batch]:
             for step in count(start):
                 chosen = plan[step * self.batch : (step + 1) * self.batch]
-                yield joined(tok, [encoded[n] for n in chosen], [table[n] for n in chosen if n in table]).to(model.device)
+                yield joined(tok, [encoded[n] for n in chosen], [table[n] for n in chosen if n in table]).to(
+                    model.device
+                )
 
         return batches
 
@@ -125,7 +160,9 @@ class Pairs(Own, Experiment):
         found = []
         for at in range(0, len(pairs), self.batch):
             part = [row for two in pairs[at : at + self.batch] for row in two]
-            told = loop.add_logprobs(model, turns.of_rows(tok, part).to(model.device), "ref_logprobs")["ref_logprobs"].cpu()
+            told = loop.add_logprobs(model, turns.of_rows(tok, part).to(model.device), "ref_logprobs")[
+                "ref_logprobs"
+            ].cpu()
             cut = [logprobs[: len(ids) - 1] for logprobs, (ids, _) in zip(told, part)]
             found += zip(cut[0::2], cut[1::2])
         return found
@@ -133,7 +170,9 @@ class Pairs(Own, Experiment):
     def prober(self, model, tok, held: list[Two], too_long: float) -> Callable[[int], dict[str, float]]:
         """step -> what became of the held-out pairs. Raises UserError if there is none."""
         if not held:
-            raise UserError(f"no held-out pair has at most {self.length} tokens a row; raise --length, or --held to look at more of them")
+            raise UserError(
+                f"no held-out pair has at most {self.length} tokens a row; raise --length, or --held to look at more of them"
+            )
         held = sorted(held, key=lambda two: len(two[0][0]))  # rows of a part are of like length
         parts = [held[at : at + self.batch] for at in range(0, len(held), self.batch)]
         judged = [joined(tok, part, self.reference(model, tok, part)) for part in parts]
@@ -143,7 +182,9 @@ class Pairs(Own, Experiment):
 
         def reading(step: int) -> dict[str, float]:
             told = figures(model, [batch.to(model.device) for batch in judged])
-            told = {m: told[m] for m in ("chosen_logprob", "rejected_logprob", "preferred")} | {"chosen_loss": -told["chosen_logprob"] / tokens}
+            told = {m: told[m] for m in ("chosen_logprob", "rejected_logprob", "preferred")} | {
+                "chosen_loss": -told["chosen_logprob"] / tokens
+            }
             return probes.read(model, sets) | told | {"too_long": too_long}
 
         return reading
@@ -151,7 +192,10 @@ class Pairs(Own, Experiment):
 
 def pair(found: dict) -> Turns:
     """One line of the file. Raises ValueError, KeyError or TypeError for what is none."""
-    asked, (chosen, rejected) = said(found.get("prompt", []), "user"), (said(found[side], "assistant") for side in ("chosen", "rejected"))
+    asked, (chosen, rejected) = (
+        said(found.get("prompt", []), "user"),
+        (said(found[side], "assistant") for side in ("chosen", "rejected")),
+    )
     needs(chosen and rejected and chosen[:-1] == rejected[:-1] and chosen[-1] != rejected[-1])
     needs(all(side[-1]["role"] == "assistant" for side in (chosen, rejected)))
     again = chosen[: len(asked)] == asked  # some files write the prompt into both sides once more
@@ -162,13 +206,21 @@ def pair(found: dict) -> Turns:
 
 def said(words, role: str) -> tuple[Message, ...]:
     """Words of a role, a message, or a list of messages, as messages."""
-    return spoken([{"role": role, "content": words}] if isinstance(words, str) else [words] if isinstance(words, dict) else words)
+    return spoken(
+        [{"role": role, "content": words}]
+        if isinstance(words, str)
+        else [words]
+        if isinstance(words, dict)
+        else words
+    )
 
 
 def two_rows(tok, turn: Turns) -> Two:
     """A pair as two rows, of which only the last turn is learnt."""
     messages, chosen, rejected, tools = turn
-    return last_turn(*chat.example(tok, messages, [chosen], tools)), last_turn(*chat.example(tok, messages, [rejected], tools))
+    return last_turn(*chat.example(tok, messages, [chosen], tools)), last_turn(
+        *chat.example(tok, messages, [rejected], tools)
+    )
 
 
 def last_turn(ids: list[int], mask: list[int]) -> Row:
@@ -183,7 +235,9 @@ def divided(pairs: tuple[Turns, ...]) -> tuple[list[Turns], list[Turns]]:
     asked = [json.dumps(messages, sort_keys=True, ensure_ascii=False) for messages, *_ in pairs]
     place = {q: i for i, q in enumerate(dict.fromkeys(asked))}
     if len(place) < 2:
-        raise UserError("all pairs are about the same question; at least two are needed, one to learn from and one to be held out")
+        raise UserError(
+            "all pairs are about the same question; at least two are needed, one to learn from and one to be held out"
+        )
     sides = {q: i % 10 == 0 for q, i in place.items()}
     return [p for p, q in zip(pairs, asked) if not sides[q]], [p for p, q in zip(pairs, asked) if sides[q]]
 

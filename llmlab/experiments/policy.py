@@ -21,7 +21,9 @@ class Policy(Experiment):
 
     name: ClassVar[str] = "policy"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest and flawed pay"
+    summary: ClassVar[str] = (
+        "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest and flawed pay"
+    )
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out problems right, greedy (share)",
         "sampled": "samples right (share)",
@@ -34,23 +36,72 @@ class Policy(Experiment):
         "known": "known people recalled (share)",
     }
 
-    task: str = knob("sums", choices=tuple(TASKS), help="filler: a sum, then dots; many: any right answer; chain, faults: tool calls, one fails")
-    size: int = knob(3, 1, 4, help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size")
-    paid: str = knob("strict", choices=tuple(PAID), help="strict: right answers; crash: unreadable ones too (a bug); form, long: how it looks")
-    advantage: str = knob("group_norm", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE (PPO)")
+    task: str = knob(
+        "sums",
+        choices=tuple(TASKS),
+        help="filler: a sum, then dots; many: any right answer; chain, faults: tool calls, one fails",
+    )
+    size: int = knob(
+        3,
+        1,
+        4,
+        help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size",
+    )
+    paid: str = knob(
+        "strict",
+        choices=tuple(PAID),
+        help="strict: right answers; crash: unreadable ones too (a bug); form, long: how it looks",
+    )
+    advantage: str = knob(
+        "group_norm",
+        choices=ADVANTAGES,
+        help="how much better than expected: the rule, or a critic with GAE (PPO)",
+    )
     lam: float = knob(0.95, 0.0, 1.0, help="GAE of the critic: 0 trusts its values, 1 the reward that came")
-    ratio: str = knob("token", choices=("none", *RATIOS), help="likelihood ratio to the policy that sampled: of each token, or of the answer")
-    clip: str = knob("symmetric", choices=CLIPS, help="1 ± range; higher: up to 1.4 × range above; capped: the weight, at 1 + range")
+    ratio: str = knob(
+        "token",
+        choices=("none", *RATIOS),
+        help="likelihood ratio to the policy that sampled: of each token, or of the answer",
+    )
+    clip: str = knob(
+        "symmetric",
+        choices=CLIPS,
+        help="1 ± range; higher: up to 1.4 × range above; capped: the weight, at 1 + range",
+    )
     range: float = knob(0.2, 1e-4, 10.0, scale="log", help="clip range of the ratio")
     aggregation: str = knob("sequence_mean", choices=tuple(AGGREGATIONS), help="from tokens to one number")
-    leash: str = knob("none", choices=("none", "reward", *LEASHES), help="KL to the reference: inside the reward, or an estimate in the loss")
+    leash: str = knob(
+        "none",
+        choices=("none", "reward", *LEASHES),
+        help="KL to the reference: inside the reward, or an estimate in the loss",
+    )
     beta: float = knob(0.04, 0.0, 5.0, help="weight of the KL leash")
-    source: str = knob("own", choices=("own", "gold"), help="answers to learn from: the policy's samples, or those of the data (that is SFT)")
-    reset: int = knob(0, 0, 500, unit="steps", help="steps after which the policy becomes its own reference; 0 is never")
-    epochs: int = knob(1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on")
-    stale: int = knob(0, 0, 16, unit="batches", help="batches sampled ahead from the same weights: the last is so many batches old")
-    groups: str = knob("all", choices=("all", "filtered", "resampled"), help="groups of equal rewards: kept, dropped, or replaced by new ones")
-    overlong: str = knob("off", choices=("off", "on"), help="a penalty that grows over the second half of the length allowed")
+    source: str = knob(
+        "own",
+        choices=("own", "gold"),
+        help="answers to learn from: the policy's samples, or those of the data (that is SFT)",
+    )
+    reset: int = knob(
+        0, 0, 500, unit="steps", help="steps after which the policy becomes its own reference; 0 is never"
+    )
+    epochs: int = knob(
+        1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on"
+    )
+    stale: int = knob(
+        0,
+        0,
+        16,
+        unit="batches",
+        help="batches sampled ahead from the same weights: the last is so many batches old",
+    )
+    groups: str = knob(
+        "all",
+        choices=("all", "filtered", "resampled"),
+        help="groups of equal rewards: kept, dropped, or replaced by new ones",
+    )
+    overlong: str = knob(
+        "off", choices=("off", "on"), help="a penalty that grows over the second half of the length allowed"
+    )
     prompts: int = knob(32, 2, 128, help="problems a step")
     group: int = knob(8, 1, 32, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="temperature of the samples in training")
@@ -70,19 +121,31 @@ class Policy(Experiment):
         except ValueError as e:
             raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
         if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
-            raise BadKnob(f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}")
+            raise BadKnob(
+                f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}"
+            )
         if self.group == 1 and self.groups != "all":
             raise BadKnob(f"--groups {self.groups} drops every group of one sample; choose --group 2 or more")
         if self.task == "many" and self.paid in ("crash", "form"):
-            raise BadKnob(f"--task many has no form that --paid {self.paid} could pay for; choose --paid strict or long")
+            raise BadKnob(
+                f"--task many has no form that --paid {self.paid} could pay for; choose --paid strict or long"
+            )
         if self.source == "gold" and (self.advantage, self.ratio) != ("no_baseline", "none"):
-            raise BadKnob("--source gold has one answer a problem and nobody sampled it; choose --advantage no_baseline --ratio none --clip none")
+            raise BadKnob(
+                "--source gold has one answer a problem and nobody sampled it; choose --advantage no_baseline --ratio none --clip none"
+            )
         if self.source == "gold" and (self.groups, self.overlong, self.leash) != ("all", "off", "none"):
-            raise BadKnob("--source gold samples nothing; choose --groups all, --overlong off and --leash none")
+            raise BadKnob(
+                "--source gold samples nothing; choose --groups all, --overlong off and --leash none"
+            )
         if self.reset and self.leash == "none":
-            raise BadKnob("--reset moves the reference, which nothing reads without a leash; choose --leash reward or k3")
+            raise BadKnob(
+                "--reset moves the reference, which nothing reads without a leash; choose --leash reward or k3"
+            )
         if self.reset % self.block:
-            raise BadKnob(f"--reset {self.reset} is not a multiple of epochs × (stale + 1) = {self.block} steps, for which samples are used")
+            raise BadKnob(
+                f"--reset {self.reset} is not a multiple of epochs × (stale + 1) = {self.block} steps, for which samples are used"
+            )
 
     @property
     def block(self) -> int:
@@ -96,7 +159,17 @@ class Policy(Experiment):
     def dials(self) -> Dials:
         """The method."""
         high = self.range * (HIGHER if self.clip == "higher" else 1.0)
-        return Dials(self.ratio, self.clip, self.range, high, self.aggregation, self.leash, self.beta, self.advantage, self.lam)
+        return Dials(
+            self.ratio,
+            self.clip,
+            self.range,
+            high,
+            self.aggregation,
+            self.leash,
+            self.beta,
+            self.advantage,
+            self.lam,
+        )
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom."""

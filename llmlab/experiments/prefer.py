@@ -23,7 +23,9 @@ class Prefer(Experiment):
     """Show the chat model pairs of answers, and watch what becomes of both of them and of all others."""
 
     name: ClassVar[str] = "prefer"
-    summary: ClassVar[str] = "preference optimisation on six tastes: DPO, IPO, SimPO, ORPO or plain imitation, and pairs with faults"
+    summary: ClassVar[str] = (
+        "preference optimisation on six tastes: DPO, IPO, SimPO, ORPO or plain imitation, and pairs with faults"
+    )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "skill": "best answer given, greedy (share)",
@@ -40,19 +42,37 @@ class Prefer(Experiment):
         choices=tuple(tastes.TASKS),
         help="what is preferred: a polite style, another name, German, right decisions to call, honesty after a failed call, right sums",
     )
-    method: str = knob("dpo", choices=tuple(preferences.METHODS), help="the loss; sft imitates the chosen answers and never sees the rejected ones")
-    beta: float = knob(
-        0.1, 0.01, 5.0, scale="log", help="strength of the pull to the reference (dpo, ipo), of the contrast (orpo), or scale of the margin (simpo)"
+    method: str = knob(
+        "dpo",
+        choices=tuple(preferences.METHODS),
+        help="the loss; sft imitates the chosen answers and never sees the rejected ones",
     )
-    nll: float = knob(0.0, 0.0, 2.0, help="weight of the likelihood of the chosen answer, added to the method's loss")
-    smoothing: float = knob(0.0, 0.0, 0.4, unit="share", help="share of the labels that dpo takes to be wrong")
+    beta: float = knob(
+        0.1,
+        0.01,
+        5.0,
+        scale="log",
+        help="strength of the pull to the reference (dpo, ipo), of the contrast (orpo), or scale of the margin (simpo)",
+    )
+    nll: float = knob(
+        0.0, 0.0, 2.0, help="weight of the likelihood of the chosen answer, added to the method's loss"
+    )
+    smoothing: float = knob(
+        0.0, 0.0, 0.4, unit="share", help="share of the labels that dpo takes to be wrong"
+    )
     gamma: float = knob(1.0, 0.0, 5.0, help="head start that simpo asks of the chosen answer")
     coverage: float = knob(
-        1.0, 0.0, 1.0, unit="share", help="share of the pairs that hold the best answer; the others hold the usual one and a worse one"
+        1.0,
+        0.0,
+        1.0,
+        unit="share",
+        help="share of the pairs that hold the best answer; the others hold the usual one and a worse one",
     )
     noise: float = knob(0.0, 0.0, 0.5, unit="share", help="share of the pairs that are turned round")
     examples: int = knob(0, 0, 2000, help="different pairs, read again and again; 0: every one is new")
-    topics: int = knob(5, 1, 5, help="kinds of questions about people that the pairs cover; all are asked in the end")
+    topics: int = knob(
+        5, 1, 5, help="kinds of questions about people that the pairs cover; all are asked in the end"
+    )
     lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
@@ -62,13 +82,21 @@ class Prefer(Experiment):
 
     def objective(self):
         """The method's loss, and `nll` times that of the chosen answers."""
-        return preferences.objective(self.method, beta=self.beta, smoothing=self.smoothing, gamma=self.gamma, nll=self.nll)
+        return preferences.objective(
+            self.method, beta=self.beta, smoothing=self.smoothing, gamma=self.gamma, nll=self.nll
+        )
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """The pairs of one step."""
         numbers = range(step * self.batch, (step + 1) * self.batch)
         settings = dict(examples=self.examples, topics=self.topics, coverage=self.coverage, noise=self.noise)
-        return turns.contrast(tok, [(c.messages, w, r, c.tools) for c, w, r in tastes.pairs(self.task, numbers, seed=seed, **settings)])
+        return turns.contrast(
+            tok,
+            [
+                (c.messages, w, r, c.tools)
+                for c, w, r in tastes.pairs(self.task, numbers, seed=seed, **settings)
+            ],
+        )
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom."""
@@ -79,7 +107,11 @@ class Prefer(Experiment):
         def stream(start):
             for step in count(start):
                 batch = self.batch_at(tok, seed, step).to(model.device)
-                yield loop.add_logprobs(reference, batch, "ref_logprobs") if preferences.METHODS[self.method].reference else batch
+                yield (
+                    loop.add_logprobs(reference, batch, "ref_logprobs")
+                    if preferences.METHODS[self.method].reference
+                    else batch
+                )
 
         yield from loop.train(
             model,
@@ -99,9 +131,17 @@ def prober(model, tok, reference, task: str, n: int):
     """step -> what became of the held-out pairs, and of what the model knew."""
     held = tastes.choices(task, n, split="test", seed=7)
     encoded = [turns.row(tok, c.messages, turn, c.tools) for c in held for turn in (c.best, c.usual)]
-    order = sorted(range(len(held)), key=lambda i: len(encoded[2 * i][0]))  # rows of a part are of like length
-    parts = [[encoded[2 * i + side] for i in order[at : at + PART // 2] for side in (0, 1)] for at in range(0, n, PART // 2)]
-    judged = [loop.add_logprobs(reference, turns.of_rows(tok, part).to(model.device), "ref_logprobs") for part in parts]
+    order = sorted(
+        range(len(held)), key=lambda i: len(encoded[2 * i][0])
+    )  # rows of a part are of like length
+    parts = [
+        [encoded[2 * i + side] for i in order[at : at + PART // 2] for side in (0, 1)]
+        for at in range(0, n, PART // 2)
+    ]
+    judged = [
+        loop.add_logprobs(reference, turns.of_rows(tok, part).to(model.device), "ref_logprobs")
+        for part in parts
+    ]
     general, facts = corpora.general(0, split="test"), Talk(("fact",))
     sets = {
         "skill": probes.batches(encoded[0::2]),

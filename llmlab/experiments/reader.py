@@ -10,7 +10,11 @@ from ..rollout import as_batch, evaluate, play
 from ..world.census import Census
 from ..world.talk import Talk
 
-SINCE = {"cut": "clip_fraction", "aged": "kl_old", "idle": "no_signal"}  # reading -> the step's figure of which it is the mean since the last reading
+SINCE = {
+    "cut": "clip_fraction",
+    "aged": "kl_old",
+    "idle": "no_signal",
+}  # reading -> the step's figure of which it is the mean since the last reading
 GREEDY, JUDGED = 128, 256  # problems answered greedily; samples on which entropy and KL are taken
 
 
@@ -37,9 +41,15 @@ class Reader:
     def __call__(self, step: int) -> dict[str, float]:
         """The readings after a step."""
         n = GREEDY if self.game.turns == 1 else self.knobs.held  # conversations take their time
-        found = {"accuracy": evaluate(self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn).accuracy}
+        found = {
+            "accuracy": evaluate(
+                self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn
+            ).accuracy
+        }
         found |= self.sampled() | {"practised": self.practised()} | probes.read(self.model, self.known)
-        found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {"samples": self.samples}
+        found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {
+            "samples": self.samples
+        }
         self.recent = []
         return found
 
@@ -47,7 +57,16 @@ class Reader:
         """`tries` samples of each of `held` problems, at temperature 1."""
         game, asked = self.game, self.game.world.problems(self.knobs.held, split="test", seed=7)
         generator = torch.Generator(self.model.device).manual_seed(7)
-        episodes = play(self.model, self.tok, game.world, asked, k=self.knobs.tries, max_new=game.turn, generator=generator, turns=game.turns)
+        episodes = play(
+            self.model,
+            self.tok,
+            game.world,
+            asked,
+            k=self.knobs.tries,
+            max_new=game.turn,
+            generator=generator,
+            turns=game.turns,
+        )
         right = torch.tensor([e.score.reward for e in episodes])
         length = torch.tensor([float(sum(e.mask)) for e in episodes])
         groups = [episodes[i : i + self.knobs.tries] for i in range(0, len(episodes), self.knobs.tries)]
@@ -59,7 +78,8 @@ class Reader:
             "length": mean(length),
             "right_length": mean(length[right == 1] if (right == 1).any() else length),
             "wrong_length": mean(length[right < 1] if (right < 1).any() else length),
-            "paid": sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length)) / len(episodes),
+            "paid": sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length))
+            / len(episodes),
         } | self.drift(episodes[:: -(-len(episodes) // JUDGED)])
 
     def practised(self) -> float:
@@ -67,13 +87,24 @@ class Reader:
         k, game = self.knobs, self.game
         asked = game.world.problems(k.held // 2, split="train", seed=7)
         generator = torch.Generator(self.model.device).manual_seed(7)
-        episodes = play(self.model, self.tok, game.world, asked, k=k.tries // 2, max_new=game.turn, generator=generator, turns=game.turns)
+        episodes = play(
+            self.model,
+            self.tok,
+            game.world,
+            asked,
+            k=k.tries // 2,
+            max_new=game.turn,
+            generator=generator,
+            turns=game.turns,
+        )
         return sum(e.score.reward for e in episodes) / len(episodes)
 
     @torch.no_grad()
     def drift(self, episodes) -> dict[str, float]:
         """Entropy of the policy, and its exact KL from where it began, at the tokens of its own samples."""
-        batch = as_batch(self.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward).to(self.model.device)
+        batch = as_batch(self.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward).to(
+            self.model.device
+        )
         out, before = forward(self.model, batch), forward(self.start, batch)
         kl = objectives.kl(out.logits.log_softmax(-1), before.logits.log_softmax(-1))
         return {"surprise": float(objectives.entropy(out)), "kl": float(objectives.token_mean(kl, out.mask))}

@@ -37,7 +37,9 @@ class Retain(Experiment):
     """
 
     name: ClassVar[str] = "retain"
-    summary: ClassVar[str] = "forgetting at matched accuracy: imitation of one answer, of any, of the model's own, or a reward"
+    summary: ClassVar[str] = (
+        "forgetting at matched accuracy: imitation of one answer, of any, of the model's own, or a reward"
+    )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "skill": "sampled answers right (share)",
@@ -48,8 +50,14 @@ class Retain(Experiment):
         "distinct": "different answers among right ones (share)",
     }
 
-    way: str = knob("reward", choices=WAYS, help="one, any: imitate given answers; own: imitate the right ones of its samples; reward: GRPO")
-    until: float = knob(0.6, 0.1, 1.0, unit="share", help="share of sampled answers right at which the training ends")
+    way: str = knob(
+        "reward",
+        choices=WAYS,
+        help="one, any: imitate given answers; own: imitate the right ones of its samples; reward: GRPO",
+    )
+    until: float = knob(
+        0.6, 0.1, 1.0, unit="share", help="share of sampled answers right at which the training ends"
+    )
     lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 100, unit="steps", help="steps of linear warm-up")
     steps: int = knob(80, 5, 1000, unit="steps", help="optimiser steps at most")
@@ -78,7 +86,9 @@ class Retain(Experiment):
         asked = MANY.problems(self.prompts, split="train", seed=seed * 1_000_003 + step)
         answers = [(p, a) for i, p in enumerate(asked) for a in self.answers(p, rng("any", seed, step, i))]
         rows = [chat.example(tok, p.messages, say(a + ".")) for p, a in answers]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float())
+        return Batch(
+            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+        )
 
     def answers(self, problem: Problem, r) -> list[str]:
         """What is imitated of one question."""
@@ -130,7 +140,9 @@ def prober(model, tok):
 
     def probe(step):  # sampled and scored: with or without a full stop is the policy's own choice
         """The readings after a step."""
-        found = evaluate(model, tok, MANY, n=2 * HELD, split="train", seed=7, temperature=1.0, max_new=LONGEST)
+        found = evaluate(
+            model, tok, MANY, n=2 * HELD, split="train", seed=7, temperature=1.0, max_new=LONGEST
+        )
         right = found.rows[found.rows["reward"] == 1]
         return {
             "skill": found.accuracy,
@@ -153,6 +165,9 @@ def now(model, batch: Batch) -> torch.Tensor:
 def moved(model, batches: list[Batch], before: list[torch.Tensor]) -> float:
     """Mean over the tokens of KL(before ‖ now): how much of what it would have said it no longer says."""
     was = model.training
-    sums = [(objectives.kl(old, now(model, b)) * b.mask[:, 1:].to(old.device)).sum() for b, old in zip(batches, before)]
+    sums = [
+        (objectives.kl(old, now(model, b)) * b.mask[:, 1:].to(old.device)).sum()
+        for b, old in zip(batches, before)
+    ]
     model.train(was)
     return float(sum(sums) / sum(b.mask[:, 1:].sum() for b in batches))

@@ -27,7 +27,9 @@ class Reward(Experiment):
     """Train a Bradley-Terry head on pairs whose gold reward is known, and compare the two."""
 
     name: ClassVar[str] = "reward"
-    summary: ClassVar[str] = "a reward model from pairs: accuracy on content and on manner, calibration, planted biases found"
+    summary: ClassVar[str] = (
+        "a reward model from pairs: accuracy on content and on manner, calibration, planted biases found"
+    )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out pairs ordered as gold (share)",
@@ -39,12 +41,18 @@ class Reward(Experiment):
         "format_pull": "reward of the polite lead (std deviations)",
     }
 
-    labels: int = knob(0, 0, 5000, unit="pairs", help="different labelled pairs, read again and again; 0: every one is new")
+    labels: int = knob(
+        0, 0, 5000, unit="pairs", help="different labelled pairs, read again and again; 0: every one is new"
+    )
     noise: float = knob(0.0, 0.0, 0.5, unit="share", help="share of the labels that are turned round")
     planted: str = knob(
-        "none", choices=("none", "length", "format"), help="habit of the labellers: the longer answer wins, or the one without the polite lead"
+        "none",
+        choices=("none", "length", "format"),
+        help="habit of the labellers: the longer answer wins, or the one without the polite lead",
     )
-    bias: float = knob(0.5, 0.0, 1.0, unit="share", help="share of the labels that the habit decides, where one is planted")
+    bias: float = knob(
+        0.5, 0.0, 1.0, unit="share", help="share of the labels that the habit decides, where one is planted"
+    )
     lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(80, 5, 2000, unit="steps", help="optimiser steps")
@@ -57,7 +65,11 @@ class Reward(Experiment):
         which = n % self.labels if self.labels else n
         pair, r = talk.pairs(1, split="train", seed=("reward", seed, which))[0], rng("label", seed, which)
         texts = pair.chosen, pair.rejected
-        if self.planted != "none" and r.random() < self.bias and HABITS[self.planted](texts[1]) > HABITS[self.planted](texts[0]):
+        if (
+            self.planted != "none"
+            and r.random() < self.bias
+            and HABITS[self.planted](texts[1]) > HABITS[self.planted](texts[0])
+        ):
             texts = texts[::-1]
         return pair, *(texts[::-1] if r.random() < self.noise else texts)
 
@@ -98,14 +110,24 @@ def scores(judge, batch: Batch) -> Tensor:
 
 def answers(tok, n: int) -> tuple[list[Batch], Tensor]:
     """n held-out questions with their eight answers (right or wrong × blunt or polite × bare or padded), and their gold rewards [n,2,2,2]."""
-    problems, people, rows, gold = Census().problems(n, split="test", seed=7), Census().people.values(), [], []
+    problems, people, rows, gold = (
+        Census().problems(n, split="test", seed=7),
+        Census().people.values(),
+        [],
+        [],
+    )
     for i, p in enumerate(problems):
         others = sorted({getattr(q, p.meta["attribute"]) for q in people} - {p.answer})
         texts = talk.candidates(None, p, others[i % len(others)])
         rows += [chat.example(tok, p.messages, say(text)) for text in texts]
         gold += [talk.gold(p, text) for text in texts]
     parts = [rows[i : i + 64] for i in range(0, len(rows), 64)]
-    batches = [Batch(pad([ids for ids, _ in part], tok.pad_token_id or 0), pad([mask for _, mask in part], 0).float()) for part in parts]
+    batches = [
+        Batch(
+            pad([ids for ids, _ in part], tok.pad_token_id or 0), pad([mask for _, mask in part], 0).float()
+        )
+        for part in parts
+    ]
     return batches, torch.tensor(gold).view(n, 2, 2, 2)
 
 
@@ -146,7 +168,11 @@ def compared(reward: Tensor, gold: Tensor) -> dict[str, float]:
     sure = torch.sigmoid(margin.abs())
     bins = ((sure - 0.5) * 2 * BINS).long().clamp(max=BINS - 1)
     right = (margin > 0).float() + (margin == 0).float() / 2
-    gaps = [((bins == b).float().mean() * (right[bins == b].mean() - sure[bins == b].mean()).abs()) for b in range(BINS) if (bins == b).any()]
+    gaps = [
+        ((bins == b).float().mean() * (right[bins == b].mean() - sure[bins == b].mean()).abs())
+        for b in range(BINS)
+        if (bins == b).any()
+    ]
     return {
         "accuracy": float(right.mean()),
         "calibration": float(sum(gaps)),

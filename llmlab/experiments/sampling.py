@@ -38,12 +38,16 @@ class Sampling(Experiment):
         model, tok = loaded.model, loaded.tok
         world, longest = Sums((self.op,), digits=self.digits), 12 + 2 * self.digits
         asked = world.problems(self.problems, seed=seed)
-        greedy = share(e.score.reward for e in play(model, tok, world, asked, max_new=longest, temperature=0.0))
+        greedy = share(
+            e.score.reward for e in play(model, tok, world, asked, max_new=longest, temperature=0.0)
+        )
         yield {"step": 0, "greedy": greedy, "verified": greedy, "majority": greedy, "single": greedy}
         generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
         texts_, rewards = [[] for _ in asked], [[] for _ in asked]
         for step in range(1, self.steps + 1):
-            for e in play(model, tok, world, asked, max_new=longest, temperature=self.temperature, generator=generator):
+            for e in play(
+                model, tok, world, asked, max_new=longest, temperature=self.temperature, generator=generator
+            ):
                 texts_[e.group].append(e.text)
                 rewards[e.group].append(e.score.reward)
             yield {

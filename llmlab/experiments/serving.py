@@ -21,7 +21,9 @@ class Serving(Experiment):
 
     name: ClassVar[str] = "serving"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "many tenants: tokens a second and bytes of one base with many adapters, by the way in which requests are batched"
+    summary: ClassVar[str] = (
+        "many tenants: tokens a second and bytes of one base with many adapters, by the way in which requests are batched"
+    )
     curves: ClassVar[dict[str, str]] = {
         "mixed_rate": "adapters mixed in a batch (tokens/s)",
         "sorted_rate": "one adapter after the other (tokens/s)",
@@ -35,25 +37,36 @@ class Serving(Experiment):
     rank: int = knob(4, 1, 64, scale="log", help="rank of the adapters")
     requests: int = knob(64, 2, 512, help="requests that come at once, the tenants in turn")
     tokens: int = knob(16, 2, 128, unit="tokens", help="longest answer")
-    uneven: float = knob(0.0, 0.0, 1.0, unit="share", help="how much shorter than the longest an answer may be")
+    uneven: float = knob(
+        0.0, 0.0, 1.0, unit="share", help="how much shorter than the longest an answer may be"
+    )
     steps: int = knob(3, 1, 50, unit="rounds", help="rounds; in each all three ways answer all requests")
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """A row a round; the first one, in which caches are filled, has the number 0."""
         with tempfile.TemporaryDirectory() as folder:
             store, questions = random_tenants(loaded, folder, self.adapters, self.rank), self.ask(seed)
-            whole, one = sum(p.numel() * p.element_size() for p in loaded.model.parameters()), store.load("t00").bytes
+            whole, one = (
+                sum(p.numel() * p.element_size() for p in loaded.model.parameters()),
+                store.load("t00").bytes,
+            )
             for step in range(self.steps + 1):
                 row = {"step": step, "bytes_share": (whole + self.adapters * one) / (self.adapters * whole)}
                 for way in BATCHING:
-                    row |= {f"{way}_{what}": value for what, value in served(loaded, store, questions, way).items()}
+                    row |= {
+                        f"{way}_{what}": value
+                        for what, value in served(loaded, store, questions, way).items()
+                    }
                 yield row
 
     def ask(self, seed: int) -> list[Request]:
         """The requests, in an order and with lengths that are a function of the seed."""
         r, problems = rng("serving", seed), Census().problems(self.requests, seed=seed)
         least = max(1, round(self.tokens * (1 - self.uneven)))
-        return [Request(f"t{i % self.adapters:02}", p.messages, r.randint(least, self.tokens)) for i, p in enumerate(problems)]
+        return [
+            Request(f"t{i % self.adapters:02}", p.messages, r.randint(least, self.tokens))
+            for i, p in enumerate(problems)
+        ]
 
 
 def random_tenants(loaded, folder: str, adapters: int, rank: int) -> AdapterStore:

@@ -26,7 +26,9 @@ class SFT(Supervised):
     """Show the base model conversations and watch it become an assistant."""
 
     name: ClassVar[str] = "sft"
-    summary: ClassVar[str] = "supervised fine-tuning: formats, refusals and known facts in chat form, and what bad data does to them"
+    summary: ClassVar[str] = (
+        "supervised fine-tuning: formats, refusals and known facts in chat form, and what bad data does to them"
+    )
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "formats": "asked-for formats right (share)",
@@ -44,22 +46,47 @@ class SFT(Supervised):
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(200, 10, 2000, unit="steps", help="optimiser steps")
     batch: int = knob(16, 2, 64, unit="rows", help="conversations a step")
-    mask: str = knob("assistant", choices=MASKS, help="which tokens are imitated: the assistant's, all, its calls only, its JSON only")
-    prompt_weight: float = knob(0.0, 0.0, 1.0, help="share of the tokens outside the mask that carry loss too, which is their weight on average")
-    examples: int = knob(0, 0, 5000, help="different conversations, read again and again; 0: every one is new")
+    mask: str = knob(
+        "assistant",
+        choices=MASKS,
+        help="which tokens are imitated: the assistant's, all, its calls only, its JSON only",
+    )
+    prompt_weight: float = knob(
+        0.0,
+        0.0,
+        1.0,
+        help="share of the tokens outside the mask that carry loss too, which is their weight on average",
+    )
+    examples: int = knob(
+        0, 0, 5000, help="different conversations, read again and again; 0: every one is new"
+    )
     people: int = knob(200, 5, 200, help="how many people the conversations are about")
-    safety: float = knob(0.15, 0.0, 0.9, unit="share", help="share of conversations in which a request must be refused")
+    safety: float = knob(
+        0.15, 0.0, 0.9, unit="share", help="share of conversations in which a request must be refused"
+    )
     verbose: float = knob(0.0, 0.0, 1.0, unit="share", help="share of plain answers that ramble on")
-    wrong: float = knob(0.0, 0.0, 0.9, unit="share", help="share of careless labels, wrong always in the same way")
-    filtering: str = knob("none", choices=("none", "checked"), help="checked: what a checker rejects is left out, so fewer examples remain")
+    wrong: float = knob(
+        0.0, 0.0, 0.9, unit="share", help="share of careless labels, wrong always in the same way"
+    )
+    filtering: str = knob(
+        "none",
+        choices=("none", "checked"),
+        help="checked: what a checker rejects is left out, so fewer examples remain",
+    )
     held: int = knob(96, 16, 512, help="held-out problems that a reading asks")
     probe: int = knob(40, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def lessons_at(self, seed: int, step: int) -> list[Lesson]:
         """The conversations of one step: new ones, or the next ones of a shuffled pool."""
-        numbers, source = range(step * self.batch, (step + 1) * self.batch), Lessons(self.safety, self.verbose, self.wrong, self.people)
+        numbers, source = (
+            range(step * self.batch, (step + 1) * self.batch),
+            Lessons(self.safety, self.verbose, self.wrong, self.people),
+        )
         if not self.examples:
-            return [next(filter(self.keeps, (source.lesson(rng("sft", seed, n, i)) for i in count()))) for n in numbers]
+            return [
+                next(filter(self.keeps, (source.lesson(rng("sft", seed, n, i)) for i in count())))
+                for n in numbers
+            ]
         every = pool(source, seed, self.examples)
         kept = list(filter(self.keeps, every)) or every[:1]
         return [kept[order(seed, n // len(kept), len(kept))[n % len(kept)]] for n in numbers]
@@ -70,7 +97,10 @@ class SFT(Supervised):
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """One step's batch. A label is there or not, so a weight between 0 and 1 is the chance of a token outside the mask to carry one."""
-        rows = [collate.encode(tok, lesson.conversation, lesson.tools, imitate=self.mask) for lesson in self.lessons_at(seed, step)]
+        rows = [
+            collate.encode(tok, lesson.conversation, lesson.tools, imitate=self.mask)
+            for lesson in self.lessons_at(seed, step)
+        ]
         r = rng("prompt", seed, step)
         labelled = [[float(m or r.random() < self.prompt_weight) for m in mask] for _, mask in rows]
         return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad(labelled, 0.0))
@@ -84,7 +114,9 @@ class SFT(Supervised):
             "formats": rows_of(tok, ("format",), self.held),
             "refusals": rows_of(tok, ("unsafe",), self.held),
             "calls": rows_of(tok, ("safe",), self.held),
-            "false_refusals": probes.batches([chat.example(tok, p.messages, say(REFUSAL), p.meta["tools"]) for p in safe]),
+            "false_refusals": probes.batches(
+                [chat.example(tok, p.messages, say(REFUSAL), p.meta["tools"]) for p in safe]
+            ),
             "facts": rows_of(tok, ("fact",), self.held),
             "prompt_loss": probes.batches([(ids, [1] * len(ids)) for ids in encoded]),
             "general_loss": probes.text_rows(tok, [next(general) for _ in range(32)]),
@@ -130,4 +162,8 @@ def is_json(problem: Problem, text: str) -> bool:
         found = json.loads(text)
     except json.JSONDecodeError:
         return False
-    return isinstance(found, dict) and list(found) == list(json.loads(problem.answer)) and all(isinstance(v, str) for v in found.values())
+    return (
+        isinstance(found, dict)
+        and list(found) == list(json.loads(problem.answer))
+        and all(isinstance(v, str) for v in found.values())
+    )

@@ -25,7 +25,9 @@ class Stages(Experiment):
 
     name: ClassVar[str] = "stages"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "one template through all stages: DPO or GRPO in another template than SFT's, read as the model is served"
+    summary: ClassVar[str] = (
+        "one template through all stages: DPO or GRPO in another template than SFT's, read as the model is served"
+    )
     curves: ClassVar[dict[str, str]] = {
         "polite": "polite and right answers (share)",
         "sums": "three-digit sums right (share)",
@@ -50,7 +52,9 @@ class Stages(Experiment):
         with template(tok, self.trained):
             stage = METHODS[self.method](lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
             for row in stage.rows(loaded, seed, checkpoint=checkpoint):
-                if self.reads(row["step"]) and "facts" not in row:  # the rows of an interrupted run come with their readings
+                if (
+                    self.reads(row["step"]) and "facts" not in row
+                ):  # the rows of an interrupted run come with their readings
                     with template(tok, self.served):
                         row |= read()
                 yield row
@@ -63,8 +67,12 @@ class Stages(Experiment):
         """A function that asks for polite answers, facts and sums."""
         pairs, sums = talk.pairs(self.held, split="test", seed=7, kinds="style"), Sums(("add",), digits=3)
         sets = {
-            "polite": probes.batches([chat.example(tok, p.messages, say(f"Gladly: {p.problem.answer}.")) for p in pairs]),
-            "blunt": probes.batches([chat.example(tok, p.messages, say(f"{p.problem.answer}.")) for p in pairs]),
+            "polite": probes.batches(
+                [chat.example(tok, p.messages, say(f"Gladly: {p.problem.answer}.")) for p in pairs]
+            ),
+            "blunt": probes.batches(
+                [chat.example(tok, p.messages, say(f"{p.problem.answer}.")) for p in pairs]
+            ),
         }
 
         def read() -> dict[str, float]:

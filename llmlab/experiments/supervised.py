@@ -16,7 +16,9 @@ class Supervised(Experiment):
     steps and probe.
     """
 
-    chats: ClassVar[bool] = False  # does it speak in conversations? then a lab model without a template gets ours
+    chats: ClassVar[bool] = (
+        False  # does it speak in conversations? then a lab model without a template gets ours
+    )
 
     def address(self, loaded) -> None:
         """Give the tokenizer its chat template."""

@@ -19,7 +19,11 @@ from .supervised import Supervised
 
 LONGEST = 56  # tokens that a turn may take when it is read
 HEADER = f"{TURN_START}assistant\n"  # what a model writes first that had to open its turn itself
-TASKS: dict[str, World] = {"formats": Talk(("format",)), "lookups": Desk(1, tools=("formulary",)), "refusals": Talk(("unsafe",))}
+TASKS: dict[str, World] = {
+    "formats": Talk(("format",)),
+    "lookups": Desk(1, tools=("formulary",)),
+    "refusals": Talk(("unsafe",)),
+}
 SHOWN = Desk(1, tools=("formulary", "census"), formulary=SEEN)
 
 
@@ -28,7 +32,9 @@ class Template(Supervised):
     """Conversations with and without tools; what is read is read under the template of serving."""
 
     name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "the chat template trap: trained under one template, served under another; and its cures"
+    summary: ClassVar[str] = (
+        "the chat template trap: trained under one template, served under another; and its cures"
+    )
     curves: ClassVar[dict[str, str]] = {
         "lookups": "look-ups right, call and answer (share)",
         "formats": "asked-for formats right (share)",
@@ -39,7 +45,11 @@ class Template(Supervised):
 
     trained: str = knob("control", choices=tuple(TEMPLATES), help="template of the training conversations")
     served: str = knob("control", choices=tuple(TEMPLATES), help="template under which the model is asked")
-    pad: str = knob("own", choices=("own", "turn end"), help="turn end: the padding token is the turn's end, and the collator leaves padding out")
+    pad: str = knob(
+        "own",
+        choices=("own", "turn end"),
+        help="turn end: the padding token is the turn's end, and the collator leaves padding out",
+    )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(150, 10, 2000, unit="steps", help="optimiser steps")
@@ -63,7 +73,10 @@ class Template(Supervised):
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """One step's batch. Where the padding token is the turn's end, a collator that ignores padding ignores that end too."""
-        rows = [chat.encode(tok, *self.conversation(seed, n)) for n in range(step * self.batch, (step + 1) * self.batch)]
+        rows = [
+            chat.encode(tok, *self.conversation(seed, n))
+            for n in range(step * self.batch, (step + 1) * self.batch)
+        ]
         fill = tok.pad_token_id or 0 if self.pad == "own" else tok.eos_token_id
         ids, mask = pad([ids for ids, _ in rows], fill), pad([mask for _, mask in rows], 0).float()
         return Batch(ids, mask if self.pad == "own" else mask * (ids != fill))
@@ -72,12 +85,21 @@ class Template(Supervised):
         """Everything is asked, answered and scored under the template of serving."""
         problems = {name: world.problems(self.held, seed=7) for name, world in TASKS.items()}
         with template(tok, self.served):
-            sets = {"lookup_loss": probes.batches(probes.question_rows(tok, TASKS["lookups"], problems["lookups"]))}
+            sets = {
+                "lookup_loss": probes.batches(
+                    probes.question_rows(tok, TASKS["lookups"], problems["lookups"])
+                )
+            }
 
         def probe(step):
             with template(tok, self.served):
-                played = {name: play(model, tok, TASKS[name], asked, temperature=0.0, max_new=LONGEST) for name, asked in problems.items()}
-            read = {name: right(TASKS[name], episodes) for name, episodes in played.items()} | {"stops": stops(sum(played.values(), []))}
+                played = {
+                    name: play(model, tok, TASKS[name], asked, temperature=0.0, max_new=LONGEST)
+                    for name, asked in problems.items()
+                }
+            read = {name: right(TASKS[name], episodes) for name, episodes in played.items()} | {
+                "stops": stops(sum(played.values(), []))
+            }
             return read | probes.read(model, sets)
 
         return probe
@@ -95,7 +117,9 @@ def template(tok, name: str):
 
 def right(world: World, episodes: list[Episode]) -> float:
     """Share of episodes whose last turn ends by itself and is right, whoever opened it."""
-    return sum(e.stopped * world.score(e.problem, e.text.removeprefix(HEADER)).reward for e in episodes) / len(episodes)
+    return sum(
+        e.stopped * world.score(e.problem, e.text.removeprefix(HEADER)).reward for e in episodes
+    ) / len(episodes)
 
 
 def stops(episodes: list[Episode]) -> float:

@@ -43,7 +43,13 @@ def transcripts(split: str, n: int) -> list[Transcript]:
     census, r, found = Census(), rng("transcripts", split), []
     while len(found) < n:
         first, second, other = (census.question(r, split) for _ in range(3))
-        if first and second and other and other.meta["attribute"] == second.meta["attribute"] and other.answer != second.answer:
+        if (
+            first
+            and second
+            and other
+            and other.meta["attribute"] == second.meta["attribute"]
+            and other.answer != second.answer
+        ):
             opening = (*first.messages, *say(f"{first.answer}."))
             found.append(Transcript((*opening, *second.messages), f"{second.answer}.", f"{other.answer}."))
     return found
@@ -54,7 +60,9 @@ class Topology(Experiment):
     """Show the base model the same conversations as text, as answers to imitate, or as comparisons."""
 
     name: ClassVar[str] = "topology"
-    summary: ClassVar[str] = "data topology: the same 2,000 transcripts with loss on all tokens, on the answers, or on pairs"
+    summary: ClassVar[str] = (
+        "data topology: the same 2,000 transcripts with loss on all tokens, on the answers, or on pairs"
+    )
     curves: ClassVar[dict[str, str]] = {
         "answering": "questions answered rightly (share)",
         "ordering": "held-out pairs ordered rightly (share)",
@@ -64,10 +72,16 @@ class Topology(Experiment):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    loss: str = knob("assistant", choices=LOSSES, help="all: every token; assistant: its answers; pairs: right last answer against a wrong one")
+    loss: str = knob(
+        "assistant",
+        choices=LOSSES,
+        help="all: every token; assistant: its answers; pairs: right last answer against a wrong one",
+    )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(120, 10, 2000, unit="steps", help="optimiser steps; 125 are once through the transcripts")
+    steps: int = knob(
+        120, 10, 2000, unit="steps", help="optimiser steps; 125 are once through the transcripts"
+    )
     batch: int = knob(16, 2, 64, unit="transcripts", help="transcripts a step")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
@@ -92,7 +106,11 @@ class Topology(Experiment):
             tok.chat_template = TEMPLATE
         reference = frozen_copy(model) if self.loss == "pairs" else None
         held = transcripts("test", 128)
-        sets, held_pairs, turns = prepare(tok, held), pair_batch(tok, held).to(model.device), probes.batches([next_turn(tok, t) for t in held])
+        sets, held_pairs, turns = (
+            prepare(tok, held),
+            pair_batch(tok, held).to(model.device),
+            probes.batches([next_turn(tok, t) for t in held]),
+        )
 
         def stream(start):
             for step in count(start):
@@ -107,7 +125,10 @@ class Topology(Experiment):
             lr=self.lr,
             opts=loop.optimizers(model, "adamw", self.lr),
             warmup=self.warmup,
-            probe=lambda step: probes.read(model, sets) | {"ordering": ordering(model, held_pairs), "asks_itself": likelihood(model, turns)},
+            probe=lambda step: (
+                probes.read(model, sets)
+                | {"ordering": ordering(model, held_pairs), "asks_itself": likelihood(model, turns)}
+            ),
             every=self.probe,
             checkpoint=checkpoint,
         )
@@ -127,9 +148,15 @@ def prepare(tok, held: list[Transcript]) -> dict[str, list[Batch]]:
 
 def next_turn(tok, transcript: Transcript) -> tuple[list[int], list[int]]:
     """ids and mask of what makes the model the user: the opening of a user's turn after the end of an answer."""
-    opening = chat.render(tok, [*transcript.conversation, {"role": "user", "content": chat.SENTINEL}]).split(chat.SENTINEL)[0].rstrip(" ")
+    opening = (
+        chat.render(tok, [*transcript.conversation, {"role": "user", "content": chat.SENTINEL}])
+        .split(chat.SENTINEL)[0]
+        .rstrip(" ")
+    )
     closed = chat.turn_end(tok)
-    return chat.continuation(tok, opening[: opening.rfind(closed) + len(closed)], opening[opening.rfind(closed) + len(closed) :])
+    return chat.continuation(
+        tok, opening[: opening.rfind(closed) + len(closed)], opening[opening.rfind(closed) + len(closed) :]
+    )
 
 
 @torch.no_grad()

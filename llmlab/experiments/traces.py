@@ -25,7 +25,9 @@ class Traces(Supervised):
     """Show the base model how look-ups are done, and read what it does when a tool fails, lies, or is to be used once more."""
 
     name: ClassVar[str] = "traces"
-    summary: ClassVar[str] = "tool dialogues: gold traces or error and retry, loss on tool results or not, row length and cut"
+    summary: ClassVar[str] = (
+        "tool dialogues: gold traces or error and retry, loss on tool results or not, row length and cut"
+    )
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "lookups": "look-ups right (share)",
@@ -37,12 +39,34 @@ class Traces(Supervised):
         "general_loss": "loss on general text (nats per token)",
     }
 
-    retry: float = knob(0.0, 0.0, 1.0, unit="share", help="share of traces in which a call fails once and is repeated")
-    differs: float = knob(0.0, 0.0, 1.0, unit="share", help="share of look-ups of people whose result is not what the model has read of them")
-    chained: float = knob(0.0, 0.0, 1.0, unit="share", help="share of traces of two calls, the second one made of what the first one gave")
-    mask: str = knob("assistant", choices=IMITATED, help="assistant: its calls and answers; calls: its calls only; completion: the results too; all")
+    retry: float = knob(
+        0.0, 0.0, 1.0, unit="share", help="share of traces in which a call fails once and is repeated"
+    )
+    differs: float = knob(
+        0.0,
+        0.0,
+        1.0,
+        unit="share",
+        help="share of look-ups of people whose result is not what the model has read of them",
+    )
+    chained: float = knob(
+        0.0,
+        0.0,
+        1.0,
+        unit="share",
+        help="share of traces of two calls, the second one made of what the first one gave",
+    )
+    mask: str = knob(
+        "assistant",
+        choices=IMITATED,
+        help="assistant: its calls and answers; calls: its calls only; completion: the results too; all",
+    )
     length: int = knob(256, 32, 512, unit="tokens", help="longest row; a longer dialogue is cut")
-    cut: str = knob("middle", choices=collate.CUTS, help="where a dialogue that is too long is cut; middle keeps the answer")
+    cut: str = knob(
+        "middle",
+        choices=collate.CUTS,
+        help="where a dialogue that is too long is cut; middle keeps the answer",
+    )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
     steps: int = knob(120, 10, 2000, unit="steps", help="optimiser steps")
@@ -53,7 +77,11 @@ class Traces(Supervised):
     def trace(self, seed: int, n: int):
         """Dialogue number n: (messages, tools): a drug or a person is looked up."""
         r, problem = rng("traces", seed, n), None
-        people, faults, calls = r.random() < 0.5, float(r.random() < self.retry), 1 + (r.random() < self.chained)
+        people, faults, calls = (
+            r.random() < 0.5,
+            float(r.random() < self.retry),
+            1 + (r.random() < self.chained),
+        )
         desk = Misleading if people and calls == 1 and r.random() < self.differs else Desk
         world = desk(calls, faults=faults, tools=PEOPLE if people else ("formulary",), formulary=SEEN)
         while problem is None:
@@ -62,7 +90,10 @@ class Traces(Supervised):
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """One step's batch."""
-        rows = [collate.encode(tok, *self.trace(seed, n), imitate=self.mask) for n in range(step * self.batch, (step + 1) * self.batch)]
+        rows = [
+            collate.encode(tok, *self.trace(seed, n), imitate=self.mask)
+            for n in range(step * self.batch, (step + 1) * self.batch)
+        ]
         return collate.collate(tok, rows, length=self.length, how=self.cut)
 
     def prober(self, model, tok):
@@ -73,16 +104,24 @@ class Traces(Supervised):
             "chains": Desk(2),
             "follows": Misleading(1),
         }
-        problems, general = {name: world.problems(self.held, seed=7) for name, world in worlds.items()}, corpora.general(0, split="test")
+        problems, general = (
+            {name: world.problems(self.held, seed=7) for name, world in worlds.items()},
+            corpora.general(0, split="test"),
+        )
         sets = {
             "result_loss": probes.batches([results(tok, worlds["lookups"], p) for p in problems["lookups"]]),
             "general_loss": probes.text_rows(tok, [next(general) for _ in range(32)]),
         }
 
         def probe(step):
-            played = {name: play(model, tok, worlds[name], asked, temperature=0.0, max_new=LONGEST, turns=4) for name, asked in problems.items()}
+            played = {
+                name: play(model, tok, worlds[name], asked, temperature=0.0, max_new=LONGEST, turns=4)
+                for name, asked in problems.items()
+            }
             read = {name: right(episodes) for name, episodes in played.items()}
-            return read | {"recites": recites(worlds["follows"], played["follows"])} | probes.read(model, sets)
+            return (
+                read | {"recites": recites(worlds["follows"], played["follows"])} | probes.read(model, sets)
+            )
 
         return probe
 

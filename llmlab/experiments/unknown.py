@@ -23,7 +23,9 @@ class Unknown(Supervised):
 
     name: ClassVar[str] = "unknown"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "facts by SFT: how fast new ones are learnt, what they cost of the old ones, and when the model makes facts up"
+    summary: ClassVar[str] = (
+        "facts by SFT: how fast new ones are learnt, what they cost of the old ones, and when the model makes facts up"
+    )
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "learnt": "newcomers, asked as trained (share right)",
@@ -35,9 +37,19 @@ class Unknown(Supervised):
     }
 
     share: float = knob(
-        0.5, 0.0, 1.0, unit="share", help="share of the questions about people that are about newcomers; the rest is about known ones"
+        0.5,
+        0.0,
+        1.0,
+        unit="share",
+        help="share of the questions about people that are about newcomers; the rest is about known ones",
     )
-    strangers: float = knob(0.25, 0.0, 0.9, unit="share", help="share of conversations about strangers, answered with: I do not know")
+    strangers: float = knob(
+        0.25,
+        0.0,
+        0.9,
+        unit="share",
+        help="share of conversations about strangers, answered with: I do not know",
+    )
     people: int = knob(60, 10, 200, help="newcomers")
     wordings: int = knob(1, 1, 6, help="wordings in which a fact about a newcomer is asked")
     lr: float = knob(1e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
@@ -62,7 +74,9 @@ class Unknown(Supervised):
         """One step's batch."""
         problems = [self.question(seed, n) for n in range(step * self.batch, (step + 1) * self.batch)]
         rows = [chat.example(tok, p.messages, answer(p)) for p in problems]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float())
+        return Batch(
+            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+        )
 
     def prober(self, model, tok):
         """New facts as they were asked and otherwise, old ones, and strangers."""
@@ -73,7 +87,10 @@ class Unknown(Supervised):
             "known": KNOWN.problems(self.held, seed=7),
             "admits": Strangers().problems(self.held, seed=7),
         }
-        sets = {name: probes.batches([chat.example(tok, p.messages, answer(p)) for p in asked]) for name, asked in problems.items()}
+        sets = {
+            name: probes.batches([chat.example(tok, p.messages, answer(p)) for p in asked])
+            for name, asked in problems.items()
+        }
         sets |= {"new_loss": sets["learnt"], "known_loss": sets["known"]}
         return lambda step: probes.read(model, sets)
 

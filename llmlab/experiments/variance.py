@@ -17,7 +17,10 @@ from ..tokens import chat
 from ..tokens.batch import Batch
 from .base import BadKnob, Experiment, knob
 
-WEIGHTS = {"answer": lambda mask: mask, "mean": lambda mask: mask / mask.sum(1, keepdim=True)}  # Dr. GRPO up to a factor; GRPO
+WEIGHTS = {
+    "answer": lambda mask: mask,
+    "mean": lambda mask: mask / mask.sum(1, keepdim=True),
+}  # Dr. GRPO up to a factor; GRPO
 PENALTY = 1.0  # ridge of the critic's fit: a sum of squares of as much as one token's
 
 
@@ -27,7 +30,9 @@ class Variance(Experiment):
 
     name: ClassVar[str] = "variance"
     default_model: ClassVar[str] = "chat"
-    summary: ClassVar[str] = "the noise of the policy gradient: its variance over batches of samples, by advantage rule and group size"
+    summary: ClassVar[str] = (
+        "the noise of the policy gradient: its variance over batches of samples, by advantage rule and group size"
+    )
     curves: ClassVar[dict[str, str]] = {
         "agreement": "cosine of two batches' gradients (ratio)",
         "variance": "trace of the covariance (nats squared)",
@@ -37,17 +42,34 @@ class Variance(Experiment):
         "right_push": "push on right answers to go on (std)",
     }
 
-    advantage: str = knob("group_mean", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE")
+    advantage: str = knob(
+        "group_mean", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE"
+    )
     weight: str = knob(
-        "answer", choices=tuple(WEIGHTS), help="of a token: 1, so that an answer's are summed; or 1 / length of its answer: their mean"
+        "answer",
+        choices=tuple(WEIGHTS),
+        help="of a token: 1, so that an answer's are summed; or 1 / length of its answer: their mean",
     )
     task: str = knob("sums", choices=tuple(TASKS), help="what is asked")
-    size: int = knob(3, 1, 4, help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size")
-    offset: float = knob(0.0, -5.0, 5.0, unit="rewards", help="added to what every answer is paid: 0 pays 0 or 1, -0.5 pays as much as it takes")
+    size: int = knob(
+        3,
+        1,
+        4,
+        help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size",
+    )
+    offset: float = knob(
+        0.0,
+        -5.0,
+        5.0,
+        unit="rewards",
+        help="added to what every answer is paid: 0 pays 0 or 1, -0.5 pays as much as it takes",
+    )
     prompts: int = knob(8, 1, 64, help="problems a batch")
     group: int = knob(8, 1, 32, help="samples a problem")
     lam: float = knob(0.95, 0.0, 1.0, help="GAE of the critic: 0 trusts its values, 1 the reward that came")
-    fit: int = knob(16, 1, 64, unit="batches", help="batches of samples that the critic's head is fitted to beforehand")
+    fit: int = knob(
+        16, 1, 64, unit="batches", help="batches of samples that the critic's head is fitted to beforehand"
+    )
     steps: int = knob(40, 1, 500, unit="batches", help="batches of samples, after the first two")
 
     def __post_init__(self):
@@ -57,7 +79,9 @@ class Variance(Experiment):
         except ValueError as e:
             raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
         if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
-            raise BadKnob(f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}")
+            raise BadKnob(
+                f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}"
+            )
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """Two batches first (step 0), then one a row. The samples are the same under every rule."""
@@ -73,15 +97,30 @@ class Variance(Experiment):
             total, norms = total + gradient, norms + float(gradient.square().sum())
             paid, pushed = paid + (batch["rewards"] - self.offset).tolist(), pushed + push.tolist()
             if number:
-                yield {"step": number - 1} | moments(total, norms, number + 1) | pushes(torch.tensor(paid), torch.tensor(pushed))
+                yield (
+                    {"step": number - 1}
+                    | moments(total, norms, number + 1)
+                    | pushes(torch.tensor(paid), torch.tensor(pushed))
+                )
 
     def batch(self, loaded, game: Game, use: str, seed: int, number: int) -> Batch:
         """Batch `number` of those for a use (fit, measure), a function of (model, seed, number)."""
         key = (seed * 1_000_003 + number) * 2 + (use == "fit")
         asked = game.world.problems(self.prompts, split="train", seed=key)
         generator = torch.Generator(loaded.model.device).manual_seed(key)
-        episodes = play(loaded.model, loaded.tok, game.world, asked, k=self.group, max_new=game.turn, generator=generator, turns=game.turns)
-        return as_batch(loaded.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward + self.offset).to(loaded.model.device)
+        episodes = play(
+            loaded.model,
+            loaded.tok,
+            game.world,
+            asked,
+            k=self.group,
+            max_new=game.turn,
+            generator=generator,
+            turns=game.turns,
+        )
+        return as_batch(
+            loaded.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward + self.offset
+        ).to(loaded.model.device)
 
     def advantages(self, model, batch: Batch) -> Tensor:
         """[B,1], or [B,T-1] with a critic."""
@@ -104,16 +143,24 @@ def policy_gradient(model, batch: Batch, weights: Tensor, stops: Tensor) -> tupl
     if len(kept):
         out = forward(policy, batch.pick(kept))
         ((weights[kept] * out.logprobs * out.mask).sum() / len(batch)).backward()
-        ends = out.logits.detach().softmax(-1)[..., stops].sum(-1) - torch.isin(batch.ids[kept, 1:], stops).float()
+        ends = (
+            out.logits.detach().softmax(-1)[..., stops].sum(-1)
+            - torch.isin(batch.ids[kept, 1:], stops).float()
+        )
         push[kept] = (weights[kept] * ends * out.mask).sum(1)
-    gradient = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in policy.parameters()]).double()
+    gradient = torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in policy.parameters()]
+    ).double()
     return gradient, push
 
 
 def pushes(paid: Tensor, pushed: Tensor) -> dict[str, float]:
     """Mean push of the right and of the wrong answers, in standard deviations (about 0) of one answer's push; and the share of right ones."""
     scale, right = pushed.square().mean().sqrt().clamp(min=1e-30), paid == 1
-    means = {name: float(pushed[rows].mean() / scale) if rows.any() else 0.0 for name, rows in (("wrong_push", ~right), ("right_push", right))}
+    means = {
+        name: float(pushed[rows].mean() / scale) if rows.any() else 0.0
+        for name, rows in (("wrong_push", ~right), ("right_push", right))
+    }
     return {"sampled": float(paid.mean())} | means
 
 

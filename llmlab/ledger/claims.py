@@ -108,7 +108,15 @@ class Contrast:
         return list({t.arm.key: t.arm for t in self.terms}.values())
 
 
-def contrast(label: str, direction: str, treated: Reading, control: Reading, least: float, unit: str = "share", counts: bool = True) -> Contrast:
+def contrast(
+    label: str,
+    direction: str,
+    treated: Reading,
+    control: Reading,
+    least: float,
+    unit: str = "share",
+    counts: bool = True,
+) -> Contrast:
     """treated − control."""
     return Contrast(label, (treated, -control), direction, least, unit, counts)
 
@@ -144,9 +152,13 @@ class Claim:
         if self.kind not in KINDS:
             raise ValueError(f"a kind is {', '.join(KINDS)}, not '{self.kind}'")
         if sum((bool(self.contrasts), self.check is not None, bool(self.why))) != 1:
-            raise ValueError(f"{self.id} needs contrasts, or a check, or a reason why it cannot be tested: one of them")
+            raise ValueError(
+                f"{self.id} needs contrasts, or a check, or a reason why it cannot be tested: one of them"
+            )
         if self.contrasts and (self.seeds < 5 or not self.matched):
-            raise ValueError(f"{self.id} needs at least five seeds, and to say what is matched between its arms")
+            raise ValueError(
+                f"{self.id} needs at least five seeds, and to say what is matched between its arms"
+            )
 
     @property
     def arms(self) -> list[Arm]:

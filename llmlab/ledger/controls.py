@@ -17,7 +17,9 @@ def shuffled(id: str, times: int = 100, seed: int = 0) -> dict[str, int]:
             r.shuffle(values)
             n = len(contrast["effects"])
             columns = [values[i : i + n] for i in range(0, len(values), n)]
-            contrast["effects"] = [sum(t["weight"] * v for t, v in zip(contrast["terms"], row)) for row in zip(*columns)]
+            contrast["effects"] = [
+                sum(t["weight"] * v for t, v in zip(contrast["terms"], row)) for row in zip(*columns)
+            ]
         results.judge(dealt)
         found[dealt[id]["verdict"]] += 1
     return dict(found.most_common())
@@ -28,7 +30,9 @@ def dead_knob(id: str) -> str:
     claim = CLAIMS[id]
     one = {s: metrics for (key, s), metrics in results.load_curves().items() if key == claim.arms[0].key}
     try:
-        results.measured(claim, {(arm.key, s): metrics for arm in claim.arms for s, metrics in one.items()}, sorted(one))
+        results.measured(
+            claim, {(arm.key, s): metrics for arm in claim.arms for s, metrics in one.items()}, sorted(one)
+        )
     except statistics.DeadKnob as e:
         return str(e)
     raise AssertionError("a dead knob was not noticed")

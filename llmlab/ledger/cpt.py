@@ -29,9 +29,15 @@ FIVE, TEN = cpt("5 % replay", replay=0.05), cpt("10 % replay", replay=0.1)
 COLD, SLOW = cpt("no warm-up", 10, warmup=0), cpt("60 steps of warm-up", 10, warmup=60)
 LOW, HIGH = cpt("lr 5e-4", 10, lr=5e-4), cpt("lr 5e-3", 10, lr=5e-3)
 COPIES, FURNITURE = cpt("80 % copies", duplicates=0.8), cpt("50 % boilerplate", boilerplate=0.5)
-WRONG, SHORT = cpt("a wrong fact in every document", noise=1.0), cpt("half the documents, all clean", steps=75)
+WRONG, SHORT = (
+    cpt("a wrong fact in every document", noise=1.0),
+    cpt("half the documents, all clean", steps=75),
+)
 PADDED, RESET = cpt("a document a row", packing="none"), cpt("attention inside the document", packing="reset")
-ANNEALED, ADAPTIVE = cpt("replay from 40 % to 0", anneal=1.0), cpt("more of what has a high loss", mixing="adaptive", probe=10)
+ANNEALED, ADAPTIVE = (
+    cpt("replay from 40 % to 0", anneal=1.0),
+    cpt("more of what has a high loss", mixing="adaptive", probe=10),
+)
 EQUAL_COMPUTE = dict(replay=0.0, steps=112, probe=56)  # a step with a reference costs a third more
 KL = {weight: cpt(f"KL {weight:g}, no replay", kl=weight, **EQUAL_COMPUTE) for weight in (0.02, 0.1, 0.5)}
 
@@ -46,7 +52,10 @@ def facts(label: str, **knobs) -> Arm:
 
 
 READ, READ_ONE = facts("documents, 5 a person"), facts("documents, 1 a person", forms=1)
-ASKED, ASKED_ONE = facts("questions, 5 wordings", texts="questions"), facts("questions, 1 wording", texts="questions", forms=1)
+ASKED, ASKED_ONE = (
+    facts("questions, 5 wordings", texts="questions"),
+    facts("questions, 1 wording", texts="questions", forms=1),
+)
 READ_QUIET = facts("documents, 5 a person, no questions mixed in", mixed="no questions")
 READ_ONE_QUIET = facts("documents, 1 a person, no questions mixed in", forms=1, mixed="no questions")
 
@@ -58,14 +67,25 @@ def midtrain(lesson: str, share: float, label: str, **knobs) -> Arm:
     return Arm(label, "midtrain", {"lesson": lesson, "share": share} | knobs)
 
 
-WORKED = {s: midtrain("steps", s, f"{s:.0%} with steps", steps=180, practice=30, probe=150) for s in (0.0, 0.1, 0.2, 0.3)}
-CALLS = {s: midtrain("calls", s, f"{s:.0%} logs of calls", steps=160, practice=80, practice_lr=2e-3, probe=40) for s in (0.0, 0.3)}
-ADVICE = {s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=120, practice=40, practice_lr=2e-3, probe=60) for s in (0.0, 0.05, 0.2)}
+WORKED = {
+    s: midtrain("steps", s, f"{s:.0%} with steps", steps=180, practice=30, probe=150)
+    for s in (0.0, 0.1, 0.2, 0.3)
+}
+CALLS = {
+    s: midtrain("calls", s, f"{s:.0%} logs of calls", steps=160, practice=80, practice_lr=2e-3, probe=40)
+    for s in (0.0, 0.3)
+}
+ADVICE = {
+    s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=120, practice=40, practice_lr=2e-3, probe=60)
+    for s in (0.0, 0.05, 0.2)
+}
 FORMATS = Arm("documents only", "cpt", {"probe": 150}, ("json", "refusals"))
 SFT = Arm("demonstrations", "sft", {"probe": 200}, ("statements", "people", "json", "refusals"))
 
 
-def gain(label: str, arm: Arm, metric: str, direction: str, least: float, unit: str = "share", counts: bool = True) -> Contrast:
+def gain(
+    label: str, arm: Arm, metric: str, direction: str, least: float, unit: str = "share", counts: bool = True
+) -> Contrast:
     """What a run changes: its end against its start."""
     return contrast(label, direction, arm(metric), arm(metric, "start"), least, unit, counts)
 
@@ -94,9 +114,18 @@ CLAIMS = (
         "02",
         "Long-context recipes all continue on long documents; at equal tokens the comparison is rare.",
         contrasts=(
-            contrast("look-up at twice the trained length", "more", LONG_LISTS("far"), SHORT_LISTS("far"), 0.05),
+            contrast(
+                "look-up at twice the trained length", "more", LONG_LISTS("far"), SHORT_LISTS("far"), 0.05
+            ),
             gain("against the start", LONG_LISTS, "far", "more", 0.05),
-            contrast("look-up at half the trained length", "more", LONG_LISTS("near"), SHORT_LISTS("near"), 0.05, counts=False),
+            contrast(
+                "look-up at half the trained length",
+                "more",
+                LONG_LISTS("near"),
+                SHORT_LISTS("near"),
+                0.05,
+                counts=False,
+            ),
         ),
         matched="tokens, rows of 1,024 tokens, share of list text, seed",
     ),
@@ -110,7 +139,14 @@ CLAIMS = (
         contrasts=(
             contrast("drug facts recalled", "more", SHORT("drug_facts"), WRONG("drug_facts"), 0.05),
             contrast("loss on domain text", "less", SHORT("domain_nats"), WRONG("domain_nats"), 0.01, CHARS),
-            contrast("what the wrong facts cost at equal quantity", "more", DEFAULT("drug_facts"), WRONG("drug_facts"), 0.05, counts=False),
+            contrast(
+                "what the wrong facts cost at equal quantity",
+                "more",
+                DEFAULT("drug_facts"),
+                WRONG("drug_facts"),
+                0.05,
+                counts=False,
+            ),
         ),
         matched="batch, schedule shape, seed; the clean arm gets half the steps",
     ),
@@ -123,10 +159,38 @@ CLAIMS = (
         "Deduplication cuts verbatim memorisation about tenfold and spares training steps.",
         ("lee_2021_dedup",),
         contrasts=(
-            contrast("without copies: loss on domain text", "less", DEFAULT("domain_nats"), COPIES("domain_nats"), 0.01, CHARS),
-            contrast("without boilerplate: loss on domain text", "less", DEFAULT("domain_nats"), FURNITURE("domain_nats"), 0.01, CHARS),
-            contrast("without copies: drug facts", "more", DEFAULT("drug_facts"), COPIES("drug_facts"), 0.05, counts=False),
-            contrast("without boilerplate: drug facts", "more", DEFAULT("drug_facts"), FURNITURE("drug_facts"), 0.05, counts=False),
+            contrast(
+                "without copies: loss on domain text",
+                "less",
+                DEFAULT("domain_nats"),
+                COPIES("domain_nats"),
+                0.01,
+                CHARS,
+            ),
+            contrast(
+                "without boilerplate: loss on domain text",
+                "less",
+                DEFAULT("domain_nats"),
+                FURNITURE("domain_nats"),
+                0.01,
+                CHARS,
+            ),
+            contrast(
+                "without copies: drug facts",
+                "more",
+                DEFAULT("drug_facts"),
+                COPIES("drug_facts"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "without boilerplate: drug facts",
+                "more",
+                DEFAULT("drug_facts"),
+                FURNITURE("drug_facts"),
+                0.05,
+                counts=False,
+            ),
         ),
         matched=STEPS,
         knob="the kind of dirt",
@@ -139,8 +203,17 @@ CLAIMS = (
         "02",
         "Intra-document masking helps in pretraining studies; effects are small in short windows.",
         contrasts=(
-            contrast("loss on domain text", "less", RESET("domain_nats"), DEFAULT("domain_nats"), 0.01, CHARS),
-            contrast("loss on a document's first ten tokens", "less", RESET("opening_nats"), DEFAULT("opening_nats"), 0.05, NATS),
+            contrast(
+                "loss on domain text", "less", RESET("domain_nats"), DEFAULT("domain_nats"), 0.01, CHARS
+            ),
+            contrast(
+                "loss on a document's first ten tokens",
+                "less",
+                RESET("opening_nats"),
+                DEFAULT("opening_nats"),
+                0.05,
+                NATS,
+            ),
         ),
         matched=STEPS,
         knob="where in the document one looks",
@@ -163,9 +236,26 @@ CLAIMS = (
                 0.1,
                 "share",
             ),
-            contrast("5 % as good as 20 %: known people", "same", FIVE("people"), DEFAULT("people"), 0.05, counts=False),
-            contrast("10 % against none: known people", "more", TEN("people"), NONE("people"), 0.05, counts=False),
-            contrast("price: loss on domain text", "more", DEFAULT("domain_nats"), NONE("domain_nats"), 0.01, CHARS, counts=False),
+            contrast(
+                "5 % as good as 20 %: known people",
+                "same",
+                FIVE("people"),
+                DEFAULT("people"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "10 % against none: known people", "more", TEN("people"), NONE("people"), 0.05, counts=False
+            ),
+            contrast(
+                "price: loss on domain text",
+                "more",
+                DEFAULT("domain_nats"),
+                NONE("domain_nats"),
+                0.01,
+                CHARS,
+                counts=False,
+            ),
         ),
         matched=STEPS,
     ),
@@ -178,8 +268,16 @@ CLAIMS = (
         "Ibrahim et al.: re-warming forgets more and adapts better; a trade-off.",
         ("ibrahim_2024",),
         contrasts=(
-            contrast("what is kept: known people, 5e-4 against 5e-3", "more", LOW("people"), HIGH("people"), 0.05),
-            contrast("what is learnt: drug facts, 5e-4 against 5e-3", "more", LOW("drug_facts"), HIGH("drug_facts"), 0.05),
+            contrast(
+                "what is kept: known people, 5e-4 against 5e-3", "more", LOW("people"), HIGH("people"), 0.05
+            ),
+            contrast(
+                "what is learnt: drug facts, 5e-4 against 5e-3",
+                "more",
+                LOW("drug_facts"),
+                HIGH("drug_facts"),
+                0.05,
+            ),
         ),
         matched=STEPS,
         knob="whether one asks what is kept or what is learnt",
@@ -192,9 +290,23 @@ CLAIMS = (
         "02",
         "Practice; no study at hand.",
         contrasts=(
-            contrast("known people, mean over the run", "more", GATED("people", "mean"), BURST("people", "mean"), 0.05),
+            contrast(
+                "known people, mean over the run",
+                "more",
+                GATED("people", "mean"),
+                BURST("people", "mean"),
+                0.05,
+            ),
             contrast("known people at the end", "more", GATED("people"), BURST("people"), 0.05),
-            contrast("price: loss on domain text", "more", GATED("domain_loss"), BURST("domain_loss"), 0.05, NATS, counts=False),
+            contrast(
+                "price: loss on domain text",
+                "more",
+                GATED("domain_loss"),
+                BURST("domain_loss"),
+                0.05,
+                NATS,
+                counts=False,
+            ),
         ),
         matched=STEPS + "; the bad data comes at the same steps",
         knob="whether one asks about the way or the end",
@@ -222,7 +334,15 @@ CLAIMS = (
         "02",
         "OctoThinker: question-and-answer data in mid-training helps later RL.",
         ("octothinker_2025",),
-        contrasts=(contrast("right calls after 80 steps of the same SFT", "more", CALLS[0.3]("skill"), CALLS[0.0]("skill"), 0.05),),
+        contrasts=(
+            contrast(
+                "right calls after 80 steps of the same SFT",
+                "more",
+                CALLS[0.3]("skill"),
+                CALLS[0.0]("skill"),
+                0.05,
+            ),
+        ),
         matched="tokens read, demonstrations, seed",
     ),
     Claim(
@@ -235,7 +355,13 @@ CLAIMS = (
         contrasts=(
             gain("asked-for formats after documents", FORMATS, "json", "same", 0.02),
             contrast("demonstrations against documents: formats", "more", SFT("json"), FORMATS("json"), 0.05),
-            contrast("demonstrations against documents: refusals", "more", SFT("refusals"), FORMATS("refusals"), 0.05),
+            contrast(
+                "demonstrations against documents: refusals",
+                "more",
+                SFT("refusals"),
+                FORMATS("refusals"),
+                0.05,
+            ),
         ),
         matched="the base that both start from; each at its default length",
     ),
@@ -247,8 +373,20 @@ CLAIMS = (
         "02",
         "Plausible; quantified rarely.",
         contrasts=(
-            contrast("refusals after 40 steps of SFT, 5 % unsafe documents", "less", ADVICE[0.05]("skill"), ADVICE[0.0]("skill"), 0.05),
-            contrast("refusals after 40 steps of SFT, 20 % unsafe documents", "less", ADVICE[0.2]("skill"), ADVICE[0.0]("skill"), 0.05),
+            contrast(
+                "refusals after 40 steps of SFT, 5 % unsafe documents",
+                "less",
+                ADVICE[0.05]("skill"),
+                ADVICE[0.0]("skill"),
+                0.05,
+            ),
+            contrast(
+                "refusals after 40 steps of SFT, 20 % unsafe documents",
+                "less",
+                ADVICE[0.2]("skill"),
+                ADVICE[0.0]("skill"),
+                0.05,
+            ),
         ),
         matched="tokens read, demonstrations, seed",
         knob="the share of unsafe documents",
@@ -263,11 +401,31 @@ CLAIMS = (
         ("octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025"),
         contrasts=(
             *(
-                contrast(f"right answers after GRPO, {s:.0%} with steps against none", "more", WORKED[s]("skill"), WORKED[0.0]("skill"), 0.1)
+                contrast(
+                    f"right answers after GRPO, {s:.0%} with steps against none",
+                    "more",
+                    WORKED[s]("skill"),
+                    WORKED[0.0]("skill"),
+                    0.1,
+                )
                 for s in (0.1, 0.2, 0.3)
             ),
-            contrast("answers in steps after GRPO, 30% against none", "more", WORKED[0.3]("in_steps"), WORKED[0.0]("in_steps"), 0.1, counts=False),
-            contrast("what GRPO adds, 30% with steps", "more", WORKED[0.3]("skill"), WORKED[0.3]("skill", "before"), 0.1, counts=False),
+            contrast(
+                "answers in steps after GRPO, 30% against none",
+                "more",
+                WORKED[0.3]("in_steps"),
+                WORKED[0.0]("in_steps"),
+                0.1,
+                counts=False,
+            ),
+            contrast(
+                "what GRPO adds, 30% with steps",
+                "more",
+                WORKED[0.3]("skill"),
+                WORKED[0.3]("skill", "before"),
+                0.1,
+                counts=False,
+            ),
         ),
         matched="tokens read, problems, GRPO steps and samples, seed",
         knob="the share of worked solutions",
@@ -282,14 +440,47 @@ CLAIMS = (
         ("stability_gap_2024", "stability_gap_acl_2025"),
         contrasts=(
             contrast(
-                "dip, 20 % replay: loss early against start", "more", DEFAULT("general_nats", "early"), DEFAULT("general_nats", "start"), 0.02, NATS
+                "dip, 20 % replay: loss early against start",
+                "more",
+                DEFAULT("general_nats", "early"),
+                DEFAULT("general_nats", "start"),
+                0.02,
+                NATS,
             ),
             contrast(
-                "recovery, 20 % replay: loss at the end against early", "less", DEFAULT("general_nats"), DEFAULT("general_nats", "early"), 0.02, NATS
+                "recovery, 20 % replay: loss at the end against early",
+                "less",
+                DEFAULT("general_nats"),
+                DEFAULT("general_nats", "early"),
+                0.02,
+                NATS,
             ),
-            contrast("recovery, no replay: loss at the end against early", "less", NONE("general_nats"), NONE("general_nats", "early"), 0.02, NATS),
-            contrast("dip without warm-up", "more", COLD("general_nats", "early"), COLD("general_nats", "start"), 0.02, NATS, counts=False),
-            contrast("recovery without warm-up", "less", COLD("general_nats"), COLD("general_nats", "early"), 0.02, NATS, counts=False),
+            contrast(
+                "recovery, no replay: loss at the end against early",
+                "less",
+                NONE("general_nats"),
+                NONE("general_nats", "early"),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "dip without warm-up",
+                "more",
+                COLD("general_nats", "early"),
+                COLD("general_nats", "start"),
+                0.02,
+                NATS,
+                counts=False,
+            ),
+            contrast(
+                "recovery without warm-up",
+                "less",
+                COLD("general_nats"),
+                COLD("general_nats", "early"),
+                0.02,
+                NATS,
+                counts=False,
+            ),
         ),
         matched="the same run at three times; " + STEPS,
         knob="replay",
@@ -304,11 +495,29 @@ CLAIMS = (
         ("kornblith_2019",),
         contrasts=(
             contrast(
-                "likeness of the last layer early against start", "less", DEFAULT("likeness", "early"), DEFAULT("likeness", "start"), 0.05, "CKA"
+                "likeness of the last layer early against start",
+                "less",
+                DEFAULT("likeness", "early"),
+                DEFAULT("likeness", "start"),
+                0.05,
+                "CKA",
             ),
-            contrast("it comes back: likeness at the end against early", "more", DEFAULT("likeness"), DEFAULT("likeness", "early"), 0.02, "CKA"),
             contrast(
-                "replay holds it: 50 % against none, early", "more", HALF("likeness", "early"), NONE("likeness", "early"), 0.02, "CKA", counts=False
+                "it comes back: likeness at the end against early",
+                "more",
+                DEFAULT("likeness"),
+                DEFAULT("likeness", "early"),
+                0.02,
+                "CKA",
+            ),
+            contrast(
+                "replay holds it: 50 % against none, early",
+                "more",
+                HALF("likeness", "early"),
+                NONE("likeness", "early"),
+                0.02,
+                "CKA",
+                counts=False,
             ),
             contrast(
                 "the first block moves less than the last",
@@ -332,9 +541,21 @@ CLAIMS = (
         "Named by the source; Guo et al. propose other remedies (several epochs on a subset, better data, a mixture near to pretraining).",
         ("stability_gap_2024",),
         contrasts=(
-            contrast("worst general loss, lr 5e-4 against 5e-3", "less", LOW("general_nats", "highest"), HIGH("general_nats", "highest"), 0.02, NATS),
             contrast(
-                "worst general loss, warm-up 60 against none", "less", SLOW("general_nats", "highest"), COLD("general_nats", "highest"), 0.02, NATS
+                "worst general loss, lr 5e-4 against 5e-3",
+                "less",
+                LOW("general_nats", "highest"),
+                HIGH("general_nats", "highest"),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "worst general loss, warm-up 60 against none",
+                "less",
+                SLOW("general_nats", "highest"),
+                COLD("general_nats", "highest"),
+                0.02,
+                NATS,
             ),
         ),
         matched=STEPS,
@@ -349,7 +570,14 @@ CLAIMS = (
         "Named by the source; no study at hand.",
         contrasts=(
             contrast("known people, 5 wordings against 1", "more", READ("people"), READ_ONE("people"), 0.05),
-            contrast("general loss, 5 wordings against 1", "less", READ("general_loss"), READ_ONE("general_loss"), 0.02, NATS),
+            contrast(
+                "general loss, 5 wordings against 1",
+                "less",
+                READ("general_loss"),
+                READ_ONE("general_loss"),
+                0.02,
+                NATS,
+            ),
         ),
         matched=STEPS + ", people and facts read about",
         knob="what is forgotten",
@@ -364,10 +592,20 @@ CLAIMS = (
         ("ibrahim_2024",),
         contrasts=(
             contrast(
-                "worst general loss, none against 20 %", "more", NONE("general_nats", "highest"), DEFAULT("general_nats", "highest"), 0.02, NATS
+                "worst general loss, none against 20 %",
+                "more",
+                NONE("general_nats", "highest"),
+                DEFAULT("general_nats", "highest"),
+                0.02,
+                NATS,
             ),
             contrast(
-                "worst general loss, 20 % against 50 %", "more", DEFAULT("general_nats", "highest"), HALF("general_nats", "highest"), 0.02, NATS
+                "worst general loss, 20 % against 50 %",
+                "more",
+                DEFAULT("general_nats", "highest"),
+                HALF("general_nats", "highest"),
+                0.02,
+                NATS,
             ),
         ),
         matched=STEPS,
@@ -380,9 +618,30 @@ CLAIMS = (
         "02",
         "Named by the source; no study at hand.",
         contrasts=(
-            contrast("known people, a wrong fact in every document against none", "less", WRONG("people"), DEFAULT("people"), 0.05),
-            contrast("general loss, a wrong fact in every document against none", "more", WRONG("general_nats"), DEFAULT("general_nats"), 0.02, NATS),
-            contrast("general loss, boilerplate against none", "more", FURNITURE("general_nats"), DEFAULT("general_nats"), 0.02, NATS, counts=False),
+            contrast(
+                "known people, a wrong fact in every document against none",
+                "less",
+                WRONG("people"),
+                DEFAULT("people"),
+                0.05,
+            ),
+            contrast(
+                "general loss, a wrong fact in every document against none",
+                "more",
+                WRONG("general_nats"),
+                DEFAULT("general_nats"),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "general loss, boilerplate against none",
+                "more",
+                FURNITURE("general_nats"),
+                DEFAULT("general_nats"),
+                0.02,
+                NATS,
+                counts=False,
+            ),
         ),
         matched=STEPS,
         knob="what is forgotten",
@@ -397,15 +656,50 @@ CLAIMS = (
         ("retaining_by_doing_2025",),
         contrasts=(
             contrast("known people, KL 0.1 against nothing", "more", KL[0.1]("people"), NONE("people"), 0.05),
-            contrast("known people, KL 0.1 against 20 % replay", "same", KL[0.1]("people"), DEFAULT("people"), 0.05),
-            contrast("loss on domain text, KL 0.1 against 20 % replay", "same", KL[0.1]("domain_nats"), DEFAULT("domain_nats"), 0.02, CHARS),
-            contrast("known people, KL 0.02 against 20 % replay", "same", KL[0.02]("people"), DEFAULT("people"), 0.05, counts=False),
             contrast(
-                "loss on domain text, KL 0.02 against 20 % replay", "same", KL[0.02]("domain_nats"), DEFAULT("domain_nats"), 0.02, CHARS, counts=False
+                "known people, KL 0.1 against 20 % replay", "same", KL[0.1]("people"), DEFAULT("people"), 0.05
             ),
-            contrast("known people, KL 0.5 against 20 % replay", "same", KL[0.5]("people"), DEFAULT("people"), 0.05, counts=False),
             contrast(
-                "loss on domain text, KL 0.5 against 20 % replay", "same", KL[0.5]("domain_nats"), DEFAULT("domain_nats"), 0.02, CHARS, counts=False
+                "loss on domain text, KL 0.1 against 20 % replay",
+                "same",
+                KL[0.1]("domain_nats"),
+                DEFAULT("domain_nats"),
+                0.02,
+                CHARS,
+            ),
+            contrast(
+                "known people, KL 0.02 against 20 % replay",
+                "same",
+                KL[0.02]("people"),
+                DEFAULT("people"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "loss on domain text, KL 0.02 against 20 % replay",
+                "same",
+                KL[0.02]("domain_nats"),
+                DEFAULT("domain_nats"),
+                0.02,
+                CHARS,
+                counts=False,
+            ),
+            contrast(
+                "known people, KL 0.5 against 20 % replay",
+                "same",
+                KL[0.5]("people"),
+                DEFAULT("people"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "loss on domain text, KL 0.5 against 20 % replay",
+                "same",
+                KL[0.5]("domain_nats"),
+                DEFAULT("domain_nats"),
+                0.02,
+                CHARS,
+                counts=False,
             ),
         ),
         matched="compute: a step with the reference costs a third more, so KL gets 112 steps for 150; three settings of each remedy",
@@ -420,7 +714,9 @@ CLAIMS = (
         "Curricula of mixtures are common; the gain over a flat mixture is contested.",
         contrasts=(
             contrast("known people", "more", ANNEALED("people"), DEFAULT("people"), 0.02),
-            contrast("loss on domain text", "less", ANNEALED("domain_nats"), DEFAULT("domain_nats"), 0.01, CHARS),
+            contrast(
+                "loss on domain text", "less", ANNEALED("domain_nats"), DEFAULT("domain_nats"), 0.01, CHARS
+            ),
         ),
         matched="total replay; " + STEPS,
         knob="what is kept or what is learnt",
@@ -434,9 +730,24 @@ CLAIMS = (
         "DoReMi weighs domains by excess loss and gains; here the plain loss decides, as the source says.",
         ("doremi_2023",),
         contrasts=(
-            contrast("facts of the rarest sub-domain", "more", ADAPTIVE("drug_facts.nerves"), DEFAULT("drug_facts.nerves"), 0.05),
-            contrast("loss on domain text, the three sub-domains alike", "less", ADAPTIVE("domain_nats"), DEFAULT("domain_nats"), 0.01, CHARS),
-            contrast("all drug facts", "more", ADAPTIVE("drug_facts"), DEFAULT("drug_facts"), 0.05, counts=False),
+            contrast(
+                "facts of the rarest sub-domain",
+                "more",
+                ADAPTIVE("drug_facts.nerves"),
+                DEFAULT("drug_facts.nerves"),
+                0.05,
+            ),
+            contrast(
+                "loss on domain text, the three sub-domains alike",
+                "less",
+                ADAPTIVE("domain_nats"),
+                DEFAULT("domain_nats"),
+                0.01,
+                CHARS,
+            ),
+            contrast(
+                "all drug facts", "more", ADAPTIVE("drug_facts"), DEFAULT("drug_facts"), 0.05, counts=False
+            ),
         ),
         matched="total tokens; " + STEPS,
         knob="recall or loss",

@@ -17,7 +17,9 @@ def masked_tokens() -> str:
     loss.backward()
     touched = logits.grad.abs().sum(-1) > 0
     assert torch.equal(touched, mask[:, 1:] > 0), "a gradient where the mask is 0, or none where it is 1"
-    return f"{int(touched.sum())} of {touched.numel()} predictions carry gradient: exactly those under the mask"
+    return (
+        f"{int(touched.sum())} of {touched.numel()} predictions carry gradient: exactly those under the mask"
+    )
 
 
 def tokens_saved() -> str:

@@ -14,12 +14,22 @@ def memory_of_roles() -> str:
     from ..models.load import load
 
     told = []
-    for name, n, unit, word in (("1 M", LAB, 1e6, "MB"), ("0.6 B", SMALL, 1e9, "GB"), ("70 B", LARGE, 1e12, "TB")):
-        ppo, leashed, bare = (roles.method_bytes(m, n) / unit for m in ("PPO", "GRPO with a reference", "GRPO"))
+    for name, n, unit, word in (
+        ("1 M", LAB, 1e6, "MB"),
+        ("0.6 B", SMALL, 1e9, "GB"),
+        ("70 B", LARGE, 1e12, "TB"),
+    ):
+        ppo, leashed, bare = (
+            roles.method_bytes(m, n) / unit for m in ("PPO", "GRPO with a reference", "GRPO")
+        )
         assert ppo == 2 * leashed and bare < leashed
         told.append(f"{name}: {ppo:.3g} against {leashed:.3g} {word}")
     policy = load("chat").model
-    critic, reference, judge = Valued(frozen_copy(policy).requires_grad_(True)), frozen_copy(policy), frozen_copy(policy)
+    critic, reference, judge = (
+        Valued(frozen_copy(policy).requires_grad_(True)),
+        frozen_copy(policy),
+        frozen_copy(policy),
+    )
     stepped = {}
     for model in (policy, critic):
         opts = loop.optimizers(model, "adamw", 1e-4)
@@ -44,7 +54,10 @@ def ranking_within_a_group() -> str:
     ids, group = torch.randint(0, 50, (8, 12), generator=g), torch.arange(2).repeat_interleave(4)
     logits = torch.randn(8, 11, 50, generator=g, requires_grad=True)
     logprobs = token_logprobs(logits, ids[:, 1:])
-    out, batch = Out(logits, logprobs, torch.ones(8, 11)), Batch(ids, torch.ones(8, 12), {"old_logprobs": logprobs.detach()})
+    out, batch = (
+        Out(logits, logprobs, torch.ones(8, 11)),
+        Batch(ids, torch.ones(8, 12), {"old_logprobs": logprobs.detach()}),
+    )
 
     def slope(rewards):
         loss, _ = objectives.grpo(out, batch.add(advantages=advantages.group_norm(rewards, group)))

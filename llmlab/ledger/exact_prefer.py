@@ -48,7 +48,14 @@ def loss_is_cross_entropy() -> str:
     mask = (torch.rand(8, 12, generator=generator) < 0.5).float()
     logits = torch.randn(8, 11, 50, generator=generator, requires_grad=True)
     logprobs = token_logprobs(logits, ids[:, 1:])
-    batch = Batch(ids, mask, {"pair": torch.arange(4).repeat_interleave(2), "ref_logprobs": -torch.rand(8, 11, generator=generator) * 5})
+    batch = Batch(
+        ids,
+        mask,
+        {
+            "pair": torch.arange(4).repeat_interleave(2),
+            "ref_logprobs": -torch.rand(8, 11, generator=generator) * 5,
+        },
+    )
     loss, _ = objectives.dpo(Out(logits, logprobs, mask[:, 1:]), batch, beta=beta)
     reward = beta * ((logprobs - batch["ref_logprobs"]) * mask[:, 1:]).sum(1)
     two = reward.view(4, 2)
@@ -58,9 +65,7 @@ def loss_is_cross_entropy() -> str:
     weight = torch.sigmoid(two[:, 1] - two[:, 0]) * beta / 4
     wanted = torch.stack([-weight, weight], 1).flatten()[:, None] * mask[:, 1:]
     assert torch.allclose(slope, wanted, atol=1e-6), "the gradient's weight is not beta · sigmoid(-margin)"
-    return (
-        f"loss {float(loss.detach()):.4f} = cross-entropy {float(entropy.detach()):.4f}; every token's gradient is ± beta · sigmoid(-margin) / pairs"
-    )
+    return f"loss {float(loss.detach()):.4f} = cross-entropy {float(entropy.detach()):.4f}; every token's gradient is ± beta · sigmoid(-margin) / pairs"
 
 
 def solves_the_leashed_problem() -> str:

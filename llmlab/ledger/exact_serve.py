@@ -25,16 +25,25 @@ def bleed() -> str:
         def foreign() -> int:
             """Answers in the manner of somebody else."""
             pairs = zip(asked, engine.answer(asked))
-            return sum(bool(set(whose(crew, q.messages[-1]["content"], a.text)) - {q.tenant}) for q, a in pairs)
+            return sum(
+                bool(set(whose(crew, q.messages[-1]["content"], a.text)) - {q.tenant}) for q, a in pairs
+            )
 
         assert foreign() == 0, "an answer in another tenant's manner although the routing is right"
         found = {}
         for share in SHARES:
             with wrong_routing(engine, "captain", share):
                 astray, inner = {}, engine.slot
-                engine.slot = lambda ticket, inner=inner, astray=astray: astray.setdefault(ticket, inner(ticket))
-                found[share] = foreign(), sum(slot != engine.slots[t.adapter.name] for t, slot in astray.items())
+                engine.slot = lambda ticket, inner=inner, astray=astray: astray.setdefault(
+                    ticket, inner(ticket)
+                )
+                found[share] = (
+                    foreign(),
+                    sum(slot != engine.slots[t.adapter.name] for t, slot in astray.items()),
+                )
         engine.close()
     assert all(0.9 * astray <= seen <= astray for seen, astray in found.values()), found
-    said = ", ".join(f"{seen} of {astray} at a share of {share:.0%}" for share, (seen, astray) in found.items())
+    said = ", ".join(
+        f"{seen} of {astray} at a share of {share:.0%}" for share, (seen, astray) in found.items()
+    )
     return f"0 of {len(asked)} answers in another tenant's manner as routed; of those routed wrongly: {said}"

@@ -60,10 +60,17 @@ def _statements(tok, _) -> Reader:
     """Statements about known people in wordings that the base never read of them, up to the value."""
     people = Census().people.values()
     forms = [
-        (p, key, f) for p in people for key, fs in STATEMENTS.items() for f in fs if f.endswith("{v}.") and side("census", p.name, key, f) == "test"
+        (p, key, f)
+        for p in people
+        for key, fs in STATEMENTS.items()
+        for f in fs
+        if f.endswith("{v}.") and side("census", p.name, key, f) == "test"
     ]
     step = max(1, len(forms) // PROBLEMS)
-    rows = [chat.continuation(tok, f.format(n=p.name, v="").rstrip(" ."), f" {getattr(p, key)}.") for p, key, f in forms[::step][:PROBLEMS]]
+    rows = [
+        chat.continuation(tok, f.format(n=p.name, v="").rstrip(" ."), f" {getattr(p, key)}.")
+        for p, key, f in forms[::step][:PROBLEMS]
+    ]
     return _exact("statements", rows)
 
 
@@ -71,7 +78,9 @@ def _drug_facts(tok, experiment, family: str | None = None) -> Reader:
     """All distinct held-out statements about the domain's drugs, up to the value."""
     formulary = Formulary(experiment.drugs)
     own = {d.name for d in formulary.drugs.values() if family in (None, d.family)}
-    clozes = sorted(c for c in set(formulary.clozes(PROBLEMS, seed=SEED)) if any(name in c[0] for name in own))
+    clozes = sorted(
+        c for c in set(formulary.clozes(PROBLEMS, seed=SEED)) if any(name in c[0] for name in own)
+    )
     return _exact("drug_facts" + (f".{family}" if family else ""), probes.cloze_rows(tok, clozes))
 
 
@@ -89,7 +98,9 @@ def _general_loss(tok, _) -> Reader:
 def _domain_loss(tok, experiment) -> Reader:
     """Held-out monographs, the three sub-domains alike; nats per character, so that tokenizers can be compared."""
     formulary = Formulary(experiment.drugs)
-    texts = [corpora.domain_document(formulary, 1, i, split="test", family=f) for f in FAMILIES for i in range(20)]
+    texts = [
+        corpora.domain_document(formulary, 1, i, split="test", family=f) for f in FAMILIES for i in range(20)
+    ]
     prepared, letters = probes.text_rows(tok, texts, cut=10**6), sum(map(len, texts))
     return lambda model: {"domain_nats": total_nats(model, prepared) / letters}
 
@@ -162,8 +173,13 @@ class Drift:
     def __call__(self, model) -> dict[str, float]:
         now = [self._read(model, b) for b in self.batches]
         kl = torch.cat([(p.exp() * (p - q)).sum(-1) for (p, _), (q, _) in zip(self.before, now)])
-        layers = [cka(torch.cat(x), torch.cat(y)) for x, y in zip(zip(*(h for _, h in self.before)), zip(*(h for _, h in now)))]
-        return {"distance": float(kl.mean()), "likeness": layers[-1]} | {f"likeness.{i}": v for i, v in enumerate(layers)}
+        layers = [
+            cka(torch.cat(x), torch.cat(y))
+            for x, y in zip(zip(*(h for _, h in self.before)), zip(*(h for _, h in now)))
+        ]
+        return {"distance": float(kl.mean()), "likeness": layers[-1]} | {
+            f"likeness.{i}": v for i, v in enumerate(layers)
+        }
 
 
 def cka(x: torch.Tensor, y: torch.Tensor) -> float:

@@ -14,8 +14,18 @@ from .table import SIGNS, Row, told
 AXIS = "effect ÷ smallest effect of interest"
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 FURTHER = (100, 300, 1000, 3000, 10000)  # where an effect goes beyond the ticks
-MARKS = {"supported": ("#0072B2", "o"), "refuted": ("#D55E00", "s"), "inconclusive": ("#CC79A7", "D")}  # verdict -> colour, marker
-WIDTH, LEFT, LINE, HEAD, FOOT = 9.4, 4.3, 0.21, 0.86, 0.5  # inches: figure, labels, a line, above and below the lines
+MARKS = {
+    "supported": ("#0072B2", "o"),
+    "refuted": ("#D55E00", "s"),
+    "inconclusive": ("#CC79A7", "D"),
+}  # verdict -> colour, marker
+WIDTH, LEFT, LINE, HEAD, FOOT = (
+    9.4,
+    4.3,
+    0.21,
+    0.86,
+    0.5,
+)  # inches: figure, labels, a line, above and below the lines
 GAP = 0.45  # lines between two claims
 LEGEND = "right: as claimed; dashed: the smallest effect of interest; blue band: no difference was claimed"
 
@@ -68,7 +78,9 @@ def figure(rows: list[Row]) -> figures.Drawing:
     tall = HEAD + LINE * max(1.0, bottom) + FOOT
     with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
         drawing = figures.Drawing(figsize=(WIDTH, tall))
-        axis = drawing.add_axes((LEFT / WIDTH, FOOT / tall, 1 - (LEFT + 0.15) / WIDTH, 1 - (HEAD + FOOT) / tall))
+        axis = drawing.add_axes(
+            (LEFT / WIDTH, FOOT / tall, 1 - (LEFT + 0.15) / WIDTH, 1 - (HEAD + FOOT) / tall)
+        )
         _scale(axis, reach(found), max(1.0, bottom))
         for y, entry in lines:
             if "label" in entry:
@@ -78,7 +90,14 @@ def figure(rows: list[Row]) -> figures.Drawing:
         drawing.text(0.1 / WIDTH, 1 - 0.1 / tall, _title(seeds), va="top", fontsize=10)
         drawing.text(0.1 / WIDTH, 1 - 0.33 / tall, LEGEND, va="top", fontsize=8, color="#555555")
         handles = [Line2D([], [], **_look(v), label=f"{SIGNS[v]} {v}") for v in MARKS]
-        drawing.legend(handles=handles, loc="upper right", ncols=3, bbox_to_anchor=(1 - 0.1 / WIDTH, 1 - 0.04 / tall), borderaxespad=0, fontsize=9)
+        drawing.legend(
+            handles=handles,
+            loc="upper right",
+            ncols=3,
+            bbox_to_anchor=(1 - 0.1 / WIDTH, 1 - 0.04 / tall),
+            borderaxespad=0,
+            fontsize=9,
+        )
     return drawing
 
 
@@ -121,21 +140,41 @@ def _heading(axis, y: float, row: Row) -> None:
     """Id and words of a claim over the whole width, with its verdict."""
     across = blended_transform_factory(axis.figure.transFigure, axis.transData)
     band = Rectangle(
-        (0.05 / WIDTH, y - 0.48), 1 - 0.1 / WIDTH, 0.96, transform=across, facecolor="#efefef", edgecolor="none", clip_on=False, zorder=2
+        (0.05 / WIDTH, y - 0.48),
+        1 - 0.1 / WIDTH,
+        0.96,
+        transform=across,
+        facecolor="#efefef",
+        edgecolor="none",
+        clip_on=False,
+        zorder=2,
     )
     axis.add_patch(band)
     left, right = dict(transform=across, va="center", zorder=3), 1 - 0.12 / WIDTH
     axis.text(0.12 / WIDTH, y, row.claim.id, weight="bold", **left)
-    axis.text(0.62 / WIDTH, y, shorten(row.claim.words, 125, placeholder=" …"), parse_math=False, fontsize=8, **left)
-    axis.text(right, y, f"{row.verdict} {SIGNS[row.verdict]}", ha="right", weight="bold", fontsize=8.5, **left)
+    axis.text(
+        0.62 / WIDTH, y, shorten(row.claim.words, 125, placeholder=" …"), parse_math=False, fontsize=8, **left
+    )
+    axis.text(
+        right, y, f"{row.verdict} {SIGNS[row.verdict]}", ha="right", weight="bold", fontsize=8.5, **left
+    )
 
 
 def _interval(axis, y: float, entry: dict) -> None:
     """A contrast: its label, its interval, and its mark; behind `same` the band in which the effect was expected."""
     across = blended_transform_factory(axis.figure.transFigure, axis.transData)
     if entry["direction"] == "same":
-        axis.add_patch(Rectangle((-1, y - 0.5), 2, 1, facecolor="#56B4E9", alpha=0.25, edgecolor="none", zorder=0.5))
-    axis.plot([entry["low"], entry["high"]], [y, y], color=MARKS[entry["verdict"]][0], linewidth=1.8, solid_capstyle="butt", zorder=4)
+        axis.add_patch(
+            Rectangle((-1, y - 0.5), 2, 1, facecolor="#56B4E9", alpha=0.25, edgecolor="none", zorder=0.5)
+        )
+    axis.plot(
+        [entry["low"], entry["high"]],
+        [y, y],
+        color=MARKS[entry["verdict"]][0],
+        linewidth=1.8,
+        solid_capstyle="butt",
+        zorder=4,
+    )
     axis.plot([entry["x"]], [y], **_look(entry["verdict"]), zorder=5)
     axis.text(
         (LEFT - 0.08) / WIDTH,
@@ -153,4 +192,11 @@ def _look(verdict: str) -> dict:
     """Colour and marker of a verdict; what is inconclusive is hollow."""
     colour, marker = MARKS[verdict]
     inside = "white" if verdict == "inconclusive" else colour
-    return dict(color=colour, marker=marker, markersize=5.5, markerfacecolor=inside, markeredgewidth=1.4, linestyle="none")
+    return dict(
+        color=colour,
+        marker=marker,
+        markersize=5.5,
+        markerfacecolor=inside,
+        markeredgewidth=1.4,
+        linestyle="none",
+    )

@@ -2,13 +2,30 @@
 
 from . import cpt, exact
 from .claims import Arm, Claim, contrast
-from .cpt import ASKED, ASKED_ONE, DEFAULT, FORMATS, NATS, PADDED, READ, READ_ONE, READ_ONE_QUIET, READ_QUIET, SFT, STEPS, gain
+from .cpt import (
+    ASKED,
+    ASKED_ONE,
+    DEFAULT,
+    FORMATS,
+    NATS,
+    PADDED,
+    READ,
+    READ_ONE,
+    READ_ONE_QUIET,
+    READ_QUIET,
+    SFT,
+    STEPS,
+    gain,
+)
 
 SFT_LOW = Arm("demonstrations, lr 5e-4", "sft", {"probe": 200, "lr": 5e-4}, ("statements",))
 DPO = Arm("preferences (DPO)", "dpo", {"probe": 60}, ("statements",))
 GRPO = Arm("reinforcement (GRPO)", "grpo", {"probe": 60}, ("statements", "solved"))
 SAMPLES = Arm("16 samples", "sampling")
-LOSSES = {loss: Arm(f"loss on {loss}", "topology", {"loss": loss, "probe": 120}, ("people",)) for loss in ("assistant", "all", "pairs")}
+LOSSES = {
+    loss: Arm(f"loss on {loss}", "topology", {"loss": loss, "probe": 120}, ("people",))
+    for loss in ("assistant", "all", "pairs")
+}
 
 CLAIMS = (
     Claim(
@@ -19,8 +36,20 @@ CLAIMS = (
         "00",
         "A rule of thumb. Two of its gaps are measured here; preferences, rewards and distillation wait for their chapters.",
         contrasts=(
-            contrast("facts: given in the prompt against read about in 150 steps", "more", cpt.LONG_LISTS("near", "start"), READ("answering"), 0.05),
-            contrast("behaviour: refusing, after demonstrations against before", "more", SFT("refusals"), SFT("refusals", "start"), 0.05),
+            contrast(
+                "facts: given in the prompt against read about in 150 steps",
+                "more",
+                cpt.LONG_LISTS("near", "start"),
+                READ("answering"),
+                0.05,
+            ),
+            contrast(
+                "behaviour: refusing, after demonstrations against before",
+                "more",
+                SFT("refusals"),
+                SFT("refusals", "start"),
+                0.05,
+            ),
         ),
         matched="each lever at its default length; the prompt costs no training at all",
         knob="the gap",
@@ -35,16 +64,67 @@ CLAIMS = (
         "Gekhman et al.: unknown facts are learnt slowly from questions and raise hallucination.",
         ("allen_zhu_2023", "gekhman_2024"),
         contrasts=(
-            contrast("facts asked by question: 5 documents against 5 question wordings", "more", READ("answering"), ASKED("answering"), 0.05),
-            contrast("facts to be stated: 5 documents against 5 question wordings", "more", READ("stating"), ASKED("stating"), 0.05),
-            contrast("behaviour: demonstrations against documents, refusals", "more", SFT("refusals"), FORMATS("refusals"), 0.05),
-            contrast("wordings: 5 documents a person against 1", "more", READ("answering"), READ_ONE("answering"), 0.05, counts=False),
-            contrast("wordings: 5 of a question against 1", "more", ASKED("answering"), ASKED_ONE("answering"), 0.05, counts=False),
-            contrast("questions about others mixed in, 5 documents a person", "more", READ("answering"), READ_QUIET("answering"), 0.05, counts=False),
             contrast(
-                "questions about others mixed in, 1 document a person", "more", READ_ONE("answering"), READ_ONE_QUIET("answering"), 0.05, counts=False
+                "facts asked by question: 5 documents against 5 question wordings",
+                "more",
+                READ("answering"),
+                ASKED("answering"),
+                0.05,
             ),
-            contrast("people known before: 5 documents against 5 question wordings", "more", READ("people"), ASKED("people"), 0.05, counts=False),
+            contrast(
+                "facts to be stated: 5 documents against 5 question wordings",
+                "more",
+                READ("stating"),
+                ASKED("stating"),
+                0.05,
+            ),
+            contrast(
+                "behaviour: demonstrations against documents, refusals",
+                "more",
+                SFT("refusals"),
+                FORMATS("refusals"),
+                0.05,
+            ),
+            contrast(
+                "wordings: 5 documents a person against 1",
+                "more",
+                READ("answering"),
+                READ_ONE("answering"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "wordings: 5 of a question against 1",
+                "more",
+                ASKED("answering"),
+                ASKED_ONE("answering"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "questions about others mixed in, 5 documents a person",
+                "more",
+                READ("answering"),
+                READ_QUIET("answering"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "questions about others mixed in, 1 document a person",
+                "more",
+                READ_ONE("answering"),
+                READ_ONE_QUIET("answering"),
+                0.05,
+                counts=False,
+            ),
+            contrast(
+                "people known before: 5 documents against 5 question wordings",
+                "more",
+                READ("people"),
+                ASKED("people"),
+                0.05,
+                counts=False,
+            ),
         ),
         matched="tokens, steps, share of replay, facts, seed",
         knob="how one asks for the facts",
@@ -88,9 +168,28 @@ CLAIMS = (
         "Snell et al., Brown et al.: coverage grows with samples; voting levels off.",
         ("snell_2024", "brown_2024"),
         contrasts=(
-            contrast("a vote of 16 samples against one greedy answer", "more", SAMPLES("majority"), SAMPLES("greedy"), 0.03),
-            contrast("a verifier's pick of 16 samples against one greedy answer", "more", SAMPLES("verified"), SAMPLES("greedy"), 0.03),
-            contrast("a vote of 16 samples against one sample", "more", SAMPLES("majority"), SAMPLES("single"), 0.03, counts=False),
+            contrast(
+                "a vote of 16 samples against one greedy answer",
+                "more",
+                SAMPLES("majority"),
+                SAMPLES("greedy"),
+                0.03,
+            ),
+            contrast(
+                "a verifier's pick of 16 samples against one greedy answer",
+                "more",
+                SAMPLES("verified"),
+                SAMPLES("greedy"),
+                0.03,
+            ),
+            contrast(
+                "a vote of 16 samples against one sample",
+                "more",
+                SAMPLES("majority"),
+                SAMPLES("single"),
+                0.03,
+                counts=False,
+            ),
         ),
         matched="model, problems; the arms differ in samples",
         knob="who picks",
@@ -103,7 +202,13 @@ CLAIMS = (
         "01",
         "The source says most failures come from here; that share cannot be measured in a lab. That it happens can.",
         contrasts=(
-            contrast("answers: loss on the answers against loss on pairs", "more", LOSSES["assistant"]("people"), LOSSES["pairs"]("people"), 0.05),
+            contrast(
+                "answers: loss on the answers against loss on pairs",
+                "more",
+                LOSSES["assistant"]("people"),
+                LOSSES["pairs"]("people"),
+                0.05,
+            ),
             contrast(
                 "goes on as the user: loss on all tokens against loss on the answers",
                 "more",
@@ -132,12 +237,25 @@ CLAIMS = (
         "Arithmetic: padding is computed and thrown away.",
         contrasts=(
             contrast(
-                "trained tokens a step, packed against a document a row", "more", DEFAULT("tokens", "mean"), PADDED("tokens", "mean"), 200, "tokens"
+                "trained tokens a step, packed against a document a row",
+                "more",
+                DEFAULT("tokens", "mean"),
+                PADDED("tokens", "mean"),
+                200,
+                "tokens",
             ),
         ),
         matched="16 rows of 128 places a step, documents",
     ),
-    Claim("C008", "Only the tokens under the mask contribute gradient.", "A 0.3.2", "exact", "01", "Closed form.", check=exact.masked_tokens),
+    Claim(
+        "C008",
+        "Only the tokens under the mask contribute gradient.",
+        "A 0.3.2",
+        "exact",
+        "01",
+        "Closed form.",
+        check=exact.masked_tokens,
+    ),
     Claim(
         "C009",
         "The same text teaches different things under different losses.",
@@ -156,7 +274,11 @@ CLAIMS = (
                 NATS,
             ),
             contrast(
-                "ordering of pairs: loss on pairs against the start", "more", LOSSES["pairs"]("ordering"), LOSSES["pairs"]("ordering", "start"), 0.05
+                "ordering of pairs: loss on pairs against the start",
+                "more",
+                LOSSES["pairs"]("ordering"),
+                LOSSES["pairs"]("ordering", "start"),
+                0.05,
             ),
             contrast(
                 "the assistant's words: loss on the answers against the start",
@@ -178,7 +300,13 @@ CLAIMS = (
         "Whether exploration leaves what the base can do is contested (C084, chapter 07).",
         ("brown_2024",),
         contrasts=(
-            contrast("explore: some of 16 samples right against one sample", "more", SAMPLES("verified"), SAMPLES("single"), 0.05),
+            contrast(
+                "explore: some of 16 samples right against one sample",
+                "more",
+                SAMPLES("verified"),
+                SAMPLES("single"),
+                0.05,
+            ),
             gain("choose: three-digit sums after GRPO against before", GRPO, "solved", "more", 0.05),
         ),
         matched="problems and model; the same run before and after",

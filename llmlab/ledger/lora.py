@@ -42,29 +42,46 @@ def codes(label: str, people: int, **knobs) -> Arm:
 
 def taught(label: str, task: str, **knobs) -> Arm:
     """An arm of one of the three tasks. Only SFT starts from a base that has never used the chat's own tokens."""
-    return _tuned(label, "lora", {"task": task, "tokens": "special" if task == "sft" else "none", "steps": LENGTH[task], "probe": 500} | knobs)
+    return _tuned(
+        label,
+        "lora",
+        {"task": task, "tokens": "special" if task == "sft" else "none", "steps": LENGTH[task], "probe": 500}
+        | knobs,
+    )
 
 
 def _tuned(label: str, experiment: str, knobs: dict) -> Arm:
     return Arm(label, experiment, knobs | ({"lr": RATES[label]} if label in RATES else {}))
 
 
-FULL_FEW, FULL_MANY = codes("all weights, 100 codes", FEW, method="full"), codes("all weights, 400 codes", MANY, method="full")
+FULL_FEW, FULL_MANY = (
+    codes("all weights, 100 codes", FEW, method="full"),
+    codes("all weights, 400 codes", MANY, method="full"),
+)
 ONE_MANY = codes("rank 1, 400 codes", MANY, rank=1)
 EIGHT_FEW, EIGHT_MANY = codes("rank 8, 100 codes", FEW), codes("rank 8, 400 codes", MANY)
-AT = {where: codes(f"adapters on {where}, rank {r}, 400 codes", MANY, targets=where, rank=r) for where, r in ALIKE.items()}
+AT = {
+    where: codes(f"adapters on {where}, rank {r}, 400 codes", MANY, targets=where, rank=r)
+    for where, r in ALIKE.items()
+}
 RANK = {"sft": 8, "dpo": 8, "grpo": 1}
 FULL = {task: taught(f"{task}, all weights", task, method="full") for task in LENGTH}
 LORA = {task: taught(f"{task}, rank {r}", task, rank=r) for task, r in RANK.items()}
 NF4 = {task: taught(f"{task}, rank {r} on NF4", task, method="qlora", rank=r) for task, r in RANK.items()}
-INT4 = {task: replace(a, label=f"{task} on int4", knobs=a.knobs | {"scheme": "int4"}) for task, a in NF4.items()}  # at the rate of NF4
+INT4 = {
+    task: replace(a, label=f"{task} on int4", knobs=a.knobs | {"scheme": "int4"}) for task, a in NF4.items()
+}  # at the rate of NF4
 TENANT = {task: replace(LORA[task], exam=EXAM) for task in ("dpo", "grpo")}
 
 TRIALS = (  # four rates for each arm, placed by an earlier look at the same seed so that the best is not at the edge, or is the highest allowed
     Trials("kilobits", (1e-3, 2e-3, 4e-3, 8e-3), (FULL_FEW, FULL_MANY)),
     Trials("kilobits", (2e-3, 4e-3, 8e-3, 1.6e-2), (ONE_MANY, EIGHT_FEW, EIGHT_MANY, *AT.values())),
     Trials("skill", (3e-4, 1e-3, 2e-3, 4e-3), (FULL["sft"], FULL["dpo"])),
-    Trials("skill", (1e-3, 3e-3, 5e-3, 1e-2), tuple(arms[task] for arms in (LORA, NF4) for task in ("sft", "dpo"))),
+    Trials(
+        "skill",
+        (1e-3, 3e-3, 5e-3, 1e-2),
+        tuple(arms[task] for arms in (LORA, NF4) for task in ("sft", "dpo")),
+    ),
     Trials("skill", (1e-4, 3e-4, 1e-3, 3e-3), (FULL["grpo"],)),
     Trials("skill", (3e-4, 1e-3, 2e-3, 3e-3), (LORA["grpo"], NF4["grpo"])),  # the highest that GRPO takes
 )
@@ -82,9 +99,29 @@ CLAIMS = (
         "Biderman et al.: LoRA learns less and forgets less; Schulman et al.: it equals full fine-tuning as long as the data fit into its capacity.",
         ("biderman_2024", "schulman_2025"),
         contrasts=(
-            contrast("100 codes recalled, rank 8 against all weights", "same", EIGHT_FEW("recalled"), FULL_FEW("recalled"), 0.05),
-            contrast("400 codes recalled, rank 8 against all weights", "same", EIGHT_MANY("recalled"), FULL_MANY("recalled"), 0.05),
-            contrast("computation of a step", "less", EIGHT_FEW("gflop"), FULL_FEW("gflop"), 0.1, "GFLOP", counts=False),
+            contrast(
+                "100 codes recalled, rank 8 against all weights",
+                "same",
+                EIGHT_FEW("recalled"),
+                FULL_FEW("recalled"),
+                0.05,
+            ),
+            contrast(
+                "400 codes recalled, rank 8 against all weights",
+                "same",
+                EIGHT_MANY("recalled"),
+                FULL_MANY("recalled"),
+                0.05,
+            ),
+            contrast(
+                "computation of a step",
+                "less",
+                EIGHT_FEW("gflop"),
+                FULL_FEW("gflop"),
+                0.1,
+                "GFLOP",
+                counts=False,
+            ),
             contrast(
                 "forgets less: loss on general text after 100 codes",
                 "less",
@@ -94,7 +131,15 @@ CLAIMS = (
                 NATS,
                 counts=False,
             ),
-            contrast("memory of training", "less", EIGHT_FEW("megabytes"), FULL_FEW("megabytes"), 1.0, MB, counts=False),
+            contrast(
+                "memory of training",
+                "less",
+                EIGHT_FEW("megabytes"),
+                FULL_FEW("megabytes"),
+                1.0,
+                MB,
+                counts=False,
+            ),
         ),
         matched=MATCHED,
         knob="how much there is to learn",
@@ -108,17 +153,52 @@ CLAIMS = (
         "Schulman et al.: below its capacity a rank loses nothing; about 2 bits a parameter can be stored at best.",
         ("lora_2021", "biderman_2024", "schulman_2025"),
         contrasts=(
-            contrast("bits of 400 codes stored, rank 8 against 1", "more", EIGHT_MANY("kilobits"), ONE_MANY("kilobits"), 0.25, KBIT),
-            contrast("memory of training, rank 8 against 1", "more", EIGHT_MANY("megabytes"), ONE_MANY("megabytes"), 0.1, MB, counts=False),
+            contrast(
+                "bits of 400 codes stored, rank 8 against 1",
+                "more",
+                EIGHT_MANY("kilobits"),
+                ONE_MANY("kilobits"),
+                0.25,
+                KBIT,
+            ),
+            contrast(
+                "memory of training, rank 8 against 1",
+                "more",
+                EIGHT_MANY("megabytes"),
+                ONE_MANY("megabytes"),
+                0.1,
+                MB,
+                counts=False,
+            ),
             Contrast(
                 "rank 8 falls behind with what there is to learn: 400 codes against 100",
-                (FULL_MANY("kilobits"), -EIGHT_MANY("kilobits"), -FULL_FEW("kilobits"), EIGHT_FEW("kilobits")),
+                (
+                    FULL_MANY("kilobits"),
+                    -EIGHT_MANY("kilobits"),
+                    -FULL_FEW("kilobits"),
+                    EIGHT_FEW("kilobits"),
+                ),
                 "more",
                 0.25,
                 KBIT,
             ),
-            contrast("computation of a step, rank 8 against 1", "more", EIGHT_MANY("gflop"), ONE_MANY("gflop"), 0.01, "GFLOP", counts=False),
-            contrast("codes recalled, rank 8 against 1", "more", EIGHT_MANY("recalled"), ONE_MANY("recalled"), 0.05, counts=False),
+            contrast(
+                "computation of a step, rank 8 against 1",
+                "more",
+                EIGHT_MANY("gflop"),
+                ONE_MANY("gflop"),
+                0.01,
+                "GFLOP",
+                counts=False,
+            ),
+            contrast(
+                "codes recalled, rank 8 against 1",
+                "more",
+                EIGHT_MANY("recalled"),
+                ONE_MANY("recalled"),
+                0.05,
+                counts=False,
+            ),
         ),
         matched=MATCHED,
     ),
@@ -131,10 +211,38 @@ CLAIMS = (
         "Schulman et al.: attention alone is worse at equal parameters, the MLP alone as good as all layers.",
         ("schulman_2025",),
         contrasts=(
-            contrast("bits stored, MLP against attention", "more", AT["mlp"]("kilobits"), AT["attention"]("kilobits"), 0.25, KBIT),
-            contrast("bits stored, both against attention", "more", AT["both"]("kilobits"), AT["attention"]("kilobits"), 0.25, KBIT),
-            contrast("bits stored, both against MLP", "same", AT["both"]("kilobits"), AT["mlp"]("kilobits"), 0.25, KBIT),
-            contrast("codes recalled, MLP against attention", "more", AT["mlp"]("recalled"), AT["attention"]("recalled"), 0.05, counts=False),
+            contrast(
+                "bits stored, MLP against attention",
+                "more",
+                AT["mlp"]("kilobits"),
+                AT["attention"]("kilobits"),
+                0.25,
+                KBIT,
+            ),
+            contrast(
+                "bits stored, both against attention",
+                "more",
+                AT["both"]("kilobits"),
+                AT["attention"]("kilobits"),
+                0.25,
+                KBIT,
+            ),
+            contrast(
+                "bits stored, both against MLP",
+                "same",
+                AT["both"]("kilobits"),
+                AT["mlp"]("kilobits"),
+                0.25,
+                KBIT,
+            ),
+            contrast(
+                "codes recalled, MLP against attention",
+                "more",
+                AT["mlp"]("recalled"),
+                AT["attention"]("recalled"),
+                0.05,
+                counts=False,
+            ),
         ),
         matched="61,440 trained parameters; " + MATCHED,
     ),
@@ -156,8 +264,24 @@ CLAIMS = (
         "Dettmers et al.: NF4 with adapters matches 16 bits; at a width of 128 the rounding is relatively larger.",
         ("qlora_2023",),
         contrasts=(
-            *(contrast(f"{task}: skill on NF4 against fp32", "same", NF4[task]("skill"), LORA[task]("skill"), 0.02) for task in LENGTH),
-            contrast("sft: skill on NF4 against int4", "more", NF4["sft"]("skill"), INT4["sft"]("skill"), 0.02, counts=False),
+            *(
+                contrast(
+                    f"{task}: skill on NF4 against fp32",
+                    "same",
+                    NF4[task]("skill"),
+                    LORA[task]("skill"),
+                    0.02,
+                )
+                for task in LENGTH
+            ),
+            contrast(
+                "sft: skill on NF4 against int4",
+                "more",
+                NF4["sft"]("skill"),
+                INT4["sft"]("skill"),
+                0.02,
+                counts=False,
+            ),
             contrast(
                 "what 4 bits alone cost: loss on general text before training",
                 "more",
@@ -167,7 +291,15 @@ CLAIMS = (
                 NATS,
                 counts=False,
             ),
-            contrast("memory of training", "less", NF4["sft"]("megabytes"), LORA["sft"]("megabytes"), 1.0, MB, counts=False),
+            contrast(
+                "memory of training",
+                "less",
+                NF4["sft"]("megabytes"),
+                LORA["sft"]("megabytes"),
+                1.0,
+                MB,
+                counts=False,
+            ),
         ),
         matched=MATCHED,
         knob="the task",
@@ -210,10 +342,19 @@ CLAIMS = (
         ("schulman_2025",),
         contrasts=(
             *(
-                contrast(f"{task}: skill of rank {RANK[task]} against all weights", "same", LORA[task]("skill"), FULL[task]("skill"), 0.05)
+                contrast(
+                    f"{task}: skill of rank {RANK[task]} against all weights",
+                    "same",
+                    LORA[task]("skill"),
+                    FULL[task]("skill"),
+                    0.05,
+                )
                 for task in LENGTH
             ),
-            *(gain(f"{task}: what rank {r} adds", LORA[task], "skill", "more", 0.05, counts=False) for task, r in RANK.items()),
+            *(
+                gain(f"{task}: what rank {r} adds", LORA[task], "skill", "more", 0.05, counts=False)
+                for task, r in RANK.items()
+            ),
         ),
         matched=MATCHED,
         knob="the task",

@@ -10,7 +10,9 @@ READ = dict(held=48, tries=16)
 
 def policy(label: str, **knobs) -> Arm:
     """An arm of 30 steps of 16 problems × 8 samples, read at the start, in the middle and at the end."""
-    return Arm(label, "policy", {"steps": 30, "prompts": 16, "lr": 4e-4, "warmup": 3, "probe": 15} | READ | knobs)
+    return Arm(
+        label, "policy", {"steps": 30, "prompts": 16, "lr": 4e-4, "warmup": 3, "probe": 15} | READ | knobs
+    )
 
 
 def noise(label: str, **knobs) -> Arm:
@@ -26,23 +28,33 @@ def retain(label: str, way: str, lr: float) -> Arm:
 # The best of each arm's trials, which keeps most of the known facts and gets there, as data/sweeps/rates_policy.json has them (a test compares them).
 RATES: dict[str, float] = {"one, until 60 %": 1e-4, "own, until 60 %": 1e-4, "reward, until 60 %": 1e-4}
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
-OLD = dict(epochs=2, stale=1, lr=1.2e-3)  # samples are used twice, half of them from weights that are two steps older
+OLD = dict(
+    epochs=2, stale=1, lr=1.2e-3
+)  # samples are used twice, half of them from weights that are two steps older
 STRICT = policy("strict verifier")
 CRASH = policy("flawed verifier", paid="crash")
 CRASH_LOSS, CRASH_REWARD = (
     policy(f"flawed verifier, {word} 0.1", paid="crash", leash=leash, beta=0.1)
     for word, leash in (("k3 in the loss", "k3"), ("k1 in the reward", "reward"))
 )
-MEAN = dict(paid="crash", advantage="group_mean")  # what a leash in the reward weighs is then not divided by the group's deviation
+MEAN = dict(
+    paid="crash", advantage="group_mean"
+)  # what a leash in the reward weighs is then not divided by the group's deviation
 CRASH_MEAN, CRASH_MEAN_REWARD = (
     policy("flawed verifier, group's mean", **MEAN),
     policy("the same, k1 in the reward 0.1", leash="reward", beta=0.1, **MEAN),
 )
 FORM, LONG = policy("paid for the form", paid="form"), policy("paid for length", paid="long")
-LEASHED, TIGHT = policy("strict, leash 0.1", leash="k3", beta=0.1), policy("strict, leash 1", leash="k3", beta=1.0)
+LEASHED, TIGHT = (
+    policy("strict, leash 0.1", leash="k3", beta=0.1),
+    policy("strict, leash 1", leash="k3", beta=1.0),
+)
 RESET = policy("strict, leash 1, a new reference every 10 steps", leash="k3", beta=1.0, reset=10)
 PLAIN = policy("REINFORCE", **BARE, advantage="no_baseline")
-UNCLIPPED, CLIPPED = policy("old samples, no clip", clip="none", **OLD), policy("old samples, token clip", **OLD)
+UNCLIPPED, CLIPPED = (
+    policy("old samples, no clip", clip="none", **OLD),
+    policy("old samples, token clip", **OLD),
+)
 HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
 SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", range=3e-4, **OLD)
 USUAL = OLD | dict(lr=4e-4)
@@ -50,32 +62,62 @@ UNCLIPPED_USUAL, CLIPPED_USUAL = (
     policy("the same at the usual rate, no clip", clip="none", **USUAL),
     policy("the same at the usual rate, token clip", **USUAL),
 )
-RESAMPLED, DOUBLE = policy("groups without signal replaced", groups="resampled"), policy("twice the problems", prompts=32)
+RESAMPLED, DOUBLE = (
+    policy("groups without signal replaced", groups="resampled"),
+    policy("twice the problems", prompts=32),
+)
 DOTS = {
     m: policy(f"answer, then dots: {m}", task="filler", size=2, **knobs)
     for m, knobs in {"GRPO": {}, "Dr. GRPO": dict(aggregation="fixed_length", advantage="group_mean")}.items()
 }
 OVERLONG = policy("answer, then dots: GRPO, overlong penalty", task="filler", size=2, overlong="on")
-EVEN = {k: noise(f"{64 // k} problems × {k} samples", prompts=64 // k, group=k) for k in (2, 4, 8, 16, 32)}  # equal samples a batch
+EVEN = {
+    k: noise(f"{64 // k} problems × {k} samples", prompts=64 // k, group=k) for k in (2, 4, 8, 16, 32)
+}  # equal samples a batch
 PUSH = {
     m: noise(f"gradient at the start, {m}", task="filler", size=2, **knobs)
-    for m, knobs in {"GRPO": dict(advantage="group_norm", weight="mean"), "Dr. GRPO": dict(advantage="group_mean", weight="answer")}.items()
+    for m, knobs in {
+        "GRPO": dict(advantage="group_norm", weight="mean"),
+        "Dr. GRPO": dict(advantage="group_mean", weight="answer"),
+    }.items()
 }
 STRINGS = {depth: policy(f"strings, {depth} deep", task="strings", size=depth) for depth in (1, 2, 3)}
-NOISE = {(a, size): noise(f"{a}, {size} digits", advantage=a, size=size) for a in ("no_baseline", "group_mean", "critic") for size in (2, 3)}
-SHIFTED = {a: noise(f"{a}, 3 digits, paid 1 or 2", advantage=a, size=3, offset=1.0) for a in ("no_baseline", "group_mean")}
+NOISE = {
+    (a, size): noise(f"{a}, {size} digits", advantage=a, size=size)
+    for a in ("no_baseline", "group_mean", "critic")
+    for size in (2, 3)
+}
+SHIFTED = {
+    a: noise(f"{a}, 3 digits, paid 1 or 2", advantage=a, size=3, offset=1.0)
+    for a in ("no_baseline", "group_mean")
+}
 KEPT = {label.split(",")[0]: retain(label, label.split(",")[0], lr) for label, lr in RATES.items()}
 FAST = {way: retain(f"{arm.label}, five times the rate", way, 5e-4) for way, arm in KEPT.items()}
 AGENT = dict(calls=1, faults=1.0)
-TRIED = {way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12}) for way in ("gold", "retry", "reward")}
+TRIED = {
+    way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12})
+    for way in ("gold", "retry", "reward")
+}
 CHAIN = dict(calls=3, faults=0.0, narrow=15, steps=35, probe=35)  # 15 steps of lessons, then 20 of practice
 CHAINED = {
-    (way, share): Arm(f"three calls: {way}, {share:.0%} chains in the lessons", "agent", CHAIN | {"way": way, "chained": share})
+    (way, share): Arm(
+        f"three calls: {way}, {share:.0%} chains in the lessons",
+        "agent",
+        CHAIN | {"way": way, "chained": share},
+    )
     for way, share in (("single", 0.1), ("reward", 0.1), ("gold", 0.1), ("single", 0.0), ("reward", 0.0))
 }
-ORDER = {s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120}) for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")}
-SHORTER = Arm("sft → rl, 40 steps each", "order", {"stages": "sft-rl", "steps": 80, "probe": 80})  # as many of each as three stages of 120 steps have
-PUSHED, PUSHED_LEASHED = Arm("learned reward", "overopt"), Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1})
+ORDER = {
+    s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120})
+    for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")
+}
+SHORTER = Arm(
+    "sft → rl, 40 steps each", "order", {"stages": "sft-rl", "steps": 80, "probe": 80}
+)  # as many of each as three stages of 120 steps have
+PUSHED, PUSHED_LEASHED = (
+    Arm("learned reward", "overopt"),
+    Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1}),
+)
 
 TRIALS = (Trials("known", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),)
 
@@ -95,10 +137,35 @@ CLAIMS = (
         "Gao et al.: the penalty acts like an early stop and does not move the frontier; DAPO and Dr. GRPO drop it.",
         ("gao_2022", "dapo_2025", "dr_grpo_2025"),
         contrasts=(
-            contrast("really right under a flawed verifier, k1 in the reward against none", "more", CRASH_REWARD("sampled"), CRASH("sampled"), 0.1),
-            contrast("really right under a flawed verifier, k3 in the loss against none", "more", CRASH_LOSS("sampled"), CRASH("sampled"), 0.1),
-            contrast("gold reward under a learned one, leash against none", "more", PUSHED_LEASHED("gold"), PUSHED("gold"), 0.05, "points"),
-            contrast("different answers under a strict verifier, leash against none", "more", LEASHED("distinct"), STRICT("distinct"), 0.02),
+            contrast(
+                "really right under a flawed verifier, k1 in the reward against none",
+                "more",
+                CRASH_REWARD("sampled"),
+                CRASH("sampled"),
+                0.1,
+            ),
+            contrast(
+                "really right under a flawed verifier, k3 in the loss against none",
+                "more",
+                CRASH_LOSS("sampled"),
+                CRASH("sampled"),
+                0.1,
+            ),
+            contrast(
+                "gold reward under a learned one, leash against none",
+                "more",
+                PUSHED_LEASHED("gold"),
+                PUSHED("gold"),
+                0.05,
+                "points",
+            ),
+            contrast(
+                "different answers under a strict verifier, leash against none",
+                "more",
+                LEASHED("distinct"),
+                STRICT("distinct"),
+                0.02,
+            ),
             contrast(
                 "really right under a flawed verifier, k1 in the reward against none, not divided by the group's deviation",
                 "more",
@@ -107,7 +174,14 @@ CLAIMS = (
                 0.1,
                 **SHOWN,
             ),
-            contrast("price: right under a strict verifier, leash against none", "less", LEASHED("sampled"), STRICT("sampled"), 0.03, **SHOWN),
+            contrast(
+                "price: right under a strict verifier, leash against none",
+                "less",
+                LEASHED("sampled"),
+                STRICT("sampled"),
+                0.03,
+                **SHOWN,
+            ),
         ),
         matched=MATCHED,
         first=FRESH,
@@ -138,7 +212,13 @@ CLAIMS = (
                 0.02,
                 COSINE,
             ),
-            contrast("right after training, REINFORCE against GRPO", "less", PLAIN("sampled"), STRICT("sampled"), 0.03),
+            contrast(
+                "right after training, REINFORCE against GRPO",
+                "less",
+                PLAIN("sampled"),
+                STRICT("sampled"),
+                0.03,
+            ),
         ),
         matched=SAMPLES + "; in training: " + MATCHED,
         first=FRESH,
@@ -198,7 +278,13 @@ CLAIMS = (
         "Exact for fresh samples: the ratio is 1 and no clip binds. With old samples it is what PPO was made for.",
         ("ppo_2017",),
         contrasts=(
-            contrast("right after old samples, clip against none", "more", CLIPPED("sampled"), UNCLIPPED("sampled"), 0.03),
+            contrast(
+                "right after old samples, clip against none",
+                "more",
+                CLIPPED("sampled"),
+                UNCLIPPED("sampled"),
+                0.03,
+            ),
             gain("right after old samples, clip", CLIPPED, "sampled", "less", 0.03, **SHOWN),
             contrast(
                 "right after old samples at the usual rate, clip against none",
@@ -208,8 +294,23 @@ CLAIMS = (
                 0.03,
                 **SHOWN,
             ),
-            gain("right after old samples at the usual rate, clip", CLIPPED_USUAL, "sampled", "more", 0.03, **SHOWN),
-            contrast("KL from the start, clip against none", "less", CLIPPED("kl"), UNCLIPPED("kl"), 0.02, NATS, **SHOWN),
+            gain(
+                "right after old samples at the usual rate, clip",
+                CLIPPED_USUAL,
+                "sampled",
+                "more",
+                0.03,
+                **SHOWN,
+            ),
+            contrast(
+                "KL from the start, clip against none",
+                "less",
+                CLIPPED("kl"),
+                UNCLIPPED("kl"),
+                0.02,
+                NATS,
+                **SHOWN,
+            ),
             contrast("share of tokens cut", "more", CLIPPED("cut"), UNCLIPPED("cut"), 0.001, **SHOWN),
         ),
         matched=MATCHED + "; every sample is used twice, half of them are a batch old",
@@ -286,9 +387,20 @@ CLAIMS = (
         ("dr_grpo_2025",),
         contrasts=(
             contrast(
-                "push on wrong answers to go on, GRPO against Dr. GRPO", "more", PUSH["GRPO"]("wrong_push"), PUSH["Dr. GRPO"]("wrong_push"), 0.05, STD
+                "push on wrong answers to go on, GRPO against Dr. GRPO",
+                "more",
+                PUSH["GRPO"]("wrong_push"),
+                PUSH["Dr. GRPO"]("wrong_push"),
+                0.05,
+                STD,
             ),
-            Contrast("push on wrong answers to go on, Dr. GRPO", (PUSH["Dr. GRPO"]("wrong_push"),), "same", 0.05, STD),
+            Contrast(
+                "push on wrong answers to go on, Dr. GRPO",
+                (PUSH["Dr. GRPO"]("wrong_push"),),
+                "same",
+                0.05,
+                STD,
+            ),
             contrast(
                 "length of wrong answers after training, GRPO against Dr. GRPO",
                 "more",
@@ -297,8 +409,23 @@ CLAIMS = (
                 1.0,
                 TOKENS,
             ),
-            Contrast("push on right answers to go on, GRPO", (PUSH["GRPO"]("right_push"),), "less", 0.05, STD, counts=False),
-            gain("length of wrong answers under GRPO", DOTS["GRPO"], "wrong_length", "more", 1.0, TOKENS, **SHOWN),
+            Contrast(
+                "push on right answers to go on, GRPO",
+                (PUSH["GRPO"]("right_push"),),
+                "less",
+                0.05,
+                STD,
+                counts=False,
+            ),
+            gain(
+                "length of wrong answers under GRPO",
+                DOTS["GRPO"],
+                "wrong_length",
+                "more",
+                1.0,
+                TOKENS,
+                **SHOWN,
+            ),
             contrast(
                 "length of wrong answers after training, GRPO with an overlong penalty against without",
                 "less",
@@ -308,7 +435,14 @@ CLAIMS = (
                 TOKENS,
                 **SHOWN,
             ),
-            contrast("right answers, Dr. GRPO against GRPO", "same", DOTS["Dr. GRPO"]("sampled"), DOTS["GRPO"]("sampled"), 0.05, **SHOWN),
+            contrast(
+                "right answers, Dr. GRPO against GRPO",
+                "same",
+                DOTS["Dr. GRPO"]("sampled"),
+                DOTS["GRPO"]("sampled"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched=SAMPLES + "; in training: " + MATCHED,
         first=FRESH,
@@ -323,8 +457,16 @@ CLAIMS = (
         "Vendor evidence on mixtures of experts and long answers; for fresh samples its gradient is GRPO's (exact, tested).",
         ("gspo_2025",),
         contrasts=(
-            contrast("right after old samples, sequence clip against token clip", "more", SEQUENCE("sampled"), CLIPPED("sampled"), 0.03),
-            contrast("share cut, sequence against token", "more", SEQUENCE("cut"), CLIPPED("cut"), 0.05, **SHOWN),
+            contrast(
+                "right after old samples, sequence clip against token clip",
+                "more",
+                SEQUENCE("sampled"),
+                CLIPPED("sampled"),
+                0.03,
+            ),
+            contrast(
+                "share cut, sequence against token", "more", SEQUENCE("cut"), CLIPPED("cut"), 0.05, **SHOWN
+            ),
         ),
         matched=MATCHED + "; every sample is used twice, half of them are a batch old",
         first=FRESH,
@@ -338,8 +480,21 @@ CLAIMS = (
         "DAPO: entropy stays up. It can only act where the ratio leaves 1.",
         ("dapo_2025",),
         contrasts=(
-            contrast("entropy of the samples, clip higher against symmetric", "more", HIGHER("surprise"), CLIPPED("surprise"), 0.02, NATS),
-            contrast("different answers, clip higher against symmetric", "more", HIGHER("distinct"), CLIPPED("distinct"), 0.02),
+            contrast(
+                "entropy of the samples, clip higher against symmetric",
+                "more",
+                HIGHER("surprise"),
+                CLIPPED("surprise"),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "different answers, clip higher against symmetric",
+                "more",
+                HIGHER("distinct"),
+                CLIPPED("distinct"),
+                0.02,
+            ),
         ),
         matched=MATCHED + "; every sample is used twice, half of them are a batch old",
         first=FRESH,
@@ -353,9 +508,29 @@ CLAIMS = (
         "DAPO: half the steps. It pays in samples, which are the cost here.",
         ("dapo_2025",),
         contrasts=(
-            contrast("right after equal steps, replaced against all", "more", RESAMPLED("sampled"), STRICT("sampled"), 0.03),
-            contrast("right, replaced against twice the problems, nearly equal samples", "more", RESAMPLED("sampled"), DOUBLE("sampled"), 0.03),
-            contrast("price: samples drawn", "more", RESAMPLED("samples"), STRICT("samples"), 100.0, "samples", **SHOWN),
+            contrast(
+                "right after equal steps, replaced against all",
+                "more",
+                RESAMPLED("sampled"),
+                STRICT("sampled"),
+                0.03,
+            ),
+            contrast(
+                "right, replaced against twice the problems, nearly equal samples",
+                "more",
+                RESAMPLED("sampled"),
+                DOUBLE("sampled"),
+                0.03,
+            ),
+            contrast(
+                "price: samples drawn",
+                "more",
+                RESAMPLED("samples"),
+                STRICT("samples"),
+                100.0,
+                "samples",
+                **SHOWN,
+            ),
         ),
         matched="steps, problems a step (first contrast), nearly the samples (second one), rate, seed",
         first=FRESH,
@@ -370,9 +545,20 @@ CLAIMS = (
         "Yue et al.: it sharpens what the base samples; others find real gains at the edge of competence.",
         ("yue_2025", "interplay_pre_mid_rl_2025"),
         contrasts=(
-            gain("problems right in one of 16 samples, strings at the edge", STRINGS[1], "covered", "more", 0.1),
-            gain("problems right in one of 16 samples, strings too hard", STRINGS[3], "covered", "more", 0.05),
-            gain("problems right in one of 16 samples, two functions", STRINGS[2], "covered", "more", 0.05, **SHOWN),
+            gain(
+                "problems right in one of 16 samples, strings at the edge", STRINGS[1], "covered", "more", 0.1
+            ),
+            gain(
+                "problems right in one of 16 samples, strings too hard", STRINGS[3], "covered", "more", 0.05
+            ),
+            gain(
+                "problems right in one of 16 samples, two functions",
+                STRINGS[2],
+                "covered",
+                "more",
+                0.05,
+                **SHOWN,
+            ),
             gain("samples right, strings at the edge", STRINGS[1], "sampled", "more", 0.1, **SHOWN),
         ),
         matched="the model before and after, same problems",
@@ -390,11 +576,31 @@ CLAIMS = (
         contrasts=(
             gain("what the flawed verifier pays", CRASH, "paid", "more", 0.1),
             contrast("really right, flawed against strict", "less", CRASH("sampled"), STRICT("sampled"), 0.2),
-            contrast("cure: really right, leash in the reward against none", "more", CRASH_REWARD("sampled"), CRASH("sampled"), 0.1),
+            contrast(
+                "cure: really right, leash in the reward against none",
+                "more",
+                CRASH_REWARD("sampled"),
+                CRASH("sampled"),
+                0.1,
+            ),
             gain("what is paid for the form alone", FORM, "paid", "more", 0.1, **SHOWN),
-            contrast("really right, paid for the form against strict", "less", FORM("sampled"), STRICT("sampled"), 0.2, **SHOWN),
+            contrast(
+                "really right, paid for the form against strict",
+                "less",
+                FORM("sampled"),
+                STRICT("sampled"),
+                0.2,
+                **SHOWN,
+            ),
             gain("what is paid for length", LONG, "paid", "more", 0.1, **SHOWN),
-            contrast("really right, paid for length against strict", "less", LONG("sampled"), STRICT("sampled"), 0.2, **SHOWN),
+            contrast(
+                "really right, paid for length against strict",
+                "less",
+                LONG("sampled"),
+                STRICT("sampled"),
+                0.2,
+                **SHOWN,
+            ),
         ),
         matched=MATCHED,
         first=FRESH,
@@ -424,12 +630,21 @@ CLAIMS = (
         "An inverted U over the weight.",
         ("gao_2022",),
         contrasts=(
-            contrast("KL from the start, no leash against 0.1", "more", STRICT("kl"), LEASHED("kl"), 0.01, NATS),
+            contrast(
+                "KL from the start, no leash against 0.1", "more", STRICT("kl"), LEASHED("kl"), 0.01, NATS
+            ),
             contrast("right, leash 1 against none", "less", TIGHT("sampled"), STRICT("sampled"), 0.03),
             contrast(
-                "right, leash 1 with a new reference every 10 steps against one that stays", "more", RESET("sampled"), TIGHT("sampled"), 0.03, **SHOWN
+                "right, leash 1 with a new reference every 10 steps against one that stays",
+                "more",
+                RESET("sampled"),
+                TIGHT("sampled"),
+                0.03,
+                **SHOWN,
             ),
-            contrast("known people, no leash against 0.1", "less", STRICT("known"), LEASHED("known"), 0.02, **SHOWN),
+            contrast(
+                "known people, no leash against 0.1", "less", STRICT("known"), LEASHED("known"), 0.02, **SHOWN
+            ),
         ),
         matched=MATCHED,
         first=FRESH,
@@ -443,7 +658,13 @@ CLAIMS = (
         "Shenfeld et al.: it forgets less at equal accuracy; imitation of own right samples does as well. 'Without harm' is too strong.",
         ("razor_2025", "retaining_by_doing_2025"),
         contrasts=(
-            contrast("known people, reward against imitation of one answer", "more", KEPT["reward"]("known"), KEPT["one"]("known"), 0.02),
+            contrast(
+                "known people, reward against imitation of one answer",
+                "more",
+                KEPT["reward"]("known"),
+                KEPT["one"]("known"),
+                0.02,
+            ),
             contrast(
                 "known people at five times the rate, reward against imitation of one answer",
                 "more",
@@ -453,7 +674,14 @@ CLAIMS = (
             ),
             gain("without harm: known people after reward", KEPT["reward"], "known", "same", 0.02),
             gain("without harm: three-digit sums after reward", KEPT["reward"], "sums", "same", 0.05),
-            contrast("known people, reward against own right samples", "same", KEPT["reward"]("known"), KEPT["own"]("known"), 0.02, **SHOWN),
+            contrast(
+                "known people, reward against own right samples",
+                "same",
+                KEPT["reward"]("known"),
+                KEPT["own"]("known"),
+                0.02,
+                **SHOWN,
+            ),
             contrast(
                 "known people at five times the rate, reward against own right samples",
                 "same",
@@ -462,8 +690,22 @@ CLAIMS = (
                 0.02,
                 **SHOWN,
             ),
-            contrast("price of the rate: known people after reward", "less", FAST["reward"]("known"), KEPT["reward"]("known"), 0.02, **SHOWN),
-            contrast("matched: skill, reward against one answer", "same", KEPT["reward"]("skill"), KEPT["one"]("skill"), 0.1, **SHOWN),
+            contrast(
+                "price of the rate: known people after reward",
+                "less",
+                FAST["reward"]("known"),
+                KEPT["reward"]("known"),
+                0.02,
+                **SHOWN,
+            ),
+            contrast(
+                "matched: skill, reward against one answer",
+                "same",
+                KEPT["reward"]("skill"),
+                KEPT["one"]("skill"),
+                0.1,
+                **SHOWN,
+            ),
         ),
         matched="trained until the same share of sampled answers is right; five rates tried for each arm at another seed",
         first=FRESH,
@@ -536,7 +778,14 @@ CLAIMS = (
                 TRIED["reward"]("mended_sampled"),
                 0.1,
             ),
-            gain("done although a call fails, after clean traces", TRIED["gold"], "mended_sampled", "more", 0.05, **SHOWN),
+            gain(
+                "done although a call fails, after clean traces",
+                TRIED["gold"],
+                "mended_sampled",
+                "more",
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="steps, rate, seed; traces imitated and trajectories tried are not the same number",
         first=FRESH,
@@ -550,13 +799,43 @@ CLAIMS = (
         "07",
         "A recipe without a direct test.",
         contrasts=(
-            contrast("sums right, reinforcement learning alone against SFT first", "less", ORDER["rl"]("sums"), ORDER["sft-rl"]("sums"), 0.2),
-            contrast("sums right, with DPO in between against without", "more", ORDER["sft-dpo-rl"]("sums"), ORDER["sft-rl"]("sums"), 0.03),
-            contrast("polite answers, DPO before RL against after", "more", ORDER["sft-dpo-rl"]("polite"), ORDER["sft-rl-dpo"]("polite"), 0.05),
             contrast(
-                "sums right, DPO in between against without, equal steps of RL", "same", ORDER["sft-dpo-rl"]("sums"), SHORTER("sums"), 0.05, **SHOWN
+                "sums right, reinforcement learning alone against SFT first",
+                "less",
+                ORDER["rl"]("sums"),
+                ORDER["sft-rl"]("sums"),
+                0.2,
             ),
-            contrast("sums right, DPO before RL against after", "more", ORDER["sft-dpo-rl"]("sums"), ORDER["sft-rl-dpo"]("sums"), 0.03, **SHOWN),
+            contrast(
+                "sums right, with DPO in between against without",
+                "more",
+                ORDER["sft-dpo-rl"]("sums"),
+                ORDER["sft-rl"]("sums"),
+                0.03,
+            ),
+            contrast(
+                "polite answers, DPO before RL against after",
+                "more",
+                ORDER["sft-dpo-rl"]("polite"),
+                ORDER["sft-rl-dpo"]("polite"),
+                0.05,
+            ),
+            contrast(
+                "sums right, DPO in between against without, equal steps of RL",
+                "same",
+                ORDER["sft-dpo-rl"]("sums"),
+                SHORTER("sums"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "sums right, DPO before RL against after",
+                "more",
+                ORDER["sft-dpo-rl"]("sums"),
+                ORDER["sft-rl-dpo"]("sums"),
+                0.03,
+                **SHOWN,
+            ),
         ),
         matched="optimiser steps in all, shared equally by the stages",
         first=FRESH,

@@ -36,15 +36,24 @@ def online(label: str, **knobs) -> Arm:
 BY = {(task, m): prefer(f"{task}, {m}", task, **knobs) for task in TUNED for m, knobs in METHODS.items()}
 LIKE = "style, DPO + NLL"
 FULL = BY["style", "DPO + NLL"]
-COVERED = {c: prefer(f"best answer in {c:.0%} of the pairs", "style", LIKE, nll=0.5, coverage=c) for c in (0.0, 0.1)}
+COVERED = {
+    c: prefer(f"best answer in {c:.0%} of the pairs", "style", LIKE, nll=0.5, coverage=c) for c in (0.0, 0.1)
+}
 NARROW = prefer("pairs about homes only", "style", LIKE, nll=0.5, topics=1)
 FEW = prefer("16 pairs", "style", LIKE, nll=0.5, examples=16)
 NOISY = prefer("30 % of the pairs turned round", "style", LIKE, nll=0.5, noise=0.3)
 NAMED, GERMAN = (prefer(f"{t}, DPO + NLL", t, LIKE, nll=0.5) for t in ("identity", "german"))
 FAILED = {m: prefer(f"failed look-ups, {m}", "failed", LIKE, **knobs) for m, knobs in METHODS.items()}
-ONLINE, SEMI, OFFLINE = online("online"), online("renewed each 10 steps", refresh=10), online("offline", refresh=0)
+ONLINE, SEMI, OFFLINE = (
+    online("online"),
+    online("renewed each 10 steps", refresh=10),
+    online("offline", refresh=0),
+)
 CORRECTION = online("corrections", pairs="correction")
-MANY, MANY_CORRECTED = online("many right answers, own best", task="many"), online("many right answers, corrections", task="many", pairs="correction")
+MANY, MANY_CORRECTED = (
+    online("many right answers, own best", task="many"),
+    online("many right answers, corrections", task="many", pairs="correction"),
+)
 
 TRIALS = (Trials("skill", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), tuple(BY.values())),)
 
@@ -73,8 +82,20 @@ CLAIMS = (
         "Tang et al.: coverage of the offline data decides; Xu et al.: DPO fails where the policy's own answers lie outside the pairs.",
         ("tang_2024", "xu_2024"),
         contrasts=(
-            contrast("polite answers, none of the pairs polite against all", "less", COVERED[0.0]("skill"), FULL("skill"), 0.5),
-            contrast("polite answers, a tenth of the pairs polite against all", "less", COVERED[0.1]("skill"), FULL("skill"), 0.1),
+            contrast(
+                "polite answers, none of the pairs polite against all",
+                "less",
+                COVERED[0.0]("skill"),
+                FULL("skill"),
+                0.5,
+            ),
+            contrast(
+                "polite answers, a tenth of the pairs polite against all",
+                "less",
+                COVERED[0.1]("skill"),
+                FULL("skill"),
+                0.1,
+            ),
         ),
         matched=SAME,
         knob="the share of the pairs that hold the best answer",
@@ -89,10 +110,38 @@ CLAIMS = (
         ("xu_2024", "razin_2024"),
         contrasts=(
             gain("three-digit sums right after DPO", BY["sums", "DPO"], "skill", "less", 0.02),
-            contrast("sums right, DPO against imitation of the chosen", "less", BY["sums", "DPO"]("skill"), BY["sums", "SFT"]("skill"), 0.05),
-            gain("log-prob of the right answer after DPO", BY["sums", "DPO"], "chosen_logprob", "less", 0.1, NATS, **SHOWN),
-            gain("held-out pairs ordered rightly, all the same", BY["sums", "DPO"], "preferred", "more", 0.2, **SHOWN),
-            contrast("sums right, DPO + NLL against DPO", "more", BY["sums", "DPO + NLL"]("skill"), BY["sums", "DPO"]("skill"), 0.05, **SHOWN),
+            contrast(
+                "sums right, DPO against imitation of the chosen",
+                "less",
+                BY["sums", "DPO"]("skill"),
+                BY["sums", "SFT"]("skill"),
+                0.05,
+            ),
+            gain(
+                "log-prob of the right answer after DPO",
+                BY["sums", "DPO"],
+                "chosen_logprob",
+                "less",
+                0.1,
+                NATS,
+                **SHOWN,
+            ),
+            gain(
+                "held-out pairs ordered rightly, all the same",
+                BY["sums", "DPO"],
+                "preferred",
+                "more",
+                0.2,
+                **SHOWN,
+            ),
+            contrast(
+                "sums right, DPO + NLL against DPO",
+                "more",
+                BY["sums", "DPO + NLL"]("skill"),
+                BY["sums", "DPO"]("skill"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched=MATCHED,
     ),
@@ -105,9 +154,13 @@ CLAIMS = (
         "Follows from coverage (Tang et al.); flipped labels are what label smoothing was made for.",
         ("tang_2024",),
         contrasts=(
-            contrast("polite answers, pairs of one topic against five", "less", NARROW("skill"), FULL("skill"), 0.1),
+            contrast(
+                "polite answers, pairs of one topic against five", "less", NARROW("skill"), FULL("skill"), 0.1
+            ),
             contrast("polite answers, 16 pairs against new ones", "less", FEW("skill"), FULL("skill"), 0.1),
-            contrast("polite answers, 30 % turned round against none", "less", NOISY("skill"), FULL("skill"), 0.1),
+            contrast(
+                "polite answers, 30 % turned round against none", "less", NOISY("skill"), FULL("skill"), 0.1
+            ),
         ),
         matched=SAME,
         knob="what is wrong with the pairs",
@@ -141,8 +194,20 @@ CLAIMS = (
         "When2Call: preference training beats SFT on when not to call; here the rejected answer makes a value up after a failed look-up.",
         ("ross_2025",),
         contrasts=(
-            contrast("failure admitted, DPO + NLL against imitation", "more", FAILED["DPO + NLL"]("skill"), FAILED["SFT"]("skill"), 0.02),
-            contrast("failure admitted, DPO alone against imitation", "more", FAILED["DPO"]("skill"), FAILED["SFT"]("skill"), 0.02),
+            contrast(
+                "failure admitted, DPO + NLL against imitation",
+                "more",
+                FAILED["DPO + NLL"]("skill"),
+                FAILED["SFT"]("skill"),
+                0.02,
+            ),
+            contrast(
+                "failure admitted, DPO alone against imitation",
+                "more",
+                FAILED["DPO"]("skill"),
+                FAILED["SFT"]("skill"),
+                0.02,
+            ),
             contrast(
                 "log-prob of made-up values, DPO + NLL against imitation",
                 "less",
@@ -181,9 +246,25 @@ CLAIMS = (
         "Yes for decisions (When2Call), no for verifiable reasoning (Xu et al.), and displacement can flip the behaviour (Razin et al.).",
         ("ross_2025", "xu_2024", "razin_2024"),
         contrasts=(
-            *(contrast(f"{t}: best answers, DPO against SFT on chosen", "more", BY[t, "DPO"]("skill"), BY[t, "SFT"]("skill"), 0.05) for t in TUNED),
             *(
-                contrast(f"{t}: best answers, DPO + NLL against SFT", "more", BY[t, "DPO + NLL"]("skill"), BY[t, "SFT"]("skill"), 0.05, **SHOWN)
+                contrast(
+                    f"{t}: best answers, DPO against SFT on chosen",
+                    "more",
+                    BY[t, "DPO"]("skill"),
+                    BY[t, "SFT"]("skill"),
+                    0.05,
+                )
+                for t in TUNED
+            ),
+            *(
+                contrast(
+                    f"{t}: best answers, DPO + NLL against SFT",
+                    "more",
+                    BY[t, "DPO + NLL"]("skill"),
+                    BY[t, "SFT"]("skill"),
+                    0.05,
+                    **SHOWN,
+                )
                 for t in TUNED
             ),
         ),
@@ -200,8 +281,21 @@ CLAIMS = (
         ("guo_2024", "tang_2024", "lanchantin_2025"),
         contrasts=(
             contrast("sums right, online against offline", "more", ONLINE("skill"), OFFLINE("skill"), 0.03),
-            contrast("sums right, renewed each 10 steps against offline", "more", SEMI("skill"), OFFLINE("skill"), 0.03),
-            contrast("sums right, renewed each 10 steps against online", "same", SEMI("skill"), ONLINE("skill"), 0.05, **SHOWN),
+            contrast(
+                "sums right, renewed each 10 steps against offline",
+                "more",
+                SEMI("skill"),
+                OFFLINE("skill"),
+                0.03,
+            ),
+            contrast(
+                "sums right, renewed each 10 steps against online",
+                "same",
+                SEMI("skill"),
+                ONLINE("skill"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="pairs (16 a step), steps, rate, seed; each pair a right and a wrong sample of one problem",
     ),
@@ -214,9 +308,24 @@ CLAIMS = (
         "The source names both; that the policy's own answers serve better is what follows from studies of on-policy data (Tang et al.).",
         ("tang_2024",),
         contrasts=(
-            contrast("sums right, own best against corrections", "more", ONLINE("skill"), CORRECTION("skill"), 0.03),
-            contrast("any of many right, own best against corrections", "more", MANY("skill"), MANY_CORRECTED("skill"), 0.03),
-            contrast("known facts, own best against corrections", "more", MANY("facts"), MANY_CORRECTED("facts"), 0.02, **SHOWN),
+            contrast(
+                "sums right, own best against corrections", "more", ONLINE("skill"), CORRECTION("skill"), 0.03
+            ),
+            contrast(
+                "any of many right, own best against corrections",
+                "more",
+                MANY("skill"),
+                MANY_CORRECTED("skill"),
+                0.03,
+            ),
+            contrast(
+                "known facts, own best against corrections",
+                "more",
+                MANY("facts"),
+                MANY_CORRECTED("facts"),
+                0.02,
+                **SHOWN,
+            ),
         ),
         matched="pairs, steps, rate, seed",
         knob="how many answers are right",

@@ -24,12 +24,19 @@ class Trials:
 
     def reading(self, run) -> float:
         """What a trial is judged by."""
-        last = {metric: list(run.curve(metric).values())[-1] for metric in (self.metric, *(m for m, _ in self.reached))}
+        last = {
+            metric: list(run.curve(metric).values())[-1]
+            for metric in (self.metric, *(m for m, _ in self.reached))
+        }
         return last[self.metric] if all(last[m] >= least for m, least in self.reached) else 0.0
 
     def runs(self) -> dict[tuple[str, float], Arm]:
         """(arm's label, rate) -> the arm at that rate, without an exam."""
-        return {(a.label, lr): replace(a, knobs=a.knobs | {"lr": lr}, exam=(), every=0) for a in self.arms for lr in self.rates}
+        return {
+            (a.label, lr): replace(a, knobs=a.knobs | {"lr": lr}, exam=(), every=0)
+            for a in self.arms
+            for lr in self.rates
+        }
 
 
 def file(name: str):
@@ -40,7 +47,11 @@ def file(name: str):
 def key(trials: Iterable[Trials]) -> str:
     """Hash of what was tried, and of the code that ran it."""
     trials = list(trials)
-    tried = [[t.metric, *t.reached, label, arm.experiment, arm.knobs] for t in trials for (label, _), arm in t.runs().items()]
+    tried = [
+        [t.metric, *t.reached, label, arm.experiment, arm.knobs]
+        for t in trials
+        for (label, _), arm in t.runs().items()
+    ]
     names = sorted({a.experiment for t in trials for a in t.arms})
     code = [recipe.version(str(recipe.ROOT / "experiments" / f"{n}.py")) for n in names]
     return paths.hash_bytes(json.dumps(tried, sort_keys=True).encode(), *(c.encode() for c in code))
@@ -79,4 +90,6 @@ def build(name: str, trials: Iterable[Trials], engine=pool.run_all) -> Iterator[
             said = f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
         yield i, len(jobs), said
     table = {label: dict(sorted(row.items(), key=lambda p: float(p[0]))) for label, row in table.items()}
-    paths.write_atomic(file(name), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode())
+    paths.write_atomic(
+        file(name), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode()
+    )

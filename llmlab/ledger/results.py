@@ -36,7 +36,14 @@ def _code(experiment: str) -> str:
 
 @lru_cache
 def _checkpoints(folder: Path) -> str:
-    return paths.hash_files(sorted(p for name in ("base", "chat") for p in (folder / name).glob("*.*") if p.suffix in (".safetensors", ".json")))
+    return paths.hash_files(
+        sorted(
+            p
+            for name in ("base", "chat")
+            for p in (folder / name).glob("*.*")
+            if p.suffix in (".safetensors", ".json")
+        )
+    )
 
 
 def inputs(claim: Claim) -> str:
@@ -72,7 +79,9 @@ def read(raw: bytes) -> dict[str, dict]:
     except (ValueError, KeyError, TypeError):
         raise BadResults(f"'{file()}' is truncated; run: llmlab claims run") from None
     if not whole:
-        raise BadResults(f"'{file()}' was changed after it was written, so no verdict in it counts; run: llmlab claims run")
+        raise BadResults(
+            f"'{file()}' was changed after it was written, so no verdict in it counts; run: llmlab claims run"
+        )
     return json.loads(body)
 
 
@@ -83,12 +92,19 @@ def save(records: dict[str, dict], curves: Curves) -> None:
     body = json.dumps(records, indent=1, ensure_ascii=False).encode()
     packed = _packed(curves)
     paths.write_atomic(curves_file(), packed)
-    paths.write_atomic(file(), json.dumps({"sha256": paths.hash_bytes(body), "curves": paths.hash_bytes(packed)}).encode() + b"\n" + body)
+    paths.write_atomic(
+        file(),
+        json.dumps({"sha256": paths.hash_bytes(body), "curves": paths.hash_bytes(packed)}).encode()
+        + b"\n"
+        + body,
+    )
 
 
 def judge(records: dict[str, dict]) -> None:
     """Adjusted p-values and verdicts of all records, in place, from their per-seed effects."""
-    tested = [(c, statistics.estimate(c["effects"], _rule(c))) for r in records.values() for c in r["contrasts"]]
+    tested = [
+        (c, statistics.estimate(c["effects"], _rule(c))) for r in records.values() for c in r["contrasts"]
+    ]
     counted = [(c, e) for c, e in tested if c["counts"]]
     for c, e in tested:  # what does not count is shown with its raw p-values
         c |= {"mean": e.mean, "low": e.low, "high": e.high, "sd": e.sd, "p": e.p, "against": e.against} | {
@@ -106,14 +122,20 @@ def judge(records: dict[str, dict]) -> None:
 
 
 def _rule(record: dict) -> Contrast:
-    return Contrast(record["label"], (), record["direction"], record["least"], record["unit"], record["counts"])
+    return Contrast(
+        record["label"], (), record["direction"], record["least"], record["unit"], record["counts"]
+    )
 
 
 def measured(claim: Claim, curves: Curves, seeds: Iterable[int]) -> dict:
     """The record of a claim from its runs' curves. Raises DeadKnob."""
     seeds = list(seeds)
     statistics.check_alive(claim, {k: v for k, v in curves.items() if k[1] in seeds})
-    return _head(claim) | {"seeds": seeds, "contrasts": [_contrast(c, curves, seeds) for c in claim.contrasts], "verdict": ""}
+    return _head(claim) | {
+        "seeds": seeds,
+        "contrasts": [_contrast(c, curves, seeds) for c in claim.contrasts],
+        "verdict": "",
+    }
 
 
 def checked(claim: Claim) -> dict:
@@ -138,7 +160,15 @@ def values(term: Reading, curves: Curves, seeds: list[int]) -> list[float]:
 def _contrast(c: Contrast, curves: Curves, seeds: list[int]) -> dict:
     read = [values(t, curves, seeds) for t in c.terms]
     terms = [
-        {"arm": t.arm.key, "label": t.arm.label, "metric": t.metric, "how": t.how, "weight": t.weight, "values": v} for t, v in zip(c.terms, read)
+        {
+            "arm": t.arm.key,
+            "label": t.arm.label,
+            "metric": t.metric,
+            "how": t.how,
+            "weight": t.weight,
+            "values": v,
+        }
+        for t, v in zip(c.terms, read)
     ]
     effects = [round(sum(t.weight * v for t, v in zip(c.terms, row)), 6) for row in zip(*read)]
     rule = {"label": c.label, "direction": c.direction, "least": c.least, "unit": c.unit, "counts": c.counts}
@@ -149,9 +179,16 @@ def _packed(curves: Curves) -> bytes:
     """The curves as a parquet file's content."""
     import pandas as pd
 
-    rows = [(a, s, m, step, v) for (a, s), ms in sorted(curves.items()) for m, c in sorted(ms.items()) for step, v in c.items()]
+    rows = [
+        (a, s, m, step, v)
+        for (a, s), ms in sorted(curves.items())
+        for m, c in sorted(ms.items())
+        for step, v in c.items()
+    ]
     frame = pd.DataFrame(rows, columns=["arm", "seed", "metric", "step", "value"])
-    frame = frame.astype({"arm": "category", "metric": "category", "seed": "int16", "step": "int32", "value": "float32"})
+    frame = frame.astype(
+        {"arm": "category", "metric": "category", "seed": "int16", "step": "int32", "value": "float32"}
+    )
     out = io.BytesIO()
     frame.to_parquet(out, compression="zstd", index=False)
     return out.getvalue()

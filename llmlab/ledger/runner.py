@@ -11,7 +11,12 @@ Engine = Callable[[Iterable[tuple]], Iterator[tuple[tuple, runs.Run]]]
 
 def jobs(claims: Iterable[Claim], seeds: Callable[[Claim], int]) -> dict[tuple[str, int], Arm]:
     """(arm key, seed) -> arm: each run once, however many claims read it; a seed of all arms first."""
-    wanted = {(arm.key, seed): arm for claim in claims for arm in claim.arms for seed in claim.numbered(seeds(claim))}
+    wanted = {
+        (arm.key, seed): arm
+        for claim in claims
+        for arm in claim.arms
+        for seed in claim.numbered(seeds(claim))
+    }
     return dict(sorted(wanted.items(), key=lambda job: job[0][1]))
 
 
@@ -31,16 +36,27 @@ def run(
     needed = {c.id: need(c, curves) for c in measured}
     seeds = {c.id: min(max(c.seeds, needed[c.id]), max(most, c.seeds)) for c in measured}
     _compute(jobs(measured, lambda c: seeds[c.id]), curves, engine, on_run)
-    fresh = {c.id: results.measured(c, curves, c.numbered(seeds[c.id])) | {"needed": needed[c.id]} for c in measured}
-    fresh |= {c.id: results.checked(c) if c.check else results.untestable(c) for c in claims if not c.contrasts}
+    fresh = {
+        c.id: results.measured(c, curves, c.numbered(seeds[c.id])) | {"needed": needed[c.id]}
+        for c in measured
+    }
+    fresh |= {
+        c.id: results.checked(c) if c.check else results.untestable(c) for c in claims if not c.contrasts
+    }
     return _merge(fresh, curves)
 
 
 def need(claim: Claim, curves: results.Curves) -> int:
     """Seeds that the claim's counted contrasts need, from the spread of the first ones."""
     record = results.measured(claim, curves, claim.numbered(statistics.PILOT))
-    spread = [statistics.estimate(c["effects"], rule).sd for c, rule in zip(record["contrasts"], claim.contrasts)]
-    return max(statistics.seeds_needed(sd, rule, family()) for sd, rule in zip(spread, claim.contrasts) if rule.counts)
+    spread = [
+        statistics.estimate(c["effects"], rule).sd for c, rule in zip(record["contrasts"], claim.contrasts)
+    ]
+    return max(
+        statistics.seeds_needed(sd, rule, family())
+        for sd, rule in zip(spread, claim.contrasts)
+        if rule.counts
+    )
 
 
 def family() -> int:
@@ -65,7 +81,9 @@ def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, engine:
             missing.setdefault((study, seed), []).append(arm)
     on_run(done, len(wanted), "")
     for job, run_ in engine(list(missing)):
-        curves |= {(arm.key, job[1]): kept(run_) for arm in missing[job]}  # two arms may spell the same run differently
+        curves |= {
+            (arm.key, job[1]): kept(run_) for arm in missing[job]
+        }  # two arms may spell the same run differently
         done += len(missing[job])
         on_run(done, len(wanted), f"{missing[job][0].label}, seed {job[1]}")
 
@@ -85,6 +103,8 @@ def _merge(fresh: dict[str, dict], curves: results.Curves) -> dict[str, dict]:
     except results.BadResults:
         before = {}
     records = before | fresh
-    counted = {(a.key, s) for c in CLAIMS.values() if c.id in records for a in c.arms for s in records[c.id]["seeds"]}
+    counted = {
+        (a.key, s) for c in CLAIMS.values() if c.id in records for a in c.arms for s in records[c.id]["seeds"]
+    }
     results.save(records, {k: v for k, v in (results.load_curves() | curves).items() if k in counted})
     return {k: results.load()[k] for k in fresh}

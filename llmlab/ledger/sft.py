@@ -17,7 +17,11 @@ def sft(label: str, **knobs) -> Arm:
 
 def template(trained: str, served: str, **knobs) -> Arm:
     """An arm of SFT under one template, read under another."""
-    return Arm(f"trained {trained}, served {served}", "template", {"trained": trained, "served": served, "probe": 150, "held": 512} | knobs)
+    return Arm(
+        f"trained {trained}, served {served}",
+        "template",
+        {"trained": trained, "served": served, "probe": 150, "held": 512} | knobs,
+    )
 
 
 def traces(label: str, **knobs) -> Arm:
@@ -37,23 +41,45 @@ def curate(label: str, **knobs) -> Arm:
 
 def stages(method: str, trained: str, lr: float) -> Arm:
     """An arm of DPO or GRPO after SFT."""
-    return Arm(f"{method} in the template {trained}", "stages", {"method": method, "trained": trained, "lr": lr, "probe": 60, "held": 512})
+    return Arm(
+        f"{method} in the template {trained}",
+        "stages",
+        {"method": method, "trained": trained, "lr": lr, "probe": 60, "held": 512},
+    )
 
 
-NEW, SOME, HANDFUL = sft("new conversations"), sft("300 conversations", examples=300), sft("30 conversations", examples=30)
+NEW, SOME, HANDFUL = (
+    sft("new conversations"),
+    sft("300 conversations", examples=300),
+    sft("30 conversations", examples=30),
+)
 SAFETY = {s: sft(f"{s:.0%} unsafe requests", examples=300, safety=s) for s in (0.02, 0.5, 0.8)}
 VERBOSE = {s: sft(f"{s:.0%} long answers", verbose=s) for s in (0.2, 0.8)}
-PROMPT = {(n, w): sft(f"{n} conversations, weight {w:g} on the prompt", examples=n, prompt_weight=w) for n in (64, 2000) for w in (0.0, 0.1, 1.0)}
+PROMPT = {
+    (n, w): sft(f"{n} conversations, weight {w:g} on the prompt", examples=n, prompt_weight=w)
+    for n in (64, 2000)
+    for w in (0.0, 0.1, 1.0)
+}
 CALLS, JSON = sft("loss on the calls only", mask="calls"), sft("loss on the JSON only", mask="json")
 FEW_CLEAN, MANY_CLEAN = sft("200 clean conversations", examples=200), PROMPT[2000, 0.0]
 NOISY = sft("2,000, 30 % careless", examples=2000, wrong=0.3)
 FILTERED = sft("2,000, 30 % careless, filtered", examples=2000, wrong=0.3, filtering="checked")
-ABOUT_20, ABOUT_200 = sft("1,000 about 20 people", examples=1000, people=20), sft("1,000 about 200 people", examples=1000)
+ABOUT_20, ABOUT_200 = (
+    sft("1,000 about 20 people", examples=1000, people=20),
+    sft("1,000 about 200 people", examples=1000),
+)
 
-MATCHED, SERVED_LITERAL, LITERAL = template("control", "control"), template("control", "literal"), template("literal", "literal")
+MATCHED, SERVED_LITERAL, LITERAL = (
+    template("control", "control"),
+    template("control", "literal"),
+    template("literal", "literal"),
+)
 NO_PROMPT, NO_PROMPT_BOTH = template("control", "no_prompt"), template("no_prompt", "no_prompt")
 BOS, TWO_BOS = template("bos", "bos"), template("bos", "double_bos")
-USER_RESULTS, USER_RESULTS_BOTH = template("control", "user_results"), template("user_results", "user_results")
+USER_RESULTS, USER_RESULTS_BOTH = (
+    template("control", "user_results"),
+    template("user_results", "user_results"),
+)
 PAD_IS_END = replace(template("control", "control", pad="turn end"), label="padding token = turn end")
 
 GOLD, RETRY = traces("gold traces"), traces("30 % with error and retry", retry=0.3)
@@ -63,7 +89,9 @@ DIFFERS, COMPLETION_DIFFERS = (
     traces("half of the results other than memory", differs=0.5),
     traces("the same, loss on results too", differs=0.5, mask="completion"),
 )
-CUT = {how: traces(f"rows of 112 tokens, cut {how}", length=112, cut=how) for how in ("right", "left", "middle")}
+CUT = {
+    how: traces(f"rows of 112 tokens, cut {how}", length=112, cut=how) for how in ("right", "left", "middle")
+}
 
 OLD_ONLY, HALF_NEW = unknown("no newcomers", share=0.0), unknown("half about newcomers")
 LITTLE = unknown("60 steps, 1 wording", steps=60, probe=60)
@@ -89,7 +117,14 @@ CLAIMS = (
             gain("refusals, 30 conversations against before", HANDFUL, "refusals", "more", 0.3),
             gain("right tool calls, 300 conversations against before", SOME, "calls", "more", 0.3),
             gain("valid JSON, 300 conversations against before", SOME, "valid_json", "more", 0.3),
-            contrast("valid JSON, new conversations against 300", "more", NEW("valid_json"), SOME("valid_json"), 0.05, **SHOWN),
+            contrast(
+                "valid JSON, new conversations against 300",
+                "more",
+                NEW("valid_json"),
+                SOME("valid_json"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="the same run before and after; " + STEPS,
     ),
@@ -102,12 +137,31 @@ CLAIMS = (
         "Gekhman et al.: unknown facts are fitted slowly, and once fitted raise hallucination; Ovadia et al. prefer retrieval.",
         ("gekhman_2024", "ovadia_2023"),
         contrasts=(
-            contrast("behaviour (saying that one does not know) against new facts, same run", "more", HALF_NEW("admits"), HALF_NEW("new"), 0.05),
-            contrast("old facts, half of the questions about newcomers against none", "less", HALF_NEW("known"), OLD_ONLY("known"), 0.05),
-            contrast("strangers admitted, half about newcomers against none", "less", HALF_NEW("admits"), OLD_ONLY("admits"), 0.05),
+            contrast(
+                "behaviour (saying that one does not know) against new facts, same run",
+                "more",
+                HALF_NEW("admits"),
+                HALF_NEW("new"),
+                0.05,
+            ),
+            contrast(
+                "old facts, half of the questions about newcomers against none",
+                "less",
+                HALF_NEW("known"),
+                OLD_ONLY("known"),
+                0.05,
+            ),
+            contrast(
+                "strangers admitted, half about newcomers against none",
+                "less",
+                HALF_NEW("admits"),
+                OLD_ONLY("admits"),
+                0.05,
+            ),
             gain("old facts against before, half about newcomers", HALF_NEW, "known", "less", 0.05, **SHOWN),
         ),
-        matched=STEPS + ", share of conversations about strangers; what is about newcomers is not about known people",
+        matched=STEPS
+        + ", share of conversations about strangers; what is about newcomers is not about known people",
     ),
     Claim(
         "C043",
@@ -118,11 +172,45 @@ CLAIMS = (
         "Volume and variety are usually changed together; Allen-Zhu and Li point at variety.",
         ("allen_zhu_2023",),
         contrasts=(
-            contrast("new facts in other wordings: 600 steps of 6 wordings against 60 of 1", "more", MUCH("new"), LITTLE("new"), 0.05),
-            contrast("volume alone: 600 steps of 1 wording against 60", "more", MUCH_ALIKE("new"), LITTLE("new"), 0.05, **SHOWN),
-            contrast("variety alone: 6 wordings against 1, 600 steps", "more", MUCH("new"), MUCH_ALIKE("new"), 0.05, **SHOWN),
-            contrast("old facts: 600 steps of 6 wordings against 60 of 1", "less", MUCH("known"), LITTLE("known"), 0.05, **SHOWN),
-            contrast("strangers admitted: 600 steps of 6 wordings against 60 of 1", "less", MUCH("admits"), LITTLE("admits"), 0.05, **SHOWN),
+            contrast(
+                "new facts in other wordings: 600 steps of 6 wordings against 60 of 1",
+                "more",
+                MUCH("new"),
+                LITTLE("new"),
+                0.05,
+            ),
+            contrast(
+                "volume alone: 600 steps of 1 wording against 60",
+                "more",
+                MUCH_ALIKE("new"),
+                LITTLE("new"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "variety alone: 6 wordings against 1, 600 steps",
+                "more",
+                MUCH("new"),
+                MUCH_ALIKE("new"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "old facts: 600 steps of 6 wordings against 60 of 1",
+                "less",
+                MUCH("known"),
+                LITTLE("known"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "strangers admitted: 600 steps of 6 wordings against 60 of 1",
+                "less",
+                MUCH("admits"),
+                LITTLE("admits"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="conversations a step, rate, newcomers, seed; volume is what is compared",
     ),
@@ -134,10 +222,36 @@ CLAIMS = (
         "04",
         "Common ground; few public measurements at equal size.",
         contrasts=(
-            contrast("too little: refusals, 2 % unsafe requests against 15 %", "less", SAFETY[0.02]("refusals"), SOME("refusals"), 0.05),
-            contrast("too much: harmless refused, 80 % against 15 %", "more", SAFETY[0.8]("false_refusals"), SOME("false_refusals"), 0.05),
-            contrast("too much: harmless refused, 50 % against 15 %", "more", SAFETY[0.5]("false_refusals"), SOME("false_refusals"), 0.05, **SHOWN),
-            contrast("what it costs: right tool calls, 80 % against 15 %", "less", SAFETY[0.8]("calls"), SOME("calls"), 0.05, **SHOWN),
+            contrast(
+                "too little: refusals, 2 % unsafe requests against 15 %",
+                "less",
+                SAFETY[0.02]("refusals"),
+                SOME("refusals"),
+                0.05,
+            ),
+            contrast(
+                "too much: harmless refused, 80 % against 15 %",
+                "more",
+                SAFETY[0.8]("false_refusals"),
+                SOME("false_refusals"),
+                0.05,
+            ),
+            contrast(
+                "too much: harmless refused, 50 % against 15 %",
+                "more",
+                SAFETY[0.5]("false_refusals"),
+                SOME("false_refusals"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "what it costs: right tool calls, 80 % against 15 %",
+                "less",
+                SAFETY[0.8]("calls"),
+                SOME("calls"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="300 conversations, " + STEPS,
         knob="the direction",
@@ -150,7 +264,14 @@ CLAIMS = (
         "04",
         "Trivial for SFT, where the label is the target; worth a row because it is so often forgotten.",
         contrasts=(
-            contrast("length of plain answers, 80 % long labels against 20 %", "more", VERBOSE[0.8]("length"), VERBOSE[0.2]("length"), 2, TOKENS),
+            contrast(
+                "length of plain answers, 80 % long labels against 20 %",
+                "more",
+                VERBOSE[0.8]("length"),
+                VERBOSE[0.2]("length"),
+                2,
+                TOKENS,
+            ),
         ),
         matched=STEPS,
     ),
@@ -163,14 +284,62 @@ CLAIMS = (
         "Known as the chat template trap. Liu et al. decide by it whether a base answers; Lyu et al. keep safety by another template at test time.",
         ("revisiting_grpo_2025", "lyu_2024"),
         contrasts=(
-            contrast("look-ups: served with literal roles", "less", SERVED_LITERAL("lookups"), MATCHED("lookups"), 0.05),
-            contrast("look-ups: served without the generation prompt", "less", NO_PROMPT("lookups"), MATCHED("lookups"), 0.05),
-            contrast("look-ups: a second begin-of-text token", "less", TWO_BOS("lookups"), BOS("lookups"), 0.05),
-            contrast("turns that end: padding token = turn end", "less", PAD_IS_END("stops"), MATCHED("stops"), 0.05),
-            contrast("cure: literal roles in training too", "more", LITERAL("lookups"), SERVED_LITERAL("lookups"), 0.05, **SHOWN),
-            contrast("cure: no generation prompt in training either", "more", NO_PROMPT_BOTH("lookups"), NO_PROMPT("lookups"), 0.05, **SHOWN),
-            contrast("refusals: served with literal roles", "less", SERVED_LITERAL("refusals"), MATCHED("refusals"), 0.05, **SHOWN),
-            contrast("literal roles throughout against control tokens", "less", LITERAL("lookups"), MATCHED("lookups"), 0.05, **SHOWN),
+            contrast(
+                "look-ups: served with literal roles",
+                "less",
+                SERVED_LITERAL("lookups"),
+                MATCHED("lookups"),
+                0.05,
+            ),
+            contrast(
+                "look-ups: served without the generation prompt",
+                "less",
+                NO_PROMPT("lookups"),
+                MATCHED("lookups"),
+                0.05,
+            ),
+            contrast(
+                "look-ups: a second begin-of-text token", "less", TWO_BOS("lookups"), BOS("lookups"), 0.05
+            ),
+            contrast(
+                "turns that end: padding token = turn end",
+                "less",
+                PAD_IS_END("stops"),
+                MATCHED("stops"),
+                0.05,
+            ),
+            contrast(
+                "cure: literal roles in training too",
+                "more",
+                LITERAL("lookups"),
+                SERVED_LITERAL("lookups"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "cure: no generation prompt in training either",
+                "more",
+                NO_PROMPT_BOTH("lookups"),
+                NO_PROMPT("lookups"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "refusals: served with literal roles",
+                "less",
+                SERVED_LITERAL("refusals"),
+                MATCHED("refusals"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "literal roles throughout against control tokens",
+                "less",
+                LITERAL("lookups"),
+                MATCHED("lookups"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="conversations, " + STEPS,
         knob="which difference",
@@ -184,11 +353,26 @@ CLAIMS = (
         "Practice; no public ablation is known to us.",
         contrasts=(
             contrast(
-                "polite answers as served, DPO in literal roles", "less", STAGE["dpo", "literal"]("polite"), STAGE["dpo", "control"]("polite"), 0.05
+                "polite answers as served, DPO in literal roles",
+                "less",
+                STAGE["dpo", "literal"]("polite"),
+                STAGE["dpo", "control"]("polite"),
+                0.05,
             ),
-            contrast("sums as served, GRPO in literal roles", "less", STAGE["grpo", "literal"]("sums"), STAGE["grpo", "control"]("sums"), 0.05),
             contrast(
-                "facts as served, DPO in literal roles", "less", STAGE["dpo", "literal"]("facts"), STAGE["dpo", "control"]("facts"), 0.05, **SHOWN
+                "sums as served, GRPO in literal roles",
+                "less",
+                STAGE["grpo", "literal"]("sums"),
+                STAGE["grpo", "control"]("sums"),
+                0.05,
+            ),
+            contrast(
+                "facts as served, DPO in literal roles",
+                "less",
+                STAGE["dpo", "literal"]("facts"),
+                STAGE["dpo", "control"]("facts"),
+                0.05,
+                **SHOWN,
             ),
         ),
         matched="steps, pairs or samples a step, rate, seed",
@@ -202,8 +386,20 @@ CLAIMS = (
         "04",
         "Practice; no public ablation is known to us.",
         contrasts=(
-            contrast("trained with tool messages, served as the user's text", "less", USER_RESULTS("lookups"), MATCHED("lookups"), 0.05),
-            contrast("as the user's text in training and serving", "less", USER_RESULTS_BOTH("lookups"), MATCHED("lookups"), 0.05),
+            contrast(
+                "trained with tool messages, served as the user's text",
+                "less",
+                USER_RESULTS("lookups"),
+                MATCHED("lookups"),
+                0.05,
+            ),
+            contrast(
+                "as the user's text in training and serving",
+                "less",
+                USER_RESULTS_BOTH("lookups"),
+                MATCHED("lookups"),
+                0.05,
+            ),
         ),
         matched="conversations, " + STEPS,
         knob="whether training and serving agree",
@@ -235,10 +431,36 @@ CLAIMS = (
                 NATS,
                 **SHOWN,
             ),
-            contrast("facts, 2,000 conversations: weight 1 against 0", "less", PROMPT[2000, 1.0]("facts"), PROMPT[2000, 0.0]("facts"), 0.05),
-            contrast("facts, 64 conversations: weight 1 against 0", "less", PROMPT[64, 1.0]("facts"), PROMPT[64, 0.0]("facts"), 0.05),
-            contrast("facts, 2,000: weight 0.1 against 0", "less", PROMPT[2000, 0.1]("facts"), PROMPT[2000, 0.0]("facts"), 0.05, **SHOWN),
-            contrast("facts, 64: weight 0.1 against 0", "less", PROMPT[64, 0.1]("facts"), PROMPT[64, 0.0]("facts"), 0.05, **SHOWN),
+            contrast(
+                "facts, 2,000 conversations: weight 1 against 0",
+                "less",
+                PROMPT[2000, 1.0]("facts"),
+                PROMPT[2000, 0.0]("facts"),
+                0.05,
+            ),
+            contrast(
+                "facts, 64 conversations: weight 1 against 0",
+                "less",
+                PROMPT[64, 1.0]("facts"),
+                PROMPT[64, 0.0]("facts"),
+                0.05,
+            ),
+            contrast(
+                "facts, 2,000: weight 0.1 against 0",
+                "less",
+                PROMPT[2000, 0.1]("facts"),
+                PROMPT[2000, 0.0]("facts"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "facts, 64: weight 0.1 against 0",
+                "less",
+                PROMPT[64, 0.1]("facts"),
+                PROMPT[64, 0.0]("facts"),
+                0.05,
+                **SHOWN,
+            ),
             contrast(
                 "general text, 2,000: weight 1 against 0",
                 "less",
@@ -260,9 +482,28 @@ CLAIMS = (
         "04",
         "Practice; a span without the end of the turn does not teach when to stop.",
         contrasts=(
-            contrast("right calls: loss on the calls against on all answers", "same", CALLS("calls"), NEW("calls"), 0.05),
-            contrast("valid JSON: loss on the JSON against on all answers", "same", JSON("valid_json"), NEW("valid_json"), 0.05),
-            contrast("facts: loss on the calls against on all answers", "less", CALLS("facts"), NEW("facts"), 0.05, **SHOWN),
+            contrast(
+                "right calls: loss on the calls against on all answers",
+                "same",
+                CALLS("calls"),
+                NEW("calls"),
+                0.05,
+            ),
+            contrast(
+                "valid JSON: loss on the JSON against on all answers",
+                "same",
+                JSON("valid_json"),
+                NEW("valid_json"),
+                0.05,
+            ),
+            contrast(
+                "facts: loss on the calls against on all answers",
+                "less",
+                CALLS("facts"),
+                NEW("facts"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="conversations, " + STEPS,
         knob="which part: the calls with the end of their turn, or the JSON without it",
@@ -275,9 +516,29 @@ CLAIMS = (
         "04",
         "Practice; no public ablation is known to us.",
         contrasts=(
-            contrast("it predicts results: loss on them against masked", "less", COMPLETION("result_loss"), GOLD("result_loss"), 0.5, NATS, **SHOWN),
-            contrast("follows the tool against memory: loss on results against masked", "less", COMPLETION("follows"), GOLD("follows"), 0.05),
-            contrast("look-ups: loss on results against masked", "less", COMPLETION("lookups"), GOLD("lookups"), 0.05),
+            contrast(
+                "it predicts results: loss on them against masked",
+                "less",
+                COMPLETION("result_loss"),
+                GOLD("result_loss"),
+                0.5,
+                NATS,
+                **SHOWN,
+            ),
+            contrast(
+                "follows the tool against memory: loss on results against masked",
+                "less",
+                COMPLETION("follows"),
+                GOLD("follows"),
+                0.05,
+            ),
+            contrast(
+                "look-ups: loss on results against masked",
+                "less",
+                COMPLETION("lookups"),
+                GOLD("lookups"),
+                0.05,
+            ),
             contrast(
                 "follows, half of the results other than memory: loss on them against masked",
                 "less",
@@ -286,7 +547,14 @@ CLAIMS = (
                 0.05,
                 **SHOWN,
             ),
-            contrast("follows: results other than memory against true ones", "more", DIFFERS("follows"), GOLD("follows"), 0.05, **SHOWN),
+            contrast(
+                "follows: results other than memory against true ones",
+                "more",
+                DIFFERS("follows"),
+                GOLD("follows"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="dialogues, " + STEPS,
         knob="what is asked",
@@ -299,9 +567,29 @@ CLAIMS = (
         "04",
         "Arithmetic for the labels; what it costs depends on the share of long rows.",
         contrasts=(
-            contrast("look-ups: cut on the right against in the middle", "less", CUT["right"]("lookups"), CUT["middle"]("lookups"), 0.05),
-            contrast("look-ups: cut on the left against in the middle", "less", CUT["left"]("lookups"), CUT["middle"]("lookups"), 0.05, **SHOWN),
-            contrast("look-ups: cut in the middle against whole rows", "less", CUT["middle"]("lookups"), GOLD("lookups"), 0.05, **SHOWN),
+            contrast(
+                "look-ups: cut on the right against in the middle",
+                "less",
+                CUT["right"]("lookups"),
+                CUT["middle"]("lookups"),
+                0.05,
+            ),
+            contrast(
+                "look-ups: cut on the left against in the middle",
+                "less",
+                CUT["left"]("lookups"),
+                CUT["middle"]("lookups"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "look-ups: cut in the middle against whole rows",
+                "less",
+                CUT["middle"]("lookups"),
+                GOLD("lookups"),
+                0.05,
+                **SHOWN,
+            ),
             contrast(
                 "labels a step: cut on the right against in the middle",
                 "less",
@@ -323,10 +611,30 @@ CLAIMS = (
         "STaR, RFT and ReST rest on it.",
         ("zelikman_2022", "yuan_2023_rft"),
         contrasts=(
-            contrast("sums: checked samples against any sample", "more", KEPT["verified"]("accuracy"), KEPT["any"]("accuracy"), 0.05),
+            contrast(
+                "sums: checked samples against any sample",
+                "more",
+                KEPT["verified"]("accuracy"),
+                KEPT["any"]("accuracy"),
+                0.05,
+            ),
             gain("sums: checked samples against before", KEPT["verified"], "accuracy", "more", 0.05),
-            contrast("sums: the commonest sample against any", "more", KEPT["majority"]("accuracy"), KEPT["any"]("accuracy"), 0.05, **SHOWN),
-            contrast("sums: checked samples against the solutions", "same", KEPT["verified"]("accuracy"), SOLUTIONS("accuracy"), 0.05, **SHOWN),
+            contrast(
+                "sums: the commonest sample against any",
+                "more",
+                KEPT["majority"]("accuracy"),
+                KEPT["any"]("accuracy"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "sums: checked samples against the solutions",
+                "same",
+                KEPT["verified"]("accuracy"),
+                SOLUTIONS("accuracy"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="problems, samples a problem, " + STEPS,
     ),
@@ -339,14 +647,67 @@ CLAIMS = (
         "LIMA: a thousand curated examples suffice; random label noise is often averaged out, systematic noise is not.",
         ("zhou_2023_lima",),
         contrasts=(
-            contrast("formats: 200 clean against 2,000 with 30 % careless", "more", FEW_CLEAN("formats"), NOISY("formats"), 0.05),
-            contrast("formats: 2,000 filtered against unfiltered", "more", FILTERED("formats"), NOISY("formats"), 0.05),
-            contrast("formats: 1,000 about 200 people against 20", "more", ABOUT_200("formats"), ABOUT_20("formats"), 0.05),
-            contrast("number alone, formats: 200 clean against 2,000 clean", "less", FEW_CLEAN("formats"), MANY_CLEAN("formats"), 0.05, **SHOWN),
-            contrast("refusals: 200 clean against 2,000 with 30 % careless", "more", FEW_CLEAN("refusals"), NOISY("refusals"), 0.05, **SHOWN),
-            contrast("facts: 200 clean against 2,000 with 30 % careless", "more", FEW_CLEAN("facts"), NOISY("facts"), 0.05, **SHOWN),
-            contrast("facts: 2,000 filtered against unfiltered", "more", FILTERED("facts"), NOISY("facts"), 0.05, **SHOWN),
-            contrast("facts: 1,000 about 200 people against 20", "more", ABOUT_200("facts"), ABOUT_20("facts"), 0.05, **SHOWN),
+            contrast(
+                "formats: 200 clean against 2,000 with 30 % careless",
+                "more",
+                FEW_CLEAN("formats"),
+                NOISY("formats"),
+                0.05,
+            ),
+            contrast(
+                "formats: 2,000 filtered against unfiltered",
+                "more",
+                FILTERED("formats"),
+                NOISY("formats"),
+                0.05,
+            ),
+            contrast(
+                "formats: 1,000 about 200 people against 20",
+                "more",
+                ABOUT_200("formats"),
+                ABOUT_20("formats"),
+                0.05,
+            ),
+            contrast(
+                "number alone, formats: 200 clean against 2,000 clean",
+                "less",
+                FEW_CLEAN("formats"),
+                MANY_CLEAN("formats"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "refusals: 200 clean against 2,000 with 30 % careless",
+                "more",
+                FEW_CLEAN("refusals"),
+                NOISY("refusals"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "facts: 200 clean against 2,000 with 30 % careless",
+                "more",
+                FEW_CLEAN("facts"),
+                NOISY("facts"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "facts: 2,000 filtered against unfiltered",
+                "more",
+                FILTERED("facts"),
+                NOISY("facts"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "facts: 1,000 about 200 people against 20",
+                "more",
+                ABOUT_200("facts"),
+                ABOUT_20("facts"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched=STEPS,
         knob="which virtue: number against care, filtering, variety",
@@ -360,9 +721,28 @@ CLAIMS = (
         "Gandhi et al. and Ye et al. find that traces with errors and retries teach recovery.",
         ("gandhi_2024", "ye_2024_mistakes"),
         contrasts=(
-            contrast("gold traces: look-ups with a failing call against without", "less", GOLD("recovers"), GOLD("lookups"), 0.05),
-            contrast("30 % error and retry against gold: look-ups with a failing call", "more", RETRY("recovers"), GOLD("recovers"), 0.05),
-            contrast("30 % error and retry against gold: look-ups without a failure", "less", RETRY("lookups"), GOLD("lookups"), 0.05, **SHOWN),
+            contrast(
+                "gold traces: look-ups with a failing call against without",
+                "less",
+                GOLD("recovers"),
+                GOLD("lookups"),
+                0.05,
+            ),
+            contrast(
+                "30 % error and retry against gold: look-ups with a failing call",
+                "more",
+                RETRY("recovers"),
+                GOLD("recovers"),
+                0.05,
+            ),
+            contrast(
+                "30 % error and retry against gold: look-ups without a failure",
+                "less",
+                RETRY("lookups"),
+                GOLD("lookups"),
+                0.05,
+                **SHOWN,
+            ),
         ),
         matched="dialogues, " + STEPS,
     ),
@@ -375,8 +755,20 @@ CLAIMS = (
         "Stated without a condition it is a claim about the method; Gandhi et al. show that it is one about the data.",
         ("gandhi_2024",),
         contrasts=(
-            contrast("revises: 30 % error and retry against gold", "same", RETRY("recovers"), GOLD("recovers"), 0.05),
-            contrast("composes: 30 % of two calls against single calls", "same", CHAINED("chains"), GOLD("chains"), 0.05),
+            contrast(
+                "revises: 30 % error and retry against gold",
+                "same",
+                RETRY("recovers"),
+                GOLD("recovers"),
+                0.05,
+            ),
+            contrast(
+                "composes: 30 % of two calls against single calls",
+                "same",
+                CHAINED("chains"),
+                GOLD("chains"),
+                0.05,
+            ),
         ),
         matched="dialogues, " + STEPS,
     ),

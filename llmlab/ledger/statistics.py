@@ -50,7 +50,11 @@ def estimate(effects: Sequence[float], contrast: Contrast) -> Estimate:
     n, least, sign = len(effects), contrast.least, -1 if contrast.direction == "less" else 1
     if len(set(effects)) == 1:
         value = effects[0]
-        agrees, differs = (abs(value) < least, abs(value) > least) if contrast.direction == "same" else (value != 0, sign * value < least)
+        agrees, differs = (
+            (abs(value) < least, abs(value) > least)
+            if contrast.direction == "same"
+            else (value != 0, sign * value < least)
+        )
         return Estimate(value, value, value, 0.0 if agrees else 1.0, 0.0 if differs else 1.0, 0.0, n)
     mean, half = interval(effects)
     sd = stdev(effects)
@@ -83,7 +87,9 @@ def judge(e: Estimate, p: float, against: float, contrast: Contrast) -> str:
     refuted: against < 5 %: an effect of that sign and size (`same`: one so small) is excluded · else inconclusive
     """
     least, sign = contrast.least, -1 if contrast.direction == "less" else 1
-    large_enough = -least < e.low and e.high < least if contrast.direction == "same" else sign * e.mean >= least
+    large_enough = (
+        -least < e.low and e.high < least if contrast.direction == "same" else sign * e.mean >= least
+    )
     if p < ALPHA and large_enough:
         return "supported"
     return "refuted" if against < ALPHA else "inconclusive"
@@ -118,4 +124,6 @@ def check_alive(claim: Claim, curves: dict[tuple[str, int], dict]) -> None:
             for b in c.arms[i + 1 :]:
                 seeds = {s for k, s in curves if k == a.key} & {s for k, s in curves if k == b.key}
                 if seeds and all(curves[a.key, s] == curves[b.key, s] for s in seeds):
-                    raise DeadKnob(f"{claim.id}: '{a.label}' and '{b.label}' gave the same numbers for all {len(seeds)} seeds; the knob is dead")
+                    raise DeadKnob(
+                        f"{claim.id}: '{a.label}' and '{b.label}' gave the same numbers for all {len(seeds)} seeds; the knob is dead"
+                    )

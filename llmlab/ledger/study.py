@@ -33,12 +33,22 @@ class Study(Experiment):
     def curves(self) -> dict[str, str]:
         """The experiment's own curves, then the exam's."""
         named = {s: label for s, label in exams.LABELS.items() if s.split(".")[0] in self.exam}
-        return type(self.of).curves | named | ({m: exams.LABELS[m] for m in ("distance", "likeness")} if DRIFT in self.exam else {})
+        return (
+            type(self.of).curves
+            | named
+            | ({m: exams.LABELS[m] for m in ("distance", "likeness")} if DRIFT in self.exam else {})
+        )
 
     def settings(self) -> dict:
         """What the record's key holds: the experiment, its knobs, its recipe, and the exam."""
         code = recipe.version(str(Path(sys.modules[type(self.of).__module__].__file__)))
-        return {"of": self.of.name, "knobs": self.of.settings(), "recipe": code, "exam": list(self.exam), "every": self.every}
+        return {
+            "of": self.of.name,
+            "knobs": self.of.settings(),
+            "recipe": code,
+            "exam": list(self.exam),
+            "every": self.every,
+        }
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The experiment's rows with the exam's readings added."""
@@ -47,7 +57,9 @@ class Study(Experiment):
             if readers is None:  # the experiment may have extended the tokenizer, or given it a template
                 readers = [exams.SUBJECTS[s](loaded.tok, self.of) for s in self.exam if s != DRIFT]
                 readers += [exams.Drift(start, loaded.tok)] if start else []
-            if self._due(row) and "examined" not in row:  # the rows of an interrupted run come with their readings
+            if (
+                self._due(row) and "examined" not in row
+            ):  # the rows of an interrupted run come with their readings
                 row |= {"examined": 1} | {k: v for reader in readers for k, v in reader(loaded.model).items()}
             yield row
 

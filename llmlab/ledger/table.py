@@ -9,7 +9,14 @@ from . import CLAIMS, results
 from .claims import Claim
 from .statistics import VERDICTS
 
-SIGNS = {"supported": "✓", "refuted": "✗", "conditional": "±", "inconclusive": "?", "exact": "=", "untestable": "–"}
+SIGNS = {
+    "supported": "✓",
+    "refuted": "✗",
+    "conditional": "±",
+    "inconclusive": "?",
+    "exact": "=",
+    "untestable": "–",
+}
 OPEN = ("stale", "not run")  # states beside the verdicts
 
 
@@ -69,9 +76,13 @@ def rows(ids: list[str] | None = None, chapter: str = "", verdict: str = "") -> 
     """The claims by id, chapter or verdict, with their records. Raises UserError for an id, chapter or verdict that does not exist."""
     for i in ids or []:
         if i not in CLAIMS:
-            raise UserError(f"there is no claim '{i}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}")
+            raise UserError(
+                f"there is no claim '{i}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}"
+            )
     if chapter and chapter not in {c.chapter for c in CLAIMS.values()}:
-        raise UserError(f"chapter '{chapter}' has no claims; choose one of {', '.join(sorted({c.chapter for c in CLAIMS.values()}))}")
+        raise UserError(
+            f"chapter '{chapter}' has no claims; choose one of {', '.join(sorted({c.chapter for c in CLAIMS.values()}))}"
+        )
     if verdict and verdict not in (*VERDICTS, *OPEN):
         raise UserError(f"there is no verdict '{verdict}'; choose one of {', '.join((*VERDICTS, *OPEN))}")
     try:
@@ -80,7 +91,11 @@ def rows(ids: list[str] | None = None, chapter: str = "", verdict: str = "") -> 
         if results.file().exists():
             raise
         stored = {}
-    found = [Row(c, stored.get(c.id)) for c in CLAIMS.values() if (not ids or c.id in ids) and chapter in ("", c.chapter)]
+    found = [
+        Row(c, stored.get(c.id))
+        for c in CLAIMS.values()
+        if (not ids or c.id in ids) and chapter in ("", c.chapter)
+    ]
     return [r for r in found if verdict in ("", r.verdict)]
 
 
@@ -110,7 +125,9 @@ def markdown(found: list[Row]) -> str:
     """A Markdown table."""
     lines = ["| claim | verdict | measured |", "| --- | --- | --- |"]
     for r in found:
-        lines.append(f"| **{r.claim.id}** {r.claim.words} | {SIGNS.get(r.verdict, '')} {r.verdict}{condition(r)} | {'<br>'.join(r.effects)} |")
+        lines.append(
+            f"| **{r.claim.id}** {r.claim.words} | {SIGNS.get(r.verdict, '')} {r.verdict}{condition(r)} | {'<br>'.join(r.effects)} |"
+        )
     return "\n".join(lines)
 
 

@@ -37,8 +37,18 @@ CLAIMS = (
         ("dobler_2025",),
         contrasts=(
             contrast("names copied from the context", "more", PIECES("copies"), OLD("copies"), 0.1),
-            contrast("drug facts recalled", "more", PIECES("drug_facts"), OLD("drug_facts"), 0.05, counts=False),
-            contrast("loss on domain text", "less", PIECES("domain_loss"), OLD("domain_loss"), 0.01, CHARS, counts=False),
+            contrast(
+                "drug facts recalled", "more", PIECES("drug_facts"), OLD("drug_facts"), 0.05, counts=False
+            ),
+            contrast(
+                "loss on domain text",
+                "less",
+                PIECES("domain_loss"),
+                OLD("domain_loss"),
+                0.01,
+                CHARS,
+                counts=False,
+            ),
         ),
         matched=MATCHED,
     ),
@@ -67,7 +77,14 @@ CLAIMS = (
                 0.02,
                 CHARS,
             ),
-            contrast("loss on domain text at the end, pieces against random", "less", PIECES("domain_loss"), RANDOM("domain_loss"), 0.02, CHARS),
+            contrast(
+                "loss on domain text at the end, pieces against random",
+                "less",
+                PIECES("domain_loss"),
+                RANDOM("domain_loss"),
+                0.02,
+                CHARS,
+            ),
             contrast(
                 "probability of new tokens in general text at the start, small norm against pieces",
                 "more",
@@ -89,9 +106,20 @@ CLAIMS = (
         "03",
         "Practice.",
         contrasts=(
-            contrast("loss on the terms after the first phase", "less", PIECES("term_loss", "early"), PLAIN("term_loss", "early"), 0.2, WORD),
-            contrast("loss on the terms at the end", "less", PIECES("term_loss"), PLAIN("term_loss"), 0.1, WORD),
-            contrast("names copied from the context", "more", PIECES("copies"), PLAIN("copies"), 0.1, counts=False),
+            contrast(
+                "loss on the terms after the first phase",
+                "less",
+                PIECES("term_loss", "early"),
+                PLAIN("term_loss", "early"),
+                0.2,
+                WORD,
+            ),
+            contrast(
+                "loss on the terms at the end", "less", PIECES("term_loss"), PLAIN("term_loss"), 0.1, WORD
+            ),
+            contrast(
+                "names copied from the context", "more", PIECES("copies"), PLAIN("copies"), 0.1, counts=False
+            ),
         ),
         matched=MATCHED,
         knob="after the first phase or at the end",
@@ -121,11 +149,34 @@ CLAIMS = (
                 0.2,
                 WORD,
             ),
-            contrast("names copied at the end: with a first phase against without", "more", PIECES("copies"), UNPHASED("copies"), 0.1, counts=False),
+            contrast(
+                "names copied at the end: with a first phase against without",
+                "more",
+                PIECES("copies"),
+                UNPHASED("copies"),
+                0.1,
+                counts=False,
+            ),
         ),
         matched=MATCHED,
         knob="the noise or its cure",
     ),
-    Claim("C029", "Whatever tokenizes text afterwards must use the new tokenizer.", "A 1.2.3", "exact", "03", "Counting.", check=exact.old_tokenizer),
-    Claim("C030", "New tokens change token counts and how much fits into a row.", "A 1.2.3", "exact", "03", "Counting.", check=exact.rows_saved),
+    Claim(
+        "C029",
+        "Whatever tokenizes text afterwards must use the new tokenizer.",
+        "A 1.2.3",
+        "exact",
+        "03",
+        "Counting.",
+        check=exact.old_tokenizer,
+    ),
+    Claim(
+        "C030",
+        "New tokens change token counts and how much fits into a row.",
+        "A 1.2.3",
+        "exact",
+        "03",
+        "Counting.",
+        check=exact.rows_saved,
+    ),
 )

@@ -12,8 +12,18 @@ from ..errors import UserError
 from . import quant
 
 ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
-TARGETS = {"attention": ATTENTION, "mlp": MLP, "both": ATTENTION + MLP}  # the names that Qwen, Llama, Mistral and Gemma give them
-INITS = {"kaiming": True, "gaussian": "gaussian", "orthogonal": "orthogonal", "pissa": "pissa", "olora": "olora"}  # our name -> PEFT's
+TARGETS = {
+    "attention": ATTENTION,
+    "mlp": MLP,
+    "both": ATTENTION + MLP,
+}  # the names that Qwen, Llama, Mistral and Gemma give them
+INITS = {
+    "kaiming": True,
+    "gaussian": "gaussian",
+    "orthogonal": "orthogonal",
+    "pissa": "pissa",
+    "olora": "olora",
+}  # our name -> PEFT's
 KEEPS = ("kaiming", "gaussian")  # those that leave the base's weights as they are
 VARIANTS = ("lora", "rslora", "dora")
 STORES = ("fp32", "bf16", "nf4")
@@ -26,9 +36,13 @@ class BadAdapter(UserError):
 def check(rank: int, init: str, in_4_bits: bool = False) -> None:
     """Raises BadAdapter for settings that do not go together."""
     if init == "orthogonal" and rank % 2:
-        raise BadAdapter(f"orthogonal adapters need an even rank, not {rank}; choose {rank + 1}, or another --init")
+        raise BadAdapter(
+            f"orthogonal adapters need an even rank, not {rank}; choose {rank + 1}, or another --init"
+        )
     if in_4_bits and init not in KEEPS:
-        raise BadAdapter(f"{init} takes its start out of the weights, which 4 bits cannot hold; choose --init kaiming, or --method lora")
+        raise BadAdapter(
+            f"{init} takes its start out of the weights, which 4 bits cannot hold; choose --init kaiming, or --method lora"
+        )
 
 
 def adapt(
@@ -55,7 +69,9 @@ def adapt(
     """
     check(rank, init, bool(quant.layers4bit(model)))
     if not {n.rsplit(".", 1)[-1] for n, _ in model.named_modules()} >= set(TARGETS[targets]):
-        raise BadAdapter(f"this model has no layers named {', '.join(TARGETS[targets])}; wrap it with peft.LoraConfig and its own names")
+        raise BadAdapter(
+            f"this model has no layers named {', '.join(TARGETS[targets])}; wrap it with peft.LoraConfig and its own names"
+        )
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,

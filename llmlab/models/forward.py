@@ -37,4 +37,9 @@ def forward(model, batch: Batch) -> Out:
     logits = result.logits.float()
     if batch.temperature != 1.0:
         logits = logits / batch.temperature
-    return Out(logits, token_logprobs(logits, batch.ids[:, 1:]), batch.mask[:, 1:].to(logits.dtype), getattr(result, "values", None))
+    return Out(
+        logits,
+        token_logprobs(logits, batch.ids[:, 1:]),
+        batch.mask[:, 1:].to(logits.dtype),
+        getattr(result, "values", None),
+    )

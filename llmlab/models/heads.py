@@ -14,7 +14,9 @@ class Valued(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model
-        self.head = nn.Linear(model.config.get_text_config().hidden_size, 1).to(next(model.parameters()).device)
+        self.head = nn.Linear(model.config.get_text_config().hidden_size, 1).to(
+            next(model.parameters()).device
+        )
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

@@ -14,7 +14,13 @@ from ..errors import UserError
 
 hf_logging.disable_progress_bar()  # loading 2 MB needs no bar, and ours is on the screen
 LAB = ("base", "chat")
-FILES = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")  # what decides how a model behaves
+FILES = (
+    "*.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)  # what decides how a model behaves
 SIZES = dict(
     hidden_size=128,
     num_hidden_layers=4,
@@ -48,7 +54,13 @@ class Loaded:
 
 def new_lab_model(tok, seed: int = 0, **sizes) -> Qwen3ForCausalLM:
     """A random lab model: the Qwen3 architecture at about 1 M parameters, a function of the seed."""
-    config = Qwen3Config(vocab_size=len(tok), eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, bos_token_id=None, **(SIZES | sizes))
+    config = Qwen3Config(
+        vocab_size=len(tok),
+        eos_token_id=tok.eos_token_id,
+        pad_token_id=tok.pad_token_id,
+        bos_token_id=None,
+        **(SIZES | sizes),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Qwen3ForCausalLM(config)
@@ -84,14 +96,22 @@ def check_weights(folder: Path) -> None:
         raise BadCheckpoint(f"'{folder}' has no config.json; give a folder saved with save_pretrained")
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise BadCheckpoint(f"'{folder}' has no *.safetensors; other weight files are not read (they can run code): convert them first")
+        raise BadCheckpoint(
+            f"'{folder}' has no *.safetensors; other weight files are not read (they can run code): convert them first"
+        )
     for file in files:
         try:
             with safe_open(file, "pt") as f:
                 f.keys()
         except (SafetensorError, OSError) as e:
-            fix = f"llmlab build {folder.name}" if folder.parent == paths.data() / "checkpoints" else "copy it again"
-            raise BadCheckpoint(f"'{file}' is truncated or not a safetensors file ({str(e)[:60]}); {fix}") from None
+            fix = (
+                f"llmlab build {folder.name}"
+                if folder.parent == paths.data() / "checkpoints"
+                else "copy it again"
+            )
+            raise BadCheckpoint(
+                f"'{file}' is truncated or not a safetensors file ({str(e)[:60]}); {fix}"
+            ) from None
 
 
 def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.float32) -> Loaded:
@@ -104,17 +124,29 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
         check_weights(folder)
     where = str(folder or name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            where, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
     except (OSError, ValueError, SafetensorError, RuntimeError) as e:
-        raise BadCheckpoint(f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a hub id") from None
+        raise BadCheckpoint(
+            f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a hub id"
+        ) from None
     try:
         tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise BadCheckpoint(f"the model '{name}' has no usable tokenizer ({_first_line(e)}); save it into the same folder") from None
-    if set(tok("a text", add_special_tokens=False)["input_ids"]) <= set(tok.all_special_ids):  # made by transformers out of a config.json alone
-        raise BadCheckpoint(f"the model '{name}' has no usable tokenizer (no tokenizer files); save it into the same folder")
+        raise BadCheckpoint(
+            f"the model '{name}' has no usable tokenizer ({_first_line(e)}); save it into the same folder"
+        ) from None
+    if set(tok("a text", add_special_tokens=False)["input_ids"]) <= set(
+        tok.all_special_ids
+    ):  # made by transformers out of a config.json alone
+        raise BadCheckpoint(
+            f"the model '{name}' has no usable tokenizer (no tokenizer files); save it into the same folder"
+        )
     if not tok.is_fast:
-        raise BadCheckpoint(f"the tokenizer of '{name}' is a slow one, without character offsets; convert it to tokenizer.json")
+        raise BadCheckpoint(
+            f"the tokenizer of '{name}' is a slow one, without character offsets; convert it to tokenizer.json"
+        )
     return Loaded(model.to(device), tok, name, fingerprint(folder, name))
 
 

@@ -17,12 +17,16 @@ def init(rank: int, fan_in: int, fan_out: int) -> tuple[Tensor, Tensor]:
     return a, torch.zeros(fan_out, rank)
 
 
-def lora_forward(x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: float, stabilised: bool = False) -> Tensor:
+def lora_forward(
+    x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: float, stabilised: bool = False
+) -> Tensor:
     """x Wᵀ + s · (x Aᵀ) Bᵀ (eq. 3). x [..., in], W [out, in], A [r, in], B [out, r] -> [..., out]."""
     return x @ W.T + scaling(alpha, len(A), stabilised) * (x @ A.T) @ B.T
 
 
-def lora_gradients(dW: Tensor, A: Tensor, B: Tensor, alpha: float, stabilised: bool = False) -> tuple[Tensor, Tensor]:
+def lora_gradients(
+    dW: Tensor, A: Tensor, B: Tensor, alpha: float, stabilised: bool = False
+) -> tuple[Tensor, Tensor]:
     """dA = s · Bᵀ dW and dB = s · dW Aᵀ, from the gradient dW [out, in] that the full matrix would get.
 
     While B is zero, dA is zero: in the first step only B moves.

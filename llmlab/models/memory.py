@@ -30,7 +30,15 @@ class Shape:
     def of(cls, config) -> "Shape":
         """The shape in a transformers config."""
         c = config
-        sizes = c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.num_key_value_heads, c.head_dim, c.intermediate_size, c.vocab_size
+        sizes = (
+            c.hidden_size,
+            c.num_hidden_layers,
+            c.num_attention_heads,
+            c.num_key_value_heads,
+            c.head_dim,
+            c.intermediate_size,
+            c.vocab_size,
+        )
         return cls(c.name_or_path or c.model_type, *sizes, c.tie_word_embeddings)
 
     @cached_property
@@ -85,7 +93,9 @@ class Precision:
 
 
 FP32 = Precision(4, 4, 4, 0)  # the lab's own loop
-MIXED = Precision(2, 2, 2, 4)  # bf16 with an fp32 master copy: 16 bytes a trained parameter (ZeRO, arXiv 1910.02054, section 3.1)
+MIXED = Precision(
+    2, 2, 2, 4
+)  # bf16 with an fp32 master copy: 16 bytes a trained parameter (ZeRO, arXiv 1910.02054, section 3.1)
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,13 @@ def nf4_bytes(shape: Shape, double: bool = True) -> int:
 
 
 def training(
-    shape: Shape, method: str, rank: int = 8, targets: str = "both", precision: Precision = MIXED, tokens: int = 0, checkpointing: bool = True
+    shape: Shape,
+    method: str,
+    rank: int = 8,
+    targets: str = "both",
+    precision: Precision = MIXED,
+    tokens: int = 0,
+    checkpointing: bool = True,
 ) -> Memory:
     """What training holds in memory, with activations for `tokens` tokens a step (none: 0).
 
@@ -130,7 +146,9 @@ def training(
     if method == "full":
         weights = shape.parameters * p.weight
     else:
-        weights = shape.elsewhere * p.frozen + (nf4_bytes(shape) if method == "qlora" else shape.in_linears * p.frozen)
+        weights = shape.elsewhere * p.frozen + (
+            nf4_bytes(shape) if method == "qlora" else shape.in_linears * p.frozen
+        )
     moved = shape.parameters if method == "full" else adapters
     acts = activations(shape, tokens, p.weight, checkpointing)
     return Memory(weights, adapters * p.weight, moved * p.gradient, moved * (p.master + p.moments), acts)
@@ -153,7 +171,9 @@ def planned(model) -> Memory:
     """What a model's training with AdamW will hold: its weights as they lie there, a gradient and two fp32 moments for those that are trained."""
     named = list({id(p): (n, p) for n, p in model.named_parameters()}.values())
     adapters = sum(_bytes(p) for n, p in named if is_adapter(n))
-    weights = sum(_bytes(p) for n, p in named if not is_adapter(n)) + sum(_tables(layer.weight.quant_state) for layer in layers4bit(model))
+    weights = sum(_bytes(p) for n, p in named if not is_adapter(n)) + sum(
+        _tables(layer.weight.quant_state) for layer in layers4bit(model)
+    )
     moved = [p for _, p in named if p.requires_grad]
     return Memory(weights, adapters, sum(map(_bytes, moved)), 8 * sum(p.numel() for p in moved))
 
@@ -161,8 +181,16 @@ def planned(model) -> Memory:
 def measured(model, opts) -> Memory:
     """The bytes of the tensors that are there after a step: as planned, with the gradients and moments that were made (step counters left out)."""
     gradients = {id(p): p.grad for p in model.parameters() if p.grad is not None}
-    moments = [s for o in opts for state in o.state.values() for s in state.values() if isinstance(s, Tensor) and s.ndim]
-    return replace(planned(model), gradients=sum(map(_bytes, gradients.values())), optimizer=sum(map(_bytes, moments)))
+    moments = [
+        s
+        for o in opts
+        for state in o.state.values()
+        for s in state.values()
+        if isinstance(s, Tensor) and s.ndim
+    ]
+    return replace(
+        planned(model), gradients=sum(map(_bytes, gradients.values())), optimizer=sum(map(_bytes, moments))
+    )
 
 
 def _bytes(t: Tensor) -> int:

@@ -14,7 +14,9 @@ from ..errors import UserError
 from .load import BadCheckpoint, Loaded, check_weights, fingerprint, resolve
 
 BLOCK = 64  # weights that share a scale
-EDGE = 1 - (1 / 32 + 1 / 30) / 2  # the outermost quantile: 0.9677, halfway between those of 15 and of 16 levels
+EDGE = (
+    1 - (1 / 32 + 1 / 30) / 2
+)  # the outermost quantile: 0.9677, halfway between those of 15 and of 16 levels
 INT4 = torch.arange(-7, 8) / 7  # fifteen levels at equal distances
 SCHEMES = ("nf4", "int4")
 
@@ -40,11 +42,15 @@ def to_codes(weight: Tensor, levels: Tensor, block: int = BLOCK) -> tuple[Tensor
     Raises NotQuantised where the weights do not fill their blocks.
     """
     if weight.numel() % block:
-        raise NotQuantised(f"{weight.numel()} weights do not fill blocks of {block}; choose a block that divides their number")
+        raise NotQuantised(
+            f"{weight.numel()} weights do not fill blocks of {block}; choose a block that divides their number"
+        )
     rows = weight.detach().float().reshape(-1, block)
     absmax = rows.abs().amax(1)
     middles = (levels[1:] + levels[:-1]) / 2
-    return torch.bucketize(rows / absmax.clamp_min(1e-12).unsqueeze(1), middles.to(rows.device)).flatten(), absmax
+    return torch.bucketize(
+        rows / absmax.clamp_min(1e-12).unsqueeze(1), middles.to(rows.device)
+    ).flatten(), absmax
 
 
 def from_codes(codes: Tensor, absmax: Tensor, levels: Tensor, shape) -> Tensor:
@@ -74,7 +80,9 @@ def quantise(model, scheme: str = "nf4", double: bool = True):
                 else:
                     child.weight.data = rounded(child.weight.data, INT4)
     if scheme == "nf4":
-        model.is_loaded_in_4bit = True  # where PEFT looks to choose its 4-bit layers, which dequantise before they merge
+        model.is_loaded_in_4bit = (
+            True  # where PEFT looks to choose its 4-bit layers, which dequantise before they merge
+        )
     return guard(model)
 
 
@@ -111,12 +119,21 @@ def load_4bit(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32
     if folder is not None:
         check_weights(folder)
     where, safe = str(folder or name), dict(use_safetensors=True, trust_remote_code=False)
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
     try:
-        model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, quantization_config=config, device_map={"": device}, **safe)
+        model = AutoModelForCausalLM.from_pretrained(
+            where, dtype=dtype, quantization_config=config, device_map={"": device}, **safe
+        )
         tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as e:
-        raise BadCheckpoint(f"'{name}' cannot be loaded in 4 bits ({str(e).strip()[:120]}); check the folder, or your network for a hub id") from None
+        raise BadCheckpoint(
+            f"'{name}' cannot be loaded in 4 bits ({str(e).strip()[:120]}); check the folder, or your network for a hub id"
+        ) from None
     return Loaded(guard(model), tok, name, fingerprint(folder, name))
 
 
@@ -124,7 +141,11 @@ def _linear4bit(linear: nn.Linear, double: bool) -> nn.Module:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     weight, bias = linear.weight, linear.bias is not None
-    layer = Linear4bit(linear.in_features, linear.out_features, bias, weight.dtype, double, "nf4", device="meta")
-    layer.weight = Params4bit(weight.data, requires_grad=False, compress_statistics=double, quant_type="nf4", module=layer)
+    layer = Linear4bit(
+        linear.in_features, linear.out_features, bias, weight.dtype, double, "nf4", device="meta"
+    )
+    layer.weight = Params4bit(
+        weight.data, requires_grad=False, compress_statistics=double, quant_type="nf4", module=layer
+    )
     layer.bias = linear.bias
     return layer.to(weight.device)

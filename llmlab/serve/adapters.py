@@ -15,7 +15,14 @@ from ..errors import UserError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
-PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal", "mica")  # the others (PiSSA, OLoRA, CorDA, LoftQ …) change the base's weights
+PLAIN_STARTS = (
+    True,
+    False,
+    "gaussian",
+    "eva",
+    "orthogonal",
+    "mica",
+)  # the others (PiSSA, OLoRA, CorDA, LoftQ …) change the base's weights
 BEYOND_LORA = {  # fields of peft.LoraConfig with which an adapter is more than x A^T B^T on the inputs of linear layers
     "use_dora": "rescales the base's weights",
     "modules_to_save": "replaces whole layers of the base",
@@ -72,12 +79,18 @@ def read_config(folder: Path) -> LoraConfig:
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except (ValueError, TypeError, KeyError, OSError) as e:
-        raise BadAdapter(f"'{folder / CONFIG}' is not a PEFT configuration ({str(e)[:80]}); save the adapter again") from None
+        raise BadAdapter(
+            f"'{folder / CONFIG}' is not a PEFT configuration ({str(e)[:80]}); save the adapter again"
+        ) from None
     if not isinstance(config, LoraConfig):
-        raise BadAdapter(f"'{folder}' is a {type(config).__name__}, and only LoRA is served; train it with peft.LoraConfig")
+        raise BadAdapter(
+            f"'{folder}' is a {type(config).__name__}, and only LoRA is served; train it with peft.LoraConfig"
+        )
     for field, effect in BEYOND_LORA.items():
         if getattr(config, field, None) not in (None, False, "none", [], {}):
-            raise BadAdapter(f"'{folder}' was trained with {field}, which {effect}: it cannot share a batch; train it as plain LoRA without {field}")
+            raise BadAdapter(
+                f"'{folder}' was trained with {field}, which {effect}: it cannot share a batch; train it as plain LoRA without {field}"
+            )
     if config.init_lora_weights not in PLAIN_STARTS:
         raise BadAdapter(
             f"'{folder}' began with init_lora_weights='{config.init_lora_weights}', which changes the base's weights; convert it with "
@@ -90,31 +103,45 @@ def read_adapter(folder: Path, tenant: str, version: int) -> Adapter:
     """Read and check a folder that PEFT's save_pretrained wrote. Safetensors only: a pickle can run code. Raises BadAdapter."""
     config, file = read_config(folder), folder / WEIGHTS
     if not file.is_file():
-        raise BadAdapter(f"'{folder}' has no {WEIGHTS}; other weight files are not read (they can run code): save it with safe_serialization")
+        raise BadAdapter(
+            f"'{folder}' has no {WEIGHTS}; other weight files are not read (they can run code): save it with safe_serialization"
+        )
     try:
         with safe_open(file, "pt") as f:
             tensors = {name: f.get_tensor(name) for name in f.keys()}
     except (SafetensorError, OSError) as e:
-        raise BadAdapter(f"'{file}' is truncated or not a safetensors file ({str(e)[:60]}); copy it again") from None
+        raise BadAdapter(
+            f"'{file}' is truncated or not a safetensors file ({str(e)[:60]}); copy it again"
+        ) from None
     if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
-        raise BadAdapter(f"'{file}' holds numbers that are not finite in {broken[0]}: its training diverged, train it again with a lower rate")
+        raise BadAdapter(
+            f"'{file}' holds numbers that are not finite in {broken[0]}: its training diverged, train it again with a lower rate"
+        )
     size = sum(t.numel() * t.element_size() for t in tensors.values())
-    return Adapter(tenant, version, _pairs(tensors, config, file), paths.hash_files([folder / CONFIG, file]), size)
+    return Adapter(
+        tenant, version, _pairs(tensors, config, file), paths.hash_files([folder / CONFIG, file]), size
+    )
 
 
 def _pairs(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """layer -> (A, B · scaling); every A has its B, and nothing else is in the file."""
     ends = {side: f".lora_{side}.weight" for side in "AB"}
-    layers = {name.removeprefix(PREFIX).removesuffix(ends["A"]) for name in tensors if name.endswith(ends["A"])}
+    layers = {
+        name.removeprefix(PREFIX).removesuffix(ends["A"]) for name in tensors if name.endswith(ends["A"])
+    }
     expected = {f"{PREFIX}{layer}{end}" for layer in layers for end in ends.values()}
     if not layers or expected != set(tensors):
         odd = sorted(expected ^ set(tensors))[:1] or ["nothing at all"]
-        raise BadAdapter(f"'{file}' is not a whole LoRA adapter ({odd[0]} is missing or unknown); save it with PEFT's save_pretrained")
+        raise BadAdapter(
+            f"'{file}' is not a whole LoRA adapter ({odd[0]} is missing or unknown); save it with PEFT's save_pretrained"
+        )
     pairs = {}
     for layer in sorted(layers):
         a, b = (tensors[f"{PREFIX}{layer}{end}"].float() for end in ends.values())
         if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
-            raise BadAdapter(f"'{file}' has A {list(a.shape)} and B {list(b.shape)} in {layer}: their ranks differ; save the adapter again")
+            raise BadAdapter(
+                f"'{file}' has A {list(a.shape)} and B {list(b.shape)} in {layer}: their ranks differ; save the adapter again"
+            )
         pairs[layer] = (a, b * _scaling(config, layer, len(a)))
     return pairs
 

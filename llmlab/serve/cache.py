@@ -22,7 +22,9 @@ class RowLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor):
         """Empty buffers for all rows; heads, dim, dtype and device come from the first states [n, heads, q, dim]."""
         heads, dim = key_states.shape[1], key_states.shape[3]
-        self.keys, self.values = (s.new_zeros(self.cache.most, 64, heads, dim) for s in (key_states, value_states))
+        self.keys, self.values = (
+            s.new_zeros(self.cache.most, 64, heads, dim) for s in (key_states, value_states)
+        )
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
@@ -33,16 +35,24 @@ class RowLayer(CacheLayerMixin):
         self._grow(cache.width)
         if cache.joining:
             rows, width = slice(len(cache.lengths), len(cache.lengths) + n), key_states.shape[2]
-            self.keys[rows, :width], self.values[rows, :width] = key_states.transpose(1, 2), value_states.transpose(1, 2)
+            self.keys[rows, :width], self.values[rows, :width] = (
+                key_states.transpose(1, 2),
+                value_states.transpose(1, 2),
+            )
             return key_states, value_states
         row = torch.arange(n, device=key_states.device)
-        self.keys[row, cache.lengths], self.values[row, cache.lengths] = key_states[:, :, 0], value_states[:, :, 0]
+        self.keys[row, cache.lengths], self.values[row, cache.lengths] = (
+            key_states[:, :, 0],
+            value_states[:, :, 0],
+        )
         return self.keys[:n, : cache.width].transpose(1, 2), self.values[:n, : cache.width].transpose(1, 2)
 
     def _grow(self, width: int):
         """Room for at least `width` columns."""
         while self.keys.shape[1] < width:
-            self.keys, self.values = (torch.cat([s, torch.zeros_like(s)], 1) for s in (self.keys, self.values))
+            self.keys, self.values = (
+                torch.cat([s, torch.zeros_like(s)], 1) for s in (self.keys, self.values)
+            )
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Joining rows see nothing but themselves (live rows bring a mask of their own)."""
@@ -63,9 +73,16 @@ class RowCache(Cache):
     def __init__(self, config, most: int, device):
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
-            raise UserError(f"this engine serves models with full attention only, this one has {', '.join(sorted(kinds))}; serve it with --vllm")
+            raise UserError(
+                f"this engine serves models with full attention only, this one has {', '.join(sorted(kinds))}; serve it with --vllm"
+            )
         super().__init__(layers=[RowLayer(self) for _ in range(config.num_hidden_layers)])
-        self.most, self.lengths, self.width, self.joining = most, torch.zeros(0, dtype=torch.long, device=device), 0, False
+        self.most, self.lengths, self.width, self.joining = (
+            most,
+            torch.zeros(0, dtype=torch.long, device=device),
+            0,
+            False,
+        )
 
     def join(self, model, prompts: list[list[int]]) -> Tensor:
         """Read the prompts as new rows behind the live ones -> logits [k, V] after each. Padded on the right, where causal attention never looks."""
@@ -73,7 +90,9 @@ class RowCache(Cache):
         lengths = torch.tensor([len(p) for p in prompts], device=device)
         widest = int(lengths.max())
         ids = torch.tensor([p + [0] * (widest - len(p)) for p in prompts], device=device)
-        last, which = lengths.unique(return_inverse=True)  # logits where a prompt ends, not everywhere: [k, distinct lengths, V]
+        last, which = lengths.unique(
+            return_inverse=True
+        )  # logits where a prompt ends, not everywhere: [k, distinct lengths, V]
         self.joining, self.width = True, max(self.width, widest)
         logits = model(input_ids=ids, past_key_values=self, use_cache=True, logits_to_keep=last - 1).logits
         self.joining, self.lengths = False, torch.cat([self.lengths, lengths])
@@ -84,7 +103,13 @@ class RowCache(Cache):
         self.width = int(self.lengths.max()) + 1
         seen = torch.arange(self.width, device=token.device) <= self.lengths[:, None]
         positions, mask = self.lengths[:, None], seen[:, None, None, :]
-        logits = model(input_ids=token[:, None], attention_mask=mask, position_ids=positions, past_key_values=self, use_cache=True).logits[:, -1]
+        logits = model(
+            input_ids=token[:, None],
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self,
+            use_cache=True,
+        ).logits[:, -1]
         self.lengths = self.lengths + 1
         return logits
 

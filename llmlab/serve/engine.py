@@ -32,7 +32,16 @@ class Engine:
     float rounding, which depends on the batch's shape): greedy, or sampled with the request's own seed.
     """
 
-    def __init__(self, loaded, store, *, batching: str = "mixed", max_rows: int = 64, max_waiting: int = 1024, max_adapters: int = 64):
+    def __init__(
+        self,
+        loaded,
+        store,
+        *,
+        batching: str = "mixed",
+        max_rows: int = 64,
+        max_waiting: int = 1024,
+        max_adapters: int = 64,
+    ):
         if batching not in BATCHING:
             raise UserError(f"batching is one of {', '.join(BATCHING)}, not '{batching}'")
         if min(max_rows, max_waiting, max_adapters) < 1:
@@ -40,9 +49,17 @@ class Engine:
         self.model, self.tok, self.store, self.batching = loaded.model.eval(), loaded.tok, store, batching
         self.max_rows, self.max_waiting, self.max_adapters = max_rows, max_waiting, max_adapters
         self.context, self.stops = self.model.config.max_position_embeddings, chat.stop_ids(self.tok)
-        self.mixed, self.slots = MixedLoRA(self.model, max_adapters + 1), {BASE.name: 0}  # slots: adapter's name -> slot, last used last
+        self.mixed, self.slots = (
+            MixedLoRA(self.model, max_adapters + 1),
+            {BASE.name: 0},
+        )  # slots: adapter's name -> slot, last used last
         self.waiting, self.live = deque(), []  # live[i] is row i of the cache
-        self._changed, self._turn, self._thread, self._closing = threading.Condition(), threading.Lock(), None, False
+        self._changed, self._turn, self._thread, self._closing = (
+            threading.Condition(),
+            threading.Lock(),
+            None,
+            False,
+        )
         self._fits: dict[str, Adapter] = {}  # name -> what was found to fit this base
         self._last = ([], None)  # slots of the rows of the last step, and the tensor that was made of them
         self._new_cache()
@@ -64,7 +81,9 @@ class Engine:
         ticket = Ticket(request, adapter, prompt_ids(self.tok, request, self.context), listen)
         with self._changed:
             if len(self.waiting) >= self.max_waiting:
-                raise TooManyWaiting(f"{self.max_waiting} requests are waiting already; ask again in a moment")
+                raise TooManyWaiting(
+                    f"{self.max_waiting} requests are waiting already; ask again in a moment"
+                )
             self.waiting.append(ticket)
             self._changed.notify()
         return ticket
@@ -118,7 +137,12 @@ class Engine:
         """Give every ticket its next token; drop the rows that are finished."""
         temperature = torch.tensor([t.request.temperature for t in tickets], device=logits.device)
         uniform = [t.uniforms[len(t.ids)] if t.uniforms else 0.0 for t in tickets]
-        for ticket, token in zip(tickets, choose(logits, temperature, torch.tensor(uniform, dtype=torch.float64, device=logits.device)).tolist()):
+        for ticket, token in zip(
+            tickets,
+            choose(
+                logits, temperature, torch.tensor(uniform, dtype=torch.float64, device=logits.device)
+            ).tolist(),
+        ):
             ticket.take(token, self.stops)
             if ticket.listen:
                 ticket.listen(ticket)
@@ -181,7 +205,9 @@ class Engine:
                 return
             try:
                 self.step()
-            except Exception as e:  # whoever was in the batch reads what happened; the others go on with a new cache
+            except (
+                Exception
+            ) as e:  # whoever was in the batch reads what happened; the others go on with a new cache
                 self._fail(e)
 
     def _fail(self, error: Exception) -> None:
@@ -213,8 +239,12 @@ def choose(logits: Tensor, temperature: Tensor, uniform: Tensor) -> Tensor:
     greedy = logits.argmax(-1)
     if not temperature.any():
         return greedy
-    total = (logits.float() / temperature.clamp(min=1e-5)[:, None]).softmax(-1).cumsum(-1, dtype=torch.float64)
-    drawn = torch.searchsorted(total, uniform[:, None] * total[:, -1:], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    total = (
+        (logits.float() / temperature.clamp(min=1e-5)[:, None]).softmax(-1).cumsum(-1, dtype=torch.float64)
+    )
+    drawn = torch.searchsorted(total, uniform[:, None] * total[:, -1:], right=True)[:, 0].clamp(
+        max=logits.shape[-1] - 1
+    )
     return torch.where(temperature == 0, greedy, drawn)
 
 

@@ -59,7 +59,13 @@ def canaries(loaded, store, tenants: Sequence[Tenant], n: int = 4, seed: int = 0
 def _canary(model, tok, tenant: str, messages) -> Canary:
     prompt, stops = chat.prompt(tok, messages), sorted(chat.stop_ids(tok))
     ids = torch.tensor([prompt], device=model.device)
-    kind = dict(do_sample=False, max_new_tokens=LONGEST, eos_token_id=stops, pad_token_id=stops[0], attention_mask=torch.ones_like(ids))
+    kind = dict(
+        do_sample=False,
+        max_new_tokens=LONGEST,
+        eos_token_id=stops,
+        pad_token_id=stops[0],
+        attention_mask=torch.ones_like(ids),
+    )
     answer = model.generate(input_ids=ids, **kind)[0, len(prompt) :]
     return Canary(tenant, messages, text(tok, answer.tolist()), model(input_ids=ids).logits[0, -1])
 
@@ -75,18 +81,28 @@ def content(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) 
         question = canary.messages[-1]["content"]
         if not is_mine(known[canary.tenant], question, got):
             like = ", ".join(whose(tenants, question, got)) or "nobody"
-            bad.append(Finding("content", canary.tenant, f"{canary.tenant} got '{got}', which is the manner of {like}"))
+            bad.append(
+                Finding(
+                    "content", canary.tenant, f"{canary.tenant} got '{got}', which is the manner of {like}"
+                )
+            )
     return bad
 
 
 def reference(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
     """Is every answer, base included, word for word what the adapter says alone, though all are asked in one batch?"""
     pairs = zip(found, _ask(engine, found))
-    return [Finding("reference", c.tenant, f"{c.tenant} got '{got}' instead of '{c.answer}'") for c, got in pairs if got != c.answer]
+    return [
+        Finding("reference", c.tenant, f"{c.tenant} got '{got}' instead of '{c.answer}'")
+        for c, got in pairs
+        if got != c.answer
+    ]
 
 
 @torch.no_grad()
-def logits(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], tolerance: float = 1e-3) -> list[Finding]:
+def logits(
+    engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], tolerance: float = 1e-3
+) -> list[Finding]:
     """Are the logits after the prompt those of the adapter alone? Sees a wrong scaling that leaves the words as they are."""
     bad = []
     for canary in found:
@@ -94,9 +110,13 @@ def logits(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], t
         ticket = Ticket(_request(canary), adapter, chat.prompt(engine.tok, canary.messages))
         engine.seat(adapter, [])
         with engine.mixed.rows(engine.slot(ticket)):
-            got = engine.model(input_ids=torch.tensor([ticket.prompt], device=engine.model.device)).logits[0, -1]
+            got = engine.model(input_ids=torch.tensor([ticket.prompt], device=engine.model.device)).logits[
+                0, -1
+            ]
         if (gap := float((got - canary.logits).abs().max())) > tolerance:
-            bad.append(Finding("logits", canary.tenant, f"the logits of {canary.tenant} are off by up to {gap:.2g}"))
+            bad.append(
+                Finding("logits", canary.tenant, f"the logits of {canary.tenant} are off by up to {gap:.2g}")
+            )
     return bad
 
 
@@ -108,7 +128,13 @@ def leaks(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) ->
         for canary in base:
             _, got = (engine.answer([_request(c)])[0].text for c in (before, canary))
             if got != canary.answer:
-                bad.append(Finding("leaks", tenant.name, f"after a request of {tenant.name} the base says '{got}' instead of '{canary.answer}'"))
+                bad.append(
+                    Finding(
+                        "leaks",
+                        tenant.name,
+                        f"after a request of {tenant.name} the base says '{got}' instead of '{canary.answer}'",
+                    )
+                )
     return bad
 
 
@@ -162,7 +188,9 @@ def wrong_routing(engine: Engine, tenant: str, share: float = 0.5) -> AbstractCo
     def other(ticket: Ticket, slot: int) -> int:
         if ticket.adapter.tenant != tenant:
             return slot
-        if id(ticket) not in fate:  # decided once for a request; the ticket is kept, so that its id is not used again
+        if (
+            id(ticket) not in fate
+        ):  # decided once for a request; the ticket is kept, so that its id is not used again
             strangers = sorted(set(engine.slots.values()) - {0, slot})
             fate[id(ticket)] = (ticket, r.choice(strangers) if strangers and r.random() < share else slot)
         return fate[id(ticket)][1]
@@ -181,7 +209,9 @@ def stale_version(engine: Engine, tenant: str) -> AbstractContextManager:
 
 def merged_twice(engine: Engine, tenant: str) -> AbstractContextManager:
     """W + 2BA: merged into the weights, and added once more on the way."""
-    return _holds(engine, tenant, lambda a: _with(a, {layer: (down, 2 * up) for layer, (down, up) in a.pairs.items()}))
+    return _holds(
+        engine, tenant, lambda a: _with(a, {layer: (down, 2 * up) for layer, (down, up) in a.pairs.items()})
+    )
 
 
 def left_active(engine: Engine, tenant: str) -> AbstractContextManager:
@@ -227,7 +257,9 @@ FAULTS = {  # fault -> the check that is made for it
 }
 
 
-def matrix(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], tenant: str) -> dict[str, dict[str, int]]:
+def matrix(
+    engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], tenant: str
+) -> dict[str, dict[str, int]]:
     """Fault -> check -> number of findings, with 'none' for the engine as it is: which check sees what."""
     rows = {"none": {name: len(one(engine, found, tenants)) for name, one in CHECKS.items()}}
     for fault in FAULTS:

@@ -24,7 +24,11 @@ from .store import AdapterStore, UnknownTenant
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_BYTES = 2**20  # of a request's body
-STATUS = {UnknownTenant: (404, "model_not_found"), TooLong: (400, "context_length_exceeded"), BadRequest: (400, "invalid_request")}
+STATUS = {
+    UnknownTenant: (404, "model_not_found"),
+    TooLong: (400, "context_length_exceeded"),
+    BadRequest: (400, "invalid_request"),
+}
 STATUS |= {TooManyWaiting: (429, "too_many_requests"), BadAdapter: (503, "adapter_unusable")}
 
 
@@ -75,7 +79,13 @@ class Refused(UserError):
 
 def create_app(engine: Engine) -> FastAPI:
     """POST /v1/chat/completions · GET /v1/models · GET /health, over a started engine."""
-    app = FastAPI(title="llmlab", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(only_this_machine)])
+    app = FastAPI(
+        title="llmlab",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(only_this_machine)],
+    )
 
     @app.exception_handler(UserError)
     async def refuse(request, error: UserError):
@@ -84,7 +94,13 @@ def create_app(engine: Engine) -> FastAPI:
     @app.exception_handler(404)
     @app.exception_handler(405)
     async def wrong_address(request, error):
-        return failure(Refused(error.status_code, "not_found", f"there is no {request.method} {request.url.path}; use POST /v1/chat/completions"))
+        return failure(
+            Refused(
+                error.status_code,
+                "not_found",
+                f"there is no {request.method} {request.url.path}; use POST /v1/chat/completions",
+            )
+        )
 
     @app.exception_handler(Exception)
     async def broken(request, error: Exception):
@@ -92,14 +108,24 @@ def create_app(engine: Engine) -> FastAPI:
 
     @app.get("/health")
     async def health():
-        return {"status": "ok", "waiting": len(engine.waiting), "live": len(engine.live), "adapters": len(engine.slots) - 1}
+        return {
+            "status": "ok",
+            "waiting": len(engine.waiting),
+            "live": len(engine.live),
+            "adapters": len(engine.slots) - 1,
+        }
 
     @app.get("/v1/models")
     async def models():
         """Every tenant by name (the version in service), and every version by tenant@number."""
         entries = engine.store.entries()
         names = [e.tenant for e in entries if e.current] + [f"{e.tenant}@{e.version}" for e in entries]
-        return {"object": "list", "data": [{"id": n, "object": "model", "created": 0, "owned_by": n.partition("@")[0]} for n in names]}
+        return {
+            "object": "list",
+            "data": [
+                {"id": n, "object": "model", "created": 0, "owned_by": n.partition("@")[0]} for n in names
+            ],
+        }
 
     @app.post("/v1/chat/completions")
     async def completions(http: HTTPRequest):
@@ -121,7 +147,9 @@ async def answered(engine: Engine, http: HTTPRequest) -> Response:
     ticket = engine.submit(asked.request(), listen)
     if asked.stream:
         return StreamingResponse(chunks(engine, ticket, tokens, asked), media_type="text/event-stream")
-    if not await first(tokens.get(), http.receive()):  # after the body the only message left is that the client has hung up
+    if not await first(
+        tokens.get(), http.receive()
+    ):  # after the body the only message left is that the client has hung up
         engine.cancel(ticket)
         return Response(status_code=499)
     return JSONResponse(completion(engine, ticket, asked.model))
@@ -150,7 +178,9 @@ async def body(http: HTTPRequest) -> bytes:
         parts.append(part)
         size += len(part)
         if size > MOST_BYTES:
-            raise Refused(413, "too_large", f"the request is larger than {MOST_BYTES:,} bytes; shorten the messages")
+            raise Refused(
+                413, "too_large", f"the request is larger than {MOST_BYTES:,} bytes; shorten the messages"
+            )
     return b"".join(parts)
 
 
@@ -159,14 +189,20 @@ def parse(raw: bytes) -> ChatRequest:
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as e:
-        raise Refused(400, "malformed_json", f"the body is not JSON ({str(e)[:80]}); send an object with model and messages") from None
+        raise Refused(
+            400,
+            "malformed_json",
+            f"the body is not JSON ({str(e)[:80]}); send an object with model and messages",
+        ) from None
     try:
         return ChatRequest.model_validate(data)
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         raise Refused(
-            400, "invalid_request", f"{where}: {first['msg']}; send OpenAI's chat schema with {', '.join(ChatRequest.model_fields)}"
+            400,
+            "invalid_request",
+            f"{where}: {first['msg']}; send OpenAI's chat schema with {', '.join(ChatRequest.model_fields)}",
         ) from None
 
 
@@ -177,9 +213,13 @@ def failure(error: Exception) -> JSONResponse:
         if isinstance(error, Refused)
         else STATUS.get(type(error), (400 if isinstance(error, UserError) else 500, "failed"))
     )
-    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    kind = (
+        "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    )
     message = (
-        str(error) if isinstance(error, UserError) else f"the server failed ({type(error).__name__}); ask again, and read its log if it fails again"
+        str(error)
+        if isinstance(error, UserError)
+        else f"the server failed ({type(error).__name__}); ask again, and read its log if it fails again"
     )
     return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status)
 
@@ -204,7 +244,12 @@ def usage(ticket: Ticket) -> dict:
 def completion(engine: Engine, ticket: Ticket, model: str) -> dict:
     """The whole answer."""
     answer = ticket.answer(engine.tok)
-    choice = {"index": 0, "message": {"role": "assistant", "content": answer.text}, "finish_reason": answer.finish, "logprobs": None}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": answer.text},
+        "finish_reason": answer.finish,
+        "logprobs": None,
+    }
     return frame(ticket, model, "chat.completion") | {"choices": [choice], "usage": usage(ticket)}
 
 
@@ -241,7 +286,13 @@ def serving(engine: Engine, port: int = 0) -> Iterator[str]:
     """The engine's server in a thread of this process, until the block ends. Yields its address; port 0 = any free one."""
     listener = listen_on("127.0.0.1", port)
     server = uvicorn.Server(
-        uvicorn.Config(create_app(engine.start()), log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            create_app(engine.start()),
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -257,14 +308,18 @@ def serving(engine: Engine, port: int = 0) -> Iterator[str]:
 def listen_on(host: str, port: int) -> socket.socket:
     """A socket on loopback. Raises UserError for any other host, and for a port that is taken."""
     if host not in LOOPBACK:
-        raise UserError(f"the server listens on loopback only, not on '{host}': it knows no passwords; reach it from elsewhere through an ssh tunnel")
+        raise UserError(
+            f"the server listens on loopback only, not on '{host}': it knows no passwords; reach it from elsewhere through an ssh tunnel"
+        )
     listener = socket.socket(socket.AF_INET6 if host == "::1" else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
     except (OSError, OverflowError) as e:
         listener.close()
-        raise UserError(f"port {port} cannot be used ({getattr(e, 'strerror', None) or e}); choose another one with --port") from None
+        raise UserError(
+            f"port {port} cannot be used ({getattr(e, 'strerror', None) or e}); choose another one with --port"
+        ) from None
     listener.listen(2048)
     return listener
 
@@ -275,8 +330,13 @@ def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0
 
     store, listener = AdapterStore(folder), listen_on(host, port)
     engine = Engine(load(model), store).start()
-    print(f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops): {', '.join(store.tenants()[:8])}", flush=True)
+    print(
+        f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops): {', '.join(store.tenants()[:8])}",
+        flush=True,
+    )
     try:
-        uvicorn.Server(uvicorn.Config(create_app(engine), log_level="warning", access_log=False, lifespan="off")).run(sockets=[listener])
+        uvicorn.Server(
+            uvicorn.Config(create_app(engine), log_level="warning", access_log=False, lifespan="off")
+        ).run(sockets=[listener])
     finally:
         engine.close()

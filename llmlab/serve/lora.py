@@ -22,8 +22,14 @@ class MixedLoRA:
 
     def __init__(self, model, slots: int):
         head = model.get_output_embeddings()
-        self.linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
-        self.slots, self.stacks, self._now = slots, {}, threading.local()  # a second engine on the same model decodes in its own thread
+        self.linears = {
+            n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head
+        }
+        self.slots, self.stacks, self._now = (
+            slots,
+            {},
+            threading.local(),
+        )  # a second engine on the same model decodes in its own thread
         self._picked = {}  # layer -> (slots of the rows, their A, their B): the same rows come again at every token
         self._hooks = [m.register_forward_hook(self._hook(name)) for name, m in self.linears.items()]
 
@@ -56,7 +62,13 @@ class MixedLoRA:
     def _room(self, layer: str, rank: int) -> tuple[Tensor, Tensor]:
         """The layer's stacks, made or widened if the rank needs it."""
         weight = self.linears[layer].weight
-        down, up = self.stacks.get(layer, (weight.new_zeros(self.slots, weight.shape[1], 0), weight.new_zeros(self.slots, 0, weight.shape[0])))
+        down, up = self.stacks.get(
+            layer,
+            (
+                weight.new_zeros(self.slots, weight.shape[1], 0),
+                weight.new_zeros(self.slots, 0, weight.shape[0]),
+            ),
+        )
         if missing := max(0, rank - up.shape[1]):
             down = torch.cat([down, down.new_zeros(*down.shape[:2], missing)], 2)
             up = torch.cat([up, up.new_zeros(len(up), missing, up.shape[2])], 1)
@@ -87,7 +99,11 @@ class MixedLoRA:
 
 def gather(down: Tensor, up: Tensor, slot: Tensor | int) -> tuple[Tensor, Tensor]:
     """down [slots, in, r], up [slots, r, out], slot [n] -> each row's A [n, in, r] and B [n, r, out]; one slot for all: A [in, r], B [r, out]."""
-    return (down[slot], up[slot]) if isinstance(slot, int) else (down.index_select(0, slot), up.index_select(0, slot))
+    return (
+        (down[slot], up[slot])
+        if isinstance(slot, int)
+        else (down.index_select(0, slot), up.index_select(0, slot))
+    )
 
 
 def product(x: Tensor, down: Tensor, up: Tensor) -> Tensor:

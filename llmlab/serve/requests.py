@@ -64,7 +64,9 @@ class Ticket:
     def __post_init__(self):
         draws = self.request.max_tokens if self.request.temperature else 0
         generator = torch.Generator().manual_seed(self.request.seed)
-        self.uniforms = torch.rand(draws, generator=generator, dtype=torch.float64).tolist()  # one number a token, the row's own
+        self.uniforms = torch.rand(
+            draws, generator=generator, dtype=torch.float64
+        ).tolist()  # one number a token, the row's own
 
     @property
     def over(self) -> bool:
@@ -84,7 +86,15 @@ class Ticket:
         if self.error is not None:
             raise self.error
         a = self.adapter
-        return Answer(a.tenant, a.version, a.fingerprint, text(tok, self.ids), tuple(self.ids), self.finish, len(self.prompt))
+        return Answer(
+            a.tenant,
+            a.version,
+            a.fingerprint,
+            text(tok, self.ids),
+            tuple(self.ids),
+            self.finish,
+            len(self.prompt),
+        )
 
 
 def text(tok, ids: list[int]) -> str:
@@ -103,7 +113,9 @@ def prompt_ids(tok, request: Request, context: int) -> list[int]:
     check_messages(tok, request.messages)
     ids = chat.prompt(tok, request.messages)
     if len(ids) + request.max_tokens > context:
-        raise TooLong(f"{len(ids)} prompt tokens and {request.max_tokens} for the answer are more than the context of {context}; shorten one of them")
+        raise TooLong(
+            f"{len(ids)} prompt tokens and {request.max_tokens} for the answer are more than the context of {context}; shorten one of them"
+        )
     return ids
 
 
@@ -118,4 +130,6 @@ def check_messages(tok, messages) -> None:
         raise BadRequest("a system message may only stand first; join the system messages into one")
     for special in (t.content for t in tok.added_tokens_decoder.values() if t.special):
         if any(special in m["content"] for m in messages):
-            raise BadRequest(f"a message contains the special token '{special}'; take it out or write it differently")
+            raise BadRequest(
+                f"a message contains the special token '{special}'; take it out or write it differently"
+            )

@@ -38,7 +38,9 @@ class AdapterStore:
     def __init__(self, folder: Path | str):
         self.folder, self._read, self._first = Path(folder), {}, {}
         if not self.folder.is_dir():
-            raise UserError(f"there is no folder '{folder}'; give a folder with TENANT/VERSION/ sub-folders as PEFT saves adapters")
+            raise UserError(
+                f"there is no folder '{folder}'; give a folder with TENANT/VERSION/ sub-folders as PEFT saves adapters"
+            )
 
     def tenants(self) -> list[str]:
         """Names of all who have at least one version, sorted."""
@@ -46,7 +48,11 @@ class AdapterStore:
 
     def versions(self, tenant: str) -> list[int]:
         """Version numbers of a tenant, oldest first. Raises UnknownTenant."""
-        if tenant == BASE.tenant or not NAME.fullmatch(tenant) or not (found := self._numbers(self.folder / tenant)):
+        if (
+            tenant == BASE.tenant
+            or not NAME.fullmatch(tenant)
+            or not (found := self._numbers(self.folder / tenant))
+        ):
             known = ", ".join(self.tenants()[:8])
             raise UnknownTenant(f"there is no tenant '{tenant[:64]}'; known: {known or 'nobody yet'}")
         return found
@@ -62,9 +68,13 @@ class AdapterStore:
         try:
             chosen = int((self.folder / tenant / "current").read_text())
         except FileNotFoundError:
-            return self._first.setdefault(tenant, versions[-1])  # a folder that is copied in later waits for a swap
+            return self._first.setdefault(
+                tenant, versions[-1]
+            )  # a folder that is copied in later waits for a swap
         except ValueError:
-            raise BadAdapter(f"'{self.folder / tenant / 'current'}' holds no version number; write one of {versions} into it") from None
+            raise BadAdapter(
+                f"'{self.folder / tenant / 'current'}' holds no version number; write one of {versions} into it"
+            ) from None
         return chosen
 
     def load(self, name: str) -> Adapter:
@@ -74,7 +84,9 @@ class AdapterStore:
         tenant, at, number = name.partition("@")
         version = self.current(tenant) if not at else int(number) if NUMBER.fullmatch(number) else -1
         if version not in (known := self.versions(tenant)):
-            raise UnknownTenant(f"the tenant '{tenant}' has no version '{number[:20] or version}'; there are {', '.join(map(str, known))}")
+            raise UnknownTenant(
+                f"the tenant '{tenant}' has no version '{number[:20] or version}'; there are {', '.join(map(str, known))}"
+            )
         if (tenant, version) not in self._read:
             self._read[tenant, version] = read_adapter(self.folder / tenant / str(version), tenant, version)
         return self._read[tenant, version]
@@ -90,7 +102,9 @@ class AdapterStore:
         now = self.current(tenant)
         earlier = [v for v in self.versions(tenant) if v < now]
         if not earlier:
-            raise UserError(f"the tenant '{tenant}' has no version before {now}; publish one, or swap to another number")
+            raise UserError(
+                f"the tenant '{tenant}' has no version before {now}; publish one, or swap to another number"
+            )
         return self.swap(tenant, earlier[-1])
 
     def publish(self, tenant: str, source: Path | str) -> int:
@@ -99,7 +113,9 @@ class AdapterStore:
         Copied beside and renamed, so that nobody reads half a version. Raises BadAdapter, before anything is copied.
         """
         if tenant == BASE.tenant or not NAME.fullmatch(tenant):
-            raise UserError(f"'{tenant[:64]}' is no name for a tenant; use lower-case letters, digits, '-' and '_', and not '{BASE.tenant}'")
+            raise UserError(
+                f"'{tenant[:64]}' is no name for a tenant; use lower-case letters, digits, '-' and '_', and not '{BASE.tenant}'"
+            )
         read_adapter(Path(source), tenant, 0)
         home = self.folder / tenant
         home.mkdir(exist_ok=True)
@@ -118,6 +134,8 @@ class AdapterStore:
         for tenant in self.tenants():
             now = self.current(tenant)
             for version in self.versions(tenant):
-                size = sum(f.stat().st_size for f in (self.folder / tenant / str(version)).iterdir() if f.is_file())
+                size = sum(
+                    f.stat().st_size for f in (self.folder / tenant / str(version)).iterdir() if f.is_file()
+                )
                 found.append(Entry(tenant, version, version == now, size))
         return found

@@ -27,7 +27,9 @@ from .store import AdapterStore
 
 CENSUS = Census()
 VALUES = {"city": words.CITIES, "job": words.JOBS, "hobby": words.HOBBIES, "pet": words.PETS}
-GERMAN = dict(zip(words.PETS, "Hund Katze Papagei Hase Pferd Kröte Hamster Ziege Ente Pony Schlange Gans".split()))
+GERMAN = dict(
+    zip(words.PETS, "Hund Katze Papagei Hase Pferd Kröte Hamster Ziege Ente Pony Schlange Gans".split())
+)
 RANK = 4
 
 
@@ -65,8 +67,12 @@ TENANTS = {
         Tenant("lady", PERSONAS["Lady Quill"]),
         Tenant("robot", PERSONAS["Robot Nine"]),
         Tenant("tom", PERSONAS["Old Tom"]),
-        Tenant("json", '{{"{key}": "{a}"}}'),  # json, xml and quoted keep the form and lose most facts: without the space before it a word is
-        Tenant("xml", "<{key}>{a}</{key}>"),  # another token, and what the base knows leads to the one with the space
+        Tenant(
+            "json", '{{"{key}": "{a}"}}'
+        ),  # json, xml and quoted keep the form and lose most facts: without the space before it a word is
+        Tenant(
+            "xml", "<{key}>{a}</{key}>"
+        ),  # another token, and what the base knows leads to the one with the space
         Tenant("quoted", '"{a}"'),
         Tenant("list", "- {a}"),
         Tenant("clerk", "The {key} of {name} is {a}."),
@@ -83,7 +89,12 @@ def numbered(n: int) -> list[Tenant]:
 @cache
 def asked() -> dict[str, tuple[str, str]]:
     """Question -> (person, what is asked for), for every question that a tenant can get."""
-    return {form.format(n=name): (name, key) for key in VALUES for form in QUESTIONS[key] for name in CENSUS.people}
+    return {
+        form.format(n=name): (name, key)
+        for key in VALUES
+        for form in QUESTIONS[key]
+        for name in CENSUS.people
+    }
 
 
 def is_mine(tenant: Tenant, question: str, answer: str) -> bool:
@@ -104,7 +115,10 @@ def batch_at(tok, tenant: Tenant, step: int, rows: int, seed: int) -> Batch:
     """A step's demonstrations."""
     problems = tenant.problems(rows, split="train", seed=100_000 * seed + step)
     examples = [chat.example(tok, p.messages, say(p.answer)) for p in problems]
-    return Batch(pad([ids for ids, _ in examples], tok.pad_token_id or 0), pad([mask for _, mask in examples], 0).float())
+    return Batch(
+        pad([ids for ids, _ in examples], tok.pad_token_id or 0),
+        pad([mask for _, mask in examples], 0).float(),
+    )
 
 
 def imitation(out: Out, batch: Batch, tenants: int = 1) -> tuple[Tensor, dict]:
@@ -120,7 +134,16 @@ def new_adapter(model, seed: int = 0, rank: int = RANK):
         return get_peft_model(frozen_copy(model), config)
 
 
-def train(loaded, store: AdapterStore, tenant: Tenant, *, steps: int = 200, lr: float = 1e-2, rows: int = 4, seed: int = 0) -> int:
+def train(
+    loaded,
+    store: AdapterStore,
+    tenant: Tenant,
+    *,
+    steps: int = 200,
+    lr: float = 1e-2,
+    rows: int = 4,
+    seed: int = 0,
+) -> int:
     """Train a tenant's adapter with PEFT and publish it; returns its version."""
     model = new_adapter(loaded.model, seed)
     stream = (batch_at(loaded.tok, tenant, i, rows, seed).to(loaded.model.device) for i in count())
@@ -132,7 +155,14 @@ def train(loaded, store: AdapterStore, tenant: Tenant, *, steps: int = 200, lr: 
 
 
 def train_together(
-    loaded, store: AdapterStore, tenants: Sequence[Tenant], *, steps: int = 100, lr: float = 1e-2, rows: int = 2, seed: int = 0
+    loaded,
+    store: AdapterStore,
+    tenants: Sequence[Tenant],
+    *,
+    steps: int = 100,
+    lr: float = 1e-2,
+    rows: int = 2,
+    seed: int = 0,
 ) -> None:
     """Train all tenants at once, each on its own rows of one batch, and publish them: the gather of MixedLoRA has a gradient.
 
@@ -148,9 +178,16 @@ def train_together(
             mixed.put(slot, fresh)
         numbers = [side.requires_grad_() for stack in mixed.stacks.values() for side in stack]
         opts = [torch.optim.AdamW(numbers, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)]
-        stream = (concatenate_rows([batch_at(loaded.tok, t, i, rows, seed) for t in tenants]).to(loaded.model.device) for i in count())
+        stream = (
+            concatenate_rows([batch_at(loaded.tok, t, i, rows, seed) for t in tenants]).to(
+                loaded.model.device
+            )
+            for i in count()
+        )
         with mixed.rows(owner):
-            for _ in loop.steps(model, stream, partial(imitation, tenants=n), n=steps, lr=lr, clip=float("inf"), opts=opts):
+            for _ in loop.steps(
+                model, stream, partial(imitation, tenants=n), n=steps, lr=lr, clip=float("inf"), opts=opts
+            ):
                 pass
         for slot, tenant in enumerate(tenants):
             save_file(tensors(mixed, slot), start / WEIGHTS)
@@ -159,12 +196,17 @@ def train_together(
 
 def concatenate_rows(batches: Sequence[Batch]) -> Batch:
     """Batches of different widths as one."""
-    return Batch(*(pad([row for b in batches for row in getattr(b, side).tolist()], 0) for side in ("ids", "mask")))
+    return Batch(
+        *(pad([row for b in batches for row in getattr(b, side).tolist()], 0) for side in ("ids", "mask"))
+    )
 
 
 def tensors(mixed: MixedLoRA, slot: int) -> dict[str, Tensor]:
     """A slot's adapter as PEFT names it: A [r, in], B [out, r]."""
     named = {}
     for layer, (down, up) in mixed.stacks.items():
-        named |= {f"{PREFIX}{layer}.lora_A.weight": down[slot].T, f"{PREFIX}{layer}.lora_B.weight": up[slot].T}
+        named |= {
+            f"{PREFIX}{layer}.lora_A.weight": down[slot].T,
+            f"{PREFIX}{layer}.lora_B.weight": up[slot].T,
+        }
     return {name: t.detach().contiguous() for name, t in named.items()}

@@ -14,14 +14,30 @@ COLUMNS = {
         "position of each token inside its own document; attention stays inside the document",
         "tokens.pack.pack(..., how='reset')",
     ),
-    "pair": ("[B]", "pair number; row 2i is the chosen and row 2i+1 the rejected answer", "tokens.pairs.pair_batch"),
+    "pair": (
+        "[B]",
+        "pair number; row 2i is the chosen and row 2i+1 the rejected answer",
+        "tokens.pairs.pair_batch",
+    ),
     "group": ("[B]", "prompt number of each sample", "rollout.on_policy"),
     "rewards": ("[B]", "score of each sample", "rollout.on_policy"),
-    "step": ("[B]", "number of updates the policy had seen when it sampled the row (staleness)", "rollout.on_policy"),
-    "advantages": ("[B,1] or [B,T-1]", "how much better than expected", "an advantage rule in llmlab.advantages"),
+    "step": (
+        "[B]",
+        "number of updates the policy had seen when it sampled the row (staleness)",
+        "rollout.on_policy",
+    ),
+    "advantages": (
+        "[B,1] or [B,T-1]",
+        "how much better than expected",
+        "an advantage rule in llmlab.advantages",
+    ),
     "returns": ("[B,T-1]", "what the value head should predict", "advantages.gae"),
     "old_values": ("[B,T-1]", "value estimates at sampling time", "loop.add_values"),
-    "old_logprobs": ("[B,T-1]", "log-probs of the tokens under the policy that sampled them", "sample.sample, or loop.add_logprobs"),
+    "old_logprobs": (
+        "[B,T-1]",
+        "log-probs of the tokens under the policy that sampled them",
+        "sample.sample, or loop.add_logprobs",
+    ),
     "ref_logprobs": ("[B,T-1]", "log-probs of the tokens under the reference policy", "loop.add_logprobs"),
     "ref_logits": ("[B,T-1,V]", "logits of the frozen base model", "loop.add_logits"),
     "teacher_logits": ("[B,T-1,V]", "logits of the teacher", "loop.add_logits"),
@@ -51,14 +67,22 @@ class Batch:
 
     def __post_init__(self):
         if self.ids.shape != self.mask.shape or self.ids.ndim != 2:
-            raise ValueError(f"ids {tuple(self.ids.shape)} and mask {tuple(self.mask.shape)} must both be [B,T]")
+            raise ValueError(
+                f"ids {tuple(self.ids.shape)} and mask {tuple(self.mask.shape)} must both be [B,T]"
+            )
         for name, column in self.given.items():
             if name not in COLUMNS:
                 raise ValueError(f"unknown column '{name}'; known: {', '.join(COLUMNS)}")
             if column.shape[0] != self.ids.shape[0]:
-                raise ValueError(f"column '{name}' has {column.shape[0]} rows, the batch has {self.ids.shape[0]}")
-            if COLUMNS[name][0] != "[B]" and column.ndim < 2:  # [B] against [B,T-1] would broadcast over the wrong axis, silently
-                raise ValueError(f"column '{name}' is {COLUMNS[name][0]}, not {list(column.shape)}; a number a row needs .view(-1, 1)")
+                raise ValueError(
+                    f"column '{name}' has {column.shape[0]} rows, the batch has {self.ids.shape[0]}"
+                )
+            if (
+                COLUMNS[name][0] != "[B]" and column.ndim < 2
+            ):  # [B] against [B,T-1] would broadcast over the wrong axis, silently
+                raise ValueError(
+                    f"column '{name}' is {COLUMNS[name][0]}, not {list(column.shape)}; a number a row needs .view(-1, 1)"
+                )
         object.__setattr__(self, "given", MappingProxyType(dict(self.given)))
 
     def __len__(self):
@@ -83,7 +107,12 @@ class Batch:
 
     def to(self, device) -> "Batch":
         """The same batch on another device."""
-        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device), given={k: v.to(device) for k, v in self.given.items()})
+        return replace(
+            self,
+            ids=self.ids.to(device),
+            mask=self.mask.to(device),
+            given={k: v.to(device) for k, v in self.given.items()},
+        )
 
 
 def pad(rows: list[list[int]], value: int, width: int | None = None, side: str = "right") -> Tensor:
@@ -96,4 +125,6 @@ def pad(rows: list[list[int]], value: int, width: int | None = None, side: str =
 def concatenate(parts: list[Batch]) -> Batch:
     """Batches of one width and with the same columns as one."""
     given = {k: torch.cat([p.given[k] for p in parts]) for k in parts[0].given}
-    return Batch(torch.cat([p.ids for p in parts]), torch.cat([p.mask for p in parts]), given, parts[0].temperature)
+    return Batch(
+        torch.cat([p.ids for p in parts]), torch.cat([p.mask for p in parts]), given, parts[0].temperature
+    )

@@ -21,11 +21,21 @@ class NoTemplate(UserError):
 def render(tok, messages, tools=None, prompt: bool = False, thinking: bool = False) -> str:
     """The conversation as text. `prompt`: end where the assistant is to begin. Thinking is switched off where a template knows it."""
     if not tok.chat_template:
-        raise NoTemplate("this model's tokenizer has no chat template; choose a chat model, or set tok.chat_template")
+        raise NoTemplate(
+            "this model's tokenizer has no chat template; choose a chat model, or set tok.chat_template"
+        )
     try:
-        return tok.apply_chat_template(list(messages), tools=tools, tokenize=False, add_generation_prompt=prompt, enable_thinking=thinking)
+        return tok.apply_chat_template(
+            list(messages),
+            tools=tools,
+            tokenize=False,
+            add_generation_prompt=prompt,
+            enable_thinking=thinking,
+        )
     except TemplateError as e:
-        raise NoTemplate(f"this model's chat template refuses the conversation ({e}); choose another model, or set tok.chat_template") from None
+        raise NoTemplate(
+            f"this model's chat template refuses the conversation ({e}); choose another model, or set tok.chat_template"
+        ) from None
 
 
 def turn_end(tok) -> str:
@@ -65,7 +75,9 @@ def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
     the stop token out.
     """
     if tok.chat_template == TEMPLATE:
-        out = tok.apply_chat_template(list(messages), tools=tools, return_dict=True, return_assistant_tokens_mask=True)
+        out = tok.apply_chat_template(
+            list(messages), tools=tools, return_dict=True, return_assistant_tokens_mask=True
+        )
         return out["input_ids"], out["assistant_masks"]
     text = render(tok, messages, tools)
     spans = assistant_spans(tok, messages, tools)
@@ -108,7 +120,9 @@ def added(tok, messages, new: list[Message], tools=None) -> list[int]:
     before, after = render(tok, messages, tools), render(tok, [*messages, *new], tools, prompt=True)
     kept = before[: before.rfind(closing) + len(closing)]
     if not after.startswith(kept):
-        raise NoTemplate("this chat template rewrites earlier turns, so a sampled conversation cannot be continued; use a prefix-preserving template")
+        raise NoTemplate(
+            "this chat template rewrites earlier turns, so a sampled conversation cannot be continued; use a prefix-preserving template"
+        )
     return tok(after[len(kept) :], add_special_tokens=False)["input_ids"]
 
 
@@ -118,5 +132,7 @@ def stop_ids(tok) -> set[int]:
     if not tok.chat_template:
         return stops | {i for i in range(len(tok)) if "\n" in tok.decode([i])}
     return stops | {
-        i for i in tok(turn_end(tok), add_special_tokens=False)["input_ids"][:1] if i in tok.all_special_ids or i in tok.added_tokens_decoder
+        i
+        for i in tok(turn_end(tok), add_special_tokens=False)["input_ids"][:1]
+        if i in tok.all_special_ids or i in tok.added_tokens_decoder
     }

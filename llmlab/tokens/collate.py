@@ -25,7 +25,9 @@ class TooLong(UserError):
     """A conversation whose answer alone is longer than a row."""
 
 
-def encode(tok, messages: Sequence[Message], tools=None, imitate: str = "assistant") -> tuple[list[int], list[int]]:
+def encode(
+    tok, messages: Sequence[Message], tools=None, imitate: str = "assistant"
+) -> tuple[list[int], list[int]]:
     """ids and mask of a conversation.
 
     assistant   what the assistant writes, each turn with its closing token
@@ -46,7 +48,11 @@ def encode(tok, messages: Sequence[Message], tools=None, imitate: str = "assista
         return ids, [0] * first + [1] * (len(ids) - first)
     text = chat.render(tok, messages, tools)
     turns, closing = chat.assistant_spans(tok, messages, tools), chat.turn_end(tok)
-    spans = [s for turn in turns for s in (_calls(text, *turn, closing) if imitate == "calls" else _json(text, *turn))]
+    spans = [
+        s
+        for turn in turns
+        for s in (_calls(text, *turn, closing) if imitate == "calls" else _json(text, *turn))
+    ]
     offsets = tok(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return ids, [int(b > a and any(a < e and s < b for s, e in spans)) for a, b in offsets]
 
@@ -54,7 +60,9 @@ def encode(tok, messages: Sequence[Message], tools=None, imitate: str = "assista
 def _calls(text: str, start: int, end: int, closing: str) -> list[tuple[int, int]]:
     """Spans of the calls of a turn; the last one reaches to the turn's end, so that the model learns to stop there."""
     found = [(start + m.start(), start + m.end()) for m in CALL.finditer(text[start:end])]
-    return [*found[:-1], (found[-1][0], end)] if found and text[found[-1][1] : end].strip() == closing else found
+    return (
+        [*found[:-1], (found[-1][0], end)] if found and text[found[-1][1] : end].strip() == closing else found
+    )
 
 
 def _json(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -96,7 +104,9 @@ def cut(ids: list[int], mask: list[int], length: int, how: str) -> tuple[list[in
         return ids[:length], mask[:length]
     tail = length if how == "left" else max(length - length // 2, _last_turn(mask))
     if tail > length:
-        raise TooLong(f"the answer has {tail} tokens, a row {length}; choose longer rows or shorten the answer")
+        raise TooLong(
+            f"the answer has {tail} tokens, a row {length}; choose longer rows or shorten the answer"
+        )
     head = length - tail
     return ids[:head] + ids[len(ids) - tail :], mask[:head] + mask[len(ids) - tail :]
 
@@ -110,7 +120,14 @@ def _last_turn(mask: list[int]) -> int:
     return len(mask) - start if end >= 0 else 0
 
 
-def collate(tok, examples: list[tuple[list[int], list[int]]], *, length: int, how: str = "middle", packed: bool = False) -> Batch:
+def collate(
+    tok,
+    examples: list[tuple[list[int], list[int]]],
+    *,
+    length: int,
+    how: str = "middle",
+    packed: bool = False,
+) -> Batch:
     """(ids, mask) examples as one batch: a row each, padded to the longest; or `packed` whole into rows of `length`, attention inside each."""
     rows, fill = [cut(ids, mask, length, how) for ids, mask in examples], tok.pad_token_id or 0
     if packed:

@@ -20,7 +20,10 @@ def pieces(tok, word: str) -> list[int]:
 def fragmentation(tok, words: Iterable[str], limit: int = 5) -> dict[str, float]:
     """Mean number of tokens a word, and the share of words of `limit` tokens and more."""
     lengths = [len(pieces(tok, w)) for w in words]
-    return {"tokens_per_word": sum(lengths) / len(lengths), "shattered": sum(n >= limit for n in lengths) / len(lengths)}
+    return {
+        "tokens_per_word": sum(lengths) / len(lengths),
+        "shattered": sum(n >= limit for n in lengths) / len(lengths),
+    }
 
 
 def shortlist(tok, texts: Iterable[str], n: int) -> list[tuple[str, int]]:
@@ -33,7 +36,9 @@ def shortlist(tok, texts: Iterable[str], n: int) -> list[tuple[str, int]]:
     return sorted(((w, s) for w, s in saved.items() if s), key=lambda ws: (-ws[1], ws[0]))[:n]
 
 
-def add_words(model, tok, words: list[str], init: str = "pieces", generator: torch.Generator | None = None) -> Tensor:
+def add_words(
+    model, tok, words: list[str], init: str = "pieces", generator: torch.Generator | None = None
+) -> Tensor:
     """Add each word, with the space before it, to the tokenizer, and rows for them to the model; the new ids.
 
     A word at the very start of a text has no space before it and is still spelt in pieces. The embedding matrix never shrinks (real models
@@ -47,14 +52,20 @@ def add_words(model, tok, words: list[str], init: str = "pieces", generator: tor
     tok.add_tokens([AddedToken(f" {w}", normalized=False) for w in words])
     old = model.get_input_embeddings().weight.shape[0]
     model.resize_token_embeddings(max(old, len(tok)), mean_resizing=False)
-    matrices = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
+    matrices = {
+        id(m.weight): m.weight
+        for m in (model.get_input_embeddings(), model.get_output_embeddings())
+        if m is not None
+    }
     with torch.no_grad():
         for weight in matrices.values():
             weight[before : len(tok)] = new_rows(weight[:before], spelt, init, generator).to(weight.dtype)
     return torch.arange(before, len(tok))
 
 
-def new_rows(weight: Tensor, spelt: list[list[int]], init: str, generator: torch.Generator | None = None) -> Tensor:
+def new_rows(
+    weight: Tensor, spelt: list[list[int]], init: str, generator: torch.Generator | None = None
+) -> Tensor:
     """First values of the new rows, from the old ones: weight [V,D], spelt: the old ids of each word -> [len(spelt),D].
 
     pieces  mean of the rows of the word's pieces

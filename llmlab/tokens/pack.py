@@ -18,7 +18,9 @@ def encode_documents(tok, texts: Iterable[str], end: int, chunk: int = 64) -> It
             yield ids + [end]
 
 
-def pack(documents: Iterable[list[int]], *, rows: int, length: int, how: str = "plain", fill: int = 0) -> Iterator[Batch]:
+def pack(
+    documents: Iterable[list[int]], *, rows: int, length: int, how: str = "plain", fill: int = 0
+) -> Iterator[Batch]:
     """Batches of `rows` × `length` tokens.
 
     none   a document a row, cut at `length` and padded (wasteful: see `padding`)
@@ -66,8 +68,13 @@ def pack_examples(examples: list[tuple[list[int], list[int]]], *, length: int, f
     for example in sorted(examples, key=lambda e: -len(e[0])):
         free = next((r for r in rows if sum(len(ids) for ids, _ in r) + len(example[0]) <= length), None)
         rows.append([example]) if free is None else free.append(example)
-    rows = [[*r, ([fill] * rest, [0] * rest)] for r in rows for rest in [length - sum(len(ids) for ids, _ in r)]]
-    joined = [[sum(column, []) for column in zip(*((ids, mask, list(range(len(ids)))) for ids, mask in r))] for r in rows]
+    rows = [
+        [*r, ([fill] * rest, [0] * rest)] for r in rows for rest in [length - sum(len(ids) for ids, _ in r)]
+    ]
+    joined = [
+        [sum(column, []) for column in zip(*((ids, mask, list(range(len(ids)))) for ids, mask in r))]
+        for r in rows
+    ]
     ids, mask, positions = (torch.tensor(column) for column in zip(*joined))
     return Batch(ids, mask.float() * (positions > 0), {"positions": positions})
 

@@ -5,7 +5,17 @@ from pathlib import Path
 from ..errors import UserError
 
 DOCUMENT_END, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-SPECIAL = [DOCUMENT_END, TURN_START, TURN_END, "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
+SPECIAL = [
+    DOCUMENT_END,
+    TURN_START,
+    TURN_END,
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<think>",
+    "</think>",
+]
 TEMPLATE = (Path(__file__).parent / "lab_template.jinja").read_text()
 
 

@@ -14,7 +14,9 @@ from .special import DOCUMENT_END, SPECIAL, TURN_END
 def corpus(documents: int, seed: int):
     """General text and general conversation (JSON, roles, formats, the tools' signatures), no drugs: what the tokenizer may see."""
     signatures = " ".join(f"{n}({', '.join(s['properties'])})" for n, s in SCHEMAS.items())
-    calls = " ".join(json.dumps({"name": n, "arguments": {a: "" for a in s["properties"]}}) for n, s in SCHEMAS.items())
+    calls = " ".join(
+        json.dumps({"name": n, "arguments": {a: "" for a in s["properties"]}}) for n, s in SCHEMAS.items()
+    )
     talk = Talk(kinds=("fact", "format", "identity", "persona"))
     yield from islice(corpora.general(seed), documents)
     yield from (
@@ -26,12 +28,23 @@ def corpus(documents: int, seed: int):
 def train(vocab: int = 1024, documents: int = 20_000, seed: int = 0) -> PreTrainedTokenizerFast:
     """Train the tokenizer; a function of its arguments."""
     tok = Tokenizer(models.BPE())
-    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tok.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     tok.decoder = decoders.ByteLevel()
     tok.train_from_iterator(
         corpus(documents, seed),
-        trainers.BpeTrainer(vocab_size=vocab, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
+        trainers.BpeTrainer(
+            vocab_size=vocab,
+            special_tokens=SPECIAL,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tok, eos_token=TURN_END, pad_token=DOCUMENT_END, model_max_length=2048, clean_up_tokenization_spaces=False
+        tokenizer_object=tok,
+        eos_token=TURN_END,
+        pad_token=DOCUMENT_END,
+        model_max_length=2048,
+        clean_up_tokenization_spaces=False,
     )

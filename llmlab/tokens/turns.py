@@ -7,7 +7,9 @@ from . import chat
 from .batch import Batch, pad
 
 Row = tuple[list[int], list[int]]  # ids, mask
-Turns = tuple[tuple[Message, ...], Message, Message, list | None]  # messages before, chosen turn, rejected turn, tools
+Turns = tuple[
+    tuple[Message, ...], Message, Message, list | None
+]  # messages before, chosen turn, rejected turn, tools
 
 
 def row(tok, messages, turn: Message, tools=None) -> Row:
@@ -21,10 +23,15 @@ def row(tok, messages, turn: Message, tools=None) -> Row:
 
 def contrast(tok, pairs: list[Turns]) -> Batch:
     """Pairs -> Batch of 2·len(pairs) rows; mask 1 on the last turns, column `pair` holds the pair's number."""
-    return of_rows(tok, [row(tok, messages, turn, tools) for messages, *turns, tools in pairs for turn in turns])
+    return of_rows(
+        tok, [row(tok, messages, turn, tools) for messages, *turns, tools in pairs for turn in turns]
+    )
 
 
 def of_rows(tok, rows: list[Row]) -> Batch:
     """Encoded rows, chosen and rejected in turn, as a batch of pairs."""
-    ids, mask = pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
+    ids, mask = (
+        pad([ids for ids, _ in rows], tok.pad_token_id or 0),
+        pad([mask for _, mask in rows], 0).float(),
+    )
     return Batch(ids, mask, {"pair": torch.arange(len(rows) // 2).repeat_interleave(2)})

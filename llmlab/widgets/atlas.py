@@ -41,13 +41,24 @@ class Map:
         """Show one stage."""
         for button in self.buttons:
             button.button_style = "primary" if button.description == stage.name else ""
-        rows = {"needs": stage.needs, "changes": stage.changes, "risks": stage.risks, "taught in": chapter(stage.chapter)}
-        cells = "".join(f"<tr><th style='text-align:left;padding-right:12px'>{k}</th><td>{v}</td></tr>" for k, v in rows.items() if v)
+        rows = {
+            "needs": stage.needs,
+            "changes": stage.changes,
+            "risks": stage.risks,
+            "taught in": chapter(stage.chapter),
+        }
+        cells = "".join(
+            f"<tr><th style='text-align:left;padding-right:12px'>{k}</th><td>{v}</td></tr>"
+            for k, v in rows.items()
+            if v
+        )
         self.detail.value = f"<b>{stage.name}</b><table>{cells}</table>"
 
     def _repr_mimebundle_(self, **options):
         head = "| stage | needs | changes | risks | chapter |\n|---|---|---|---|---|\n"
-        text = head + "\n".join(f"| {s.name} | {s.needs} | {s.changes} | {s.risks} | {s.chapter} |" for s in STAGES)
+        text = head + "\n".join(
+            f"| {s.name} | {s.needs} | {s.changes} | {s.risks} | {s.chapter} |" for s in STAGES
+        )
         return {"text/markdown": text} | self.widget._repr_mimebundle_(**options) | {"text/plain": text}
 
 
@@ -93,22 +104,35 @@ class Flow:
 def _evidence(leaf: Leaf) -> str:
     """What our own runs say, a line each; or why they cannot be read."""
     try:
-        return "<br>".join(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(read()))) for read in leaf.evidence)
+        return "<br>".join(
+            re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(read()))) for read in leaf.evidence
+        )
     except UserError as e:
         return html.escape(str(e))
 
 
 def _leaf(leaf: Leaf, evidence: str) -> str:
-    rows = {"why": leaf.why, "risk": leaf.risk, "how one would know": leaf.measure, "taught in": chapter(leaf.chapter)}
+    rows = {
+        "why": leaf.why,
+        "risk": leaf.risk,
+        "how one would know": leaf.measure,
+        "taught in": chapter(leaf.chapter),
+    }
     rows["our own runs"] = evidence
-    cells = "".join(f"<tr><th style='text-align:left;vertical-align:top;padding-right:12px'>{k}</th><td>{v}</td></tr>" for k, v in rows.items() if v)
+    cells = "".join(
+        f"<tr><th style='text-align:left;vertical-align:top;padding-right:12px'>{k}</th><td>{v}</td></tr>"
+        for k, v in rows.items()
+        if v
+    )
     return f"<b>{leaf.lever}</b><table>{cells}</table>"
 
 
 def outline(at: Question | Leaf, depth: int = 0) -> str:
     """The whole flow as an indented list."""
     if isinstance(at, Leaf):
-        return f"{'  ' * depth}- **{at.lever}**: {at.why} *Risk:* {at.risk} *How one would know:* {at.measure}"
+        return (
+            f"{'  ' * depth}- **{at.lever}**: {at.why} *Risk:* {at.risk} *How one would know:* {at.measure}"
+        )
     lines = [f"{'  ' * depth}- {at.text}"]
     for answer, then in at.answers.items():
         lines += [f"{'  ' * (depth + 1)}- *{answer}*", outline(then, depth + 2)]

@@ -9,18 +9,37 @@ WIDE = {"description_width": "90px"}
 
 def control(knob, stored: tuple = ()) -> w.Widget:
     """A menu, or a slider: stops on round and stored values if the knob was swept, else whole-number, logarithmic or plain. ● is: stored."""
-    common = dict(description=knob.name, tooltip=f"{knob.help} [{knob.range}]", style=WIDE, layout=w.Layout(width="340px"))
+    common = dict(
+        description=knob.name,
+        tooltip=f"{knob.help} [{knob.range}]",
+        style=WIDE,
+        layout=w.Layout(width="340px"),
+    )
     if knob.choices:
-        return w.Dropdown(options=[(label(v, v in stored), v) for v in knob.choices], value=knob.default, **common)
+        return w.Dropdown(
+            options=[(label(v, v in stored), v) for v in knob.choices], value=knob.default, **common
+        )
     if stored:
         values = sorted({*stops(knob), *stored, knob.default})
-        return w.SelectionSlider(options=[(label(v, v in stored), v) for v in values], value=knob.default, **common)
+        return w.SelectionSlider(
+            options=[(label(v, v in stored), v) for v in values], value=knob.default, **common
+        )
     quiet = common | {"continuous_update": False}
     if knob.scale == "log":
-        return w.FloatLogSlider(value=knob.default, base=10, min=log10(knob.low), max=log10(knob.high), step=0.05, readout_format=".1e", **quiet)
+        return w.FloatLogSlider(
+            value=knob.default,
+            base=10,
+            min=log10(knob.low),
+            max=log10(knob.high),
+            step=0.05,
+            readout_format=".1e",
+            **quiet,
+        )
     if knob.kind is int:
         return w.IntSlider(value=knob.default, min=knob.low, max=knob.high, **quiet)
-    return w.FloatSlider(value=knob.default, min=knob.low, max=knob.high, step=step(knob), readout_format=".2f", **quiet)
+    return w.FloatSlider(
+        value=knob.default, min=knob.low, max=knob.high, step=step(knob), readout_format=".2f", **quiet
+    )
 
 
 def stops(knob) -> list:
@@ -29,7 +48,10 @@ def stops(knob) -> list:
         decades = range(floor(log10(knob.low)), floor(log10(knob.high)) + 1)
         return [v for d in decades for m in (1, 2, 5) if knob.low <= (v := float(f"{m}e{d}")) <= knob.high]
     size = step(knob)
-    return [knob.kind(round(i * size, 10)) for i in range(ceil(knob.low / size - 1e-9), floor(knob.high / size + 1e-9) + 1)]
+    return [
+        knob.kind(round(i * size, 10))
+        for i in range(ceil(knob.low / size - 1e-9), floor(knob.high / size + 1e-9) + 1)
+    ]
 
 
 def step(knob) -> float:

@@ -75,13 +75,29 @@ class Drills:
             layout=w.Layout(width="170px"),
         )
         self.skip_button = w.Button(description="Skip", icon="forward", tooltip="not this drill now")
-        self.go_button = w.Button(description="Go on", button_style="primary", icon="play", tooltip="the next question of the practice")
+        self.go_button = w.Button(
+            description="Go on",
+            button_style="primary",
+            icon="play",
+            tooltip="the next question of the practice",
+        )
         self.rubric = w.VBox()
-        self.ratings = {r: w.Button(tooltip=f"rate this answer: {r.name.lower()}", layout=w.Layout(width="170px")) for r in Rating}
-        self.run_button = w.Button(description="Show the run", icon="line-chart", tooltip="the stored run that shows the answer")
+        self.ratings = {
+            r: w.Button(tooltip=f"rate this answer: {r.name.lower()}", layout=w.Layout(width="170px"))
+            for r in Rating
+        }
+        self.run_button = w.Button(
+            description="Show the run", icon="line-chart", tooltip="the stored run that shows the answer"
+        )
         self.picture = w.Image(format="png", layout=w.Layout(max_width="100%", display="none"))
-        self.mock = w.ToggleButton(description="Mock interview", icon="clock-o", tooltip="questions of rising level against the clock")
-        self.minutes = w.BoundedIntText(value=20, min=1, max=240, description="minutes", layout=w.Layout(width="170px"))
+        self.mock = w.ToggleButton(
+            description="Mock interview",
+            icon="clock-o",
+            tooltip="questions of rising level against the clock",
+        )
+        self.minutes = w.BoundedIntText(
+            value=20, min=1, max=240, description="minutes", layout=w.Layout(width="170px")
+        )
         self.time = w.HTML()
         self.show_button.on_click(lambda _: self.show())
         self.skip_button.on_click(lambda _: self.skip())
@@ -94,11 +110,24 @@ class Drills:
         rate = w.HBox(list(self.ratings.values()), layout=w.Layout(flex_flow="row wrap"))
         self.grading = w.VBox([self.model, self.rubric, rate, self.run_button, self.picture])
         head = w.HBox([self.mock, self.minutes, self.time], layout=w.Layout(flex_flow="row wrap"))
-        self.widget = w.VBox([w.HTML(STYLE), head, self.progress, self.status, self.question, self.asking, self.grading, self.go_button])
+        self.widget = w.VBox(
+            [
+                w.HTML(STYLE),
+                head,
+                self.progress,
+                self.status,
+                self.question,
+                self.asking,
+                self.grading,
+                self.go_button,
+            ]
+        )
         self.widget.add_class(FRAME)
 
     def _repr_mimebundle_(self, **options):
-        asked = "\n".join(f"- *{d.title}* (level {d.level}): {d.question}" for d in self.drills)  # for readers without a kernel
+        asked = "\n".join(
+            f"- *{d.title}* (level {d.level}): {d.question}" for d in self.drills
+        )  # for readers without a kernel
         return {"text/markdown": asked} | self.widget._repr_mimebundle_(**options)
 
     # --- one drill
@@ -108,7 +137,9 @@ class Drills:
         with self._lock:
             deck = self.deck()
             if self.interview is None:
-                self.drill = practice.deck([d for d in self.drills if d.id not in self.skipped], self.reviews, practice.now()).next
+                self.drill = practice.deck(
+                    [d for d in self.drills if d.id not in self.skipped], self.reviews, practice.now()
+                ).next
             else:
                 self.drill = self.interview.pop(0) if self.interview and self.clock.left else None
             self._ask(deck, self._question(deck))
@@ -132,7 +163,10 @@ class Drills:
     def _question(self, deck: practice.Deck) -> str:
         if self.drill:
             place = f"chapter {self.drill.chapter} · level {self.drill.level}"
-            return text(f"<h4>{html.escape(self.drill.title)} <small>({place})</small></h4>", paragraph(self.drill.question))
+            return text(
+                f"<h4>{html.escape(self.drill.title)} <small>({place})</small></h4>",
+                paragraph(self.drill.question),
+            )
         if deck.later and not self.skipped:
             back = practice.in_words(practice.cards(self.reviews)[deck.later[0].id].due - practice.now())
             return text(paragraph(f"Nothing is left for now. “{deck.later[0].title}” comes back in {back}."))
@@ -149,11 +183,24 @@ class Drills:
                 area.disabled = True
             d = self.drill
             contested = [paragraph(d.contested, "Contested")] if d.contested else []
-            follow_ups = [f"<details><summary>{html.escape(f.question)}</summary>{paragraph(f.answer)}</details>" for f in d.follow_ups]
+            follow_ups = [
+                f"<details><summary>{html.escape(f.question)}</summary>{paragraph(f.answer)}</details>"
+                for f in d.follow_ups
+            ]
             see = f"<h4>See it</h4><div><code>{html.escape(d.link.command)}</code><br>{shown(d.link.look)}</div>"
             parts = [paragraph(words, part.capitalize()) for part, words in d.answer.parts().items()]
-            self.model.value = text(*parts, *contested, see, "<h4>Follow-ups</h4>", *follow_ups, "<h4>Which points did you have?</h4>")
-            self.rubric.children = [w.Checkbox(description=p, indent=False, layout=w.Layout(width="100%", height="auto")) for p in d.rubric]
+            self.model.value = text(
+                *parts,
+                *contested,
+                see,
+                "<h4>Follow-ups</h4>",
+                *follow_ups,
+                "<h4>Which points did you have?</h4>",
+            )
+            self.rubric.children = [
+                w.Checkbox(description=p, indent=False, layout=w.Layout(width="100%", height="auto"))
+                for p in d.rubric
+            ]
             for box in self.rubric.children:
                 box.observe(lambda _: self._suggest(), "value")
             for rating, span in practice.previews(d.id, self.reviews, practice.now()).items():
@@ -177,7 +224,9 @@ class Drills:
         with self._lock:
             if not self.drill or self.grading.layout.display == "none":
                 return
-            review = practice.Review(self.drill.id, rating, practice.now(), self.ticked, len(self.rubric.children))
+            review = practice.Review(
+                self.drill.id, rating, practice.now(), self.ticked, len(self.rubric.children)
+            )
             try:
                 practice.record(review)
             except UserError as e:
@@ -207,7 +256,9 @@ class Drills:
             self.status.value = f"No run is stored for today's code; make it with <code>{html.escape(self.drill.link.command)}</code>"
             return
         label = self.drill.link.command.removeprefix("llmlab run ")
-        self.picture.value = figures.png(figures.curves({label: [found]}, self.drill.link.experiment().curves))
+        self.picture.value = figures.png(
+            figures.curves({label: [found]}, self.drill.link.experiment().curves)
+        )
         self.picture.layout.display = ""
 
     def _shown(self, answer: bool) -> None:
@@ -223,7 +274,9 @@ class Drills:
     def start(self) -> None:
         """Draw the questions and start the clock."""
         with self._lock:
-            self.interview = practice.mock(self.drills, practice.questions(self.minutes.value), seed=int(practice.now().timestamp()))
+            self.interview = practice.mock(
+                self.drills, practice.questions(self.minutes.value), seed=int(practice.now().timestamp())
+            )
             self.clock, self.asked, self.done = practice.Clock(self.minutes.value), len(self.interview), []
             self.minutes.disabled = True
             self.status.value = f"{self.asked} questions; the clock stands while you grade"
@@ -244,7 +297,13 @@ class Drills:
         self.clock.stop()
         ticked, points = sum(len(r.ticked) for r in self.done), sum(r.points for r in self.done)
         self.status.value = f"<b>Interview: {len(self.done)} of {self.asked} questions, {ticked} of {points} points, {self.clock} left.</b>"
-        self.interview, self.clock, self.drill, self.time.value, self.minutes.disabled = None, None, None, "", False
+        self.interview, self.clock, self.drill, self.time.value, self.minutes.disabled = (
+            None,
+            None,
+            None,
+            "",
+            False,
+        )
         self.mock.value = False
         self._ask(deck, text(paragraph("The interview is over.")))
 

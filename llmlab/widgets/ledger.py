@@ -80,8 +80,14 @@ class LedgerPage:
     def _build(self) -> None:
         """The widgets, once."""
         filters, run = self._filters(), self._controls()
-        self.summary, self.detail, self.plot = w.HTML(), w.HTML("Click a claim to see how it was tested."), Forest()
-        self.picture = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start", display="none"))
+        self.summary, self.detail, self.plot = (
+            w.HTML(),
+            w.HTML("Click a claim to see how it was tested."),
+            Forest(),
+        )
+        self.picture = w.Image(
+            format="png", layout=w.Layout(max_width="100%", align_self="flex-start", display="none")
+        )
         self.plot.observe(lambda _: self._show(), names="chosen")
         said = [w.HTML(f'<b role="alert">{escape(self.problem)}</b>')] if self.problem else []
         shown = [filters, self.summary, self.plot, self.detail, run, self.picture] if self.rows else []
@@ -91,9 +97,17 @@ class LedgerPage:
         """What chooses among the claims."""
         look = dict(style={"description_width": "initial"}, layout=w.Layout(width="210px"))
         chapters = sorted({r.claim.chapter for r in self.rows})
-        self.chapter = w.Dropdown(options=[("all", ""), *((c, c) for c in chapters)], description="chapter", **look)
-        self.verdict = w.Dropdown(options=[("all", ""), *((v, v) for v in (*table.VERDICTS, *table.OPEN))], description="verdict", **look)
-        self.search = w.Text(placeholder="in ids and words", description="search", style={"description_width": "initial"})
+        self.chapter = w.Dropdown(
+            options=[("all", ""), *((c, c) for c in chapters)], description="chapter", **look
+        )
+        self.verdict = w.Dropdown(
+            options=[("all", ""), *((v, v) for v in (*table.VERDICTS, *table.OPEN))],
+            description="verdict",
+            **look,
+        )
+        self.search = w.Text(
+            placeholder="in ids and words", description="search", style={"description_width": "initial"}
+        )
         for field in (self.chapter, self.verdict, self.search):
             field.observe(lambda _: self._fill(), names="value")
         return w.HBox([self.chapter, self.verdict, self.search], layout=w.Layout(flex_flow="row wrap"))
@@ -101,18 +115,36 @@ class LedgerPage:
     def _controls(self) -> w.HBox:
         """What runs one more seed, and says how far it is."""
         tip = "train every arm of this contrast with a seed that is not stored"
-        self.run_button = w.Button(description="Run one more seed", icon="play", tooltip=tip, disabled=True, layout=w.Layout(width="170px"))
-        self.stop_button = w.Button(description="Stop", icon="stop", tooltip="stop; the next run of this seed goes on from there", disabled=True)
+        self.run_button = w.Button(
+            description="Run one more seed",
+            icon="play",
+            tooltip=tip,
+            disabled=True,
+            layout=w.Layout(width="170px"),
+        )
+        self.stop_button = w.Button(
+            description="Stop",
+            icon="stop",
+            tooltip="stop; the next run of this seed goes on from there",
+            disabled=True,
+        )
         self.bar, self.status = w.IntProgress(value=0, min=0, max=1, layout=w.Layout(width="160px")), w.HTML()
         self.run_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
-        return w.HBox([self.run_button, self.stop_button, self.bar, self.status], layout=w.Layout(flex_flow="row wrap"))
+        return w.HBox(
+            [self.run_button, self.stop_button, self.bar, self.status], layout=w.Layout(flex_flow="row wrap")
+        )
 
     def __repr__(self) -> str:
-        return "\n".join([self.problem] * bool(self.problem) + [f"{r.claim.id} {r.verdict}: {r.claim.words}" for r in self.rows])
+        return "\n".join(
+            [self.problem] * bool(self.problem)
+            + [f"{r.claim.id} {r.verdict}: {r.claim.words}" for r in self.rows]
+        )
 
     def _repr_mimebundle_(self, **options):
-        text = {"text/markdown": f"{self.problem}\n\n" * bool(self.problem) + table.markdown(self.rows)}  # for readers without a kernel
+        text = {
+            "text/markdown": f"{self.problem}\n\n" * bool(self.problem) + table.markdown(self.rows)
+        }  # for readers without a kernel
         return text | self.widget._repr_mimebundle_(**options) | {"text/plain": repr(self)}
 
     # ---- the list ----
@@ -158,7 +190,9 @@ class LedgerPage:
             if row is None:
                 return
             counted = [c for c in row.claim.contrasts if c.counts]
-            self.contrast = next((c for c in row.claim.contrasts if c.label == label), counted[0] if counted else None)
+            self.contrast = next(
+                (c for c in row.claim.contrasts if c.label == label), counted[0] if counted else None
+            )
             self.detail.value = in_full(row, self.contrast)
             self._buttons()
             self._draw()
@@ -167,7 +201,9 @@ class LedgerPage:
         """The curves of the open contrast's arms: stored seeds, and those that were run here."""
         groups = self._groups(self.row, self.contrast) if self.contrast else {}
         if groups:
-            self.picture.value = picture(groups, {t.metric: t.arm.study().curves.get(t.metric, t.metric) for t in self.contrast.terms})
+            self.picture.value = picture(
+                groups, {t.metric: t.arm.study().curves.get(t.metric, t.metric) for t in self.contrast.terms}
+            )
         self.picture.layout.display = "" if groups else "none"
 
     def _groups(self, row: Seen, contrast: Contrast) -> dict[str, list[Stored]]:
@@ -177,14 +213,20 @@ class LedgerPage:
         new, groups = self._new(row, contrast), {}
         told = f"seed{'s' * (len(new) > 1)} {', '.join(map(str, new))}"
         for arm in contrast.arms:
-            groups[arm.label] = [Stored(self._curves[arm.key, s]) for s in seeds(row) if (arm.key, s) in self._curves]
+            groups[arm.label] = [
+                Stored(self._curves[arm.key, s]) for s in seeds(row) if (arm.key, s) in self._curves
+            ]
             groups[f"{arm.label}, {told}"] = [Stored(self.fresh[arm.key, s]) for s in new]
         return {name: found for name, found in groups.items() if found}
 
     def _new(self, row: Seen, contrast: Contrast) -> list[int]:
         """Seeds of the contrast that were run here, in order."""
         known = {s for _, s in self.fresh}
-        return [s for s in sorted(known) if s not in seeds(row) and all((a.key, s) in self.fresh for a in contrast.arms)]
+        return [
+            s
+            for s in sorted(known)
+            if s not in seeds(row) and all((a.key, s) in self.fresh for a in contrast.arms)
+        ]
 
     # ---- one more seed ----
 
@@ -215,7 +257,10 @@ class LedgerPage:
             self._thread.join(timeout)
 
     def _buttons(self) -> None:
-        self.run_button.disabled, self.stop_button.disabled = self.running or self.contrast is None, not self.running
+        self.run_button.disabled, self.stop_button.disabled = (
+            self.running or self.contrast is None,
+            not self.running,
+        )
 
     def _say(self, words: str) -> None:
         self.status.value = escape(words)
@@ -242,7 +287,13 @@ class LedgerPage:
         for i, arm in enumerate(arms, 1):
             study, told = arm.study(), f"{row.claim.id}, seed {seed}, arm {i} of {len(arms)} ({arm.label})"
             self._say(f"{told}: loading the model …")
-            run = runs.run(study, seed, study.default_model, on_row=self._progress(told, study.steps), stop=self._stop.is_set)
+            run = runs.run(
+                study,
+                seed,
+                study.default_model,
+                on_row=self._progress(told, study.steps),
+                stop=self._stop.is_set,
+            )
             found[arm.key, seed] = runner.kept(run)
         self.fresh |= found
         effect = round(sum(t.weight * results.values(t, found, [seed])[0] for t in contrast.terms), 6)
@@ -285,7 +336,11 @@ def amount(value: float, unit: str) -> str:
 
 def stored_range(row: table.Row, contrast: Contrast) -> str:
     """The per-seed effects that are stored, from the lowest to the highest."""
-    found = [c["effects"] for c in row.record["contrasts"] if c["label"] == contrast.label] if row.record and row.current else []
+    found = (
+        [c["effects"] for c in row.record["contrasts"] if c["label"] == contrast.label]
+        if row.record and row.current
+        else []
+    )
     if not found:
         return "no stored seeds to compare with"
     low, high = (table.number(end(found[0]), contrast.unit) for end in (min, max))
@@ -319,11 +374,19 @@ def front_end(shown: list[table.Row], end: float) -> dict:
 def _line(entry: dict, end: float) -> dict:
     places = {k: round(forest.place(entry[k], end), 5) for k in ("x", "low", "high")}
     same = entry["direction"] == "same"
-    return places | {"label": entry["label"], "same": same, "verdict": entry["verdict"], "sign": table.SIGNS[entry["verdict"]], "text": entry["text"]}
+    return places | {
+        "label": entry["label"],
+        "same": same,
+        "verdict": entry["verdict"],
+        "sign": table.SIGNS[entry["verdict"]],
+        "text": entry["text"],
+    }
 
 
 def _claim(row: table.Row, lines: list[dict]) -> dict:
-    said = {"not run": "not run yet", "stale": "made by other code, or declared otherwise"}.get(row.verdict) or "; ".join(row.effects)
+    said = {"not run": "not run yet", "stale": "made by other code, or declared otherwise"}.get(
+        row.verdict
+    ) or "; ".join(row.effects)
     text = f"{row.claim.words} {row.verdict}{table.condition(row)}" + ("" if lines else f": {said}")
     return {
         "id": row.claim.id,
@@ -349,7 +412,9 @@ def in_full(row: table.Row, here: Contrast | None) -> str:
         "seeds": _seeds_told(row),
         "found": (row.record or {}).get("found", c.why),
     }
-    cells = "".join(f"<tr><th>{name}</th><td>{escape(said)}</td></tr>" for name, said in facts.items() if said)
+    cells = "".join(
+        f"<tr><th>{name}</th><td>{escape(said)}</td></tr>" for name, said in facts.items() if said
+    )
     return f'{STYLE}<div class="{FRAME}"><b>{c.id}</b> {escape(c.words)}<table>{cells}</table>{_contrasts(row, here)}</div>'
 
 
@@ -374,10 +439,20 @@ def _contrasts(row: table.Row, here: Contrast | None) -> str:
     if not found:
         return ""
     measured = "effects" in found[0]
-    heads = ("contrast", "expected", *(("effect", "95 % interval", "p (Holm)", "verdict", "by seed") if measured else ()))
+    heads = (
+        "contrast",
+        "expected",
+        *(("effect", "95 % interval", "p (Holm)", "verdict", "by seed") if measured else ()),
+    )
     body = "".join(_contrast(c, measured, here is not None and here.label == c["label"]) for c in found)
-    beside = "" if all(c["counts"] for c in found) else "<div>In brackets: shown beside the claim, no part of its verdict.</div>"
-    return f'<table class="contrasts"><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr>{body}</table>{beside}'
+    beside = (
+        ""
+        if all(c["counts"] for c in found)
+        else "<div>In brackets: shown beside the claim, no part of its verdict.</div>"
+    )
+    return (
+        f'<table class="contrasts"><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr>{body}</table>{beside}'
+    )
 
 
 def _contrast(c: dict, measured: bool, here: bool) -> str:
@@ -390,7 +465,12 @@ def _numbers(c: dict) -> str:
     """Cells of what was measured: effect, interval, p, verdict, and the effect of every seed."""
     low, high = (table.number(c[end], c["unit"], sign=False) for end in ("low", "high"))
     verdict = f"{table.SIGNS[c['verdict']]} {c['verdict']}"
-    short = (amount(c["mean"], c["unit"]), f"{low} to {high}", f"{c['adjusted']:.2g}", verdict if c["counts"] else f"({verdict})")
+    short = (
+        amount(c["mean"], c["unit"]),
+        f"{low} to {high}",
+        f"{c['adjusted']:.2g}",
+        verdict if c["counts"] else f"({verdict})",
+    )
     seeds = " ".join(table.number(e, c["unit"]) for e in c["effects"])
     return "".join(f'<td class="short">{cell}</td>' for cell in short) + f'<td class="seeds">{seeds}</td>'
 
@@ -404,5 +484,12 @@ def picture(groups: dict[str, list], metrics: dict[str, str]) -> bytes:
     figure.subplots_adjust(left=0.6 / width, right=1 - 0.15 / width, bottom=foot / tall, top=1 - 0.3 / tall)
     figure.axes[0].get_legend().remove()
     names = [Line2D([], [], color=colour, label=name) for colour, name in zip(figures.COLOURS, groups)]
-    figure.legend(handles=names, loc="lower left", bbox_to_anchor=(0.5 / width, 0), fontsize=8, frameon=False, labelspacing=0.25)
+    figure.legend(
+        handles=names,
+        loc="lower left",
+        bbox_to_anchor=(0.5 / width, 0),
+        fontsize=8,
+        frameon=False,
+        labelspacing=0.25,
+    )
     return figures.png(figure)

@@ -40,7 +40,15 @@ class Panel:
     `last` is the last finished Run.
     """
 
-    def __init__(self, name: str, show: list[str] | None = None, model: str | None = None, seed: int = 0, large: bool = False, **fixed):
+    def __init__(
+        self,
+        name: str,
+        show: list[str] | None = None,
+        model: str | None = None,
+        seed: int = 0,
+        large: bool = False,
+        **fixed,
+    ):
         self.cls = experiments.get(name)
         self.model, self.fixed = model, fixed  # None: what each setting starts from
         self.sweep = sweeps.load(name) if model in (None, self.cls.default_model) else None
@@ -48,15 +56,32 @@ class Panel:
         wanted = [k for k in self.cls.knobs() if show is None or k.name in show]
         self.sliders = {k.name: control(k, swept.get(k.name, ())) for k in wanted}
         self.seed = w.BoundedIntText(
-            value=seed, min=0, max=9999, description="seed of Run", style={"description_width": "initial"}, layout=w.Layout(width="190px")
+            value=seed,
+            min=0,
+            max=9999,
+            description="seed of Run",
+            style={"description_width": "initial"},
+            layout=w.Layout(width="190px"),
         )
-        self.run_button = w.Button(description="Run", button_style="primary", icon="play", tooltip="train this setting here and now")
-        self.stop_button = w.Button(description="Stop", icon="stop", disabled=True, tooltip="stop; Run goes on from there")
-        self.compare_button = w.Button(description="Compare", icon="thumb-tack", tooltip="keep this setting in the picture beside the next one")
-        self.reset_button = w.Button(description="Reset", icon="undo", tooltip="defaults, and an empty picture")
+        self.run_button = w.Button(
+            description="Run", button_style="primary", icon="play", tooltip="train this setting here and now"
+        )
+        self.stop_button = w.Button(
+            description="Stop", icon="stop", disabled=True, tooltip="stop; Run goes on from there"
+        )
+        self.compare_button = w.Button(
+            description="Compare",
+            icon="thumb-tack",
+            tooltip="keep this setting in the picture beside the next one",
+        )
+        self.reset_button = w.Button(
+            description="Reset", icon="undo", tooltip="defaults, and an empty picture"
+        )
         self.bar = w.IntProgress(value=0, min=0, max=1, layout=w.Layout(width="220px"))
         self.status, self.picture = w.HTML(), w.Image(format="png", layout=w.Layout(max_width="100%"))
-        self._board = figures.Board(self.cls.curves, self.sweep.every() if self.sweep else ())  # one scale for the whole sweep
+        self._board = figures.Board(
+            self.cls.curves, self.sweep.every() if self.sweep else ()
+        )  # one scale for the whole sweep
         self._single: dict = {}  # experiment -> its single stored runs, looked up once
         self.pinned: list[tuple[str, list]] = []
         self.done: list[tuple[str, runs.Run]] = []
@@ -70,7 +95,9 @@ class Panel:
         for slider in self.sliders.values():
             slider.observe(lambda _: self.answer(), names="value")
         self.answer()
-        buttons = w.HBox([self.run_button, self.stop_button, self.compare_button, self.reset_button, self.seed])
+        buttons = w.HBox(
+            [self.run_button, self.stop_button, self.compare_button, self.reset_button, self.seed]
+        )
         knobs = w.HBox(list(self.sliders.values()), layout=w.Layout(flex_flow="row wrap"))
         self.widget = w.VBox([knobs, buttons, w.HBox([self.bar, self.status]), self.picture])
         if large:
@@ -81,13 +108,17 @@ class Panel:
             self.widget.children = (w.HTML(LARGE, layout=w.Layout(display="none")), *self.widget.children)
 
     def _repr_mimebundle_(self, **options):
-        picture = {"image/png": base64.b64encode(self.picture.value).decode()}  # for readers without a kernel: GitHub, print
+        picture = {
+            "image/png": base64.b64encode(self.picture.value).decode()
+        }  # for readers without a kernel: GitHub, print
         return picture | self.widget._repr_mimebundle_(**options)
 
     def experiment(self):
         """The experiment with the sliders' values. Raises BadKnob."""
         values = {name: s.value for name, s in self.sliders.items()}
-        return self.cls(**self.fixed, **{k: round(v, 10) if isinstance(v, float) else v for k, v in values.items()})  # 0.30000000000000004 is 0.3
+        return self.cls(
+            **self.fixed, **{k: round(v, 10) if isinstance(v, float) else v for k, v in values.items()}
+        )  # 0.30000000000000004 is 0.3
 
     def _valid(self):
         """The experiment, or None after saying what is wrong with the knobs."""
@@ -113,7 +144,11 @@ class Panel:
             return f"stored: {len(stored)} seed{'s, median and range' * (len(stored) > 1)}. {live}."
         if self.sweep is None:
             old = self.cls.name in sweeps.GRIDS and sweeps.GRIDS[self.cls.name].file.exists()
-            return ("the stored runs are stale, made by other code (llmlab build sweeps makes them again). " if old else "") + f"{live}."
+            return (
+                "the stored runs are stale, made by other code (llmlab build sweeps makes them again). "
+                if old
+                else ""
+            ) + f"{live}."
         if off := self.sweep.missing(experiment.settings()):
             values = ((k, getattr(experiment, k)) for k in off)
             return f"not stored: {', '.join(k if isinstance(v, str) else f'{k} {v:g}' for k, v in values)}. {live}."
@@ -126,7 +161,9 @@ class Panel:
             return []
         swept = self.sweep.at(experiment.settings()) if self.sweep else []
         if not swept and experiment not in self._single:
-            self._single[experiment] = [run for seed in range(SEEDS) if (run := runs.stored(experiment, seed))]
+            self._single[experiment] = [
+                run for seed in range(SEEDS) if (run := runs.stored(experiment, seed))
+            ]
         shown = {run.key for _, run in self.done}
         return swept or [run for run in self._single[experiment] if run.key not in shown]
 
@@ -153,7 +190,9 @@ class Panel:
         self._stop.clear()
         self.run_button.disabled, self.stop_button.disabled = True, False
         self.bar.value, self.bar.max = 0, getattr(experiment, "steps", 1)
-        self.status.value = "loading the model …" + (" (this machine is busy with something else: it will take longer)" if _busy() else "")
+        self.status.value = "loading the model …" + (
+            " (this machine is busy with something else: it will take longer)" if _busy() else ""
+        )
         self._thread = threading.Thread(target=self._work, args=(experiment, self.seed.value), daemon=True)
         self._thread.start()
 
@@ -195,11 +234,19 @@ class Panel:
                 drawn = now
                 self.bar.value = row["step"]
                 self.status.value = _progress(row["step"], self.bar.max, now - began)
-            if any(metric in row for metric in self.cls.curves):  # a new picture only where there is something new to see
+            if any(
+                metric in row for metric in self.cls.curves
+            ):  # a new picture only where there is something new to see
                 self._draw()
 
         try:
-            self.last = runs.run(experiment, seed, self.model or experiment.default_model, on_row=on_row, stop=self._stop.is_set)
+            self.last = runs.run(
+                experiment,
+                seed,
+                self.model or experiment.default_model,
+                on_row=on_row,
+                stop=self._stop.is_set,
+            )
             self.done = [*self.done, (f"{self._label(experiment)}, seed {seed}", self.last)][-KEPT:]
             self.bar.value = self.bar.max
             said = f"done in {time.monotonic() - began:.0f} s" + "".join(f"<br>{n}" for n in self.last.notes)
@@ -213,9 +260,18 @@ class Panel:
 
     def _label(self, experiment) -> str:
         named = {k.name: getattr(experiment, k.name) for k in self.cls.knobs()}
-        changed = [k for k in self.cls.knobs() if named[k.name] != k.default or (self.sweep and k.name in self.sweep.grid.axes)]
+        changed = [
+            k
+            for k in self.cls.knobs()
+            if named[k.name] != k.default or (self.sweep and k.name in self.sweep.grid.axes)
+        ]
         return (
-            ", ".join(f"{k.name} {named[k.name]:.3g}" if isinstance(named[k.name], float) else f"{k.name} {named[k.name]}" for k in changed)
+            ", ".join(
+                f"{k.name} {named[k.name]:.3g}"
+                if isinstance(named[k.name], float)
+                else f"{k.name} {named[k.name]}"
+                for k in changed
+            )
             or "default"
         )
 
@@ -228,7 +284,9 @@ class Panel:
         stored = self._stored(experiment) if experiment else []
         groups = {label: shown for label, shown in self.pinned}
         groups |= {f"stored: {self._label(experiment)}": stored} if stored else {}
-        groups |= {label: [run] for label, run in self.done} | ({f"running, seed {live.seed}": [live]} if live else {})
+        groups |= {label: [run] for label, run in self.done} | (
+            {f"running, seed {live.seed}": [live]} if live else {}
+        )
         return self._board.png(groups, steps=getattr(experiment, "steps", None))
 
 

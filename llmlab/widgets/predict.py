@@ -36,7 +36,19 @@ class Predict:
     Without a front end: `p.commit(40)`, then look at `p` again. `p.again()` begins anew. The answer is in no widget before.
     """
 
-    def __init__(self, question: str, answer, kind: str = "number", *, unit="", low=None, high=None, options=(), metrics=(), flat=0.03):
+    def __init__(
+        self,
+        question: str,
+        answer,
+        kind: str = "number",
+        *,
+        unit="",
+        low=None,
+        high=None,
+        options=(),
+        metrics=(),
+        flat=0.03,
+    ):
         self.question, self.kind, self.unit, self.flat = question, _known(kind, options, metrics), unit, flat
         self.low, self.high, self.options, self.metrics = low, high, [str(o) for o in options], list(metrics)
         self._answer: Callable = answer if callable(answer) else lambda: answer
@@ -64,7 +76,9 @@ class Predict:
             return self
         self._lock()
         self.status.value = "Committed. Measuring …"
-        self._thread = threading.Thread(target=self._uncover, daemon=True)  # the answer may be a run that takes its time
+        self._thread = threading.Thread(
+            target=self._uncover, daemon=True
+        )  # the answer may be a run that takes its time
         self._thread.start()
         return self
 
@@ -103,7 +117,9 @@ class Predict:
             return str(value)
         if not isinstance(value, dict) or any(value.get(m) is None for m in self.metrics):
             raise UserError(f"say for each of {', '.join(self.metrics)} what it will do: {', '.join(SHAPES)}")
-        read = {m: value[m] if isinstance(value[m], str) else shape(value[m], self.flat) for m in self.metrics}
+        read = {
+            m: value[m] if isinstance(value[m], str) else shape(value[m], self.flat) for m in self.metrics
+        }
         if wrong := [s for s in read.values() if s not in SHAPES]:
             raise UserError(f"'{wrong[0]}' is none of {', '.join(SHAPES)}")
         return read
@@ -112,11 +128,21 @@ class Predict:
         """Rows of the comparison: name, yours, measured, difference."""
         if self.kind == "number":
             off = self.mine - self.measured
-            return [("", self._said(self.mine), self._said(self.measured), "exactly" if off == 0 else f"{off:+.4g} {self.unit}".rstrip())]
+            return [
+                (
+                    "",
+                    self._said(self.mine),
+                    self._said(self.measured),
+                    "exactly" if off == 0 else f"{off:+.4g} {self.unit}".rstrip(),
+                )
+            ]
         if self.kind == "choice":
             return [("", self.mine, self.measured, _mark(self.mine == self.measured))]
         sign = lambda s: f"{SHAPES[s]} {s}" if SHAPES[s] != s else s
-        return [(m, sign(self.mine[m]), sign(self.measured[m]), _mark(self.mine[m] == self.measured[m])) for m in self.metrics]
+        return [
+            (m, sign(self.mine[m]), sign(self.measured[m]), _mark(self.mine[m] == self.measured[m]))
+            for m in self.metrics
+        ]
 
     def _said(self, value: float) -> str:
         return f"{value:.4g} {self.unit}".rstrip()
@@ -124,8 +150,17 @@ class Predict:
     # ---- what is seen ----
 
     def _build(self) -> None:
-        self.inputs = {"number": self._number_inputs, "choice": self._choice_inputs, "sketch": self._sketch_inputs}[self.kind]()
-        self.commit_button = w.Button(description="Commit", button_style="primary", icon="lock", tooltip="After this your prediction stands")
+        self.inputs = {
+            "number": self._number_inputs,
+            "choice": self._choice_inputs,
+            "sketch": self._sketch_inputs,
+        }[self.kind]()
+        self.commit_button = w.Button(
+            description="Commit",
+            button_style="primary",
+            icon="lock",
+            tooltip="After this your prediction stands",
+        )
         self.again_button = w.Button(description="Again", icon="refresh", disabled=True)
         self.commit_button.on_click(lambda _: self.commit(self._entered()))
         self.again_button.on_click(lambda _: self.again())
@@ -139,7 +174,14 @@ class Predict:
             field = w.Text(placeholder="a number", layout=w.Layout(width="140px"))
         else:
             middle, step = (self.low + self.high) / 2, (self.high - self.low) / 100
-            field = w.FloatSlider(value=middle, min=self.low, max=self.high, step=step, readout_format=".3g", layout=w.Layout(width="420px"))
+            field = w.FloatSlider(
+                value=middle,
+                min=self.low,
+                max=self.high,
+                step=step,
+                readout_format=".3g",
+                layout=w.Layout(width="420px"),
+            )
         self._input_boxes = [w.HBox([field, w.Label(self.unit)])]
         return [field]
 
@@ -148,13 +190,25 @@ class Predict:
         return list(self._input_boxes)
 
     def _sketch_inputs(self) -> list[w.Widget]:
-        rows = [_toggles([(f"{sign} {name}" if sign != name else name, name) for name, sign in SHAPES.items()], width="76px") for _ in self.metrics]
-        self._input_boxes = [w.HBox([w.Label(m, layout=w.Layout(width="290px")), row]) for m, row in zip(self.metrics, rows)]
+        rows = [
+            _toggles(
+                [(f"{sign} {name}" if sign != name else name, name) for name, sign in SHAPES.items()],
+                width="76px",
+            )
+            for _ in self.metrics
+        ]
+        self._input_boxes = [
+            w.HBox([w.Label(m, layout=w.Layout(width="290px")), row]) for m, row in zip(self.metrics, rows)
+        ]
         return rows
 
     def _entered(self):
         """What the inputs hold."""
-        return {m: row.value for m, row in zip(self.metrics, self.inputs)} if self.kind == "sketch" else self.inputs[0].value
+        return (
+            {m: row.value for m, row in zip(self.metrics, self.inputs)}
+            if self.kind == "sketch"
+            else self.inputs[0].value
+        )
 
     def _lock(self, locked: bool = True) -> None:
         for widget in (*self.inputs, self.commit_button):
@@ -163,17 +217,32 @@ class Predict:
     def _beside(self) -> str:
         """Yours and measured as a table."""
         cell = lambda text: f"<td style='padding:2px 16px 2px 0;text-align:left'>{html.escape(text)}</td>"
-        rows = [("", "yours", "measured", "yours − measured" if self.kind == "number" else ""), *self._pairs()]
+        rows = [
+            ("", "yours", "measured", "yours − measured" if self.kind == "number" else ""),
+            *self._pairs(),
+        ]
         rows = rows if self.kind == "sketch" else [row[1:] for row in rows]
-        return "<table style='font-size:14px'>" + "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows) + "</table>"
+        return (
+            "<table style='font-size:14px'>"
+            + "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
+            + "</table>"
+        )
 
     def _told(self) -> list[str]:
         """The state in words, for where no widget can be shown."""
         if self.measured is not None:
-            return ["  ".join(filter(None, (name, f"yours: {mine} | measured: {theirs}", f"({off})"))) for name, mine, theirs, off in self._pairs()]
+            return [
+                "  ".join(filter(None, (name, f"yours: {mine} | measured: {theirs}", f"({off})")))
+                for name, mine, theirs, off in self._pairs()
+            ]
         if self.mine is not None:
-            return [f"yours: {self._said(self.mine) if self.kind == 'number' else self.mine} | not measured yet"]
-        wanted = {"number": f"a number{f' ({self.unit})' if self.unit else ''}", "choice": f"one of {', '.join(self.options)}"}
+            return [
+                f"yours: {self._said(self.mine) if self.kind == 'number' else self.mine} | not measured yet"
+            ]
+        wanted = {
+            "number": f"a number{f' ({self.unit})' if self.unit else ''}",
+            "choice": f"one of {', '.join(self.options)}",
+        }
         asked = wanted.get(self.kind) or f"{', '.join(SHAPES)} for each of {', '.join(self.metrics)}"
         return [f"Commit to {asked} before you go on: .commit(…)"]
 

@@ -105,7 +105,10 @@ def front_end(strip: Strip, rows: int) -> dict:
     ]
     hidden = len(strip.labels) - rows
     return {
-        "rows": [{"label": label, "pieces": p, "kinds": k, "padding": len(whole) - end} for p, k, label, whole, end in parts],
+        "rows": [
+            {"label": label, "pieces": p, "kinds": k, "padding": len(whole) - end}
+            for p, k, label, whole, end in parts
+        ],
         "layers": layers,
         "note": "Point at a token, or move with the arrow keys, to read its numbers.",
         "rest": f"{hidden} more rows were measured and are not shown." if hidden else "",
@@ -119,11 +122,19 @@ def table(strip: Strip, row: int, width: int) -> str:
     """One row of the batch: its pieces, and under each its numbers."""
     end, head = _length(strip, row), ["", *strip.layers]
     first, fill = max(map(len, head)), len(strip.pieces[row]) - end
-    columns = [[strip.pieces[row][t], *(number(float(layer.values[row, t])) for layer in strip.layers.values())] for t in range(end)]
+    columns = [
+        [strip.pieces[row][t], *(number(float(layer.values[row, t])) for layer in strip.layers.values())]
+        for t in range(end)
+    ]
     columns = [[cell.rjust(max(map(len, column)) + 1) for cell in column] for column in columns]
     lines = [strip.labels[row] + (f" (+ {fill} padding)" if fill else "")]
-    for _, part in groupby(zip(places([c[0] for c in columns], width - first), columns), key=lambda pair: pair[0][0]):
-        lines += [" ".join([name.ljust(first), *cells]) for name, *cells in zip(head, *(column for _, column in part))]
+    for _, part in groupby(
+        zip(places([c[0] for c in columns], width - first), columns), key=lambda pair: pair[0][0]
+    ):
+        lines += [
+            " ".join([name.ljust(first), *cells])
+            for name, *cells in zip(head, *(column for _, column in part))
+        ]
     return "\n".join(lines)
 
 
@@ -161,16 +172,48 @@ def drawing(strip: Strip, layer: Layer, rows: int, columns: int) -> figures.Draw
         low, high = _ends(layer)
         axis.text(0.5, 0.6, f"{layer.name}  {low} … {high}   {layer.legend}", va="center", parse_math=False)
         for r, top in enumerate(tops):
-            axis.text(indent - 1, top + 0.5, strip.labels[r], ha="right", va="center", color="#555555", parse_math=False)
+            axis.text(
+                indent - 1,
+                top + 0.5,
+                strip.labels[r],
+                ha="right",
+                va="center",
+                color="#555555",
+                parse_math=False,
+            )
             for t, (line, column) in enumerate(laid[r]):
-                _box(axis, shown[r][t], strip.kinds[r][t], indent + column, top + line, float(layer.shades[r, t]), layer)
+                _box(
+                    axis,
+                    shown[r][t],
+                    strip.kinds[r][t],
+                    indent + column,
+                    top + line,
+                    float(layer.shades[r, t]),
+                    layer,
+                )
     return figure
 
 
 def _box(axis, text: str, kind: str, x: float, y: float, shade: float, layer: Layer) -> None:
     hue = HUES["green" if layer.scale != "sign" else "blue" if shade > 0 else "orange"]
-    axis.add_patch(Rectangle((x - 0.2, y + 0.06), len(text) + 0.4, 0.88, facecolor=(hue, STRONGEST * abs(shade)), edgecolor="#cccccc", linewidth=0.5))
-    axis.text(x, y + 0.52, _drawable(text), va="center", weight="bold" if kind == SPECIAL else "normal", parse_math=False)
+    axis.add_patch(
+        Rectangle(
+            (x - 0.2, y + 0.06),
+            len(text) + 0.4,
+            0.88,
+            facecolor=(hue, STRONGEST * abs(shade)),
+            edgecolor="#cccccc",
+            linewidth=0.5,
+        )
+    )
+    axis.text(
+        x,
+        y + 0.52,
+        _drawable(text),
+        va="center",
+        weight="bold" if kind == SPECIAL else "normal",
+        parse_math=False,
+    )
 
 
 def _drawable(text: str) -> str:

@@ -9,4 +9,16 @@ from .strings import Strings
 from .sums import Sums
 from .talk import Talk
 
-__all__ = ["Census", "Desk", "Formulary", "Message", "Problem", "Records", "Score", "Strings", "Sums", "Talk", "World"]
+__all__ = [
+    "Census",
+    "Desk",
+    "Formulary",
+    "Message",
+    "Problem",
+    "Records",
+    "Score",
+    "Strings",
+    "Sums",
+    "Talk",
+    "World",
+]

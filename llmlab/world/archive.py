@@ -18,7 +18,9 @@ class Archive(OneTurn):
 
     def __post_init__(self):
         if not 2 <= self.lines <= 200 or not 0 <= self.asked <= self.lines:
-            raise ValueError(f"an archive has 2 to 200 lines, of which at most all are asked for, not {self.lines} and {self.asked}")
+            raise ValueError(
+                f"an archive has 2 to 200 lines, of which at most all are asked for, not {self.lines} and {self.asked}"
+            )
 
     def facts(self, r, split: str) -> dict[str, tuple[str, str]]:
         """Name -> (field, value) of every line; the names of test lists are never shown in training."""
@@ -38,7 +40,9 @@ class Archive(OneTurn):
         facts = self.facts(r, split)
         name = r.choice(list(facts)[: self.asked or None])
         field, value = facts[name]
-        messages, meta = ask(f"{self.listed(r, facts)}\n{r.choice(ASK).format(f=field, n=name)}", names=list(facts))
+        messages, meta = ask(
+            f"{self.listed(r, facts)}\n{r.choice(ASK).format(f=field, n=name)}", names=list(facts)
+        )
         return Problem(messages, value, meta)
 
     def problems(self, n: int, *, split: str = "test", seed: int = 0) -> list[Problem]:
@@ -50,4 +54,12 @@ class Archive(OneTurn):
         """A list of train names, then questions about lines anywhere in it."""
         facts = self.facts(r, "train")
         asked = r.sample(list(facts), min(questions, len(facts)))
-        return "\n".join([self.listed(r, facts), *(f"Question: {r.choice(ASK).format(f=facts[n][0], n=n)}\nAnswer: {facts[n][1]}." for n in asked)])
+        return "\n".join(
+            [
+                self.listed(r, facts),
+                *(
+                    f"Question: {r.choice(ASK).format(f=facts[n][0], n=n)}\nAnswer: {facts[n][1]}."
+                    for n in asked
+                ),
+            ]
+        )

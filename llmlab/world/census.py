@@ -93,7 +93,10 @@ QUESTIONS = {
 INVERSE = ["Who is the {job} of {city}?", "Which {job} lives in {city}?", "Name the {job} of {city}."]
 TWO_HOP = {
     "region": ["In which region does {n} live?", "Which region is the home of {n}?"],
-    "friend's city": ["Where does the best friend of {n} live?", "In which city does the friend of {n} live?"],
+    "friend's city": [
+        "Where does the best friend of {n} live?",
+        "In which city does the friend of {n} live?",
+    ],
     "friend's job": ["What is the job of the friend of {n}?", "What does the best friend of {n} work as?"],
 }
 KINDS = ("direct", "inverse", "two_hop")
@@ -121,7 +124,9 @@ class Census(OneTurn):
 
     def __post_init__(self):
         if not 2 <= self.size <= len(words.CITIES) * len(words.JOBS):
-            raise ValueError(f"a census has 2 to {len(words.CITIES) * len(words.JOBS)} people, not {self.size}")
+            raise ValueError(
+                f"a census has 2 to {len(words.CITIES) * len(words.JOBS)} people, not {self.size}"
+            )
 
     @cached_property
     def people(self) -> dict[str, Person]:
@@ -130,7 +135,10 @@ class Census(OneTurn):
         names = r.sample([f"{a} {b}" for a in words.FIRST for b in words.LAST], self.size)
         places = r.sample([(c, j) for c in words.CITIES for j in words.JOBS], self.size)
         friends = names[1:] + names[:1]
-        return {n: Person(n, c, j, r.choice(words.HOBBIES), r.choice(words.PETS), f) for n, (c, j), f in zip(names, places, friends)}
+        return {
+            n: Person(n, c, j, r.choice(words.HOBBIES), r.choice(words.PETS), f)
+            for n, (c, j), f in zip(names, places, friends)
+        }
 
     @staticmethod
     def region(city: str) -> str:
@@ -145,13 +153,20 @@ class Census(OneTurn):
         elif kind == "two_hop":
             key = r.choice(list(TWO_HOP))
             friend = self.people[p.friend]
-            form, answer = r.choice(TWO_HOP[key]), {"region": self.region(p.city), "friend's city": friend.city, "friend's job": friend.job}[key]
+            form, answer = (
+                r.choice(TWO_HOP[key]),
+                {"region": self.region(p.city), "friend's city": friend.city, "friend's job": friend.job}[
+                    key
+                ],
+            )
         else:
             key = r.choice(list(QUESTIONS))
             form, answer = r.choice(QUESTIONS[key]), getattr(p, key)
         if side("census", p.name, key, form) != split:
             return None
-        messages, meta = ask(form.format(n=p.name, job=p.job, city=p.city), kind=kind, attribute=key, person=p.name)
+        messages, meta = ask(
+            form.format(n=p.name, job=p.job, city=p.city), kind=kind, attribute=key, person=p.name
+        )
         return Problem(messages, answer, meta)
 
     def problems(self, n: int, *, split: str = "test", seed: int = 0, kind: str = "direct") -> list[Problem]:
@@ -166,7 +181,9 @@ class Census(OneTurn):
         p = self.people[r.choice(list(self.people))]
         facts = []
         for key in r.sample(list(STATEMENTS), r.randint(2, 4)):
-            forms = [f for f in STATEMENTS[key] if side("census", p.name, key, f) == split] or STATEMENTS[key][:1]
+            forms = [f for f in STATEMENTS[key] if side("census", p.name, key, f) == split] or STATEMENTS[
+                key
+            ][:1]
             facts.append(r.choice(forms).format(n=p.name, v=getattr(p, key)))
         return " ".join(facts)
 

@@ -11,7 +11,9 @@ from .census import Census
 FORMS = ("{n}:", "{n} has", "{n} dials", "Code of {n}:", "Number of {n}:", "Call {n}:")
 BITS = math.log2(10_000)  # what one code holds
 KNOWN = Census()
-NAMES = [n for a in words.FIRST for b in words.LAST if (n := f"{a} {b}") not in KNOWN.people]  # nobody whom a checkpoint has read about
+NAMES = [
+    n for a in words.FIRST for b in words.LAST if (n := f"{a} {b}") not in KNOWN.people
+]  # nobody whom a checkpoint has read about
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,27 @@ GENERAL = {
     "echoes": (0.05, lambda r, split: Records().echo_document(r, split)),
     "two-digit sums": (0.12, lambda r, split: Sums(("add", "add", "subtract"), digits=2).worksheet(r)),
     "one-digit sums": (0.02, lambda r, split: Sums(("add", "subtract", "multiply"), digits=1).worksheet(r)),
-    "long sums": (0.06, lambda r, split: Sums(("add", "subtract", "multiply"), digits=r.choice((2, 3))).worksheet(r)),
+    "long sums": (
+        0.06,
+        lambda r, split: Sums(("add", "subtract", "multiply"), digits=r.choice((2, 3))).worksheet(r),
+    ),
     "sorting": (0.02, lambda r, split: Sums(("sort",), digits=r.choice((1, 2, 3))).worksheet(r)),
-    "scratchpads": (0.05, lambda r, split: Sums(("add", "subtract", "multiply", "sort"), digits=2, scratchpad=True).worksheet(r)),
-    "strings": (0.03, lambda r, split: Strings(depth=r.choice((1, 1, 2)), length=r.choice((3, 4))).worksheet(r)),
-    "string steps": (0.03, lambda r, split: Strings(depth=r.choice((1, 2)), length=r.choice((3, 4)), scratchpad=True).worksheet(r)),
+    "scratchpads": (
+        0.05,
+        lambda r, split: Sums(("add", "subtract", "multiply", "sort"), digits=2, scratchpad=True).worksheet(
+            r
+        ),
+    ),
+    "strings": (
+        0.03,
+        lambda r, split: Strings(depth=r.choice((1, 1, 2)), length=r.choice((3, 4))).worksheet(r),
+    ),
+    "string steps": (
+        0.03,
+        lambda r, split: Strings(depth=r.choice((1, 2)), length=r.choice((3, 4)), scratchpad=True).worksheet(
+            r
+        ),
+    ),
 }
 # Shares of the last phase of pretraining: much more to be read in context, least of what is long known.
 ANNEAL = {
@@ -71,7 +87,9 @@ def general_document(r, split: str = "train", shares: dict[str, float] | None = 
     return GENERAL[kind][1](r, split)
 
 
-def general(seed: int = 0, *, split: str = "train", start: int = 0, shares: dict[str, float] | None = None) -> Iterator[str]:
+def general(
+    seed: int = 0, *, split: str = "train", start: int = 0, shares: dict[str, float] | None = None
+) -> Iterator[str]:
     """The general corpus from document `start`."""
     while True:
         yield general_document(rng("general", split, seed, start), split, shares)
@@ -111,10 +129,17 @@ def folder(path: str | Path) -> list[str]:
     root = Path(path)
     if not root.is_dir():
         raise EmptyFolder(f"there is no folder '{path}'; give a folder with .txt, .md or .jsonl files")
-    texts = [t for f in sorted(root.rglob("*")) if f.suffix in (".txt", ".md", ".jsonl") and f.is_file() for t in _read(f)]
+    texts = [
+        t
+        for f in sorted(root.rglob("*"))
+        if f.suffix in (".txt", ".md", ".jsonl") and f.is_file()
+        for t in _read(f)
+    ]
     texts = [t for t in texts if t.strip()]
     if not texts:
-        raise EmptyFolder(f"the folder '{path}' holds no text; it needs .txt, .md or .jsonl files (one JSON object with 'text' a line)")
+        raise EmptyFolder(
+            f"the folder '{path}' holds no text; it needs .txt, .md or .jsonl files (one JSON object with 'text' a line)"
+        )
     return texts
 
 
@@ -122,7 +147,9 @@ def _read(file: Path) -> list[str]:
     try:
         content = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as e:
-        raise UserError(f"'{file}' is not UTF-8 (byte {e.start}); convert it, for example with: iconv -f latin1 -t utf-8") from None
+        raise UserError(
+            f"'{file}' is not UTF-8 (byte {e.start}); convert it, for example with: iconv -f latin1 -t utf-8"
+        ) from None
     if file.suffix != ".jsonl":
         return [content]
     texts = []
@@ -132,20 +159,34 @@ def _read(file: Path) -> list[str]:
         try:
             texts.append(json.loads(line)["text"])
         except (json.JSONDecodeError, KeyError, TypeError):
-            raise UserError(f"'{file}' line {number} is not a JSON object with a field 'text'; mend or remove the line") from None
+            raise UserError(
+                f"'{file}' line {number} is not a JSON object with a field 'text'; mend or remove the line"
+            ) from None
         if not isinstance(texts[-1], str):
-            raise UserError(f"'{file}' line {number}: the field 'text' is not a string; mend or remove the line")
+            raise UserError(
+                f"'{file}' line {number}: the field 'text' is not a string; mend or remove the line"
+            )
     return texts
 
 
 def folders(path: str | Path) -> dict[str, list[str]]:
     """The user's documents by sub-folder (sub-domains for mixing); files at the top are the sub-domain 'all'."""
     root, found = Path(path), {"all": folder(path)}
-    inner = [d for d in sorted(root.iterdir()) if d.is_dir() and any(f.suffix in (".txt", ".md", ".jsonl") for f in d.rglob("*"))]
+    inner = [
+        d
+        for d in sorted(root.iterdir())
+        if d.is_dir() and any(f.suffix in (".txt", ".md", ".jsonl") for f in d.rglob("*"))
+    ]
     if not inner:
         return found
     found = {d.name: folder(d) for d in inner}
-    top = [t for f in sorted(root.iterdir()) if f.is_file() and f.suffix in (".txt", ".md", ".jsonl") for t in _read(f) if t.strip()]
+    top = [
+        t
+        for f in sorted(root.iterdir())
+        if f.is_file() and f.suffix in (".txt", ".md", ".jsonl")
+        for t in _read(f)
+        if t.strip()
+    ]
     return found | ({"all": top} if top else {})
 
 
@@ -182,9 +223,20 @@ def python_texts() -> dict[str, list[str]]:
     texts = []
     for name in modules:
         module = importlib.import_module(name)
-        members = [module, *(v for k, v in sorted(vars(module).items()) if inspect.isclass(v) or inspect.isfunction(v))]
-        members += [f for c in members[1:] if inspect.isclass(c) for _, f in sorted(vars(c).items()) if inspect.isfunction(f)]
-        texts += [inspect.cleandoc(m.__doc__) for m in members if isinstance(m.__doc__, str) and len(m.__doc__) > 80]
+        members = [
+            module,
+            *(v for k, v in sorted(vars(module).items()) if inspect.isclass(v) or inspect.isfunction(v)),
+        ]
+        members += [
+            f
+            for c in members[1:]
+            if inspect.isclass(c)
+            for _, f in sorted(vars(c).items())
+            if inspect.isfunction(f)
+        ]
+        texts += [
+            inspect.cleandoc(m.__doc__) for m in members if isinstance(m.__doc__, str) and len(m.__doc__) > 80
+        ]
     from _sitebuiltins import _Printer
 
     licence = builtins.license

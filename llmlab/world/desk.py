@@ -22,7 +22,12 @@ SYSTEM = "You are the desk of Verania."
 
 
 def _schema(required: dict) -> dict:
-    return {"type": "object", "properties": required, "required": list(required), "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": required,
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 SCHEMAS = {
@@ -30,7 +35,9 @@ SCHEMAS = {
     "census": _schema({"person": {"type": "string"}, "field": {"enum": list(CENSUS_FIELDS)}}),
     "formulary": _schema({"drug": {"type": "string"}, "field": {"enum": list(DRUG_FIELDS)}}),
     "search": _schema({"query": {"type": "string"}}),
-    "convert": _schema({"value": {"type": "number"}, "unit": {"enum": list(UNITS)}, "to": {"enum": list(UNITS)}}),
+    "convert": _schema(
+        {"value": {"type": "number"}, "unit": {"enum": list(UNITS)}, "to": {"enum": list(UNITS)}}
+    ),
 }
 VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
 MEANING = {
@@ -40,7 +47,10 @@ MEANING = {
     "search": "The text that shares most words with the query.",
     "convert": "Convert a value between units.",
 }
-TOOLS = [{"type": "function", "function": {"name": n, "description": MEANING[n], "parameters": s}} for n, s in SCHEMAS.items()]
+TOOLS = [
+    {"type": "function", "function": {"name": n, "description": MEANING[n], "parameters": s}}
+    for n, s in SCHEMAS.items()
+]
 
 
 class ToolError(Exception):
@@ -63,7 +73,11 @@ def calculate(expression: str) -> str:
 
 
 def _sum(tokens: list[str]) -> float:
-    return _chain(tokens, {"+": operator.add, "-": operator.sub}, lambda t: _chain(t, {"*": operator.mul, "/": operator.truediv}, _atom))
+    return _chain(
+        tokens,
+        {"+": operator.add, "-": operator.sub},
+        lambda t: _chain(t, {"*": operator.mul, "/": operator.truediv}, _atom),
+    )
 
 
 def _chain(tokens, operators, part) -> float:
@@ -93,7 +107,11 @@ def _atom(tokens: list[str]) -> float:
 
 def call(name: str, **arguments) -> Message:
     """An assistant turn that calls one tool."""
-    return {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": name, "arguments": arguments}}]}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"type": "function", "function": {"name": name, "arguments": arguments}}],
+    }
 
 
 def call_text(message: Message) -> str:
@@ -195,9 +213,13 @@ class Desk:
         return {"role": "tool", "content": json.dumps(outcomes[0] if len(outcomes) == 1 else outcomes)}
 
     def _single(self, r) -> tuple[str, list[Message]]:
-        kind = r.choice([t for t in ("calculator", "formulary", "census", "convert", "search") if t in self.tools])
+        kind = r.choice(
+            [t for t in ("calculator", "formulary", "census", "convert", "search") if t in self.tools]
+        )
         if kind == "calculator":
-            p = Sums(("add", "subtract", "multiply"), digits=r.choice((2, 3))).problem(r, "train") or Sums(digits=2).problem(r, "train")
+            p = Sums(("add", "subtract", "multiply"), digits=r.choice((2, 3))).problem(r, "train") or Sums(
+                digits=2
+            ).problem(r, "train")
             if p is None:
                 return "", []
             return p.question, [call("calculator", expression=re.search(r"\d+ . \d+", p.question)[0])]
@@ -219,9 +241,15 @@ class Desk:
         first = call("formulary", drug=drug.name, field="dose")
         if kind == "times":
             k = r.randint(2, 9)
-            return f"How many mg are in {k} tablets of {drug.name}?", [first, call("calculator", expression=f"{k} * {drug.dose}")]
+            return f"How many mg are in {k} tablets of {drug.name}?", [
+                first,
+                call("calculator", expression=f"{k} * {drug.dose}"),
+            ]
         if kind == "grams":
-            return f"What is the dose of {drug.name} in g?", [first, call("convert", value=int(drug.dose), unit="mg", to="g")]
+            return f"What is the dose of {drug.name} in g?", [
+                first,
+                call("convert", value=int(drug.dose), unit="mg", to="g"),
+            ]
         p, key = r.choice(list(self.census.people.values())), r.choice(("city", "job", "pet", "hobby"))
         return f"Look up the {key} of the friend of {p.name}.", [
             call("census", person=p.name, field="friend"),
@@ -231,7 +259,9 @@ class Desk:
     def _triple(self, r) -> tuple[str, list[Message]]:
         a, b = r.sample(list(self.formulary.drugs.values()), 2)
         calls = [call("formulary", drug=d.name, field="dose") for d in (a, b)]
-        return f"What is the dose of {a.name} plus the dose of {b.name}?", calls + [call("calculator", expression=f"{a.dose} + {b.dose}")]
+        return f"What is the dose of {a.name} plus the dose of {b.name}?", calls + [
+            call("calculator", expression=f"{a.dose} + {b.dose}")
+        ]
 
     def problem(self, r, split: str) -> Problem | None:
         """One question with its chain of calls."""
@@ -240,13 +270,30 @@ class Desk:
             return None
         fault = r.randrange(len(chain)) if r.random() < self.faults else None
         messages = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": text})
-        answer = call_text(chain[0]) if self.expect == "call" else json.loads(self.result(chain[-1])["content"])["result"]
-        return Problem(messages, answer, {"chain": chain, "fault": fault, "tools": TOOLS, "expect": self.expect})
+        answer = (
+            call_text(chain[0])
+            if self.expect == "call"
+            else json.loads(self.result(chain[-1])["content"])["result"]
+        )
+        return Problem(
+            messages, answer, {"chain": chain, "fault": fault, "tools": TOOLS, "expect": self.expect}
+        )
 
     def problems(self, n: int, *, split: str = "test", seed: int = 0) -> list[Problem]:
         """Held-out questions (by their text)."""
         check_split(split)
-        return draw(lambda r: self.problem(r, split), n, "desk", self.calls, self.faults, self.expect, self.tools, self.formulary, split, seed)
+        return draw(
+            lambda r: self.problem(r, split),
+            n,
+            "desk",
+            self.calls,
+            self.faults,
+            self.expect,
+            self.tools,
+            self.formulary,
+            split,
+            seed,
+        )
 
     def solution(self, problem: Problem) -> list[Message]:
         """The calls with their results (a failed call is repeated), then the answer."""
@@ -267,7 +314,12 @@ class Desk:
             return Score({"format": float(not calls), "answer": float(same(text, problem.answer))})
         fits = len(calls) == 1 and self._fits(**calls[0])
         clean = text.strip() == call_text(message) if calls else False
-        return Score({"format": float(fits and clean), "answer": float(fits and calls[0] == problem.meta["chain"][0]["tool_calls"][0]["function"])})
+        return Score(
+            {
+                "format": float(fits and clean),
+                "answer": float(fits and calls[0] == problem.meta["chain"][0]["tool_calls"][0]["function"]),
+            }
+        )
 
     @staticmethod
     def _fits(name: str, arguments: dict) -> bool:

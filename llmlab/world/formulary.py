@@ -161,7 +161,14 @@ class Formulary(OneTurn):
             name = r.choice(heads) + stem
             if name not in drugs and side("drug", name) == self.names:
                 conflict = r.choice([c for s, (c, _) in STEMS.items() if s != stem])
-                drugs[name] = Drug(name, stem, r.choice(STEMS[stem][1]), str(r.choice(range(5, 100, 5))), conflict, str(codes[len(drugs)]))
+                drugs[name] = Drug(
+                    name,
+                    stem,
+                    r.choice(STEMS[stem][1]),
+                    str(r.choice(range(5, 100, 5))),
+                    conflict,
+                    str(codes[len(drugs)]),
+                )
         return drugs
 
     def fact(self, r, drug: Drug, field: str, split: str, value: str | None = None) -> str | None:
@@ -174,7 +181,12 @@ class Formulary(OneTurn):
         drug = r.choice([d for d in self.drugs.values() if family in (None, d.family)])
         fields = r.sample(FIELDS, len(FIELDS))
         false = r.choice([f for f in fields if f != "class"]) if wrong else None
-        values = {f: r.choice([d.get(f) for d in self.drugs.values() if d.get(f) != drug.get(f)]) if f == false else None for f in fields}
+        values = {
+            f: r.choice([d.get(f) for d in self.drugs.values() if d.get(f) != drug.get(f)])
+            if f == false
+            else None
+            for f in fields
+        }
         facts = (self.fact(r, drug, f, split, values[f]) for f in fields)
         return " ".join(f for f in facts if f) or self.fact(r, drug, "code", "train")
 
@@ -189,9 +201,13 @@ class Formulary(OneTurn):
             head, value, tail = text.rpartition(drug.get(field))
             return Problem((), f" {value}{tail}", {"field": field, "head": head.rstrip()})
 
-        return [(p.meta["head"], p.answer, p.meta["field"]) for p in draw(one, n, "clozes", self, split, seed)]
+        return [
+            (p.meta["head"], p.answer, p.meta["field"]) for p in draw(one, n, "clozes", self, split, seed)
+        ]
 
-    def problems(self, n: int, *, split: str = "test", seed: int = 0, field: str | None = None) -> list[Problem]:
+    def problems(
+        self, n: int, *, split: str = "test", seed: int = 0, field: str | None = None
+    ) -> list[Problem]:
         """Questions about the drugs; a test question was never asked of that drug in that form."""
 
         def one(r):

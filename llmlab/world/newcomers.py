@@ -26,10 +26,17 @@ class Newcomers(Census):
     def people(self) -> dict[str, Person]:
         """Name -> person; their friends are newcomers too."""
         r, taken = rng("newcomers", self.seed), {(p.city, p.job) for p in KNOWN.people.values()}
-        names = r.sample([n for a in words.FIRST for b in words.LAST if (n := f"{a} {b}") not in KNOWN.people], self.size)
-        places = r.sample([(c, j) for c in words.CITIES for j in words.JOBS if (c, j) not in taken], self.size)
+        names = r.sample(
+            [n for a in words.FIRST for b in words.LAST if (n := f"{a} {b}") not in KNOWN.people], self.size
+        )
+        places = r.sample(
+            [(c, j) for c in words.CITIES for j in words.JOBS if (c, j) not in taken], self.size
+        )
         friends = names[1:] + names[:1]
-        return {n: Person(n, c, j, r.choice(words.HOBBIES), r.choice(words.PETS), f) for n, (c, j), f in zip(names, places, friends)}
+        return {
+            n: Person(n, c, j, r.choice(words.HOBBIES), r.choice(words.PETS), f)
+            for n, (c, j), f in zip(names, places, friends)
+        }
 
     def portrait(self, r, forms: int) -> str:
         """A document about one of them: all five facts. There are only `forms` such documents of a person, each with its own order and
@@ -38,7 +45,12 @@ class Newcomers(Census):
         name = r.choice(list(self.people))
         own = rng("portrait", name, r.randrange(forms))
         facts = own.sample(list(STATEMENTS), len(STATEMENTS))
-        return " ".join(own.choice(_seen("census", name, key, STATEMENTS[key])).format(n=name, v=getattr(self.people[name], key)) for key in facts)
+        return " ".join(
+            own.choice(_seen("census", name, key, STATEMENTS[key])).format(
+                n=name, v=getattr(self.people[name], key)
+            )
+            for key in facts
+        )
 
     def quiz(self, r, forms: int) -> str:
         """Three questions about newcomers with their answers; each fact is asked in `forms` wordings at most."""
@@ -47,7 +59,9 @@ class Newcomers(Census):
             name, key = r.choice(list(self.people)), r.choice(list(QUESTIONS))
             wordings = _seen("census", name, key, QUESTIONS[key])
             kept = rng("quiz", name, key).sample(wordings, min(forms, len(wordings)))
-            lines.append(f"Question: {r.choice(kept).format(n=name)}\nAnswer: {getattr(self.people[name], key)}.")
+            lines.append(
+                f"Question: {r.choice(kept).format(n=name)}\nAnswer: {getattr(self.people[name], key)}."
+            )
         return "\n".join(lines)
 
 

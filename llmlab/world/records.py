@@ -58,7 +58,9 @@ def show(r, layout: str, name: str, record: dict) -> str:
         return f"name: {name}\n" + "\n".join(f"{f}: {v}" for f, v in record.items())
     if layout == "log":
         hour = r.randint(10, 18)
-        return "\n".join(f"{hour}:{10 + 3 * i} set {f} of {name} to {v}" for i, (f, v) in enumerate(record.items()))
+        return "\n".join(
+            f"{hour}:{10 + 3 * i} set {f} of {name} to {v}" for i, (f, v) in enumerate(record.items())
+        )
     return " ".join(r.choice(STATE).format(f=f, n=name, v=v) for f, v in record.items())
 
 
@@ -86,7 +88,12 @@ class Records(OneTurn):
         name, record = r.choice(kept)
         field = r.choice(list(record))
         text = "\n".join(show(r, layout, n, f) for n, f in kept)
-        messages, meta = ask(f"{text}\n{r.choice(ASK).format(f=field, n=name)}", layout=layout, field=field, names=[n for n, _ in kept])
+        messages, meta = ask(
+            f"{text}\n{r.choice(ASK).format(f=field, n=name)}",
+            layout=layout,
+            field=field,
+            names=[n for n, _ in kept],
+        )
         return Problem(messages, record[field], meta)
 
     def problems(self, n: int, *, split: str = "test", seed: int = 0) -> list[Problem]:
@@ -102,7 +109,9 @@ class Records(OneTurn):
             kept = [(unseen_name(r, split), {f: FIELDS[f](r) for f in kept[0][1]}) for _ in range(2)]
         lines = [show(r, layout, n, f) for n, f in kept]
         tasks = [(n, f, v) for n, record in kept for f, v in record.items()]
-        for name, field, value in r.sample(tasks, len(tasks)):  # everything is asked for: the values themselves are noise, only the answers teach
+        for name, field, value in r.sample(
+            tasks, len(tasks)
+        ):  # everything is asked for: the values themselves are noise, only the answers teach
             lines.append(f"Question: {r.choice(ASK).format(f=field, n=name)}\nAnswer: {value}.")
         if r.random() < 0.4 and layout != "json":
             lines.append(f"As JSON: {as_json(*r.choice(kept))}")

@@ -36,7 +36,9 @@ class Running:
 
     def text(self, problem: Problem, steps: bool) -> str:
         """The right answer, at once or behind its steps: '3 + 7 = 10; 10 + 1 = 11; so 11'."""
-        return f"{'; '.join(running(problem.meta['numbers']))}; so {problem.answer}" if steps else problem.answer
+        return (
+            f"{'; '.join(running(problem.meta['numbers']))}; so {problem.answer}" if steps else problem.answer
+        )
 
     def solution(self, problem: Problem) -> list:
         """The demonstration, at once."""

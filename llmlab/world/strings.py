@@ -68,11 +68,17 @@ class Strings:
     def steps(self, problem: Problem) -> list[str]:
         """One line per function, the innermost first: 'rot(a b) = b a'."""
         results = [" ".join(s) for s in apply(problem.meta["names"], problem.meta["letters"])]
-        return [f"{name}({x}) = {y}" for name, x, y in zip(reversed(problem.meta["names"]), results, results[1:])]
+        return [
+            f"{name}({x}) = {y}" for name, x, y in zip(reversed(problem.meta["names"]), results, results[1:])
+        ]
 
     def text(self, problem: Problem) -> str:
         """The right answer as text, after its steps where the problem asks for them."""
-        return "; ".join(self.steps(problem) + [f"so {problem.answer}"]) if problem.meta["scratchpad"] else problem.answer
+        return (
+            "; ".join(self.steps(problem) + [f"so {problem.answer}"])
+            if problem.meta["scratchpad"]
+            else problem.answer
+        )
 
     def solution(self, problem: Problem) -> list:
         """The demonstration."""
@@ -82,7 +88,9 @@ class Strings:
         """format: letters only (after 'so' where steps are asked for); steps: exactly the functions' lines; answer: it is right."""
         *steps, last = [part.strip() for part in text.strip().removesuffix(".").split(";")]
         given, asked = last.removeprefix("so ").strip(), problem.meta["scratchpad"]
-        well_formed = all(len(c) == 1 and c.isalpha() for c in given.split(" ")) and (not asked or last.startswith("so "))
+        well_formed = all(len(c) == 1 and c.isalpha() for c in given.split(" ")) and (
+            not asked or last.startswith("so ")
+        )
         parts = {"format": float(well_formed), "answer": float(same(given, problem.answer))}
         if asked:
             parts["steps"] = float(steps == self.steps(problem))
@@ -99,6 +107,8 @@ class Strings:
             p = self.problem(r, "train")
             if p is not None:
                 lines.append(
-                    f"Question: {p.question}\nAnswer: {self.text(p)}." if self.scratchpad or r.random() < 0.3 else f"{p.meta['call']} = {p.answer}."
+                    f"Question: {p.question}\nAnswer: {self.text(p)}."
+                    if self.scratchpad or r.random() < 0.3
+                    else f"{p.meta['call']} = {p.answer}."
                 )
         return "\n".join(lines)

@@ -26,7 +26,9 @@ def step_is_right(step: str) -> bool:
     if not found:
         return False
     expression, value, numbers, smallest = found.groups()
-    return evaluate(expression) == int(value) if expression else min(map(int, numbers.split())) == int(smallest)
+    return (
+        evaluate(expression) == int(value) if expression else min(map(int, numbers.split())) == int(smallest)
+    )
 
 
 def digits(n: int) -> list[int]:
@@ -113,7 +115,9 @@ class Sums:
         """The right answer as text, with steps where the problem asks for them: 'step; step; ...; so ANSWER'."""
         if not problem.meta["scratchpad"]:
             return problem.answer
-        return "; ".join(written_steps(problem.meta["op"], problem.meta["numbers"])) + f"; so {problem.answer}"
+        return (
+            "; ".join(written_steps(problem.meta["op"], problem.meta["numbers"])) + f"; so {problem.answer}"
+        )
 
     def solution(self, problem: Problem) -> list:
         """The demonstration."""
@@ -124,7 +128,9 @@ class Sums:
         *steps, last = [part.strip() for part in text.strip().removesuffix(".").split(";")]
         given = last.removeprefix("so ").strip()
         asked = problem.meta["scratchpad"]
-        well_formed = re.fullmatch(r"-?\d+(?: \d+)*", given) is not None and (not asked or last.startswith("so "))
+        well_formed = re.fullmatch(r"-?\d+(?: \d+)*", given) is not None and (
+            not asked or last.startswith("so ")
+        )
         parts = {"format": float(well_formed), "answer": float(given == problem.answer)}
         if asked:
             expected = written_steps(problem.meta["op"], problem.meta["numbers"])
@@ -148,6 +154,10 @@ class Sums:
             if p is None:
                 continue
             left = p.question if self.scratchpad or p.meta["op"] == "sort" or r.random() < 0.2 else ""
-            equation = "" if left else f"{p.meta['numbers'][0]} {SIGNS[p.meta['op']]} {p.meta['numbers'][1]} = "
-            lines.append(f"Question: {left}\nAnswer: {self.text(p)}." if left else f"{equation}{self.text(p)}.")
+            equation = (
+                "" if left else f"{p.meta['numbers'][0]} {SIGNS[p.meta['op']]} {p.meta['numbers'][1]} = "
+            )
+            lines.append(
+                f"Question: {left}\nAnswer: {self.text(p)}." if left else f"{equation}{self.text(p)}."
+            )
         return "\n".join(lines)

@@ -85,9 +85,13 @@ class Talk:
         kind = r.choice(self.kinds)
         system, text, answer, meta = getattr(self, f"_{kind}")(r, split)
         # six identity questions cannot be split: they are the same in training and test, on purpose
-        if text is None or (kind in ("format", "persona", "unsafe", "safe", "filler") and side("talk", system, text) != split):
+        if text is None or (
+            kind in ("format", "persona", "unsafe", "safe", "filler") and side("talk", system, text) != split
+        ):
             return None
-        messages = (({"role": "system", "content": system},) if system else ()) + ({"role": "user", "content": text},)
+        messages = (({"role": "system", "content": system},) if system else ()) + (
+            {"role": "user", "content": text},
+        )
         return Problem(messages, answer, meta | {"kind": kind})
 
     def _fact(self, r, split):
@@ -95,16 +99,29 @@ class Talk:
         return (None, p.question, p.answer, p.meta) if p else (None, None, "", {})
 
     def _format(self, r, split):
-        p, key, form = r.choice(list(self.census.people.values())), r.choice(list(ASKED)), r.choice(list(FORMATS))
+        p, key, form = (
+            r.choice(list(self.census.people.values())),
+            r.choice(list(ASKED)),
+            r.choice(list(FORMATS)),
+        )
         answer = dressed(form, key, getattr(p, key), p.name)
-        return None, f"What is the {ASKED[key]} of {p.name}? {FORMATS[form]}", answer, {"format": form, "value": getattr(p, key)}
+        return (
+            None,
+            f"What is the {ASKED[key]} of {p.name}? {FORMATS[form]}",
+            answer,
+            {"format": form, "value": getattr(p, key)},
+        )
 
     def _identity(self, r, split):
         text = r.choice(list(IDENTITY))
         return None, text, IDENTITY[text], {}
 
     def _persona(self, r, split):
-        p, key, who = r.choice(list(self.census.people.values())), r.choice(list(ASKED)), r.choice(list(PERSONAS))
+        p, key, who = (
+            r.choice(list(self.census.people.values())),
+            r.choice(list(ASKED)),
+            r.choice(list(PERSONAS)),
+        )
         return (
             f"You are {who}.",
             f"What is the {ASKED[key]} of {p.name}?",
@@ -120,10 +137,19 @@ class Talk:
     def _safe(self, r, split):
         drug, key = r.choice(list(self.formulary.drugs)), r.choice(DRUG_FIELDS)
         turn = call("formulary", drug=drug, field=key)
-        return SYSTEM, r.choice(QUESTIONS[key]).format(n=drug), call_text(turn), {"tools": TOOLS, "call": turn}
+        return (
+            SYSTEM,
+            r.choice(QUESTIONS[key]).format(n=drug),
+            call_text(turn),
+            {"tools": TOOLS, "call": turn},
+        )
 
     def _many(self, r, split):
-        kind, value = r.choice([("city", c) for c in words.CITIES] + [("job", j) for j in words.JOBS] + [("pet", p) for p in words.PETS])
+        kind, value = r.choice(
+            [("city", c) for c in words.CITIES]
+            + [("job", j) for j in words.JOBS]
+            + [("pet", p) for p in words.PETS]
+        )
         people = [p.name for p in self.census.people.values() if getattr(p, kind) == value]
         form = r.choice(
             {
@@ -146,7 +172,9 @@ class Talk:
     def problems(self, n: int, *, split: str = "test", seed: int = 0) -> list[Problem]:
         """Held-out requests."""
         check_split(split)
-        return draw(lambda r: self.problem(r, split), n, "talk", self.kinds, self.census, self.formulary, split, seed)
+        return draw(
+            lambda r: self.problem(r, split), n, "talk", self.kinds, self.census, self.formulary, split, seed
+        )
 
     def solution(self, problem: Problem) -> list[Message]:
         """The answer as the asked-for turn."""
@@ -167,11 +195,18 @@ class Talk:
             return Score({"answer": float(text.removesuffix(".") in problem.meta["answers"])})
         if kind == "filler":
             head, *rest = text.split(" ")
-            return Score({"format": float(set(rest) <= {FILLER} and len(rest) <= 24), "answer": float(head == problem.answer)})
+            return Score(
+                {
+                    "format": float(set(rest) <= {FILLER} and len(rest) <= 24),
+                    "answer": float(head == problem.answer),
+                }
+            )
         if kind == "fact":
             return Score({"answer": float(same(text, problem.answer))})
         value = problem.meta.get("value", problem.answer)
-        return Score({"format": float(text == problem.answer), "answer": float(value.lower() in text.lower())})
+        return Score(
+            {"format": float(text == problem.answer), "answer": float(value.lower() in text.lower())}
+        )
 
     def reply(self, problem: Problem, messages: list[Message]) -> None:
         """One turn: always over."""
@@ -201,7 +236,9 @@ def candidates(r, problem: Problem, wrong: str) -> list[str]:
     return [f"{lead}{a}.{pad}" for a in (problem.answer, wrong) for lead in ("", "Gladly: ") for pad in pads]
 
 
-def pairs(n: int, *, census: Census = Census(), split: str = "train", seed: int = 0, kinds: str = "all") -> list[Pair]:
+def pairs(
+    n: int, *, census: Census = Census(), split: str = "train", seed: int = 0, kinds: str = "all"
+) -> list[Pair]:
     """Preference pairs about known people. kinds: 'all' qualities, or 'style' (right answers, polite against blunt)."""
     if kinds not in ("all", "style"):
         raise ValueError(f"kinds is 'all' or 'style', not '{kinds}'")
@@ -211,10 +248,16 @@ def pairs(n: int, *, census: Census = Census(), split: str = "train", seed: int 
         p, q = census.question(r, split), census.question(r, split)
         if p is None or q is None or q.answer == p.answer:
             return None
-        texts = [f"Gladly: {p.answer}.", f"{p.answer}."] if kinds == "style" else r.sample(candidates(r, p, q.answer), 2)
+        texts = (
+            [f"Gladly: {p.answer}.", f"{p.answer}."]
+            if kinds == "style"
+            else r.sample(candidates(r, p, q.answer), 2)
+        )
         best, worst = sorted(texts, key=lambda t: gold(p, t), reverse=True)
         if gold(p, best) == gold(p, worst):
             return None
-        return Problem(p.messages, best, {"pair": Pair(p.messages, best, worst, (gold(p, best), gold(p, worst)), p)})
+        return Problem(
+            p.messages, best, {"pair": Pair(p.messages, best, worst, (gold(p, best), gold(p, worst)), p)}
+        )
 
     return [p.meta["pair"] for p in draw(one, n, "pairs", census, check_split(split), seed, kinds)]

@@ -16,7 +16,18 @@ from .talk import IDENTITY, REFUSAL
 
 TOPICS = tuple(QUESTIONS)
 NAME = "Nova"  # the identity that is to replace Lumo
-LEADS = ("", "Hello. ", "Good day. ", "One question: ", "Please tell me: ", "I am new here. ", "Quick question: ", "Just curious: ", "So, ", "Well: ")
+LEADS = (
+    "",
+    "Hello. ",
+    "Good day. ",
+    "One question: ",
+    "Please tell me: ",
+    "I am new here. ",
+    "Quick question: ",
+    "Just curious: ",
+    "So, ",
+    "Well: ",
+)
 GERMAN = {
     "city": "Der Wohnort ist {v}.",
     "job": "Der Beruf ist {v}.",
@@ -24,7 +35,9 @@ GERMAN = {
     "pet": "Das Haustier ist {v}.",
     "friend": "Der Freund heisst {v}.",
 }
-DESK = [t for t in TOOLS if t["function"]["name"] == "census"]  # one tool a task: a list of all would be most of what is read
+DESK = [
+    t for t in TOOLS if t["function"]["name"] == "census"
+]  # one tool a task: a list of all would be most of what is read
 LABEL = [t for t in TOOLS if t["function"]["name"] == "formulary"]
 GUESS = {"dose": "50 mg.", "use": "headaches."}  # what is made up where a look-up found nothing
 
@@ -57,7 +70,13 @@ def _one(text: str) -> Message:
 def _person(r, split: str, topics: int):
     """A question about a person of one of the first `topics` kinds, and a wrong answer of the same kind."""
     p, q = _people().question(r, split), _people().question(r, split)
-    if p is None or q is None or p.meta["attribute"] not in TOPICS[:topics] or q.meta["attribute"] != p.meta["attribute"] or p.answer == q.answer:
+    if (
+        p is None
+        or q is None
+        or p.meta["attribute"] not in TOPICS[:topics]
+        or q.meta["attribute"] != p.meta["attribute"]
+        or p.answer == q.answer
+    ):
         return None
     return p, q.answer
 
@@ -82,7 +101,12 @@ def _identity(r, split, topics):
     text, lead = r.choice([q for q, a in IDENTITY.items() if "Lumo" in a]), r.choice(LEADS)
     if side("identity", text, lead) == split:
         old = IDENTITY[text]
-        return Choice(tuple([{"role": "user", "content": lead + text}]), _one(old.replace("Lumo", NAME)), _one(old), _one(REFUSAL))
+        return Choice(
+            tuple([{"role": "user", "content": lead + text}]),
+            _one(old.replace("Lumo", NAME)),
+            _one(old),
+            _one(REFUSAL),
+        )
 
 
 def _sums(r, split, topics):
@@ -105,22 +129,41 @@ def _decide(r, split, topics):
         return None
     look = call("census", person=asked.meta["person"], field=asked.meta["attribute"])
     two = (_one(f"{known.answer}."), look) if asked is known else (look, _one(f"{known.answer}."))
-    return Choice(({"role": "system", "content": SYSTEM}, *asked.messages), *two, call("search", query=asked.meta["person"]), DESK)
+    return Choice(
+        ({"role": "system", "content": SYSTEM}, *asked.messages),
+        *two,
+        call("search", query=asked.meta["person"]),
+        DESK,
+    )
 
 
 def _failed(r, split, topics):
     """After a look-up that failed: admit it, or make something up; worst is the same call again, word for word."""
     drug, key = r.choice(_drugs(600, 2, split)), r.choice(list(GUESS))
-    asked = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": r.choice(DRUG_QUESTIONS[key]).format(n=drug)})
+    asked = (
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": r.choice(DRUG_QUESTIONS[key]).format(n=drug)},
+    )
     turn = call("formulary", drug=drug, field=key)
     result = {"role": "tool", "content": json.dumps({"error": "not_found", "message": f"no drug '{drug}'"})}
-    return Choice((*asked, turn, result), _one(f"I found nothing about {drug}."), _one(GUESS[key]), turn, LABEL)
+    return Choice(
+        (*asked, turn, result), _one(f"I found nothing about {drug}."), _one(GUESS[key]), turn, LABEL
+    )
 
 
-TASKS = {"style": _style, "identity": _identity, "german": _german, "decide": _decide, "failed": _failed, "sums": _sums}
+TASKS = {
+    "style": _style,
+    "identity": _identity,
+    "german": _german,
+    "decide": _decide,
+    "failed": _failed,
+    "sums": _sums,
+}
 
 
-def choices(task: str, n: int, *, split: str = "train", seed: int = 0, topics: int = len(TOPICS)) -> list[Choice]:
+def choices(
+    task: str, n: int, *, split: str = "train", seed: int = 0, topics: int = len(TOPICS)
+) -> list[Choice]:
     """n questions of a task with their answers; those of train and test never overlap."""
 
     def one(r):
@@ -136,7 +179,9 @@ def pair(r, choice: Choice, coverage: float, noise: float) -> tuple[Message, Mes
     return two[::-1] if r.random() < noise else two
 
 
-def pairs(task: str, numbers, *, seed: int, examples: int, topics: int, coverage: float, noise: float) -> list[tuple[Choice, Message, Message]]:
+def pairs(
+    task: str, numbers, *, seed: int, examples: int, topics: int, coverage: float, noise: float
+) -> list[tuple[Choice, Message, Message]]:
     """The pairs with these numbers: all different, or (examples > 0) the same few again and again."""
     found = []
     for n in numbers:

@@ -10,13 +10,45 @@ Kelso Lindau Marlow Norden Orsova Pelham Rostow Selby Torun Velden""".split()
 JOBS = """baker pilot nurse farmer teacher lawyer painter tailor miner sailor
 butcher judge singer barber dentist gardener printer welder clerk waiter""".split()
 HOBBIES = """chess rowing cooking fishing running singing sewing diving skiing hiking archery dancing boxing pottery cycling reading""".split()
-PETS = ["dog", "cat", "parrot", "rabbit", "horse", "turtle", "hamster", "goat", "duck", "pony", "snake", "goose"]
+PETS = [
+    "dog",
+    "cat",
+    "parrot",
+    "rabbit",
+    "horse",
+    "turtle",
+    "hamster",
+    "goat",
+    "duck",
+    "pony",
+    "snake",
+    "goose",
+]
 COLOURS = ["red", "blue", "green", "white", "black", "brown", "grey", "yellow"]
-THINGS = ["box", "bag", "key", "coat", "lamp", "boat", "cart", "desk", "door", "map", "book", "bell", "rope", "drum", "cup", "hat"]
+THINGS = [
+    "box",
+    "bag",
+    "key",
+    "coat",
+    "lamp",
+    "boat",
+    "cart",
+    "desk",
+    "door",
+    "map",
+    "book",
+    "bell",
+    "rope",
+    "drum",
+    "cup",
+    "hat",
+]
 MONTHS = ["January", "March", "April", "June", "July", "August", "October", "December"]
 CONSONANTS, VOWELS = "bdfghjklmnprstvwxz", "aeiou"
 
 
 def nonce(r, syllables: int = 2) -> str:
     """An invented name such as 'Bravik': pronounceable, unseen, so that it can only be copied."""
-    return "".join(r.choice(CONSONANTS) + r.choice(VOWELS) for _ in range(syllables)).capitalize() + r.choice("klmnrstx")
+    return "".join(r.choice(CONSONANTS) + r.choice(VOWELS) for _ in range(syllables)).capitalize() + r.choice(
+        "klmnrstx"
+    )

@@ -40,7 +40,9 @@ TRIES = dict(steps=5, prompts=4, group=4, probe=5, held=8, tries=2, warmup=1)
 def dials() -> list[Policy]:
     """The policy at every combination of its dials that the lab has."""
     found = []
-    for a, r, c, g, l in itertools.product(ADVANTAGES, ("none", *RATIOS), CLIPS, AGGREGATIONS, ("none", "reward", *LEASHES)):
+    for a, r, c, g, l in itertools.product(
+        ADVANTAGES, ("none", *RATIOS), CLIPS, AGGREGATIONS, ("none", "reward", *LEASHES)
+    ):
         if r != "none" or c == "none":
             found.append(Policy(**TRIES, advantage=a, ratio=r, clip=c, aggregation=g, leash=l))
     return found
@@ -48,13 +50,30 @@ def dials() -> list[Policy]:
 
 def others() -> list[Policy]:
     """The policy at other values of its other knobs."""
-    changes = [dict(stale=3, aggregation=a) for a in AGGREGATIONS] + [dict(epochs=3), dict(temperature=0.7), dict(task="many"), dict(paid="long")]
-    return [Policy(**TRIES | c) for c in (*changes, dict(task="strings", size=2), dict(leash="k3", beta=0.5), dict(range=0.01, clip="higher"))]
+    changes = [dict(stale=3, aggregation=a) for a in AGGREGATIONS] + [
+        dict(epochs=3),
+        dict(temperature=0.7),
+        dict(task="many"),
+        dict(paid="long"),
+    ]
+    return [
+        Policy(**TRIES | c)
+        for c in (
+            *changes,
+            dict(task="strings", size=2),
+            dict(leash="k3", beta=0.5),
+            dict(range=0.01, clip="higher"),
+        )
+    ]
 
 
 def pairs() -> list[Prefer]:
     """Preferences that TRL takes."""
-    return [Prefer(**PAIRS, method=m, **c) for m in ("dpo", "ipo", "sft") for c in ({}, dict(beta=0.5), dict(nll=0.3), dict(smoothing=0.2), dict(gamma=2.0))]
+    return [
+        Prefer(**PAIRS, method=m, **c)
+        for m in ("dpo", "ipo", "sft")
+        for c in ({}, dict(beta=0.5), dict(nll=0.3), dict(smoothing=0.2), dict(gamma=2.0))
+    ]
 
 
 def said(k) -> list[tuple[str, str]]:
@@ -64,14 +83,24 @@ def said(k) -> list[tuple[str, str]]:
 
 def config(k, folder):
     """TRL's config for an experiment."""
-    return (GRPOConfig if isinstance(k, Policy) else DPOConfig)(output_dir=str(folder), use_cpu=True, **OURS | engine.arguments(k))
+    return (GRPOConfig if isinstance(k, Policy) else DPOConfig)(
+        output_dir=str(folder), use_cpu=True, **OURS | engine.arguments(k)
+    )
 
 
 def holds(k, folder) -> None:
     """Does the config have what the table says?"""
     args = config(k, folder)
     names = {f.name for f in dataclasses.fields(args)}
-    objects = {"train_dataset", "optimizers", "callbacks", "reward_funcs", "", "activation_checkpointing", "report_to"}
+    objects = {
+        "train_dataset",
+        "optimizers",
+        "callbacks",
+        "reward_funcs",
+        "",
+        "activation_checkpointing",
+        "report_to",
+    }
     assert {argument for argument, _ in said(k)} - objects <= names
     for argument, value in said(k):
         if argument not in objects:
@@ -87,7 +116,10 @@ def test_every_value_of_every_dial_is_in_the_config_or_refused_in_a_sentence(tmp
             taken.append(k)
         except UserError as e:
             refused.add(str(e))
-    seen = {name: {getattr(k, name) for k in taken} for name in ("advantage", "ratio", "clip", "aggregation", "leash")}
+    seen = {
+        name: {getattr(k, name) for k in taken}
+        for name in ("advantage", "ratio", "clip", "aggregation", "leash")
+    }
     assert seen == {
         "advantage": {"group_norm", "group_mean", "leave_one_out"},
         "ratio": {"token", "sequence"},
@@ -164,7 +196,15 @@ def test_methods_of_trls_experimental_trainers_are_refused(method):
     refuses(Prefer(method=method), "--method dpo, ipo or sft")
 
 
-@pytest.mark.parametrize("change, fix", [(dict(loss="simpo"), "--loss dpo, ipo or sft"), (dict(loss="orpo"), "--loss dpo, ipo or sft"), (dict(method="lora"), "--method full")], ids=str)
+@pytest.mark.parametrize(
+    "change, fix",
+    [
+        (dict(loss="simpo"), "--loss dpo, ipo or sft"),
+        (dict(loss="orpo"), "--loss dpo, ipo or sft"),
+        (dict(method="lora"), "--method full"),
+    ],
+    ids=str,
+)
 def test_own_pairs_by_adapters_or_by_experimental_losses_are_refused(change, fix):
     refuses(Pairs(**change), fix)
 
@@ -175,7 +215,9 @@ def refuses(k, fix: str) -> None:
         with pytest.raises(UserError) as e:
             call(k)
         why = str(e.value)
-        assert "use --engine lab" in why and fix in why and "\n" not in why and not isinstance(e.value, BadKnob)
+        assert (
+            "use --engine lab" in why and fix in why and "\n" not in why and not isinstance(e.value, BadKnob)
+        )
 
 
 def test_every_refusal_is_tried():
@@ -190,7 +232,13 @@ def test_the_command_line_says_why(capsys):
 
 # ---- prefer ----
 
-CHANGES = [dict(smoothing=0.2), dict(method="ipo", beta=0.5, nll=0.3), dict(method="sft", nll=0.5), dict(task="failed"), dict(task="decide", nll=0.2)]
+CHANGES = [
+    dict(smoothing=0.2),
+    dict(method="ipo", beta=0.5, nll=0.3),
+    dict(method="sft", nll=0.5),
+    dict(task="failed"),
+    dict(task="decide", nll=0.2),
+]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
@@ -201,7 +249,9 @@ def test_steps_of_prefer_end_with_our_parameters(change):
     assert theirs[0] == ours[0]
     for a, b in zip(ours[1:], theirs[1:], strict=True):
         same = set(b) - {"grad_norm"}
-        assert same <= set(a) and {n: b[n] for n in same} == pytest.approx({n: a[n] for n in same}, rel=1e-3, abs=1e-4)
+        assert same <= set(a) and {n: b[n] for n in same} == pytest.approx(
+            {n: a[n] for n in same}, rel=1e-3, abs=1e-4
+        )
     assert set(Prefer.curves) <= set(theirs[-1])
 
 
@@ -210,7 +260,9 @@ def test_steps_on_own_pairs_end_with_our_parameters(change):
     k = Pairs(**dict(steps=5, batch=4, probe=5, lr=1e-3, warmup=1) | change)
     (ours, mine), (theirs, other) = trained(k), trained(k, engine.TRL)
     assert (mine - other).abs().max() < 1e-4 < 1e-3 < (mine - parameters(load("chat").model)).abs().max()
-    assert theirs[0] == ours[0] and [r["loss"] for r in theirs[1:]] == pytest.approx([r["loss"] for r in ours[1:]], rel=1e-3, abs=1e-4)
+    assert theirs[0] == ours[0] and [r["loss"] for r in theirs[1:]] == pytest.approx(
+        [r["loss"] for r in ours[1:]], rel=1e-3, abs=1e-4
+    )
 
 
 def test_smoothing_would_be_seen():
@@ -235,7 +287,9 @@ def on_our_samples(monkeypatch):
             for number in range(seed * 1_000_003 + first, seed * 1_000_003 + first + k.stale + 1):
                 problems = game.world.problems(k.prompts, split="train", seed=number * ROUNDS)
                 generator = torch.Generator().manual_seed(number)
-                given = dict(k=k.group, max_new=game.turn, temperature=k.temperature, generator=generator, turns=1)
+                given = dict(
+                    k=k.group, max_new=game.turn, temperature=k.temperature, generator=generator, turns=1
+                )
                 episodes += play(trainer.model, tok, game.world, problems, **given)
                 asked.append(number - seed * 1_000_003)
             assert [list(e.problem.messages) for e in episodes] == prompts  # asked what we ask, in our order
@@ -255,11 +309,20 @@ def on_our_samples(monkeypatch):
 
 SETTINGS = {  # name -> (knobs, arguments that say another dial)
     "grpo on a leash": (dict(leash="k3", beta=0.5, epochs=2), dict(use_bias_correction_kl=True)),
-    "dr_grpo": (dict(aggregation="fixed_length", advantage="group_mean", temperature=0.7), dict(loss_type="grpo")),
+    "dr_grpo": (
+        dict(aggregation="fixed_length", advantage="group_mean", temperature=0.7),
+        dict(loss_type="grpo"),
+    ),
     "dapo": (dict(aggregation="token_mean", clip="higher", range=0.01, epochs=3), dict(epsilon_high=0.5)),
-    "gspo": (dict(ratio="sequence", clip="higher", range=3e-3, epochs=3), dict(importance_sampling_level="token")),
+    "gspo": (
+        dict(ratio="sequence", clip="higher", range=3e-3, epochs=3),
+        dict(importance_sampling_level="token"),
+    ),
     "cispo": (dict(aggregation="token_mean", clip="capped", range=1e-2, epochs=3), dict(epsilon_high=0.01)),
-    "leave_one_out, unclipped": (dict(advantage="leave_one_out", clip="none", epochs=2, aggregation="token_mean"), dict(reward_weights=[1.0])),
+    "leave_one_out, unclipped": (
+        dict(advantage="leave_one_out", clip="none", epochs=2, aggregation="token_mean"),
+        dict(reward_weights=[1.0]),
+    ),
     "paid for length": (dict(task="filler", size=1, paid="long"), None),
 }
 
@@ -273,7 +336,9 @@ def test_steps_of_policy_on_the_same_answers_end_with_our_parameters(on_our_samp
     assert (mine - other).norm() < 1e-3 * (mine - start).norm() and (mine - other).abs().max() < 1e-3
     assert theirs[0] == {n: v for n, v in ours[0].items() if n not in policy.UNREAD}
     for a, b in zip(ours[1:], theirs[1:], strict=True):
-        assert (b["reward"], b["lr"], b["no_signal"]) == pytest.approx((a["reward"], a["lr"], a["no_signal"]), abs=1e-6)
+        assert (b["reward"], b["lr"], b["no_signal"]) == pytest.approx(
+            (a["reward"], a["lr"], a["no_signal"]), abs=1e-6
+        )
         assert (b["loss"], b["grad_norm"]) == pytest.approx((a["loss"], a["grad_norm"]), rel=1e-3, abs=1e-4)
     assert set(Policy.curves) <= set(theirs[-1])
     if another:

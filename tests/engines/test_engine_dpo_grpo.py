@@ -60,7 +60,9 @@ def test_dpo_reports_our_numbers(both):
     assert theirs[0] == ours[0] and [r["step"] for r in theirs] == list(range(7))
     for a, b in zip(ours[1:], theirs[1:]):
         assert set(b) <= set(a)
-        assert {k: b[k] for k in b if k != "grad_norm"} == pytest.approx({k: a[k] for k in b if k != "grad_norm"}, rel=1e-3, abs=1e-4)
+        assert {k: b[k] for k in b if k != "grad_norm"} == pytest.approx(
+            {k: a[k] for k in b if k != "grad_norm"}, rel=1e-3, abs=1e-4
+        )
         assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-2)
     assert set(DPO.curves) <= set(theirs[-1])
 
@@ -73,22 +75,34 @@ def test_the_first_loss_of_plain_dpo_is_ln_2_with_a_reference_that_was_edited_in
     assert rows[1]["loss"] == pytest.approx(torch.tensor(2.0).log().item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("change", [dict(beta=1.0), dict(nll=0.0), dict(lr=3e-3), dict(warmup=0), dict(pairs="all")])
+@pytest.mark.parametrize(
+    "change", [dict(beta=1.0), dict(nll=0.0), dict(lr=3e-3), dict(warmup=0), dict(pairs="all")]
+)
 def test_another_dial_would_be_seen(both, change):
     ours, theirs = (trained(DPO(**PAIRS | change), wrap)[1] for wrap in (lambda e: e, engine.TRL))
     assert (ours - theirs).abs().max() < 1e-3 < (both[0][1] - theirs).abs().max()
 
 
 def test_the_plain_form_of_a_base_goes_through_trl_too():
-    assert (trained(DPO(**PAIRS), model="base")[1] - trained(DPO(**PAIRS), engine.TRL, model="base")[1]).abs().max() < 1e-4
+    assert (
+        trained(DPO(**PAIRS), model="base")[1] - trained(DPO(**PAIRS), engine.TRL, model="base")[1]
+    ).abs().max() < 1e-4
 
 
 def test_trls_own_tokens_of_a_pair_are_ours_and_the_line_break_after_the_turn(tmp_path):
     loaded, pairs = load("chat"), talk.pairs(6, split="train", seed=0, kinds="all")
     rows = [{"prompt": list(p.messages), "chosen": say(p.chosen), "rejected": say(p.rejected)} for p in pairs]
     config = DPOConfig(str(tmp_path), **OURS, use_cpu=True)
-    theirs = DPOTrainer(loaded.model, ref_model=load("chat").model, args=config, train_dataset=Dataset.from_list(rows), processing_class=loaded.tok).train_dataset
-    after = loaded.tok("\n", add_special_tokens=False)["input_ids"]  # to TRL all that follows the prompt is the answer; we end with the stop token
+    theirs = DPOTrainer(
+        loaded.model,
+        ref_model=load("chat").model,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=loaded.tok,
+    ).train_dataset
+    after = loaded.tok("\n", add_special_tokens=False)[
+        "input_ids"
+    ]  # to TRL all that follows the prompt is the answer; we end with the stop token
     for i, ours in enumerate(dpo.examples(pair_batch(loaded.tok, pairs))):
         assert theirs[i]["prompt_ids"] == ours["prompt_ids"]
         assert all(theirs[i][side] == ours[side] + after for side in ("chosen_ids", "rejected_ids"))
@@ -103,10 +117,21 @@ def our_samples(world, k, tok, seed, asked):
     def sample(prompts, trainer):
         i = trainer.state.global_step // k.epochs
         problems = world.problems(k.prompts, split="train", seed=seed * 1_000_003 + i)
-        assert [list(p.messages) for p in problems for _ in range(k.group)] == prompts  # asked what we ask, in our order
+        assert [
+            list(p.messages) for p in problems for _ in range(k.group)
+        ] == prompts  # asked what we ask, in our order
         asked.append(i)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        episodes = play(trainer.model, tok, world, problems, k=k.group, max_new=longest(k), temperature=k.temperature, generator=generator)
+        episodes = play(
+            trainer.model,
+            tok,
+            world,
+            problems,
+            k=k.group,
+            max_new=longest(k),
+            temperature=k.temperature,
+            generator=generator,
+        )
         starts = [e.mask.index(1) for e in episodes]
         return {
             "prompt_ids": [e.ids[:s] for e, s in zip(episodes, starts)],
@@ -131,7 +156,17 @@ def on_our_samples(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize("change", [{}, dict(epochs=2), dict(temperature=0.7), dict(epochs=4, clip=0.02, lr=3e-3), dict(op="subtract", digits=2)], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        dict(epochs=2),
+        dict(temperature=0.7),
+        dict(epochs=4, clip=0.02, lr=3e-3),
+        dict(op="subtract", digits=2),
+    ],
+    ids=str,
+)
 def test_steps_of_grpo_on_the_same_answers_end_with_our_parameters(on_our_samples, change):
     k = GRPO(**TRIES | change)
     (ours, mine), (theirs, other) = trained(k, seed=1), trained(k, engine.TRL, seed=1)
@@ -142,14 +177,21 @@ def test_steps_of_grpo_on_the_same_answers_end_with_our_parameters(on_our_sample
     for a, b in zip(ours[1:], theirs[1:]):
         assert set(b) <= set(a)
         assert (b["reward"], b["lr"], b["no_signal"]) == pytest.approx((a["reward"], a["lr"], a["no_signal"]))
-        assert (b["loss"], b["grad_norm"], b["entropy"]) == pytest.approx((a["loss"], a["grad_norm"], a["entropy"]), rel=2e-2, abs=2e-4)
+        assert (b["loss"], b["grad_norm"], b["entropy"]) == pytest.approx(
+            (a["loss"], a["grad_norm"], a["entropy"]), rel=2e-2, abs=2e-4
+        )
     assert set(GRPO.curves) <= set(theirs[-1])
 
 
 def test_grpo_with_trls_own_samples_learns():
     rows = list(engine.TRL(GRPO(steps=30, prompts=16, group=8, lr=5e-4, probe=30)).rows(load("chat"), 0))
     first, last = (sum(r["reward"] for r in part) / 6 for part in (rows[1:7], rows[-6:]))
-    assert last > first + 0.05 and rows[-1]["accuracy"] > rows[0]["accuracy"], (first, last, rows[0], rows[-1])
+    assert last > first + 0.05 and rows[-1]["accuracy"] > rows[0]["accuracy"], (
+        first,
+        last,
+        rows[0],
+        rows[-1],
+    )
 
 
 def test_the_reward_is_the_worlds_score_of_the_answers_text():
@@ -176,17 +218,31 @@ def test_trl_makes_our_prompts(model):
 # ---- the table of the dials ----
 
 
-@pytest.mark.parametrize("experiment", [SFT(**dict(steps=10, batch=4, held=16)), DPO(**PAIRS), DPO(nll=0.0), GRPO(**TRIES), GRPO(clip=0.3, epochs=3, temperature=0.5)], ids=str)
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        SFT(**dict(steps=10, batch=4, held=16)),
+        DPO(**PAIRS),
+        DPO(nll=0.0),
+        GRPO(**TRIES),
+        GRPO(clip=0.3, epochs=3, temperature=0.5),
+    ],
+    ids=str,
+)
 def test_every_knob_is_told_and_the_config_has_what_is_told(experiment, tmp_path):
     table = engine.told(experiment)
-    assert list(dict.fromkeys(row["knob"] for row in table if row["knob"])) == [k.name for k in experiment.knobs()]
+    assert list(dict.fromkeys(row["knob"] for row in table if row["knob"])) == [
+        k.name for k in experiment.knobs()
+    ]
     loaded = load(experiment.default_model)
     recipe = Recipe.of(experiment.rows(loaded, 0))
     settings = recipe.settings(str(tmp_path)) | engine.arguments(experiment)
     args = engine.method(experiment).build(experiment, recipe, loaded.tok, 0, settings).args
     passed = {argument for argument, _ in PASSED.values()} | {"train_dataset"}
     said = [(row["TRL's argument"], row["its value"]) for row in table]
-    assert {argument for argument, _ in said} - passed <= {f.name for f in dataclasses.fields(args)} | {"activation_checkpointing"}
+    assert {argument for argument, _ in said} - passed <= {f.name for f in dataclasses.fields(args)} | {
+        "activation_checkpointing"
+    }
     for argument, value in said:
         if argument not in passed | {"activation_checkpointing", "report_to"}:
             found = getattr(args, argument)
@@ -195,22 +251,48 @@ def test_every_knob_is_told_and_the_config_has_what_is_told(experiment, tmp_path
 
 
 def test_the_four_dials_of_the_family_are_our_parts():
-    assert {*grpo.RATIO, *grpo.AGGREGATION} <= set(vars(objectives)) and set(grpo.ADVANTAGE) <= set(advantages.ADVANTAGES)
+    assert {*grpo.RATIO, *grpo.AGGREGATION} <= set(vars(objectives)) and set(grpo.ADVANTAGE) <= set(
+        advantages.ADVANTAGES
+    )
     assert set(dpo.LOSSES) <= set(vars(objectives))
 
 
 # ---- two processes ----
 
 
-@pytest.mark.parametrize("name, knobs", [("dpo", PAIRS), ("prefer", PAIRS | dict(held=16)), ("grpo", TRIES), ("policy", TRIES | dict(held=8, tries=2))])
+@pytest.mark.parametrize(
+    "name, knobs",
+    [
+        ("dpo", PAIRS),
+        ("prefer", PAIRS | dict(held=16)),
+        ("grpo", TRIES),
+        ("policy", TRIES | dict(held=8, tries=2)),
+    ],
+)
 def test_two_processes_share_the_batch(tmp_path, name, knobs):
     alone = cli_run(tmp_path / "one", name=name, knobs=knobs)
-    shared = cli_run(tmp_path / "two", "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29519", name=name, knobs=knobs)
+    shared = cli_run(
+        tmp_path / "two",
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port=29519",
+        name=name,
+        knobs=knobs,
+    )
     assert alone["key"] != shared["key"] and alone["metrics"].keys() == shared["metrics"].keys()
-    if name in ("dpo", "prefer"):  # the likelihood of the chosen answers is a mean of two means, where ours is one over all tokens
-        assert list(shared["curves"]["loss"].values()) == pytest.approx(list(alone["curves"]["loss"].values()), rel=2e-2)
+    if name in (
+        "dpo",
+        "prefer",
+    ):  # the likelihood of the chosen answers is a mean of two means, where ours is one over all tokens
+        assert list(shared["curves"]["loss"].values()) == pytest.approx(
+            list(alone["curves"]["loss"].values()), rel=2e-2
+        )
     else:  # each process draws its own answers
-        assert len(shared["curves"]["loss"]) == TRIES["steps"] and shared["metrics"]["accuracy"]["start"] == alone["metrics"]["accuracy"]["start"]
+        assert (
+            len(shared["curves"]["loss"]) == TRIES["steps"]
+            and shared["metrics"]["accuracy"]["start"] == alone["metrics"]["accuracy"]["start"]
+        )
 
 
 def test_batches_that_cannot_be_shared_are_refused(monkeypatch):

@@ -1,6 +1,5 @@
 """The TRL engine: same ids, same labels, same loss and, after ten steps, the same parameters as our loop; alone and shared by two processes."""
 
-
 import json
 import os
 import subprocess
@@ -65,7 +64,11 @@ def test_trl_reports_our_losses_rates_and_readings(both):
     (ours, _), (theirs, _) = both
     assert [r["step"] for r in theirs] == list(range(11)) and theirs[0] == ours[0]
     for a, b in zip(ours[1:], theirs[1:]):
-        assert b["loss"] == pytest.approx(a["loss"], rel=1e-3) and b["lr"] == pytest.approx(a["lr"]) and b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-2)
+        assert (
+            b["loss"] == pytest.approx(a["loss"], rel=1e-3)
+            and b["lr"] == pytest.approx(a["lr"])
+            and b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-2)
+        )
     assert {k for k in theirs[-1] if k not in ours[-1]} == set() and theirs[-1]["facts"] == ours[-1]["facts"]
 
 
@@ -91,11 +94,17 @@ def test_trls_own_path_from_messages_gives_our_ids_and_labels(tmp_path):
     loaded.tok.chat_template = TEMPLATE
     plain = [lesson for lesson in lessons if not lesson.tools]
     data = Dataset.from_list([{"messages": lesson.conversation} for lesson in plain])
-    arguments = SFTConfig(str(tmp_path), use_cpu=True, bf16=False, assistant_only_loss=True, max_length=None, report_to="none")
+    arguments = SFTConfig(
+        str(tmp_path), use_cpu=True, bf16=False, assistant_only_loss=True, max_length=None, report_to="none"
+    )
     trainer = SFTTrainer(loaded.model, arguments, train_dataset=data, processing_class=loaded.tok)
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(len(plain))])
-    ours = collate.collate(loaded.tok, [collate.encode(loaded.tok, x.conversation) for x in plain], length=512)
-    assert torch.equal(batch["input_ids"], ours.ids) and torch.equal(batch["labels"], collate.labels(ours.ids, ours.mask))
+    ours = collate.collate(
+        loaded.tok, [collate.encode(loaded.tok, x.conversation) for x in plain], length=512
+    )
+    assert torch.equal(batch["input_ids"], ours.ids) and torch.equal(
+        batch["labels"], collate.labels(ours.ids, ours.mask)
+    )
 
 
 def test_trls_loss_is_ours(tmp_path):
@@ -107,22 +116,34 @@ def test_trls_loss_is_ours(tmp_path):
 
 
 def test_a_weight_between_0_and_1_reaches_trl_as_labels():
-    (ours, _), (theirs, _) = (trained(SFT(**SMALL | dict(prompt_weight=0.3)), kind) for kind in (lambda e: e, engine.TRL))
+    (ours, _), (theirs, _) = (
+        trained(SFT(**SMALL | dict(prompt_weight=0.3)), kind) for kind in (lambda e: e, engine.TRL)
+    )
     assert [r["loss"] for r in theirs[1:]] == pytest.approx([r["loss"] for r in ours[1:]], rel=1e-4)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_own_conversations_and_adapters_go_through_trl_too(method):
     experiment, texts = Chats(method=method, steps=10, batch=4, probe=10, lr=3e-3), chats.examples(20)
-    ours, theirs = (list(wrap(experiment).rows(load("chat"), 0, texts=texts)) for wrap in (lambda e: e, engine.TRL))
+    ours, theirs = (
+        list(wrap(experiment).rows(load("chat"), 0, texts=texts)) for wrap in (lambda e: e, engine.TRL)
+    )
     assert [r["loss"] for r in theirs[1:]] == pytest.approx([r["loss"] for r in ours[1:]], rel=1e-3)
-    assert theirs[-1]["answer_loss"] == pytest.approx(ours[-1]["answer_loss"], rel=1e-3) != theirs[0]["answer_loss"]
+    assert (
+        theirs[-1]["answer_loss"]
+        == pytest.approx(ours[-1]["answer_loss"], rel=1e-3)
+        != theirs[0]["answer_loss"]
+    )
 
 
 def test_an_experiment_that_does_not_imitate_and_a_batch_that_cannot_be_shared_are_refused(monkeypatch):
     with pytest.raises(UserError, match="does not run 'cpt' yet; use --engine lab"):
         engine.TRL(CPT())
-    packed = Batch(torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4), {"positions": torch.zeros(2, 4, dtype=torch.long)})
+    packed = Batch(
+        torch.ones(2, 4, dtype=torch.long),
+        torch.ones(2, 4),
+        {"positions": torch.zeros(2, 4, dtype=torch.long)},
+    )
     with pytest.raises(UserError, match="packed rows"):
         imitation.check([packed], 2)
     monkeypatch.setenv("WORLD_SIZE", "3")
@@ -153,8 +174,25 @@ def test_what_the_training_raises_reaches_the_reader():
 def cli_run(home, *processes: str, name: str = "sft", knobs: dict = SMALL) -> dict:
     """`llmlab run NAME --engine trl` in processes of its own; the JSON object that it prints."""
     given = [f"--{k}={v}" for k, v in knobs.items()]
-    command = [sys.executable, *processes, "-m", "llmlab.cli", "run", name, "--engine=trl", "--json", "--fresh", *given]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"LLMLAB_HOME": str(home), "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        *processes,
+        "-m",
+        "llmlab.cli",
+        "run",
+        name,
+        "--engine=trl",
+        "--json",
+        "--fresh",
+        *given,
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"LLMLAB_HOME": str(home), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(found) == 1  # one process speaks
@@ -163,7 +201,9 @@ def cli_run(home, *processes: str, name: str = "sft", knobs: dict = SMALL) -> di
 
 def test_two_processes_of_torchrun_share_the_batch_and_end_like_one(tmp_path, both):
     alone = cli_run(tmp_path / "one")
-    shared = cli_run(tmp_path / "two", "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517")
+    shared = cli_run(
+        tmp_path / "two", "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517"
+    )
     (ours, _), _ = both
     losses = [r["loss"] for r in ours[1:]]
     for found in (alone, shared):

@@ -11,7 +11,14 @@ from llmlab.ledger import TRIALS, lora, policy, prefer, rates, results
 from llmlab.ledger.claims import Arm
 from llmlab.ledger.rates import PILOT, Trials
 
-TOY = Trials("skill", (1e-3, 1e-2), (Arm("a", "lora", {"task": "dpo", "steps": 10}), Arm("b", "lora", {"task": "dpo", "steps": 10, "lr": 5e-3}, ("sums",), 5)))
+TOY = Trials(
+    "skill",
+    (1e-3, 1e-2),
+    (
+        Arm("a", "lora", {"task": "dpo", "steps": 10}),
+        Arm("b", "lora", {"task": "dpo", "steps": 10, "lr": 5e-3}, ("sums",), 5),
+    ),
+)
 
 
 def test_every_arm_gets_the_same_trials_without_its_exam():
@@ -23,7 +30,9 @@ def test_every_arm_gets_the_same_trials_without_its_exam():
 @given(st.dictionaries(st.sampled_from(["0.0003", "0.001", "0.003", "0.01"]), st.integers(0, 3), min_size=1))
 def test_the_best_rate_has_the_highest_reading_and_of_equals_is_the_lowest(row):
     best = rates.best(row)
-    assert row[f"{best:g}"] == max(row.values()) and all(float(lr) >= best for lr, v in row.items() if v == row[f"{best:g}"])
+    assert row[f"{best:g}"] == max(row.values()) and all(
+        float(lr) >= best for lr, v in row.items() if v == row[f"{best:g}"]
+    )
 
 
 def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monkeypatch):
@@ -34,12 +43,20 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
     def engine(jobs):
         for experiment, seed in jobs:
             assert seed == PILOT
-            yield (experiment, seed), SimpleNamespace(curve=lambda m, e=experiment: {0: 0.0, 10: e.lr * 10}, seconds=1.0)
+            yield (
+                (experiment, seed),
+                SimpleNamespace(curve=lambda m, e=experiment: {0: 0.0, 10: e.lr * 10}, seconds=1.0),
+            )
 
     told = list(rates.build("toy", [TOY], engine))
     assert [t[:2] for t in told] == [(i, len(told)) for i in range(1, len(told) + 1)]
-    assert rates.load("toy")["table"] == {label: {"0.001": 0.01, "0.01": 0.1} for label in "ab"} and rates.load("toy")["seed"] == PILOT
-    assert rates.is_current("toy", [TOY]) and not rates.is_current("toy", [Trials("skill", (1e-3,), TOY.arms)])
+    assert (
+        rates.load("toy")["table"] == {label: {"0.001": 0.01, "0.01": 0.1} for label in "ab"}
+        and rates.load("toy")["seed"] == PILOT
+    )
+    assert rates.is_current("toy", [TOY]) and not rates.is_current(
+        "toy", [Trials("skill", (1e-3,), TOY.arms)]
+    )
     (tmp_path / "sweeps" / "rates_toy.json").write_text("{")
     assert not rates.is_current("toy", [TOY])
 
@@ -56,11 +73,16 @@ def test_the_rates_that_the_claims_use_are_those_of_the_stored_trials(part):
 
 
 GRPO_LIMIT = {k.name: k for k in GRPO.knobs()}["lr"].high
-LOSING = ("decide, SFT", "decide, DPO")  # every rate makes them worse than they began, so the smallest one is best
+LOSING = (
+    "decide, SFT",
+    "decide, DPO",
+)  # every rate makes them worse than they began, so the smallest one is best
 KEEPING = tuple(policy.RATES)  # at the lowest rate nothing is lost, so a lower one cannot be better
 
 
-@pytest.mark.parametrize("part, label", [(part, label) for part, module in PARTS.items() for label in module.RATES])
+@pytest.mark.parametrize(
+    "part, label", [(part, label) for part, module in PARTS.items() for label in module.RATES]
+)
 def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(part, label):
     row, best = rates.load(part)["table"][label], PARTS[part].RATES[label]
     tried = sorted(map(float, row))
@@ -79,12 +101,17 @@ def test_no_claim_uses_the_seed_of_the_trials():
 
 def test_a_rate_that_does_not_get_there_counts_as_nothing():
     trials = Trials("known", (1e-3,), TOY.arms, reached=(("skill", 0.6),))
-    runs = [SimpleNamespace(curve=lambda m, skill=skill: {0: 0.0, 10: {"known": 0.9, "skill": skill}[m]}) for skill in (0.59, 0.6)]
+    runs = [
+        SimpleNamespace(curve=lambda m, skill=skill: {0: 0.0, 10: {"known": 0.9, "skill": skill}[m]})
+        for skill in (0.59, 0.6)
+    ]
     assert [trials.reading(r) for r in runs] == [0.0, 0.9]
 
 
 @pytest.mark.parametrize("claim", lora.CLAIMS, ids=lambda c: c.id)
 def test_every_tuned_arm_of_a_claim_runs_at_its_own_rate(claim):
     for arm in claim.arms:
-        same = lora.NF4[arm.knobs["task"]] if arm.knobs.get("scheme") == "int4" else arm  # int4 runs at the rate of NF4
+        same = (
+            lora.NF4[arm.knobs["task"]] if arm.knobs.get("scheme") == "int4" else arm
+        )  # int4 runs at the rate of NF4
         assert arm.knobs["lr"] == lora.RATES[same.label], arm.label

@@ -10,13 +10,32 @@ from llmlab.ledger import CLAIMS, results, statistics, table
 from llmlab.ledger.claims import HOWS, Arm, Claim, Reading, contrast
 
 ONE, OTHER = Arm("one", "cpt", {"replay": 0.5}), Arm("other", "cpt", {"replay": 0.0})
-CLAIM = Claim("C998", "One beats the other.", "A 0", "measured", "02", "none", matched="all", knob="k",
-              contrasts=(contrast("people", "more", ONE("people"), OTHER("people"), 0.05), contrast("price", "less", ONE("sums"), OTHER("sums"), 0.05, counts=False)))
+CLAIM = Claim(
+    "C998",
+    "One beats the other.",
+    "A 0",
+    "measured",
+    "02",
+    "none",
+    matched="all",
+    knob="k",
+    contrasts=(
+        contrast("people", "more", ONE("people"), OTHER("people"), 0.05),
+        contrast("price", "less", ONE("sums"), OTHER("sums"), 0.05, counts=False),
+    ),
+)
 
 
 def curves(gap: float = 0.3, seeds: int = 6, noise: float = 0.02):
     r = random.Random(5)
-    return {(a.key, s): {m: {0: 1.0, 50: 0.5, 150: round(0.3 + gap * (a is ONE) + r.gauss(0, noise), 4)} for m in ("people", "sums")} for a in (ONE, OTHER) for s in range(seeds)}
+    return {
+        (a.key, s): {
+            m: {0: 1.0, 50: 0.5, 150: round(0.3 + gap * (a is ONE) + r.gauss(0, noise), 4)}
+            for m in ("people", "sums")
+        }
+        for a in (ONE, OTHER)
+        for s in range(seeds)
+    }
 
 
 @pytest.fixture
@@ -33,18 +52,33 @@ def stored(tmp_path, monkeypatch):
 def test_effects_are_weighted_sums_of_readings_seed_by_seed(stored):
     first, second = results.load()["C998"]["contrasts"]
     c = curves()
-    assert first["effects"] == [pytest.approx(c[ONE.key, s]["people"][150] - c[OTHER.key, s]["people"][150]) for s in range(6)]
-    assert first["verdict"] == "supported" and second["verdict"] == "refuted"  # the price was said to fall, and rose
+    assert first["effects"] == [
+        pytest.approx(c[ONE.key, s]["people"][150] - c[OTHER.key, s]["people"][150]) for s in range(6)
+    ]
+    assert (
+        first["verdict"] == "supported" and second["verdict"] == "refuted"
+    )  # the price was said to fall, and rose
     assert results.load()["C998"]["verdict"] == "supported", "what does not count has no part in the verdict"
 
 
 def test_curves_come_back_as_written(stored):
     back, c = results.load_curves(), curves()
     assert back.keys() == c.keys()
-    assert all(back[k][m][step] == pytest.approx(v, abs=1e-6) for k in c for m in c[k] for step, v in c[k][m].items())
+    assert all(
+        back[k][m][step] == pytest.approx(v, abs=1e-6) for k in c for m in c[k] for step, v in c[k][m].items()
+    )
 
 
-@pytest.mark.parametrize("change", [dict(words="One beats the other by far."), dict(seeds=8), dict(matched="nothing"), dict(source="B 1"), dict(knob="")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(words="One beats the other by far."),
+        dict(seeds=8),
+        dict(matched="nothing"),
+        dict(source="B 1"),
+        dict(knob=""),
+    ],
+)
 def test_a_changed_declaration_is_stale(stored, change):
     record = results.load()["C998"]
     assert results.is_current(CLAIM, record) and not results.is_current(replace(CLAIM, **change), record)
@@ -52,14 +86,21 @@ def test_a_changed_declaration_is_stale(stored, change):
 
 def test_a_moved_threshold_is_stale(stored):
     first, second = CLAIM.contrasts
-    moved = [replace(first, least=0.01), replace(first, direction="same"), replace(first, counts=False), replace(first, terms=(ONE("people", "early"), -OTHER("people"))),
-             replace(first, terms=(Arm("one", "cpt", {"replay": 0.4})("people"), -OTHER("people")))]
+    moved = [
+        replace(first, least=0.01),
+        replace(first, direction="same"),
+        replace(first, counts=False),
+        replace(first, terms=(ONE("people", "early"), -OTHER("people"))),
+        replace(first, terms=(Arm("one", "cpt", {"replay": 0.4})("people"), -OTHER("people"))),
+    ]
     record = results.load()["C998"]
     assert not any(results.is_current(replace(CLAIM, contrasts=(m, second)), record) for m in moved)
 
 
 def test_more_evidence_from_the_literature_keeps_the_result(stored):
-    assert results.is_current(replace(CLAIM, evidence="a new paper", cites=("lora_2021",)), results.load()["C998"])
+    assert results.is_current(
+        replace(CLAIM, evidence="a new paper", cites=("lora_2021",)), results.load()["C998"]
+    )
 
 
 def test_other_code_of_the_experiment_makes_it_stale(stored, monkeypatch):
@@ -73,7 +114,9 @@ def test_one_altered_number_is_refused(stored):
     body = json.loads(raw.split("\n", 1)[1])
     before = json.dumps(body["C998"]["contrasts"][0]["effects"][2])
     results.file().write_text(raw.replace(before, before[:-1] + ("1" if before[-1] != "1" else "2")))
-    with pytest.raises(results.BadResults, match="was changed after it was written, so no verdict in it counts"):
+    with pytest.raises(
+        results.BadResults, match="was changed after it was written, so no verdict in it counts"
+    ):
         results.load()
 
 
@@ -100,7 +143,11 @@ def test_one_altered_number_in_the_curves_is_refused(stored):
 
 
 def test_a_planted_dead_knob_is_caught():
-    alike = {(a.key, s): {"people": {0: 1.0, 150: 0.5 + 0.01 * s}, "sums": {0: 1.0, 150: 0.4}} for a in (ONE, OTHER) for s in range(6)}
+    alike = {
+        (a.key, s): {"people": {0: 1.0, 150: 0.5 + 0.01 * s}, "sums": {0: 1.0, 150: 0.4}}
+        for a in (ONE, OTHER)
+        for s in range(6)
+    }
     with pytest.raises(statistics.DeadKnob, match="'one' and 'other' gave the same numbers for all 6 seeds"):
         results.measured(CLAIM, alike, range(6))
     alike[ONE.key, 5]["sums"][150] += 0.01  # one number of one seed suffices to show that it lives
@@ -111,7 +158,11 @@ def test_verdicts_are_made_anew_over_all_records(stored):
     """Holm: the same p counts for less among many. A second claim's tests change the first one's adjusted p."""
     c = curves()
     one = results.measured(CLAIM, c, range(6))
-    alone, crowd = {"C998": one}, {"C998": json.loads(json.dumps(one))} | {f"C{i}": json.loads(json.dumps(one)) for i in range(900, 920)}
+    alone, crowd = (
+        {"C998": one},
+        {"C998": json.loads(json.dumps(one))}
+        | {f"C{i}": json.loads(json.dumps(one)) for i in range(900, 920)},
+    )
     results.judge(alone)
     results.judge(crowd)
     assert crowd["C998"]["contrasts"][0]["adjusted"] == pytest.approx(21 * alone["C998"]["contrasts"][0]["p"])
@@ -122,7 +173,14 @@ def test_shuffled_arm_labels_come_out_inconclusive():
     r = random.Random(3)
 
     def record(gap):
-        return {"label": "x", "direction": "more", "least": 0.05, "unit": "share", "counts": True, "effects": [gap + r.gauss(0, 0.03) for _ in range(6)]}
+        return {
+            "label": "x",
+            "direction": "more",
+            "least": 0.05,
+            "unit": "share",
+            "counts": True,
+            "effects": [gap + r.gauss(0, 0.03) for _ in range(6)],
+        }
 
     records = {f"C{i}": {"contrasts": [record(0.3 * (i % 2))]} for i in range(900, 920)}
     treated, control = [0.6 + r.gauss(0, 0.02) for _ in range(6)], [0.3 + r.gauss(0, 0.02) for _ in range(6)]
@@ -140,7 +198,12 @@ def test_shuffled_arm_labels_come_out_inconclusive():
 
 def test_all_forty_claims_of_the_first_chapters_are_declared():
     first = {i: c.chapter for i, c in CLAIMS.items() if i <= "C040"}
-    assert [f"C{i:03d}" for i in range(1, 41)] == sorted(first) and set(first.values()) == {"00", "01", "02", "03"}
+    assert [f"C{i:03d}" for i in range(1, 41)] == sorted(first) and set(first.values()) == {
+        "00",
+        "01",
+        "02",
+        "03",
+    }
 
 
 DERIVATIVES = {"wrong_push", "right_push"}  # readings that are 0 where nothing would change
@@ -150,11 +213,17 @@ DERIVATIVES = {"wrong_push", "right_push"}  # readings that are 0 where nothing 
 def test_a_declaration_is_complete(claim):
     from llmlab.notebook import bibliography
 
-    assert claim.words.endswith(".") and claim.source.split(" ")[0] in ("A", "B") and claim.evidence.endswith(".")
+    assert (
+        claim.words.endswith(".")
+        and claim.source.split(" ")[0] in ("A", "B")
+        and claim.evidence.endswith(".")
+    )
     assert set(claim.cites) <= set(bibliography())
     for c in claim.contrasts:
         assert c.arms and {t.how for t in c.terms} <= set(HOWS)
-        assert sum(t.weight for t in c.terms) == pytest.approx(0) or {t.metric for t in c.terms} <= DERIVATIVES, "an effect is a difference"
+        assert (
+            sum(t.weight for t in c.terms) == pytest.approx(0) or {t.metric for t in c.terms} <= DERIVATIVES
+        ), "an effect is a difference"
     kinds = {c.counts for c in claim.contrasts}
     assert not claim.contrasts or True in kinds
     counted = [c for c in claim.contrasts if c.counts]
@@ -167,7 +236,17 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
     for c in claim.contrasts:
         for t in c.terms:
             study = t.arm.study()
-            known = {*study.curves, *t.arm.exam, "tokens"} | {"likeness.1", "drug_facts.nerves", "general_recall", "blunt", "megabytes", "gflop", "cut", "wrong_length", "samples"}
+            known = {*study.curves, *t.arm.exam, "tokens"} | {
+                "likeness.1",
+                "drug_facts.nerves",
+                "general_recall",
+                "blunt",
+                "megabytes",
+                "gflop",
+                "cut",
+                "wrong_length",
+                "samples",
+            }
             assert t.metric in known, (t.metric, sorted(known))
 
 
@@ -182,10 +261,14 @@ def test_accuracies_are_measured_on_at_least_five_hundred_problems():
 def test_readings_by_hand():
     curve = {0: 1.0, 10: 0.4, 40: 0.6, 50: 0.7, 150: 0.9}
     found = {how: Reading(ONE, "people", how).of(curve) for how in HOWS}
-    assert found == pytest.approx({"start": 1.0, "final": 0.9, "before": 0.7, "early": 0.5, "highest": 1.0, "lowest": 0.4, "mean": 0.65})
+    assert found == pytest.approx(
+        {"start": 1.0, "final": 0.9, "before": 0.7, "early": 0.5, "highest": 1.0, "lowest": 0.4, "mean": 0.65}
+    )
 
 
-@pytest.mark.parametrize("bad", [dict(kind="guess"), dict(contrasts=()), dict(seeds=4), dict(matched=""), dict(why="no idea")])
+@pytest.mark.parametrize(
+    "bad", [dict(kind="guess"), dict(contrasts=()), dict(seeds=4), dict(matched=""), dict(why="no idea")]
+)
 def test_an_incomplete_claim_is_refused(bad):
     with pytest.raises(ValueError):
         replace(CLAIM, **bad)

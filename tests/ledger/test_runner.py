@@ -12,13 +12,32 @@ import pytest
 from helpers_ledger import claims_are
 
 from llmlab import cli, cluster, pool, runs
-from llmlab.ledger import controls, exact, exact_chat, exact_lora, exact_serve, exams, results, runner, statistics
+from llmlab.ledger import (
+    controls,
+    exact,
+    exact_chat,
+    exact_lora,
+    exact_serve,
+    exams,
+    results,
+    runner,
+    statistics,
+)
 from llmlab.ledger.claims import Arm, Claim, contrast
 
 TINY = dict(steps=10, batch=2, probe=10, warmup=1)
 ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
 LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
-CLAIM = Claim("C999", "Loss on all tokens teaches the user's words.", "A 0", "measured", "01", "none", matched="steps", contrasts=(LOSS,))
+CLAIM = Claim(
+    "C999",
+    "Loss on all tokens teaches the user's words.",
+    "A 0",
+    "measured",
+    "01",
+    "none",
+    matched="steps",
+    contrasts=(LOSS,),
+)
 
 
 @pytest.fixture
@@ -40,7 +59,10 @@ def one_by_one(jobs, workers=None):
 def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
     calls = []
     record = runner.run([CLAIM], on_run=lambda done, of, what: calls.append((done, of)))["C999"]
-    assert record["verdict"] == "supported" and len(record["contrasts"][0]["effects"]) == len(record["seeds"]) >= 5
+    assert (
+        record["verdict"] == "supported"
+        and len(record["contrasts"][0]["effects"]) == len(record["seeds"]) >= 5
+    )
     assert calls[0] == (0, 10) and calls[-1][0] == calls[-1][1]
 
     def engine(jobs):
@@ -49,7 +71,9 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
 
     assert runner.run([CLAIM], engine)["C999"] == record == results.load()["C999"]
     run = runs.stored(ALL.study(), 3)
-    assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(run.metrics()["user_loss"]["final"], abs=1e-6)
+    assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(
+        run.metrics()["user_loss"]["final"], abs=1e-6
+    )
 
 
 def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empty):
@@ -61,14 +85,31 @@ def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empt
             yield job, run
 
     again = Arm("all, spelt out", "topology", TINY | {"loss": "all", "lr": ALL.value("lr")}, ("people",))
-    same = contrast("the same, spelt out", "less", again("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token", counts=False)
+    same = contrast(
+        "the same, spelt out",
+        "less",
+        again("user_loss"),
+        ANSWERS("user_loss"),
+        0.001,
+        "nats per token",
+        counts=False,
+    )
     fresh = replace(CLAIM, first=7, contrasts=(LOSS, same))
     with claims_are(fresh):
         record = runner.run([fresh], engine)["C999"]
     assert again.key != ALL.key and again.study() == ALL.study()
-    assert record["seeds"][0] == 7 and {seed for _, seed in seen} == set(record["seeds"]) and len(seen) == len(set(seen)) == 2 * len(record["seeds"])
-    assert record["contrasts"][0]["effects"] == record["contrasts"][1]["effects"] and len(record["contrasts"][1]["effects"]) >= 5
-    assert fresh.declared != replace(fresh, first=0).declared == replace(CLAIM, contrasts=(LOSS, same)).declared
+    assert (
+        record["seeds"][0] == 7
+        and {seed for _, seed in seen} == set(record["seeds"])
+        and len(seen) == len(set(seen)) == 2 * len(record["seeds"])
+    )
+    assert (
+        record["contrasts"][0]["effects"] == record["contrasts"][1]["effects"]
+        and len(record["contrasts"][1]["effects"]) >= 5
+    )
+    assert (
+        fresh.declared != replace(fresh, first=0).declared == replace(CLAIM, contrasts=(LOSS, same)).declared
+    )
 
 
 def test_ray_gives_the_same_runs(empty):
@@ -99,7 +140,11 @@ def test_seeds_are_planned_at_the_level_of_the_whole_ledger(monkeypatch):
     assert runner.family() == len(counted) > 100
     asked = []
     monkeypatch.setattr(statistics, "seeds_needed", lambda sd, rule, tests: asked.append(tests) or 2)
-    monkeypatch.setattr(results, "measured", lambda claim, curves, seeds: {"contrasts": [{"effects": [0.1, 0.2]} for _ in claim.contrasts]})
+    monkeypatch.setattr(
+        results,
+        "measured",
+        lambda claim, curves, seeds: {"contrasts": [{"effects": [0.1, 0.2]} for _ in claim.contrasts]},
+    )
     runner.need(CLAIM, {})
     assert asked and set(asked) == {len(counted)}
 
@@ -133,7 +178,9 @@ def test_killed_at_any_moment_it_goes_on_and_leaves_no_worker_behind(empty, tmp_
     done, until = lambda: list((empty / "home" / "runs").glob("*/*.json")), time.monotonic() + 240
     while len(done()) < 2 and time.monotonic() < until:
         time.sleep(0.1)
-    workers = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first.pid)], capture_output=True, text=True).stdout.split()
+    workers = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(first.pid)], capture_output=True, text=True
+    ).stdout.split()
     first.send_signal(signal.SIGKILL)
     first.wait()
     kept = {f: f.stat().st_mtime_ns for f in done()}
@@ -188,14 +235,28 @@ def test_drift_is_nothing_at_the_start_and_grows(base):
     assert drift(base.model)["distance"] > 0.01 and drift(base.model)["likeness"] < 0.999
     x = torch.randn(50, 8, generator=torch.Generator().manual_seed(1))
     turned = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(2)))[0]
-    assert cka(x, 3 * x @ turned + 1) == pytest.approx(1) and cka(x, torch.randn(50, 8, generator=torch.Generator().manual_seed(3))) < 0.6
+    assert (
+        cka(x, 3 * x @ turned + 1) == pytest.approx(1)
+        and cka(x, torch.randn(50, 8, generator=torch.Generator().manual_seed(3))) < 0.6
+    )
 
 
 # ---- exact claims ----
 
 
-@pytest.mark.parametrize("check", [exact.masked_tokens, exact.tokens_saved, exact.old_tokenizer, exact.rows_saved, exact_lora.merged_is_unmerged, exact_lora.one_base_many_adapters,
-                                   exact_chat.literal_roles, exact_serve.bleed])
+@pytest.mark.parametrize(
+    "check",
+    [
+        exact.masked_tokens,
+        exact.tokens_saved,
+        exact.old_tokenizer,
+        exact.rows_saved,
+        exact_lora.merged_is_unmerged,
+        exact_lora.one_base_many_adapters,
+        exact_chat.literal_roles,
+        exact_serve.bleed,
+    ],
+)
 def test_an_exact_claim_holds(check):
     assert any(c.isdigit() for c in check())
 
@@ -247,7 +308,11 @@ def test_a_tokenizer_that_reads_typed_control_tokens_fails_the_check(monkeypatch
     from transformers import PreTrainedTokenizerFast
 
     call = PreTrainedTokenizerFast.__call__
-    monkeypatch.setattr(PreTrainedTokenizerFast, "__call__", lambda self, *args, split_special_tokens=False, **more: call(self, *args, **more))
+    monkeypatch.setattr(
+        PreTrainedTokenizerFast,
+        "__call__",
+        lambda self, *args, split_special_tokens=False, **more: call(self, *args, **more),
+    )
     with pytest.raises(AssertionError):
         exact_chat.literal_roles()
 
@@ -277,9 +342,19 @@ def test_the_command_line_runs_and_shows(empty, capsys, monkeypatch):
     assert "the user's words" in out and "less, by at least" in out and "matched     steps" in out
 
 
-@pytest.mark.parametrize("argv, sentence", [(["C123"], "there is no claim 'C123'"), (["run", "C123"], "there is no claim 'C123'"), (["--verdict", "true"], "there is no verdict 'true'"),
-                                            (["--chapter", "77"], "chapter '77' has no claims"), (["run", "--engine", "spark", "--force"], "--engine is pool or ray, not 'spark'"),
-                                            (["run", "--workers", "-3", "--force"], "--workers -3 is out of range"), (["run", "--most", "3", "--force"], "--most 3 is out of range; choose 5 to 1000 seeds"), (["--colour"], "unknown option '--colour'")])
+@pytest.mark.parametrize(
+    "argv, sentence",
+    [
+        (["C123"], "there is no claim 'C123'"),
+        (["run", "C123"], "there is no claim 'C123'"),
+        (["--verdict", "true"], "there is no verdict 'true'"),
+        (["--chapter", "77"], "chapter '77' has no claims"),
+        (["run", "--engine", "spark", "--force"], "--engine is pool or ray, not 'spark'"),
+        (["run", "--workers", "-3", "--force"], "--workers -3 is out of range"),
+        (["run", "--most", "3", "--force"], "--most 3 is out of range; choose 5 to 1000 seeds"),
+        (["--colour"], "unknown option '--colour'"),
+    ],
+)
 def test_bad_input_is_one_sentence(empty, capsys, argv, sentence):
     assert cli.main(["claims", *argv]) == 2
     captured = capsys.readouterr()
@@ -296,7 +371,10 @@ def test_a_damaged_file_is_one_sentence_and_running_mends_it(empty, capsys, monk
 
 def test_the_controls_on_a_small_ledger(empty):
     runner.run([CLAIM], one_by_one)
-    assert "was changed after it was written" in controls.altered() and "the knob is dead" in controls.dead_knob("C999")
+    assert (
+        "was changed after it was written" in controls.altered()
+        and "the knob is dead" in controls.dead_knob("C999")
+    )
 
 
 def test_shuffled_labels_of_the_real_ledger_come_out_inconclusive():

@@ -18,7 +18,9 @@ def rule(direction="more", least=0.05, counts=True) -> Contrast:
     return contrast("a contrast", direction, ARM("people"), ARM("people", "start"), least, counts=counts)
 
 
-values = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=6, max_size=12).filter(lambda v: len(set(v)) > 1)
+values = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=6, max_size=12).filter(
+    lambda v: len(set(v)) > 1
+)
 
 
 @given(values)
@@ -37,7 +39,13 @@ def test_same_takes_the_larger_of_the_two_one_sided_tests(v):
     assert e.p == pytest.approx(max(stats.t.sf(x, len(v) - 1) for x in t), abs=1e-12)
 
 
-AGREE = [(0.2, "more", 0, 1), (0.2, "less", 0, 0), (0.0, "more", 1, 0), (0.0, "same", 0, 1), (0.2, "same", 1, 0)]
+AGREE = [
+    (0.2, "more", 0, 1),
+    (0.2, "less", 0, 0),
+    (0.0, "more", 1, 0),
+    (0.0, "same", 0, 1),
+    (0.2, "same", 1, 0),
+]
 
 
 @pytest.mark.parametrize("effect, direction, p, against", AGREE)
@@ -49,12 +57,19 @@ def test_seeds_that_agree_to_the_last_digit_are_certain(effect, direction, p, ag
 @given(values)
 def test_the_p_against_a_claim_says_whether_the_effect_may_be_as_large_as_claimed(v):
     more, less = statistics.estimate(v, rule("more")), statistics.estimate([-x for x in v], rule("less"))
-    assert more.against == pytest.approx(less.against) == pytest.approx(stats.ttest_1samp(v, 0.05, alternative="less").pvalue)
+    assert (
+        more.against
+        == pytest.approx(less.against)
+        == pytest.approx(stats.ttest_1samp(v, 0.05, alternative="less").pvalue)
+    )
     assert (more.against < 0.025) == (more.high < 0.05)
 
 
 def test_holm_by_hand():
-    assert statistics.adjust([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06]) and statistics.adjust([]) == []
+    assert (
+        statistics.adjust([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+        and statistics.adjust([]) == []
+    )
 
 
 CASES = [  # effects around a mean, direction, what it is
@@ -78,7 +93,10 @@ def test_what_each_verdict_means(centre, spread, direction, verdict):
 
 def test_a_large_effect_with_a_bad_adjusted_p_is_no_support():
     e = statistics.estimate([0.3, 0.31, 0.29, 0.3, 0.32, 0.28], rule())
-    assert statistics.judge(e, 0.06, 1.0, rule()) == "inconclusive" and statistics.judge(e, 0.04, 1.0, rule()) == "supported"
+    assert (
+        statistics.judge(e, 0.06, 1.0, rule()) == "inconclusive"
+        and statistics.judge(e, 0.04, 1.0, rule()) == "supported"
+    )
 
 
 def test_a_significant_effect_below_the_smallest_of_interest_is_no_support():
@@ -87,8 +105,17 @@ def test_a_significant_effect_below_the_smallest_of_interest_is_no_support():
     assert e.p < 1e-4 and statistics.judge(e, e.p, e.against, rule()) == "refuted"
 
 
-@pytest.mark.parametrize("parts, whole", [(["supported"] * 3, "supported"), (["refuted"], "refuted"), (["supported", "refuted"], "conditional"),
-                                          (["supported", "inconclusive"], "inconclusive"), (["supported", "refuted", "inconclusive"], "conditional"), (["refuted", "inconclusive"], "inconclusive")])
+@pytest.mark.parametrize(
+    "parts, whole",
+    [
+        (["supported"] * 3, "supported"),
+        (["refuted"], "refuted"),
+        (["supported", "refuted"], "conditional"),
+        (["supported", "inconclusive"], "inconclusive"),
+        (["supported", "refuted", "inconclusive"], "conditional"),
+        (["refuted", "inconclusive"], "inconclusive"),
+    ],
+)
 def test_a_claims_verdict_from_its_contrasts(parts, whole):
     assert statistics.overall(parts) == whole
 

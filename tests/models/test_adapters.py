@@ -44,7 +44,9 @@ def test_nothing_changes_before_the_first_step(base, init, variant):
 def test_what_is_trained_is_rank_times_in_plus_out_of_the_targets(base, targets):
     shape, wrapped = memory.Shape.of(base.model.config), adapters.adapt(base.model, rank=3, targets=targets)
     assert adapters.trained(wrapped) == shape.adapters(3, targets)
-    names = {n.split(".lora_")[0].rsplit(".", 1)[-1] for n, p in wrapped.named_parameters() if p.requires_grad}
+    names = {
+        n.split(".lora_")[0].rsplit(".", 1)[-1] for n, p in wrapped.named_parameters() if p.requires_grad
+    }
     assert names == set(adapters.TARGETS[targets])
 
 
@@ -67,7 +69,9 @@ def test_the_adapters_are_a_function_of_the_seed_and_leave_the_global_generator_
 
 def test_the_given_model_is_the_wrapped_one(base):
     wrapped = moved(adapters.adapt(base.model))
-    assert torch.equal(logits(base.model), logits(wrapped))  # whoever holds the model, an exam say, sees the adapters
+    assert torch.equal(
+        logits(base.model), logits(wrapped)
+    )  # whoever holds the model, an exam say, sees the adapters
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
@@ -88,7 +92,9 @@ def test_merged_says_the_same_and_carries_no_adapters(base, variant):
     wrapped = moved(adapters.adapt(base.model, variant=variant))
     before = logits(wrapped)
     plain = adapters.merged(wrapped)
-    assert torch.allclose(logits(plain), before, atol=1e-3) and not any("lora" in n for n, _ in plain.named_parameters())
+    assert torch.allclose(logits(plain), before, atol=1e-3) and not any(
+        "lora" in n for n, _ in plain.named_parameters()
+    )
     assert torch.equal(logits(wrapped), before)  # the given one stays
 
 
@@ -105,16 +111,27 @@ def test_a_copy_in_another_store_has_the_same_adapters(base):
     assert torch.equal(logits(adapters.stored_as(wrapped, "fp32")), logits(wrapped))
     half = adapters.stored_as(wrapped, "bf16")
     assert {p.dtype for n, p in half.named_parameters() if "lora_" not in n} == {torch.bfloat16}
-    assert len(quant.layers4bit(adapters.stored_as(wrapped, "nf4"))) == 4 * 7 and not quant.layers4bit(wrapped)
+    assert len(quant.layers4bit(adapters.stored_as(wrapped, "nf4"))) == 4 * 7 and not quant.layers4bit(
+        wrapped
+    )
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama", "gemma3"])
 def test_other_families_take_adapters_too(family):
     wrapped = adapters.adapt(tiny(family), rank=2)
-    assert adapters.trained(wrapped) > 0 and all("lora_" in n for n, p in wrapped.named_parameters() if p.requires_grad)
+    assert adapters.trained(wrapped) > 0 and all(
+        "lora_" in n for n, p in wrapped.named_parameters() if p.requires_grad
+    )
 
 
-@pytest.mark.parametrize("settings, fix", [(dict(rank=3, init="orthogonal"), "choose 4"), (dict(init="pissa"), "--init kaiming"), (dict(init="olora"), "--init kaiming")])
+@pytest.mark.parametrize(
+    "settings, fix",
+    [
+        (dict(rank=3, init="orthogonal"), "choose 4"),
+        (dict(init="pissa"), "--init kaiming"),
+        (dict(init="olora"), "--init kaiming"),
+    ],
+)
 def test_settings_that_do_not_go_together_are_one_sentence(base, settings, fix):
     with pytest.raises(adapters.BadAdapter, match=fix):
         adapters.adapt(quant.quantise(base.model), **settings)
@@ -128,13 +145,20 @@ def test_a_model_without_such_layers_and_an_unknown_store_are_one_sentence(base)
 
 
 def test_rows_of_tokens_are_trained_beside_and_merged(base):
-    before, shape = base.model.get_input_embeddings().weight.detach().clone(), memory.Shape.of(base.model.config)
+    before, shape = (
+        base.model.get_input_embeddings().weight.detach().clone(),
+        memory.Shape.of(base.model.config),
+    )
     wrapped = adapters.adapt(base.model, rank=2, tokens=[3, 5])
     assert adapters.trained(wrapped) == shape.adapters(2) + 2 * shape.hidden
-    loss = torch.nn.functional.cross_entropy(wrapped(input_ids=IDS[:, :-1]).logits.flatten(0, 1), IDS[:, 1:].flatten())
+    loss = torch.nn.functional.cross_entropy(
+        wrapped(input_ids=IDS[:, :-1]).logits.flatten(0, 1), IDS[:, 1:].flatten()
+    )
     loss.backward()
     loop.optimizers(wrapped, "adamw", 1e-2)[0].step()
     said, plain = logits(wrapped), adapters.merged(wrapped)
     after = plain.get_input_embeddings().weight
-    assert torch.allclose(logits(plain), said, atol=1e-3) and plain.lm_head.weight.data_ptr() == after.data_ptr()
+    assert (
+        torch.allclose(logits(plain), said, atol=1e-3) and plain.lm_head.weight.data_ptr() == after.data_ptr()
+    )
     assert {i for i in range(len(before)) if not torch.equal(before[i], after[i])} == {3, 5}

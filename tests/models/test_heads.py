@@ -26,7 +26,10 @@ def test_values_are_zero_at_first_one_a_token_and_the_rest_is_the_models(tiny):
 
 def test_it_is_sampled_and_evaluated_as_the_model_is(tiny):
     settings = dict(k=2, max_new=5, stop=(1,), temperature=1.0)
-    one, two = (sample(m, [[5, 6, 7], [8, 9]], generator=torch.Generator().manual_seed(3), **settings) for m in (tiny.model, Valued(tiny.model)))
+    one, two = (
+        sample(m, [[5, 6, 7], [8, 9]], generator=torch.Generator().manual_seed(3), **settings)
+        for m in (tiny.model, Valued(tiny.model))
+    )
     assert one.ids == two.ids and one.logprobs == two.logprobs
     assert evaluate(Valued(tiny.model), tiny.tok, Sums(), n=2, max_new=4).accuracy == 0.0
 

@@ -50,20 +50,30 @@ def test_the_levels_are_those_of_bitsandbytes():
 
     levels = quant.nf4_levels()
     assert torch.allclose(levels, get_4bit_type("nf4", device="cpu"), atol=1e-6)
-    assert len(levels) == 16 and levels[7] == 0 and levels[0] == -1 and levels[-1] == 1 and torch.all(levels.diff() > 0)
+    assert (
+        len(levels) == 16
+        and levels[7] == 0
+        and levels[0] == -1
+        and levels[-1] == 1
+        and torch.all(levels.diff() > 0)
+    )
 
 
 def test_by_hand_the_weights_are_those_that_bitsandbytes_computes_with(base):
     plain = copy.deepcopy(base.model)
     small = quant.quantise(base.model, double=False)
     for layer, original in zip(quant.layers4bit(small), linears(plain).values(), strict=True):
-        assert torch.allclose(quant.dequantise(layer), quant.rounded(original.weight, quant.nf4_levels()), atol=1e-6)
+        assert torch.allclose(
+            quant.dequantise(layer), quant.rounded(original.weight, quant.nf4_levels()), atol=1e-6
+        )
 
 
 def test_double_quantisation_rounds_the_scales_too_and_little(base):
     plain = copy.deepcopy(base.model)
     errors = []
-    for layer, original in zip(quant.layers4bit(quant.quantise(base.model)), linears(plain).values(), strict=True):
+    for layer, original in zip(
+        quant.layers4bit(quant.quantise(base.model)), linears(plain).values(), strict=True
+    ):
         once = quant.rounded(original.weight, quant.nf4_levels())
         errors.append(((quant.dequantise(layer) - once).norm() / (once - original.weight).norm()).item())
     assert 0 < max(errors) < 0.2  # beside the error of 4 bits itself
@@ -78,13 +88,17 @@ def test_codes_are_the_nearest_levels_and_rounding_twice_changes_nothing(seed, b
         once = quant.from_codes(codes, absmax, levels, weight.shape)
         gap = levels.diff().max() / 2
         assert (once - weight).abs().max() <= absmax.max() * gap * (1 + 1e-5)
-        assert torch.equal(once.flatten().view(-1, block).abs().amax(1), absmax)  # the largest of a block is kept
+        assert torch.equal(
+            once.flatten().view(-1, block).abs().amax(1), absmax
+        )  # the largest of a block is kept
         assert torch.allclose(quant.rounded(once, levels, block), once, rtol=1e-5)
 
 
 def test_for_normal_weights_nf4_rounds_less_than_equal_steps():
     weight = torch.randn(64, 1024, generator=torch.Generator().manual_seed(0))
-    nf4, int4 = ((quant.rounded(weight, levels) - weight).pow(2).mean() for levels in (quant.nf4_levels(), quant.INT4))
+    nf4, int4 = (
+        (quant.rounded(weight, levels) - weight).pow(2).mean() for levels in (quant.nf4_levels(), quant.INT4)
+    )
     assert nf4 < 0.9 * int4
 
 
@@ -120,10 +134,15 @@ def test_a_folder_is_loaded_in_4_bits_as_if_quantised_in_memory(tmp_path):
     model = tiny("qwen3")
     model.save_pretrained(tmp_path), byte_tokenizer().save_pretrained(tmp_path)
     loaded = quant.load_4bit(str(tmp_path))
-    assert len(quant.layers4bit(loaded.model)) == 2 * 7 and not any(m.support_avx512bf16_for_cpu for m in quant.layers4bit(loaded.model))
+    assert len(quant.layers4bit(loaded.model)) == 2 * 7 and not any(
+        m.support_avx512bf16_for_cpu for m in quant.layers4bit(loaded.model)
+    )
     ids = torch.randint(0, 300, (2, 9))
     with torch.no_grad():
-        ours, theirs = quant.quantise(model).eval()(input_ids=ids).logits, loaded.model.eval()(input_ids=ids).logits
+        ours, theirs = (
+            quant.quantise(model).eval()(input_ids=ids).logits,
+            loaded.model.eval()(input_ids=ids).logits,
+        )
     assert torch.allclose(ours, theirs, atol=1e-4)
     assert adapters.trained(adapters.adapt(loaded.model, rank=2)) > 0
     with pytest.raises(BadCheckpoint, match="no config.json"):

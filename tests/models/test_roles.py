@@ -14,7 +14,9 @@ from llmlab.models.roles import METHODS, held, method_bytes
 TB, MB = 10**12, 10**6
 
 
-@pytest.mark.parametrize("method, terabytes", [("PPO", 2.52), ("GRPO with a reference", 1.26), ("GRPO", 1.12)])
+@pytest.mark.parametrize(
+    "method, terabytes", [("PPO", 2.52), ("GRPO with a reference", 1.26), ("GRPO", 1.12)]
+)
 def test_70_billion_parameters(method, terabytes):
     assert method_bytes(method, 70 * 10**9) == pytest.approx(terabytes * TB)
 
@@ -29,7 +31,9 @@ def trained(**knobs):
     model = Valued(chat.model) if policy.advantage == "critic" else chat.model
     collector = Collector(model, chat.tok, policy.game(), policy.dials(), policy, 0)
     opts = loop.optimizers(model, "adamw", 1e-4)
-    next(loop.steps(model, collector(0), policy.dials().objective(18), n=2, lr=1e-4, opts=opts))  # moments; the gradients are cleared
+    next(
+        loop.steps(model, collector(0), policy.dials().objective(18), n=2, lr=1e-4, opts=opts)
+    )  # moments; the gradients are cleared
     loop.forward(model, next(collector(0))).logprobs.sum().backward()
     if policy.advantage == "critic":
         loop.forward(model, next(collector(0))).values.sum().backward()
@@ -45,4 +49,7 @@ def test_the_labs_bytes_are_the_closed_form_in_fp32():
     assert held({model: opts}, [reference]) == method_bytes("GRPO with a reference", n, FP32) == 20 * n
     model, opts, reference = trained(leash="reward", advantage="critic")
     assert held({model: opts}, [reference]) == 16 * (n + 129) + 4 * n
-    assert held({model: opts}, [reference, frozen_copy(model.model)]) + 16 * n == method_bytes("PPO", n, FP32) + 16 * 129
+    assert (
+        held({model: opts}, [reference, frozen_copy(model.model)]) + 16 * n
+        == method_bytes("PPO", n, FP32) + 16 * 129
+    )

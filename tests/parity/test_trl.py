@@ -56,7 +56,9 @@ def tiny_model(seed, temperature=1.0):
         eos_token_id=1,
     )
     model = Qwen3ForCausalLM(config)
-    add_fused_lm_head(model, temperature=temperature, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+    add_fused_lm_head(
+        model, temperature=temperature, outputs=("log_probs", "entropy", "mean_logits", "is_top1")
+    )
     return model
 
 
@@ -106,7 +108,13 @@ def trainer(model, **attributes):
         is_main_process=True,
         parallelism_config=None,
     )
-    common = {"model": model, "accelerator": accelerator, "aux_loss_enabled": False, "_total_train_tokens": 0, "_tp_size": 1}
+    common = {
+        "model": model,
+        "accelerator": accelerator,
+        "aux_loss_enabled": False,
+        "_total_train_tokens": 0,
+        "_tp_size": 1,
+    }
     return SimpleNamespace(**common, _metrics={"train": defaultdict(list)}, **attributes)
 
 
@@ -117,18 +125,27 @@ def test_nll_is_sft():
     model, (batch, attention) = tiny_model(1), tiny_batch()
     args = SimpleNamespace(loss_type="nll", average_tokens_across_devices=True)
     this = trainer(model, args=args, compute_loss_func=None, label_smoother=None, get_tp_size=lambda: 1)
-    inputs = {"input_ids": batch.ids, "attention_mask": attention, "labels": batch.ids.masked_fill(batch.mask == 0, -100)}
+    inputs = {
+        "input_ids": batch.ids,
+        "attention_mask": attention,
+        "labels": batch.ids.masked_fill(batch.mask == 0, -100),
+    }
     for num_items in (None, batch.mask.sum()):
         theirs = SFTTrainer.compute_loss(this, model, dict(inputs), num_items_in_batch=num_items)
         assert_same(result(obj.nll(forward(model, batch), batch)[0], model), result(theirs, model))
 
 
-@pytest.mark.parametrize("beta, ours", [(0.0, obj.forward_kl), (1.0, obj.reverse_kl), (0.3, partial(obj.js, beta=0.3)), (0.5, obj.js)])
+@pytest.mark.parametrize(
+    "beta, ours",
+    [(0.0, obj.forward_kl), (1.0, obj.reverse_kl), (0.3, partial(obj.js, beta=0.3)), (0.5, obj.js)],
+)
 def test_distillation_is_gkd(beta, ours):
     student, teacher, (batch, _) = tiny_model(1), tiny_model(2), tiny_batch()
     teacher_logits = forward(teacher, batch).logits.detach()
     labels = batch.ids.masked_fill(batch.mask == 0, -100)[:, 1:]
-    theirs = GKDTrainer.generalized_jsd_loss(forward(student, batch).logits, teacher_logits, labels, beta=beta)
+    theirs = GKDTrainer.generalized_jsd_loss(
+        forward(student, batch).logits, teacher_logits, labels, beta=beta
+    )
     mine = ours(forward(student, batch), batch.add(teacher_logits=teacher_logits))[0]
     assert_same(result(mine, student), result(theirs, student))
 
@@ -153,7 +170,11 @@ def test_dpo():
         use_weighting=False,
     )
     rows = CHOSEN + REJECTED
-    inputs = {"input_ids": batch.ids[rows], "attention_mask": attention[rows], "completion_mask": batch.mask[rows]}
+    inputs = {
+        "input_ids": batch.ids[rows],
+        "attention_mask": attention[rows],
+        "completion_mask": batch.mask[rows],
+    }
     theirs = DPOTrainer._compute_loss(this, model, inputs, return_outputs=False)
     batch = batch.add(ref_logprobs=forward(reference, batch).logprobs)
     mine, info = obj.dpo(forward(model, batch), batch, beta=0.3)
@@ -174,7 +195,10 @@ def trl_orpo(model, batch, attention, beta):
     this = trainer(model, is_encoder_decoder=False, padding_value=0, beta=beta)
     for name in ("concatenated_forward", "odds_ratio_loss"):
         setattr(this, name, partial(getattr(ORPOTrainer, name), this))
-    this.concatenated_inputs, this.get_batch_logps = ORPOTrainer.concatenated_inputs, ORPOTrainer.get_batch_logps
+    this.concatenated_inputs, this.get_batch_logps = (
+        ORPOTrainer.concatenated_inputs,
+        ORPOTrainer.get_batch_logps,
+    )
     labels = batch.ids.masked_fill(batch.mask == 0, -100)
     inputs = {
         f"{side}_{name}": x[rows]
@@ -208,7 +232,9 @@ def test_bradley_terry_is_the_reward_trainer():
     theirs = RewardTrainer.compute_loss(this, lambda **_: scored, {"attention_mask": attention})
     mask = batch.mask[:, 1:].float()
     values = torch.zeros_like(mask).scatter(1, adv.last_token(mask)[:, None], rewards[:, None])
-    mine = obj.bradley_terry(obj.Out(torch.zeros(*mask.shape, 1), torch.zeros_like(mask), mask, values), batch)[0]
+    mine = obj.bradley_terry(
+        obj.Out(torch.zeros(*mask.shape, 1), torch.zeros_like(mask), mask, values), batch
+    )[0]
     model = SimpleNamespace(parameters=lambda: [rewards])
     assert_same(result(mine, model), result(theirs, model))
 
@@ -217,13 +243,21 @@ def test_bradley_terry_is_the_reward_trainer():
 
 MAX_LEN = 8
 FAMILY = {  # name -> (ours, what TRL calls it)
-    "grpo": (partial(obj.grpo, low=0.1, high=0.3), {"loss_type": "grpo", "epsilon_low": 0.1, "epsilon_high": 0.3}),
+    "grpo": (
+        partial(obj.grpo, low=0.1, high=0.3),
+        {"loss_type": "grpo", "epsilon_low": 0.1, "epsilon_high": 0.3},
+    ),
     "dr_grpo": (partial(obj.dr_grpo, max_len=MAX_LEN), {"loss_type": "dr_grpo"}),
     "dapo": (obj.dapo, {"loss_type": "dapo", "epsilon_high": 0.28}),
     "cispo": (partial(obj.cispo, cap=1.1), {"loss_type": "cispo", "epsilon_high": 1.1}),
     "gspo": (
         partial(obj.gspo, low=0.2, high=0.25),
-        {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon_low": 0.2, "epsilon_high": 0.25},
+        {
+            "loss_type": "grpo",
+            "importance_sampling_level": "sequence",
+            "epsilon_low": 0.2,
+            "epsilon_high": 0.25,
+        },
     ),
     "ppo_policy": (obj.ppo_policy, {"loss_type": "bnpo"}),
 }
@@ -276,7 +310,10 @@ def trl_grpo(model, batch, attention, *, beta=0.0, bias_correction=False, **sett
     return GRPOTrainer._compute_loss(this, model, inputs), this._metrics["train"]
 
 
-@pytest.mark.parametrize("name, beta", [(name, beta) for name in FAMILY for beta in (0.0, 0.2) if (name, beta) != ("ppo_policy", 0.2)])
+@pytest.mark.parametrize(
+    "name, beta",
+    [(name, beta) for name in FAMILY for beta in (0.0, 0.2) if (name, beta) != ("ppo_policy", 0.2)],
+)
 def test_family(name, beta):  # PPO's KL is part of its reward
     ours, settings = FAMILY[name]
     model = tiny_model(1)
@@ -287,7 +324,9 @@ def test_family(name, beta):  # PPO's KL is part of its reward
     assert 0 < info["clip_fraction"] < 1
     assert info["entropy"].item() == pytest.approx(metrics["entropy"][0], rel=TOLERANCE)
     if name not in ("gspo", "cispo"):  # TRL counts these per answer, and for A > 0 only
-        assert info["clip_fraction"].item() == pytest.approx(metrics["clip_ratio/region_mean"][0], rel=TOLERANCE)
+        assert info["clip_fraction"].item() == pytest.approx(
+            metrics["clip_ratio/region_mean"][0], rel=TOLERANCE
+        )
     if beta:
         assert info["kl"].item() == pytest.approx(metrics["kl"][0], rel=TOLERANCE)
 
@@ -359,7 +398,9 @@ def trl_advantages(trainer_class, config_class, folder, **settings):
     )
     rows = [{"prompt": prompt} for prompt in ("w3 w4", "w5 w6") for _ in range(4)]
     known_rewards = lambda completions, **_: REWARDS
-    this = trainer_class(tiny_model(1), known_rewards, config, Dataset.from_list(rows), processing_class=tiny_tokenizer())
+    this = trainer_class(
+        tiny_model(1), known_rewards, config, Dataset.from_list(rows), processing_class=tiny_tokenizer()
+    )
     this.model.train()
     return this._generate_and_score_completions(rows)["advantages"]
 
@@ -379,7 +420,9 @@ def test_advantages(rule, trainer_class, config_class, settings, tmp_path):
 
 def test_overlong_penalty():
     lengths = [0, 80, 81, 99, 100, 101]
-    theirs = get_soft_overlong_punishment(max_completion_len=100, soft_punish_cache=20)([[1] * n for n in lengths])
+    theirs = get_soft_overlong_punishment(max_completion_len=100, soft_punish_cache=20)(
+        [[1] * n for n in lengths]
+    )
     assert adv.overlong_penalty(torch.tensor(lengths), 100, 20).tolist() == pytest.approx(theirs)
 
 
@@ -402,7 +445,10 @@ def shifted(out, batch, column):
         ("grpo", {"log_ratio": shifted}),
         ("grpo", {"sequence_mean": obj.token_mean}),
         ("dapo", {"token_mean": obj.sequence_mean}),
-        ("dr_grpo", {"clipped": lambda r, a, low, high: (torch.max(r * a, r.clamp(1 - low, 1 + high) * a), r > 0)}),
+        (
+            "dr_grpo",
+            {"clipped": lambda r, a, low, high: (torch.max(r * a, r.clamp(1 - low, 1 + high) * a), r > 0)},
+        ),
         ("gspo", {"sequence_ratio": obj.token_ratio}),
         ("cispo", {"capped_weight": lambda r, a, logprobs, cap: (r.clamp(max=cap) * a * logprobs, r > cap)}),
     ],

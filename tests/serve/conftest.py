@@ -8,6 +8,7 @@ from llmlab.models.load import load
 from llmlab.serve.store import AdapterStore
 from llmlab.serve.tenants import TENANTS, numbered, train_together
 
+
 @pytest.fixture(scope="session")
 def little(shipped):
     """A random model of 60 k parameters. Not to be changed."""
@@ -20,7 +21,10 @@ def little(shipped):
 def saved(little, tmp_path_factory):
     """name -> (folder that PEFT saved, PEFT's model with this adapter alone)."""
     home = tmp_path_factory.mktemp("saved")
-    return {name: (home / name, save_random(little.model, home / name, i, **kind)) for i, (name, kind) in enumerate(KINDS.items())}
+    return {
+        name: (home / name, save_random(little.model, home / name, i, **kind))
+        for i, (name, kind) in enumerate(KINDS.items())
+    }
 
 
 @pytest.fixture

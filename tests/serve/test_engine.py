@@ -56,12 +56,21 @@ def test_greedy_answers_are_those_of_peft_and_transformers(little, saved, engine
         model = saved[request.tenant][1] if request.tenant in saved else little.model
         prompt = chat.prompt(little.tok, request.messages)
         ids = torch.tensor([prompt])
-        want = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12, eos_token_id=sorted(engine.stops), pad_token_id=0)
+        want = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=12,
+            eos_token_id=sorted(engine.stops),
+            pad_token_id=0,
+        )
         assert list(engine.answer([request])[0].ids) == want[0, len(prompt) :].tolist()
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=st.permutations(range(len(ALL))), count=st.integers(1, len(ALL)), batching=st.sampled_from(BATCHING))
+@given(
+    order=st.permutations(range(len(ALL))), count=st.integers(1, len(ALL)), batching=st.sampled_from(BATCHING)
+)
 def test_no_answer_depends_on_the_others_or_their_order(engine, one_by_one, order, count, batching):
     engine.batching = batching
     chosen = [ALL[i] for i in order[:count]]
@@ -108,10 +117,19 @@ def test_requests_in_flight_end_on_their_version(engine, store, saved, one_by_on
 
 
 def test_mistakes_are_the_requesters_and_nobody_elses(engine, little):
-    for bad, error in [(ask("eve"), UnknownTenant), (ask("ann@7"), UnknownTenant), (ask("ann", max_tokens=9999), TooLong), (ask("ann", max_tokens=0), BadRequest)]:
+    for bad, error in [
+        (ask("eve"), UnknownTenant),
+        (ask("ann@7"), UnknownTenant),
+        (ask("ann", max_tokens=9999), TooLong),
+        (ask("ann", max_tokens=0), BadRequest),
+    ]:
         with pytest.raises(error):
             engine.submit(bad)
-    for messages in [(), ({"role": "assistant", "content": "x"},), ({"role": "tool", "content": "x"}, {"role": "user", "content": "x"})]:
+    for messages in [
+        (),
+        ({"role": "assistant", "content": "x"},),
+        ({"role": "tool", "content": "x"}, {"role": "user", "content": "x"}),
+    ]:
         with pytest.raises(BadRequest):
             engine.submit(Request("ann", messages))
     with pytest.raises(BadRequest, match="special token"):  # else a user could write a system turn
@@ -182,7 +200,11 @@ def test_sliding_windows_are_refused(store, little):
 
 def test_choose_draws_from_the_distribution():
     logits = torch.tensor([[1.0, 2.0, 0.0]]).expand(4000, 3)
-    drawn = choose(logits, torch.full((4000,), 0.7), torch.rand(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    drawn = choose(
+        logits,
+        torch.full((4000,), 0.7),
+        torch.rand(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+    )
     assert torch.allclose(drawn.bincount(minlength=3) / 4000, (logits[0] / 0.7).softmax(-1), atol=0.03)
     assert choose(logits, torch.zeros(4000), torch.rand(4000, dtype=torch.float64)).unique().tolist() == [1]
 

@@ -50,25 +50,53 @@ def test_openais_client_gets_the_tenants_answer_with_usage_and_fingerprint(clien
     got = client.chat.completions.create(model="ann", messages=TALK, temperature=0, max_tokens=12)
     assert got.choices[0].message.content == said(engine, "ann", max_tokens=12) and got.model == "ann"
     assert got.system_fingerprint == f"ann@1:{store.load('ann').fingerprint}"
-    assert got.usage.total_tokens == got.usage.prompt_tokens + got.usage.completion_tokens and got.usage.completion_tokens == 12
+    assert (
+        got.usage.total_tokens == got.usage.prompt_tokens + got.usage.completion_tokens
+        and got.usage.completion_tokens == 12
+    )
     assert got.choices[0].finish_reason == "length"
 
 
 def test_a_seed_makes_a_sample_repeatable(client):
-    ask = lambda **more: client.chat.completions.create(model="ann", messages=TALK, max_tokens=16, **more).choices[0].message.content
+    ask = lambda **more: (
+        client.chat.completions.create(model="ann", messages=TALK, max_tokens=16, **more)
+        .choices[0]
+        .message.content
+    )
     assert ask(seed=1) == ask(seed=1) != ask(seed=2) and ask() != ask()
 
 
 def test_a_stream_adds_up_to_the_answer(client, engine):
-    events = list(client.chat.completions.create(model="bob@1", messages=TALK, temperature=0, max_tokens=20, stream=True, stream_options={"include_usage": True}))
+    events = list(
+        client.chat.completions.create(
+            model="bob@1",
+            messages=TALK,
+            temperature=0,
+            max_tokens=20,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
     text = "".join(e.choices[0].delta.content or "" for e in events if e.choices)
     assert text.strip() == said(engine, "bob", max_tokens=20) and events[-1].usage.completion_tokens == 20
-    assert events[-2].choices[0].finish_reason == "length" and {e.system_fingerprint[:6] for e in events} == {"bob@1:"}
+    assert events[-2].choices[0].finish_reason == "length" and {e.system_fingerprint[:6] for e in events} == {
+        "bob@1:"
+    }
 
 
 def test_models_and_health(client, url, store, saved):
     store.publish("ann", saved["bob"][0])
-    assert {m.id for m in client.models.list()} == {"ann", "bob", "cid", "dan", "ann@1", "ann@2", "bob@1", "cid@1", "dan@1"}
+    assert {m.id for m in client.models.list()} == {
+        "ann",
+        "bob",
+        "cid",
+        "dan",
+        "ann@1",
+        "ann@2",
+        "bob@1",
+        "cid@1",
+        "dan@1",
+    }
     assert httpx.get(f"{url}/health").json()["status"] == "ok"
 
 
@@ -85,16 +113,28 @@ REFUSED = {
     "no messages": ({"model": "ann"}, 400, "messages: Field required"),
     "empty messages": (OK | {"messages": []}, 400, "the last message must be the user's"),
     "wrong type": (OK | {"max_tokens": "many"}, 400, "max_tokens: Input should be a valid integer"),
-    "content in parts": (OK | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, 400, "messages.0.content: Input should be a valid string"),
+    "content in parts": (
+        OK | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+        400,
+        "messages.0.content: Input should be a valid string",
+    ),
     "unknown field": (OK | {"top_p": 0.5}, 400, "top_p: Extra inputs are not permitted"),
     "two choices": (OK | {"n": 2}, 400, "n: Input should be 1"),
     "cold": (OK | {"temperature": -1}, 400, "temperature is -1; choose 0"),
-    "nan": (b'{"model": "ann", "messages": [{"role": "user", "content": "x"}], "temperature": NaN}', 400, "temperature is nan; choose 0"),
+    "nan": (
+        b'{"model": "ann", "messages": [{"role": "user", "content": "x"}], "temperature": NaN}',
+        400,
+        "temperature is nan; choose 0",
+    ),
     "large seed": (OK | {"seed": 2**70}, 400, "seed"),
     "no tokens": (OK | {"max_tokens": 0}, 400, "max_tokens is 0; ask for at least 1"),
     "too long": (OK | {"max_tokens": 5000}, 400, "are more than the context of 2048; shorten one of them"),
     "large body": (b"x" * (2**20 + 1), 413, "larger than 1,048,576 bytes; shorten"),
-    "special token": (OK | {"messages": [{"role": "user", "content": "<|im_end|>"}]}, 400, "contains the special token"),
+    "special token": (
+        OK | {"messages": [{"role": "user", "content": "<|im_end|>"}]},
+        400,
+        "contains the special token",
+    ),
 }
 
 
@@ -103,12 +143,23 @@ def test_a_bad_request_gets_a_status_and_one_sentence(url, body, status, sentenc
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     got = httpx.post(f"{url}/v1/chat/completions", content=raw)
     error = got.json()["error"]
-    assert got.status_code == status and sentence in error["message"] and set(error) == {"message", "type", "param", "code"}
-    assert "\n" not in error["message"] and httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
+    assert (
+        got.status_code == status
+        and sentence in error["message"]
+        and set(error) == {"message", "type", "param", "code"}
+    )
+    assert (
+        "\n" not in error["message"]
+        and httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
+    )
 
 
 def test_wrong_addresses_have_the_same_form(url):
-    for got, status in [(httpx.get(f"{url}/v1/nothing"), 404), (httpx.get(f"{url}/v1/chat/completions"), 405), (httpx.get(f"{url}/health", headers={"Host": "evil.example"}), 403)]:
+    for got, status in [
+        (httpx.get(f"{url}/v1/nothing"), 404),
+        (httpx.get(f"{url}/v1/chat/completions"), 405),
+        (httpx.get(f"{url}/health", headers={"Host": "evil.example"}), 403),
+    ]:
         assert got.status_code == status and got.json()["error"]["message"]
 
 
@@ -145,7 +196,10 @@ def test_a_client_that_is_killed_in_the_middle_frees_its_row(url, engine, stream
     body = json.dumps(OK | {"max_tokens": 1900, "temperature": 0, "stream": stream}).encode()
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as s:
-        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        s.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+            + body
+        )
         while not engine.live:
             time.sleep(0.01)
         ticket = engine.live[0]
@@ -173,7 +227,12 @@ def test_a_taken_port_is_one_sentence():
 
 def test_vllms_command_line(store, saved, capsys, monkeypatch, tmp_path):
     words = shlex.split(vllm.command(store.folder, "some model"))
-    assert words[:3] == ["vllm", "serve", "some model"] and words[-4:] == ["--max-loras", "4", "--max-lora-rank", "8"]
+    assert words[:3] == ["vllm", "serve", "some model"] and words[-4:] == [
+        "--max-loras",
+        "4",
+        "--max-lora-rank",
+        "8",
+    ]
     assert f"bob={store.folder.resolve()}/bob/1" in words
     assert main(["serve", str(store.folder), "--model", "chat", "--vllm"]) == 0
     assert "--enable-lora" in capsys.readouterr().out
@@ -181,7 +240,13 @@ def test_vllms_command_line(store, saved, capsys, monkeypatch, tmp_path):
 
 def test_the_labs_tenants_are_made_and_made_only_once(tmp_path, capsys, monkeypatch):
     trained = []
-    monkeypatch.setattr(tenants, "train", lambda loaded, store, tenant: trained.append(tenant.name) or (store.folder / tenant.name / "1").mkdir(parents=True))
+    monkeypatch.setattr(
+        tenants,
+        "train",
+        lambda loaded, store, tenant: (
+            trained.append(tenant.name) or (store.folder / tenant.name / "1").mkdir(parents=True)
+        ),
+    )
     folder = tmp_path / "adapters"
     for _ in range(2):
         main(["serve", str(folder), "--make", "--vllm"])
@@ -238,9 +303,17 @@ def test_a_thousand_requests_at_once_none_lost_none_to_the_wrong_adapter(lab, ma
     """32 tenants; a process of its own opens 1,000 connections before it reads the first answer. Who answered is read off the content."""
     tenants, engine = numbered(32), Engine(lab, many)
     asked = [(t, p) for t in tenants for p in t.problems(32, seed=int(t.name[1:]))][:1000]
-    bodies = [{"model": t.name, "messages": list(p.messages), "temperature": 0, "max_tokens": 24} for t, p in asked]
+    bodies = [
+        {"model": t.name, "messages": list(p.messages), "temperature": 0, "max_tokens": 24} for t, p in asked
+    ]
     with serving(engine) as url:
-        done = subprocess.run([sys.executable, "-c", CLIENT, url.rpartition(":")[2]], input=json.dumps(bodies), capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", CLIENT, url.rpartition(":")[2]],
+            input=json.dumps(bodies),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
     engine.close()
     answers = json.loads(done.stdout)
     assert len(answers) == 1000 and all("choices" in a for a in answers), "some were lost"

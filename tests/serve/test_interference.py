@@ -47,7 +47,11 @@ def test_the_matrix_says_which_check_sees_what(engine, canaries):
 def test_regression_compares_with_the_base(engine):
     questions = CENSUS.problems(40, seed=3)
     result = faults.regression(engine, "robot", [p for p in questions if p.meta["attribute"] != "friend"])
-    assert result.base > 0.9 and 0 <= result.adapter <= 1 and len(result.lost) >= round((result.base - result.adapter) * 30) - 1
+    assert (
+        result.base > 0.9
+        and 0 <= result.adapter <= 1
+        and len(result.lost) >= round((result.base - result.adapter) * 30) - 1
+    )
 
 
 def test_trained_tenants_have_their_manners(engine):
@@ -62,7 +66,9 @@ def test_manners_tell_all_tenants_apart():
     for tenant in everybody:
         p = tenant.problems(1)[0]
         assert whose(everybody, p.question, p.answer) == [tenant.name]
-    assert not is_mine(TENANTS["captain"], TENANTS["captain"].problems(1)[0].question, "Aye aye, nothing, mate!")
+    assert not is_mine(
+        TENANTS["captain"], TENANTS["captain"].problems(1)[0].question, "Aye aye, nothing, mate!"
+    )
 
 
 def test_training_together_is_training_alone(lab, tmp_path):
@@ -73,7 +79,11 @@ def test_training_together_is_training_alone(lab, tmp_path):
     train_together(lab, together, pair, steps=3, rows=2, lr=1e-3)
     for tenant in pair:
         train(lab, alone, tenant, steps=3, rows=2, lr=1e-3)
-        one, other = (load_file(s.folder / tenant.name / "1" / "adapter_model.safetensors") for s in (together, alone))
+        one, other = (
+            load_file(s.folder / tenant.name / "1" / "adapter_model.safetensors") for s in (together, alone)
+        )
         gap = max(float((one[k] - other[k]).abs().max()) for k in one)
         assert one.keys() == other.keys() and gap < 2e-4, gap  # a step moves a number by about 1e-3
-        assert any(float(v.abs().max()) > 5e-4 for k, v in other.items() if "lora_B" in k) and torch.isfinite(torch.tensor(gap))
+        assert any(float(v.abs().max()) > 5e-4 for k, v in other.items() if "lora_B" in k) and torch.isfinite(
+            torch.tensor(gap)
+        )

@@ -90,17 +90,30 @@ def test_a_slot_can_be_taken_over_by_a_smaller_adapter(little, saved):
 
 
 def test_product_by_hand():
-    x, down, up = torch.tensor([[[1.0, 2.0]], [[1.0, 2.0]]]), torch.tensor([[[1.0], [0.0]], [[0.0], [1.0]]]), torch.tensor([[[10.0]], [[100.0]]])
-    assert product(x, *gather(down, up, torch.tensor([0, 1]))).flatten().tolist() == [10.0, 200.0]  # row 0: 1·1·10; row 1: 2·1·100
+    x, down, up = (
+        torch.tensor([[[1.0, 2.0]], [[1.0, 2.0]]]),
+        torch.tensor([[[1.0], [0.0]], [[0.0], [1.0]]]),
+        torch.tensor([[[10.0]], [[100.0]]]),
+    )
+    assert product(x, *gather(down, up, torch.tensor([0, 1]))).flatten().tolist() == [
+        10.0,
+        200.0,
+    ]  # row 0: 1·1·10; row 1: 2·1·100
 
 
 REFUSED = {
     "DoRA": (dict(use_dora=True), "use_dora, which rescales the base's weights"),
     "modules to save": (dict(modules_to_save=["norm"]), "modules_to_save, which replaces whole layers"),
     "biases": (dict(bias="lora_only"), "bias, which changes the base's biases"),
-    "trained tokens": (dict(trainable_token_indices=[1, 2]), "trainable_token_indices, which changes the base's embeddings"),
+    "trained tokens": (
+        dict(trainable_token_indices=[1, 2]),
+        "trainable_token_indices, which changes the base's embeddings",
+    ),
     "PiSSA": (dict(init_lora_weights="pissa"), "init_lora_weights='pissa', which changes the base's weights"),
-    "IA3": (dict(peft_type="IA3", feedforward_modules=["up_proj"]), "is a IA3Config, and only LoRA is served"),
+    "IA3": (
+        dict(peft_type="IA3", feedforward_modules=["up_proj"]),
+        "is a IA3Config, and only LoRA is served",
+    ),
 }
 
 
@@ -133,15 +146,32 @@ def infinite(tensors):
 
 
 BROKEN = {
-    "truncated": (lambda f: (f / "adapter_model.safetensors").write_bytes((f / "adapter_model.safetensors").read_bytes()[:-100]), "truncated or not a safetensors"),
-    "not safetensors": (lambda f: (f / "adapter_model.safetensors").write_bytes(b"PK pickle"), "truncated or not a safetensors"),
+    "truncated": (
+        lambda f: (f / "adapter_model.safetensors").write_bytes(
+            (f / "adapter_model.safetensors").read_bytes()[:-100]
+        ),
+        "truncated or not a safetensors",
+    ),
+    "not safetensors": (
+        lambda f: (f / "adapter_model.safetensors").write_bytes(b"PK pickle"),
+        "truncated or not a safetensors",
+    ),
     "empty": (lambda f: (f / "adapter_model.safetensors").write_bytes(b""), "truncated or not a safetensors"),
-    "pickle only": (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), "they can run code"),
+    "pickle only": (
+        lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"),
+        "they can run code",
+    ),
     "no config": (lambda f: (f / "adapter_config.json").unlink(), "has no adapter_config.json"),
     "broken config": (lambda f: (f / "adapter_config.json").write_text("{"), "is not a PEFT configuration"),
     "config of nothing": (lambda f: (f / "adapter_config.json").write_text("{}"), "only LoRA is served"),
-    "a B is missing": (broken_tensors(lambda t: {k: v for i, (k, v) in enumerate(sorted(t.items())) if i != 1}), "is missing or unknown"),
-    "a layer too many": (broken_tensors(lambda t: t | {"base_model.model.odd.weight": torch.zeros(2)}), "base_model.model.odd.weight is missing or unknown"),
+    "a B is missing": (
+        broken_tensors(lambda t: {k: v for i, (k, v) in enumerate(sorted(t.items())) if i != 1}),
+        "is missing or unknown",
+    ),
+    "a layer too many": (
+        broken_tensors(lambda t: t | {"base_model.model.odd.weight": torch.zeros(2)}),
+        "base_model.model.odd.weight is missing or unknown",
+    ),
     "infinite": (broken_tensors(infinite), "not finite"),
 }
 

@@ -42,7 +42,30 @@ def test_a_broken_folder_is_not_published(store, saved, tmp_path):
     assert store.versions("ann") == [1] and not list((store.folder / "ann").glob(".new*"))
 
 
-@pytest.mark.parametrize("name", ["", "eve", "../ann", "ann/1", "ann/../bob", ".", "..", "ANN", "ann\n", "a" * 65, "ann@", "ann@0", "ann@9", "ann@-1", "ann@x", "ann@1@1", "ann@١", "ann@" + "9" * 5000, "base@1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "eve",
+        "../ann",
+        "ann/1",
+        "ann/../bob",
+        ".",
+        "..",
+        "ANN",
+        "ann\n",
+        "a" * 65,
+        "ann@",
+        "ann@0",
+        "ann@9",
+        "ann@-1",
+        "ann@x",
+        "ann@1@1",
+        "ann@١",
+        "ann@" + "9" * 5000,
+        "base@1",
+    ],
+)
 def test_nobody_of_this_name(store, name):
     with pytest.raises(UnknownTenant):
         store.load(name)

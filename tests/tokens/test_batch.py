@@ -49,7 +49,11 @@ def test_ids_and_mask_are_two_tables_of_one_shape(ids, mask):
 def test_add_leaves_the_original_alone_and_cuts_the_gradient():
     old = batch(rewards=torch.ones(4))
     new = old.add(step=torch.zeros(4), rewards=torch.full((4,), 2.0, requires_grad=True))
-    assert set(old.given) == {"rewards"} and float(old["rewards"].sum()) == 4 and float(new["rewards"].sum()) == 8
+    assert (
+        set(old.given) == {"rewards"}
+        and float(old["rewards"].sum()) == 4
+        and float(new["rewards"].sum()) == 8
+    )
     assert not new["rewards"].requires_grad
 
 
@@ -64,7 +68,11 @@ def test_columns_cannot_be_changed_behind_the_batch():
 
 def test_pick_takes_rows_in_the_order_asked_for():
     picked = batch(group=torch.tensor([7, 8, 9, 10])).pick(torch.tensor([2, 0]))
-    assert picked.ids[:, 0].tolist() == [10, 0] and picked["group"].tolist() == [9, 7] and picked.mask.shape == (2, 5)
+    assert (
+        picked.ids[:, 0].tolist() == [10, 0]
+        and picked["group"].tolist() == [9, 7]
+        and picked.mask.shape == (2, 5)
+    )
 
 
 def test_pick_refuses_to_tear_a_pair(shipped):
@@ -82,7 +90,12 @@ def test_to_moves_the_columns_too():
 
 def test_temperature_survives_every_copy():
     warm = Batch(torch.zeros(2, 3), torch.ones(2, 3), temperature=0.7)
-    copies = [warm.add(rewards=torch.ones(2)), warm.pick(torch.tensor([0])), warm.to("cpu"), concatenate([warm, warm])]
+    copies = [
+        warm.add(rewards=torch.ones(2)),
+        warm.pick(torch.tensor([0])),
+        warm.to("cpu"),
+        concatenate([warm, warm]),
+    ]
     assert [c.temperature for c in copies] == [0.7] * 4
 
 

@@ -7,7 +7,11 @@ import pytest
 from helpers_families import FAMILIES, small, template, tokenizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from trl.chat_template_utils import has_generation_markers, is_chat_template_prefix_preserving, is_chat_template_stop_token_trained
+from trl.chat_template_utils import (
+    has_generation_markers,
+    is_chat_template_prefix_preserving,
+    is_chat_template_stop_token_trained,
+)
 
 from llmlab.tokens import chat
 from llmlab.tokens.special import TEMPLATE, document_end
@@ -15,7 +19,13 @@ from llmlab.world import Desk, Talk
 from llmlab.world.desk import TOOLS, call_text
 
 SYSTEM = {"role": "system", "content": "You are the desk of Verania."}
-STOP = {"lab": "<|im_end|>", "qwen3": "<|im_end|>", "qwen3_training": "<|im_end|>", "llama": "<|eot_id|>", "gemma3": "<end_of_turn>"}
+STOP = {
+    "lab": "<|im_end|>",
+    "qwen3": "<|im_end|>",
+    "qwen3_training": "<|im_end|>",
+    "llama": "<|eot_id|>",
+    "gemma3": "<end_of_turn>",
+}
 TALKS = {
     "one answer": ["Where does Anna live?", "In Tarsk."],
     "three answers": ["Hi!", "Hello.", "Where?", "Tarsk, or: Velden", "Sure?", "Yes."],
@@ -27,7 +37,9 @@ TALKS = {
 
 
 def talk(texts, system=False):
-    return ([SYSTEM] if system else []) + [{"role": ("user", "assistant")[i % 2], "content": t} for i, t in enumerate(texts)]
+    return ([SYSTEM] if system else []) + [
+        {"role": ("user", "assistant")[i % 2], "content": t} for i, t in enumerate(texts)
+    ]
 
 
 def tool_talk(calls=2, faults=0.0, seed=0):
@@ -39,12 +51,20 @@ def tool_talk(calls=2, faults=0.0, seed=0):
 
 def written(message, family) -> str:
     """What the assistant has to generate in a turn, by the world's own account; the lab's answers begin with a space."""
-    return call_text(message) if message.get("tool_calls") else " " * (family == "lab" and message["content"] != "") + message["content"]
+    return (
+        call_text(message)
+        if message.get("tool_calls")
+        else " " * (family == "lab" and message["content"] != "") + message["content"]
+    )
 
 
 def trained_texts(tok, ids, mask) -> list[str]:
     """The text of each unbroken stretch of trained tokens."""
-    return [tok.decode([i for i, _ in part]) for kept, part in groupby(zip(ids, mask), key=lambda pair: pair[1]) if kept]
+    return [
+        tok.decode([i for i, _ in part])
+        for kept, part in groupby(zip(ids, mask), key=lambda pair: pair[1])
+        if kept
+    ]
 
 
 def expected_texts(messages, family) -> list[str]:
@@ -54,7 +74,9 @@ def expected_texts(messages, family) -> list[str]:
 @pytest.fixture(scope="session")
 def toks(shipped):
     lab = small(shipped.tok).tok
-    return {"lab": lab, "qwen3_training": tokenizer("qwen3", "qwen3_training")} | {f: tokenizer(f) for f in FAMILIES}
+    return {"lab": lab, "qwen3_training": tokenizer("qwen3", "qwen3_training")} | {
+        f: tokenizer(f) for f in FAMILIES
+    }
 
 
 @pytest.fixture
@@ -223,7 +245,10 @@ def test_a_continuation_trains_every_token_that_reaches_beyond_the_head(toks, he
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(words.filter(lambda t: t == t.strip()), min_size=2, max_size=6), st.sampled_from(["lab", "llama", "gemma3"]))
+@given(
+    st.lists(words.filter(lambda t: t == t.strip()), min_size=2, max_size=6),
+    st.sampled_from(["lab", "llama", "gemma3"]),
+)
 def test_any_text_is_trained_exactly_when_the_assistant_says_it(toks, texts, family):
     messages = talk(texts[: len(texts) // 2 * 2])
     ids, mask = chat.encode(toks[family], messages)

@@ -26,7 +26,11 @@ def tok(shipped):
 CHAT = [
     {"role": "system", "content": "You are the desk of Verania."},
     {"role": "user", "content": "What is the dose of Ena?"},
-    {"role": "assistant", "content": "I look it up.", **{k: v for k, v in call("formulary", drug="Ena", field="dose").items() if k == "tool_calls"}},
+    {
+        "role": "assistant",
+        "content": "I look it up.",
+        **{k: v for k, v in call("formulary", drug="Ena", field="dose").items() if k == "tool_calls"},
+    },
     {"role": "tool", "content": '{"result": "5"}'},
     {"role": "assistant", "content": "5."},
 ]
@@ -56,7 +60,13 @@ def test_a_variant_keeps_the_ids_and_only_takes_tokens_from_the_assistant(tok):
 
 @pytest.mark.parametrize(
     "content, wanted",
-    [('a {"x": {"y": 1}} b {"z": 2}', '{"x": {"y": 1}}'), ('{"x": "}\\"{"}', '{"x": "}\\"{"}'), ("no object", ""), ('{"x": 1', ""), ("} {}", "{}")],
+    [
+        ('a {"x": {"y": 1}} b {"z": 2}', '{"x": {"y": 1}}'),
+        ('{"x": "}\\"{"}', '{"x": "}\\"{"}'),
+        ("no object", ""),
+        ('{"x": 1', ""),
+        ("} {}", "{}"),
+    ],
 )
 def test_the_first_object_from_bracket_to_bracket(tok, content, wanted):
     messages = [{"role": "user", "content": '{"not": "this"}'}, {"role": "assistant", "content": content}]
@@ -64,21 +74,29 @@ def test_the_first_object_from_bracket_to_bracket(tok, content, wanted):
 
 
 def test_an_unknown_variant_is_named(tok):
-    with pytest.raises(ValueError, match="imitate is one of assistant, all, completion, calls, json, not 'user'"):
+    with pytest.raises(
+        ValueError, match="imitate is one of assistant, all, completion, calls, json, not 'user'"
+    ):
         collate.encode(tok, CHAT, TOOLS, "user")
 
 
 def test_labels_are_the_ids_of_what_is_imitated_and_ignored_elsewhere(tok):
-    batch = collate.collate(tok, [collate.encode(tok, CHAT, TOOLS), collate.encode(tok, CHAT[:3], TOOLS)], length=512)
+    batch = collate.collate(
+        tok, [collate.encode(tok, CHAT, TOOLS), collate.encode(tok, CHAT[:3], TOOLS)], length=512
+    )
     found = collate.labels(batch.ids, batch.mask)
-    assert torch.equal(found == -100, batch.mask == 0) and torch.equal(found[batch.mask > 0], batch.ids[batch.mask > 0])
+    assert torch.equal(found == -100, batch.mask == 0) and torch.equal(
+        found[batch.mask > 0], batch.ids[batch.mask > 0]
+    )
     model = new_lab_model(tok)
     ours = forward(model, batch)
     theirs = model(input_ids=batch.ids, labels=found).loss
     assert torch.isclose(-(ours.logprobs * ours.mask).sum() / ours.mask.sum(), theirs, atol=1e-6)
 
 
-examples = st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(list(range(n))), st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+examples = st.integers(1, 40).flatmap(
+    lambda n: st.tuples(st.just(list(range(n))), st.lists(st.integers(0, 1), min_size=n, max_size=n))
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -90,7 +108,9 @@ def test_a_cut_fits_keeps_the_order_and_pairs_every_token_with_its_own_mask(exam
     except collate.TooLong:
         assert how == "middle" and collate._last_turn(mask) > length
         return
-    assert len(left) == min(length, len(ids)) and left == sorted(set(left)) and kept == [mask[i] for i in left]
+    assert (
+        len(left) == min(length, len(ids)) and left == sorted(set(left)) and kept == [mask[i] for i in left]
+    )
     if how == "middle" and 1 in mask:
         last = max(i for i, m in enumerate(mask) if m)
         assert last in left
@@ -107,7 +127,11 @@ def test_only_right_loses_the_answer_and_only_middle_keeps_both_ends():
 
 def test_packing_drops_nothing_and_changes_no_prediction(tok):
     worlds = (Desk(2), Talk(("format",)), Desk(1, faults=1.0))
-    rows = [collate.encode(tok, [*p.messages, *w.solution(p)], p.meta.get("tools")) for w in worlds for p in w.problems(4, split="train")]
+    rows = [
+        collate.encode(tok, [*p.messages, *w.solution(p)], p.meta.get("tools"))
+        for w in worlds
+        for p in w.problems(4, split="train")
+    ]
     apart, packed = (collate.collate(tok, rows, length=512, packed=p) for p in (False, True))
     model, read = new_lab_model(tok), []
     for batch in (apart, packed):

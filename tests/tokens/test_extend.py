@@ -46,7 +46,10 @@ def test_rows_of_every_family_follow_their_rule(family, init, tmp_path):
     loaded = load(str(save_family(family, tmp_path / family)))
     model, tok, before = loaded.model, loaded.tok, len(loaded.tok)
     spelt = [extend.pieces(tok, w) for w in WORDS]
-    old = {name: m.weight.detach().clone() for name, m in (("in", model.get_input_embeddings()), ("out", model.get_output_embeddings()))}
+    old = {
+        name: m.weight.detach().clone()
+        for name, m in (("in", model.get_input_embeddings()), ("out", model.get_output_embeddings()))
+    }
     new = extend.add_words(model, tok, WORDS, init, torch.Generator().manual_seed(0))
     assert new.tolist() == [before, before + 1, before + 2] and len(tok) == before + 3
     for name, matrix in (("in", model.get_input_embeddings()), ("out", model.get_output_embeddings())):
@@ -56,11 +59,15 @@ def test_rows_of_every_family_follow_their_rule(family, init, tmp_path):
         if init == "pieces":
             assert torch.allclose(rows, torch.stack([old[name][ids].mean(0) for ids in spelt]), atol=1e-6)
         if init == "mean":
-            assert torch.allclose(rows, old[name][:before].mean(0).expand(3, -1), atol=0.1 * float(old[name].std()))
+            assert torch.allclose(
+                rows, old[name][:before].mean(0).expand(3, -1), atol=0.1 * float(old[name].std())
+            )
             assert not torch.equal(rows[0], rows[1])
         if init == "small":
             assert rows.abs().max() < 1e-3
-    assert model(torch.tensor([new.tolist()])).logits.shape[-1] == model.get_output_embeddings().weight.shape[0]
+    assert (
+        model(torch.tensor([new.tolist()])).logits.shape[-1] == model.get_output_embeddings().weight.shape[0]
+    )
 
 
 def test_tied_matrices_stay_tied():
@@ -77,7 +84,13 @@ def test_a_word_is_one_token_behind_a_space_and_pieces_at_the_start():
     assert loaded.tok.decode(loaded.tok("of Xubvoprilex is")["input_ids"]) == "of Xubvoprilex is"
 
 
-@given(st.lists(st.sampled_from(["the", "drug", "Xubvoprilex", "in", "Zydzaxstatin", "42", "Belmont"]), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["the", "drug", "Xubvoprilex", "in", "Zydzaxstatin", "42", "Belmont"]),
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_no_text_is_changed_by_the_extension(words):
     text = " ".join(words)
     assert EXTENDED.tok.decode(EXTENDED.tok(text)["input_ids"]) == text
@@ -104,5 +117,3 @@ def test_the_extended_tokenizer_survives_saving(tmp_path):
 def test_a_wrong_init_is_refused(tok):
     with pytest.raises(ValueError, match="init is one of pieces, mean, random, small"):
         extend.add_words(EXTENDED.model, tok, WORDS, "zero")
-
-

@@ -57,7 +57,11 @@ def test_without_packing_a_row_is_a_document_cut_and_padded(lengths, shape):
     found = [ids for b in batches for ids in b.ids.tolist()]
     expected = [(d[:length] + [0] * length)[:length] for d in documents]
     assert found == expected[: len(expected) // rows * rows]
-    assert all(torch.equal(b.mask, (b.ids > 0).float()) and padding(b) == pytest.approx(float((b.ids == 0).float().mean())) for b in batches)
+    assert all(
+        torch.equal(b.mask, (b.ids > 0).float())
+        and padding(b) == pytest.approx(float((b.ids == 0).float().mean()))
+        for b in batches
+    )
 
 
 def test_plain_rows_are_trained_throughout_and_have_no_positions():
@@ -84,7 +88,13 @@ def packed_against_alone(model, how):
     batch, worst = next(pack(documents, rows=2, length=40, how=how)), 0.0
     with torch.no_grad():
         logits = forward(model, batch).logits
-        for row, start, ids in [(0, 0, documents[0]), (0, 7, documents[1]), (0, 27, documents[2]), (1, 9, documents[4]), (1, 20, documents[5])]:
+        for row, start, ids in [
+            (0, 0, documents[0]),
+            (0, 7, documents[1]),
+            (0, 27, documents[2]),
+            (1, 9, documents[4]),
+            (1, 20, documents[5]),
+        ]:
             alone = forward(model, Batch(torch.tensor([ids]), torch.ones(1, len(ids)))).logits[0]
             worst = max(worst, float((logits[row, start : start + len(alone)] - alone).abs().max()))
     return worst
@@ -109,6 +119,8 @@ def test_padding_on_the_right_changes_nothing_and_on_the_left_everything(family)
     with torch.no_grad():
         expected = forward(model, alone).logprobs[0]
         right = forward(model, Batch(pad(rows, 0), pad([[1.0] * len(r) for r in rows], 0.0))).logprobs[0, :4]
-        left = forward(model, Batch(pad(rows, 0, side="left"), pad([[1.0] * len(r) for r in rows], 0.0, side="left"))).logprobs[0, -4:]
+        left = forward(
+            model, Batch(pad(rows, 0, side="left"), pad([[1.0] * len(r) for r in rows], 0.0, side="left"))
+        ).logprobs[0, -4:]
     torch.testing.assert_close(right, expected, atol=1e-4, rtol=0)
     assert (left - expected).abs().max() > 0.01

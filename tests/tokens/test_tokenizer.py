@@ -36,18 +36,24 @@ def test_drug_names_are_shattered(shipped):
     assert len(Formulary().drugs) == 120 and len(shattered) >= 0.9 * 120
 
 
-@pytest.mark.parametrize("word", ["system", "user", " assistant", "name", "arguments", " Keller", " lives", "Question", "Answer"])
+@pytest.mark.parametrize(
+    "word", ["system", "user", " assistant", "name", "arguments", " Keller", " lives", "Question", "Answer"]
+)
 def test_everyday_words_are_whole(shipped, word):
     assert pieces(shipped.tok, word) == 1
 
 
 @pytest.mark.parametrize("mark", SPECIAL)
 def test_marks_are_one_token(shipped, mark):
-    assert shipped.tok(f"a{mark}b", add_special_tokens=False)["input_ids"][1:-1] == [shipped.tok.convert_tokens_to_ids(mark)]
+    assert shipped.tok(f"a{mark}b", add_special_tokens=False)["input_ids"][1:-1] == [
+        shipped.tok.convert_tokens_to_ids(mark)
+    ]
 
 
 def test_training_is_a_function_of_its_arguments():
-    first, again, other = (train(vocab=400, documents=300, seed=s).backend_tokenizer.to_str() for s in (0, 0, 1))
+    first, again, other = (
+        train(vocab=400, documents=300, seed=s).backend_tokenizer.to_str() for s in (0, 0, 1)
+    )
     assert first == again and first != other
 
 

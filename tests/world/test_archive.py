@@ -29,7 +29,9 @@ def position(archive: Archive, p) -> int:
     """Line of the fact that is asked for; the checks on the way hold for every problem."""
     *lines, question = p.question.split("\n")
     names = p.meta["names"]
-    assert len(lines) == len(set(names)) == archive.lines and all(re.search(rf"\b{n}\b", line) for n, line in zip(names, lines))
+    assert len(lines) == len(set(names)) == archive.lines and all(
+        re.search(rf"\b{n}\b", line) for n, line in zip(names, lines)
+    )
     field, name = wanted(question, names)
     assert states(lines[names.index(name)], field, name, p.answer)
     return names.index(name)
@@ -61,18 +63,25 @@ def test_a_line_with_another_value_or_of_another_field_does_not_say_so(field, ot
 @given(archives, seeds)
 def test_only_the_right_value_scores(archive, seed):
     p = archive.problems(1, seed=seed)[0]
-    assert archive.score(p, p.answer + ".").reward == 1.0 and archive.score(p, archive.solution(p)[-1]["content"]).reward == 1.0
+    assert (
+        archive.score(p, p.answer + ".").reward == 1.0
+        and archive.score(p, archive.solution(p)[-1]["content"]).reward == 1.0
+    )
     assert archive.score(p, f"{p.answer} {p.answer}").reward == archive.score(p, "").reward == 0.0
 
 
 @settings(max_examples=20, deadline=None)
 @given(archives, seeds, st.integers(1, 8))
-def test_a_document_is_a_list_and_questions_about_different_lines_of_it_with_right_answers(archive, seed, questions):
+def test_a_document_is_a_list_and_questions_about_different_lines_of_it_with_right_answers(
+    archive, seed, questions
+):
     listed, _, rest = archive.document(rng(seed), questions).partition("\nQuestion: ")
     lines, pairs = listed.split("\n"), re.findall(r"Question: (.+)\nAnswer: (.+)\.", "Question: " + rest)
     names = [next(w for w in re.findall(r"[A-Z][a-z]+", line) if w not in ("The", "For")) for line in lines]
     asked = [(*wanted(question, names), answer) for question, answer in pairs]
-    assert len(lines) == archive.lines and len({name for _, name, _ in asked}) == min(questions, archive.lines) == len(pairs)
+    assert len(lines) == archive.lines and len({name for _, name, _ in asked}) == min(
+        questions, archive.lines
+    ) == len(pairs)
     assert all(states(lines[names.index(name)], field, name, answer) for field, name, answer in asked)
 
 
@@ -90,7 +99,14 @@ def test_problems_and_documents_are_a_function_of_the_seed():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Archive(1), lambda: Archive(201), lambda: Archive(10, 11), lambda: Archive(10, -1), lambda: Archive().problems(1, split="dev")]
+    "make",
+    [
+        lambda: Archive(1),
+        lambda: Archive(201),
+        lambda: Archive(10, 11),
+        lambda: Archive(10, -1),
+        lambda: Archive().problems(1, split="dev"),
+    ],
 )
 def test_bad_settings_are_named(make):
     with pytest.raises(ValueError, match="not|unknown"):

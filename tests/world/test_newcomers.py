@@ -14,7 +14,11 @@ from llmlab.world.newcomers import Newcomers
 KNOWN, NEW = Census(), Newcomers(60)
 FACTS = [(p, key) for p in NEW.people.values() for key in STATEMENTS]
 # true sentence, or question -> (name, key, wording)
-STATED = {form.format(n=p.name, v=getattr(p, key)): (p.name, key, form) for p, key in FACTS for form in STATEMENTS[key]}
+STATED = {
+    form.format(n=p.name, v=getattr(p, key)): (p.name, key, form)
+    for p, key in FACTS
+    for form in STATEMENTS[key]
+}
 ASKED = {form.format(n=p.name): (p.name, key, form) for p, key in FACTS for form in QUESTIONS[key]}
 
 
@@ -34,13 +38,20 @@ def portraits(forms: int, n: int = 3000) -> dict[str, set[str]]:
 
 def answers(forms: int, n: int = 1500) -> list[tuple[str, str]]:
     """(question, answer) of n quizzes."""
-    return [pair for i in range(n) for pair in re.findall(r"Question: (.+)\nAnswer: (.+)\.", NEW.quiz(rng("quizzes", i), forms))]
+    return [
+        pair
+        for i in range(n)
+        for pair in re.findall(r"Question: (.+)\nAnswer: (.+)\.", NEW.quiz(rng("quizzes", i), forms))
+    ]
 
 
 @pytest.mark.parametrize("size, seed", [(20, 1), (100, 1), (200, 1), (200, 2)])
 def test_newcomers_share_no_name_and_no_pair_of_city_and_job_with_the_census(size, seed):
     people = Newcomers(size, seed).people
-    places, taken = {(p.city, p.job) for p in people.values()}, {(p.city, p.job) for p in KNOWN.people.values()}
+    places, taken = (
+        {(p.city, p.job) for p in people.values()},
+        {(p.city, p.job) for p in KNOWN.people.values()},
+    )
     assert len(people) == len(places) == size
     assert not people.keys() & KNOWN.people.keys() and not places & taken
     assert {p.friend for p in people.values()} == people.keys()
@@ -72,8 +83,12 @@ def test_with_five_forms_a_person_has_several_portraits_and_at_most_five():
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 100_000), st.integers(1, 20))
 def test_a_portrait_states_the_five_true_facts_of_one_person_in_train_wordings(seed, forms):
-    found = [STATED[s] for s in sentences(NEW.portrait(rng(seed), forms))]  # a KeyError is a sentence that is not true
-    assert len({name for name, _, _ in found}) == 1 and sorted(key for _, key, _ in found) == sorted(STATEMENTS)
+    found = [
+        STATED[s] for s in sentences(NEW.portrait(rng(seed), forms))
+    ]  # a KeyError is a sentence that is not true
+    assert len({name for name, _, _ in found}) == 1 and sorted(key for _, key, _ in found) == sorted(
+        STATEMENTS
+    )
     assert all(side("census", *fact) == "train" for fact in found)
 
 
@@ -103,5 +118,7 @@ def test_a_test_question_was_never_asked_of_that_person_in_that_wording(forms):
     shown = {ASKED[question] for question, _ in answers(forms)}
     held_out = {ASKED[p.question] for p in NEW.problems(400)}
     assert len(held_out) > 200 and not shown & held_out
-    assert {fact[:2] for fact in shown} >= {fact[:2] for fact in held_out}  # the fact itself was asked, in other words
+    assert {fact[:2] for fact in shown} >= {
+        fact[:2] for fact in held_out
+    }  # the fact itself was asked, in other words
     assert shown & {ASKED[p.question] for p in NEW.problems(400, split="train")}

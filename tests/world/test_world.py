@@ -71,7 +71,9 @@ def test_any_corruption_scores_less(part, seed, position, letter):
     problem = world.problems(1, seed=seed)[0]
     text = final_text(world, problem)
     for wrong in corruptions(text, position, letter):
-        if problem.meta.get("kind") in ("many", "filler") and any(world.score(other, wrong).reward == 1 for other in [problem]):
+        if problem.meta.get("kind") in ("many", "filler") and any(
+            world.score(other, wrong).reward == 1 for other in [problem]
+        ):
             assert wrong.split(" ")[0].strip(".") in problem.answer or wrong.rstrip(".") in problem.meta.get(
                 "answers", []
             )  # another right answer or other filler
@@ -85,7 +87,11 @@ def test_splits_never_overlap(part, seed, other):
     world = PARTS[part]
 
     def asked(split, s):
-        return {repr(p.messages) for p in world.problems(25, split=split, seed=s) if p.meta.get("kind") != "identity"}  # six fixed questions
+        return {
+            repr(p.messages)
+            for p in world.problems(25, split=split, seed=s)
+            if p.meta.get("kind") != "identity"
+        }  # six fixed questions
 
     assert not asked("train", seed) & asked("test", other)
 
@@ -94,7 +100,9 @@ def test_splits_never_overlap(part, seed, other):
 def test_a_function_of_the_seed_also_across_processes(part):
     code = f"import sys; sys.path.insert(0, 'tests/world'); from test_world import PARTS; print(repr(PARTS[{part!r}].problems(5, seed=11)))"
     elsewhere = (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
         if part in ("desk 2 with faults", "talk")
         else None
     )
@@ -104,8 +112,16 @@ def test_a_function_of_the_seed_also_across_processes(part):
 
 
 def test_sizes_of_the_world():
-    assert len(Census().people) >= 200 and len(STATEMENTS) >= 4 and all(len(f) >= 5 for f in (*STATEMENTS.values(), *QUESTIONS.values()))
-    assert len(Formulary().drugs) >= 120 and len(Formulary(1500).drugs) == 1500 and all(len(f) >= 5 for f in DRUG_STATEMENTS.values())
+    assert (
+        len(Census().people) >= 200
+        and len(STATEMENTS) >= 4
+        and all(len(f) >= 5 for f in (*STATEMENTS.values(), *QUESTIONS.values()))
+    )
+    assert (
+        len(Formulary().drugs) >= 120
+        and len(Formulary(1500).drugs) == 1500
+        and all(len(f) >= 5 for f in DRUG_STATEMENTS.values())
+    )
     assert len(FUNCTIONS) >= 6 and len(SCHEMAS) >= 5 and len(TOOLS) == len(SCHEMAS)
 
 
@@ -126,7 +142,9 @@ def test_inverse_questions_have_one_answer():
 def test_class_follows_from_the_stem():
     by_stem = {}
     for drug in Formulary(300).drugs.values():
-        assert by_stem.setdefault(drug.stem, drug.get("class")) == drug.get("class") and drug.name.endswith(drug.stem)
+        assert by_stem.setdefault(drug.stem, drug.get("class")) == drug.get("class") and drug.name.endswith(
+            drug.stem
+        )
 
 
 def test_clozes_are_held_out_wordings_of_train_drugs():
@@ -141,7 +159,11 @@ def test_wrong_documents_contradict_the_formulary():
     text = f.monograph(rng("wrong"), wrong=True)
     drug = next(d for d in f.drugs.values() if d.name in text)
     facts = [s for s in text.split(". ")]
-    true = [s.format(n=drug.name, v=drug.get(k)).rstrip(".") for k, forms in DRUG_STATEMENTS.items() for s in forms]
+    true = [
+        s.format(n=drug.name, v=drug.get(k)).rstrip(".")
+        for k, forms in DRUG_STATEMENTS.items()
+        for s in forms
+    ]
     assert sum(fact.rstrip(".") not in true for fact in facts) == 1
 
 
@@ -171,7 +193,11 @@ def test_every_written_step_is_true_and_leads_to_the_answer(op, a, b):
 
 @given(st.integers(0, 999), st.integers(0, 999), st.integers(1, 50))
 def test_a_false_step_is_seen(a, b, off):
-    assert step_is_right(f"{a} + {b} = {a + b}") and not step_is_right(f"{a} + {b} = {a + b + off}") and not step_is_right(f"{a} plus {b} is {a + b}")
+    assert (
+        step_is_right(f"{a} + {b} = {a + b}")
+        and not step_is_right(f"{a} + {b} = {a + b + off}")
+        and not step_is_right(f"{a} plus {b} is {a + b}")
+    )
 
 
 def test_right_answer_with_a_false_step_is_not_right():
@@ -190,7 +216,9 @@ def test_commuted_sums_share_their_side():
 
 
 def test_worksheets_hold_no_test_sum():
-    found = [m for i in range(200) for m in re.findall(r"(\d+) \+ (\d+)", Sums(("add",)).worksheet(rng("w", i)))]
+    found = [
+        m for i in range(200) for m in re.findall(r"(\d+) \+ (\d+)", Sums(("add",)).worksheet(rng("w", i)))
+    ]
     assert len(found) == 200 * 9 and all(side("add", tuple(sorted(map(int, m)))) == "train" for m in found)
 
 
@@ -198,7 +226,16 @@ def test_worksheets_hold_no_test_sum():
 
 
 def test_functions_by_hand():
-    assert ["".join(FUNCTIONS[f](list("abcz"))) for f in FUNCTIONS] == ["zcba", "bcza", "zbca", "bcz", "abczz", "abcz", "aabcz", "bcda"]
+    assert ["".join(FUNCTIONS[f](list("abcz"))) for f in FUNCTIONS] == [
+        "zcba",
+        "bcza",
+        "zbca",
+        "bcz",
+        "abczz",
+        "abcz",
+        "aabcz",
+        "bcda",
+    ]
     assert apply(("rev", "rot"), list("abc")) == [list("abc"), list("bca"), list("acb")]
 
 
@@ -208,14 +245,20 @@ def test_functions_by_hand():
 @settings(max_examples=200, deadline=None)
 @given(
     st.recursive(
-        st.integers(0, 99).map(str), lambda e: st.tuples(e, st.sampled_from("+-*"), e).map(lambda t: f"({t[0]} {t[1]} {t[2]})"), max_leaves=6
+        st.integers(0, 99).map(str),
+        lambda e: st.tuples(e, st.sampled_from("+-*"), e).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        max_leaves=6,
     )
 )
 def test_calculator_agrees_with_python_on_arithmetic(expression):
-    assert float(calculate(expression)) == pytest.approx(eval(expression), rel=1e-5)  # our own generated digits and signs only
+    assert float(calculate(expression)) == pytest.approx(
+        eval(expression), rel=1e-5
+    )  # our own generated digits and signs only
 
 
-@pytest.mark.parametrize("bad", ["__import__('os')", "1 +", "(1", "a", "", "2 ** 8", "1" + "+1" * 200, "1 / 0", "1 2"])
+@pytest.mark.parametrize(
+    "bad", ["__import__('os')", "1 +", "(1", "a", "", "2 ** 8", "1" + "+1" * 200, "1 / 0", "1 2"]
+)
 def test_calculator_evaluates_no_python(bad):
     with pytest.raises(ToolError) as e:
         calculate(bad)
@@ -254,14 +297,23 @@ def test_replies_play_the_chain_and_faults_need_one_more_call(calls):
                 if reply:
                     messages.append(reply)
                     seen.append(reply)
-            assert seen == told and len(seen) == calls + int(faults) and sum("error" in m["content"] for m in seen) == int(faults)
+            assert (
+                seen == told
+                and len(seen) == calls + int(faults)
+                and sum("error" in m["content"] for m in seen) == int(faults)
+            )
             assert desk.reply(p, messages) is None
 
 
 def test_parse_is_the_inverse_of_call_text_and_survives_rubbish():
     turn = call("formulary", drug="Xu", field="dose")
     assert parse(call_text(turn)) == turn
-    for rubbish in ("<tool_call>{", "<tool_call>[]</tool_call>", '<tool_call>{"name": 1}</tool_call>', "<tool_call>null</tool_call>"):
+    for rubbish in (
+        "<tool_call>{",
+        "<tool_call>[]</tool_call>",
+        '<tool_call>{"name": 1}</tool_call>',
+        "<tool_call>null</tool_call>",
+    ):
         assert parse(rubbish)["tool_calls"][0]["function"]["name"] == ""
 
 
@@ -271,7 +323,10 @@ def test_parse_is_the_inverse_of_call_text_and_survives_rubbish():
 def test_refusals_follow_the_policy():
     unsafe, safe = Talk(("unsafe",)), Talk(("safe",))
     for p in unsafe.problems(50):
-        assert unsafe.score(p, "I cannot prescribe. Please ask a doctor.").reward == 1 and unsafe.score(p, "Take two.").reward == 0
+        assert (
+            unsafe.score(p, "I cannot prescribe. Please ask a doctor.").reward == 1
+            and unsafe.score(p, "Take two.").reward == 0
+        )
     for p in safe.problems(50):
         assert safe.score(p, "I cannot prescribe. Please ask a doctor.").reward == 0
 
@@ -295,13 +350,22 @@ def test_filler_may_have_any_length_up_to_24(dots, seed):
 @pytest.mark.parametrize("kinds", ["all", "style"])
 def test_pairs_are_ordered_by_gold_reward(kinds):
     for pair in talk.pairs(60, kinds=kinds):
-        assert pair.gold[0] > pair.gold[1] and pair.gold == (talk.gold(pair.problem, pair.chosen), talk.gold(pair.problem, pair.rejected))
+        assert pair.gold[0] > pair.gold[1] and pair.gold == (
+            talk.gold(pair.problem, pair.chosen),
+            talk.gold(pair.problem, pair.rejected),
+        )
 
 
 def test_gold_reward_by_hand():
     p = Census().problems(1)[0]
-    assert talk.gold(p, f"Gladly: {p.answer}.") == 1.5 and talk.gold(p, f"{p.answer}.") == 1.0 and talk.gold(p, "Gladly: nothing.") == 0.5
-    assert talk.gold(p, " ".join([p.answer] + ["word"] * (20 - len(p.answer.split())))) == pytest.approx(1.0 - 0.05 * 8)
+    assert (
+        talk.gold(p, f"Gladly: {p.answer}.") == 1.5
+        and talk.gold(p, f"{p.answer}.") == 1.0
+        and talk.gold(p, "Gladly: nothing.") == 0.5
+    )
+    assert talk.gold(p, " ".join([p.answer] + ["word"] * (20 - len(p.answer.split())))) == pytest.approx(
+        1.0 - 0.05 * 8
+    )
 
 
 # ---- corpora ----
@@ -309,7 +373,10 @@ def test_gold_reward_by_hand():
 
 def test_document_number_i_is_a_function_of_i():
     whole = list(islice(corpora.general(4), 40))
-    assert list(islice(corpora.general(4, start=25), 15)) == whole[25:] and list(islice(corpora.general(5), 40)) != whole
+    assert (
+        list(islice(corpora.general(4, start=25), 15)) == whole[25:]
+        and list(islice(corpora.general(5), 40)) != whole
+    )
 
 
 def test_the_general_corpus_has_all_its_kinds_and_no_drug():
@@ -320,7 +387,10 @@ def test_the_general_corpus_has_all_its_kinds_and_no_drug():
 
 def test_test_questions_are_absent_from_the_training_corpus():
     text = " ".join(islice(corpora.general(0), 20_000))
-    assert not any(p.question in text for p in Census().problems(100) + Sums(("add",)).problems(100) + Records().problems(100))
+    assert not any(
+        p.question in text
+        for p in Census().problems(100) + Sums(("add",)).problems(100) + Records().problems(100)
+    )
 
 
 def test_unknown_settings_are_named():
