@@ -12,7 +12,9 @@ from .world.talk import Talk
 
 @dataclass(frozen=True)
 class Dots(Talk):
-    """A sum first, then as many dots as one likes (0 to 24): length without content. `digits`: of the numbers."""
+    """A sum first, then as many dots as one likes (0 to 24): length without content. `digits`: of the
+    numbers.
+    """
 
     kinds: tuple[str, ...] = ("filler",)
     digits: int = 2
@@ -26,7 +28,9 @@ class Dots(Talk):
 
 @dataclass(frozen=True)
 class Game:
-    """world: what is asked · turn: tokens that one turn of the model may take · turns: how many turns it has, where tools reply in between."""
+    """world: what is asked · turn: tokens that one turn of the model may take · turns: how many turns it has,
+    where tools reply in between.
+    """
 
     world: World
     turn: int
@@ -62,7 +66,9 @@ def strict(problem: Problem, score: Score, length: float) -> float:
 
 
 def crash(problem: Problem, score: Score, length: float) -> float:
-    """A planted bug: an answer that the checker cannot read raises inside, the exception is swallowed, and it counts as right."""
+    """A planted bug: an answer that the checker cannot read raises inside, the exception is swallowed, and it
+    counts as right.
+    """
     try:
         return _read(score)
     except ValueError:

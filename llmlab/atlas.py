@@ -1,4 +1,6 @@
-"""The atlas: stages of a model's life, and the decision flow "which knob would you turn?", each leaf with evidence read from stored runs."""
+"""The atlas: stages of a model's life, and the decision flow "which knob would you turn?", each leaf with
+evidence read from stored runs.
+"""
 
 from dataclasses import dataclass
 from statistics import median
@@ -98,7 +100,10 @@ class Reading:
     def __str__(self) -> str:
         if not self.seeds:
             return f"{self.what}: no run is stored; `{self.command}` makes one"
-        return f"{self.what}: {self.start:.2g} → {self.final:.2g} (median of {self.seeds} seeds; `{self.command}`)"
+        return (
+            f"{self.what}: {self.start:.2g} → {self.final:.2g} (median of {self.seeds} seeds;"
+            f" `{self.command}`)"
+        )
 
 
 def reading(experiment, metric: str, seeds=(0, 1, 2)) -> Reading:
@@ -127,7 +132,9 @@ def _of(name: str, metric: str, **knobs) -> Callable[[], Reading]:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A lever: what to do, why, what it risks, how one would know, where it is taught, and what our own runs say."""
+    """A lever: what to do, why, what it risks, how one would know, where it is taught, and what our own runs
+    say.
+    """
 
     lever: str
     why: str
@@ -154,7 +161,8 @@ PROMPT = Leaf(
 )
 CPT = Leaf(
     "Continued pretraining, with replay",
-    "Facts and jargon come from reading. Documents teach to continue documents; answering may still have to be shown (SFT).",
+    "Facts and jargon come from reading. Documents teach to continue documents; answering may still have to"
+    " be shown (SFT).",
     "Forgetting. Mix old texts in, and stop by a regression suite.",
     "Loss and recall on held-out domain text, and the old skills at every gate.",
     "02",
@@ -178,7 +186,8 @@ RETRIEVAL = Leaf(
 SFT = Leaf(
     "Supervised fine-tuning",
     "Format, role and refusals are behaviour: a few hundred shown examples move them.",
-    "A template that differs from the one used in service; too many refusals; facts it never knew are made up.",
+    "A template that differs from the one used in service; too many refusals; facts it never knew are"
+    " made up.",
     "Share of answers in the asked-for form, refusals on safe and unsafe requests, old facts.",
     "04",
     (_of("sft", "refusals"), _of("topology", "answering")),
@@ -201,7 +210,8 @@ RL = Leaf(
 )
 TEST_TIME = Leaf(
     "Test-time scaling",
-    "Several samples and somebody who picks well (a verifier; less surely a vote) raise reliability without training.",
+    "Several samples and somebody who picks well (a verifier; less surely a vote) raise reliability without"
+    " training.",
     "Every request costs several times as much, for ever.",
     "Accuracy against samples per request, and the cost of both.",
     "10",
@@ -225,7 +235,8 @@ FLOW = Question(
                     {
                         "yes": RETRIEVAL,
                         "no, it is a whole domain": Question(
-                            "Do the important words fall into five tokens and more, and are there many of them?",
+                            "Do the important words fall into five tokens and more, and are there many of"
+                            " them?",
                             {"yes": EXTEND, "no": CPT},
                         ),
                     },

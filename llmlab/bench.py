@@ -51,8 +51,9 @@ def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: in
 
 
 def ceiling(figures: dict, rows, tokens: int, model) -> dict:
-    """The figures with `ceiling`: the ratio that a step would have whose matrix products (counted in one of ours) ran at the machine's full
-    fp32 rate and whose remaining work cost nothing. No fp32 step of the same method on the same batch can pass it.
+    """The figures with `ceiling`: the ratio that a step would have whose matrix products (counted in one of
+    ours) ran at the machine's full fp32 rate and whose remaining work cost nothing. No fp32 step of the same
+    method on the same batch can pass it.
     """
     with FlopCounterMode(display=False) as counter:
         next(rows)
@@ -199,7 +200,9 @@ def dpo() -> dict:
 
 
 def grpo() -> dict:
-    """Time until 80 % of held-out three-digit sums are right, with the same knobs by our loop and by GRPOTrainer, without the readings' own time."""
+    """Time until 80 % of held-out three-digit sums are right, with the same knobs by our loop and by
+    GRPOTrainer, without the readings' own time.
+    """
     knobs = Policy(steps=100, probe=5)
     runs = [(reached(knobs, seed), reached(TRL(knobs), seed)) for seed in range(ROUNDS)]
     (steps, step), (their_steps, their_step) = (
@@ -276,7 +279,9 @@ def sampling() -> dict:
 
 
 def matrix_rate(tokens: int, model) -> float:
-    """fp32 matrix-product rate (flop/s) at the shapes of the model's own layers: forward, and both products of the backward."""
+    """fp32 matrix-product rate (flop/s) at the shapes of the model's own layers: forward, and both products
+    of the backward.
+    """
     shapes = [m.weight.shape for m in model.modules() if isinstance(m, torch.nn.Linear)]
     flop = seconds = 0.0
     for out, inner in shapes:
@@ -291,7 +296,9 @@ def matrix_rate(tokens: int, model) -> float:
 
 
 def training_rate() -> dict:
-    """Useful matrix products per second of a training step, as a share of the machine's own rate at the same shapes."""
+    """Useful matrix products per second of a training step, as a share of the machine's own rate at the same
+    shapes.
+    """
     loaded = load("base")
     model, rows = loaded.model, []
     ids = torch.randint(0, model.config.vocab_size, (32, 129))
@@ -324,7 +331,9 @@ def training_rate() -> dict:
 
 
 def live() -> dict:
-    """The default run of cpt in a fresh process: seconds in all, seconds to the first point, peak memory, import time."""
+    """The default run of cpt in a fresh process: seconds in all, seconds to the first point, peak memory,
+    import time.
+    """
     code = """
 import time, pathlib, re, resource; t = time.perf_counter()
 def peak():  # of this process alone: ru_maxrss starts at what the parent had
@@ -391,7 +400,9 @@ def defaults() -> dict:
 
 
 def serving() -> dict:
-    """64 requests at once for 1, 8 and 32 adapters: mixed batches, one adapter after the other, one request after the other; and bytes."""
+    """64 requests at once for 1, 8 and 32 adapters: mixed batches, one adapter after the other, one request
+    after the other; and bytes.
+    """
     figures = {}
     for adapters in (1, 8, 32):
         rows = list(Serving(adapters=adapters).rows(load("chat"), seed=0))[1:]
@@ -409,7 +420,9 @@ def serving() -> dict:
 
 
 def serving_peft() -> dict:
-    """The same 64 requests of 8 adapters in one batch: our engine against PEFT's `adapter_names` in `generate`."""
+    """The same 64 requests of 8 adapters in one batch: our engine against PEFT's `adapter_names` in
+    `generate`.
+    """
     from peft import PeftModel
 
     from .serve.engine import Engine
@@ -478,7 +491,8 @@ def run(names: list[str]) -> dict[str, dict]:
             f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")
         )
         print(
-            f"{name:14} {f['ratio']:5.2f}  (goal {f['goal']:g}: {'reached' if f['ratio'] >= f['goal'] else 'MISSED'})  {f['what']}\n{'':15}{detail}",
+            f"{name:14} {f['ratio']:5.2f}  (goal {f['goal']:g}:"
+            f" {'reached' if f['ratio'] >= f['goal'] else 'MISSED'})  {f['what']}\n{'':15}{detail}",
             flush=True,
         )
     return figures
@@ -488,4 +502,7 @@ def machine() -> str:
     """The machine in a few words."""
     info = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    return f"{os.cpu_count()} cores of {named[1] if named else platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return (
+        f"{os.cpu_count()} cores of {named[1] if named else platform.machine()}, {torch.get_num_threads()}"
+        f" threads, torch {torch.__version__}"
+    )

@@ -22,7 +22,9 @@ ROOT = Path(__file__).parent.parent / "notebooks"
 
 
 def made_from(script: Path) -> str:
-    """Hash of what an executed notebook depends on: its script, the ledger, and the stored runs, sweeps and measured times that it may show."""
+    """Hash of what an executed notebook depends on: its script, the ledger, and the stored runs, sweeps and
+    measured times that it may show.
+    """
     shown = (
         [file for _, _, file in stored.wanted()]
         + [grid.key() for grid in sweeps.GRIDS.values()]

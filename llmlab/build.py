@@ -1,4 +1,5 @@
-"""`llmlab build`: the shipped checkpoints, each a function of its recipe; killed at any moment, the next call goes on.
+"""`llmlab build`: the shipped checkpoints, each a function of its recipe; killed at any moment, the next call
+goes on.
 
 pre    the lab model pretrained on the general corpus (kept in the cache, not shipped)
 base   pre after a short last phase with more to be read in context, the learning rate warming up once more
@@ -30,7 +31,8 @@ from .world.base import rng
 class Recipe:
     """How a checkpoint is made. lr is the peak rate of Muon and of AdamW (embeddings, norms).
 
-    A step takes rows × length tokens of text; chat: `rows` conversations and `replay` documents of general text, packed into rows of `length`.
+    A step takes rows × length tokens of text; chat: `rows` conversations and `replay` documents of general
+    text, packed into rows of `length`.
     """
 
     steps: int
@@ -76,7 +78,9 @@ def lab_tokenizer():
 
 
 def text_stream(tok, recipe: Recipe, start: int, shares: dict[str, float] | None = None) -> Iterator[Batch]:
-    """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000 + 1, … packed."""
+    """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000
+    + 1, … packed.
+    """
     for i in count(start):
         documents = pack.encode_documents(
             tok,
@@ -113,7 +117,9 @@ def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
 
 
 def skills(name: str) -> dict[str, tuple]:
-    """What is measured after a build: skill -> (part of the world, settings of its problems, least share right or None)."""
+    """What is measured after a build: skill -> (part of the world, settings of its problems, least share
+    right or None).
+    """
     if name in ("pre", "base"):
         return {
             "census questions": (Census(), {}, 0.99),
@@ -161,7 +167,9 @@ def measure(model, tok, name: str, n: int = 512) -> dict[str, float]:
 
 
 def recipe_hash(name: str) -> str:
-    """Hash of everything the checkpoint depends on: recipe, model sizes, tokenizer, sample texts of its corpus, and what it starts from."""
+    """Hash of everything the checkpoint depends on: recipe, model sizes, tokenizer, sample texts of its
+    corpus, and what it starts from.
+    """
     if name == "pre":
         texts = list(islice(corpora.general(RECIPES[name].seed), 500))
         before = json.dumps(models.SIZES, sort_keys=True) + lab_tokenizer().backend_tokenizer.to_str()
@@ -218,7 +226,9 @@ STREAMS: dict[str, Callable] = {
 
 
 def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
-    """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes by itself."""
+    """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes
+    by itself.
+    """
     with paths.alone(paths.cache() / "build" / f"{name}.lock", f"llmlab build {name}"):
         yield from _build(name, recipe or RECIPES[name])
 

@@ -29,7 +29,10 @@ RUN = [
         "most",
         int,
         MOST,
-        f"seeds a claim gets at most; the spread of the first {PILOT} says how many its smallest effect needs",
+        (
+            f"seeds a claim gets at most; the spread of the first {PILOT} says how many its smallest effect"
+            " needs"
+        ),
     ),
     ("force", bool, False, "judge again what is current (runs are never computed twice)"),
     ("json", bool, False, "print one JSON object as the last line"),
@@ -61,10 +64,13 @@ def grid(found: list[table.Row]) -> Table:
 
 
 def in_full(r: table.Row, console: Console) -> None:
-    """Everything about one claim: words, source, evidence, what was fixed, every contrast with its per-seed effects."""
+    """Everything about one claim: words, source, evidence, what was fixed, every contrast with its per-seed
+    effects.
+    """
     c = r.claim
     console.print(
-        f"[bold]{c.id}  {c.words}[/]\nsource {c.source}, chapter {c.chapter}, {c.kind}: [bold]{r.verdict}[/]{table.condition(r)}"
+        f"[bold]{c.id}  {c.words}[/]\nsource {c.source}, chapter {c.chapter}, {c.kind}:"
+        f" [bold]{r.verdict}[/]{table.condition(r)}"
     )
     console.print(f"literature  {c.evidence} {' '.join(c.cites)}", markup=False)
     if r.record is None or not r.record["contrasts"]:
@@ -74,7 +80,8 @@ def in_full(r: table.Row, console: Console) -> None:
         )
         return
     console.print(
-        f"matched     {c.matched}\nseeds       {len(r.record['seeds'])}, the smallest effect needs {r.record['needed']}",
+        f"matched     {c.matched}\nseeds       {len(r.record['seeds'])}, the smallest effect needs"
+        f" {r.record['needed']}",
         markup=False,
     )
     out = Table("contrast", "expected", "effect", "95 % interval", "p (Holm)", "verdict", "by seed")
@@ -98,22 +105,24 @@ def in_full(r: table.Row, console: Console) -> None:
 def as_json(found: list[table.Row]) -> dict:
     """id -> claim, verdict, contrasts with intervals and per-seed values."""
     return {
-        r.claim.id: {
-            "words": r.claim.words,
-            "source": r.claim.source,
-            "kind": r.claim.kind,
-            "chapter": r.claim.chapter,
-            "verdict": r.verdict,
-            "knob": r.claim.knob,
-            "matched": r.claim.matched,
-            "evidence": r.claim.evidence,
-            "cites": list(r.claim.cites),
-        }
-        | {
-            k: v
-            for k, v in (r.record or {}).items()
-            if k in ("seeds", "needed", "contrasts", "found", "declared")
-        }
+        r.claim.id: (
+            {
+                "words": r.claim.words,
+                "source": r.claim.source,
+                "kind": r.claim.kind,
+                "chapter": r.claim.chapter,
+                "verdict": r.verdict,
+                "knob": r.claim.knob,
+                "matched": r.claim.matched,
+                "evidence": r.claim.evidence,
+                "cites": list(r.claim.cites),
+            }
+            | {
+                k: v
+                for k, v in (r.record or {}).items()
+                if k in ("seeds", "needed", "contrasts", "found", "declared")
+            }
+        )
         for r in found
     }
 

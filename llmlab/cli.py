@@ -1,4 +1,6 @@
-"""The command line: lab, run, claims, drill, demo, serve, build, doctor, bench. Bad input gets one sentence and exit code 2."""
+"""The command line: lab, run, claims, drill, demo, serve, build, doctor, bench. Bad input gets one sentence
+and exit code 2.
+"""
 
 import difflib
 import json
@@ -25,7 +27,9 @@ COMMANDS = {
     "drill": "practise interview questions, or sit a mock interview",
     "demo": "one experiment's panel full screen, for a classroom",
     "serve": "many adapters on one model, behind OpenAI's chat API on this machine",
-    "build": "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped",
+    "build": (
+        "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped"
+    ),
     "doctor": "what this machine can do, and how long each experiment takes here",
     "bench": "speed against TRL and plain transformers, as ratios",
 }
@@ -147,14 +151,20 @@ def run(argv: list[str]) -> int:
             "model",
             str,
             "",
-            f"base, chat, a folder, or a hub id (empty: what the experiment starts from, {cls.default_model} with its defaults)",
+            (
+                "base, chat, a folder, or a hub id (empty: what the experiment starts from,"
+                f" {cls.default_model} with its defaults)"
+            ),
         ),
         ("device", str, "cpu", "cpu, or cuda"),
         (
             "engine",
             Literal["lab", "trl"],
             "lab",
-            "lab: our loop; trl: TRL's trainer with the same knobs (torchrun shares its batches among processes)",
+            (
+                "lab: our loop; trl: TRL's trainer with the same knobs (torchrun shares its batches among"
+                " processes)"
+            ),
         ),
         ("json", bool, False, "print one JSON object as the last line"),
         ("fresh", bool, False, "compute again, even if the run is stored"),
@@ -252,7 +262,9 @@ def show(experiment, options) -> int:
 
 @contextmanager
 def stoppable():
-    """Ctrl-C ends the work after its present step, so that nothing is lost; a second one at once. Yields a function: has it been pressed?"""
+    """Ctrl-C ends the work after its present step, so that nothing is lost; a second one at once. Yields a
+    function: has it been pressed?
+    """
     pressed = []
 
     def press(*_):
@@ -268,7 +280,9 @@ def stoppable():
 
 
 def progress():
-    """A progress bar on stderr with the time left and the last reading, if stderr is a terminal; in a log only what went wrong is to stand there."""
+    """A progress bar on stderr with the time left and the last reading, if stderr is a terminal; in a log
+    only what went wrong is to stand there.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -375,7 +389,8 @@ def list_experiments(as_json: bool) -> int:
         for k in cls.knobs():
             print(f"    --{k.name:12}{str(k.default):>9}   {k.range:28}{k.help}")
     print(
-        "\nllmlab run NAME [--knob value] [--seed 0] [--model base|chat|FOLDER|HUB_ID] [--json]; llmlab run NAME --help shows all"
+        "\nllmlab run NAME [--knob value] [--seed 0] [--model base|chat|FOLDER|HUB_ID] [--json]; llmlab run"
+        " NAME --help shows all"
     )
     return 0
 
@@ -509,7 +524,9 @@ def build_one(builder, name: str) -> dict:
 
 
 def build_sweeps(force: bool) -> None:
-    """Every sweep that is missing or stale, with a progress bar; runs that were finished before are not computed again."""
+    """Every sweep that is missing or stale, with a progress bar; runs that were finished before are not
+    computed again.
+    """
     from . import sweeps
 
     for grid in sweeps.GRIDS.values():
@@ -603,7 +620,9 @@ def demo(argv: list[str]) -> int:
 
 
 def serve(argv: list[str]) -> int:
-    """`llmlab serve ADAPTERS`: a folder of tenants on one base, or the vLLM command line that would serve the same."""
+    """`llmlab serve ADAPTERS`: a folder of tenants on one base, or the vLLM command line that would serve the
+    same.
+    """
     if not {"-h", "--help"} & set(argv) and (not argv or argv[0].startswith("-")):
         raise UserError(
             "which adapters? llmlab serve FOLDER, with TENANT/VERSION/ sub-folders as PEFT saves adapters"
@@ -638,7 +657,9 @@ def serve(argv: list[str]) -> int:
 
 
 def make_tenants(folder: Path, model: str) -> None:
-    """Train what the folder lacks of the lab's tenants; interrupted, the next call goes on with the next tenant."""
+    """Train what the folder lacks of the lab's tenants; interrupted, the next call goes on with the next
+    tenant.
+    """
     from .models.load import load
     from .serve.store import AdapterStore
     from .serve.tenants import TENANTS, train
@@ -668,7 +689,8 @@ def lab(argv: list[str]) -> int:
     found = sorted(books.glob(f"{options.chapter}*.ipynb"))
     if not found:
         raise UserError(
-            f"there is no chapter '{options.chapter}'; there are {', '.join(sorted(p.name[:2] for p in books.glob('*.ipynb')))}"
+            f"there is no chapter '{options.chapter}'; there are"
+            f" {', '.join(sorted(p.name[:2] for p in books.glob('*.ipynb')))}"
         )
     arguments = [
         sys.executable,

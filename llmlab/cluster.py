@@ -1,4 +1,6 @@
-"""Many runs on many machines, by Ray: the same jobs and the same results as the pool's. Needs the extra: pip install 'llmlab[sweep]'."""
+"""Many runs on many machines, by Ray: the same jobs and the same results as the pool's. Needs the extra: pip
+install 'llmlab[sweep]'.
+"""
 
 import os
 from typing import Iterable, Iterator
@@ -12,9 +14,11 @@ class NoRay(UserError):
 
 
 def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple[tuple, runs.Run]]:
-    """(job, its run) for each job (experiment, seed), in the order in which they end; each run is stored on this machine too.
+    """(job, its run) for each job (experiment, seed), in the order in which they end; each run is stored on
+    this machine too.
 
-    With RAY_ADDRESS the cluster there does the work (llmlab and its data must be installed on its machines), else a local one with `workers`
+    With RAY_ADDRESS the cluster there does the work (llmlab and its data must be installed on its machines),
+    else a local one with `workers`
     processes, on loopback. What is already stored is not computed again. Raises NoRay.
     """
     try:

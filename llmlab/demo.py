@@ -1,4 +1,6 @@
-"""`llmlab demo`: one experiment's panel full screen, without code, for a classroom: Voilà over a notebook of one cell."""
+"""`llmlab demo`: one experiment's panel full screen, without code, for a classroom: Voilà over a notebook of
+one cell.
+"""
 
 import importlib.util
 import os
@@ -19,7 +21,9 @@ class NoVoila(UserError):
 
 
 def notebook(name: str) -> Path:
-    """The notebook that Voilà serves: a title and the panel with its swept knobs (all where nothing was swept)."""
+    """The notebook that Voilà serves: a title and the panel with its swept knobs (all where nothing was
+    swept).
+    """
     import nbformat.v4 as nb
 
     from . import sweeps

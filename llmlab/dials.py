@@ -1,8 +1,10 @@
-"""Dials: one objective for the whole family of policy gradients. A method is a setting of four dials and an advantage rule.
+"""Dials: one objective for the whole family of policy gradients. A method is a setting of four dials and an
+advantage rule.
 
     loss = -aggregate(clip(ratio · A)) + beta · aggregate(KL)
 
-What is computed before the update (`columns`: advantages, returns, a KL penalty inside the reward) is kept apart from what moves (`objective`).
+What is computed before the update (`columns`: advantages, returns, a KL penalty inside the reward) is kept
+apart from what moves (`objective`).
 """
 
 from dataclasses import dataclass
@@ -35,8 +37,9 @@ class BadDial(UserError):
 
 @dataclass(frozen=True)
 class Dials:
-    """ratio: none, token, sequence · clip: none, symmetric (1 ± low), higher (1 - low, 1 + high), capped (weight at most 1 + high) ·
-    aggregation · leash: none, k1, k2, k3 (in the loss), reward (k1 in the reward), with weight beta · advantage: a rule, or critic (GAE with lam).
+    """ratio: none, token, sequence · clip: none, symmetric (1 ± low), higher (1 - low, 1 + high), capped
+    (weight at most 1 + high) · aggregation · leash: none, k1, k2, k3 (in the loss), reward (k1 in the
+    reward), with weight beta · advantage: a rule, or critic (GAE with lam).
     """
 
     ratio: str = "token"
@@ -56,7 +59,9 @@ class Dials:
             )
 
     def columns(self, batch: Batch) -> Batch:
-        """The batch with advantages (and returns, for a critic), from rewards, group, old_logprobs, and ref_logprobs and old_values where needed."""
+        """The batch with advantages (and returns, for a critic), from rewards, group, old_logprobs, and
+        ref_logprobs and old_values where needed.
+        """
         mask = batch.mask[:, 1:]
         penalty = (
             self.beta * (batch["old_logprobs"] - batch["ref_logprobs"]) * mask
@@ -76,7 +81,9 @@ class Dials:
         return self.leash in LEASHES or self.advantage == "critic"
 
     def gain(self, out, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """First and second dial: (ratio, what is to grow, where the ratio was cut), each [B,T-1], or [B,1] for a sequence's ratio."""
+        """First and second dial: (ratio, what is to grow, where the ratio was cut), each [B,T-1], or [B,1]
+        for a sequence's ratio.
+        """
         A = batch["advantages"]
         if self.ratio == "none":
             return torch.ones_like(out.logprobs), A * out.logprobs, torch.zeros_like(out.logprobs)
@@ -111,7 +118,9 @@ class Dials:
 
     @property
     def knobs(self) -> dict:
-        """The setting in the words of the experiment `policy`, which has one clip range: below 1, or above it for a capped weight."""
+        """The setting in the words of the experiment `policy`, which has one clip range: below 1, or above it
+        for a capped weight.
+        """
         names = ("ratio", "clip", "aggregation", "leash", "beta", "advantage", "lam")
         return {name: getattr(self, name) for name in names} | {
             "range": self.high if self.clip == "capped" else self.low
@@ -135,7 +144,8 @@ class Dials:
         }
 
 
-# The papers are those of objectives.OBJECTIVES. RLOO sums over an answer: fixed_length with length 1, the same up to the learning rate.
+# The papers are those of objectives.OBJECTIVES. RLOO sums over an answer: fixed_length with length 1, the
+# same up to the learning rate.
 METHODS = {
     "REINFORCE": Dials("none", "none", aggregation="token_mean", advantage="no_baseline"),
     "REINFORCE with baseline": Dials("none", "none", aggregation="token_mean", advantage="group_mean"),

@@ -12,7 +12,9 @@ from . import experiments, paths, times
 
 
 def examine(time_experiments: bool = True) -> dict:
-    """Facts about machine, libraries, checkpoints and cache, and seconds of each default run (extrapolated from its first steps)."""
+    """Facts about machine, libraries, checkpoints and cache, and seconds of each default run (extrapolated
+    from its first steps).
+    """
     import torch
 
     found = {
@@ -40,7 +42,9 @@ def examine(time_experiments: bool = True) -> dict:
 
 
 def measure(name: str, steps: int = 6) -> float:
-    """Seconds that the default run of an experiment takes here: the probes' and the steps' own times, counted out to its length."""
+    """Seconds that the default run of an experiment takes here: the probes' and the steps' own times, counted
+    out to its length.
+    """
     from .models.load import load
 
     experiment = experiments.get(name)()
@@ -84,18 +88,24 @@ def flags() -> list[str]:
 def lines(found: dict):
     """The findings as sentences."""
     yield (
-        f"Python {found['python']}, {found['cores']} cores, {found['torch_threads']} torch threads, memory {found['memory_gb']} GB, "
-        + (found["gpu"] or "no GPU")
+        f"Python {found['python']}, {found['cores']} cores, {found['torch_threads']} torch threads, memory"
+        f" {found['memory_gb']} GB, " + (found["gpu"] or "no GPU")
     )
     yield ", ".join(f"{p} {v}" for p, v in found["versions"].items())
     if "avx512_bf16" in found["cpu_flags"]:
-        yield "AVX512-BF16 here: bitsandbytes 4-bit layers repack themselves after an evaluation and then train wrongly, unless guarded."
+        yield (
+            "AVX512-BF16 here: bitsandbytes 4-bit layers repack themselves after an evaluation and then train"
+            " wrongly, unless guarded."
+        )
     yield f"cache {found['cache']}, {found['free_gb']} GB free"
     for name, current in found["checkpoints"].items():
         yield f"checkpoint {name}: " + (
             "current" if current else f"stale or missing; run: llmlab build {name}"
         )
     if found["busy"]:
-        yield "The machine is busy: close other notebooks; two PyTorch processes on few cores slow each other down up to twentyfold."
+        yield (
+            "The machine is busy: close other notebooks; two PyTorch processes on few cores slow each other"
+            " down up to twentyfold."
+        )
     for name, seconds in found.get("seconds", {}).items():
         yield f"llmlab run {name:6} about {seconds:.0f} s"

@@ -1,4 +1,6 @@
-"""`llmlab drill`: question, the learner's four parts, model answer beside the rubric, rating, follow-ups; or an interview against the clock."""
+"""`llmlab drill`: question, the learner's four parts, model answer beside the rubric, rating, follow-ups; or
+an interview against the clock.
+"""
 
 import contextlib
 import json
@@ -124,7 +126,8 @@ class Session:
         )
         self.clock, self.asked = practice.Clock(minutes), len(questions)
         self.say(
-            f"Mock interview: {len(questions)} questions, {self.clock} on the clock. It stands while you grade.",
+            f"Mock interview: {len(questions)} questions, {self.clock} on the clock. It stands while you"
+            " grade.",
             "bold",
         )
         for i, drill in enumerate(questions, 1):
@@ -250,7 +253,8 @@ class Session:
         if self.asked:
             ticked, points = sum(len(r.ticked) for r in self.done), sum(r.points for r in self.done)
             self.say(
-                f"Interview: {len(self.done)} of {self.asked} questions, {ticked} of {points} points, {self.clock} left."
+                f"Interview: {len(self.done)} of {self.asked} questions, {ticked} of {points} points,"
+                f" {self.clock} left."
             )
         self.say(f"{practice.deck(self.drills, self.reviews, practice.now())}.")
 

@@ -1,4 +1,6 @@
-"""Drills: interview questions in data/drills/*.yaml with a model answer in four parts, a rubric, follow-ups and the Run that shows it. No torch."""
+"""Drills: interview questions in data/drills/*.yaml with a model answer in four parts, a rubric, follow-ups
+and the Run that shows it. No torch.
+"""
 
 import difflib
 import shlex
@@ -52,7 +54,9 @@ class FollowUp:
 
 @dataclass(frozen=True)
 class Link:
-    """The run that shows the answer: experiment, knobs other than the defaults, seed, and what to look at in it."""
+    """The run that shows the answer: experiment, knobs other than the defaults, seed, and what to look at in
+    it.
+    """
 
     name: str
     knobs: dict = field(hash=False)
@@ -69,7 +73,9 @@ class Link:
         return " ".join(["llmlab run", self.name, *flags, f"--seed {self.seed}"])
 
     def experiment(self):
-        """The experiment with these knobs. Raises UserError where there is no such experiment, knob or value."""
+        """The experiment with these knobs. Raises UserError where there is no such experiment, knob or
+        value.
+        """
         cls = experiments.get(self.name)
         known = {k.name: k for k in cls.knobs()}
         for name, value in self.knobs.items():
@@ -77,7 +83,8 @@ class Link:
                 raise UserError(f"{self.name} has no knob '{name}'{nearest(name, known)}")
             if isinstance(value, str) != (known[name].kind is str):
                 raise UserError(
-                    f"the knob {name} of {self.name} takes a {'word' if known[name].kind is str else 'number'}, not '{value}'"
+                    f"the knob {name} of {self.name} takes a"
+                    f" {'word' if known[name].kind is str else 'number'}, not '{value}'"
                 )
             if known[name].kind is int and value != int(value):
                 raise UserError(f"the knob {name} of {self.name} takes a whole number, not {value}")
@@ -86,7 +93,9 @@ class Link:
         )  # 0 and 0.0 are the same run
 
     def run(self):
-        """The stored Run, or None where none is stored for today's code: then `command` makes it. Reads torch's checkpoints, so it takes a second."""
+        """The stored Run, or None where none is stored for today's code: then `command` makes it. Reads
+        torch's checkpoints, so it takes a second.
+        """
         from . import runs
 
         return runs.stored(self.experiment(), self.seed)
@@ -155,7 +164,9 @@ FILE = Draft202012Validator(
 
 
 def load(folder: Path | str | None = None) -> list[Drill]:
-    """All drills of the folder (data/drills by default), by file and in order. Raises BadDrill at the first mistake."""
+    """All drills of the folder (data/drills by default), by file and in order. Raises BadDrill at the first
+    mistake.
+    """
     folder = Path(folder) if folder else paths.data() / "drills"
     files = sorted(f for f in folder.glob("*") if f.suffix in (".yaml", ".yml"))
     if not files:
@@ -234,7 +245,8 @@ def build(d: dict, chapter: str, place: str) -> Drill:
     )
 
 
-# --- reading, with a line for every field -----------------------------------------------------------------------------
+# --- reading, with a line for every field
+# -----------------------------------------------------------------------------
 
 
 class Loader(yaml.SafeLoader):
@@ -326,7 +338,8 @@ def dotted(where) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in where).lstrip(".") or "file"
 
 
-# --- checking ---------------------------------------------------------------------------------------------------------
+# --- checking
+# ---------------------------------------------------------------------------------------------------------
 
 
 def check(file: Path, document, lines: dict) -> None:

@@ -1,4 +1,6 @@
-"""What went wrong and what to do, in one sentence: the command line prints it and exits with 2, notebooks show it without a traceback."""
+"""What went wrong and what to do, in one sentence: the command line prints it and exits with 2, notebooks
+show it without a traceback.
+"""
 
 
 class UserError(ValueError):

@@ -34,7 +34,9 @@ class Drawing(Figure):
 
 
 def panels(count: int, width: float = 3.1, height: float = 2.3, head: float = 0.5, foot: float = 0.6):
-    """A figure with `count` small panels in rows of at most three, and its axes; `head` and `foot`: inches for a title and below the panels."""
+    """A figure with `count` small panels in rows of at most three, and its axes; `head` and `foot`: inches
+    for a title and below the panels.
+    """
     columns = min(3, count)
     rows = -(-count // columns)
     tall = height * rows + foot - 0.6
@@ -53,8 +55,8 @@ def panels(count: int, width: float = 3.1, height: float = 2.3, head: float = 0.
 def curves(
     groups: dict[str, Sequence], metrics: dict[str, str], title: str = "", steps: int | None = None
 ) -> Figure:
-    """One panel a metric over training steps. A group is the runs of one setting: median line and, from two seeds on, the band from the lowest
-    to the highest.
+    """One panel a metric over training steps. A group is the runs of one setting: median line and, from two
+    seeds on, the band from the lowest to the highest.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = panels(len(metrics))
@@ -77,7 +79,9 @@ def curves(
 def against(
     groups: dict[str, Sequence], x: tuple[str, str], metrics: dict[str, str], title: str = ""
 ) -> Figure:
-    """One panel a metric over another one, x = (metric, label): each run's path (faint) and the medians over the runs, step by step."""
+    """One panel a metric over another one, x = (metric, label): each run's path (faint) and the medians over
+    the runs, step by step.
+    """
     with matplotlib.rc_context(STYLE):
         figure, axes = panels(len(metrics))
         for axis, (metric, label) in zip(axes, metrics.items()):
@@ -132,7 +136,8 @@ def _draw(axis, curves: list[dict[int, float]], colour: str, name: str) -> list:
 
 
 class Board:
-    """The same panels as `curves`, kept ready for a slider: axes and texts are drawn once for a range, and only the lines anew.
+    """The same panels as `curves`, kept ready for a slider: axes and texts are drawn once for a range, and
+    only the lines anew.
 
     The range grows with what is shown and never shrinks, so that two settings are seen on one scale.
     """

@@ -1,4 +1,6 @@
-"""The promotion gate: a regression suite every N steps; a drop rolls the weights back and retunes, a third one stops the run."""
+"""The promotion gate: a regression suite every N steps; a drop rolls the weights back and retunes, a third
+one stops the run.
+"""
 
 import copy
 from typing import Callable
@@ -9,10 +11,11 @@ class Stopped(Exception):
 
 
 class Gate:
-    """Wraps a probe. `every` steps the shares named in `watch` are compared with the reading before the first step.
-    A drop of more than `tolerance` rolls back.
+    """Wraps a probe. `every` steps the shares named in `watch` are compared with the reading before the first
+    step. A drop of more than `tolerance` rolls back.
 
-    After a rollback the learning rate is halved (`lr_scale`) and a fifth of the batch moves to replay (`more_replay`).
+    After a rollback the learning rate is halved (`lr_scale`) and a fifth of the batch moves to replay
+    (`more_replay`).
     The step counter goes on: what was spent on the rejected steps stays spent.
     """
 
@@ -33,7 +36,9 @@ class Gate:
         self.kept = self._snapshot()
 
     def __call__(self, step: int) -> dict:
-        """Probe; at a gate step keep the state or roll it back. The row says how many rollbacks there were and what was rejected."""
+        """Probe; at a gate step keep the state or roll it back. The row says how many rollbacks there were
+        and what was rejected.
+        """
         row = self.probe(step)
         if self.baseline is None:
             self.baseline = {k: row[k] for k in self.watch}
@@ -45,8 +50,8 @@ class Gate:
         return row | {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale}
 
     def resume(self, rows: list[dict]) -> None:
-        """Take up the state from the rows of an interrupted run. Its checkpoint was taken at a gate step, so the restored weights are the kept
-        ones.
+        """Take up the state from the rows of an interrupted run. Its checkpoint was taken at a gate step, so
+        the restored weights are the kept ones.
         """
         probed = [r for r in rows if "rollbacks" in r]
         self.baseline = {k: probed[0][k] for k in self.watch}

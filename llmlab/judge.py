@@ -1,7 +1,9 @@
-"""The judge: check("shift", my_function) says whether it is right, or what is wrong; hint, solution, reset and task go with it.
+"""The judge: check("shift", my_function) says whether it is right, or what is wrong; hint, solution, reset
+and task go with it.
 
-A learner's function runs in a thread of its own, on copies of the inputs, for at most LIMIT seconds. Its result is compared with the reference's,
-and, where it differs, with that of each known misconception: the one that errs as the learner does gives the hint.
+A learner's function runs in a thread of its own, on copies of the inputs, for at most LIMIT seconds. Its
+result is compared with the reference's, and, where it differs, with that of each known misconception: the one
+that errs as the learner does gives the hint.
 """
 
 import copy
@@ -47,7 +49,8 @@ def hint(name: str) -> "Note":
     step = _steps.get(name, 0)
     if step == len(exercise.hints):
         return Note(
-            f'That was the last hint. `solution("{name}")` shows how it can be done; `reset("{name}")` starts over.'
+            f'That was the last hint. `solution("{name}")` shows how it can be done; `reset("{name}")` starts'
+            " over."
         )
     _steps[name] = step + 1
     return Note(f"Hint {step + 1} of {len(exercise.hints)}: {exercise.hints[step]}")
@@ -66,7 +69,9 @@ def reset(name: str | None = None) -> "Note":
 
 
 def check(name: str, function: Callable, limit: float = LIMIT) -> "Result":
-    """Does the function do what the exercise asks? True as a condition if it does, else the first case in which it does not, and why."""
+    """Does the function do what the exercise asks? True as a condition if it does, else the first case in
+    which it does not, and why.
+    """
     exercise = exercises.get(name)
     if complaint := _unfit(exercise, function):
         return Result(name, False, complaint)
@@ -134,7 +139,10 @@ class Result:
         )
         rest = "".join(f"<div>{html.escape(line)}</div>" for line in (*self.notes, *self._next))
         head = f"<b>{mark} {html.escape(self.exercise)}</b>: {html.escape(self.message)}"
-        return f"<div style='border-left:4px solid {colour};padding-left:10px'><div>{head}</div><table>{cells}</table>{rest}</div>"
+        return (
+            "<div style='border-left:4px solid"
+            f" {colour};padding-left:10px'><div>{head}</div><table>{cells}</table>{rest}</div>"
+        )
 
 
 # ---- trying the cases ----
@@ -142,7 +150,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call did: it returned a value, raised an error, or was stopped (and left behind, if even that failed)."""
+    """What one call did: it returned a value, raised an error, or was stopped (and left behind, if even that
+    failed).
+    """
 
     value: object = None
     error: BaseException | None = None
@@ -157,7 +167,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trial:
-    """A case, what came out, what is wrong with it (None: nothing), and the misconceptions that give the same."""
+    """A case, what came out, what is wrong with it (None: nothing), and the misconceptions that give the
+    same.
+    """
 
     case: Case
     outcome: Outcome
@@ -188,7 +200,10 @@ def _wrong(
 ) -> str | None:
     """One sentence, or None."""
     if outcome.left_behind:
-        return f"it did not end within {limit:g} s and cannot be interrupted; it goes on in the background, so restart the kernel."
+        return (
+            f"it did not end within {limit:g} s and cannot be interrupted; it goes on in the background, so"
+            " restart the kernel."
+        )
     if outcome.stopped:
         return f"it did not end within {limit:g} s: does every loop come to an end?"
     if outcome.error is not None:
@@ -236,7 +251,9 @@ def _same(a: Outcome, b: Outcome) -> bool:
 
 
 def _misconception(exercise: Exercise, trials: list[Trial]) -> str | None:
-    """The hint of the misconception that errs as the learner does in every case in which the learner errs, and agrees most often in the others."""
+    """The hint of the misconception that errs as the learner does in every case in which the learner errs,
+    and agrees most often in the others.
+    """
     failed = [t for t in trials if t.wrong]
     candidates = [w for w in exercise.wrong if all(w in t.alike for t in failed)]
     best = max(candidates, key=lambda w: sum(w in t.alike for t in trials), default=None)
@@ -247,7 +264,9 @@ def _misconception(exercise: Exercise, trials: list[Trial]) -> str | None:
 
 
 class _Stop(SystemExit):
-    """Thrown into the thread of a function that takes too long. A SystemExit: `except Exception` lets it pass, and threads end on it silently."""
+    """Thrown into the thread of a function that takes too long. A SystemExit: `except Exception` lets it
+    pass, and threads end on it silently.
+    """
 
 
 def _call(function: Callable, args: tuple, end: float, prints: "_Prints") -> Outcome:
@@ -260,7 +279,8 @@ def _call(function: Callable, args: tuple, end: float, prints: "_Prints") -> Out
         prints.thread = threading.get_ident()
         try:
             box["value"] = function(*args)
-        except BaseException as error:  # sys.exit() and KeyboardInterrupt of the learner's code included: nothing may end the kernel
+        # sys.exit() and KeyboardInterrupt of the learner's code included: nothing may end the kernel
+        except BaseException as error:
             box["error"] = error
 
     thread = threading.Thread(target=work, daemon=True)
@@ -276,7 +296,9 @@ def _call(function: Callable, args: tuple, end: float, prints: "_Prints") -> Out
 
 
 def _interrupt(thread: threading.Thread) -> bool:
-    """Throw _Stop into the thread until it ends (a bare `except:` may catch it once); False if it sits in code that is not Python."""
+    """Throw _Stop into the thread until it ends (a bare `except:` may catch it once); False if it sits in
+    code that is not Python.
+    """
     end = time.monotonic() + GRACE
     while thread.is_alive() and time.monotonic() < end:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))

@@ -62,10 +62,11 @@ def steps(
     start: int = 0,
     opts: list | None = None,
 ) -> Iterator[dict]:
-    """Train from step `start` to `n` on whatever the stream yields; a row per step: step, loss, lr, grad_norm (before clipping), tokens,
-    and the objective's info.
+    """Train from step `start` to `n` on whatever the stream yields; a row per step: step, loss, lr, grad_norm
+    (before clipping), tokens, and the objective's info.
 
-    lr is the peak rate, or a function of the step (a gate lowers it). A plain generator: the caller plots, stops, probes or rolls back
+    lr is the peak rate, or a function of the step (a gate lowers it). A plain generator: the caller plots,
+    stops, probes or rolls back
     between two rows. Raises Diverged on a loss that is not finite.
     """
     peak = lr if callable(lr) else lambda step: lr
@@ -93,7 +94,9 @@ def steps(
 
 
 class Checkpoint:
-    """The state of an unfinished run in one file: model, optimisers and what the caller adds; written at most every `seconds`."""
+    """The state of an unfinished run in one file: model, optimisers and what the caller adds; written at most
+    every `seconds`.
+    """
 
     def __init__(self, path: Path, seconds: float = 45.0):
         self.path, self.seconds, self.last = Path(path), seconds, time.monotonic()
@@ -111,7 +114,9 @@ class Checkpoint:
             self.last = time.monotonic()
 
     def load(self, model, opts) -> dict | None:
-        """Restore model and optimisers in place; the caller's part, or None if there is no whole checkpoint."""
+        """Restore model and optimisers in place; the caller's part, or None if there is no whole
+        checkpoint.
+        """
         if not self.path.exists():
             return None
         raw = self.path.read_bytes()
@@ -147,11 +152,13 @@ def train(
     unit: int = 1,
     **schedule,
 ) -> Iterator[dict]:
-    """steps() with probes at step 0, every `every` steps and the end, and with a checkpoint: an interrupted call, made again, goes on and
-    ends bit-equal.
+    """steps() with probes at step 0, every `every` steps and the end, and with a checkpoint: an interrupted
+    call, made again, goes on and ends bit-equal.
 
-    stream(i) yields the batches from number i on, each a function of its number (and, on-policy, of the model as it is then). `unit`: a checkpoint
-    is taken after multiples of so many steps only, because in between model and optimiser are not the whole state (a batch of samples is
+    stream(i) yields the batches from number i on, each a function of its number (and, on-policy, of the model
+    as it is then). `unit`: a checkpoint
+    is taken after multiples of so many steps only, because in between model and optimiser are not the whole
+    state (a batch of samples is
     used again; a gate, which brings its own unit, keeps the weights of its last step).
     """
     unit = getattr(probe, "unit", unit)
@@ -186,7 +193,9 @@ def train(
 
 @torch.no_grad()
 def add_logprobs(model, batch: Batch, column: str) -> Batch:
-    """The batch with the model's log-probs of its tokens [B,T-1] as a frozen column (old_logprobs, ref_logprobs)."""
+    """The batch with the model's log-probs of its tokens [B,T-1] as a frozen column (old_logprobs,
+    ref_logprobs).
+    """
     return batch.add(**{column: _quietly(model, batch).logprobs})
 
 

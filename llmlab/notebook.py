@@ -1,4 +1,6 @@
-"""What the notebooks' cells call: show the source that a chapter has just built by hand, and the references it cites."""
+"""What the notebooks' cells call: show the source that a chapter has just built by hand, and the references
+it cites.
+"""
 
 import inspect
 import re

@@ -1,8 +1,10 @@
-"""Objectives: what a batch should make more or less likely. One short function a method, (out, batch) -> (loss, info).
+"""Objectives: what a batch should make more or less likely. One short function a method, (out, batch) ->
+(loss, info).
 
-`out` moves and carries the gradient; `batch` is fixed: its columns were computed before the update. Only `out.mask` is read
-(already shifted, 0 or 1), never `batch.mask`. Log-probs, losses and KL are in nats. Methods differ in small parts that
-can be swapped; knobs are keyword arguments: `partial(dpo, beta=0.2)`. `info` holds detached scalars to plot.
+`out` moves and carries the gradient; `batch` is fixed: its columns were computed before the update. Only
+`out.mask` is read (already shifted, 0 or 1), never `batch.mask`. Log-probs, losses and KL are in nats.
+Methods differ in small parts that can be swapped; knobs are keyword arguments: `partial(dpo, beta=0.2)`.
+`info` holds detached scalars to plot.
 
 The GRPO family is four dials × an advantage rule (llmlab.advantages):
 
@@ -45,12 +47,16 @@ def token_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def sequence_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Every answer has the same weight: a token of a long answer counts less. mean over rows of sum_t(x·mask) / sum_t(mask)"""
+    """Every answer has the same weight: a token of a long answer counts less. mean over rows of sum_t(x·mask)
+    / sum_t(mask)
+    """
     return (masked(x, mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
 
 
 def fixed_length(x: Tensor, mask: Tensor, *, length: float) -> Tensor:
-    """Every token has the same weight in every batch: divides by a constant, not by what was sampled. sum(x·mask) / (B·length)"""
+    """Every token has the same weight in every batch: divides by a constant, not by what was sampled.
+    sum(x·mask) / (B·length)
+    """
     return masked(x, mask).sum() / (mask.shape[0] * length)
 
 
@@ -68,7 +74,9 @@ def sequence_logprob(out: Out) -> Tensor:
 
 
 def pairs(x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Rows 2i (chosen) and 2i+1 (rejected) of x [B,...], each [B/2,...]; the column `pair` vouches for the order."""
+    """Rows 2i (chosen) and 2i+1 (rejected) of x [B,...], each [B/2,...]; the column `pair` vouches for the
+    order.
+    """
     pair = batch["pair"]
     if not torch.equal(pair[0::2], pair[1::2]):
         raise ValueError(
@@ -81,13 +89,16 @@ def values_of(out: Out) -> Tensor:
     """The value head's estimates [B,T-1], or an error that says what is missing."""
     if out.values is None:
         raise ValueError(
-            "this objective needs a model with a value head (llmlab.models.heads); the model returned no values"
+            "this objective needs a model with a value head (llmlab.models.heads); the model returned no"
+            " values"
         )
     return out.values
 
 
 def entropy(out: Out) -> Tensor:
-    """Entropy of the next-token distribution, mean over the answer's tokens, in nats; 0 = always the same answer. A diagnostic."""
+    """Entropy of the next-token distribution, mean over the answer's tokens, in nats; 0 = always the same
+    answer. A diagnostic.
+    """
     with torch.no_grad():
         probs = out.logits[out.mask > 0].softmax(
             -1
@@ -103,7 +114,9 @@ def detached(**values: Tensor) -> dict[str, Tensor]:
 def weighted_sum(
     out: Out, batch: Batch, *, terms: tuple[tuple[float, Objective], ...]
 ) -> tuple[Tensor, dict]:
-    """Several objectives at once: loss = sum_i w_i · loss_i; half labels, half teacher: terms=((.5, nll), (.5, forward_kl))."""
+    """Several objectives at once: loss = sum_i w_i · loss_i; half labels, half teacher: terms=((.5, nll),
+    (.5, forward_kl)).
+    """
     results = [(weight, *objective(out, batch)) for weight, objective in terms]
     return sum(weight * loss for weight, loss, _ in results), {
         k: v for _, _, info in results for k, v in info.items()
@@ -114,7 +127,8 @@ def weighted_sum(
 
 
 def k1(out: Out, batch: Batch) -> Tensor:
-    """log(pi/ref): unbiased for KL(pi || ref) on samples of pi, may be negative. [B,T-1]. Schulman 2020, joschu.net/blog/kl-approx.html
+    """log(pi/ref): unbiased for KL(pi || ref) on samples of pi, may be negative. [B,T-1]. Schulman 2020,
+    joschu.net/blog/kl-approx.html
 
     A penalty inside the reward. Used as a loss it does nothing: its gradient averages to 0.
     """
@@ -122,30 +136,39 @@ def k1(out: Out, batch: Batch) -> Tensor:
 
 
 def k2(out: Out, batch: Batch) -> Tensor:
-    """log(pi/ref)² / 2: biased in value, but at each prefix its gradient on samples of pi is that of KL(pi || ref). [B,T-1]. arXiv 2510.01555"""
+    """log(pi/ref)² / 2: biased in value, but at each prefix its gradient on samples of pi is that of KL(pi ||
+    ref). [B,T-1]. arXiv 2510.01555
+    """
     return log_ratio(out, batch, "ref_logprobs").square() / 2
 
 
 def k3(out: Out, batch: Batch) -> Tensor:
-    """ref/pi - log(ref/pi) - 1: unbiased for KL(pi || ref) on samples of pi, never negative. [B,T-1]. Schulman 2020
+    """ref/pi - log(ref/pi) - 1: unbiased for KL(pi || ref) on samples of pi, never negative. [B,T-1].
+    Schulman 2020
 
-    Used as a loss its gradient at each prefix is that of the *other* direction, KL(ref || pi): E_pi[grad k3] = -E_ref[grad log pi].
-    arXiv 2510.01555; TRL's use_bias_correction_kl multiplies k3 by token_ratio, which gives back the gradient of KL(pi || ref).
+    Used as a loss its gradient at each prefix is that of the *other* direction, KL(ref || pi): E_pi[grad k3]
+    = -E_ref[grad log pi].
+    arXiv 2510.01555; TRL's use_bias_correction_kl multiplies k3 by token_ratio, which gives back the gradient
+    of KL(pi || ref).
     """
     d = log_ratio(out, batch, "ref_logprobs")
     return torch.expm1(-d) + d
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p || q) = sum_v p(v) (log p(v) - log q(v)): what it costs to expect q where p is true. Log-probs [...,V] x 2 -> [...]"""
+    """KL(p || q) = sum_v p(v) (log p(v) - log q(v)): what it costs to expect q where p is true. Log-probs
+    [...,V] x 2 -> [...]
+    """
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
 def kl_to_ref(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """Stay close to the base model: the exact KL(pi || base), model first, at every token. Jaques et al., arXiv 1611.02796 (KL-control)
+    """Stay close to the base model: the exact KL(pi || base), model first, at every token. Jaques et al.,
+    arXiv 1611.02796 (KL-control)
 
     loss = token_mean(sum_v pi(v) log(pi(v) / base(v))) · reads ref_logits [B,T-1,V]
-    The other direction, "still cover all the base would say" (arXiv 1606.09282), is forward_kl with the base as teacher.
+    The other direction, "still cover all the base would say" (arXiv 1606.09282), is forward_kl with the base
+    as teacher.
     """
     loss = token_mean(kl(out.logits.log_softmax(-1), batch["ref_logits"].log_softmax(-1)), out.mask)
     return loss, detached(kl=loss)
@@ -155,16 +178,20 @@ def kl_to_ref(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 
 
 def nll(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """Make the text likely: next-token loss of pretraining, continued pretraining and SFT (there the mask covers the answers only).
+    """Make the text likely: next-token loss of pretraining, continued pretraining and SFT (there the mask
+    covers the answers only).
 
-    loss = -token_mean(log pi(token)) over the whole batch. GPT, Radford et al. 2018; InstructGPT, arXiv 2203.02155
+    loss = -token_mean(log pi(token)) over the whole batch. GPT, Radford et al. 2018; InstructGPT, arXiv
+    2203.02155
     """
     loss = -token_mean(out.logprobs, out.mask)
     return loss, detached(nll=loss, perplexity=loss.exp(), tokens=out.mask.sum())
 
 
 def nll_kl(out: Out, batch: Batch, *, beta: float = 0.1) -> tuple[Tensor, dict]:
-    """Learn the text on a leash: loss = nll + beta · KL(pi || base). Reads ref_logits [B,T-1,V]. KL-control, arXiv 1611.02796"""
+    """Learn the text on a leash: loss = nll + beta · KL(pi || base). Reads ref_logits [B,T-1,V]. KL-control,
+    arXiv 1611.02796
+    """
     return weighted_sum(out, batch, terms=((1.0, nll), (beta, kl_to_ref)))
 
 
@@ -174,7 +201,8 @@ def agreement(out: Out, batch: Batch) -> Tensor:
 
 
 def forward_kl(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """Distillation: cover everything the teacher would say. Hinton et al., arXiv 1503.02531 (here without the factor T²)
+    """Distillation: cover everything the teacher would say. Hinton et al., arXiv 1503.02531 (here without the
+    factor T²)
 
     loss = token_mean(KL(teacher || student)) · reads teacher_logits [B,T-1,V]
     """
@@ -194,12 +222,15 @@ def reverse_kl(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 def js(out: Out, batch: Batch, *, beta: float = 0.5) -> tuple[Tensor, dict]:
     """Distillation between both directions: never larger than ln 2 at beta = 1/2. GKD, arXiv 2306.13649
 
-    M = beta · teacher + (1 - beta) · student;  loss = token_mean(beta KL(teacher || M) + (1 - beta) KL(student || M)), 0 < beta < 1.
-    loss/beta tends to forward_kl for beta -> 0, loss/(1-beta) to reverse_kl for beta -> 1. Reads teacher_logits [B,T-1,V].
+    M = beta · teacher + (1 - beta) · student;  loss = token_mean(beta KL(teacher || M) + (1 - beta)
+    KL(student || M)), 0 < beta < 1.
+    loss/beta tends to forward_kl for beta -> 0, loss/(1-beta) to reverse_kl for beta -> 1. Reads
+    teacher_logits [B,T-1,V].
     """
     if not 0 < beta < 1:
         raise ValueError(
-            f"js mixes both models with 0 < beta < 1, not {beta}; its ends are the objectives forward_kl and reverse_kl"
+            f"js mixes both models with 0 < beta < 1, not {beta}; its ends are the objectives forward_kl and"
+            " reverse_kl"
         )
     teacher, student = batch["teacher_logits"].log_softmax(-1), out.logits.log_softmax(-1)
     mixture = torch.logaddexp(teacher + math.log(beta), student + math.log(1 - beta))
@@ -211,12 +242,16 @@ def js(out: Out, batch: Batch, *, beta: float = 0.5) -> tuple[Tensor, dict]:
 
 
 def prefer(margin: Tensor) -> Tensor:
-    """Bradley-Terry: -log P(chosen beats rejected) = -log sigmoid(margin), mean over pairs; ln 2 when undecided. margin [B/2]"""
+    """Bradley-Terry: -log P(chosen beats rejected) = -log sigmoid(margin), mean over pairs; ln 2 when
+    undecided. margin [B/2]
+    """
     return -F.logsigmoid(margin).mean()
 
 
 def pair_info(margin: Tensor, **chosen_and_rejected: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """Mean margin, share of pairs ranked right, and the mean of each quantity on either side (both log-probs may fall!)."""
+    """Mean margin, share of pairs ranked right, and the mean of each quantity on either side (both log-probs
+    may fall!).
+    """
     sides = {
         f"{side}_{name}": x.mean()
         for name, two in chosen_and_rejected.items()
@@ -226,9 +261,11 @@ def pair_info(margin: Tensor, **chosen_and_rejected: tuple[Tensor, Tensor]) -> d
 
 
 def dpo(out: Out, batch: Batch, *, beta: float = 0.1) -> tuple[Tensor, dict]:
-    """Raise the chosen answer against the rejected one, both measured relative to the reference. DPO, arXiv 2305.18290
+    """Raise the chosen answer against the rejected one, both measured relative to the reference. DPO, arXiv
+    2305.18290
 
-    reward = beta · sum_t log(pi/ref);  loss = -log sigmoid(reward_w - reward_l) · reads pair [B], ref_logprobs [B,T-1]. ln 2 at the start.
+    reward = beta · sum_t log(pi/ref);  loss = -log sigmoid(reward_w - reward_l) · reads pair [B],
+    ref_logprobs [B,T-1]. ln 2 at the start.
     """
     reward_w, reward_l = pairs(beta * log_ratio(out, batch, "ref_logprobs").sum(1), batch)
     margin = reward_w - reward_l
@@ -238,9 +275,11 @@ def dpo(out: Out, batch: Batch, *, beta: float = 0.1) -> tuple[Tensor, dict]:
 
 
 def odds_ratio(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """Raise the odds of the chosen answer against the rejected one, without a reference. The preference term of ORPO, arXiv 2403.07691
+    """Raise the odds of the chosen answer against the rejected one, without a reference. The preference term
+    of ORPO, arXiv 2403.07691
 
-    s = mean log pi of the answer's tokens;  odds = e^s / (1 - e^s);  loss = -log sigmoid(log odds_w - log odds_l) · reads pair [B]
+    s = mean log pi of the answer's tokens;  odds = e^s / (1 - e^s);  loss = -log sigmoid(log odds_w - log
+    odds_l) · reads pair [B]
     """
     mean_logprob = sequence_logprob(out) / out.mask.sum(1).clamp(min=1)
     s = mean_logprob.clamp(
@@ -258,19 +297,25 @@ def nll_chosen(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 
 
 def orpo(out: Out, batch: Batch, *, beta: float = 0.1) -> tuple[Tensor, dict]:
-    """SFT on the chosen answer and a push away from the rejected one in a single stage, no reference. ORPO, arXiv 2403.07691 (its lambda is beta)
+    """SFT on the chosen answer and a push away from the rejected one in a single stage, no reference. ORPO,
+    arXiv 2403.07691 (its lambda is beta)
 
-    loss = nll_chosen + beta · odds_ratio · reads pair [B]. Our nll covers what out.mask covers: the answer, as in the paper.
-    TRL's ORPOTrainer takes the nll over prompt *and* answer, so the two agree only where the prompt is a single token.
+    loss = nll_chosen + beta · odds_ratio · reads pair [B]. Our nll covers what out.mask covers: the answer,
+    as in the paper.
+    TRL's ORPOTrainer takes the nll over prompt *and* answer, so the two agree only where the prompt is a
+    single token.
     """
     return weighted_sum(out, batch, terms=((1.0, nll_chosen), (beta, odds_ratio)))
 
 
 def bradley_terry(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """Reward model: score the chosen answer above the rejected one. Christiano et al., arXiv 1706.03741; InstructGPT, arXiv 2203.02155
+    """Reward model: score the chosen answer above the rejected one. Christiano et al., arXiv 1706.03741;
+    InstructGPT, arXiv 2203.02155
 
-    r = out.values at the last masked position of the row;  loss = -log sigmoid(r_w - r_l) · reads pair [B], needs a value head.
-    That position is where the model is about to write the answer's last token (the end of the turn), having read all before it.
+    r = out.values at the last masked position of the row;  loss = -log sigmoid(r_w - r_l) · reads pair [B],
+    needs a value head.
+    That position is where the model is about to write the answer's last token (the end of the turn), having
+    read all before it.
     """
     reward = values_of(out).gather(1, last_token(out.mask)[:, None])[:, 0]
     reward_w, reward_l = pairs(reward, batch)
@@ -282,7 +327,8 @@ def bradley_terry(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 
 
 def reinforce(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """Make a token likelier in proportion to how much better than expected it turned out. Williams 1992, doi 10.1007/BF00992696
+    """Make a token likelier in proportion to how much better than expected it turned out. Williams 1992, doi
+    10.1007/BF00992696
 
     loss = -token_mean(A · log pi) · reads advantages [B,1] or [B,T-1]
     """
@@ -291,7 +337,8 @@ def reinforce(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 
 
 def rloo(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """REINFORCE with the whole answer as one action: unbiased also when answers differ in length. RLOO, arXiv 2402.14740
+    """REINFORCE with the whole answer as one action: unbiased also when answers differ in length. RLOO, arXiv
+    2402.14740
 
     loss = -mean over rows of A · sum_t log pi · reads advantages [B,1] (rule leave_one_out)
     """
@@ -308,7 +355,9 @@ def token_ratio(out: Out, batch: Batch) -> Tensor:
 
 
 def sequence_ratio(out: Out, batch: Batch) -> Tensor:
-    """s = (pi(answer) / pi_old(answer))^(1/length) [B,1]: the geometric mean of the token ratios. GSPO, arXiv 2507.18071"""
+    """s = (pi(answer) / pi_old(answer))^(1/length) [B,1]: the geometric mean of the token ratios. GSPO, arXiv
+    2507.18071
+    """
     return (log_ratio(out, batch, "old_logprobs").sum(1) / out.mask.sum(1).clamp(min=1)).exp()[:, None]
 
 
@@ -316,13 +365,17 @@ def sequence_ratio(out: Out, batch: Batch) -> Tensor:
 
 
 def clipped(ratio: Tensor, advantages: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """min(r·A, clamp(r, 1-low, 1+high)·A): no further gain, and no gradient, once the ratio has moved far enough. PPO, arXiv 1707.06347"""
+    """min(r·A, clamp(r, 1-low, 1+high)·A): no further gain, and no gradient, once the ratio has moved far
+    enough. PPO, arXiv 1707.06347
+    """
     gain = torch.min(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
     return gain, gain < ratio * advantages
 
 
 def capped_weight(ratio: Tensor, advantages: Tensor, logprobs: Tensor, cap: float) -> tuple[Tensor, Tensor]:
-    """stop_gradient(min(r, cap))·A·log pi: REINFORCE with a bounded weight; every token keeps its gradient. CISPO, arXiv 2506.13585"""
+    """stop_gradient(min(r, cap))·A·log pi: REINFORCE with a bounded weight; every token keeps its gradient.
+    CISPO, arXiv 2506.13585
+    """
     return ratio.clamp(max=cap).detach() * advantages * logprobs, ratio > cap
 
 
@@ -353,9 +406,11 @@ def policy_loss(
 def grpo(
     out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.2, beta: float = 0.0
 ) -> tuple[Tensor, dict]:
-    """PPO's clipped step without a critic: the group is the baseline; the mean is taken inside each answer first. arXiv 2402.03300 (beta 0.04)
+    """PPO's clipped step without a critic: the group is the baseline; the mean is taken inside each answer
+    first. arXiv 2402.03300 (beta 0.04)
 
-    loss = -sequence_mean(min(r A, clip(r) A)) + beta sequence_mean(k3) · reads old_logprobs [B,T-1], advantages [B,1], ref_logprobs if beta
+    loss = -sequence_mean(min(r A, clip(r) A)) + beta sequence_mean(k3) · reads old_logprobs [B,T-1],
+    advantages [B,1], ref_logprobs if beta
     """
     ratio = token_ratio(out, batch)
     return policy_loss(
@@ -366,9 +421,11 @@ def grpo(
 def dr_grpo(
     out: Out, batch: Batch, *, max_len: int, low: float = 0.2, high: float = 0.2, beta: float = 0.0
 ) -> tuple[Tensor, dict]:
-    """GRPO without its length bias (constant divisor) and difficulty bias (rule group_mean, no std). arXiv 2503.20783
+    """GRPO without its length bias (constant divisor) and difficulty bias (rule group_mean, no std). arXiv
+    2503.20783
 
-    loss = -sum(min(r A, clip(r) A)) / (B max_len) · max_len: the longest answer allowed, in tokens · columns as grpo
+    loss = -sum(min(r A, clip(r) A)) / (B max_len) · max_len: the longest answer allowed, in tokens · columns
+    as grpo
     """
     ratio = token_ratio(out, batch)
     return policy_loss(
@@ -386,7 +443,8 @@ def dapo(
 ) -> tuple[Tensor, dict]:
     """GRPO with more room upwards for rare tokens (high > low) and one mean over all tokens. arXiv 2503.14476
 
-    loss = -token_mean(min(r A, clip(r) A)) · columns as grpo. Its other two parts, `informative` and `overlong_penalty`, live in llmlab.advantages.
+    loss = -token_mean(min(r A, clip(r) A)) · columns as grpo. Its other two parts, `informative` and
+    `overlong_penalty`, live in llmlab.advantages.
     """
     ratio = token_ratio(out, batch)
     return policy_loss(out, batch, ratio, *clipped(ratio, batch["advantages"], low, high), token_mean, beta)
@@ -395,7 +453,8 @@ def dapo(
 def gspo(
     out: Out, batch: Batch, *, low: float = 3e-4, high: float = 4e-4, beta: float = 0.0
 ) -> tuple[Tensor, dict]:
-    """GRPO that judges, and clips, the answer as one unit. Its ratio is a mean, so its clip range is far smaller. arXiv 2507.18071
+    """GRPO that judges, and clips, the answer as one unit. Its ratio is a mean, so its clip range is far
+    smaller. arXiv 2507.18071
 
     loss = -mean over rows of min(s A, clip(s) A) · columns as grpo
     """
@@ -406,9 +465,11 @@ def gspo(
 
 
 def cispo(out: Out, batch: Batch, *, cap: float = 5.0, beta: float = 0.0) -> tuple[Tensor, dict]:
-    """Clips the weight, not the gradient: rare tokens that turned out decisive still learn. arXiv 2506.13585; cap 5: ScaleRL, arXiv 2510.13786
+    """Clips the weight, not the gradient: rare tokens that turned out decisive still learn. arXiv 2506.13585;
+    cap 5: ScaleRL, arXiv 2510.13786
 
-    loss = -token_mean(stop_gradient(min(r, cap)) A log pi) · cap: the largest weight (the paper's 1 + eps_high) · columns as grpo
+    loss = -token_mean(stop_gradient(min(r, cap)) A log pi) · cap: the largest weight (the paper's 1 +
+    eps_high) · columns as grpo
     """
     ratio = token_ratio(out, batch)
     return policy_loss(
@@ -428,9 +489,11 @@ def ppo_policy(out: Out, batch: Batch, *, low: float = 0.2, high: float = 0.2) -
 
 
 def ppo_value(out: Out, batch: Batch, *, clip: float = 0.2) -> tuple[Tensor, dict]:
-    """The critic's half of PPO: predict the return, in steps of at most `clip` (in units of value). arXiv 1707.06347; 2403.17031
+    """The critic's half of PPO: predict the return, in steps of at most `clip` (in units of value). arXiv
+    1707.06347; 2403.17031
 
-    loss = token_mean(max((V - R)², (clamp(V, V_old ± clip) - R)²)) / 2 · reads returns, old_values [B,T-1], needs a value head
+    loss = token_mean(max((V - R)², (clamp(V, V_old ± clip) - R)²)) / 2 · reads returns, old_values [B,T-1],
+    needs a value head
     """
     values, old, returns = values_of(out), batch["old_values"], batch["returns"]
     error = (values - returns).square()
@@ -454,7 +517,9 @@ def ppo(
     value_clip: float = 0.2,
     value_weight: float = 0.1,
 ) -> tuple[Tensor, dict]:
-    """Actor and critic together: loss = ppo_policy + value_weight · ppo_value. arXiv 1707.06347; weight 0.1: Ziegler et al., arXiv 1909.08593"""
+    """Actor and critic together: loss = ppo_policy + value_weight · ppo_value. arXiv 1707.06347; weight 0.1:
+    Ziegler et al., arXiv 1909.08593
+    """
     return weighted_sum(
         out,
         batch,
@@ -470,8 +535,10 @@ def ppo(
 
 @dataclass(frozen=True)
 class Method:
-    """name · function · columns of the batch it reads (`tokens.batch.COLUMNS` says who makes them) · columns it also reads when its
-    `beta` is not 0 · name of its advantage rule in llmlab.advantages, or None · paper."""
+    """name · function · columns of the batch it reads (`tokens.batch.COLUMNS` says who makes them) · columns
+    it also reads when its `beta` is not 0 · name of its advantage rule in llmlab.advantages, or None ·
+    paper.
+    """
 
     name: str
     function: Callable

@@ -34,7 +34,9 @@ def cache() -> Path:
 
 
 def state() -> Path:
-    """What the user made and nothing can compute again (progress of the drills): LLMLAB_HOME, or the platform's data folder; caches get cleared."""
+    """What the user made and nothing can compute again (progress of the drills): LLMLAB_HOME, or the
+    platform's data folder; caches get cleared.
+    """
     return Path(os.environ.get("LLMLAB_HOME") or platformdirs.user_data_dir("llmlab"))
 
 
@@ -46,11 +48,13 @@ def writable(folder: Path, need_mb: float = 20) -> Path:
             pass
     except OSError as e:
         raise NoRoom(
-            f"cannot write to '{folder}' ({e.strerror}); make it writable, or set LLMLAB_HOME to another folder"
+            f"cannot write to '{folder}' ({e.strerror}); make it writable, or set LLMLAB_HOME to another"
+            " folder"
         ) from None
     if shutil.disk_usage(folder).free < need_mb * 2**20:
         raise NoRoom(
-            f"less than {need_mb:g} MB are free in '{folder}'; free some space, or set LLMLAB_HOME to another disk"
+            f"less than {need_mb:g} MB are free in '{folder}'; free some space, or set LLMLAB_HOME to another"
+            " disk"
         )
     return folder
 
@@ -79,7 +83,9 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 @contextmanager
 def alone(lock: Path, what: str) -> Iterator[None]:
-    """Only one process at a time does this; the lock ends with its process, however that ends. Raises Busy in the others."""
+    """Only one process at a time does this; the lock ends with its process, however that ends. Raises Busy in
+    the others.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)
     try:

@@ -1,4 +1,6 @@
-"""Many runs on all cores: a process per core with one torch thread each (two threaded processes slow each other down twentyfold)."""
+"""Many runs on all cores: a process per core with one torch thread each (two threaded processes slow each
+other down twentyfold).
+"""
 
 import multiprocessing
 import os
@@ -16,8 +18,8 @@ class WorkerLost(UserError):
 
 
 def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple[tuple, runs.Run]]:
-    """(job, its run) for each job (experiment, seed), in the order in which they end. What is already stored is not computed again, so an
-    interrupted call, made again, goes on.
+    """(job, its run) for each job (experiment, seed), in the order in which they end. What is already stored
+    is not computed again, so an interrupted call, made again, goes on.
     """
     jobs = list(jobs)
     context = multiprocessing.get_context("spawn")  # a forked torch may hang

@@ -1,4 +1,6 @@
-"""Practice: reviews of drills, kept in an append-only log; when a drill is due follows from replaying the log through FSRS."""
+"""Practice: reviews of drills, kept in an append-only log; when a drill is due follows from replaying the log
+through FSRS.
+"""
 
 import contextlib
 import json
@@ -21,7 +23,8 @@ except ImportError:  # Windows: a single O_APPEND write has to do
     fcntl = None
 
 VERSION = 1  # of a line in the log
-# One step of ten minutes instead of FSRS's one and ten: a drill takes minutes. No fuzz: the same log gives the same days on every machine.
+# One step of ten minutes instead of FSRS's one and ten: a drill takes minutes. No fuzz: the same log gives
+# the same days on every machine.
 SCHEDULER = Scheduler(
     learning_steps=(timedelta(minutes=10),), relearning_steps=(timedelta(minutes=10),), enable_fuzzing=False
 )
@@ -54,11 +57,14 @@ def log() -> Path:
     return paths.state() / "drills" / "reviews.jsonl"
 
 
-# --- the log ----------------------------------------------------------------------------------------------------------
+# --- the log
+# ----------------------------------------------------------------------------------------------------------
 
 
 def record(review: Review) -> None:
-    """Append the review; it is on the disk when this returns. Nothing that stands in the log is ever changed. Raises paths.NoRoom."""
+    """Append the review; it is on the disk when this returns. Nothing that stands in the log is ever changed.
+    Raises paths.NoRoom.
+    """
     paths.writable(log().parent, need_mb=1)
     with open_locked(log()) as f:
         line = b"\n" * torn(f) + review.line()
@@ -99,7 +105,9 @@ def open_locked(file: Path) -> Iterator[int]:
 
 
 def reviews() -> list[Review]:
-    """All reviews in the log. Lines that are torn, foreign or of a newer version are left out, with a warning, and stay where they are."""
+    """All reviews in the log. Lines that are torn, foreign or of a newer version are left out, with a
+    warning, and stay where they are.
+    """
     try:
         lines = log().read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -112,7 +120,8 @@ def reviews() -> list[Review]:
     strange = [i for i, review in read if review is None]
     if strange:
         warnings.warn(
-            f"{len(strange)} line(s) of '{log()}' are not whole or not ours (the first: {strange[0]}); skipped, not changed",
+            f"{len(strange)} line(s) of '{log()}' are not whole or not ours (the first: {strange[0]});"
+            " skipped, not changed",
             stacklevel=2,
         )
     return [review for _, review in read if review]
@@ -145,7 +154,8 @@ def understand(line: bytes) -> Review | None:
         return None
 
 
-# --- what follows from it ---------------------------------------------------------------------------------------------
+# --- what follows from it
+# ---------------------------------------------------------------------------------------------
 
 
 def cards(reviews: Iterable[Review]) -> dict[str, Card]:
@@ -161,7 +171,9 @@ def cards(reviews: Iterable[Review]) -> dict[str, Card]:
 
 @dataclass(frozen=True)
 class Deck:
-    """Drills to practise: due (longest overdue first), new (by chapter, easy levels first), later (soonest first)."""
+    """Drills to practise: due (longest overdue first), new (by chapter, easy levels first), later (soonest
+    first).
+    """
 
     due: list
     new: list

@@ -1,5 +1,5 @@
-"""Probes: numbers read off a model without touching it. They take no random numbers and restore train mode, so a probed run is bit-equal to an
-unprobed one.
+"""Probes: numbers read off a model without touching it. They take no random numbers and restore train mode,
+so a probed run is bit-equal to an unprobed one.
 """
 
 from typing import Sequence
@@ -17,7 +17,9 @@ Rows = list[tuple[list[int], list[int]]]  # (ids, mask) a row
 
 
 def question_rows(tok, world: World, problems: Sequence[Problem]) -> Rows:
-    """Each problem with its right answer: plain form for a base model, chat form where the tokenizer has a template."""
+    """Each problem with its right answer: plain form for a base model, chat form where the tokenizer has a
+    template.
+    """
     return [chat.example(tok, p.messages, world.solution(p), p.meta.get("tools")) for p in problems]
 
 
@@ -51,8 +53,8 @@ def batches(rows: Rows, size: int = 64) -> list[Batch]:
 
 @torch.no_grad()
 def exact(model, prepared: list[Batch]) -> float:
-    """Share of rows whose every masked token is the model's first choice: exactly what greedy decoding would get right, at the price of one
-    forward.
+    """Share of rows whose every masked token is the model's first choice: exactly what greedy decoding would
+    get right, at the price of one forward.
     """
     right = total = 0
     for batch in _evaluating(model, prepared):

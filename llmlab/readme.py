@@ -37,9 +37,11 @@ def of_checkpoints() -> str:
         [
             s,
             *(
-                f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "")
-                if s in c["skills"]
-                else ""
+                (
+                    f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "")
+                    if s in c["skills"]
+                    else ""
+                )
                 for c in cards.values()
             ),
         ]

@@ -1,4 +1,6 @@
-"""Recipe version: one hash of all code that decides what an experiment gives, found by following its imports."""
+"""Recipe version: one hash of all code that decides what an experiment gives, found by following its
+imports.
+"""
 
 import ast
 from functools import lru_cache
@@ -14,12 +16,16 @@ LABELS = {"summary", "curves", "takes_texts"}  # class attributes that only say 
 
 @lru_cache
 def version(experiment_file: str) -> str:
-    """Hash of the experiment's file, of every module of ours that it imports, near or far, and of the templates beside them."""
+    """Hash of the experiment's file, of every module of ours that it imports, near or far, and of the
+    templates beside them.
+    """
     return paths.hash_bytes(*(_code(f).encode() for f in files(Path(experiment_file))))
 
 
 def files(start: Path) -> list[Path]:
-    """The file, our modules that it needs (directly or through others), and the templates that lie beside them; sorted."""
+    """The file, our modules that it needs (directly or through others), and the templates that lie beside
+    them; sorted.
+    """
     found, todo = set(), [start]
     while todo:
         file = todo.pop()
@@ -30,7 +36,9 @@ def files(start: Path) -> list[Path]:
 
 
 def _imported(file: Path) -> Iterator[Path]:
-    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from it."""
+    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from
+    it.
+    """
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom):
             continue
@@ -52,7 +60,9 @@ def _imported(file: Path) -> Iterator[Path]:
 
 
 def _code(file: Path) -> str:
-    """The code without what decides nothing: comments, layout, docstrings, labels, and what a knob says beside its default."""
+    """The code without what decides nothing: comments, layout, docstrings, labels, and what a knob says
+    beside its default.
+    """
     text = file.read_text(encoding="utf-8")
     if file.suffix != ".py":
         return text

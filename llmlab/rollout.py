@@ -15,7 +15,9 @@ from .world.desk import parse
 
 @dataclass
 class Episode:
-    """One conversation: ids so far, which of them the model sampled (mask) with which log-probs, and its score."""
+    """One conversation: ids so far, which of them the model sampled (mask) with which log-probs, and its
+    score.
+    """
 
     problem: Problem
     group: int
@@ -40,7 +42,9 @@ def play(
     generator: torch.Generator | None = None,
     turns: int = 6,
 ) -> list[Episode]:
-    """k episodes a problem, rows i·k … i·k+k−1 belong to problem i. After each assistant turn the world may reply (tools), up to `turns` turns."""
+    """k episodes a problem, rows i·k … i·k+k−1 belong to problem i. After each assistant turn the world may
+    reply (tools), up to `turns` turns.
+    """
     stops, open_ = chat.stop_ids(tok), []
     for g, p in enumerate(problems):
         ids = chat.prompt(tok, p.messages, p.meta.get("tools"))
@@ -81,8 +85,8 @@ def _replied(tok, world: World, e: Episode) -> bool:
 
 @dataclass(frozen=True)
 class Samples:
-    """Per-sample rows: problem, question, (right) answer, text, reward, length in tokens, stopped, part_format, part_answer, … pass@k and the
-    rest are functions of them.
+    """Per-sample rows: problem, question, (right) answer, text, reward, length in tokens, stopped,
+    part_format, part_answer, … pass@k and the rest are functions of them.
     """
 
     rows: pd.DataFrame
@@ -106,7 +110,9 @@ def evaluate(
     max_new: int = 64,
     **problems,
 ) -> Samples:
-    """Sample k answers to n problems of the split and score them; own generator, so training is not disturbed. temperature 0 is greedy."""
+    """Sample k answers to n problems of the split and score them; own generator, so training is not
+    disturbed. temperature 0 is greedy.
+    """
     asked = world.problems(n, split=split, seed=seed, **problems)
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     episodes = play(
@@ -160,9 +166,11 @@ def on_policy(
     start: int = 0,
     reward: Callable[[Score], float] = lambda score: score.reward,
 ) -> Iterator[Batch]:
-    """Endless batches sampled from the model *as it is when the batch is asked for*: on-policy only if every batch is used at once.
+    """Endless batches sampled from the model *as it is when the batch is asked for*: on-policy only if every
+    batch is used at once.
 
-    Batch i is a function of (model, seed, i); `epochs` > 1 yields each one several times, the later ones being stale (column `step` says
+    Batch i is a function of (model, seed, i); `epochs` > 1 yields each one several times, the later ones
+    being stale (column `step` says
     how old). Never put this iterator into a list. Raises what the world and the sampler raise.
     """
     for i in range(start // epochs, 10**9):

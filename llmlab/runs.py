@@ -1,5 +1,5 @@
-"""Run: what an experiment did, stored under the hash of everything it depends on; a record that is not whole or not ours is recomputed, never
-trusted.
+"""Run: what an experiment did, stored under the hash of everything it depends on; a record that is not whole
+or not ours is recomputed, never trusted.
 """
 
 import json
@@ -68,7 +68,8 @@ class Run:
 def curve(rows: list[dict], metric: str) -> dict[int, float]:
     """step -> value, where the metric was read.
 
-    What an objective tells of every step's own batch may have a probe's name: then only the steps count at which other probes were read too.
+    What an objective tells of every step's own batch may have a probe's name: then only the steps count at
+    which other probes were read too.
     """
     read = [r for r in rows if metric in r]
     if rows and metric in rows[0] and len(read) == len(rows):
@@ -78,7 +79,9 @@ def curve(rows: list[dict], metric: str) -> dict[int, float]:
 
 
 def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:
-    """Name of the record: hash of (experiment, knobs, seed, starting checkpoint, user's texts, recipe version)."""
+    """Name of the record: hash of (experiment, knobs, seed, starting checkpoint, user's texts, recipe
+    version).
+    """
     import sys
 
     parts = [
@@ -106,7 +109,9 @@ def store(run: Run) -> Path:
 
 
 def find(name: str, key: str) -> Run | None:
-    """The stored run (the user's own, or shipped), or None. A truncated, altered or foreign record is reported and ignored."""
+    """The stored run (the user's own, or shipped), or None. A truncated, altered or foreign record is
+    reported and ignored.
+    """
     for path in (record(name, key), paths.data() / "runs" / name / f"{key}.json"):
         if path.exists():
             run = _read(path)
@@ -146,10 +151,12 @@ def run(
     on_row: Callable[[dict], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Run:
-    """The experiment's run, from its own starting model or another one: from the store if it is there, else computed, checkpointed every 45 s,
-    and stored. again: a stored one will do; fresh: none will, nor what was begun.
+    """The experiment's run, from its own starting model or another one: from the store if it is there, else
+    computed, checkpointed every 45 s, and stored. again: a stored one will do; fresh: none will, nor what was
+    begun.
 
-    An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted when `stop` says so,
+    An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted
+    when `stop` says so,
     paths.NoRoom before any work if nothing can be stored.
     """
     from . import loop

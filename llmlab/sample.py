@@ -1,8 +1,10 @@
-"""sample(): batched decoding with any Hugging Face causal LM, the log-probs of what was sampled, and grammar constraints.
+"""sample(): batched decoding with any Hugging Face causal LM, the log-probs of what was sampled, and grammar
+constraints.
 
-Four things make it faster than `generate`: a prompt is read once for all its samples; new keys and values go into a buffer
-that has room for them (concatenating copies the whole cache at every token); a finished row leaves the batch at once; and one
-random number a row picks the token, where `multinomial` draws one for every entry of the vocabulary.
+Four things make it faster than `generate`: a prompt is read once for all its samples; new keys and values go
+into a buffer that has room for them (concatenating copies the whole cache at every token); a finished row
+leaves the batch at once; and one random number a row picks the token, where `multinomial` draws one for every
+entry of the vocabulary.
 """
 
 from collections.abc import Callable, Collection
@@ -28,8 +30,10 @@ Allowed = Callable[
 class Completions:
     """Prompts × k completions; row r belongs to prompts[r // k].
 
-    ids: generated tokens of a row, with the stop token if one was sampled · logprobs: of those tokens, in nats, under the distribution
-    they were drawn from (temperature and constraint applied; greedy: temperature 1) · stopped: False = the row ran into max_new.
+    ids: generated tokens of a row, with the stop token if one was sampled · logprobs: of those tokens, in
+    nats, under the distribution
+    they were drawn from (temperature and constraint applied; greedy: temperature 1) · stopped: False = the
+    row ran into max_new.
     """
 
     prompts: list[list[int]]
@@ -55,9 +59,12 @@ def sample(
 ) -> Completions:
     """Draw k completions of every prompt; temperature 0 takes the most probable token.
 
-    max_new: longest completion in tokens, one number or one for each prompt. stop: token ids that end a row. generator: makes samples
-    repeatable (None: new ones at every call); the global random state is never touched. allowed: constraint, see `Allowed` and `Grammar`,
-    asked once for each token of each row. rows_at_once: lower it when memory is short (the cache is the largest part).
+    max_new: longest completion in tokens, one number or one for each prompt. stop: token ids that end a row.
+    generator: makes samples
+    repeatable (None: new ones at every call); the global random state is never touched. allowed: constraint,
+    see `Allowed` and `Grammar`,
+    asked once for each token of each row. rows_at_once: lower it when memory is short (the cache is the
+    largest part).
     """
     limits = _limits(prompts, k, max_new, temperature)
     if generator is None:
@@ -80,7 +87,9 @@ def sample(
 
 @contextmanager
 def evaluating(model):
-    """Switch dropout off, and give every module its own mode back afterwards (some may have been frozen in eval on purpose)."""
+    """Switch dropout off, and give every module its own mode back afterwards (some may have been frozen in
+    eval on purpose).
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -95,13 +104,15 @@ def _limits(prompts, k, max_new, temperature) -> list[int]:
     limits = [max_new] * len(prompts) if isinstance(max_new, int) else list(max_new)
     if len(limits) != len(prompts):
         raise UserError(
-            f"max_new has {len(limits)} entries for {len(prompts)} prompts: give one number, or one for each prompt"
+            f"max_new has {len(limits)} entries for {len(prompts)} prompts: give one number, or one for each"
+            " prompt"
         )
     if min(limits, default=1) < 1 or k < 1:
         raise UserError(f"max_new ({max_new}) and k ({k}) must be at least 1")
     if temperature < 0 or (temperature == 0 and k > 1):
         raise UserError(
-            f"temperature {temperature} with k={k}: use a positive temperature, or temperature 0 and k=1 (greedy rows are all the same)"
+            f"temperature {temperature} with k={k}: use a positive temperature, or temperature 0 and k=1"
+            " (greedy rows are all the same)"
         )
     if empty := [i for i, p in enumerate(prompts) if not p]:
         raise UserError(
@@ -110,13 +121,16 @@ def _limits(prompts, k, max_new, temperature) -> list[int]:
     return [limit for limit in limits for _ in range(k)]
 
 
-# --- decoding -------------------------------------------------------------------------------------------------------
+# --- decoding
+# -------------------------------------------------------------------------------------------------------
 
 
 def _decode(
     batch: "_Batch", limits: list[int], pick: Callable, stop: Collection[int]
 ) -> list[tuple[list[int], list[float], bool]]:
-    """Generate until every row has stopped or reached its limit. Returns (ids, logprobs, stopped) of each row."""
+    """Generate until every row has stopped or reached its limit. Returns (ids, logprobs, stopped) of each
+    row.
+    """
     rows, width, vocab = len(limits), max(limits), batch.logits.shape[-1]
     limit, stop_ids = (
         torch.tensor(limits, device=batch.device),
@@ -144,7 +158,8 @@ def _decode(
         batch.step(token)
     if not logprobs.isfinite().all():
         raise UserError(
-            "the model's logits are not finite (NaN or infinity): the weights have diverged, go back to an earlier checkpoint"
+            "the model's logits are not finite (NaN or infinity): the weights have diverged, go back to an"
+            " earlier checkpoint"
         )
     return [
         (i[:n], p[:n], s)
@@ -153,7 +168,9 @@ def _decode(
 
 
 def _close_ranks(live: Tensor) -> Tensor:
-    """live [n] bool -> the row to put in each place so that the live ones come first: the last of them fill the gaps, the others stay."""
+    """live [n] bool -> the row to put in each place so that the live ones come first: the last of them fill
+    the gaps, the others stay.
+    """
     count = int(live.sum())
     order = torch.arange(count, device=live.device)
     order[(~live[:count]).nonzero()[:, 0]] = live[count:].nonzero()[:, 0] + count
@@ -163,7 +180,9 @@ def _close_ranks(live: Tensor) -> Tensor:
 def _picker(
     rows: list[int], temperature: float, generator: torch.Generator, allowed: Allowed | None
 ) -> Callable:
-    """pick(logits [n,V], live [n], history [B,t]) -> token [n], logprob [n], for the live ones among the B rows decoded together."""
+    """pick(logits [n,V], live [n], history [B,t]) -> token [n], logprob [n], for the live ones among the B
+    rows decoded together.
+    """
 
     def pick(logits, live, history):
         if allowed:
@@ -180,7 +199,9 @@ def _picker(
 
 
 def _draw(probs: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """The first token at which the running sum of probs [n,V] exceeds uniform [n]. In float64: float32 would distort rare tokens."""
+    """The first token at which the running sum of probs [n,V] exceeds uniform [n]. In float64: float32 would
+    distort rare tokens.
+    """
     total = probs.cumsum(-1, dtype=torch.float64)
     token = torch.searchsorted(total, uniform[:, None] * total[:, -1:], right=True)
     return _gather(probs, token.clamp_(max=probs.shape[-1] - 1))
@@ -205,10 +226,14 @@ def _constrain(logits: Tensor, allowed: Allowed, rows: list[int], histories: lis
 
 
 class _Batch:
-    """Rows that are decoded together: which are still live (`row` [n]), what the model expects next (`logits` [n,V]), and the cache."""
+    """Rows that are decoded together: which are still live (`row` [n]), what the model expects next (`logits`
+    [n,V]), and the cache.
+    """
 
     def __init__(self, model, prompts: list[list[int]], longest: int):
-        """Read each distinct prompt once, padded on the left, and give every row its own copy of the cache."""
+        """Read each distinct prompt once, padded on the left, and give every row its own copy of the
+        cache.
+        """
         self.model, self.device, self.cache = (
             model,
             next(model.parameters()).device,
@@ -220,7 +245,8 @@ class _Batch:
         self._forward(ids, mask.bool(), (mask.cumsum(-1) - 1).clamp(min=0))
         if all(getattr(layer, "keys", None) is None for layer in self.cache.layers):
             raise UserError(
-                f"{type(model).__name__} ignores the key-value cache it is given: pure state-space models cannot be sampled here"
+                f"{type(model).__name__} ignores the key-value cache it is given: pure state-space models"
+                " cannot be sampled here"
             )
         owner = torch.tensor([number[tuple(prompt)] for prompt in prompts], device=self.device)
         self.cache.reorder_cache(owner)
@@ -251,11 +277,14 @@ class _Batch:
         self.cache.reorder_cache(order)
 
 
-# --- key-value cache ------------------------------------------------------------------------------------------------
+# --- key-value cache
+# ------------------------------------------------------------------------------------------------
 
 
 def _growing_cache(config) -> DynamicCache:
-    """The cache transformers would make for this model, with growing buffers in its attention layers (other kinds stay as they are)."""
+    """The cache transformers would make for this model, with growing buffers in its attention layers (other
+    kinds stay as they are).
+    """
     cache, replaced = DynamicCache(config=config), (DynamicLayer, DynamicSlidingWindowLayer)
     cache.layers = [
         GrowingLayer(getattr(layer, "sliding_window", None)) if type(layer) in replaced else layer
@@ -265,9 +294,11 @@ def _growing_cache(config) -> DynamicCache:
 
 
 class GrowingLayer(CacheLayerMixin):
-    """Keys and values of one layer, each [rows, heads, room, dim], of which the first `rows` × `length` are in use.
+    """Keys and values of one layer, each [rows, heads, room, dim], of which the first `rows` × `length` are
+    in use.
 
-    `room` doubles when it is full, so a new token costs one write instead of a copy of the past. Sliding attention returns the last
+    `room` doubles when it is full, so a new token costs one write instead of a copy of the past. Sliding
+    attention returns the last
     `sliding_window` tokens only; transformers builds the masks from what `get_mask_sizes` says.
     """
 
@@ -308,7 +339,9 @@ class GrowingLayer(CacheLayerMixin):
             setattr(self, name, new)
 
     def reorder_cache(self, beam_idx: Tensor):
-        """Row i becomes what row beam_idx[i] was. More rows than before get new buffers; otherwise only rows that change place are copied."""
+        """Row i becomes what row beam_idx[i] was. More rows than before get new buffers; otherwise only rows
+        that change place are copied.
+        """
         if len(beam_idx) > self.rows:
             self._copy(beam_idx, room=self.keys.shape[2])
         else:
@@ -331,17 +364,22 @@ class GrowingLayer(CacheLayerMixin):
         return -1
 
 
-# --- grammar --------------------------------------------------------------------------------------------------------
+# --- grammar
+# --------------------------------------------------------------------------------------------------------
 
 
 class Grammar:
-    """A constraint for `sample(allowed=...)`: only tokens that can still lead to a text of the grammar (llguidance).
+    """A constraint for `sample(allowed=...)`: only tokens that can still lead to a text of the grammar
+    (llguidance).
 
-    A complete text may only be followed by tok.eos_token_id, so `stop` must contain it. One object serves any number of calls.
+    A complete text may only be followed by tok.eos_token_id, so `stop` must contain it. One object serves any
+    number of calls.
     """
 
     def __init__(self, tok, grammar: str, n_vocab: int):
-        """grammar: made by one of LLMatcher.grammar_from_…; n_vocab: the model's config.vocab_size, which may exceed len(tok)."""
+        """grammar: made by one of LLMatcher.grammar_from_…; n_vocab: the model's config.vocab_size, which may
+        exceed len(tok).
+        """
         self.tokens = llguidance.hf.from_tokenizer(tok, n_vocab=n_vocab)
         if problem := LLMatcher.validate_grammar(grammar, self.tokens):  # LLMatcher itself never raises
             raise UserError(f"not a valid grammar: {problem}")
@@ -364,7 +402,9 @@ class Grammar:
 
 
 def json_schema_constraint(tok, schema: dict, n_vocab: int) -> Grammar:
-    """Only JSON that fits the schema, without white space (llguidance's flexible default lets a weak model emit tabs for ever)."""
+    """Only JSON that fits the schema, without white space (llguidance's flexible default lets a weak model
+    emit tabs for ever).
+    """
     return Grammar(
         tok, LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False}), n_vocab
     )

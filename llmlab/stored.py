@@ -1,5 +1,5 @@
-"""Stored runs: what the notebooks' static figures and the drills show, shipped in data/runs and computed again when the code that made them
-changes.
+"""Stored runs: what the notebooks' static figures and the drills show, shipped in data/runs and computed
+again when the code that made them changes.
 """
 
 import shutil
@@ -82,7 +82,9 @@ FIGURES = [  # what the chapters draw over the seeds
 
 
 def jobs() -> list[tuple]:
-    """(experiment, seed) of every run to ship: what is drawn, and what a drill links to, with the default run that it is compared with."""
+    """(experiment, seed) of every run to ship: what is drawn, and what a drill links to, with the default run
+    that it is compared with.
+    """
     links = [d.link for d in drills.load()]
     linked = [(e, link.seed) for link in links for e in (link.experiment(), experiments.get(link.name)())]
     return list(dict.fromkeys([(e, s) for e in FIGURES for s in SEEDS] + linked))

@@ -1,4 +1,6 @@
-"""Strips: what an objective does to every token of a batch, measured by autograd: mask, push, gradient, loss, advantage, position."""
+"""Strips: what an objective does to every token of a batch, measured by autograd: mask, push, gradient, loss,
+advantage, position.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +18,8 @@ VISIBLE = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 @dataclass(frozen=True)
 class Layer:
-    """One number a token, values [B,T]; nan where there is none. scale: 'mask' (0 or 1), 'size' (0 and up) or 'sign' (blue or orange).
+    """One number a token, values [B,T]; nan where there is none. scale: 'mask' (0 or 1), 'size' (0 and up) or
+    'sign' (blue or orange).
 
     blue: of a 'sign' layer, the sign (+1 or -1) that is drawn in blue: what the update makes likelier.
     """
@@ -35,15 +38,19 @@ class Layer:
 
     @property
     def shades(self) -> Tensor:
-        """How strongly each token is coloured [B,T]: from -1 (orange) over 0 (not at all) to 1 (blue, or green for sizes); by square root,
-        so that small values show. 0 only where the value is 0 or missing."""
+        """How strongly each token is coloured [B,T]: from -1 (orange) over 0 (not at all) to 1 (blue, or
+        green for sizes); by square root, so that small values show. 0 only where the value is 0 or
+        missing.
+        """
         share = self.blue * self.values / (self.largest or 1.0)
         return (share.sign() * share.abs().sqrt()).nan_to_num(nan=0.0).clamp(-1, 1)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A batch for the eye. pieces and kinds [B][T] (special, plain, padding); labels [B]; layers by name, in the order in which they are offered."""
+    """A batch for the eye. pieces and kinds [B][T] (special, plain, padding); labels [B]; layers by name, in
+    the order in which they are offered.
+    """
 
     pieces: list[list[str]]
     kinds: list[list[str]]
@@ -52,8 +59,9 @@ class Strip:
 
 
 def measure(tok, batch: Batch, model=None, objective: Objective | None = None) -> Strip:
-    """The layers of a batch: what it carries itself (mask, advantages, positions), with a model each token's loss, and with an objective what
-    that pushes. Hand over the batch as it is trained on: a mean over more rows gives every token less.
+    """The layers of a batch: what it carries itself (mask, advantages, positions), with a model each token's
+    loss, and with an objective what that pushes. Hand over the batch as it is trained on: a mean over more
+    rows gives every token less.
 
     The model is not changed, nor put into training mode.
     """
@@ -111,7 +119,9 @@ def _read(model, batch: Batch) -> Out:
 
 
 def _pushed(out: Out, batch: Batch, objective: Objective) -> list[Layer]:
-    """What the objective does: d loss / d log-prob, if it reads log-probs, and the norm of d loss / d logits."""
+    """What the objective does: d loss / d log-prob, if it reads log-probs, and the norm of d loss / d
+    logits.
+    """
     push, gradient = gradients(out, batch, objective)
     told = "d loss / d log p of the token; blue (−): a step makes it likelier, orange (+): less likely"
     weights = [] if push is None else [Layer("weights", on_predicted(push, 0.0), "sign", told, blue=-1)]
@@ -120,9 +130,11 @@ def _pushed(out: Out, batch: Batch, objective: Objective) -> list[Layer]:
 
 
 def gradients(out: Out, batch: Batch, objective: Objective) -> tuple[Tensor | None, Tensor]:
-    """(d loss / d log-prob [B,T-1], or None if the objective reads no log-probs; norm of d loss / d logits [B,T-1]).
+    """(d loss / d log-prob [B,T-1], or None if the objective reads no log-probs; norm of d loss / d logits
+    [B,T-1]).
 
-    The first holds the logits fixed and asks what the objective does with each token's log-prob; the second lets everything
+    The first holds the logits fixed and asks what the objective does with each token's log-prob; the second
+    lets everything
     flow that reaches the logits (log-probs, and a KL over the vocabulary).
     """
     fixed = replace(out, logprobs=out.logprobs.detach().requires_grad_())
@@ -141,7 +153,9 @@ def _gradient(objective: Objective, out: Out, batch: Batch, of: Tensor) -> Tenso
 
 
 def on_predicted(values: Tensor, first: float = torch.nan) -> Tensor:
-    """[B,T-1] at the places that predict -> [B,T] on the tokens that are predicted; `first` for the first token, which nothing predicts."""
+    """[B,T-1] at the places that predict -> [B,T] on the tokens that are predicted; `first` for the first
+    token, which nothing predicts.
+    """
     values = values.detach().cpu().float()
     return torch.cat([torch.full((len(values), 1), first), values], 1)
 
@@ -155,7 +169,9 @@ def visible(text: str) -> str:
 
 
 def piece(tok, token: int) -> str:
-    """A token as it is shown. A part of a character has no text of its own and keeps its name in the vocabulary."""
+    """A token as it is shown. A part of a character has no text of its own and keeps its name in the
+    vocabulary.
+    """
     name = str(tok.convert_ids_to_tokens(token))
     text = name.replace("▁", " ") if name.startswith("▁") else tok.decode([token])
     return visible(name if "\ufffd" in text or not text else text)

@@ -1,4 +1,6 @@
-"""Sweeps: an experiment over a grid of knobs and several seeds, computed once and shipped, so that a slider answers at once."""
+"""Sweeps: an experiment over a grid of knobs and several seeds, computed once and shipped, so that a slider
+answers at once.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -18,7 +20,8 @@ class NoSweep(UserError):
 class Grid:
     """Which knobs are swept over which values, and with how many seeds; the other knobs keep their defaults.
 
-    together: knobs of which every combination is run; alone: knobs that are turned one at a time, from the defaults.
+    together: knobs of which every combination is run; alone: knobs that are turned one at a time, from the
+    defaults.
     """
 
     experiment: str
@@ -60,7 +63,9 @@ class Grid:
         ]
 
     def jobs(self) -> list[tuple]:
-        """(experiment, seed) of every run; a seed of all points first, so that an unfinished sweep already covers the grid."""
+        """(experiment, seed) of every run; a seed of all points first, so that an unfinished sweep already
+        covers the grid.
+        """
         cls = experiments.get(self.experiment)
         return [(cls(**point), seed) for seed in range(self.seeds) for point in self.points()]
 
@@ -160,7 +165,9 @@ class Sweep:
         }
 
     def missing(self, settings: dict) -> list[str]:
-        """Why `at` is empty: the knobs that stand on a value that was not swept; none if each was swept, but not together."""
+        """Why `at` is empty: the knobs that stand on a value that was not swept; none if each was swept, but
+        not together.
+        """
         default = self.default.settings()
         return [
             k
@@ -170,7 +177,9 @@ class Sweep:
 
 
 def load(name: str) -> Sweep | None:
-    """The shipped sweep of an experiment; None if there is none, or if it was made by other code (stale) or damaged."""
+    """The shipped sweep of an experiment; None if there is none, or if it was made by other code (stale) or
+    damaged.
+    """
     if name not in GRIDS or not GRIDS[name].file.exists():
         return None
     return Sweep(GRIDS[name], _read(GRIDS[name])) if is_current(GRIDS[name]) else None

@@ -1,5 +1,5 @@
-"""How long a default run takes: measured on this machine where it has been, else the figure of the 2-core machine the workbook was built on.
-No torch.
+"""How long a default run takes: measured on this machine where it has been, else the figure of the 2-core
+machine the workbook was built on. No torch.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""Shared by all tests: a cache of their own, no network, one torch thread a worker, and models that nobody else has touched."""
+"""Shared by all tests: a cache of their own, no network, one torch thread a worker, and models that nobody
+else has touched.
+"""
 
 import copy
 import os
@@ -49,7 +51,9 @@ def tiny(shipped):
 
 @pytest.fixture(scope="session", params=["qwen3", "llama", "gemma3"])
 def foreign(request, tmp_path_factory):
-    """(family, folder): a tiny random model of another family with its own tokenizer and its own chat template."""
+    """(family, folder): a tiny random model of another family with its own tokenizer and its own chat
+    template.
+    """
     from helpers_families import save_family
 
     return request.param, save_family(request.param, tmp_path_factory.mktemp(request.param))

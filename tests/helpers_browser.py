@@ -1,4 +1,6 @@
-"""What the browser tests share: Chromium, started servers that end with the test, a made-up stored sweep, and waiting for a notebook."""
+"""What the browser tests share: Chromium, started servers that end with the test, a made-up stored sweep, and
+waiting for a notebook.
+"""
 
 import os
 import re
@@ -28,8 +30,8 @@ NEEDS_CHROMIUM = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it"),
 ]
-LAB = (
-    r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)"  # what JupyterLab prints when it listens: address, token
+LAB = (  # what JupyterLab prints when it listens: address, token
+    r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)"
 )
 QUIET = b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
 
@@ -46,7 +48,9 @@ def free_port() -> int:
 
 @contextmanager
 def served(command: list[str], folder: Path, found: str, **env: str):
-    """The first line that the server prints and that matches `found`; the server has folders of its own and ends with the block, kernels included."""
+    """The first line that the server prints and that matches `found`; the server has folders of its own and
+    ends with the block, kernels included.
+    """
     own = {
         "LLMLAB_HOME": "home",
         "JUPYTER_CONFIG_DIR": "config",
@@ -138,13 +142,16 @@ def ready(page) -> None:
 
 
 def run_all(page, shows: str, seconds: float = 180) -> None:
-    """Runs all cells and waits until one shows what `shows` selects; pressed again while no cell has been taken up (menu not ready, kernel restarted)."""
+    """Runs all cells and waits until one shows what `shows` selects; pressed again while no cell has been
+    taken up (menu not ready, kernel restarted).
+    """
     until, pressed = time.monotonic() + seconds, False
     while not page.locator(shows).count():
         if time.monotonic() > until:
             picture(page, "not_shown")
             raise AssertionError(
-                f"no {shows} after {seconds:g} s; the notebook shows: {page.locator('.jp-Notebook').inner_text()}"
+                f"no {shows} after {seconds:g} s; the notebook shows:"
+                f" {page.locator('.jp-Notebook').inner_text()}"
             )
         if not pressed or all(
             prompt.strip("[]: ") == "" for prompt in page.locator(".jp-InputPrompt").all_inner_texts()
@@ -167,7 +174,9 @@ def eventually(read, wanted, seconds: float = 20, page=None):
 
 
 def settled(page, image) -> str:
-    """Bytes of the picture, as text, once it has stayed the same for half a second: the slider sends its moves one by one."""
+    """Bytes of the picture, as text, once it has stayed the same for half a second: the slider sends its
+    moves one by one.
+    """
     last, since = None, time.monotonic()
     while time.monotonic() - since < 0.5:
         if (src := image.get_attribute("src")) != last:
@@ -180,7 +189,9 @@ def settled(page, image) -> str:
 
 
 def stored_sweep(data: Path) -> Path:
-    """A data folder with all that is shipped, and a made-up sweep of cpt over today's grid: each setting's curves differ from all others'."""
+    """A data folder with all that is shipped, and a made-up sweep of cpt over today's grid: each setting's
+    curves differ from all others'.
+    """
     from llmlab import paths, sweeps
     from llmlab.experiments.cpt import CPT
 

@@ -1,4 +1,6 @@
-"""Model families as they are found in the wild: each with its own tokenizer, special tokens, BOS habit and chat template, but tiny."""
+"""Model families as they are found in the wild: each with its own tokenizer, special tokens, BOS habit and
+chat template, but tiny.
+"""
 
 import copy
 import json
@@ -34,7 +36,9 @@ def template(name: str) -> str:
 
 
 def small(tok, seed: int = 0, **sizes) -> Loaded:
-    """A random lab model, small enough for a step in milliseconds, with a copy of the lab tokenizer and its template."""
+    """A random lab model, small enough for a step in milliseconds, with a copy of the lab tokenizer and its
+    template.
+    """
     tok = copy.deepcopy(tok)
     tok.chat_template = TEMPLATE
     shape = dict(
@@ -94,7 +98,9 @@ def with_bos(tok: Tokenizer, bos: str) -> Tokenizer:
 
 @lru_cache
 def tokenizer(family: str, chat_template: str = "") -> PreTrainedTokenizerFast:
-    """The family's tokenizer. qwen3: eos ends a turn, no BOS · llama: BOS, no padding token · gemma3: BOS, eos ends a text, not a turn."""
+    """The family's tokenizer. qwen3: eos ends a turn, no BOS · llama: BOS, no padding token · gemma3: BOS,
+    eos ends a text, not a turn.
+    """
     if family == "qwen3":
         inner = byte_level(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
         inner.add_tokens([AddedToken(mark, normalized=False) for mark in QWEN_MARKS])

@@ -1,7 +1,9 @@
-"""Kills runs and builds (SIGKILL), at random moments and while they write; one JSON line tells how it ended: helpers_faults.py WHAT FOLDER.
+"""Kills runs and builds (SIGKILL), at random moments and while they write; one JSON line tells how it ended:
+helpers_faults.py WHAT FOLDER.
 
-torch is imported once; every run or build is a forked child with one thread. Models, recipes and probes are tiny and checkpoints are taken
-several times a second, so that kills hit the training, the writing of checkpoints and records, and the swap of finished folders.
+torch is imported once; every run or build is a forked child with one thread. Models, recipes and probes are
+tiny and checkpoints are taken several times a second, so that kills hit the training, the writing of
+checkpoints and records, and the swap of finished folders.
 """
 
 import json
@@ -120,7 +122,9 @@ def wait(pid, seconds=1e9) -> int | None:
 
 
 def die_writing(folder: Path, nth: int, size: int):
-    """This process is killed just before its nth change of a file under the folder; if that is a write, after `size` bytes of it."""
+    """This process is killed just before its nth change of a file under the folder; if that is a write, after
+    `size` bytes of it.
+    """
     signal.signal(
         signal.SIGXFSZ, signal.SIG_DFL
     )  # Python ignores it; the kernel sends it where a file grows beyond its limit
@@ -201,7 +205,9 @@ def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
 
 
 def kill_often(what: str, folder: Path) -> dict:
-    """Kills some at a random time, some at a random change of a file, then one at every change of the folders that hold what is finished."""
+    """Kills some at a random time, some at a random change of a file, then one at every change of the folders
+    that hold what is finished.
+    """
     work, outcome = {"run": (do_run, outcome_run), "build": (do_build, outcome_build)}[what]
     shipped, r = paths.data(), random.Random(0)
     home, data = place(folder / "alone", what, shipped)

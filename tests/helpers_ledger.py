@@ -1,4 +1,6 @@
-"""A ledger of made-up results that today's code takes for current: curves for all arms, records judged as real ones are."""
+"""A ledger of made-up results that today's code takes for current: curves for all arms, records judged as
+real ones are.
+"""
 
 import random
 from contextlib import contextmanager
@@ -16,7 +18,9 @@ NOISE = {"same": 0.15, "more": 0.2, "less": 0.2}  # of the smallest effect of in
 
 @contextmanager
 def claims_are(*claims):
-    """Meanwhile the ledger has these claims and no others; afterwards its own, in their order (undoing deletions one by one would turn it round)."""
+    """Meanwhile the ledger has these claims and no others; afterwards its own, in their order (undoing
+    deletions one by one would turn it round).
+    """
     before = dict(CLAIMS)
     CLAIMS.clear()
     CLAIMS.update({c.id: c for c in claims})
@@ -37,7 +41,9 @@ def data_folder(folder: Path) -> Path:
 
 
 def made_up(claims) -> tuple[dict[str, dict], results.Curves]:
-    """Records and curves: each contrast's first reading lies some multiple of the smallest effect beside the second, plus noise by seed."""
+    """Records and curves: each contrast's first reading lies some multiple of the smallest effect beside the
+    second, plus noise by seed.
+    """
     r, curves = random.Random(0), {}
     for claim in claims:
         for c in claim.contrasts:

@@ -1,4 +1,6 @@
-"""Tiny random models of three architectures, sharp enough (large weights) that a wrong position or mask changes what they say."""
+"""Tiny random models of three architectures, sharp enough (large weights) that a wrong position or mask
+changes what they say.
+"""
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -17,9 +19,11 @@ ARCHITECTURES = ["qwen3", "llama", "gemma3"]
 
 
 def tiny(name: str, vocab: int = VOCAB, seed: int = 0):
-    """qwen3: tied head, grouped keys · llama: own head · gemma3: a sliding-window layer (8 tokens) under a full one.
+    """qwen3: tied head, grouped keys · llama: own head · gemma3: a sliding-window layer (8 tokens) under a
+    full one.
 
-    Gemma's head is not tied here: with random weights its scaled embeddings would make it repeat the last token for ever.
+    Gemma's head is not tied here: with random weights its scaled embeddings would make it repeat the last
+    token for ever.
     """
     torch.manual_seed(seed)
     common = dict(

@@ -1,4 +1,6 @@
-"""Codes and lora: what is read, what is trained, what it costs, and that the tasks are those of the other chapters."""
+"""Codes and lora: what is read, what is trained, what it costs, and that the tasks are those of the other
+chapters.
+"""
 
 import math
 from itertools import islice

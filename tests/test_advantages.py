@@ -199,7 +199,9 @@ def test_a_constant_per_prompt_changes_nothing(rows, shift):
 
 
 def test_a_baseline_leaves_the_expected_gradient_unchanged_and_lowers_its_variance():
-    """C070 by exact enumeration: three answers, groups of two, every joint outcome weighted with its probability."""
+    """C070 by exact enumeration: three answers, groups of two, every joint outcome weighted with its
+    probability.
+    """
     logits, reward = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64), torch.tensor([1.0, 4.0, 6.0])
     p = logits.softmax(0)
     score = torch.eye(3) - p  # gradient of log p(a) with respect to the logits, one row an answer

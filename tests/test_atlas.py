@@ -1,4 +1,6 @@
-"""The life-cycle map and the decision flow: every way ends at a lever, and what it says we measured was measured."""
+"""The life-cycle map and the decision flow: every way ends at a lever, and what it says we measured was
+measured.
+"""
 
 import pytest
 

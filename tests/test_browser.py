@@ -1,4 +1,6 @@
-"""Chapter 02 in a real browser: move the replay slider, press Run, see the curve grow, press Stop; leaves the screenshot test-output/panel.png."""
+"""Chapter 02 in a real browser: move the replay slider, press Run, see the curve grow, press Stop; leaves the
+screenshot test-output/panel.png.
+"""
 
 import re
 import sys

@@ -1,4 +1,6 @@
-"""The ledger's page in JupyterLab, in a real browser: rows are buttons for mouse and keyboard, filters act at once; screenshots in test-output/."""
+"""The ledger's page in JupyterLab, in a real browser: rows are buttons for mouse and keyboard, filters act at
+once; screenshots in test-output/.
+"""
 
 import re
 
@@ -132,7 +134,8 @@ def test_filters_shrink_the_list(lab):
 def test_it_fits_a_narrow_window_and_the_dark_theme(lab):
     forest = lab.locator(".llmlab-forest")
     lab.evaluate(
-        "document.querySelector('.jp-OutputArea-output .llmlab-forest').closest('.jp-OutputArea-output').style.maxWidth = '420px'"
+        "document.querySelector('.jp-OutputArea-output"
+        " .llmlab-forest').closest('.jp-OutputArea-output').style.maxWidth = '420px'"
     )
     for menu in (
         ".lm-MenuBar-itemLabel:text-is('Settings')",

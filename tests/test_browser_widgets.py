@@ -1,4 +1,6 @@
-"""Every widget kind in JupyterLab, in a real browser: one server and one scratch notebook with a cell for each; screenshots in test-output/."""
+"""Every widget kind in JupyterLab, in a real browser: one server and one scratch notebook with a cell for
+each; screenshots in test-output/.
+"""
 
 import json
 import statistics
@@ -22,10 +24,13 @@ pytestmark = NEEDS_CHROMIUM
 ANSWER = "421.9"  # 7.5 cubed, as Predict writes it: it stands in no cell
 
 CELLS = {
-    "panel": """from llmlab.widgets import Panel
+    "panel": (
+        """from llmlab.widgets import Panel
 panel = Panel("cpt", show=["replay", "lr", "warmup"])
-panel""",
-    "strip": """import copy
+panel"""
+    ),
+    "strip": (
+        """import copy
 
 from llmlab import objectives
 from llmlab.models.load import load
@@ -42,34 +47,47 @@ data = copy.deepcopy(strip.data)
 data["rows"][0]["pieces"][1] = "<script>document.title = 'taken'</script>"
 data["rows"][0]["label"] = "<img src=x onerror=\\"document.title='taken'\\">"
 strip.data = data
-strip""",
-    "predict": """from llmlab.widgets import Predict
+strip"""
+    ),
+    "predict": (
+        """from llmlab.widgets import Predict
 predict = Predict("How much is the cube of 7.5?", lambda: 7.5 ** 3, unit="units", low=0, high=1000)
-predict""",
-    "sketch": """curves = {"domain": [3, 2, 1], "general": [1, 0.2, 0.9]}
+predict"""
+    ),
+    "sketch": (
+        """curves = {"domain": [3, 2, 1], "general": [1, 0.2, 0.9]}
 sketch = Predict("What will the two do?", curves, kind="sketch", metrics=["domain", "general"])
-sketch""",
-    "drills": """from llmlab.widgets import Drills
+sketch"""
+    ),
+    "drills": (
+        """from llmlab.widgets import Drills
 drills = Drills("02", level=1)
-drills""",
-    "map": """from llmlab.widgets.atlas import Flow, Map
-Map()""",
+drills"""
+    ),
+    "map": (
+        """from llmlab.widgets.atlas import Flow, Map
+Map()"""
+    ),
     "flow": "Flow()",
-    "evidence": """import time
+    "evidence": (
+        """import time
 from llmlab.atlas import Leaf, Question, Reading
 
 def slow():
     time.sleep(2)
     return Reading("share <right>", 0.25, 0.75, 3, "llmlab run cpt --replay 0")
 
-Flow(Question("Ready?", {"yes": Leaf("A lever", "why", "risk", "measure", "02", (slow,))}))""",
-    "judge": """from llmlab.judge import check
+Flow(Question("Ready?", {"yes": Leaf("A lever", "why", "risk", "measure", "02", (slow,))}))"""
+    ),
+    "judge": (
+        """from llmlab.judge import check
 
 def mine(documents, end, length):
     stream = [token for ids in documents for token in ids]
     return [stream[i : i + length] for i in range(0, len(stream) - length + 1, length)]
 
-check("pack_plain", mine)""",
+check("pack_plain", mine)"""
+    ),
     "error": 'Panel("cpr")',  # the last: JupyterLab runs nothing after an error
 }
 
@@ -149,7 +167,10 @@ def test_panel_answers_from_the_stored_runs(page):
     (OUT / "panel_answer_ms.json").write_text(
         json.dumps({"median": round(median, 1), "all": [round(t, 1) for t in times]})
     )
-    told = f"from key to picture: median {median:.0f} ms of {[round(t) for t in times]} (150 ms on a quiet machine)"
+    told = (
+        f"from key to picture: median {median:.0f} ms of {[round(t) for t in times]} (150 ms on a quiet"
+        " machine)"
+    )
     assert len(times) >= 8 and median < 1000, told
 
 

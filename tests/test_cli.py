@@ -1,4 +1,6 @@
-"""The command line: what goes wrong is one line that names the fix, what goes right ends in one JSON object."""
+"""The command line: what goes wrong is one line that names the fix, what goes right ends in one JSON
+object.
+"""
 
 import json
 import os
@@ -33,7 +35,8 @@ def complaint(argv, capsys) -> str:
     return err[0]
 
 
-# --- wrong words ------------------------------------------------------------------------------------------------------
+# --- wrong words
+# ------------------------------------------------------------------------------------------------------
 
 WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
@@ -124,7 +127,8 @@ def test_no_gpu(capsys, monkeypatch):
     )
 
 
-# --- wrong files ------------------------------------------------------------------------------------------------------
+# --- wrong files
+# ------------------------------------------------------------------------------------------------------
 
 
 def only_pickle(folder):
@@ -252,7 +256,8 @@ def test_stopping_by_keyboard_tells_how_to_go_on(capsys, home, monkeypatch):
     assert (code, err) == (130, ["llmlab: stopped; the same command goes on from the last checkpoint"])
 
 
-# --- right ------------------------------------------------------------------------------------------------------------
+# --- right
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_help_names_every_command(capsys):
@@ -341,12 +346,16 @@ def test_a_mistake_in_a_process_of_its_own(home):
 
 
 def test_importing_the_command_line_does_not_import_torch():
-    code = "import sys, llmlab.cli, llmlab.experiments as e; llmlab.cli.main([]); assert not {'torch', 'transformers', 'rich'} & set(sys.modules)"
+    code = (
+        "import sys, llmlab.cli, llmlab.experiments as e; llmlab.cli.main([]); assert not {'torch',"
+        " 'transformers', 'rich'} & set(sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
-# --- your own documents, your own model -------------------------------------------------------------------------------
+# --- your own documents, your own model
+# -------------------------------------------------------------------------------
 
 
 @pytest.fixture

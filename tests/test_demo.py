@@ -1,4 +1,6 @@
-"""`llmlab demo`: who may connect, what it needs, and the page itself: a panel without code that asks no other machine for anything."""
+"""`llmlab demo`: who may connect, what it needs, and the page itself: a panel without code that asks no other
+machine for anything.
+"""
 
 import importlib.util
 import re

@@ -1,4 +1,6 @@
-"""The dials: each named setting is the named function of objectives.py, in value and gradient; the table says what separates two methods."""
+"""The dials: each named setting is the named function of objectives.py, in value and gradient; the table says
+what separates two methods.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -135,7 +137,9 @@ def on_policy(objective, seed):
 @pytest.mark.parametrize("clip", ["none", "symmetric", "higher", "capped"])
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
 def test_at_ratio_one_no_dial_of_ratio_or_clip_matters(aggregation, clip, ratio):
-    """Not even whether the ratio is a token's or an answer's: the answer's spreads the same gradient over its tokens."""
+    """Not even whether the ratio is a token's or an answer's: the answer's spreads the same gradient over its
+    tokens.
+    """
     plain = on_policy(Dials("none", "none", aggregation=aggregation).objective(LENGTH), 3)
     turned = on_policy(Dials(ratio, clip, aggregation=aggregation).objective(LENGTH), 3)
     torch.testing.assert_close(turned[1], plain[1])
@@ -145,7 +149,9 @@ def test_at_ratio_one_no_dial_of_ratio_or_clip_matters(aggregation, clip, ratio)
 @pytest.mark.parametrize("aggregation", dials.AGGREGATIONS)
 @pytest.mark.parametrize("leash", ["none", "reward"])
 def test_equal_rewards_move_nothing(aggregation, leash):
-    """Exactly: AdamW would blow rounding up to a whole step. (With k1 in the reward: where the policy is still its own reference.)"""
+    """Exactly: AdamW would blow rounding up to a whole step. (With k1 in the reward: where the policy is
+    still its own reference.)
+    """
     logits, make_out, batch = case(1, B=6)
     old = make_out().logprobs.detach()
     batch = batch.add(
@@ -202,7 +208,9 @@ def test_without_a_leash_the_advantages_are_the_rules(rule):
 
 
 def pulled(leash, sign=1.0, steps=60):
-    """(KL to the reference at the start, after `steps` steps of pure leash) of a policy over 6 tokens that began elsewhere."""
+    """(KL to the reference at the start, after `steps` steps of pure leash) of a policy over 6 tokens that
+    began elsewhere.
+    """
     g = torch.Generator().manual_seed(0)
     reference = torch.randn(6, generator=g).log_softmax(0)
     logits = torch.randn(6, generator=g).requires_grad_()

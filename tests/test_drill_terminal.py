@@ -179,7 +179,8 @@ def test_a_stored_run_is_shown(drill, monkeypatch):
     assert "make it with: llmlab run cpt" in drill("--chapter", "02", lines=[*FOUR, "", "", "r", ":q"])[1]
 
 
-# --- the interview ----------------------------------------------------------------------------------------------------
+# --- the interview
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -237,7 +238,8 @@ def test_grading_takes_no_time(drill, clock):
     assert "question 2 of 2 · 8:30 left" in out and "7:00 left." in out
 
 
-# --- lists ------------------------------------------------------------------------------------------------------------
+# --- lists
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_list(drill):
@@ -269,7 +271,8 @@ def test_drills_that_are_gone_do_no_harm(drill):
     assert drill(lines=[*FOUR, "1", "", ":q"])[0] == 0 and len(kept()) == 2
 
 
-# --- bad input --------------------------------------------------------------------------------------------------------
+# --- bad input
+# --------------------------------------------------------------------------------------------------------
 
 WRONG = {
     "unknown chapter": (["--chapter", "77"], "there are no drills of chapter '77'; there are 00, 01, 02, 03"),
@@ -315,7 +318,8 @@ def test_a_log_that_cannot_be_written_is_one_line(drill):
     assert code == 2 and len(err) == 1 and "set LLMLAB_HOME to another folder" in err[0]
 
 
-# --- the real command -------------------------------------------------------------------------------------------------
+# --- the real command
+# -------------------------------------------------------------------------------------------------
 
 
 def start(home):

@@ -1,4 +1,6 @@
-"""The drills in the notebook, without a browser: the same flow as in the terminal, one log for all, and a clock that ends by itself."""
+"""The drills in the notebook, without a browser: the same flow as in the terminal, one log for all, and a
+clock that ends by itself.
+"""
 
 import html
 import threading
@@ -171,7 +173,9 @@ def test_texts_are_escaped(home, monkeypatch):
 
 
 def test_it_can_be_used_without_a_mouse_and_without_colours(deck):
-    """Everything that takes input says what it is; the suggestion is a sign as well as a colour; nothing prints into an Output."""
+    """Everything that takes input says what it is; the suggestion is a sign as well as a colour; nothing
+    prints into an Output.
+    """
     deck.show()
     for part in tree(deck.widget):
         assert not isinstance(part, w.Output)
@@ -205,7 +209,8 @@ def test_a_chapter_that_is_not_there_is_a_sentence(wrong, home):
         Drills(**wrong)
 
 
-# --- the interview ----------------------------------------------------------------------------------------------------
+# --- the interview
+# ----------------------------------------------------------------------------------------------------
 
 
 def faster(monkeypatch, factor):

@@ -1,4 +1,6 @@
-"""Drills: what ships is complete and its links resolve; a broken file is one sentence with file, line, field and fix."""
+"""Drills: what ships is complete and its links resolve; a broken file is one sentence with file, line, field
+and fix.
+"""
 
 import re
 import shlex
@@ -30,7 +32,8 @@ def answers(drill) -> dict[str, str]:
     )
 
 
-# --- what ships -------------------------------------------------------------------------------------------------------
+# --- what ships
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_every_chapter_has_enough_drills_of_every_level():
@@ -103,7 +106,9 @@ def figures_of_ours(text: str) -> list[str]:
 
 @EVERY
 def test_no_figure_of_ours_is_typed(drill):
-    """Numbers belong to runs. What to look at holds no digit at all besides flags, chapters and the step at which a run starts."""
+    """Numbers belong to runs. What to look at holds no digit at all besides flags, chapters and the step at
+    which a run starts.
+    """
     assert not {place: found for place, text in answers(drill).items() if (found := figures_of_ours(text))}
     assert not re.search(r"\d", re.sub(r"`--[^`]*`|chapter \d\d|step 0", "", drill.link.look)), (
         drill.link.look
@@ -172,7 +177,8 @@ def test_importing_is_light(name):
     assert done.returncode == 0, done.stderr
 
 
-# --- links ------------------------------------------------------------------------------------------------------------
+# --- links
+# ------------------------------------------------------------------------------------------------------------
 
 BAD_LINKS = {
     "no such experiment": (("ctp", {}), "there is no experiment 'ctp'; did you mean cpt?"),
@@ -222,7 +228,8 @@ def test_choosing_nothing_is_a_sentence(chapter, level, fix):
         drills.choose([d for d in ALL if d.level < 3], "", 3)
 
 
-# --- broken files -----------------------------------------------------------------------------------------------------
+# --- broken files
+# -----------------------------------------------------------------------------------------------------
 
 GOOD = """chapter: "07"
 drills:

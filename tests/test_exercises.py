@@ -1,4 +1,6 @@
-"""Every exercise: right solutions pass, misconceptions fail with their own hint, empty functions politely; references agree with the library."""
+"""Every exercise: right solutions pass, misconceptions fail with their own hint, empty functions politely;
+references agree with the library.
+"""
 
 import inspect
 import random

@@ -1,4 +1,6 @@
-"""The four topologies through one loop: each is clearly better than its start on its own probe; cpt forgets without replay and less with it."""
+"""The four topologies through one loop: each is clearly better than its start on its own probe; cpt forgets
+without replay and less with it.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""kill −9 at any moment: nothing half-written is taken for whole, and the next call ends bit for bit where an undisturbed one does."""
+"""kill −9 at any moment: nothing half-written is taken for whole, and the next call ends bit for bit where an
+undisturbed one does.
+"""
 
 import json
 import os

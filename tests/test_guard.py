@@ -1,4 +1,6 @@
-"""The gate: a drop brings the old weights back, bit for bit, and halves the rate; a third one stops the run."""
+"""The gate: a drop brings the old weights back, bit for bit, and halves the rate; a third one stops the
+run.
+"""
 
 import copy
 
@@ -131,7 +133,10 @@ def test_the_third_drop_stops_the_run_with_the_kept_weights(setting):
     setting.update()
     with pytest.raises(
         Stopped,
-        match=r"stopped by the gate at step 6: 3 regressions of more than 5%; start with a lower lr or more replay",
+        match=(
+            r"stopped by the gate at step 6: 3 regressions of more than 5%; start with a lower lr or more"
+            r" replay"
+        ),
     ):
         setting.update()
     assert same(kept, setting.state())

@@ -1,4 +1,6 @@
-"""Ctrl-C ends a run between two steps and loses none of them; two builds at once do not get in each other's way."""
+"""Ctrl-C ends a run between two steps and loses none of them; two builds at once do not get in each other's
+way.
+"""
 
 import json
 import os
@@ -64,7 +66,10 @@ def test_a_run_stopped_by_ctrl_c_keeps_every_step(tmp_path):
 
 def test_only_one_process_builds_at_a_time(tmp_path):
     lock = tmp_path / "build" / "base.lock"
-    holder = "import sys, time; from pathlib import Path; from llmlab import paths\nwith paths.alone(Path(sys.argv[1]), 'x'):\n print('held', flush=True); time.sleep(60)"
+    holder = (
+        "import sys, time; from pathlib import Path; from llmlab import paths\nwith"
+        " paths.alone(Path(sys.argv[1]), 'x'):\n print('held', flush=True); time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", holder, str(lock)], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"

@@ -1,4 +1,6 @@
-"""The judge against learners' functions that raise, loop for ever, return anything, edit their inputs, print, or draw random numbers."""
+"""The judge against learners' functions that raise, loop for ever, return anything, edit their inputs, print,
+or draw random numbers.
+"""
 
 import random
 import sys

@@ -1,4 +1,6 @@
-"""Every knob is live: turned from one end of its range to the other, it changes what the run measures. A dead knob is a defect."""
+"""Every knob is live: turned from one end of its range to the other, it changes what the run measures. A dead
+knob is a defect.
+"""
 
 import copy
 from dataclasses import dataclass, replace
@@ -54,23 +56,25 @@ SMALL |= {
     "agent": SHORT | dict(prompts=4, group=4, batch=4, lr=3e-3),
 }
 SMALL = {
-    name: knobs
-    | (
-        dict(held=16)
-        if name
-        in (
-            "sft",
-            "template",
-            "traces",
-            "unknown",
-            "curate",
-            "stages",
-            "prefer",
-            "online",
-            "reward",
-            "overopt",
+    name: (
+        knobs
+        | (
+            dict(held=16)
+            if name
+            in (
+                "sft",
+                "template",
+                "traces",
+                "unknown",
+                "curate",
+                "stages",
+                "prefer",
+                "online",
+                "reward",
+                "overopt",
+            )
+            else {}
         )
-        else {}
     )
     for name, knobs in SMALL.items()
 }
@@ -126,7 +130,8 @@ SETTING = {
     ("agent", "chained"): dict(narrow=3, calls=2),
     ("agent", "way"): dict(calls=2, faults=1.0),
 }
-# (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few steps
+# (experiment, knob) -> two values, where the ends of the range would take minutes or come to nothing in a few
+# steps
 ENDS = {
     ("topology", "batch"): (2, 32),
     ("extend", "batch"): (2, 32),
@@ -206,7 +211,9 @@ ROWS = 4  # the reading before the first step, and three steps
 
 @pytest.fixture(scope="module", autouse=True)
 def small_probes():
-    """Probes read eight rows of each set and ask few problems; running sums are of two digits, which the base model gets right now and then."""
+    """Probes read eight rows of each set and ask few problems; running sums are of two digits, which the base
+    model gets right now and then.
+    """
     original = probes.read
 
     def read(model, sets):
@@ -235,7 +242,9 @@ def rows_of(experiment, shipped, seed=0, n=ROWS):
 
 
 def measured(rows, metric):
-    """What happened, without the rate that was set and without seconds: numbers by step and name, and the steps at which the probes were read."""
+    """What happened, without the rate that was set and without seconds: numbers by step and name, and the
+    steps at which the probes were read.
+    """
     numbers = {
         (r["step"], k): v
         for r in rows

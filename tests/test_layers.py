@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "llmlab"
-# bottom to top. Modules of one row do not know each other; the files inside a folder may, without going round in circles
+# bottom to top. Modules of one row do not know each other; the files inside a folder may, without going round
+# in circles
 ORDER = [
     {"errors"},
     {"paths"},

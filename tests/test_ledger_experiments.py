@@ -1,4 +1,6 @@
-"""What the ledger's experiments add: a burst of falsehoods, newcomers, reading before practice, long lists, and votes over samples."""
+"""What the ledger's experiments add: a burst of falsehoods, newcomers, reading before practice, long lists,
+and votes over samples.
+"""
 
 import json
 import re
@@ -41,7 +43,9 @@ TRUE = {
 
 @pytest.fixture
 def small_probes(monkeypatch):
-    """Probes read eight rows of each set; running sums are of two digits, which the base model gets right now and then."""
+    """Probes read eight rows of each set; running sums are of two digits, which the base model gets right now
+    and then.
+    """
     original = probes.read
     monkeypatch.setattr(
         probes,
@@ -377,7 +381,9 @@ def test_almost_every_question_stands_in_one_row_with_its_list(shipped):
 
 
 def share_with_list(tok, experiment) -> float:
-    """Of the questions about lists in ten steps' rows: those whose name stands in a line above, in the same row."""
+    """Of the questions about lists in ten steps' rows: those whose name stands in a line above, in the same
+    row.
+    """
     found = []
     for step in range(10):
         for row in experiment.batch_at(tok, 0, step).ids:

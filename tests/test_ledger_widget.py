@@ -1,4 +1,6 @@
-"""The ledger's page and its forest plot: right is as claimed, every claim opens, one more seed gives the number that a run of it gives."""
+"""The ledger's page and its forest plot: right is as claimed, every claim opens, one more seed gives the
+number that a run of it gives.
+"""
 
 import html
 import re
@@ -361,8 +363,9 @@ def test_one_more_seed_gives_what_a_run_of_it_gives(few):
         sign * t.of(run.curve("user_loss")) for sign, t, run in zip((1, -1), TESTED.contrasts[0].terms, found)
     )
     effects = results.load()["C901"]["contrasts"][0]["effects"]
-    assert few.status.value == (
-        f"C901 loss: seed 5: {effect:+.3f} nats; stored seeds {min(effects):+.3f} to {max(effects):+.3f}"
+    assert (
+        few.status.value
+        == f"C901 loss: seed 5: {effect:+.3f} nats; stored seeds {min(effects):+.3f} to {max(effects):+.3f}"
     )
     assert (
         few.picture.value != before

@@ -48,7 +48,8 @@ def always(path):
     return loop.Checkpoint(path, seconds=0)
 
 
-# --- steps ----------------------------------------------------------------------------------------------------------
+# --- steps
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_rate_rises_and_falls_in_straight_lines():
@@ -162,7 +163,8 @@ def test_frozen_parameters_stay_frozen(tiny, name):
     assert torch.equal(frozen, before)
 
 
-# --- probes do not disturb --------------------------------------------------------------------------------------------
+# --- probes do not disturb
+# --------------------------------------------------------------------------------------------
 
 
 def dropout_model(loaded):
@@ -200,9 +202,9 @@ def reading(loaded):
 def sampling(loaded):
     return lambda model: (
         lambda step: {
-            "reward": rollout.evaluate(
-                model, loaded.tok, Sums(), n=3, k=2, temperature=1.0, max_new=4
-            ).accuracy
+            "reward": (
+                rollout.evaluate(model, loaded.tok, Sums(), n=3, k=2, temperature=1.0, max_new=4).accuracy
+            )
         }
     )
 
@@ -223,7 +225,8 @@ def test_probes_are_read_at_the_start_every_so_often_and_at_the_end(tiny):
     assert {r["step"]: r["seen"] for r in rows if "seen" in r} == {0: 0, 4: 4, 8: 8, 9: 9}
 
 
-# --- interrupted and taken up again -----------------------------------------------------------------------------------
+# --- interrupted and taken up again
+# -----------------------------------------------------------------------------------
 
 
 def anew(tok, seed=0):
@@ -328,7 +331,8 @@ def test_clear_removes_the_file(tiny, tmp_path):
     assert not (tmp_path / "state").exists()
 
 
-# --- states that are whole only now and then --------------------------------------------------------------------------
+# --- states that are whole only now and then
+# --------------------------------------------------------------------------
 
 
 def stale(model):

@@ -24,9 +24,11 @@ def test_source_and_references_show_as_markdown():
     assert show(paired)._repr_markdown_().startswith("```python\ndef paired") and "t-interval" in repr(
         show(paired)
     )
-    assert references("lora_2021")._repr_markdown_() == (
-        "- Edward J. Hu, Yelong Shen, Phillip Wallis, Zeyuan Allen-Zhu, Yuanzhi Li, Shean Wang, Lu Wang, Weizhu Chen (2021): "
-        "LoRA: Low-Rank Adaptation of Large Language Models. arXiv 2106.09685; ICLR 2022"
+    assert (
+        references("lora_2021")._repr_markdown_()
+        == "- Edward J. Hu, Yelong Shen, Phillip Wallis, Zeyuan Allen-Zhu, Yuanzhi Li, Shean Wang, Lu Wang,"
+        " Weizhu Chen (2021): LoRA: Low-Rank Adaptation of Large Language Models. arXiv 2106.09685; ICLR"
+        " 2022"
     )
 
 

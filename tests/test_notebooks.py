@@ -1,4 +1,6 @@
-"""The notebooks are in step with their paired scripts, small-celled and without errors; no result in their prose is typed. (nbmake executes them: see pyproject.toml.)"""
+"""The notebooks are in step with their paired scripts, small-celled and without errors; no result in their
+prose is typed. (nbmake executes them: see pyproject.toml.)
+"""
 
 import re
 from pathlib import Path
@@ -62,7 +64,9 @@ SETTING = re.compile(
 
 
 def typed_results(markdown: str) -> list[str]:
-    """Numbers that look like measurements in a text; code, and lines that cite somebody for them, left out."""
+    """Numbers that look like measurements in a text; code, and lines that cite somebody for them, left
+    out.
+    """
     lines = re.sub(r"```.*?```|`[^`]*`", "", markdown, flags=re.DOTALL).split("\n")
     return [
         m[0]
@@ -105,7 +109,9 @@ def test_settings_and_citations_are_not_results(text):
 
 
 def test_what_is_said_of_a_verdict_is_said_of_claims_that_have_it():
-    """The prose below each table of the ledger's page names claims; after a rebuild they must still stand in that table."""
+    """The prose below each table of the ledger's page names claims; after a rebuild they must still stand in
+    that table.
+    """
     from llmlab.ledger import table
 
     cells_, verdict, said = nbformat.read(BOOKS[0].parent / "ledger.ipynb", 4).cells, None, {}

@@ -1,7 +1,7 @@
 """Objectives: closed forms by hand, identities, and wrong versions that the same checks must reject.
 
-A check takes the implementation as its argument; the section on mutants runs the same checks on wrong implementations.
-Everything is in float64, so that equal means equal to 1e-7.
+A check takes the implementation as its argument; the section on mutants runs the same checks on wrong
+implementations. Everything is in float64, so that equal means equal to 1e-7.
 """
 
 import inspect
@@ -49,7 +49,9 @@ def from_logprobs(logprobs, mask, values=None):
 
 
 def batch_like(mask, **columns):
-    """A Batch for a shifted mask [B,T-1]. batch.mask stays all zero: an objective that read it would fail every check."""
+    """A Batch for a shifted mask [B,T-1]. batch.mask stays all zero: an objective that read it would fail
+    every check.
+    """
     B, T = mask.shape
     return Batch(torch.zeros(B, T + 1, dtype=torch.long), torch.zeros(B, T + 1)).add(**columns)
 
@@ -113,7 +115,9 @@ def check_aggregations(token_mean, sequence_mean, fixed_length):
 
 
 def check_clip(clipped):
-    """Both signs of A, ratio below, inside and above [0.8, 1.3]: value, gradient and the report of what was cut."""
+    """Both signs of A, ratio below, inside and above [0.8, 1.3]: value, gradient and the report of what was
+    cut.
+    """
     ratio = doubles(0.5, 1.0, 2.0, 0.5, 1.0, 2.0).requires_grad_()
     gain, cut = clipped(ratio, doubles(2, 2, 2, -2, -2, -2), 0.2, 0.3)
     close(gain, [1.0, 2.0, 2.6, -1.6, -2.0, -4.0])
@@ -135,7 +139,9 @@ P, Q = doubles(0.7, 0.2, 0.1), doubles(0.2, 0.3, 0.5)
 
 
 def enumerated(p, q, objective_part):
-    """E over samples of p, and the mean of the per-sample gradient with respect to the logits of p, by enumeration."""
+    """E over samples of p, and the mean of the per-sample gradient with respect to the logits of p, by
+    enumeration.
+    """
     logits = p.log().requires_grad_()
     mask = torch.ones(3, 1, dtype=torch.float64)
     out = out_of(logits.expand(3, 1, 3), torch.arange(3)[:, None], mask)  # row a sampled token a
@@ -176,7 +182,9 @@ def check_kl(kl):
 
 
 def over_vocabulary(objective, column):
-    """The objective's value at one token: the model says P, the column says Q. Logits are defined up to a constant."""
+    """The objective's value at one token: the model says P, the column says Q. Logits are defined up to a
+    constant.
+    """
     mask = torch.ones(1, 1, dtype=torch.float64)
     out = out_of(P.log()[None, None] + 5, torch.zeros(1, 1, dtype=torch.long), mask)
     return objective(out, batch_like(mask, **{column: Q.log()[None, None] - 3}))[0]
@@ -242,7 +250,9 @@ def check_bradley_terry(bradley_terry):
 
 
 def check_ppo_value(ppo_value):
-    """Returns 0, old values 1, 1, 3, clip 0.2; the pessimistic error is taken: V = 0.5 -> 0.8, V = 2 stays 2, V = 2.5 -> 2.8."""
+    """Returns 0, old values 1, 1, 3, clip 0.2; the pessimistic error is taken: V = 0.5 -> 0.8, V = 2 stays 2,
+    V = 2.5 -> 2.8.
+    """
     values, mask = doubles([0.5, 2, 2.5, 7]).requires_grad_(), doubles([1, 1, 1, 0])
     batch = batch_like(mask, returns=doubles([0, 0, 0, 0]), old_values=doubles([1, 1, 3, 1]))
     loss, info = ppo_value(from_logprobs(torch.zeros_like(values), mask, values), batch, clip=0.2)
@@ -272,7 +282,8 @@ def check_family(objective, row_sums, row_grads, weights):
     close(gradient, [[-w * x for x in row] for w, row in zip(weights, row_grads)])
 
 
-# gains of the rows [+1: 0.5, min(1.5, 1.2) | -2: 1.25, 2.0, 1.0] and their gradients (ratio · A where not cut)
+# gains of the rows [+1: 0.5, min(1.5, 1.2) | -2: 1.25, 2.0, 1.0] and their gradients (ratio · A where not
+# cut)
 CLIP_20 = {"row_sums": [0.5 + 1.2, -2 * 4.25], "row_grads": [[0.5, 0, 0], [-2.5, -4, -2]]}
 CLIP_28 = {"row_sums": [0.5 + 1.28, -2 * 4.25], "row_grads": [[0.5, 0, 0], [-2.5, -4, -2]]}
 CAP_1 = {"row_sums": [0.5 * -1 + 1.0 * -2, -2 * (-4 - 5 - 6)], "row_grads": [[0.5, 1, 0], [-2, -2, -2]]}
@@ -299,7 +310,9 @@ def check_cispo(cispo):
 
 
 def check_gspo(gspo):
-    """Geometric means sqrt(0.75) and 2.5^(1/3) with clip 0.2: the first is inside, the second is bad news and stays unclipped."""
+    """Geometric means sqrt(0.75) and 2.5^(1/3) with clip 0.2: the first is inside, the second is bad news and
+    stays unclipped.
+    """
     s = [math.sqrt(0.75), 2.5 ** (1 / 3)]
     loss, gradient, _ = family_case(partial(gspo, low=0.2, high=0.2))
     close(loss, -(s[0] - 2 * s[1]) / 2)
@@ -526,7 +539,9 @@ def test_on_policy_no_clip_binds(name):
 
 @pytest.mark.parametrize("objective", [obj.ppo_policy, obj.dapo, obj.cispo])
 def test_on_policy_ppo_dapo_cispo_are_reinforce(objective):
-    """C071: with the token mean, the gradient on fresh samples is that of REINFORCE with the same advantages."""
+    """C071: with the token mean, the gradient on fresh samples is that of REINFORCE with the same
+    advantages.
+    """
     logits, make, batch = on_policy()
     close(grad(objective(make(), batch)[0], logits)[0], grad(obj.reinforce(make(), batch)[0], logits)[0])
 
@@ -571,7 +586,9 @@ def test_equal_rewards_give_no_gradient(name):
 
 
 def test_dpo_starts_at_ln2_with_half_weight():
-    """C088: the policy is its own reference: margin 0, loss ln 2, gradient -beta/2 (grad logp_w - grad logp_l)."""
+    """C088: the policy is its own reference: margin 0, loss ln 2, gradient -beta/2 (grad logp_w - grad
+    logp_l).
+    """
     logits, _, make, batch = case(B=2)
     out = make()
     loss, info = obj.dpo(out, batch.add(ref_logprobs=out.logprobs), beta=0.3)
@@ -593,7 +610,9 @@ def test_dpo_gradient_identity_away_from_the_start():
 
 
 def test_a_baseline_leaves_the_expected_gradient_of_a_sequence_unchanged():
-    """C070 by enumeration of every answer of up to two tokens (token 0 ends it), so lengths differ; rloo is exact, a per-answer mean is not."""
+    """C070 by enumeration of every answer of up to two tokens (token 0 ends it), so lengths differ; rloo is
+    exact, a per-answer mean is not.
+    """
     answers, rewards = (
         [[0], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]],
         torch.tensor([3.0, 1, 0, 2, 5, 1, 1]),
@@ -628,7 +647,9 @@ def test_a_baseline_leaves_the_expected_gradient_of_a_sequence_unchanged():
 
 
 def test_corrected_k3_has_the_gradient_of_the_kl():
-    """ratio · k3 on fresh samples (TRL's use_bias_correction_kl): the gradient of KL(pi || ref), unlike k3 alone."""
+    """ratio · k3 on fresh samples (TRL's use_bias_correction_kl): the gradient of KL(pi || ref), unlike k3
+    alone.
+    """
 
     def corrected(out, batch):
         return obj.token_ratio(out, batch.add(old_logprobs=out.logprobs)) * obj.k3(out, batch)
@@ -682,7 +703,9 @@ def test_masked_positions_get_exactly_zero_gradient(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_reads_exactly_its_columns(name):
-    """The table is true: with its columns a method runs, without any one of them it says which is missing and who makes it."""
+    """The table is true: with its columns a method runs, without any one of them it says which is missing and
+    who makes it.
+    """
     _, _, make, batch = case()
     method = OBJECTIVES[name]
     needed = {k: batch[k] for k in method.columns}
@@ -742,7 +765,9 @@ def grow(x, width, fill):
 @given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([0.0, 3.0, -30.0]))
 @pytest.mark.parametrize("name", METHODS)
 def test_padding_changes_nothing(name, seed, width, fill):
-    """Masked columns on the right leave loss and gradient unchanged (dr_grpo's constant is passed, not read off the width)."""
+    """Masked columns on the right leave loss and gradient unchanged (dr_grpo's constant is passed, not read
+    off the width).
+    """
     _, _, make, batch = case(seed)
     out = make()
     wide = Out(
@@ -850,7 +875,9 @@ def test_value_head_is_asked_for(objective):
 
 
 def test_orpo_survives_certainty():
-    """A log-prob of exactly 0 (reached by rounding in float32) has infinite odds: the gradient must stay finite."""
+    """A log-prob of exactly 0 (reached by rounding in float32) has infinite odds: the gradient must stay
+    finite.
+    """
     logprobs = torch.tensor([[0.0], [-1.0]], requires_grad=True)
     loss, _ = obj.orpo(
         from_logprobs(logprobs, torch.ones(2, 1)), batch_like(torch.ones(2, 1), pair=torch.tensor([0, 0]))

@@ -1,4 +1,6 @@
-"""Preferences on your own pairs: what a file may hold, what is held out, the reference as a table, and adapters that can be served."""
+"""Preferences on your own pairs: what a file may hold, what is held out, the reference as a table, and
+adapters that can be served.
+"""
 
 import json
 import math
@@ -18,10 +20,20 @@ from llmlab.serve.store import AdapterStore
 from llmlab.tokens import turns
 
 PROMPT = '{"prompt": "Hi", "chosen": "Hello.", "rejected": "What?"}'
-AS_TRL = '{"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello."}], "rejected": [{"role": "assistant", "content": "What?"}]}'
-WHOLE = '{"chosen": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}], "rejected": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "What?"}], "tools": []}'
+AS_TRL = (
+    '{"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello."}],'
+    ' "rejected": [{"role": "assistant", "content": "What?"}]}'
+)
+WHOLE = (
+    '{"chosen": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}], "rejected":'
+    ' [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "What?"}], "tools": []}'
+)
 TWICE = WHOLE.replace('{"chosen"', '{"prompt": "Hi", "chosen"')
-CALL = '{"prompt": "Dose?", "chosen": {"role": "assistant", "content": null, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{\\"a\\": 1}"}}]}, "rejected": "Much.", "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}'
+CALL = (
+    '{"prompt": "Dose?", "chosen": {"role": "assistant", "content": null, "tool_calls": [{"type": "function",'
+    ' "function": {"name": "f", "arguments": "{\\"a\\": 1}"}}]}, "rejected": "Much.", "tools": [{"type":'
+    ' "function", "function": {"name": "f", "parameters": {}}}]}'
+)
 
 
 def asked(n: int) -> list[str]:

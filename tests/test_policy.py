@@ -1,4 +1,6 @@
-"""The policy experiment: ratios leave 1 only on old samples, groups carry a signal, flawed pay pays what it says, and runs resume bit-equal."""
+"""The policy experiment: ratios leave 1 only on old samples, groups carry a signal, flawed pay pays what it
+says, and runs resume bit-equal.
+"""
 
 from dataclasses import replace
 from itertools import islice

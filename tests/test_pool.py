@@ -1,4 +1,6 @@
-"""The pool: every job's run comes back, what is stored is not computed again, and a killed worker is a sentence."""
+"""The pool: every job's run comes back, what is stored is not computed again, and a killed worker is a
+sentence.
+"""
 
 import multiprocessing
 import os

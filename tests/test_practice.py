@@ -1,4 +1,6 @@
-"""Practice: no finished review is ever lost (kill −9, two writers, torn and foreign lines), and what is due is what FSRS says."""
+"""Practice: no finished review is ever lost (kill −9, two writers, torn and foreign lines), and what is due
+is what FSRS says.
+"""
 
 import json
 import os
@@ -64,7 +66,8 @@ def quietly():
         return practice.reviews()
 
 
-# --- the log ----------------------------------------------------------------------------------------------------------
+# --- the log
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_log_there_are_no_reviews(home):
@@ -213,7 +216,8 @@ def test_a_home_that_is_no_folder_is_a_sentence(tmp_path, monkeypatch):
         practice.record(review())
 
 
-# --- kill −9 and two writers ------------------------------------------------------------------------------------------
+# --- kill −9 and two writers
+# ------------------------------------------------------------------------------------------
 
 WRITER = """
 import sys
@@ -283,7 +287,8 @@ def test_a_writer_waits_for_the_lock(home):
     assert len(practice.reviews()) == 2
 
 
-# --- what follows from it ---------------------------------------------------------------------------------------------
+# --- what follows from it
+# ---------------------------------------------------------------------------------------------
 
 
 @FOLDER

@@ -1,4 +1,6 @@
-"""Predict: the answer is nowhere before the commitment, beside it afterwards, and the commitment stands until Again."""
+"""Predict: the answer is nowhere before the commitment, beside it afterwards, and the commitment stands until
+Again.
+"""
 
 import json
 import threading

@@ -1,4 +1,6 @@
-"""Losses on pairs: closed forms, first values, what a mutant would break; pairs and their faults; reward models and best-of-n."""
+"""Losses on pairs: closed forms, first values, what a mutant would break; pairs and their faults; reward
+models and best-of-n.
+"""
 
 import math
 from itertools import combinations, islice

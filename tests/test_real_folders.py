@@ -1,4 +1,6 @@
-"""A model folder as it is found in the wild (random weights): DPO and GRPO with adapters, on weights of 4 bits too, and through TRL."""
+"""A model folder as it is found in the wild (random weights): DPO and GRPO with adapters, on weights of 4
+bits too, and through TRL.
+"""
 
 import json
 

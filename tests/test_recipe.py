@@ -24,8 +24,8 @@ SAME = {
     "blank lines": CODE.replace("\n", "\n\n"),
     "no docstring": CODE.replace('        """Doc."""\n', ""),
     "label": CODE.replace("what it shows", "something else"),
-    "range and help of a knob": CODE.replace("10, 5000", "1, 500").replace(
-        "optimiser steps", "steps of AdamW"
+    "range and help of a knob": (
+        CODE.replace("10, 5000", "1, 500").replace("optimiser steps", "steps of AdamW")
     ),
 }
 OTHER = {

@@ -1,4 +1,6 @@
-"""retain, order, agent: what each way shows the model, when the training ends, how the steps are shared among the stages."""
+"""retain, order, agent: what each way shows the model, when the training ends, how the steps are shared among
+the stages.
+"""
 
 import json
 

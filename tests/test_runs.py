@@ -23,7 +23,9 @@ EXPERIMENTS = {name: experiments.get(name)() for name in experiments.NAMES}
 
 @dataclass(frozen=True)
 class Toy(Experiment):
-    """Random batches, no probes worth the name; counts how often it is begun and how many steps it computes."""
+    """Random batches, no probes worth the name; counts how often it is begun and how many steps it
+    computes.
+    """
 
     name, summary, curves = "toy", "", {"norm": "norm"}
     begun = computed = 0
@@ -78,7 +80,8 @@ def computing(run, *args, **more):
     return run(*args, **more), Toy.computed - before
 
 
-# --- found or computed ------------------------------------------------------------------------------------------------
+# --- found or computed
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_stored_run_is_found_and_told_row_by_row(run):
@@ -201,7 +204,8 @@ def test_a_damaged_shipped_run_is_reported_until_the_user_has_his_own(run, ship)
     assert computing(run)[1] == 0
 
 
-# --- records that cannot be trusted -----------------------------------------------------------------------------------
+# --- records that cannot be trusted
+# -----------------------------------------------------------------------------------
 
 
 def flip(body: bytes) -> bytes:
@@ -263,7 +267,8 @@ def test_the_summary_holds_start_and_final_and_the_curves(run):
     ) == list("123456")
 
 
-# --- stopped ----------------------------------------------------------------------------------------------------------
+# --- stopped
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("after", [1, 3, 6])
@@ -292,7 +297,8 @@ def test_an_unfinished_run_of_another_key_is_not_taken_up(run):
     assert computing(run, Toy(lr=2e-2))[1] == 6
 
 
-# --- no room ----------------------------------------------------------------------------------------------------------
+# --- no room
+# ----------------------------------------------------------------------------------------------------------
 
 
 def a_file(tmp_path):
@@ -347,9 +353,10 @@ def test_a_curve_leaves_out_what_the_objective_tells_of_each_step_under_a_probes
     """A probe reads `kl` at steps 0 and 2; the objective says `kl` of its own batch at every step."""
     rows = [{"step": 0, "kl": 0.0, "gold": 1.0}, {"step": 1, "kl": 9.0}, {"step": 2, "kl": 0.5, "gold": 2.0}]
     assert runs.curve(rows, "kl") == {0: 0.0, 2: 0.5} and runs.curve(rows, "gold") == {0: 1.0, 2: 2.0}
-    assert runs.curve([{"step": 0, "kl": 1.0}, {"step": 1, "kl": 2.0}], "kl") == {0: 1.0, 1: 2.0}, (
-        "the only probe, read at every step"
-    )
+    assert runs.curve([{"step": 0, "kl": 1.0}, {"step": 1, "kl": 2.0}], "kl") == {
+        0: 1.0,
+        1: 2.0,
+    }, "the only probe, read at every step"
     assert (
         runs.curve([{"step": 0, "gold": 1.0}, {"step": 1, "loss": 3.0}], "loss") == {1: 3.0}
         and runs.curve([], "loss") == {}

@@ -1,4 +1,6 @@
-"""sample() against generate, forward and exact distributions; the mutants at the end show that the parity check can fail."""
+"""sample() against generate, forward and exact distributions; the mutants at the end show that the parity
+check can fail.
+"""
 
 import json
 import random
@@ -58,7 +60,8 @@ def assert_logprobs_are_forwards(model, done, k, temperature):
     )
 
 
-# --- the right tokens -----------------------------------------------------------------------------------------------
+# --- the right tokens
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -99,7 +102,8 @@ def test_attention_implementations_agree(implementation):
     assert greedy_is_right(model, some_prompts())
 
 
-# --- the right distribution -----------------------------------------------------------------------------------------
+# --- the right distribution
+# -----------------------------------------------------------------------------------------
 
 
 def first_token_p_value(model, prompt, sampled_at, expected_at, n=8000) -> float:
@@ -137,7 +141,8 @@ def test_draw_never_takes_an_impossible_token():
     torch.testing.assert_close(logprob, torch.tensor([0.25, 0.25, 0.75, 0.75]).log())
 
 
-# --- randomness and state -------------------------------------------------------------------------------------------
+# --- randomness and state
+# -------------------------------------------------------------------------------------------
 
 
 def test_seed_decides_and_global_random_state_is_untouched():
@@ -169,7 +174,8 @@ def test_modes_are_restored_module_by_module_even_after_an_error():
     assert [m.training for m in model.modules()] == before and torch.is_grad_enabled()
 
 
-# --- stopping and work ----------------------------------------------------------------------------------------------
+# --- stopping and work
+# ----------------------------------------------------------------------------------------------
 
 
 def test_rows_end_with_their_first_stop_token_or_at_their_limit():
@@ -210,7 +216,8 @@ def test_bad_arguments_get_one_clear_sentence():
         sample(model, [[5]], max_new=3, stop=[])
 
 
-# --- constraints ----------------------------------------------------------------------------------------------------
+# --- constraints
+# ----------------------------------------------------------------------------------------------------
 
 
 SCHEMA = {
@@ -290,7 +297,8 @@ def test_impossible_constraints_are_refused():
         )
 
 
-# --- negative controls: samplers with one classic mistake each -------------------------------------------------------
+# --- negative controls: samplers with one classic mistake each
+# -------------------------------------------------------
 
 
 def positions_count_padding(batch, ids, mask, positions):

@@ -1,5 +1,6 @@
-"""What chapter 04's experiments add: careless lessons, templates that do not agree, tools that fail or mislead, newcomers and strangers, own samples, own
-conversations."""
+"""What chapter 04's experiments add: careless lessons, templates that do not agree, tools that fail or
+mislead, newcomers and strangers, own samples, own conversations.
+"""
 
 import json
 import math
@@ -360,7 +361,10 @@ def test_only_own_tokens_of_a_kept_sample_are_imitated():
 # ---- own conversations ----
 
 GOOD = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}'
-CALL = '{"messages": [{"role": "user", "content": "Dose?"}, {"role": "assistant", "content": null, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": "b"}}}]}]}'
+CALL = (
+    '{"messages": [{"role": "user", "content": "Dose?"}, {"role": "assistant", "content": null, "tool_calls":'
+    ' [{"type": "function", "function": {"name": "f", "arguments": {"a": "b"}}}]}]}'
+)
 
 
 def test_conversations_are_read_from_json_lines(tmp_path, tok):

@@ -1,4 +1,6 @@
-"""The token strip shows what autograd gives: closed forms agree, masked tokens get exactly nothing; no token's text becomes markup."""
+"""The token strip shows what autograd gives: closed forms agree, masked tokens get exactly nothing; no
+token's text becomes markup.
+"""
 
 import json
 import math

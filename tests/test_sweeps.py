@@ -1,4 +1,6 @@
-"""Stored sweeps: what is stored is found at once, what is not is named, and what other code made, or somebody changed, is not shown as current."""
+"""Stored sweeps: what is stored is found at once, what is not is named, and what other code made, or somebody
+changed, is not shown as current.
+"""
 
 import pandas as pd
 import pytest
@@ -75,7 +77,10 @@ def test_a_sweep_over_words_comes_back_whole_in_another_process(grid, monkeypatc
     sweeps._write(
         words, [p | {"seed": s, "step": t} | flat for p in words.points() for s in range(5) for t in (0, 10)]
     )
-    code = "from llmlab import sweeps; print(sweeps.is_current(sweeps.Grid('cpt', {'packing': ('none', 'plain')})))"
+    code = (
+        "from llmlab import sweeps; print(sweeps.is_current(sweeps.Grid('cpt', {'packing': ('none',"
+        " 'plain')})))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "True\n"

@@ -1,4 +1,6 @@
-"""The variance of the policy gradient: the estimators are those of the textbook, and the rules are compared on the same samples."""
+"""The variance of the policy gradient: the estimators are those of the textbook, and the rules are compared
+on the same samples.
+"""
 
 from itertools import islice
 
@@ -89,8 +91,10 @@ def test_the_push_is_the_derivative_of_all_logits_but_the_stops(chat):
 
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_length_without_content_is_pushed_by_the_mean_of_an_answer_only(weight):
-    """Closed form: an answer goes on with probability q at each token; the score of that choice is (1 - q) a token and -q at the stop, so it sums to 0
-    in expectation; divided by the length its expectation is (1 - q) - E[1 / length], below 0: an advantage below 0 makes going on likelier."""
+    """Closed form: an answer goes on with probability q at each token; the score of that choice is (1 - q) a
+    token and -q at the stop, so it sums to 0 in expectation; divided by the length its expectation is (1 - q)
+    - E[1 / length], below 0: an advantage below 0 makes going on likelier.
+    """
     q, n = 0.9, 200_000
     torch.manual_seed(0)
     length = 1 + torch.distributions.Geometric(torch.tensor(1 - q, dtype=torch.float64)).sample((n,))

@@ -1,4 +1,6 @@
-"""The panel without a browser: it trains in the background, stops, goes on, keeps finished runs, and says what is wrong in a sentence."""
+"""The panel without a browser: it trains in the background, stops, goes on, keeps finished runs, and says
+what is wrong in a sentence.
+"""
 
 import time
 

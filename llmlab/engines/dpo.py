@@ -1,4 +1,6 @@
-"""dpo through DPOTrainer: our pairs, as tokens, in our order; the reference is a copy of the model as it is in memory."""
+"""dpo through DPOTrainer: our pairs, as tokens, in our order; the reference is a copy of the model as it is
+in memory.
+"""
 
 from functools import cache
 
@@ -75,13 +77,16 @@ def build(k: DPO, recipe: Recipe, tok, seed: int, settings: dict):
 
 
 def examples(batch: Batch) -> list[dict]:
-    """A batch's pairs without their padding: prompt_ids, chosen_ids, rejected_ids. Raises UserError where the two have no prompt in common."""
+    """A batch's pairs without their padding: prompt_ids, chosen_ids, rejected_ids. Raises UserError where the
+    two have no prompt in common.
+    """
     found = []
     for i in range(0, len(batch), 2):
         start, other = (int(batch.mask[j].argmax()) for j in (i, i + 1))
         if start != other or not batch.ids[i, :start].equal(batch.ids[i + 1, :start]):
             raise UserError(
-                "--engine trl takes pairs of answers to one prompt, and this model's template writes two; use --engine lab"
+                "--engine trl takes pairs of answers to one prompt, and this model's template writes two; use"
+                " --engine lab"
             )
         sides = [batch.ids[j, start : int(batch.mask[j].nonzero().max()) + 1].tolist() for j in (i, i + 1)]
         found.append(

@@ -1,4 +1,6 @@
-"""grpo through GRPOTrainer: our problems in our order, our checker; TRL samples, compares the samples of a group, and makes the steps."""
+"""grpo through GRPOTrainer: our problems in our order, our checker; TRL samples, compares the samples of a
+group, and makes the steps.
+"""
 
 from ..errors import UserError
 from ..experiments.grpo import GRPO, longest
@@ -62,7 +64,9 @@ def build(k: GRPO, recipe: Recipe, tok, seed: int, settings: dict):
 
 
 def assemble(recipe: Recipe, tok, seed: int, settings: dict, asked: list[Problem], score):
-    """GRPOTrainer on these problems, paid by `score`. Raises UserError where TRL would give the model another prompt than ours."""
+    """GRPOTrainer on these problems, paid by `score`. Raises UserError where TRL would give the model another
+    prompt than ours.
+    """
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 

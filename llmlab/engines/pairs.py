@@ -1,4 +1,6 @@
-"""pairs through DPOTrainer: your own pairs, in the words that prefer has for its losses; whole models only."""
+"""pairs through DPOTrainer: your own pairs, in the words that prefer has for its losses; whole models
+only.
+"""
 
 from ..experiments.pairs import Pairs
 from ..experiments.prefer import Prefer

@@ -4,12 +4,15 @@ Which of TRL's aggregations (loss_type) is ours:
 
     sequence_mean  "grpo"     the mean of each answer's mean
     fixed_length   "dr_grpo"  the sum over (answers · max_completion_length)
-    token_mean     "dapo"     the mean over the tokens of all processes and of all batches sampled together: ours, if that is one batch
-                   "bnpo"     the mean over the tokens of each process's part of the batch: ours in one process, also for batches sampled ahead
+    token_mean     "dapo"     the mean over the tokens of all processes and of all batches sampled together:
+    ours, if that is one batch
+                   "bnpo"     the mean over the tokens of each process's part of the batch: ours in one
+                   process, also for batches sampled ahead
 
-"cispo" caps the weight at epsilon_high itself, not 1 above it, and always aggregates as "dapo" does. The k3 leash is ours without the factor that
-use_bias_correction_kl puts there. leave_one_out is group_mean times n / (n - 1), that is, with rewards of this weight. Of batches sampled ahead TRL
-shuffles the answers before it makes batches of them again.
+"cispo" caps the weight at epsilon_high itself, not 1 above it, and always aggregates as "dapo" does. The k3
+leash is ours without the factor that use_bias_correction_kl puts there. leave_one_out is group_mean times n /
+(n - 1), that is, with rewards of this weight. Of batches sampled ahead TRL shuffles the answers before it
+makes batches of them again.
 """
 
 from ..arena import PAID, Game
@@ -84,7 +87,10 @@ LAB = "use --engine lab"
 CANNOT = (
     (
         lambda k: k.source == "gold",
-        f"--source gold samples nothing, so TRL's GRPOTrainer has nothing to do; {LAB}, or llmlab run sft --engine trl",
+        (
+            f"--source gold samples nothing, so TRL's GRPOTrainer has nothing to do; {LAB}, or llmlab run sft"
+            " --engine trl"
+        ),
     ),
     (
         lambda k: k.advantage == "critic",
@@ -96,7 +102,10 @@ CANNOT = (
     ),
     (
         lambda k: k.ratio == "none",
-        f"TRL always has a ratio; {LAB}, or --ratio token --clip none, which has the same gradient on fresh samples",
+        (
+            f"TRL always has a ratio; {LAB}, or --ratio token --clip none, which has the same gradient on"
+            " fresh samples"
+        ),
     ),
     (lambda k: k.leash == "reward", f"TRL's GRPOTrainer has its leash in the loss; {LAB}, or --leash k3"),
     (lambda k: k.leash in ("k1", "k2"), f"the leash of TRL's GRPOTrainer is k3; {LAB}, or --leash k3"),
@@ -111,7 +120,10 @@ CANNOT = (
     ),
     (
         lambda k: k.game().turns > 1,
-        f"the tool calls of --task chain and faults are not passed on to TRL; {LAB}, or a task of one turn, such as sums",
+        (
+            f"the tool calls of --task chain and faults are not passed on to TRL; {LAB}, or a task of one"
+            " turn, such as sums"
+        ),
     ),
     (
         lambda k: k.clip == "capped" and k.aggregation != "token_mean",
@@ -119,11 +131,17 @@ CANNOT = (
     ),
     (
         lambda k: k.clip == "capped" and k.stale,
-        f"TRL divides a capped loss by the tokens of all batches sampled ahead, and the lab by those of the batch; {LAB}, or --stale 0",
+        (
+            "TRL divides a capped loss by the tokens of all batches sampled ahead, and the lab by those of"
+            f" the batch; {LAB}, or --stale 0"
+        ),
     ),
     (
         lambda k: k.stale and k.epochs > 1,
-        f"TRL goes through all batches sampled ahead before it begins again, and the lab uses up each in turn; {LAB}, or --epochs 1 or --stale 0",
+        (
+            "TRL goes through all batches sampled ahead before it begins again, and the lab uses up each in"
+            f" turn; {LAB}, or --epochs 1 or --stale 0"
+        ),
     ),
 )
 UNREAD = (*SINCE, "samples")  # means over the steps that our objective notes
@@ -136,7 +154,9 @@ LOGGED = {
 
 
 def logged(k: Policy) -> dict[str, str]:
-    """What TRL logs beside the loss -> our name for it. Its means are over all answers, ours over those with a signal."""
+    """What TRL logs beside the loss -> our name for it. Its means are over all answers, ours over those with
+    a signal.
+    """
     return LOGGED
 
 
@@ -161,7 +181,9 @@ def problems(game: Game, k: Policy, seed: int) -> list[Problem]:
 
 
 def reward(tok, game: Game, asked: list[Problem], paid: str):
-    """What the verifier in use pays for each answer, as TRL asks for it; read off the tokens, as rollout.play does."""
+    """What the verifier in use pays for each answer, as TRL asks for it; read off the tokens, as rollout.play
+    does.
+    """
     stops, rule = chat.stop_ids(tok), PAID[paid]
 
     def score(completion_ids, number, **_) -> list[float]:

@@ -1,7 +1,9 @@
-"""prefer through DPOTrainer: dpo (smoothed as cDPO), ipo, and imitation of the chosen answers; the pairs are tokens, so a turn may be a tool call.
+"""prefer through DPOTrainer: dpo (smoothed as cDPO), ipo, and imitation of the chosen answers; the pairs are
+tokens, so a turn may be a tool call.
 
-TRL's `ipo` divides each log-ratio by the tokens of its answer, as ours does. TRL's `sigmoid` does not read label_smoothing; its `robust` does, with
-the other sign. With m the margin, L(m) = -log sigmoid(m) and eps the smoothing, `robust` is ((1 - eps) L(m) - eps L(-m)) / (1 - 2 eps), and cDPO is
+TRL's `ipo` divides each log-ratio by the tokens of its answer, as ours does. TRL's `sigmoid` does not read
+label_smoothing; its `robust` does, with the other sign. With m the margin, L(m) = -log sigmoid(m) and eps the
+smoothing, `robust` is ((1 - eps) L(m) - eps L(-m)) / (1 - 2 eps), and cDPO is
 
     (1 - eps) L(m) + eps L(-m) = 2 (1 - eps) · sigmoid - (1 - 2 eps) · robust
 """
@@ -11,7 +13,9 @@ from . import dpo
 
 KIND = Prefer
 FIXED = dpo.FIXED
-LOSSES = {  # method -> TRL's losses and their weights; nll adds to the weight of `sft`, the likelihood of the chosen answers
+# method -> TRL's losses and their weights; nll adds to the weight of `sft`, the likelihood of the chosen
+# answers
+LOSSES = {
     "dpo": lambda k: (
         {"sigmoid": 2 * (1 - k.smoothing), "robust": 2 * k.smoothing - 1} if k.smoothing else {"sigmoid": 1.0}
     ),
@@ -27,7 +31,10 @@ DIALS = {  # knob -> TRL's settings
     "batch": dpo.DIALS["batch"],
 }
 PASSED = {"gamma": ("", "read by simpo alone")}
-EXPERIMENTAL = "--method {} is only among TRL's experimental trainers, which may go at any release; use --engine lab, or --method dpo, ipo or sft"
+EXPERIMENTAL = (
+    "--method {} is only among TRL's experimental trainers, which may go at any release; use --engine lab, or"
+    " --method dpo, ipo or sft"
+)
 CANNOT = (
     (lambda k: k.method == "simpo", EXPERIMENTAL.format("simpo")),
     (lambda k: k.method == "orpo", EXPERIMENTAL.format("orpo")),
@@ -42,7 +49,9 @@ def losses(k: Prefer) -> dict:
 
 
 def logged(k: Prefer) -> dict[str, str]:
-    """What TRL logs beside the loss -> our name for it. Its margins and rewards are beta times sums, which ipo compares as means."""
+    """What TRL logs beside the loss -> our name for it. Its margins and rewards are beta times sums, which
+    ipo compares as means.
+    """
     return (
         dpo.LOGGED
         if k.method == "dpo"

@@ -1,4 +1,6 @@
-"""What the TRL engines share: the recipe of an experiment up to its steps, the settings under which a step is ours, and TRL's steps as our rows."""
+"""What the TRL engines share: the recipe of an experiment up to its steps, the settings under which a step is
+ours, and TRL's steps as our rows.
+"""
 
 import inspect
 import os
@@ -102,7 +104,9 @@ def share(rows: int, what: str) -> int:
 
 
 def watch(trainer, recipe: Recipe, hand_over: Callable[[dict], bool], logged: dict[str, str]) -> None:
-    """Hand a row over after every step, with what TRL logs under our names; end the training where the reader has gone."""
+    """Hand a row over after every step, with what TRL logs under our names; end the training where the reader
+    has gone.
+    """
     from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
     names, last = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm"} | logged, {}
@@ -125,8 +129,8 @@ def watch(trainer, recipe: Recipe, hand_over: Callable[[dict], bool], logged: di
 
 
 def streamed(work: Callable[[Callable[[dict], bool]], None]) -> Iterator[dict]:
-    """The rows that `work` hands over from a thread of its own, as a generator. Each call of the hand-over waits until its row has been taken and
-    says whether more are wanted; what `work` raises is raised here.
+    """The rows that `work` hands over from a thread of its own, as a generator. Each call of the hand-over
+    waits until its row has been taken and says whether more are wanted; what `work` raises is raised here.
     """
     rows, taken, gone = queue.Queue(), threading.Semaphore(0), threading.Event()
 

@@ -1,6 +1,8 @@
-"""trl: an experiment whose steps TRL's trainer makes: our data, our learning-rate schedule, our probes; its loop, collator, loss and optimiser.
+"""trl: an experiment whose steps TRL's trainer makes: our data, our learning-rate schedule, our probes; its
+loop, collator, loss and optimiser.
 
-With torchrun every process takes its part of each batch. A run is not checkpointed: interrupted, it begins anew.
+With torchrun every process takes its part of each batch. A run is not checkpointed: interrupted, it begins
+anew.
 """
 
 import sys
@@ -15,7 +17,8 @@ from ..experiments.base import Experiment
 from . import dpo, grpo, pairs, policy, prefer, sft
 from .trainer import OURS, PASSED, Recipe, streamed, watch, world_size
 
-# Each says KIND, FIXED and DIALS (settings), logged and build; where there is need, also CANNOT (what is refused), PASSED (knobs that are no setting)
+# Each says KIND, FIXED and DIALS (settings), logged and build; where there is need, also CANNOT (what is
+# refused), PASSED (knobs that are no setting)
 # and UNREAD (readings that only our loop can make).
 METHODS = (sft, dpo, grpo, policy, prefer, pairs)
 
@@ -46,7 +49,9 @@ class TRL(Experiment):
         return type(self.of).curves
 
     def settings(self) -> dict:
-        """What the record's key holds: the experiment, its knobs, its recipe, and how many processes share a batch."""
+        """What the record's key holds: the experiment, its knobs, its recipe, and how many processes share a
+        batch.
+        """
         code = recipe.version(str(Path(sys.modules[type(self.of).__module__].__file__)))
         return {"of": self.of.name, "knobs": self.of.settings(), "recipe": code, "processes": world_size()}
 

@@ -1,4 +1,6 @@
-"""Exercise: a function to be written. Right solutions and misconceptions are functions, too; a misconception's docstring is its hint."""
+"""Exercise: a function to be written. Right solutions and misconceptions are functions, too; a
+misconception's docstring is its hint.
+"""
 
 import inspect
 import math
@@ -29,8 +31,9 @@ def case(about: str, *args) -> Case:
 
 @dataclass(frozen=True)
 class Exercise:
-    """reference: a right solution; its name is the exercise's name and its docstring the contract. cases: readable ones first, then random ones
-    from a fixed seed. hints: three steps. right: further right solutions. wrong: misconceptions; the docstring says what is wrong.
+    """reference: a right solution; its name is the exercise's name and its docstring the contract. cases:
+    readable ones first, then random ones from a fixed seed. hints: three steps. right: further right
+    solutions. wrong: misconceptions; the docstring says what is wrong.
     """
 
     reference: Callable
@@ -88,7 +91,9 @@ def _imports(function: Callable) -> str:
 
 
 def difference(got, wanted) -> str | None:
-    """What is wrong with `got`, as the end of a sentence that begins with "the result"; None if nothing is."""
+    """What is wrong with `got`, as the end of a sentence that begins with "the result"; None if nothing
+    is.
+    """
     if isinstance(wanted, Tensor) and wanted.ndim == 0:
         wanted = wanted.item()
     if got is None and wanted is not None:

@@ -14,8 +14,9 @@ from .base import Exercise, case
 
 
 def which_lever(diagnosis):
-    """diagnosis: {'facts_known', 'format_right', 'preferred', 'fast_enough', 'prompt_helps', 'checkable'}, True or False each.
-    Returns 'prompt', 'cpt', 'sft', 'rl', 'dpo', 'distill' or 'ship'."""
+    """diagnosis: {'facts_known', 'format_right', 'preferred', 'fast_enough', 'prompt_helps', 'checkable'},
+    True or False each. Returns 'prompt', 'cpt', 'sft', 'rl', 'dpo', 'distill' or 'ship'.
+    """
     if diagnosis["facts_known"] and diagnosis["format_right"] and diagnosis["preferred"]:
         return "ship" if diagnosis["fast_enough"] else "distill"
     if diagnosis["prompt_helps"]:
@@ -43,19 +44,24 @@ def _which_lever_table(diagnosis):
 
 
 def facts_by_examples(diagnosis):
-    """You teach missing facts with examples of answers. SFT shows how to say what is known; of what is unknown it teaches to make something up.
-    Facts come from reading: 'cpt'."""
+    """You teach missing facts with examples of answers. SFT shows how to say what is known; of what is
+    unknown it teaches to make something up. Facts come from reading: 'cpt'.
+    """
     lever = which_lever(diagnosis)
     return "sft" if lever == "cpt" else lever
 
 
 def speed_first(diagnosis):
-    """You distil a model that is not right yet: a small model would copy its faults. First right, then fast."""
+    """You distil a model that is not right yet: a small model would copy its faults. First right, then
+    fast.
+    """
     return which_lever(diagnosis) if diagnosis["fast_enough"] else "distill"
 
 
 def pairs_always(diagnosis):
-    """You collect preference pairs although a checker can score every answer. A verifier is cheaper than judges and cannot be talked round: 'rl'."""
+    """You collect preference pairs although a checker can score every answer. A verifier is cheaper than
+    judges and cannot be talked round: 'rl'.
+    """
     lever = which_lever(diagnosis)
     return "dpo" if lever == "rl" else lever
 
@@ -95,10 +101,10 @@ def _lever_cases():
 
 WHICH_LEVER = Exercise(
     which_lever,
-    "Name the lever. A gap is a fact that is not known, a format that is wrong, or answers that are not the preferred ones. No gap: ship, or distil "
-    "if "
-    "it is too slow. A gap that a prompt closes: prompt. Else the first gap in the order facts, format, preference; a preference that a program can "
-    "check is a matter for RL.",
+    "Name the lever. A gap is a fact that is not known, a format that is wrong, or answers that are not the"
+    " preferred ones. No gap: ship, or distil if it is too slow. A gap that a prompt closes: prompt. Else the"
+    " first gap in the order facts, format, preference; a preference that a program can check is a matter"
+    " for RL.",
     _lever_cases,
     (
         "Which questions have nothing to do with a gap? Speed is asked only when there is none.",
@@ -113,8 +119,10 @@ WHICH_LEVER = Exercise(
 
 
 def break_even(train, sample, k):
-    """train: cost of training, once. sample: cost of one answer. k: samples a question without training; after training one is enough.
-    All whole numbers, in cents. Returns the smallest number of questions at which training costs no more, math.inf if there is none."""
+    """train: cost of training, once. sample: cost of one answer. k: samples a question without training;
+    after training one is enough. All whole numbers, in cents. Returns the smallest number of questions at
+    which training costs no more, math.inf if there is none.
+    """
     if k == 1:
         return math.inf
     return -(-train // (sample * (k - 1)))
@@ -141,12 +149,16 @@ def own_sample_forgotten(train, sample, k):
 
 
 def rounded_down(train, sample, k):
-    """At that number of questions training is still dearer: a part of a question cannot be asked, so round up."""
+    """At that number of questions training is still dearer: a part of a question cannot be asked, so round
+    up.
+    """
     return math.inf if k == 1 else train // (sample * (k - 1))
 
 
 def k_of_one(train, sample, k):
-    """With k = 1 training saves nothing, however many questions there are: math.inf. Your division has no answer there."""
+    """With k = 1 training saves nothing, however many questions there are: math.inf. Your division has no
+    answer there.
+    """
     return -(-train // (sample * (k - 1)))
 
 
@@ -166,7 +178,8 @@ def _break_even_cases():
 
 BREAK_EVEN = Exercise(
     break_even,
-    "Without training every question costs k samples (the best of k is taken); with training one. From how many questions on is training no dearer?",
+    "Without training every question costs k samples (the best of k is taken); with training one. From how"
+    " many questions on is training no dearer?",
     _break_even_cases,
     (
         "Write both bills for V questions: train + V·sample, and V·k·sample.",
@@ -181,8 +194,10 @@ BREAK_EVEN = Exercise(
 
 
 def regression_gate(baseline, new, tolerance):
-    """baseline, new: {skill: share right}. tolerance: the drop that is let pass. Returns the skills that dropped by more, in the baseline's order.
-    A skill that was not measured again has failed. An empty list means: promote."""
+    """baseline, new: {skill: share right}. tolerance: the drop that is let pass. Returns the skills that
+    dropped by more, in the baseline's order. A skill that was not measured again has failed. An empty list
+    means: promote.
+    """
     return [skill for skill, score in baseline.items() if skill not in new or score - new[skill] > tolerance]
 
 
@@ -207,7 +222,9 @@ def gate_on_any_change(baseline, new, tolerance):
 
 
 def gate_relative(baseline, new, tolerance):
-    """You measure the drop as a part of the old score; the tolerance is meant in points: 0.9 → 0.8 is a drop of 0.1."""
+    """You measure the drop as a part of the old score; the tolerance is meant in points: 0.9 → 0.8 is a drop
+    of 0.1.
+    """
     return [s for s, score in baseline.items() if s not in new or (score - new[s]) > tolerance * score]
 
 
@@ -241,8 +258,8 @@ def _gate_cases():
 
 REGRESSION_GATE = Exercise(
     regression_gate,
-    "A gate before release. It compares a new model's scores with the baseline's, skill by skill, and names those that fell by more than the "
-    "tolerance.",
+    "A gate before release. It compares a new model's scores with the baseline's, skill by skill, and names"
+    " those that fell by more than the tolerance.",
     _gate_cases,
     (
         "What would a mean over the skills hide?",
@@ -257,8 +274,9 @@ REGRESSION_GATE = Exercise(
 
 
 def interval(before, after):
-    """before, after: lists of one figure a seed, the same seeds in the same order. Returns (low, high): the 95 % t-interval of the mean
-    difference."""
+    """before, after: lists of one figure a seed, the same seeds in the same order. Returns (low, high): the
+    95 % t-interval of the mean difference.
+    """
     differences = np.subtract(after, before)
     half = (
         scipy.stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
@@ -282,27 +300,34 @@ def _around(centre, half):
 
 
 def interval_unpaired(before, after):
-    """You treat the two lists as strangers. They share their seeds: take the difference seed by seed, and what the seeds have in common cancels."""
+    """You treat the two lists as strangers. They share their seeds: take the difference seed by seed, and
+    what the seeds have in common cancels.
+    """
     n = len(before)
     spread = math.sqrt((np.var(before, ddof=1) + np.var(after, ddof=1)) / n)
     return _around(np.mean(after) - np.mean(before), scipy.stats.t.ppf(0.975, 2 * n - 2) * spread)
 
 
 def interval_z(before, after):
-    """1.96 is for many seeds. With few of them the spread is itself uncertain: take Student's t with n − 1 degrees of freedom."""
+    """1.96 is for many seeds. With few of them the spread is itself uncertain: take Student's t with n − 1
+    degrees of freedom.
+    """
     d = np.subtract(after, before)
     return _around(d.mean(), scipy.stats.norm.ppf(0.975) * d.std(ddof=1) / math.sqrt(len(d)))
 
 
 def interval_ddof(before, after):
-    """Your spread divides by n, which is too small a spread when the mean comes from the same numbers: divide by n − 1 (ddof=1; numpy's default is
-    0)."""
+    """Your spread divides by n, which is too small a spread when the mean comes from the same numbers: divide
+    by n − 1 (ddof=1; numpy's default is 0).
+    """
     d = np.subtract(after, before)
     return _around(d.mean(), scipy.stats.t.ppf(0.975, len(d) - 1) * d.std() / math.sqrt(len(d)))
 
 
 def interval_of_one(before, after):
-    """That is the spread of single seeds. The mean of n of them is surer: divide the standard deviation by √n."""
+    """That is the spread of single seeds. The mean of n of them is surer: divide the standard deviation by
+    √n.
+    """
     d = np.subtract(after, before)
     return _around(d.mean(), scipy.stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1))
 
@@ -328,10 +353,14 @@ def _interval_cases():
 
 INTERVAL = Exercise(
     interval,
-    "Two settings, the same seeds. How large is the difference, and how sure is that? Give the 95 % interval of the mean difference.",
+    "Two settings, the same seeds. How large is the difference, and how sure is that? Give the 95 % interval"
+    " of the mean difference.",
     _interval_cases,
     (
-        "The same seed stands in both lists. What should be subtracted from what, before anything is averaged?",
+        (
+            "The same seed stands in both lists. What should be subtracted from what, before anything is"
+            " averaged?"
+        ),
         "mean ± t · s / √n, where s is the standard deviation of the differences with n − 1.",
         "t is `scipy.stats.t.ppf(0.975, n - 1)`; for 3 seeds it is 4.3, not 1.96.",
     ),

@@ -19,7 +19,9 @@ def _tensors(seed):
 
 
 def shift(logits, ids):
-    """logits [B,T,V]: what the model says at each place. ids [B,T]: the tokens. Returns the mean next-token loss in nats, a number."""
+    """logits [B,T,V]: what the model says at each place. ids [B,T]: the tokens. Returns the mean next-token
+    loss in nats, a number.
+    """
     logp = logits[:, :-1].log_softmax(-1)
     return -logp.gather(-1, ids[:, 1:, None]).mean()
 
@@ -37,12 +39,16 @@ def _shift_loop(logits, ids):
 
 
 def shift_none(logits, ids):
-    """You compare place t with the token at t, which the model has already read. Place t says what comes at t + 1."""
+    """You compare place t with the token at t, which the model has already read. Place t says what comes at t
+    + 1.
+    """
     return F.cross_entropy(logits.flatten(0, 1), ids.flatten())
 
 
 def shift_backwards(logits, ids):
-    """You shifted the wrong way: place t is scored on the token *before* it. Drop the last logits and the first token."""
+    """You shifted the wrong way: place t is scored on the token *before* it. Drop the last logits and the
+    first token.
+    """
     return F.cross_entropy(logits[:, 1:].flatten(0, 1), ids[:, :-1].flatten())
 
 
@@ -52,7 +58,9 @@ def shift_divides_by_all(logits, ids):
 
 
 def shift_raw(logits, ids):
-    """Those are raw logits. A log-probability needs log_softmax: minus the log of the sum over the vocabulary."""
+    """Those are raw logits. A log-probability needs log_softmax: minus the log of the sum over the
+    vocabulary.
+    """
     return -logits[:, :-1].gather(-1, ids[:, 1:, None]).mean()
 
 
@@ -68,7 +76,8 @@ def _shift_cases():
 
 SHIFT = Exercise(
     shift,
-    "Compute the next-token loss from a model's unshifted logits: the mean of −log p(next token) over all tokens that something predicts.",
+    "Compute the next-token loss from a model's unshifted logits: the mean of −log p(next token) over all"
+    " tokens that something predicts.",
     _shift_cases,
     (
         "How many tokens of a row of T can be predicted?",
@@ -83,8 +92,10 @@ SHIFT = Exercise(
 
 
 def assistant_mask(turns):
-    """turns: list of (role, tokens); the tokens of a turn are '<start>', the role, the content, '<end>'. Roles: system, user, assistant, tool.
-    Returns one list with a 1 or 0 for every token: 1 where the loss counts."""
+    """turns: list of (role, tokens); the tokens of a turn are '<start>', the role, the content, '<end>'.
+    Roles: system, user, assistant, tool. Returns one list with a 1 or 0 for every token: 1 where the loss
+    counts.
+    """
     mask = []
     for role, tokens in turns:
         mask += [0, 0] + [int(role == "assistant")] * (len(tokens) - 2)
@@ -110,7 +121,9 @@ def header_trained(turns):
 
 
 def tool_trained(turns):
-    """You train the tool's results. The world writes them; a model that learns to write them makes them up."""
+    """You train the tool's results. The world writes them; a model that learns to write them makes them
+    up.
+    """
     return [
         int(role in ("assistant", "tool") and place >= 2)
         for role, tokens in turns
@@ -127,7 +140,9 @@ def last_only(turns):
 
 
 def everything_trained(turns):
-    """You train on every token: that is continued pretraining on chats, and the model learns to write the user's turns."""
+    """You train on every token: that is continued pretraining on chats, and the model learns to write the
+    user's turns.
+    """
     return [1 for _, tokens in turns for _ in tokens]
 
 
@@ -171,11 +186,15 @@ def _assistant_cases():
 
 ASSISTANT_MASK = Exercise(
     assistant_mask,
-    "Mask a conversation for SFT: the loss counts on what the assistant itself writes at inference, and on nothing else.",
+    "Mask a conversation for SFT: the loss counts on what the assistant itself writes at inference, and on"
+    " nothing else.",
     _assistant_cases,
     (
         "For each token ask: does the model write it when it is used, or is it given?",
-        "Given: system, user and tool turns, and the first two tokens (<start> and the role) of every turn. Written: the rest of an assistant turn.",
+        (
+            "Given: system, user and tool turns, and the first two tokens (<start> and the role) of every"
+            " turn. Written: the rest of an assistant turn."
+        ),
         "Per turn: two zeros, then len(tokens) − 2 times 1 if the role is assistant, else 0.",
     ),
     (_assistant_mask_flat,),
@@ -186,8 +205,10 @@ ASSISTANT_MASK = Exercise(
 
 
 def packing_mask(documents):
-    """documents: lists of ids, each closed by its end token. They stand one after the other in one row, with attention reset at each document.
-    Returns (positions, mask), two lists with a whole number for every token of the row."""
+    """documents: lists of ids, each closed by its end token. They stand one after the other in one row, with
+    attention reset at each document. Returns (positions, mask), two lists with a whole number for every token
+    of the row.
+    """
     positions = [p for ids in documents for p in range(len(ids))]
     return positions, [int(p > 0) for p in positions]
 
@@ -202,32 +223,41 @@ def _packing_mask_loop(documents):
 
 
 def first_trained(documents):
-    """You train the first token of each document: nothing precedes it, so there is nothing to predict it from."""
+    """You train the first token of each document: nothing precedes it, so there is nothing to predict it
+    from.
+    """
     positions, mask = packing_mask(documents)
     return positions, [1] * len(mask)
 
 
 def first_of_row_only(documents):
-    """You spare the first token of the row only. Attention is reset at *every* document: the first token of each has nothing before it."""
+    """You spare the first token of the row only. Attention is reset at *every* document: the first token of
+    each has nothing before it.
+    """
     positions, mask = packing_mask(documents)
     return positions, [int(i > 0) for i in range(len(mask))]
 
 
 def last_untrained(documents):
-    """You leave the end token out and train the first one. The end is predicted from its own document, and has to be learnt; the first token has
-    nothing before it."""
+    """You leave the end token out and train the first one. The end is predicted from its own document, and
+    has to be learnt; the first token has nothing before it.
+    """
     positions, _ = packing_mask(documents)
     return positions, [int(place < len(ids) - 1) for ids in documents for place in range(len(ids))]
 
 
 def positions_run_on(documents):
-    """Your positions run on across documents. Starting again at 0 is what resets attention; as it is, a document looks back at the one before."""
+    """Your positions run on across documents. Starting again at 0 is what resets attention; as it is, a
+    document looks back at the one before.
+    """
     positions, mask = packing_mask(documents)
     return list(range(len(positions))), mask
 
 
 def positions_from_one(documents):
-    """Positions count from 0. From 1, no document has a position 0, and the model sees places it was never trained on."""
+    """Positions count from 0. From 1, no document has a position 0, and the model sees places it was never
+    trained on.
+    """
     positions, mask = packing_mask(documents)
     return [p + 1 for p in positions], mask
 
@@ -250,10 +280,14 @@ def _packing_cases():
 
 PACKING_MASK = Exercise(
     packing_mask,
-    "Pack whole documents into one row with `reset`: say at which position of its own document each token stands, and which tokens are trained.",
+    "Pack whole documents into one row with `reset`: say at which position of its own document each token"
+    " stands, and which tokens are trained.",
     _packing_cases,
     (
-        "What does the model know when it must predict the first token of a document, if attention stays inside the document?",
+        (
+            "What does the model know when it must predict the first token of a document, if attention stays"
+            " inside the document?"
+        ),
         "Positions start at 0 in each document; the mask is 0 exactly where the position is 0.",
         "positions = [p for ids in documents for p in range(len(ids))]",
     ),
@@ -265,7 +299,9 @@ PACKING_MASK = Exercise(
 
 
 def token_mean(losses, mask):
-    """losses [B,T] in nats, mask [B,T] of zeros and ones (floats). Returns the mean over the tokens with mask 1, a number; 0 if there are none."""
+    """losses [B,T] in nats, mask [B,T] of zeros and ones (floats). Returns the mean over the tokens with mask
+    1, a number; 0 if there are none.
+    """
     return torch.where(mask > 0, losses, 0.0).sum() / mask.sum().clamp(min=1)
 
 
@@ -284,22 +320,30 @@ def _token_mean_loop(losses, mask):
 
 
 def mean_of_means(losses, mask):
-    """You average inside each row first: a token of a short answer then counts more than one of a long answer. Sum everything, divide once."""
+    """You average inside each row first: a token of a short answer then counts more than one of a long
+    answer. Sum everything, divide once.
+    """
     return (torch.where(mask > 0, losses, 0.0).sum(1) / mask.sum(1).clamp(min=1)).mean()
 
 
 def over_all_places(losses, mask):
-    """You divide by all places. Masked ones add nothing to the sum, so the loss looks smaller the more padding there is: divide by mask.sum()."""
+    """You divide by all places. Masked ones add nothing to the sum, so the loss looks smaller the more
+    padding there is: divide by mask.sum().
+    """
     return torch.where(mask > 0, losses, 0.0).mean()
 
 
 def over_rows(losses, mask):
-    """You divide by the number of rows: longer answers then have a larger loss. Divide by the number of tokens."""
+    """You divide by the number of rows: longer answers then have a larger loss. Divide by the number of
+    tokens.
+    """
     return torch.where(mask > 0, losses, 0.0).sum() / len(losses)
 
 
 def times_mask(losses, mask):
-    """Multiplying by the mask fails where a masked place holds inf: inf · 0 is nan. Choose with torch.where, or by index."""
+    """Multiplying by the mask fails where a masked place holds inf: inf · 0 is nan. Choose with torch.where,
+    or by index.
+    """
     return (losses * mask).sum() / mask.sum().clamp(min=1)
 
 
@@ -345,8 +389,9 @@ TOKEN_MEAN = Exercise(
 
 
 def dpo_pair_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
-    """Log-probs [N] of N chosen and N rejected answers (summed over their tokens), under the model and under the reference; beta, a number.
-    Returns the mean DPO loss, a number."""
+    """Log-probs [N] of N chosen and N rejected answers (summed over their tokens), under the model and under
+    the reference; beta, a number. Returns the mean DPO loss, a number.
+    """
     margin = beta * ((chosen - ref_chosen) - (rejected - ref_rejected))
     return -F.logsigmoid(margin).mean()
 
@@ -366,8 +411,9 @@ def _dpo_loop(chosen, rejected, ref_chosen, ref_rejected, beta):
 
 
 def dpo_no_reference(chosen, rejected, ref_chosen, ref_rejected, beta):
-    """You compare raw log-probs. DPO rewards a *change* against the reference: subtract ref_chosen and ref_rejected. At the start every margin is
-    0."""
+    """You compare raw log-probs. DPO rewards a *change* against the reference: subtract ref_chosen and
+    ref_rejected. At the start every margin is 0.
+    """
     return -F.logsigmoid(beta * (chosen - rejected)).mean()
 
 
@@ -377,17 +423,23 @@ def dpo_reversed(chosen, rejected, ref_chosen, ref_rejected, beta):
 
 
 def dpo_beta_outside(chosen, rejected, ref_chosen, ref_rejected, beta):
-    """beta stands outside the sigmoid, where it only rescales the loss. Inside, it says how far the model may move from the reference."""
+    """beta stands outside the sigmoid, where it only rescales the loss. Inside, it says how far the model may
+    move from the reference.
+    """
     return beta * dpo_pair_loss(chosen, rejected, ref_chosen, ref_rejected, 1.0)
 
 
 def dpo_mean_first(chosen, rejected, ref_chosen, ref_rejected, beta):
-    """You average the margins before the sigmoid: one easy pair then hides the hard ones. First the loss of each pair, then the mean."""
+    """You average the margins before the sigmoid: one easy pair then hides the hard ones. First the loss of
+    each pair, then the mean.
+    """
     return -F.logsigmoid((beta * ((chosen - ref_chosen) - (rejected - ref_rejected))).mean())
 
 
 def dpo_two_steps(chosen, rejected, ref_chosen, ref_rejected, beta):
-    """log(sigmoid(x)) in two steps is −inf once the sigmoid has rounded to 0. logsigmoid does both in one, and stays finite."""
+    """log(sigmoid(x)) in two steps is −inf once the sigmoid has rounded to 0. logsigmoid does both in one,
+    and stays finite.
+    """
     return -torch.log(torch.sigmoid(beta * ((chosen - ref_chosen) - (rejected - ref_rejected)))).mean()
 
 
@@ -412,11 +464,15 @@ def _dpo_cases():
 
 DPO_PAIR_LOSS = Exercise(
     dpo_pair_loss,
-    "The loss of a preference pair: −log sigmoid of beta times the margin, by which the chosen answer rose more than the rejected one.",
+    "The loss of a preference pair: −log sigmoid of beta times the margin, by which the chosen answer rose"
+    " more than the rejected one.",
     _dpo_cases,
     (
         "What is the loss before the first step, when model and reference are the same?",
-        "reward = beta · (log-prob under the model − log-prob under the reference); margin = reward of chosen − reward of rejected.",
+        (
+            "reward = beta · (log-prob under the model − log-prob under the reference); margin = reward of"
+            " chosen − reward of rejected."
+        ),
         "-F.logsigmoid(margin).mean()",
     ),
     (_dpo_softplus, _dpo_loop),
@@ -427,8 +483,10 @@ DPO_PAIR_LOSS = Exercise(
 
 
 def left_pad(rows, pad):
-    """rows: lists of ids of unequal length, prompts to be continued. pad: the id that fills. Returns (ids, mask, positions), three [B,T] tensors
-    of whole numbers: mask 1 on real tokens; positions count from 0 at the first real token, and are 0 on padding."""
+    """rows: lists of ids of unequal length, prompts to be continued. pad: the id that fills. Returns (ids,
+    mask, positions), three [B,T] tensors of whole numbers: mask 1 on real tokens; positions count from 0 at
+    the first real token, and are 0 on padding.
+    """
     width = max(map(len, rows))
     ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows])
     mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
@@ -447,7 +505,9 @@ def _left_pad_lists(rows, pad):
 
 
 def right_pad(rows, pad):
-    """You pad on the right. Generation goes on from the last place of each row, and there it would find padding: pad on the left."""
+    """You pad on the right. Generation goes on from the last place of each row, and there it would find
+    padding: pad on the left.
+    """
     width = max(map(len, rows))
     fill = lambda row, value: row + [value] * (width - len(row))
     return torch.tensor([fill(r, pad) for r in rows]), *(
@@ -457,7 +517,9 @@ def right_pad(rows, pad):
 
 
 def mask_by_value(rows, pad):
-    """You find padding by its value. A prompt may hold that very id (an end token between two documents): count lengths instead."""
+    """You find padding by its value. A prompt may hold that very id (an end token between two documents):
+    count lengths instead.
+    """
     ids = left_pad(rows, pad)[0]
     mask = (ids != pad).long()
     return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)

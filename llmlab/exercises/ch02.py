@@ -1,4 +1,6 @@
-"""Chapter 02: packing, replay, curriculum, domain mixing, the gate, clean data, and the leash to the base model."""
+"""Chapter 02: packing, replay, curriculum, domain mixing, the gate, clean data, and the leash to the base
+model.
+"""
 
 import math
 import random
@@ -13,8 +15,9 @@ from .base import Exercise, case
 
 
 def pack_plain(documents, end, length):
-    """documents: lists of ids without an end token. Every document gets `end`; the stream of all of them is cut into rows of `length`.
-    Returns the full rows, a list of lists; what is left over is dropped."""
+    """documents: lists of ids without an end token. Every document gets `end`; the stream of all of them is
+    cut into rows of `length`. Returns the full rows, a list of lists; what is left over is dropped.
+    """
     stream = [token for ids in documents for token in [*ids, end]]
     return [stream[i : i + length] for i in range(0, len(stream) - length + 1, length)]
 
@@ -31,7 +34,9 @@ def _pack_plain_stream(documents, end, length):
 
 
 def pack_without_end(documents, end, length):
-    """You join documents without `end`: the model cannot tell where one stops, and never learns to stop itself."""
+    """You join documents without `end`: the model cannot tell where one stops, and never learns to stop
+    itself.
+    """
     stream = [token for ids in documents for token in ids]
     return [stream[i : i + length] for i in range(0, len(stream) - length + 1, length)]
 
@@ -43,7 +48,9 @@ def pack_end_between(documents, end, length):
 
 
 def pack_short_rest(documents, end, length):
-    """You keep a last row that is too short. Rows of unequal length make no tensor: drop it (the next documents would fill it)."""
+    """You keep a last row that is too short. Rows of unequal length make no tensor: drop it (the next
+    documents would fill it).
+    """
     stream = [token for ids in documents for token in [*ids, end]]
     return [stream[i : i + length] for i in range(0, len(stream), length)]
 
@@ -55,7 +62,9 @@ def pack_rest_padded(documents, end, length):
 
 
 def pack_each_alone(documents, end, length):
-    """You cut each document by itself and lose its rest: rows may hold several documents, and a document may go on in the next row."""
+    """You cut each document by itself and lose its rest: rows may hold several documents, and a document may
+    go on in the next row.
+    """
     return [row for ids in documents for row in pack_plain([ids], end, length)]
 
 
@@ -91,8 +100,10 @@ PACK_PLAIN = Exercise(
 
 
 def replay_rows(share, rows, u):
-    """share: part of the batch that is replay. rows: rows of the batch. u: a random number, uniform in [0, 1). Returns the whole number of replay
-    rows: one of the two next to share · rows, and on average over u exactly share · rows."""
+    """share: part of the batch that is replay. rows: rows of the batch. u: a random number, uniform in [0,
+    1). Returns the whole number of replay rows: one of the two next to share · rows, and on average over u
+    exactly share · rows.
+    """
     exact = share * rows
     return math.floor(exact) + (u < exact - math.floor(exact))
 
@@ -102,12 +113,16 @@ def _replay_rows_ceil(share, rows, u):
 
 
 def replay_rounded(share, rows, u):
-    """Rounding gives the same number in every batch: 3.2 rows become 3 for ever, and a share below half a row never replays at all. Use u."""
+    """Rounding gives the same number in every batch: 3.2 rows become 3 for ever, and a share below half a row
+    never replays at all. Use u.
+    """
     return round(share * rows)
 
 
 def replay_down(share, rows, u):
-    """Rounding down replays too little in every batch, and nothing at all below one row. Round up with the probability of the fraction."""
+    """Rounding down replays too little in every batch, and nothing at all below one row. Round up with the
+    probability of the fraction.
+    """
     return math.floor(share * rows)
 
 
@@ -117,12 +132,16 @@ def replay_up(share, rows, u):
 
 
 def replay_all_or_none(share, rows, u):
-    """The average is right, but a batch is then all replay or none: its gradient swings between two tasks. Stay within one row of share · rows."""
+    """The average is right, but a batch is then all replay or none: its gradient swings between two tasks.
+    Stay within one row of share · rows.
+    """
     return rows if u < share else 0
 
 
 def replay_probability_reversed(share, rows, u):
-    """You round up when u is *above* the fraction: 3.2 becomes 4 in four batches of five. Up with probability 0.2, that is when u < 0.2."""
+    """You round up when u is *above* the fraction: 3.2 becomes 4 in four batches of five. Up with probability
+    0.2, that is when u < 0.2.
+    """
     exact = share * rows
     return math.floor(exact) + (u >= exact - math.floor(exact))
 
@@ -144,7 +163,8 @@ def _replay_cases():
 
 REPLAY_ROWS = Exercise(
     replay_rows,
-    "How many rows of this batch are replay? 20 % of 16 rows are 3.2: take 3 or 4, so that the average is right.",
+    "How many rows of this batch are replay? 20 % of 16 rows are 3.2: take 3 or 4, so that the average is"
+    " right.",
     _replay_cases,
     (
         "Which two whole numbers are possible, and how often must the upper one come?",
@@ -159,8 +179,9 @@ REPLAY_ROWS = Exercise(
 
 
 def anneal_replay(share, steps):
-    """share: mean share of replay, at most 0.5. steps: number of steps, at least 2. Returns a list: the share at each step, falling in equal parts
-    to 0 at the last step, with the mean `share`."""
+    """share: mean share of replay, at most 0.5. steps: number of steps, at least 2. Returns a list: the share
+    at each step, falling in equal parts to 0 at the last step, with the mean `share`.
+    """
     return [2 * share * (1 - step / (steps - 1)) for step in range(steps)]
 
 
@@ -169,12 +190,16 @@ def _anneal_replay_tensor(share, steps):
 
 
 def anneal_half(share, steps):
-    """You start at `share` and fall to 0: that is half the replay in all, so a comparison with constant replay would compare amounts, not order."""
+    """You start at `share` and fall to 0: that is half the replay in all, so a comparison with constant
+    replay would compare amounts, not order.
+    """
     return [share * (1 - step / (steps - 1)) for step in range(steps)]
 
 
 def anneal_rising(share, steps):
-    """Your replay rises. The curriculum starts near the old texts, while the learning rate climbs, and ends on the domain."""
+    """Your replay rises. The curriculum starts near the old texts, while the learning rate climbs, and ends
+    on the domain.
+    """
     return anneal_replay(share, steps)[::-1]
 
 
@@ -184,7 +209,9 @@ def anneal_constant(share, steps):
 
 
 def anneal_off_by_one(share, steps):
-    """You divide by `steps`: the last of steps 0 … steps − 1 is then not 0, and the total is too large. Divide by steps − 1."""
+    """You divide by `steps`: the last of steps 0 … steps − 1 is then not 0, and the total is too large.
+    Divide by steps − 1.
+    """
     return [2 * share * (1 - step / steps) for step in range(steps)]
 
 
@@ -215,8 +242,9 @@ ANNEAL_REPLAY = Exercise(
 
 
 def adaptive_weights(losses, floor):
-    """losses: {sub-domain: held-out loss in nats}. floor: the least weight of any. Returns {sub-domain: weight}: floor plus a part of what is left,
-    in proportion to exp(loss); the weights add up to 1."""
+    """losses: {sub-domain: held-out loss in nats}. floor: the least weight of any. Returns {sub-domain:
+    weight}: floor plus a part of what is left, in proportion to exp(loss); the weights add up to 1.
+    """
     total = sum(math.exp(loss) for loss in losses.values())
     left = 1 - floor * len(losses)
     return {d: floor + left * math.exp(loss) / total for d, loss in losses.items()}
@@ -238,12 +266,16 @@ def adaptive_no_floor(losses, floor):
 
 
 def adaptive_clamped(losses, floor):
-    """You lift small weights to the floor and leave the others: the sum is above 1. Share out what is left after every floor."""
+    """You lift small weights to the floor and leave the others: the sum is above 1. Share out what is left
+    after every floor.
+    """
     return {d: max(floor, w) for d, w in adaptive_weights(losses, 0.0).items()}
 
 
 def adaptive_linear(losses, floor):
-    """You share out in proportion to the loss; wanted is in proportion to exp(loss), which tells 2 nats from 3 more sharply."""
+    """You share out in proportion to the loss; wanted is in proportion to exp(loss), which tells 2 nats from
+    3 more sharply.
+    """
     total, left = sum(losses.values()), 1 - floor * len(losses)
     return {d: floor + left * loss / total for d, loss in losses.items()}
 
@@ -265,7 +297,8 @@ def _adaptive_cases():
 
 ADAPTIVE_WEIGHTS = Exercise(
     adaptive_weights,
-    "Adaptive domain mixing: draw more from sub-domains whose held-out loss is high, and something from each.",
+    "Adaptive domain mixing: draw more from sub-domains whose held-out loss is high, and something from"
+    " each.",
     _adaptive_cases,
     (
         "Give every sub-domain its floor. How much is left to share out?",
@@ -280,8 +313,10 @@ ADAPTIVE_WEIGHTS = Exercise(
 
 
 def gate_decision(readings, tolerance):
-    """readings: a list of {skill: share right}; the first was taken before training, the others every N steps. tolerance: the drop that is let pass.
-    Returns 'keep' or 'rollback' for each later reading; in place of the third rollback 'stop', which ends the list."""
+    """readings: a list of {skill: share right}; the first was taken before training, the others every N
+    steps. tolerance: the drop that is let pass. Returns 'keep' or 'rollback' for each later reading; in place
+    of the third rollback 'stop', which ends the list.
+    """
     start, decisions = readings[0], []
     for reading in readings[1:]:
         if all(start[skill] - reading[skill] <= tolerance for skill in start):
@@ -302,7 +337,9 @@ def _gate_decision_worst(readings, tolerance):
 
 
 def gate_drifts(readings, tolerance):
-    """You compare with the reading before: a skill can slide away in small steps, each within the tolerance. Compare with the start."""
+    """You compare with the reading before: a skill can slide away in small steps, each within the tolerance.
+    Compare with the start.
+    """
     pairs = zip(readings, readings[1:])
     bad = [any(old[s] - new[s] > tolerance for s in old) for old, new in pairs]
     return _with_stop(bad)
@@ -367,7 +404,8 @@ def _gate_decision_cases():
 
 GATE_DECISION = Exercise(
     gate_decision,
-    "A guardrail during training: keep the checkpoint, roll back to the last kept one, or give up at the third failure.",
+    "A guardrail during training: keep the checkpoint, roll back to the last kept one, or give up at the"
+    " third failure.",
     _gate_decision_cases,
     (
         "Compared with which reading does a slow slide show?",
@@ -382,8 +420,9 @@ GATE_DECISION = Exercise(
 
 
 def dedup(texts):
-    """texts: a list of strings. Two are the same if they differ only in case and white space (how much, what kind, and at the ends).
-    Returns the first of each, unchanged, in the order of the list."""
+    """texts: a list of strings. Two are the same if they differ only in case and white space (how much, what
+    kind, and at the ends). Returns the first of each, unchanged, in the order of the list.
+    """
     kept = {}
     for text in texts:
         kept.setdefault(" ".join(text.lower().split()), text)
@@ -401,7 +440,9 @@ def _dedup_loop(texts):
 
 
 def dedup_exact(texts):
-    """You compare the raw strings: a copy with another space or a capital letter passes. Compare a normalised form."""
+    """You compare the raw strings: a copy with another space or a capital letter passes. Compare a normalised
+    form.
+    """
     return list(dict.fromkeys(texts))
 
 
@@ -416,7 +457,9 @@ def dedup_last(texts):
 
 
 def dedup_sorted(texts):
-    """The order of the list is lost: sets have none, and sorting makes another. A corpus in alphabetical order is a bad curriculum."""
+    """The order of the list is lost: sets have none, and sorting makes another. A corpus in alphabetical
+    order is a bad curriculum.
+    """
     return sorted(dedup(texts))
 
 
@@ -452,7 +495,8 @@ def _dedup_cases():
 
 DEDUP = Exercise(
     dedup,
-    "Remove copies from a corpus. Scraped copies differ in spacing and capitals, so compare a normalised form.",
+    "Remove copies from a corpus. Scraped copies differ in spacing and capitals, so compare a normalised"
+    " form.",
     _dedup_cases,
     (
         "Make a key for each text, such that copies have the same key.",
@@ -467,8 +511,10 @@ DEDUP = Exercise(
 
 
 def kl_to_base(logits, base_logits, mask):
-    """logits, base_logits [B,T,V] of the model and of the frozen base. mask [B,T] of zeros and ones (floats), at least one 1.
-    Returns KL(model ‖ base) in nats, summed over the vocabulary and averaged over the tokens with mask 1: a number."""
+    """logits, base_logits [B,T,V] of the model and of the frozen base. mask [B,T] of zeros and ones (floats),
+    at least one 1. Returns KL(model ‖ base) in nats, summed over the vocabulary and averaged over the tokens
+    with mask 1: a number.
+    """
     logp, logq = logits.log_softmax(-1), base_logits.log_softmax(-1)
     kl = (logp.exp() * (logp - logq)).sum(-1)
     return (kl * mask).sum() / mask.sum()
@@ -489,8 +535,9 @@ def _kl_as_cross_entropy(logits, base_logits, mask):
 
 
 def kl_reversed(logits, base_logits, mask):
-    """That is KL(base ‖ model), the other direction. The model comes first: average over what the *model* says. (In F.kl_div(input, target) the
-    target is the distribution that is averaged over.)"""
+    """That is KL(base ‖ model), the other direction. The model comes first: average over what the *model*
+    says. (In F.kl_div(input, target) the target is the distribution that is averaged over.)
+    """
     return kl_to_base(base_logits, logits, mask)
 
 
@@ -500,12 +547,16 @@ def kl_unmasked(logits, base_logits, mask):
 
 
 def kl_mean_over_vocabulary(logits, base_logits, mask):
-    """You average over the vocabulary. A KL is a *sum* over it: yours is V times too small, so its weight in the loss means nothing."""
+    """You average over the vocabulary. A KL is a *sum* over it: yours is V times too small, so its weight in
+    the loss means nothing.
+    """
     return kl_to_base(logits, base_logits, mask) / logits.shape[-1]
 
 
 def kl_of_logits(logits, base_logits, mask):
-    """You subtract raw logits. Their difference changes when a constant is added to one of them; take log_softmax of both first."""
+    """You subtract raw logits. Their difference changes when a constant is added to one of them; take
+    log_softmax of both first.
+    """
     return ((logits.softmax(-1) * (logits - base_logits)).sum(-1) * mask).sum() / mask.sum()
 
 
@@ -538,11 +589,15 @@ def _kl_cases():
 
 KL_TO_BASE = Exercise(
     kl_to_base,
-    "The leash of continued pretraining: how far is the model from the base, averaged over what the model says?",
+    "The leash of continued pretraining: how far is the model from the base, averaged over what the model"
+    " says?",
     _kl_cases,
     (
         "KL(p ‖ q): whose probabilities stand outside the logarithm?",
-        "Per place: sum over the vocabulary of p · (log p − log q), p the model, q the base. Then the mean over mask 1.",
+        (
+            "Per place: sum over the vocabulary of p · (log p − log q), p the model, q the base. Then the"
+            " mean over mask 1."
+        ),
         "log_softmax of both; (logp.exp() * (logp - logq)).sum(-1).",
     ),
     (_kl_by_library, _kl_as_cross_entropy),

@@ -1,4 +1,6 @@
-"""Chapter 03: fragmentation, which tokens to add, how their rows begin, what is comparable across tokenizers, and oversampling."""
+"""Chapter 03: fragmentation, which tokens to add, how their rows begin, what is comparable across tokenizers,
+and oversampling.
+"""
 
 import math
 import random
@@ -11,7 +13,9 @@ from .base import Exercise, case
 
 
 class Pieces:
-    """A toy tokenizer: the longest piece of its list that fits, else single characters. Called with a text it returns a list of pieces."""
+    """A toy tokenizer: the longest piece of its list that fits, else single characters. Called with a text it
+    returns a list of pieces.
+    """
 
     def __init__(self, *vocabulary):
         self.vocabulary = sorted(vocabulary, key=len, reverse=True)
@@ -58,8 +62,10 @@ def _random_words(r, n):
 
 
 def fragmentation(words, tokenize):
-    """words: a list of strings without spaces. tokenize: text -> list of pieces. Returns (mean pieces a word, share of words with 5 pieces or more),
-    each word tokenised as it stands inside a sentence: with a space before it."""
+    """words: a list of strings without spaces. tokenize: text -> list of pieces. Returns (mean pieces a word,
+    share of words with 5 pieces or more), each word tokenised as it stands inside a sentence: with a space
+    before it.
+    """
     counts = [len(tokenize(" " + word)) for word in words]
     return sum(counts) / len(counts), sum(n >= 5 for n in counts) / len(counts)
 
@@ -70,8 +76,9 @@ def _fragmentation_tensor(words, tokenize):
 
 
 def without_space(words, tokenize):
-    """You tokenise the word at the beginning of a text. Inside a sentence a space stands before it, and most tokenizers have other pieces for
-    that."""
+    """You tokenise the word at the beginning of a text. Inside a sentence a space stands before it, and most
+    tokenizers have other pieces for that.
+    """
     counts = [len(tokenize(word)) for word in words]
     return statistics.fmean(counts), statistics.fmean(n >= 5 for n in counts)
 
@@ -107,7 +114,8 @@ def _fragmentation_cases():
 
 FRAGMENTATION = Exercise(
     fragmentation,
-    "Measure how badly a tokenizer shatters a word list: mean pieces a word, and the share of words that become 5 pieces or more.",
+    "Measure how badly a tokenizer shatters a word list: mean pieces a word, and the share of words that"
+    " become 5 pieces or more.",
     _fragmentation_cases,
     (
         "Where in a text does a word of your list usually stand?",
@@ -122,8 +130,10 @@ FRAGMENTATION = Exercise(
 
 
 def tokens_saved(counts, tokenize, n):
-    """counts: {word: how often it comes in the corpus}. tokenize: text -> list of pieces (no space needed here). Returns the n best words to add as
-    (word, tokens saved in the corpus), best first, equal ones in alphabetical order; words that save nothing are left out."""
+    """counts: {word: how often it comes in the corpus}. tokenize: text -> list of pieces (no space needed
+    here). Returns the n best words to add as (word, tokens saved in the corpus), best first, equal ones in
+    alphabetical order; words that save nothing are left out.
+    """
     saved = {word: count * (len(tokenize(word)) - 1) for word, count in counts.items()}
     ranked = sorted(saved.items(), key=lambda item: (-item[1], item[0]))
     return [(word, s) for word, s in ranked if s > 0][:n]
@@ -146,7 +156,9 @@ def _ranked(counts, tokenize, n, rank):
 
 
 def by_frequency(counts, tokenize, n):
-    """You rank by frequency: a frequent word of two pieces saves less than one half as frequent of six. Rank by count × (pieces − 1)."""
+    """You rank by frequency: a frequent word of two pieces saves less than one half as frequent of six. Rank
+    by count × (pieces − 1).
+    """
     return _ranked(counts, tokenize, n, lambda w: counts[w])
 
 
@@ -190,7 +202,8 @@ def _tokens_saved_cases():
 
 TOKENS_SAVED = Exercise(
     tokens_saved,
-    "Choose new tokens by what they are worth: how many tokens would the corpus lose if the word were one token?",
+    "Choose new tokens by what they are worth: how many tokens would the corpus lose if the word were one"
+    " token?",
     _tokens_saved_cases,
     (
         "A word of k pieces becomes one token. How many are saved each time it comes?",
@@ -205,8 +218,9 @@ TOKENS_SAVED = Exercise(
 
 
 def init_rows(embedding, pieces):
-    """embedding [V,D]. pieces: for each of the n new tokens the list of old ids it was split into. Returns a new [V+n,D] tensor: the old rows
-    unchanged, then one row a new token, the mean of its pieces' rows."""
+    """embedding [V,D]. pieces: for each of the n new tokens the list of old ids it was split into. Returns a
+    new [V+n,D] tensor: the old rows unchanged, then one row a new token, the mean of its pieces' rows.
+    """
     return torch.cat([embedding, *(embedding[ids].mean(0, keepdim=True) for ids in pieces)])
 
 
@@ -227,17 +241,23 @@ def _init_rows_matrix(embedding, pieces):
 
 
 def rows_of_global_mean(embedding, pieces):
-    """Every new row is the mean of the *whole* vocabulary: all new tokens start as the same one, and say nothing about their word."""
+    """Every new row is the mean of the *whole* vocabulary: all new tokens start as the same one, and say
+    nothing about their word.
+    """
     return torch.cat([embedding, embedding.mean(0).expand(len(pieces), -1)])
 
 
 def rows_summed(embedding, pieces):
-    """You add the pieces up. The new row is then longer than any old one, and its logit too large: take the mean."""
+    """You add the pieces up. The new row is then longer than any old one, and its logit too large: take the
+    mean.
+    """
     return torch.cat([embedding, torch.stack([embedding[ids].sum(0) for ids in pieces])])
 
 
 def rows_of_last_piece(embedding, pieces):
-    """You copy the last piece: every word that ends alike becomes the same token. Take the mean of all its pieces."""
+    """You copy the last piece: every word that ends alike becomes the same token. Take the mean of all its
+    pieces.
+    """
     return torch.cat([embedding, torch.stack([embedding[ids[-1]] for ids in pieces])])
 
 
@@ -263,8 +283,8 @@ def _init_rows_cases():
 
 INIT_ROWS = Exercise(
     init_rows,
-    "Resize the embedding for new tokens, each starting as the mean of the pieces it replaces. (With tied embeddings this one matrix is the head, "
-    "too.)",
+    "Resize the embedding for new tokens, each starting as the mean of the pieces it replaces. (With tied"
+    " embeddings this one matrix is the head, too.)",
     _init_rows_cases,
     (
         "What did the model read so far where the new token will stand?",
@@ -279,8 +299,9 @@ INIT_ROWS = Exercise(
 
 
 def row_likeness(embedding, n_new):
-    """embedding [V,D], whose last n_new ≥ 2 rows are new. Returns the mean cosine over all pairs of different new rows, a number: 1 = they are all
-    alike."""
+    """embedding [V,D], whose last n_new ≥ 2 rows are new. Returns the mean cosine over all pairs of different
+    new rows, a number: 1 = they are all alike.
+    """
     rows = F.normalize(embedding[-n_new:], dim=1)
     cosine = rows @ rows.T
     return (cosine.sum() - cosine.diagonal().sum()) / (n_new * (n_new - 1))
@@ -306,7 +327,9 @@ def all_rows(embedding, n_new):
 
 
 def dot_product(embedding, n_new):
-    """That is the dot product, which also grows with the rows' lengths. For the cosine divide each row by its length first."""
+    """That is the dot product, which also grows with the rows' lengths. For the cosine divide each row by its
+    length first.
+    """
     rows = embedding[-n_new:]
     product = rows @ rows.T
     return (product.sum() - product.diagonal().sum()) / (n_new * (n_new - 1))
@@ -325,7 +348,8 @@ def _likeness_cases():
 
 ROW_LIKENESS = Exercise(
     row_likeness,
-    "The resize trap: rows that all start at the mean of the old ones are told apart by nothing. Measure how alike the new rows are.",
+    "The resize trap: rows that all start at the mean of the old ones are told apart by nothing. Measure how"
+    " alike the new rows are.",
     _likeness_cases,
     (
         "Take the last n_new rows and make each one unit long.",
@@ -340,8 +364,9 @@ ROW_LIKENESS = Exercise(
 
 
 def loss_per_character(losses, texts):
-    """losses: for each text the list of its tokens' losses in nats. texts: the texts. Returns nats a character over the whole corpus, a number:
-    comparable between models with different tokenizers."""
+    """losses: for each text the list of its tokens' losses in nats. texts: the texts. Returns nats a
+    character over the whole corpus, a number: comparable between models with different tokenizers.
+    """
     return sum(map(sum, losses)) / sum(map(len, texts))
 
 
@@ -355,17 +380,23 @@ def _loss_per_character_loop(losses, texts):
 
 
 def loss_per_token(losses, texts):
-    """That is nats a *token*. A tokenizer with longer pieces has fewer tokens, each harder: its loss a token rises though nothing got worse."""
+    """That is nats a *token*. A tokenizer with longer pieces has fewer tokens, each harder: its loss a token
+    rises though nothing got worse.
+    """
     return statistics.fmean(x for of_tokens in losses for x in of_tokens)
 
 
 def mean_of_ratios(losses, texts):
-    """You average over texts: a short text then counts as much as a long one. One sum of nats, one sum of characters."""
+    """You average over texts: a short text then counts as much as a long one. One sum of nats, one sum of
+    characters.
+    """
     return statistics.fmean(sum(of_tokens) / len(text) for of_tokens, text in zip(losses, texts))
 
 
 def loss_per_byte(losses, texts):
-    """You divide by bytes. That is a fair measure too, but another one: an é has two bytes and is one character."""
+    """You divide by bytes. That is a fair measure too, but another one: an é has two bytes and is one
+    character.
+    """
     return sum(map(sum, losses)) / sum(len(text.encode()) for text in texts)
 
 
@@ -389,7 +420,8 @@ def _loss_cases():
 
 LOSS_PER_CHARACTER = Exercise(
     loss_per_character,
-    "After new tokens were added the loss a token rose. Is the model worse? Compute what is comparable: the loss a character.",
+    "After new tokens were added the loss a token rose. Is the model worse? Compute what is comparable: the"
+    " loss a character.",
     _loss_cases,
     (
         "What does not change when the tokenizer does?",
@@ -404,8 +436,10 @@ LOSS_PER_CHARACTER = Exercise(
 
 
 def oversample_weights(documents, new, target):
-    """documents: lists of ids. new: the set of new ids. target: the share of drawn documents that shall hold a new token. Returns one weight a
-    document, adding up to 1, equal among documents that hold a new token and among those that do not; uniform if one of the two kinds is missing."""
+    """documents: lists of ids. new: the set of new ids. target: the share of drawn documents that shall hold
+    a new token. Returns one weight a document, adding up to 1, equal among documents that hold a new token
+    and among those that do not; uniform if one of the two kinds is missing.
+    """
     holds = [any(i in new for i in ids) for ids in documents]
     n = sum(holds)
     if n in (0, len(documents)):
@@ -427,8 +461,9 @@ def _oversample_by_groups(documents, new, target):
 
 
 def numbers_forgotten(documents, new, target):
-    """You give each *document* the share of its kind. If few documents hold a new token they still come too seldom: divide the share by their
-    number."""
+    """You give each *document* the share of its kind. If few documents hold a new token they still come too
+    seldom: divide the share by their number.
+    """
     raw = [target if not new.isdisjoint(ids) else 1 - target for ids in documents]
     return [w / sum(raw) for w in raw]
 
@@ -439,7 +474,9 @@ def not_normalised(documents, new, target):
 
 
 def by_occurrences(documents, new, target):
-    """You weigh by how many new tokens a document holds: a few documents then come again and again. Equal weights among those that hold any."""
+    """You weigh by how many new tokens a document holds: a few documents then come again and again. Equal
+    weights among those that hold any.
+    """
     counts = [sum(i in new for i in ids) for ids in documents]
     if 0 in (sum(counts), counts.count(0)):
         return [1 / len(documents)] * len(documents)
@@ -447,7 +484,9 @@ def by_occurrences(documents, new, target):
 
 
 def natural(documents, new, target):
-    """That is the natural frequency: new tokens are rare, and stay noise for long. Raise their documents' share to `target`."""
+    """That is the natural frequency: new tokens are rare, and stay noise for long. Raise their documents'
+    share to `target`.
+    """
     return [1 / len(documents)] * len(documents)
 
 

@@ -1,4 +1,6 @@
-"""Chapter 04: spans that are imitated, the loss on them, what is cut, what is packed, what is kept, and how refusals are counted."""
+"""Chapter 04: spans that are imitated, the loss on them, what is cut, what is packed, what is kept, and how
+refusals are counted.
+"""
 
 import math
 import random
@@ -8,13 +10,14 @@ import torch.nn.functional as F
 
 from .base import Exercise, case
 
-
 # ---- span masking ----
 
 
 def span_mask(offsets, spans):
-    """offsets: for each token its (start, end) in the text's characters, end not included. spans: list of (start, end) that are to be imitated, such
-    as the JSON of a call. Returns a list with 1 for every token that shares a character with a span, else 0; a token without characters is 0."""
+    """offsets: for each token its (start, end) in the text's characters, end not included. spans: list of
+    (start, end) that are to be imitated, such as the JSON of a call. Returns a list with 1 for every token
+    that shares a character with a span, else 0; a token without characters is 0.
+    """
     return [int(any(max(a, s) < min(b, e) for s, e in spans)) for a, b in offsets]
 
 
@@ -24,28 +27,38 @@ def _span_mask_characters(offsets, spans):
 
 
 def whole_tokens_only(offsets, spans):
-    """You take only tokens that lie in a span from end to end. One that begins before it (a space and a bracket are often one token) is lost."""
+    """You take only tokens that lie in a span from end to end. One that begins before it (a space and a
+    bracket are often one token) is lost.
+    """
     return [int(b > a and any(s <= a and b <= e for s, e in spans)) for a, b in offsets]
 
 
 def neighbours_too(offsets, spans):
-    """Tokens that merely touch the span are taken too: the end is not included, so the comparison is <, not ≤."""
+    """Tokens that merely touch the span are taken too: the end is not included, so the comparison is <, not
+    ≤.
+    """
     return [int(b > a and any(max(a, s) <= min(b, e) for s, e in spans)) for a, b in offsets]
 
 
 def by_first_character(offsets, spans):
-    """You look at a token's first character only: one that begins before the span and reaches into it is lost."""
+    """You look at a token's first character only: one that begins before the span and reaches into it is
+    lost.
+    """
     return [int(b > a and any(s <= a < e for s, e in spans)) for a, b in offsets]
 
 
 def one_long_span(offsets, spans):
-    """You imitate everything from the first span to the last one: what lies between two calls is to be left out."""
+    """You imitate everything from the first span to the last one: what lies between two calls is to be left
+    out.
+    """
     low, high = min((s for s, _ in spans), default=0), max((e for _, e in spans), default=0)
     return [int(max(a, low) < min(b, high)) for a, b in offsets]
 
 
 def empty_tokens_too(offsets, spans):
-    """A token without characters (a control token, a marker) lies nowhere in the text and is not part of a span."""
+    """A token without characters (a control token, a marker) lies nowhere in the text and is not part of a
+    span.
+    """
     return [int(any(max(a, s) < min(b, e) or (a == b and s <= a < e) for s, e in spans)) for a, b in offsets]
 
 
@@ -89,8 +102,10 @@ SPAN_MASK = Exercise(
 
 
 def sft_loss(logits, ids, mask):
-    """logits [T, V] of one sequence; ids, mask [T]. Row t of the logits predicts token t + 1. Returns the mean negative log-likelihood (nats) of the
-    tokens whose mask is 1, as a number. The first token is predicted by nothing and does not count."""
+    """logits [T, V] of one sequence; ids, mask [T]. Row t of the logits predicts token t + 1. Returns the
+    mean negative log-likelihood (nats) of the tokens whose mask is 1, as a number. The first token is
+    predicted by nothing and does not count.
+    """
     logprobs = torch.log_softmax(logits[:-1], -1).gather(-1, ids[1:, None])[:, 0]
     return float(-(logprobs * mask[1:]).sum() / mask[1:].sum())
 
@@ -101,18 +116,24 @@ def _sft_loss_labels(logits, ids, mask):
 
 
 def not_shifted(logits, ids, mask):
-    """Row t of the logits is held against token t, which the model has just read. It predicts token t + 1: shift."""
+    """Row t of the logits is held against token t, which the model has just read. It predicts token t + 1:
+    shift.
+    """
     return F.cross_entropy(logits, ids.masked_fill(mask == 0, -100)).item()
 
 
 def mask_not_shifted(logits, ids, mask):
-    """The tokens are shifted and the mask is not: the last token of the question counts, and the closing token of the answer does not."""
+    """The tokens are shifted and the mask is not: the last token of the question counts, and the closing
+    token of the answer does not.
+    """
     logprobs = torch.log_softmax(logits[:-1], -1).gather(-1, ids[1:, None])[:, 0]
     return float(-(logprobs * mask[:-1]).sum() / mask[:-1].sum().clamp(min=1))
 
 
 def mean_over_all(logits, ids, mask):
-    """You divide by all positions. Then an answer counts the less the longer its question is: divide by the number of labels."""
+    """You divide by all positions. Then an answer counts the less the longer its question is: divide by the
+    number of labels.
+    """
     logprobs = torch.log_softmax(logits[:-1], -1).gather(-1, ids[1:, None])[:, 0]
     return float(-(logprobs * mask[1:]).mean())
 
@@ -143,7 +164,8 @@ def _loss_cases():
 
 SFT_LOSS = Exercise(
     sft_loss,
-    "Write the loss of supervised fine-tuning: the mean negative log-likelihood of the tokens under the mask, the shift by one included.",
+    "Write the loss of supervised fine-tuning: the mean negative log-likelihood of the tokens under the mask,"
+    " the shift by one included.",
     _loss_cases,
     (
         "Which row of the logits predicts the token at place t?",
@@ -158,8 +180,10 @@ SFT_LOSS = Exercise(
 
 
 def keep_answer(ids, answer, length):
-    """ids: list of tokens, the last `answer` of which are the answer (answer ≤ length). Returns at most `length` of them: everything if it fits; else
-    the answer whole, the rest of the room filled with the *beginning* of the prompt, where instructions and tools stand."""
+    """ids: list of tokens, the last `answer` of which are the answer (answer ≤ length). Returns at most
+    `length` of them: everything if it fits; else the answer whole, the rest of the room filled with the
+    *beginning* of the prompt, where instructions and tools stand.
+    """
     if len(ids) <= length:
         return list(ids)
     head = length - answer
@@ -181,7 +205,9 @@ def cut_right(ids, answer, length):
 
 
 def cut_left(ids, answer, length):
-    """You cut on the left: the answer stays, but the system prompt and the tools are gone. Fill the room from the beginning."""
+    """You cut on the left: the answer stays, but the system prompt and the tools are gone. Fill the room from
+    the beginning.
+    """
     return list(ids[max(0, len(ids) - length) :])
 
 
@@ -215,7 +241,8 @@ def _keep_cases():
 
 KEEP_ANSWER = Exercise(
     keep_answer,
-    "Cut a conversation that is too long so that the answer survives and the beginning of the prompt with it.",
+    "Cut a conversation that is too long so that the answer survives and the beginning of the prompt"
+    " with it.",
     _keep_cases,
     (
         "Which end carries the labels, and which one the instructions?",
@@ -230,8 +257,10 @@ KEEP_ANSWER = Exercise(
 
 
 def rejection_sample(groups):
-    """groups: for each prompt a list of (text, reward) in the order of sampling; reward is 1 for right, 0 for wrong. Returns what is imitated: a list
-    of (number of the prompt, text), at most one a prompt, its first right sample; prompts without a right one are left out."""
+    """groups: for each prompt a list of (text, reward) in the order of sampling; reward is 1 for right, 0 for
+    wrong. Returns what is imitated: a list of (number of the prompt, text), at most one a prompt, its first
+    right sample; prompts without a right one are left out.
+    """
     found = []
     for i, group in enumerate(groups):
         right = [text for text, reward in group if reward == 1]
@@ -248,7 +277,9 @@ def _rejection_sample_next(groups):
 
 
 def every_right_one(groups):
-    """You keep every right sample: an easy prompt then has many rows, a hard one few, and the data drifts to what is known already. One a prompt."""
+    """You keep every right sample: an easy prompt then has many rows, a hard one few, and the data drifts to
+    what is known already. One a prompt.
+    """
     return [(i, text) for i, group in enumerate(groups) for text, reward in group if reward == 1]
 
 
@@ -269,7 +300,9 @@ def commonest(groups):
 
 
 def renumbered(groups):
-    """The numbers are those of the kept rows, not of the prompts: text and prompt no longer belong together."""
+    """The numbers are those of the kept rows, not of the prompts: text and prompt no longer belong
+    together.
+    """
     kept = [next((t for t, reward in group if reward == 1), None) for group in groups]
     return list(enumerate(t for t in kept if t is not None))
 
@@ -308,8 +341,9 @@ REJECTION_SAMPLE = Exercise(
 
 
 def refusal_rates(rows):
-    """rows: list of (dangerous, refused), two booleans a request. Returns (share of the dangerous requests that were answered, share of the harmless
-    ones that were refused); nan for a kind that does not occur."""
+    """rows: list of (dangerous, refused), two booleans a request. Returns (share of the dangerous requests
+    that were answered, share of the harmless ones that were refused); nan for a kind that does not occur.
+    """
     dangerous = [refused for is_dangerous, refused in rows if is_dangerous]
     harmless = [refused for is_dangerous, refused in rows if not is_dangerous]
     under = sum(not refused for refused in dangerous) / len(dangerous) if dangerous else math.nan
@@ -326,7 +360,9 @@ def _refusal_rates_counts(rows):
 
 
 def of_all_requests(rows):
-    """You divide by all requests: with few dangerous ones in the test a model that answers every one of them looks safe."""
+    """You divide by all requests: with few dangerous ones in the test a model that answers every one of them
+    looks safe.
+    """
     n = len(rows) or math.nan
     return sum(d and not r for d, r in rows) / n, sum(r and not d for d, r in rows) / n
 
@@ -344,7 +380,9 @@ def swapped(rows):
 
 
 def refused_dangerous(rows):
-    """The first number is the share of dangerous requests that were *answered*; yours is the share refused."""
+    """The first number is the share of dangerous requests that were *answered*; yours is the share
+    refused.
+    """
     under, over = refusal_rates(rows)
     return 1 - under, over
 
@@ -379,8 +417,10 @@ REFUSAL_RATES = Exercise(
 
 
 def first_fit(lengths, room):
-    """lengths: tokens of each conversation, none longer than room. Packs them whole into rows of `room` tokens by first fit decreasing: longest first
-    (equal ones in their order), each into the first row that still has room. Returns the rows as lists of the conversations' numbers."""
+    """lengths: tokens of each conversation, none longer than room. Packs them whole into rows of `room`
+    tokens by first fit decreasing: longest first (equal ones in their order), each into the first row that
+    still has room. Returns the rows as lists of the conversations' numbers.
+    """
     rows, free = [], []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         row = next((k for k, space in enumerate(free) if space >= lengths[i]), None)

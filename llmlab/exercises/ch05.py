@@ -1,4 +1,6 @@
-"""Chapter 05: a change of low rank, its parameters and gradients, 4 bits under it, the memory of training, and many adapters in one batch."""
+"""Chapter 05: a change of low rank, its parameters and gradients, 4 bits under it, the memory of training,
+and many adapters in one batch.
+"""
 
 import random
 from statistics import NormalDist
@@ -19,8 +21,9 @@ def _draws(seed):
 
 
 def lora_forward(x, W, A, B, alpha):
-    """x [n, in]; W [out, in] frozen; A [r, in] and B [out, r] trained; r is the rank. Returns [n, out]: for each row what the frozen matrix gives,
-    plus alpha / r times what A and then B make of the row."""
+    """x [n, in]; W [out, in] frozen; A [r, in] and B [out, r] trained; r is the rank. Returns [n, out]: for
+    each row what the frozen matrix gives, plus alpha / r times what A and then B make of the row.
+    """
     return x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
 
 
@@ -34,7 +37,9 @@ def not_scaled(x, W, A, B, alpha):
 
 
 def rank_forgotten(x, W, A, B, alpha):
-    """You multiply by alpha alone. Divide by the rank, so that the size of the change, and with it a good learning rate, hardly depends on r."""
+    """You multiply by alpha alone. Divide by the rank, so that the size of the change, and with it a good
+    learning rate, hardly depends on r.
+    """
     return x @ W.T + alpha * (x @ A.T @ B.T)
 
 
@@ -44,7 +49,9 @@ def only_the_change(x, W, A, B, alpha):
 
 
 def all_scaled(x, W, A, B, alpha):
-    """You scale the frozen part as well. Before training B is zero, and then the result must be that of the base."""
+    """You scale the frozen part as well. Before training B is zero, and then the result must be that of the
+    base.
+    """
     return alpha / len(A) * (x @ W.T + x @ A.T @ B.T)
 
 
@@ -85,8 +92,9 @@ LORA_FORWARD = Exercise(
 
 
 def lora_parameters(shapes, rank):
-    """shapes: a list of (out, in), one for each matrix that carries an adapter. Returns how many numbers are trained, those of all A [rank, in] and
-    all B [out, rank]."""
+    """shapes: a list of (out, in), one for each matrix that carries an adapter. Returns how many numbers are
+    trained, those of all A [rank, in] and all B [out, rank].
+    """
     return rank * sum(out + fan_in for out, fan_in in shapes)
 
 
@@ -100,7 +108,9 @@ def whole_matrices(shapes, rank):
 
 
 def size_of_the_change(shapes, rank):
-    """The change B A has out · in numbers, but they are not free: only the rank · (out + in) numbers of A and B are trained."""
+    """The change B A has out · in numbers, but they are not free: only the rank · (out + in) numbers of A and
+    B are trained.
+    """
     return rank * sum(out * fan_in for out, fan_in in shapes)
 
 
@@ -110,7 +120,9 @@ def only_a(shapes, rank):
 
 
 def taken_as_square(shapes, rank):
-    """You take the matrices as square. The MLP's are not, and k and v have fewer rows where heads share them: count rank · out and rank · in."""
+    """You take the matrices as square. The MLP's are not, and k and v have fewer rows where heads share them:
+    count rank · out and rank · in.
+    """
     return 2 * rank * sum(fan_in for _, fan_in in shapes)
 
 
@@ -162,8 +174,10 @@ LORA_PARAMETERS = Exercise(
 
 
 def lora_gradients(x, dY, A, B, alpha):
-    """x [n, in] went in; dY [n, out] is the gradient of the loss with respect to the layer's result; A [r, in], B [out, r]; the change is alpha / r
-    · B A. Returns (dA, dB), the gradients of the loss, shaped like A and B, summed over the rows of x."""
+    """x [n, in] went in; dY [n, out] is the gradient of the loss with respect to the layer's result; A [r,
+    in], B [out, r]; the change is alpha / r · B A. Returns (dA, dB), the gradients of the loss, shaped like A
+    and B, summed over the rows of x.
+    """
     scale = alpha / len(A)
     return scale * (dY @ B).T @ x, scale * dY.T @ (x @ A.T)
 
@@ -194,13 +208,17 @@ def gradients_swapped(x, dY, A, B, alpha):
 
 
 def gradients_averaged(x, dY, A, B, alpha):
-    """You average over the rows. If the loss is a mean, dY holds that division already: the rows are summed."""
+    """You average over the rows. If the loss is a mean, dY holds that division already: the rows are
+    summed.
+    """
     dA, dB = lora_gradients(x, dY, A, B, alpha)
     return dA / len(x), dB / len(x)
 
 
 def a_never_moves(x, dY, A, B, alpha):
-    """You leave A without a gradient. That is so only while B is zero, in the first step: afterwards dA is alpha / r · Bᵀ dYᵀ x."""
+    """You leave A without a gradient. That is so only while B is zero, in the first step: afterwards dA is
+    alpha / r · Bᵀ dYᵀ x.
+    """
     return torch.zeros_like(A), lora_gradients(x, dY, A, B, alpha)[1]
 
 
@@ -225,7 +243,8 @@ def _gradient_cases():
 
 LORA_GRADIENTS = Exercise(
     lora_gradients,
-    "Write the gradients of an adapter's two matrices by hand. What moves in the first step, while B is zero?",
+    "Write the gradients of an adapter's two matrices by hand. What moves in the first step, while B is"
+    " zero?",
     _gradient_cases,
     (
         "The full matrix would get dW = dYᵀ x, and the change is alpha / r · B A.",
@@ -240,10 +259,12 @@ LORA_GRADIENTS = Exercise(
 
 
 def nf4_quantise(block, levels):
-    """block [n]: weights that share a scale. levels [k]: ascending numbers from -1 to 1, zero among them. Divides the weights by the largest
-    absolute value of the block and takes the nearest level of each. Returns (codes, back): codes [n], the numbers of the levels (whole numbers from
-    0); back [n], the weights as the codes and the scale give them back. A block of zeros gets the code of level 0. No weight lies exactly between
-    two levels."""
+    """block [n]: weights that share a scale. levels [k]: ascending numbers from -1 to 1, zero among them.
+    Divides the weights by the largest absolute value of the block and takes the nearest level of each.
+    Returns (codes, back): codes [n], the numbers of the levels (whole numbers from 0); back [n], the weights
+    as the codes and the scale give them back. A block of zeros gets the code of level 0. No weight lies
+    exactly between two levels.
+    """
     scale = block.abs().max()
     codes = (block[:, None] / scale.clamp_min(1e-12) - levels).abs().argmin(1)
     return codes, levels[codes] * scale
@@ -256,14 +277,18 @@ def _nf4_quantise_middles(block, levels):
 
 
 def largest_with_sign(block, levels):
-    """The scale is the largest weight *without its sign*: where the largest one is negative, your quotient leaves the levels' range."""
+    """The scale is the largest weight *without its sign*: where the largest one is negative, your quotient
+    leaves the levels' range.
+    """
     scale = block.max()
     codes = (block[:, None] / scale.clamp_min(1e-12) - levels).abs().argmin(1)
     return codes, levels[codes] * scale
 
 
 def equal_steps(block, levels):
-    """You round to steps of equal size. The levels of NF4 lie close together near zero, where most weights are: take the nearest level."""
+    """You round to steps of equal size. The levels of NF4 lie close together near zero, where most weights
+    are: take the nearest level.
+    """
     scale, last = block.abs().max(), len(levels) - 1
     codes = ((block / scale.clamp_min(1e-12) + 1) / 2 * last).round().long().clamp(0, last)
     return codes, levels[codes] * scale
@@ -283,7 +308,9 @@ def level_below(block, levels):
 
 
 def divided_by_zero(block, levels):
-    """In a block of zeros the scale is zero and you divide by it: 0 / 0 is nan, and its nearest level is nonsense."""
+    """In a block of zeros the scale is zero and you divide by it: 0 / 0 is nan, and its nearest level is
+    nonsense.
+    """
     scale = block.abs().max()
     codes = (block[:, None] / scale - levels).abs().argmin(1)
     return codes, levels[codes] * scale
@@ -314,8 +341,14 @@ NF4_QUANTISE = Exercise(
     _nf4_cases,
     (
         "Which number makes the block fit exactly into -1 to 1?",
-        "The distance of every weight to every level is a table [n, k]; the code is the place of the smallest in its row.",
-        "block[:, None] / scale - levels, then abs and argmin(1); guard the division where the scale is zero.",
+        (
+            "The distance of every weight to every level is a table [n, k]; the code is the place of the"
+            " smallest in its row."
+        ),
+        (
+            "block[:, None] / scale - levels, then abs and argmin(1); guard the division where the scale is"
+            " zero."
+        ),
     ),
     (_nf4_quantise_middles,),
     (largest_with_sign, equal_steps, not_scaled_back, level_below, divided_by_zero),
@@ -325,11 +358,13 @@ NF4_QUANTISE = Exercise(
 
 
 def training_bytes(parameters, adapter_parameters, method):
-    """Bytes that weights, gradients and AdamW's state take; activations are not counted. A trained number takes 16: bf16 weight 2, bf16 gradient 2,
-    fp32 master copy 4, two fp32 moments 8. method "full": all `parameters` are trained, and `adapter_parameters` does not count. "lora":
-    `parameters` are frozen in bf16 (2 bytes each), `adapter_parameters` are trained. "qlora": the same, but `parameters` are frozen in 4 bits, with
-    a scale of 1 byte for every 64 of them and an fp32 number for every 256 scales (double quantisation). `parameters` is a multiple of 16,384.
-    Returns a whole number."""
+    """Bytes that weights, gradients and AdamW's state take; activations are not counted. A trained number
+    takes 16: bf16 weight 2, bf16 gradient 2, fp32 master copy 4, two fp32 moments 8. method "full": all
+    `parameters` are trained, and `adapter_parameters` does not count. "lora": `parameters` are frozen in bf16
+    (2 bytes each), `adapter_parameters` are trained. "qlora": the same, but `parameters` are frozen in 4
+    bits, with a scale of 1 byte for every 64 of them and an fp32 number for every 256 scales (double
+    quantisation). `parameters` is a multiple of 16,384. Returns a whole number.
+    """
     if method == "full":
         return 16 * parameters
     held = (
@@ -347,27 +382,35 @@ def _training_bytes_parts(parameters, adapter_parameters, method):
 
 
 def gradients_of_the_frozen(parameters, adapter_parameters, method):
-    """The frozen weights get no gradient: they are passed through in the backward pass, but nothing is kept for them."""
+    """The frozen weights get no gradient: they are passed through in the backward pass, but nothing is kept
+    for them.
+    """
     return training_bytes(parameters, adapter_parameters, method) + (
         0 if method == "full" else 2 * parameters
     )
 
 
 def no_master_copy(parameters, adapter_parameters, method):
-    """The fp32 master copy is missing: in bf16 alone most small steps would be rounded away. It takes 4 bytes a trained number."""
+    """The fp32 master copy is missing: in bf16 alone most small steps would be rounded away. It takes 4 bytes
+    a trained number.
+    """
     return training_bytes(parameters, adapter_parameters, method) - 4 * (
         parameters if method == "full" else adapter_parameters
     )
 
 
 def scales_forgotten(parameters, adapter_parameters, method):
-    """4 bits are the codes alone. The scales count too: 1 byte for every 64 weights, and 4 bytes for every 256 scales."""
+    """4 bits are the codes alone. The scales count too: 1 byte for every 64 weights, and 4 bytes for every
+    256 scales.
+    """
     scales = parameters // 64 + 4 * parameters // (64 * 256)
     return training_bytes(parameters, adapter_parameters, method) - (scales if method == "qlora" else 0)
 
 
 def quantised_once(parameters, adapter_parameters, method):
-    """You keep the scales in fp32, 4 bytes for every 64 weights. With double quantisation the scales are quantised as well, to 1 byte each."""
+    """You keep the scales in fp32, 4 bytes for every 64 weights. With double quantisation the scales are
+    quantised as well, to 1 byte each.
+    """
     return (
         parameters // 2 + 4 * parameters // 64 + 16 * adapter_parameters
         if method == "qlora"
@@ -376,7 +419,9 @@ def quantised_once(parameters, adapter_parameters, method):
 
 
 def adapters_as_weights_only(parameters, adapter_parameters, method):
-    """The adapters are trained: they take gradients, master copies and moments like any trained number, 16 bytes and not 2."""
+    """The adapters are trained: they take gradients, master copies and moments like any trained number, 16
+    bytes and not 2.
+    """
     return training_bytes(parameters, adapter_parameters, method) - (
         0 if method == "full" else 14 * adapter_parameters
     )
@@ -413,9 +458,10 @@ TRAINING_BYTES = Exercise(
 
 
 def mixed_batch(x, A, B, index):
-    """x [n, in]: rows of a batch. A [k, r, in] and B [k, out, r]: k adapters, the factor alpha / r already inside B. index [n]: the adapter of each
-    row, -1 for a row that asks for the bare base. Returns [n, out]: what each row's own adapter adds to the base's result, zero for the bare
-    base."""
+    """x [n, in]: rows of a batch. A [k, r, in] and B [k, out, r]: k adapters, the factor alpha / r already
+    inside B. index [n]: the adapter of each row, -1 for a row that asks for the bare base. Returns [n, out]:
+    what each row's own adapter adds to the base's result, zero for the bare base.
+    """
     low = torch.einsum("ni,nri->nr", x, A[index])
     return torch.einsum("nr,nor->no", low, B[index]) * (index >= 0)[:, None]
 
@@ -436,7 +482,9 @@ def _mixed_batch_groups(x, A, B, index):
 
 
 def last_adapter(x, A, B, index):
-    """A row with -1 gets the *last* adapter: A[-1] is no error, so one tenant's style leaks into everybody else's answers. Give zero."""
+    """A row with -1 gets the *last* adapter: A[-1] is no error, so one tenant's style leaks into everybody
+    else's answers. Give zero.
+    """
     return torch.einsum("nr,nor->no", torch.einsum("ni,nri->nr", x, A[index]), B[index])
 
 
@@ -446,18 +494,24 @@ def one_for_all(x, A, B, index):
 
 
 def every_adapter(x, A, B, index):
-    """You add what all adapters give. Then every tenant hears a little of every other one: take the row's own."""
+    """You add what all adapters give. Then every tenant hears a little of every other one: take the row's
+    own.
+    """
     return torch.einsum("knr,kor->no", torch.einsum("ni,kri->knr", x, A), B)
 
 
 def not_put_back(x, A, B, index):
-    """Your results are in the order of the adapters. After grouping, put each row back to its place: else the answers go to the wrong users."""
+    """Your results are in the order of the adapters. After grouping, put each row back to its place: else the
+    answers go to the wrong users.
+    """
     order = index.argsort(stable=True)
     return mixed_batch(x[order], A, B, index[order])
 
 
 def with_the_input(x, A, B, index):
-    """Rows for the bare base are to get zero, for this is what is *added*: the base's own result comes from elsewhere. You hand the row itself on."""
+    """Rows for the bare base are to get zero, for this is what is *added*: the base's own result comes from
+    elsewhere. You hand the row itself on.
+    """
     found = mixed_batch(x, A, B, index)
     bare = torch.zeros_like(found)
     width = min(x.shape[1], found.shape[1])
@@ -481,7 +535,8 @@ def _mixed_cases():
 
 MIXED_BATCH = Exercise(
     mixed_batch,
-    "Serve a batch whose rows belong to different tenants: each row gets the change of its own adapter, and of no other.",
+    "Serve a batch whose rows belong to different tenants: each row gets the change of its own adapter, and"
+    " of no other.",
     _mixed_cases,
     (
         "A[index] is [n, r, in]: for each row the A of its adapter.",

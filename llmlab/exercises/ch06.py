@@ -1,4 +1,6 @@
-"""Chapter 06: the chance that one answer beats another, DPO's loss and its weight, odds, pairs from samples, and the price of best-of-n."""
+"""Chapter 06: the chance that one answer beats another, DPO's loss and its weight, odds, pairs from samples,
+and the price of best-of-n.
+"""
 
 import math
 import random
@@ -18,8 +20,9 @@ def _draws(seed):
 
 
 def win_probability(chosen, rejected):
-    """chosen, rejected: rewards [n] of two answers to the same n questions. Returns [n]: the chance, by Bradley and Terry, that the first one is
-    preferred."""
+    """chosen, rejected: rewards [n] of two answers to the same n questions. Returns [n]: the chance, by
+    Bradley and Terry, that the first one is preferred.
+    """
     return torch.sigmoid(chosen - rejected)
 
 
@@ -28,7 +31,9 @@ def _win_softmax(chosen, rejected):
 
 
 def a_ratio_of_rewards(chosen, rejected):
-    """You divide the rewards themselves. They may be negative; it is their exponentials that compete, e^a / (e^a + e^b)."""
+    """You divide the rewards themselves. They may be negative; it is their exponentials that compete, e^a /
+    (e^a + e^b).
+    """
     return chosen / (chosen + rejected)
 
 
@@ -68,8 +73,9 @@ WIN_PROBABILITY = Exercise(
 
 
 def dpo_loss(policy, ref, beta):
-    """policy, ref [n, 2]: log-probs of whole answers under policy and reference; column 0 chosen, column 1 rejected. Returns DPO's loss, a scalar:
-    the mean over the n pairs."""
+    """policy, ref [n, 2]: log-probs of whole answers under policy and reference; column 0 chosen, column 1
+    rejected. Returns DPO's loss, a scalar: the mean over the n pairs.
+    """
     reward = beta * (policy - ref)
     return -F.logsigmoid(reward[:, 0] - reward[:, 1]).mean()
 
@@ -121,7 +127,10 @@ DPO_LOSS = Exercise(
     (
         "The implied reward of an answer is beta times its log-ratio, log policy minus log reference.",
         "The loss is that of Bradley and Terry on the two implied rewards.",
-        "-log sigmoid(reward of chosen - reward of rejected), mean over pairs; F.logsigmoid is exact where sigmoid underflows.",
+        (
+            "-log sigmoid(reward of chosen - reward of rejected), mean over pairs; F.logsigmoid is exact"
+            " where sigmoid underflows."
+        ),
     ),
     (_dpo_cross_entropy,),
     (without_reference, beta_outside, rejected_first, summed),
@@ -129,8 +138,9 @@ DPO_LOSS = Exercise(
 
 
 def dpo_weights(policy, ref, beta):
-    """The same columns. Returns [n]: the factor with which each pair's gradient (log-prob of chosen less log-prob of rejected) goes into DPO's step,
-    before the mean over pairs."""
+    """The same columns. Returns [n]: the factor with which each pair's gradient (log-prob of chosen less
+    log-prob of rejected) goes into DPO's step, before the mean over pairs.
+    """
     d = beta * (policy - ref)
     return beta * torch.sigmoid(d[:, 1] - d[:, 0])
 
@@ -149,7 +159,9 @@ def sure_pairs_count_most(policy, ref, beta):
 
 
 def without_beta(policy, ref, beta):
-    """The chain rule gives another factor: the derivative of the margin with respect to a log-prob is beta."""
+    """The chain rule gives another factor: the derivative of the margin with respect to a log-prob is
+    beta.
+    """
     d = beta * (policy - ref)
     return torch.sigmoid(d[:, 1] - d[:, 0])
 
@@ -176,8 +188,10 @@ DPO_WEIGHTS = Exercise(
 
 
 def log_odds(logprobs, mask):
-    """logprobs, mask [n, T]: log-probs of the tokens, and 1 where a token belongs to the answer. Returns [n]: the log of the odds p / (1 - p) of each
-    answer, where p is the geometric mean of its tokens' probabilities (ORPO)."""
+    """logprobs, mask [n, T]: log-probs of the tokens, and 1 where a token belongs to the answer. Returns [n]:
+    the log of the odds p / (1 - p) of each answer, where p is the geometric mean of its tokens' probabilities
+    (ORPO).
+    """
     s = (logprobs * mask).sum(1) / mask.sum(1)
     return s - torch.log(-torch.expm1(s))
 
@@ -187,7 +201,9 @@ def _log_odds_logit(logprobs, mask):
 
 
 def whole_answer(logprobs, mask):
-    """You take the probability of the whole answer. ORPO takes the mean over tokens, else a long answer always has tiny odds."""
+    """You take the probability of the whole answer. ORPO takes the mean over tokens, else a long answer
+    always has tiny odds.
+    """
     s = (logprobs * mask).sum(1)
     return s - torch.log(-torch.expm1(s))
 
@@ -235,8 +251,10 @@ LOG_ODDS = Exercise(
 
 
 def best_and_worst(rewards):
-    """rewards: a list of numbers, those of the samples of one problem. Returns (best, worst): the places of the highest and of the lowest reward, the
-    first such place each, or None where the samples hold no preference."""
+    """rewards: a list of numbers, those of the samples of one problem. Returns (best, worst): the places of
+    the highest and of the lowest reward, the first such place each, or None where the samples hold no
+    preference.
+    """
     if max(rewards) == min(rewards):
         return None
     return rewards.index(max(rewards)), rewards.index(min(rewards))
@@ -259,7 +277,9 @@ def the_values(rewards):
 
 
 def best_and_second(rewards):
-    """You pair the best with the second best. Best against worst is the clearest comparison that the samples allow."""
+    """You pair the best with the second best. Best against worst is the clearest comparison that the samples
+    allow.
+    """
     if max(rewards) == min(rewards):
         return None
     order = sorted(range(len(rewards)), key=lambda i: (-rewards[i], i))
@@ -293,8 +313,10 @@ BEST_AND_WORST = Exercise(
 
 
 def best_of_n(rewards, n):
-    """rewards: a list of N rewards of samples of one problem, n ≤ N. Returns (expected, kl): the expected highest reward of n samples drawn from them
-    without putting back, and an upper bound of the KL divergence of best-of-n from the policy in nats, ln n - (n - 1) / n."""
+    """rewards: a list of N rewards of samples of one problem, n ≤ N. Returns (expected, kl): the expected
+    highest reward of n samples drawn from them without putting back, and an upper bound of the KL divergence
+    of best-of-n from the policy in nats, ln n - (n - 1) / n.
+    """
     ranked, ways = sorted(rewards), math.comb(len(rewards), n)
     expected = sum(value * math.comb(i, n - 1) / ways for i, value in enumerate(ranked))
     return expected, math.log(n) - (n - 1) / n
@@ -308,7 +330,9 @@ def _best_of_n_listed(rewards, n):
 
 
 def the_first_n(rewards, n):
-    """You look at the first n samples only. Average over all ways to draw n of the N: the same samples, far less noise."""
+    """You look at the first n samples only. Average over all ways to draw n of the N: the same samples, far
+    less noise.
+    """
     return max(rewards[:n]), math.log(n) - (n - 1) / n
 
 
@@ -318,7 +342,9 @@ def best_of_all(rewards, n):
 
 
 def kl_is_log_n(rewards, n):
-    """The divergence is smaller than ln n: the best sample is still one that the policy writes. Take (n - 1) / n off."""
+    """The divergence is smaller than ln n: the best sample is still one that the policy writes. Take (n - 1)
+    / n off.
+    """
     return _best_of_n_listed(rewards, n)[0], math.log(n)
 
 

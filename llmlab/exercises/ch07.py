@@ -1,4 +1,6 @@
-"""Chapter 07: baselines of a group, the clip, looking ahead with a critic, the weight of a token, the leash in the reward, and memory."""
+"""Chapter 07: baselines of a group, the clip, looking ahead with a critic, the weight of a token, the leash
+in the reward, and memory.
+"""
 
 import random
 
@@ -16,8 +18,9 @@ def _draws(seed):
 
 
 def leave_one_out(rewards):
-    """rewards [p, k]: k answers to each of p problems, k at least 2. Returns [p, k]: each answer's reward minus the mean reward of the *other*
-    answers to the same problem."""
+    """rewards [p, k]: k answers to each of p problems, k at least 2. Returns [p, k]: each answer's reward
+    minus the mean reward of the *other* answers to the same problem.
+    """
     k = rewards.shape[1]
     return rewards - (rewards.sum(1, keepdim=True) - rewards) / (k - 1)
 
@@ -36,17 +39,23 @@ def _leave_one_out_loop(rewards):
 
 
 def own_reward_in_it(rewards):
-    """The answer's own reward is in your baseline. It then holds part of what it is compared with: the result is (k-1)/k of what it should be."""
+    """The answer's own reward is in your baseline. It then holds part of what it is compared with: the result
+    is (k-1)/k of what it should be.
+    """
     return rewards - rewards.mean(1, keepdim=True)
 
 
 def over_the_batch(rewards):
-    """You compare with answers to *other* problems too. A hard problem would then look like bad answers: stay inside the row."""
+    """You compare with answers to *other* problems too. A hard problem would then look like bad answers: stay
+    inside the row.
+    """
     return rewards - (rewards.sum() - rewards) / (rewards.numel() - 1)
 
 
 def in_standard_deviations(rewards):
-    """You divide by the spread of the row, as GRPO does. Here the advantage stays in the unit of the reward."""
+    """You divide by the spread of the row, as GRPO does. Here the advantage stays in the unit of the
+    reward.
+    """
     return leave_one_out(rewards) / (rewards.std(1, keepdim=True) + 1e-4)
 
 
@@ -86,8 +95,10 @@ LEAVE_ONE_OUT = Exercise(
 
 
 def clipped_gain(ratio, advantage, low, high):
-    """ratio, advantage [n]: for each token how much likelier it has become, and its advantage. Returns [n]: what PPO makes larger, ratio · advantage,
-    held where the ratio has left the range from 1 - low to 1 + high in the direction that the advantage asks for."""
+    """ratio, advantage [n]: for each token how much likelier it has become, and its advantage. Returns [n]:
+    what PPO makes larger, ratio · advantage, held where the ratio has left the range from 1 - low to 1 + high
+    in the direction that the advantage asks for.
+    """
     return torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
 
 
@@ -97,12 +108,16 @@ def _clipped_gain_by_sign(ratio, advantage, low, high):
 
 
 def always_clamped(ratio, advantage, low, high):
-    """You hold the ratio on both sides. A good token that has become rarer must still be pulled back up: take the smaller of both gains."""
+    """You hold the ratio on both sides. A good token that has become rarer must still be pulled back up: take
+    the smaller of both gains.
+    """
     return ratio.clamp(1 - low, 1 + high) * advantage
 
 
 def the_larger_one(ratio, advantage, low, high):
-    """You take the larger gain, so that nothing is ever held back. PPO is the pessimist: the smaller one counts."""
+    """You take the larger gain, so that nothing is ever held back. PPO is the pessimist: the smaller one
+    counts.
+    """
     return torch.maximum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
 
 
@@ -112,7 +127,9 @@ def never_held(ratio, advantage, low, high):
 
 
 def same_range(ratio, advantage, low, high):
-    """You use `low` on both sides. Above the range ends at 1 + high, so that rare tokens get more room (DAPO)."""
+    """You use `low` on both sides. Above the range ends at 1 + high, so that rare tokens get more room
+    (DAPO).
+    """
     return torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + low) * advantage)
 
 
@@ -154,9 +171,11 @@ CLIPPED_GAIN = Exercise(
 
 
 def look_ahead(reward, values, gamma, lam):
-    """reward: a number, paid after the last token. values [n]: what the critic expected at each token, n at least 1. Returns [n], the advantages of
-    GAE: the surprise at a token plus gamma · lam times the advantage of the next one. The surprise is what was paid there, plus gamma times the next
-    value (0 after the last token), minus the own value."""
+    """reward: a number, paid after the last token. values [n]: what the critic expected at each token, n at
+    least 1. Returns [n], the advantages of GAE: the surprise at a token plus gamma · lam times the advantage
+    of the next one. The surprise is what was paid there, plus gamma times the next value (0 after the last
+    token), minus the own value.
+    """
     found, following, value_ahead, paid = [], 0.0, 0.0, reward
     for value in reversed(values.tolist()):
         following = paid + gamma * value_ahead - value + gamma * lam * following
@@ -192,7 +211,9 @@ def one_step_only(reward, values, gamma, lam):
 
 
 def from_the_front(reward, values, gamma, lam):
-    """You run forward, so that each token carries what happened *before* it. Go from the last token to the first."""
+    """You run forward, so that each token carries what happened *before* it. Go from the last token to the
+    first.
+    """
     ahead = torch.cat([values[1:], torch.zeros(1)])
     paid = torch.zeros(len(values))
     paid[-1] = reward
@@ -208,7 +229,9 @@ def without_lam(reward, values, gamma, lam):
 
 
 def own_value_ahead(reward, values, gamma, lam):
-    """After the last token nothing more is to be expected: the next value there is 0, and you take the last value again."""
+    """After the last token nothing more is to be expected: the next value there is 0, and you take the last
+    value again.
+    """
     n = len(values)
     paid, ahead = torch.zeros(n), torch.cat([values[1:], values[-1:]])
     paid[-1] = reward
@@ -246,9 +269,11 @@ LOOK_AHEAD = Exercise(
 
 
 def token_weights(mask, how, longest):
-    """mask [b, t]: 1 on the tokens of b answers, each of at least one token. Returns [b, t]: the weight that every token has in the loss, 0 where
-    the mask is 0. how "token_mean": one mean over all tokens of the batch. "sequence_mean": a mean inside each answer, then the mean over answers.
-    "fixed_length": a sum, divided by b times the longest answer allowed."""
+    """mask [b, t]: 1 on the tokens of b answers, each of at least one token. Returns [b, t]: the weight that
+    every token has in the loss, 0 where the mask is 0. how "token_mean": one mean over all tokens of the
+    batch. "sequence_mean": a mean inside each answer, then the mean over answers. "fixed_length": a sum,
+    divided by b times the longest answer allowed.
+    """
     if how == "token_mean":
         return mask / mask.sum()
     if how == "sequence_mean":
@@ -268,7 +293,9 @@ def _token_weights_gradient(mask, how, longest):
 
 
 def padding_counted(mask, how, longest):
-    """You divide by the width of the batch, padding included. Then the weight of an answer depends on its neighbours: count tokens with mask 1."""
+    """You divide by the width of the batch, padding included. Then the weight of an answer depends on its
+    neighbours: count tokens with mask 1.
+    """
     if how == "sequence_mean":
         return mask / mask.shape[1] / len(mask)
     return mask / mask.numel() if how == "token_mean" else token_weights(mask, how, longest)
@@ -280,17 +307,23 @@ def rows_summed(mask, how, longest):
 
 
 def one_for_both(mask, how, longest):
-    """You give "sequence_mean" the weights of "token_mean". They agree only where all answers are equally long."""
+    """You give "sequence_mean" the weights of "token_mean". They agree only where all answers are equally
+    long.
+    """
     return token_weights(mask, "token_mean" if how == "sequence_mean" else how, longest)
 
 
 def longest_of_the_batch(mask, how, longest):
-    """For "fixed_length" you divide by the longest answer of this batch. It changes from batch to batch; the limit does not."""
+    """For "fixed_length" you divide by the longest answer of this batch. It changes from batch to batch; the
+    limit does not.
+    """
     return token_weights(mask, how, int(mask.sum(1).max()))
 
 
 def rows_forgotten(mask, how, longest):
-    """For "fixed_length" the number of answers is missing in the divisor: twice the batch would mean twice the step."""
+    """For "fixed_length" the number of answers is missing in the divisor: twice the batch would mean twice
+    the step.
+    """
     return mask / longest if how == "fixed_length" else token_weights(mask, how, longest)
 
 
@@ -307,7 +340,8 @@ def _weights_cases():
 
 TOKEN_WEIGHTS = Exercise(
     token_weights,
-    "How much does a token count? Give its weight under the three aggregations, and see what a long wrong answer pays under each.",
+    "How much does a token count? Give its weight under the three aggregations, and see what a long wrong"
+    " answer pays under each.",
     _weights_cases,
     (
         "What would a 1 at this token, and 0 everywhere else, add to the loss?",
@@ -322,9 +356,11 @@ TOKEN_WEIGHTS = Exercise(
 
 
 def leashed_rewards(rewards, logprobs, ref_logprobs, mask, beta):
-    """rewards [b]: what the verifier pays for b answers. logprobs, ref_logprobs [b, t]: log-probs of the tokens under the policy that sampled them
-    and under the reference. mask [b, t]: 1 on the answer's tokens. Returns [b]: the rewards minus beta times the estimate of the KL from the sampled
-    tokens (k1), summed over each answer."""
+    """rewards [b]: what the verifier pays for b answers. logprobs, ref_logprobs [b, t]: log-probs of the
+    tokens under the policy that sampled them and under the reference. mask [b, t]: 1 on the answer's tokens.
+    Returns [b]: the rewards minus beta times the estimate of the KL from the sampled tokens (k1), summed over
+    each answer.
+    """
     return rewards - beta * ((logprobs - ref_logprobs) * mask).sum(1)
 
 
@@ -341,22 +377,30 @@ def paid_for_leaving(rewards, logprobs, ref_logprobs, mask, beta):
 
 
 def prompt_counted(rewards, logprobs, ref_logprobs, mask, beta):
-    """You sum over all positions. Prompt and padding are not chosen by the policy: only tokens with mask 1 count."""
+    """You sum over all positions. Prompt and padding are not chosen by the policy: only tokens with mask 1
+    count.
+    """
     return rewards - beta * (logprobs - ref_logprobs).sum(1)
 
 
 def mean_over_tokens(rewards, logprobs, ref_logprobs, mask, beta):
-    """You take the mean over an answer's tokens. The KL of whole answers is a sum: as a mean, a long way off is cheap for a long answer."""
+    """You take the mean over an answer's tokens. The KL of whole answers is a sum: as a mean, a long way off
+    is cheap for a long answer.
+    """
     return rewards - beta * ((logprobs - ref_logprobs) * mask).sum(1) / mask.sum(1)
 
 
 def only_upwards(rewards, logprobs, ref_logprobs, mask, beta):
-    """You drop the tokens that have become rarer. A single estimate may be negative, and without those terms their mean is no KL."""
+    """You drop the tokens that have become rarer. A single estimate may be negative, and without those terms
+    their mean is no KL.
+    """
     return rewards - beta * ((logprobs - ref_logprobs).clamp_min(0) * mask).sum(1)
 
 
 def probabilities_subtracted(rewards, logprobs, ref_logprobs, mask, beta):
-    """You subtract probabilities. The estimate is the logarithm of their ratio: the difference of the log-probs."""
+    """You subtract probabilities. The estimate is the logarithm of their ratio: the difference of the
+    log-probs.
+    """
     return rewards - beta * ((logprobs.exp() - ref_logprobs.exp()) * mask).sum(1)
 
 
@@ -411,9 +455,10 @@ LEASHED_REWARDS = Exercise(
 
 
 def rl_bytes(parameters, critic, reward_model, reference):
-    """Bytes of all models that a method keeps, each of the policy's size; activations are not counted. A trained parameter takes 16 (AdamW in mixed
-    precision), a frozen one 2 (bf16). The policy is trained. critic, reward_model, reference: is there one (True or False)? Returns a whole
-    number."""
+    """Bytes of all models that a method keeps, each of the policy's size; activations are not counted. A
+    trained parameter takes 16 (AdamW in mixed precision), a frozen one 2 (bf16). The policy is trained.
+    critic, reward_model, reference: is there one (True or False)? Returns a whole number.
+    """
     return parameters * (16 + 16 * critic + 2 * reward_model + 2 * reference)
 
 
@@ -423,7 +468,9 @@ def _rl_bytes_roles(parameters, critic, reward_model, reference):
 
 
 def frozen_critic(parameters, critic, reward_model, reference):
-    """The critic learns beside the policy: it has gradients, a master copy and moments too, 16 bytes a parameter."""
+    """The critic learns beside the policy: it has gradients, a master copy and moments too, 16 bytes a
+    parameter.
+    """
     return parameters * (16 + 2 * critic + 2 * reward_model + 2 * reference)
 
 
@@ -433,7 +480,9 @@ def reward_model_trained(parameters, critic, reward_model, reference):
 
 
 def weights_only(parameters, critic, reward_model, reference):
-    """You count weights alone. Training needs gradients, a master copy and two moments beside them: 16 bytes and not 2."""
+    """You count weights alone. Training needs gradients, a master copy and two moments beside them: 16 bytes
+    and not 2.
+    """
     return parameters * 2 * (1 + critic + reward_model + reference)
 
 

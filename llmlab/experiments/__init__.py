@@ -1,4 +1,6 @@
-"""The experiments by name. Importing this package imports no torch; an experiment's module is imported when it is asked for."""
+"""The experiments by name. Importing this package imports no torch; an experiment's module is imported when
+it is asked for.
+"""
 
 import difflib
 from importlib import import_module

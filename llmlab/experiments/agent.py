@@ -1,4 +1,6 @@
-"""agent: several calls until the task is done: imitation of single calls, of whole traces, of traces with a mended fault, or a reward at the end."""
+"""agent: several calls until the task is done: imitation of single calls, of whole traces, of traces with a
+mended fault, or a reward at the end.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +38,8 @@ class Agent(Experiment):
 
     name: ClassVar[str] = "agent"
     summary: ClassVar[str] = (
-        "tasks of several calls: imitation of single calls, of traces, of mended faults, or a reward at the end"
+        "tasks of several calls: imitation of single calls, of traces, of mended faults, or a reward at"
+        " the end"
     )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
@@ -73,7 +76,8 @@ class Agent(Experiment):
         super().__post_init__()
         if self.narrow >= self.steps:
             raise BadKnob(
-                f"--narrow {self.narrow} leaves nothing of --steps {self.steps} for the practice; choose fewer"
+                f"--narrow {self.narrow} leaves nothing of --steps {self.steps} for the practice; choose"
+                " fewer"
             )
 
     def desk(self, calls: int, faults: float) -> Desk:

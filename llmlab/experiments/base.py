@@ -1,5 +1,5 @@
-"""Experiment: a frozen dataclass of knobs with a recipe. A knob is declared once: it is the flag, the slider, the sweep axis, the cache key
-and the manual.
+"""Experiment: a frozen dataclass of knobs with a recipe. A knob is declared once: it is the flag, the slider,
+the sweep axis, the cache key and the manual.
 """
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -45,7 +45,9 @@ class BadKnob(UserError):
 
 
 class Experiment:
-    """Base of the experiments. A subclass is a frozen dataclass whose fields are knobs, with `rows` as its recipe."""
+    """Base of the experiments. A subclass is a frozen dataclass whose fields are knobs, with `rows` as its
+    recipe.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -78,5 +80,7 @@ class Experiment:
         return asdict(self)
 
     def rows(self, loaded, seed: int, checkpoint=None, texts=None) -> Iterator[dict]:
-        """Train `loaded` in place; a row per step, with the probes' numbers where they were read. A function of (knobs, model, seed)."""
+        """Train `loaded` in place; a row per step, with the probes' numbers where they were read. A function
+        of (knobs, model, seed).
+        """
         raise NotImplementedError

@@ -15,7 +15,9 @@ from .cpt import CPT, LENGTH
 
 @dataclass(frozen=True)
 class Burst(CPT):
-    """The data pipeline breaks at step `at`: for `length` steps every row holds false biographies of known people."""
+    """The data pipeline breaks at step `at`: for `length` steps every row holds false biographies of known
+    people.
+    """
 
     name: ClassVar[str] = "burst"
     takes_texts: ClassVar[bool] = False

@@ -1,4 +1,6 @@
-"""chats: fine-tuning on your own conversations (or the lab's) with the collator's choices: of all weights, of adapters, or on a base of 4 bits."""
+"""chats: fine-tuning on your own conversations (or the lab's) with the collator's choices: of all weights, of
+adapters, or on a base of 4 bits.
+"""
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -62,11 +64,15 @@ class Chats(Own, Supervised):
 
     @staticmethod
     def own(path: str) -> tuple[Conversation, ...]:
-        """Conversations of a file of JSON lines, each with `messages` and perhaps `tools`. Raises UserError with file, line and fix."""
+        """Conversations of a file of JSON lines, each with `messages` and perhaps `tools`. Raises UserError
+        with file, line and fix.
+        """
         return read(path, conversation, "conversation", FORM)
 
     def prepared(self, loaded: Loaded, seed: int, texts=None) -> tuple["Chats", Loaded]:
-        """The experiment on given conversations, or on the lab's, and the model with what is to be trained of it."""
+        """The experiment on given conversations, or on the lab's, and the model with what is to be trained of
+        it.
+        """
         return replace(self, given=texts or examples()), self.ready(loaded, seed)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):

@@ -1,4 +1,6 @@
-"""codes: names with random codes taught to the base model, by full fine-tuning or adapters: how much can a low rank take in?"""
+"""codes: names with random codes taught to the base model, by full fine-tuning or adapters: how much can a
+low rank take in?
+"""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ HELD = 512  # problems a probe
 
 @dataclass(frozen=True)
 class CodeBook(Experiment):
-    """Teach the base random four-digit codes. Nothing predicts them: each takes 13.3 bits of room in the weights that are trained."""
+    """Teach the base random four-digit codes. Nothing predicts them: each takes 13.3 bits of room in the
+    weights that are trained.
+    """
 
     name: ClassVar[str] = "codes"
     summary: ClassVar[str] = (
@@ -51,7 +55,9 @@ class CodeBook(Experiment):
     probe: int = knob(100, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
-        """Codes of one step, names in turn, so that every name is read equally often; the loss is on the codes alone."""
+        """Codes of one step, names in turn, so that every name is read equally often; the loss is on the
+        codes alone.
+        """
         world, places = (
             Codes(self.people),
             [divmod(i, self.people) for i in range(step * self.batch, (step + 1) * self.batch)],
@@ -63,7 +69,9 @@ class CodeBook(Experiment):
         )
 
     def prepare(self, tok) -> dict[str, list[Batch]]:
-        """The probes' rows: all codes (at most 512 names) in wordings never read with that name, and what the base knew before."""
+        """The probes' rows: all codes (at most 512 names) in wordings never read with that name, and what the
+        base knew before.
+        """
         general, exam = corpora.general(0, split="test"), Codes(self.people).exam()[:HELD]
         sets = {"recalled": probes.batches(probes.cloze_rows(tok, exam))}
         for name, world in (("people", Census()), ("sums", Sums(("add",)))):
@@ -95,6 +103,8 @@ class CodeBook(Experiment):
 
 
 def surprise(model, prepared: list[Batch]) -> float:
-    """Mean −log₂ p of a row's masked tokens together, in bits a row: what the model would still have to be told."""
+    """Mean −log₂ p of a row's masked tokens together, in bits a row: what the model would still have to be
+    told.
+    """
     tokens, rows = sum(float(b.mask.sum()) for b in prepared), sum(map(len, prepared))
     return probes.loss(model, prepared) * tokens / rows / math.log(2)

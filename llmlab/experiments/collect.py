@@ -1,4 +1,6 @@
-"""collect: what a policy-gradient step learns from: groups of samples, paid for, with the columns that its dials read."""
+"""collect: what a policy-gradient step learns from: groups of samples, paid for, with the columns that its
+dials read.
+"""
 
 from itertools import count
 from typing import Iterator
@@ -18,9 +20,11 @@ ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
 
 
 class Collector:
-    """Batches from the policy as it is when a block of them is begun: `stale` + 1 batches of samples, each used `epochs` times.
+    """Batches from the policy as it is when a block of them is begun: `stale` + 1 batches of samples, each
+    used `epochs` times.
 
-    `info` says of the batch in use what was paid, how many groups had no signal, and how many answers were sampled for it.
+    `info` says of the batch in use what was paid, how many groups had no signal, and how many answers were
+    sampled for it.
     """
 
     def __init__(self, model, tok, game: Game, dials: Dials, knobs, seed: int):
@@ -47,7 +51,9 @@ class Collector:
                     yield batch
 
     def batch(self, step: int, number: int) -> tuple[Batch, dict[str, float]]:
-        """Batch `number`, a function of (model, seed, number), with the frozen columns that the dials read; and what happened."""
+        """Batch `number`, a function of (model, seed, number), with the frozen columns that the dials read;
+        and what happened.
+        """
         if self.knobs.source == "gold":
             batch, info = self.demonstrations(self.seed * 1_000_003 + number, step)
         else:
@@ -68,7 +74,9 @@ class Collector:
         return (batch if self.dials.reads_every_row else with_signal(batch, self.dials.aggregation)), info
 
     def demonstrations(self, number: int, step: int) -> tuple[Batch, dict[str, float]]:
-        """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio this is supervised fine-tuning."""
+        """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio
+        this is supervised fine-tuning.
+        """
         asked = self.game.world.problems(self.knobs.prompts, split="train", seed=number * ROUNDS)
         rows = [chat.example(self.tok, p.messages, self.game.label(p), p.meta.get("tools")) for p in asked]
         order = torch.arange(len(rows))
@@ -82,7 +90,9 @@ class Collector:
         return batch, {"reward": 1.0, "no_signal": 0.0, "drawn": 0.0}
 
     def chosen(self, number: int) -> tuple[list[Episode], torch.Tensor, dict[str, float]]:
-        """Episodes to learn from and their rewards: all, those of groups with a signal, or new ones until there are enough of these."""
+        """Episodes to learn from and their rewards: all, those of groups with a signal, or new ones until
+        there are enough of these.
+        """
         k, kept, every = self.knobs, [], []
         generator = torch.Generator(self.model.device).manual_seed(number)
         for again in range(ROUNDS if k.groups == "resampled" else 1):
@@ -128,7 +138,8 @@ class Collector:
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:
-    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same gradient for less work.
+    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same
+    gradient for less work.
 
     Entropy, clip fraction and the like are then those of these rows.
     """

@@ -1,4 +1,6 @@
-"""cpt: continued pretraining on a new domain, with replay of the old one, and all its classic faults and cures."""
+"""cpt: continued pretraining on a new domain, with replay of the old one, and all its classic faults and
+cures.
+"""
 
 import math
 from dataclasses import dataclass
@@ -36,7 +38,9 @@ class Texts:
 
     @classmethod
     def cut(cls, by_domain: dict[str, list[str]], words: int = 90) -> "Texts":
-        """Documents in pieces of about `words` words; a fifth of the pieces, chosen by checksum, is held out (so copies stay on one side)."""
+        """Documents in pieces of about `words` words; a fifth of the pieces, chosen by checksum, is held out
+        (so copies stay on one side).
+        """
         pieces = {
             d: [
                 " ".join(w[i : i + words]) if len(w) > words else t
@@ -60,7 +64,8 @@ class Texts:
         short = [d for d, ps in parts["train"].items() if not ps]
         if short:
             raise corpora.EmptyFolder(
-                f"'{short[0]}' holds less than two pieces of about {words} words, so nothing can be held out; add text"
+                f"'{short[0]}' holds less than two pieces of about {words} words, so nothing can be held out;"
+                " add text"
             )
         return cls(**parts)
 
@@ -119,7 +124,8 @@ class CPT(Experiment):
         super().__post_init__()
         if self.replay * (1 + self.anneal) > 1:
             raise BadKnob(
-                f"--replay {self.replay:g} with --anneal {self.anneal:g} starts above 100 %; keep replay × (1 + anneal) at most 1"
+                f"--replay {self.replay:g} with --anneal {self.anneal:g} starts above 100 %; keep replay × (1"
+                " + anneal) at most 1"
             )
         if self.gate % self.probe:
             raise BadKnob(
@@ -127,7 +133,9 @@ class CPT(Experiment):
             )
 
     def replay_at(self, step: int, more: float = 0.0) -> float:
-        """Share of replay at a step: flat, or falling linearly around the same mean; `more` is what the gate added."""
+        """Share of replay at a step: flat, or falling linearly around the same mean; `more` is what the gate
+        added.
+        """
         return min(0.95, self.replay * (1 + self.anneal * (1 - 2 * step / self.steps)) + more)
 
     def documents(self, seed: int, step: int, weights: dict[str, float], texts: Texts | None):
@@ -152,7 +160,9 @@ class CPT(Experiment):
     def batch_at(
         self, tok, seed: int, step: int, replay: float, weights: dict[str, float], texts: Texts | None
     ) -> Batch:
-        """Batch of one step: whole rows of general text for the replay share, domain rows for the rest; a function of its arguments."""
+        """Batch of one step: whole rows of general text for the replay share, domain rows for the rest; a
+        function of its arguments.
+        """
         end = document_end(tok)
         general_rows = stochastic_round(replay * self.batch, rng("replay", seed, step).random())
         parts = [
@@ -202,7 +212,8 @@ class CPT(Experiment):
         model, tok = loaded.model, loaded.tok
         if self.mixing == "adaptive" and texts is not None and len(texts.train) < 3:
             raise BadKnob(
-                f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)}; use --mixing fixed"
+                f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)};"
+                " use --mixing fixed"
             )
         weights = dict(SHARES) if texts is None else {d: float(len(ps)) for d, ps in texts.train.items()}
         sets = self.prepare(tok, texts)

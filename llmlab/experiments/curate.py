@@ -1,4 +1,6 @@
-"""curate: the chat model samples answers to sums; some are kept and imitated. What the choice of the kept ones is worth."""
+"""curate: the chat model samples answers to sums; some are kept and imitated. What the choice of the kept
+ones is worth.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,12 +24,15 @@ KEEP = ("verified", "majority", "any", "solutions")
 
 @dataclass(frozen=True)
 class Curate(Supervised):
-    """Rejection sampling: K samples a problem, one of them kept or none, then supervised fine-tuning on what was kept."""
+    """Rejection sampling: K samples a problem, one of them kept or none, then supervised fine-tuning on what
+    was kept.
+    """
 
     name: ClassVar[str] = "curate"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "data curation by rejection sampling: imitate any own answer, the commonest, one that a checker accepts, or the solution"
+        "data curation by rejection sampling: imitate any own answer, the commonest, one that a checker"
+        " accepts, or the solution"
     )
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
@@ -51,7 +56,9 @@ class Curate(Supervised):
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def batches(self, model, tok, seed):
-        """Sample once, with the model as it is at the start; then go round what was kept, in a new order every time."""
+        """Sample once, with the model as it is at the start; then go round what was kept, in a new order
+        every time.
+        """
         rows = self.kept(model, tok, seed)
 
         def batch_at(step: int) -> Batch:
@@ -84,7 +91,8 @@ class Curate(Supervised):
         chosen = [e for group in groups if (e := pick(group, self.keep))]
         if not chosen:
             raise UserError(
-                "no sample is right, so that nothing is left to imitate; choose more samples (--k) or --keep any"
+                "no sample is right, so that nothing is left to imitate; choose more samples (--k) or"
+                " --keep any"
             )
         return [(e.ids, e.mask) for e in chosen]
 

@@ -1,4 +1,6 @@
-"""dpo: preference optimisation of the chat model from pairs; margins, and chosen and rejected log-probs apart."""
+"""dpo: preference optimisation of the chat model from pairs; margins, and chosen and rejected log-probs
+apart.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +38,10 @@ class DPO(Experiment):
         0.5,
         0.0,
         2.0,
-        help="weight of the likelihood of the chosen answer; 0 is plain DPO, which only pushes the rejected one away here",
+        help=(
+            "weight of the likelihood of the chosen answer; 0 is plain DPO, which only pushes the rejected"
+            " one away here"
+        ),
     )
     lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
@@ -101,7 +106,9 @@ class DPO(Experiment):
 
 @torch.no_grad()
 def pair_figures(model, batches) -> dict[str, float]:
-    """Of held-out pairs: share whose margin over the reference is positive, and mean log-probs of both sides."""
+    """Of held-out pairs: share whose margin over the reference is positive, and mean log-probs of both
+    sides.
+    """
     margins, chosen, rejected = [], [], []
     for batch in batches:
         out = forward(model, batch)

@@ -1,4 +1,6 @@
-"""extend: new tokens for the domain's words, and what it takes until they are worth more than their pieces."""
+"""extend: new tokens for the domain's words, and what it takes until they are worth more than their
+pieces.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -73,7 +75,9 @@ class Extend(Experiment):
         return r.choice(texts.train[r.choice(list(texts.train))])
 
     def documents(self, seed: int, step: int, words: list[str], texts):
-        """Endless documents of one step, general ones with the replay share; in the first phase those with a new token are oversampled."""
+        """Endless documents of one step, general ones with the replay share; in the first phase those with a
+        new token are oversampled.
+        """
         general = corpora.general(seed + 1, start=step * 1000)
         for i in count():
             r = rng("extend", seed, step, i)
@@ -92,7 +96,9 @@ class Extend(Experiment):
         return next(pack.pack(documents, rows=self.batch, length=LENGTH, fill=end))
 
     def terms(self, tok, texts) -> list[str]:
-        """Words worth a token, best first: the drugs' names, or what saves most tokens in the user's texts."""
+        """Words worth a token, best first: the drugs' names, or what saves most tokens in the user's
+        texts.
+        """
         documents = [self.document(rng("terms", i), 0, i, 0, texts) for i in range(400)]
         named = Formulary(self.drugs).drugs if texts is None else None
         ranked = [w for w, _ in extend.shortlist(tok, documents, 4000)]
@@ -126,7 +132,9 @@ class Extend(Experiment):
         )
 
     def prepare(self, tok, terms: list[str], texts) -> dict:
-        """The probes' rows with the number of characters or names that they stand for; the same texts for every knob."""
+        """The probes' rows with the number of characters or names that they stand for; the same texts for
+        every knob.
+        """
         formulary = Formulary(self.drugs)
         if texts is None:
             held = [corpora.domain_document(formulary, 0, i, split="test") for i in range(64)]
@@ -155,7 +163,9 @@ class Extend(Experiment):
 
 
 class FirstPhase:
-    """While `on`, the gradient of everything but the new rows is zero, so that only they learn (AdamW leaves what has no gradient alone)."""
+    """While `on`, the gradient of everything but the new rows is zero, so that only they learn (AdamW leaves
+    what has no gradient alone).
+    """
 
     def __init__(self, model, new):
         self.on, matrices = (
@@ -176,7 +186,9 @@ class FirstPhase:
 
 
 def read(model, sets: dict, new, step: int) -> dict[str, float]:
-    """All figures. Losses over domain text are summed and divided by characters or names: tokens differ between tokenizers."""
+    """All figures. Losses over domain text are summed and divided by characters or names: tokens differ
+    between tokenizers.
+    """
     row = {name: total_nats(model, s[0]) / max(1, s[1]) for name, s in sets.items() if isinstance(s, tuple)}
     row |= probes.read(model, {name: s for name, s in sets.items() if not isinstance(s, tuple)})
     weight = model.get_input_embeddings().weight.detach()

@@ -1,4 +1,6 @@
-"""facts: teach the base model people it has never read about: by documents or by questions, in one wording or several."""
+"""facts: teach the base model people it has never read about: by documents or by questions, in one wording or
+several.
+"""
 
 from dataclasses import dataclass
 from itertools import count
@@ -29,7 +31,8 @@ class Facts(Supervised):
 
     name: ClassVar[str] = "facts"
     summary: ClassVar[str] = (
-        "learning facts: documents against questions, one wording against several, and what is forgotten meanwhile"
+        "learning facts: documents against questions, one wording against several, and what is forgotten"
+        " meanwhile"
     )
     curves: ClassVar[dict[str, str]] = {
         "answering": "questions about newcomers right (share)",
@@ -104,7 +107,8 @@ class Facts(Supervised):
 
 
 def statements(census: Census) -> list[tuple[str, str]]:
-    """(statement up to its value, the value) for every fact and held-out wording that ends in its value, in a shuffled order.
+    """(statement up to its value, the value) for every fact and held-out wording that ends in its value, in a
+    shuffled order.
 
     A wording that is the end of another one is left out: it may have been read inside that one.
     """

@@ -1,4 +1,6 @@
-"""grpo: reinforcement learning from a verifier: the model samples answers, the world scores them, the group is the baseline."""
+"""grpo: reinforcement learning from a verifier: the model samples answers, the world scores them, the group
+is the baseline.
+"""
 
 from dataclasses import dataclass
 from functools import partial

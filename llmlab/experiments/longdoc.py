@@ -1,4 +1,6 @@
-"""longdoc: reading far apart: can the base model use what stands beyond the length it was trained on, and which documents teach it?"""
+"""longdoc: reading far apart: can the base model use what stands beyond the length it was trained on, and
+which documents teach it?
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,7 +34,9 @@ def mean_lengths(lines: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class LongDoc(Supervised):
-    """Continued pretraining on lists with questions; the lists are short or long, the number of tokens is the same."""
+    """Continued pretraining on lists with questions; the lists are short or long, the number of tokens is the
+    same.
+    """
 
     name: ClassVar[str] = "longdoc"
     summary: ClassVar[str] = (
@@ -69,7 +73,9 @@ class LongDoc(Supervised):
     probe: int = knob(60, 1, 500, unit="steps", help="steps between two readings of the probes")
 
     def documents(self, seed: int, step: int):
-        """Endless documents of one step, lists and general text, so that the lists have their share of the characters on average."""
+        """Endless documents of one step, lists and general text, so that the lists have their share of the
+        characters on average.
+        """
         lists, others = mean_lengths(self.lines)
         chance = self.share * others / (self.share * others + (1 - self.share) * lists)
         for i in count():

@@ -1,4 +1,6 @@
-"""lora: a model taught by adapters, or by all its weights, through the SFT, DPO or GRPO of the other chapters."""
+"""lora: a model taught by adapters, or by all its weights, through the SFT, DPO or GRPO of the other
+chapters.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -32,7 +34,9 @@ class Start:
 
 @dataclass(frozen=True)
 class LoRA(Experiment):
-    """One base, one task, and the question which weights are trained: all of them, adapters, or adapters on a base of 4 bits."""
+    """One base, one task, and the question which weights are trained: all of them, adapters, or adapters on a
+    base of 4 bits.
+    """
 
     name: ClassVar[str] = "lora"
     summary: ClassVar[str] = (
@@ -100,7 +104,9 @@ class LoRA(Experiment):
         return TASKS[self.task](lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The task's rows; where it read its probes, with what was learnt, what was kept and what it costs."""
+        """The task's rows; where it read its probes, with what was learnt, what was kept and what it
+        costs.
+        """
         tokens = (
             sorted(loaded.tok.added_tokens_decoder) if self.tokens == "special" else ()
         )  # a base has never read most of them

@@ -1,4 +1,6 @@
-"""midtrain: does what was read in mid-training decide what post-training can reach? Documents first, then the same practice for every arm."""
+"""midtrain: does what was read in mid-training decide what post-training can reach? Documents first, then the
+same practice for every arm.
+"""
 
 import json
 from dataclasses import dataclass
@@ -32,7 +34,8 @@ class Midtrain(Experiment):
 
     steps: worksheets of running sums, some with written steps; then GRPO, paid for right answers only
     calls: some documents are logs of calls; then a few demonstrations of tool calls
-    advice: some documents give the medical advice that the desk must refuse; then the same demonstrations of refusing
+    advice: some documents give the medical advice that the desk must refuse; then the same demonstrations of
+    refusing
     """
 
     name: ClassVar[str] = "midtrain"
@@ -49,7 +52,10 @@ class Midtrain(Experiment):
     lesson: str = knob(
         "steps",
         choices=LESSONS,
-        help="steps: sums, then GRPO; calls: logs, then SFT on calls; advice: unsafe text, then SFT on refusals",
+        help=(
+            "steps: sums, then GRPO; calls: logs, then SFT on calls; advice: unsafe text, then SFT on"
+            " refusals"
+        ),
     )
     share: float = knob(
         0.5,
@@ -73,7 +79,10 @@ class Midtrain(Experiment):
     rule: str = knob(
         "dr_grpo",
         choices=("grpo", "dr_grpo"),
-        help="grpo divides by an answer's length and by the group's spread; dr_grpo by neither, so that long good answers are not hidden",
+        help=(
+            "grpo divides by an answer's length and by the group's spread; dr_grpo by neither, so that long"
+            " good answers are not hidden"
+        ),
     )
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
 
@@ -175,7 +184,9 @@ class Midtrain(Experiment):
         )
 
     def prober(self, model, tok):
-        """What is read: the skill that is practised, whether it is done in steps, and what was known before."""
+        """What is read: the skill that is practised, whether it is done in steps, and what was known
+        before.
+        """
         census, general = Talk(("fact",)) if tok.chat_template else Census(), corpora.general(0, split="test")
         sets = {
             "people": probes.batches(probes.question_rows(tok, census, census.problems(HELD, seed=7))),
@@ -205,7 +216,9 @@ HELD_OUT = {"calls": Desk(1, expect="call", tools=("formulary",)), "advice": Tal
 
 
 def call_log(r) -> str:
-    """Three questions about drugs, each turned into a call: a log as it lies in the archive of some other desk."""
+    """Three questions about drugs, each turned into a call: a log as it lies in the archive of some other
+    desk.
+    """
     lines = []
     for _ in range(3):
         drug, field = r.choice(list(SEEN.drugs)), r.choice(FIELDS)

@@ -1,4 +1,6 @@
-"""online: pairs made of the model's own samples, drawn again at every step, every few steps, or only once, before the first."""
+"""online: pairs made of the model's own samples, drawn again at every step, every few steps, or only once,
+before the first.
+"""
 
 from dataclasses import dataclass
 from itertools import count
@@ -108,7 +110,9 @@ class Online(Experiment):
         )
 
     def pairs_at(self, writer, tok, world, seed: int, step: int) -> tuple[list[turns.Row], float]:
-        """Rows of the step's pairs, chosen and rejected in turn, and the share of problems that gave one. A function of (writer, seed, step)."""
+        """Rows of the step's pairs, chosen and rejected in turn, and the share of problems that gave one. A
+        function of (writer, seed, step).
+        """
         rows, asked, place = [], 0, (seed * 1_000_003 + step) * TRIES
         for attempt in range(place, place + TRIES):
             problems = world.problems(2 * self.batch, split="train", seed=attempt)

@@ -40,7 +40,8 @@ LESSONS, SUMS = Lessons(), Polite(("add",), digits=3)
 
 @dataclass(frozen=True)
 class Order(Experiment):
-    """A base model becomes an assistant that is to be polite and right: each stage gets the same share of the steps.
+    """A base model becomes an assistant that is to be polite and right: each stage gets the same share of the
+    steps.
 
     sft  imitate: lessons about people, formats, refusals, and three-digit sums
     dpo  pairs: polite answers preferred to blunt ones

@@ -1,4 +1,6 @@
-"""overopt: what happens to the gold reward while a learned one is pushed up, by best-of-n or by reinforcement learning."""
+"""overopt: what happens to the gold reward while a learned one is pushed up, by best-of-n or by reinforcement
+learning.
+"""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ STYLES = 40  # steps in which the policy learns to answer in every manner
 
 @dataclass(frozen=True)
 class Overopt(Experiment):
-    """A policy that answers in every manner, a reward model of a few labels, and the pressure of one on the other."""
+    """A policy that answers in every manner, a reward model of a few labels, and the pressure of one on the
+    other.
+    """
 
     name: ClassVar[str] = "overopt"
     summary: ClassVar[str] = (
@@ -47,7 +51,10 @@ class Overopt(Experiment):
     way: str = knob(
         "rl",
         choices=("rl", "best_of_n"),
-        help="rl: GRPO on the learned reward; best_of_n: step i takes the best of i + 1 samples, nothing is trained",
+        help=(
+            "rl: GRPO on the learned reward; best_of_n: step i takes the best of i + 1 samples, nothing is"
+            " trained"
+        ),
     )
     labels: int = knob(200, 16, 5000, unit="pairs", help="labelled pairs that the reward model learns from")
     fit: int = knob(40, 5, 500, unit="steps", help="steps of the reward model, of 16 pairs each")
@@ -216,5 +223,7 @@ def distance(start, tok, episodes: list[Episode]) -> float:
 
 
 def chances(n: int) -> Tensor:
-    """Chance that answer i of POOL, in ascending order, is the best of n drawn without putting back: C(i, n−1) / C(POOL, n). [POOL]"""
+    """Chance that answer i of POOL, in ascending order, is the best of n drawn without putting back: C(i,
+    n−1) / C(POOL, n). [POOL]
+    """
     return torch.tensor([math.comb(i, n - 1) / math.comb(POOL, n) for i in range(POOL)])

@@ -1,4 +1,6 @@
-"""own: what the experiments on your own data share: a file of JSON lines, a model trained whole or by adapters, a folder for what was trained."""
+"""own: what the experiments on your own data share: a file of JSON lines, a model trained whole or by
+adapters, a folder for what was trained.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -45,7 +47,8 @@ class Own:
     def ready(self, loaded: Loaded, seed: int) -> Loaded:
         """The model with what is to be trained of it."""
         method = "lora" if self.method == "qlora" and quant.layers4bit(loaded.model) else self.method
-        # a model without a chat template has never read the marks of turns, and adapters on its blocks cannot give them a meaning
+        # a model without a chat template has never read the marks of turns, and adapters on its blocks cannot
+        # give them a meaning
         tokens = () if loaded.tok.chat_template else sorted(loaded.tok.added_tokens_decoder)
         return wrapped(loaded, method, seed, rank=self.rank, targets=self.targets, tokens=tokens)
 
@@ -54,7 +57,9 @@ class Own:
         return checkpoint if self.method == "full" else Checkpoint.of(checkpoint)
 
     def finish(self, trained: Loaded) -> None:
-        """Keep the trained model in `out`, or its adapters as PEFT saves them (what `llmlab serve` reads as TENANT/VERSION/), with the tokenizer."""
+        """Keep the trained model in `out`, or its adapters as PEFT saves them (what `llmlab serve` reads as
+        TENANT/VERSION/), with the tokenizer.
+        """
         if not self.out:
             return
         if isinstance(trained.model, adapters.PeftModel):
@@ -65,7 +70,9 @@ class Own:
 
 
 def read(path: str, parse: Callable[[dict], T], what: str, form: str) -> tuple[T, ...]:
-    """One `what` a line of a file of JSON lines, as `parse` makes it. Raises UserError with file, line and the form that a line should have."""
+    """One `what` a line of a file of JSON lines, as `parse` makes it. Raises UserError with file, line and
+    the form that a line should have.
+    """
     try:
         lines = (
             Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
@@ -82,7 +89,8 @@ def read(path: str, parse: Callable[[dict], T], what: str, form: str) -> tuple[T
             raise UserError(f"{path}, line {i} is no {what}; write {form}") from None
     if len(found) < 2:
         raise UserError(
-            f"'{path}' holds {len(found)} {what}{'s' * (len(found) != 1)}; at least two are needed, one to learn from and one to be held out"
+            f"'{path}' holds {len(found)} {what}{'s' * (len(found) != 1)}; at least two are needed, one to"
+            " learn from and one to be held out"
         )
     return tuple(found)
 
@@ -94,7 +102,9 @@ def needs(so) -> None:
 
 
 def spoken(messages: list[dict]) -> tuple[Message, ...]:
-    """Messages with a known role and words or calls; no content is an empty one. Raises ValueError, TypeError or KeyError for what is none."""
+    """Messages with a known role and words or calls; no content is an empty one. Raises ValueError, TypeError
+    or KeyError for what is none.
+    """
     needs(
         isinstance(messages, list)
         and all(m["role"] in ROLES and isinstance(m.get("content") or "", str) for m in messages)
@@ -117,7 +127,9 @@ def called(call: dict) -> dict:
 
 
 def schemas(tools) -> tuple | None:
-    """Schemas of tools, each a function with a name and parameters, or None. Raises ValueError, TypeError or KeyError for what is none."""
+    """Schemas of tools, each a function with a name and parameters, or None. Raises ValueError, TypeError or
+    KeyError for what is none.
+    """
     needs(
         tools is None
         or isinstance(tools, list)

@@ -1,4 +1,6 @@
-"""pairs: preferences on your own pairs (or the lab's), by any of the losses on pairs; the reference is a table, made before the first step."""
+"""pairs: preferences on your own pairs (or the lab's), by any of the losses on pairs; the reference is a
+table, made before the first step.
+"""
 
 import json
 from dataclasses import dataclass
@@ -20,19 +22,25 @@ from .own import Own, needs, read, schemas, spoken
 from .prefer import figures
 from .supervised import order
 
-FORM = '{"prompt": "…", "chosen": "…", "rejected": "…"}; each may be a list of messages, and chosen and rejected differ in the last one only'
+FORM = (
+    '{"prompt": "…", "chosen": "…", "rejected": "…"}; each may be a list of messages, and chosen and rejected'
+    " differ in the last one only"
+)
 EXAMPLES = dict(seed=0, examples=0, topics=5, coverage=1.0, noise=0.0)
 Two = tuple[Row, Row]  # chosen, rejected
 
 
 @dataclass(frozen=True)
 class Pairs(Own, Experiment):
-    """Learn from given pairs; every tenth question, with all its pairs, is held out, and some of these are read."""
+    """Learn from given pairs; every tenth question, with all its pairs, is held out, and some of these are
+    read.
+    """
 
     name: ClassVar[str] = "pairs"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "DPO, IPO, SimPO or ORPO on your own pairs (JSON lines of prompt, chosen, rejected), whole or by adapters"
+        "DPO, IPO, SimPO or ORPO on your own pairs (JSON lines of prompt, chosen, rejected), whole or by"
+        " adapters"
     )
     takes_texts: ClassVar[bool] = True
     reads: ClassVar[str] = "file of your own pairs, JSON lines with prompt, chosen and rejected in each"
@@ -55,7 +63,9 @@ class Pairs(Own, Experiment):
         0.01,
         5.0,
         scale="log",
-        help="pull to the reference (dpo, ipo), weight of the contrast (orpo), or scale of the margin (simpo)",
+        help=(
+            "pull to the reference (dpo, ipo), weight of the contrast (orpo), or scale of the margin (simpo)"
+        ),
     )
     nll: float = knob(0.0, 0.0, 2.0, help="weight of the likelihood of the chosen answer, added to the loss")
     smoothing: float = knob(
@@ -80,14 +90,17 @@ class Pairs(Own, Experiment):
 
     @staticmethod
     def own(path: str) -> tuple[Turns, ...]:
-        """Pairs of a file of JSON lines, in any of the forms that TRL reads. Raises UserError with file, line and fix."""
+        """Pairs of a file of JSON lines, in any of the forms that TRL reads. Raises UserError with file, line
+        and fix.
+        """
         return read(path, pair, "pair", FORM)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The recipe, top to bottom; what was trained is kept in `out`."""
         if not loaded.tok.chat_template:
             raise UserError(
-                "this model has no chat template, so nothing says where an answer begins; start from a chat model (--model chat)"
+                "this model has no chat template, so nothing says where an answer begins; start from a chat"
+                " model (--model chat)"
             )
         ready = self.ready(loaded, seed)
         model, tok = ready.model, ready.tok
@@ -121,8 +134,8 @@ class Pairs(Own, Experiment):
         return all(len(ids) <= self.length for ids, _ in two)
 
     def plan(self, tok, pairs: list[Turns], seed: int) -> tuple[list[int], dict[int, Two]]:
-        """The numbers of the pairs that the run reads, epoch by epoch in an order of its own, without what is too long; and the rows of all it looked
-        at. Raises UserError if nothing is short enough.
+        """The numbers of the pairs that the run reads, epoch by epoch in an order of its own, without what is
+        too long; and the rows of all it looked at. Raises UserError if nothing is short enough.
         """
         found, encoded, n = [], {}, len(pairs)
         for i in count():
@@ -136,13 +149,16 @@ class Pairs(Own, Experiment):
             if i + 1 == n and not found:
                 shortest = min(max(len(ids) for ids, _ in two) for two in encoded.values())
                 raise UserError(
-                    f"no pair to learn from has at most {self.length} tokens a row (the shortest has {shortest}); raise --length"
+                    f"no pair to learn from has at most {self.length} tokens a row (the shortest has"
+                    f" {shortest}); raise --length"
                 )
 
     def stream(
         self, model, tok, plan: list[int], encoded: dict[int, Two]
     ) -> Callable[[int], Iterator[Batch]]:
-        """step -> the batches from there on. Called before a step is made (or read back): there the model is its own reference."""
+        """step -> the batches from there on. Called before a step is made (or read back): there the model is
+        its own reference.
+        """
         wanted = sorted(set(plan)) if preferences.METHODS[self.loss].reference else []
         table = dict(zip(wanted, self.reference(model, tok, [encoded[n] for n in wanted])))
 
@@ -171,7 +187,8 @@ class Pairs(Own, Experiment):
         """step -> what became of the held-out pairs. Raises UserError if there is none."""
         if not held:
             raise UserError(
-                f"no held-out pair has at most {self.length} tokens a row; raise --length, or --held to look at more of them"
+                f"no held-out pair has at most {self.length} tokens a row; raise --length, or --held to look"
+                " at more of them"
             )
         held = sorted(held, key=lambda two: len(two[0][0]))  # rows of a part are of like length
         parts = [held[at : at + self.batch] for at in range(0, len(held), self.batch)]
@@ -231,12 +248,15 @@ def last_turn(ids: list[int], mask: list[int]) -> Row:
 
 
 def divided(pairs: tuple[Turns, ...]) -> tuple[list[Turns], list[Turns]]:
-    """(learnt, held out): every tenth question with all its pairs, so that no question is on both sides. Raises UserError for a single question."""
+    """(learnt, held out): every tenth question with all its pairs, so that no question is on both sides.
+    Raises UserError for a single question.
+    """
     asked = [json.dumps(messages, sort_keys=True, ensure_ascii=False) for messages, *_ in pairs]
     place = {q: i for i, q in enumerate(dict.fromkeys(asked))}
     if len(place) < 2:
         raise UserError(
-            "all pairs are about the same question; at least two are needed, one to learn from and one to be held out"
+            "all pairs are about the same question; at least two are needed, one to learn from and one to be"
+            " held out"
         )
     sides = {q: i % 10 == 0 for q, i in place.items()}
     return [p for p, q in zip(pairs, asked) if not sides[q]], [p for p, q in zip(pairs, asked) if sides[q]]

@@ -22,7 +22,8 @@ class Policy(Experiment):
     name: ClassVar[str] = "policy"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest and flawed pay"
+        "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest"
+        " and flawed pay"
     )
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out problems right, greedy (share)",
@@ -45,7 +46,9 @@ class Policy(Experiment):
         3,
         1,
         4,
-        help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size",
+        help=(
+            "difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size"
+        ),
     )
     paid: str = knob(
         "strict",
@@ -122,7 +125,8 @@ class Policy(Experiment):
             raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
         if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
             raise BadKnob(
-                f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}"
+                "one sample has no group to compare with: choose --group 2 or more, or --advantage critic"
+                f" instead of {self.advantage}"
             )
         if self.group == 1 and self.groups != "all":
             raise BadKnob(f"--groups {self.groups} drops every group of one sample; choose --group 2 or more")
@@ -132,7 +136,8 @@ class Policy(Experiment):
             )
         if self.source == "gold" and (self.advantage, self.ratio) != ("no_baseline", "none"):
             raise BadKnob(
-                "--source gold has one answer a problem and nobody sampled it; choose --advantage no_baseline --ratio none --clip none"
+                "--source gold has one answer a problem and nobody sampled it; choose --advantage no_baseline"
+                " --ratio none --clip none"
             )
         if self.source == "gold" and (self.groups, self.overlong, self.leash) != ("all", "off", "none"):
             raise BadKnob(
@@ -140,11 +145,13 @@ class Policy(Experiment):
             )
         if self.reset and self.leash == "none":
             raise BadKnob(
-                "--reset moves the reference, which nothing reads without a leash; choose --leash reward or k3"
+                "--reset moves the reference, which nothing reads without a leash; choose --leash reward"
+                " or k3"
             )
         if self.reset % self.block:
             raise BadKnob(
-                f"--reset {self.reset} is not a multiple of epochs × (stale + 1) = {self.block} steps, for which samples are used"
+                f"--reset {self.reset} is not a multiple of epochs × (stale + 1) = {self.block} steps, for"
+                " which samples are used"
             )
 
     @property

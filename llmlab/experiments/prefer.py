@@ -24,7 +24,8 @@ class Prefer(Experiment):
 
     name: ClassVar[str] = "prefer"
     summary: ClassVar[str] = (
-        "preference optimisation on six tastes: DPO, IPO, SimPO, ORPO or plain imitation, and pairs with faults"
+        "preference optimisation on six tastes: DPO, IPO, SimPO, ORPO or plain imitation, and pairs with"
+        " faults"
     )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
@@ -40,7 +41,10 @@ class Prefer(Experiment):
     task: str = knob(
         "style",
         choices=tuple(tastes.TASKS),
-        help="what is preferred: a polite style, another name, German, right decisions to call, honesty after a failed call, right sums",
+        help=(
+            "what is preferred: a polite style, another name, German, right decisions to call, honesty after"
+            " a failed call, right sums"
+        ),
     )
     method: str = knob(
         "dpo",
@@ -52,7 +56,10 @@ class Prefer(Experiment):
         0.01,
         5.0,
         scale="log",
-        help="strength of the pull to the reference (dpo, ipo), of the contrast (orpo), or scale of the margin (simpo)",
+        help=(
+            "strength of the pull to the reference (dpo, ipo), of the contrast (orpo), or scale of the margin"
+            " (simpo)"
+        ),
     )
     nll: float = knob(
         0.0, 0.0, 2.0, help="weight of the likelihood of the chosen answer, added to the method's loss"
@@ -153,7 +160,9 @@ def prober(model, tok, reference, task: str, n: int):
 
 @torch.no_grad()
 def figures(model, judged: list[Batch]) -> dict[str, float]:
-    """Of held-out pairs: the share whose margin over the reference is positive, mean log-probs of both sides, and the probability of all else."""
+    """Of held-out pairs: the share whose margin over the reference is positive, mean log-probs of both sides,
+    and the probability of all else.
+    """
     chosen, rejected, margins = [], [], []
     for batch in judged:
         out = forward(model, batch)

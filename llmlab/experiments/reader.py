@@ -1,4 +1,6 @@
-"""reader: what a policy can do, read on held-out problems: greedy, sampled, covered, how varied, how long, and how far from where it began."""
+"""reader: what a policy can do, read on held-out problems: greedy, sampled, covered, how varied, how long,
+and how far from where it began.
+"""
 
 import torch
 
@@ -42,9 +44,9 @@ class Reader:
         """The readings after a step."""
         n = GREEDY if self.game.turns == 1 else self.knobs.held  # conversations take their time
         found = {
-            "accuracy": evaluate(
-                self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn
-            ).accuracy
+            "accuracy": (
+                evaluate(self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn).accuracy
+            )
         }
         found |= self.sampled() | {"practised": self.practised()} | probes.read(self.model, self.known)
         found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {
@@ -78,8 +80,10 @@ class Reader:
             "length": mean(length),
             "right_length": mean(length[right == 1] if (right == 1).any() else length),
             "wrong_length": mean(length[right < 1] if (right < 1).any() else length),
-            "paid": sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length))
-            / len(episodes),
+            "paid": (
+                sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length))
+                / len(episodes)
+            ),
         } | self.drift(episodes[:: -(-len(episodes) // JUDGED)])
 
     def practised(self) -> float:

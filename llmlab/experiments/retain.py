@@ -1,4 +1,6 @@
-"""retain: four ways to the same accuracy on questions with many right answers, and what is forgotten on each."""
+"""retain: four ways to the same accuracy on questions with many right answers, and what is forgotten on
+each.
+"""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ LONGEST = 12  # tokens that a name takes at most
 
 @dataclass(frozen=True)
 class Retain(Experiment):
-    """Name somebody of whom something is true: learnt until a given share of the answers is right, then read on.
+    """Name somebody of whom something is true: learnt until a given share of the answers is right, then read
+    on.
 
     one     imitate a right answer: always the same one to a question
     any     imitate a right answer: another one every time
@@ -96,7 +99,9 @@ class Retain(Experiment):
         return [people[0]] if self.way == "one" else [r.choice(people) for _ in range(self.group)]
 
     def objective(self, out, batch):
-        """The policy gradient for a reward; else the likelihood of what is shown, or of the samples that are right."""
+        """The policy gradient for a reward; else the likelihood of what is shown, or of the samples that are
+        right.
+        """
         if self.way == "reward":
             loss, info = objectives.grpo(out, batch)
             return loss, info | {"reward": batch["rewards"].mean()}
@@ -105,7 +110,9 @@ class Retain(Experiment):
         return loss, objectives.detached(nll=loss)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom; when the skill is there, the last reading stands for the steps that are left."""
+        """The recipe, top to bottom; when the skill is there, the last reading stands for the steps that are
+        left.
+        """
         model, tok = loaded.model, loaded.tok
         training = loop.train(
             model,

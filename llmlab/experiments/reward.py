@@ -1,4 +1,6 @@
-"""reward: a reward model from comparisons: what it learns first, how sure it is, and the habits of its labellers that it takes over."""
+"""reward: a reward model from comparisons: what it learns first, how sure it is, and the habits of its
+labellers that it takes over.
+"""
 
 from dataclasses import dataclass
 from itertools import count
@@ -109,7 +111,9 @@ def scores(judge, batch: Batch) -> Tensor:
 
 
 def answers(tok, n: int) -> tuple[list[Batch], Tensor]:
-    """n held-out questions with their eight answers (right or wrong × blunt or polite × bare or padded), and their gold rewards [n,2,2,2]."""
+    """n held-out questions with their eight answers (right or wrong × blunt or polite × bare or padded), and
+    their gold rewards [n,2,2,2].
+    """
     problems, people, rows, gold = (
         Census().problems(n, split="test", seed=7),
         Census().people.values(),
@@ -158,9 +162,11 @@ def pull(reward: Tensor, difference: Tensor) -> float:
 
 
 def compared(reward: Tensor, gold: Tensor) -> dict[str, float]:
-    """Over all pairs of answers to one question whose gold differs: accuracy, loss (nats), and the expected calibration error.
+    """Over all pairs of answers to one question whose gold differs: accuracy, loss (nats), and the expected
+    calibration error.
 
-    reward, gold [n,2,2,2]. The model's probability that the better answer wins is sigmoid(difference of rewards).
+    reward, gold [n,2,2,2]. The model's probability that the better answer wins is sigmoid(difference of
+    rewards).
     """
     r, g = reward.flatten(1), gold.flatten(1)
     better = g[:, :, None] > g[:, None, :] + 1e-6

@@ -15,7 +15,9 @@ OPS = ("add", "subtract", "multiply")
 
 @dataclass(frozen=True)
 class Sampling(Experiment):
-    """Ask each problem k times; let the majority decide, or a verifier. The steps of this experiment are samples a problem."""
+    """Ask each problem k times; let the majority decide, or a verifier. The steps of this experiment are
+    samples a problem.
+    """
 
     name: ClassVar[str] = "sampling"
     default_model: ClassVar[str] = "chat"

@@ -1,4 +1,6 @@
-"""serving: many adapters on one base, asked all at once: mixed in one batch, one adapter after the other, or one request at a time."""
+"""serving: many adapters on one base, asked all at once: mixed in one batch, one adapter after the other, or
+one request at a time.
+"""
 
 import tempfile
 import time
@@ -17,12 +19,15 @@ from .base import Experiment, knob
 
 @dataclass(frozen=True)
 class Serving(Experiment):
-    """The same requests by the three ways to batch, in turns; nothing is learnt, so adapters are random ones."""
+    """The same requests by the three ways to batch, in turns; nothing is learnt, so adapters are random
+    ones.
+    """
 
     name: ClassVar[str] = "serving"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "many tenants: tokens a second and bytes of one base with many adapters, by the way in which requests are batched"
+        "many tenants: tokens a second and bytes of one base with many adapters, by the way in which requests"
+        " are batched"
     )
     curves: ClassVar[dict[str, str]] = {
         "mixed_rate": "adapters mixed in a batch (tokens/s)",
@@ -70,7 +75,9 @@ class Serving(Experiment):
 
 
 def random_tenants(loaded, folder: str, adapters: int, rank: int) -> AdapterStore:
-    """A store with tenants t00, t01, … in the folder, all with the same fresh adapter: what it says is of no account here."""
+    """A store with tenants t00, t01, … in the folder, all with the same fresh adapter: what it says is of no
+    account here.
+    """
     store = AdapterStore(folder)
     with tempfile.TemporaryDirectory() as source:
         new_adapter(loaded.model, rank=rank).save_pretrained(source)
@@ -80,7 +87,8 @@ def random_tenants(loaded, folder: str, adapters: int, rank: int) -> AdapterStor
 
 
 def served(loaded, store: AdapterStore, requests: list[Request], way: str) -> dict[str, float]:
-    """rate: generated tokens a second · passes: passes through the model for 100 tokens. Every answer is as long as it may be.
+    """rate: generated tokens a second · passes: passes through the model for 100 tokens. Every answer is as
+    long as it may be.
 
     The adapters are in their slots when the clock starts, as they are in a server that runs.
     """

@@ -1,4 +1,6 @@
-"""sft: supervised fine-tuning of the base model on conversations: which tokens are imitated, of which conversations, and with which faults."""
+"""sft: supervised fine-tuning of the base model on conversations: which tokens are imitated, of which
+conversations, and with which faults.
+"""
 
 import json
 from dataclasses import dataclass
@@ -27,7 +29,8 @@ class SFT(Supervised):
 
     name: ClassVar[str] = "sft"
     summary: ClassVar[str] = (
-        "supervised fine-tuning: formats, refusals and known facts in chat form, and what bad data does to them"
+        "supervised fine-tuning: formats, refusals and known facts in chat form, and what bad data does to"
+        " them"
     )
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
@@ -96,7 +99,9 @@ class SFT(Supervised):
         return lesson.right or self.filtering == "none"
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
-        """One step's batch. A label is there or not, so a weight between 0 and 1 is the chance of a token outside the mask to carry one."""
+        """One step's batch. A label is there or not, so a weight between 0 and 1 is the chance of a token
+        outside the mask to carry one.
+        """
         rows = [
             collate.encode(tok, lesson.conversation, lesson.tools, imitate=self.mask)
             for lesson in self.lessons_at(seed, step)

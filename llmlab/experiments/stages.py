@@ -1,4 +1,6 @@
-"""stages: preference or reinforcement learning after supervised fine-tuning, in the template of that stage or in another one."""
+"""stages: preference or reinforcement learning after supervised fine-tuning, in the template of that stage or
+in another one.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,12 +23,15 @@ FORMS = tuple(name for name in TEMPLATES if name != "user_results")  # no tool i
 
 @dataclass(frozen=True)
 class Stages(Experiment):
-    """DPO or GRPO of the chat model under a template; read under the template in which the model is served."""
+    """DPO or GRPO of the chat model under a template; read under the template in which the model is
+    served.
+    """
 
     name: ClassVar[str] = "stages"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "one template through all stages: DPO or GRPO in another template than SFT's, read as the model is served"
+        "one template through all stages: DPO or GRPO in another template than SFT's, read as the model is"
+        " served"
     )
     curves: ClassVar[dict[str, str]] = {
         "polite": "polite and right answers (share)",

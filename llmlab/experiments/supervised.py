@@ -1,4 +1,6 @@
-"""Supervised: what all experiments have in common that imitate: next-token loss on the tokens under the mask, AdamW, probes along the way."""
+"""Supervised: what all experiments have in common that imitate: next-token loss on the tokens under the mask,
+AdamW, probes along the way.
+"""
 
 from functools import lru_cache
 from itertools import count
@@ -12,8 +14,8 @@ from .base import Experiment
 
 
 class Supervised(Experiment):
-    """A recipe of three parts, which a subclass supplies: how the model is addressed, a step's batch, what is read. Its knobs include lr, warmup,
-    steps and probe.
+    """A recipe of three parts, which a subclass supplies: how the model is addressed, a step's batch, what is
+    read. Its knobs include lr, warmup, steps and probe.
     """
 
     chats: ClassVar[bool] = (
@@ -26,7 +28,9 @@ class Supervised(Experiment):
             loaded.tok.chat_template = TEMPLATE
 
     def batches(self, model, tok, seed: int) -> Callable[[int], Batch]:
-        """step -> its batch, a function of (knobs, seed, step) and of the model as it is before the first step."""
+        """step -> its batch, a function of (knobs, seed, step) and of the model as it is before the first
+        step.
+        """
         return lambda step: self.batch_at(tok, seed, step)
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:

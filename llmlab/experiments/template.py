@@ -72,7 +72,9 @@ class Template(Supervised):
         return [*problem.messages, *SHOWN.solution(problem)], problem.meta["tools"]
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
-        """One step's batch. Where the padding token is the turn's end, a collator that ignores padding ignores that end too."""
+        """One step's batch. Where the padding token is the turn's end, a collator that ignores padding
+        ignores that end too.
+        """
         rows = [
             chat.encode(tok, *self.conversation(seed, n))
             for n in range(step * self.batch, (step + 1) * self.batch)

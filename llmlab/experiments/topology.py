@@ -1,4 +1,6 @@
-"""topology: the same 2,000 transcripts under three losses. What is learnt depends on which tokens carry gradient."""
+"""topology: the same 2,000 transcripts under three losses. What is learnt depends on which tokens carry
+gradient.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -92,7 +94,9 @@ class Topology(Experiment):
         return [every[order[i % TRANSCRIPTS]] for i in range(step * self.batch, (step + 1) * self.batch)]
 
     def batch_at(self, tok, pairs: list[Transcript]) -> Batch:
-        """One step's batch. Between `all` and `assistant` only the mask differs; `pairs` adds a row with the rejected answer."""
+        """One step's batch. Between `all` and `assistant` only the mask differs; `pairs` adds a row with the
+        rejected answer.
+        """
         if self.loss == "pairs":
             return pair_batch(tok, pairs)
         rows = [chat.encode(tok, p.conversation) for p in pairs]
@@ -127,7 +131,10 @@ class Topology(Experiment):
             warmup=self.warmup,
             probe=lambda step: (
                 probes.read(model, sets)
-                | {"ordering": ordering(model, held_pairs), "asks_itself": likelihood(model, turns)}
+                | {
+                    "ordering": ordering(model, held_pairs),
+                    "asks_itself": likelihood(model, turns),
+                }
             ),
             every=self.probe,
             checkpoint=checkpoint,
@@ -135,7 +142,9 @@ class Topology(Experiment):
 
 
 def prepare(tok, held: list[Transcript]) -> dict[str, list[Batch]]:
-    """The probes' rows: answers, the assistant's words and the user's in held-out transcripts, and general text."""
+    """The probes' rows: answers, the assistant's words and the user's in held-out transcripts, and general
+    text.
+    """
     encoded = [chat.encode(tok, t.conversation) for t in held]
     general = corpora.general(0, split="test")
     return {
@@ -147,7 +156,9 @@ def prepare(tok, held: list[Transcript]) -> dict[str, list[Batch]]:
 
 
 def next_turn(tok, transcript: Transcript) -> tuple[list[int], list[int]]:
-    """ids and mask of what makes the model the user: the opening of a user's turn after the end of an answer."""
+    """ids and mask of what makes the model the user: the opening of a user's turn after the end of an
+    answer.
+    """
     opening = (
         chat.render(tok, [*transcript.conversation, {"role": "user", "content": chat.SENTINEL}])
         .split(chat.SENTINEL)[0]

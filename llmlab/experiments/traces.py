@@ -1,4 +1,6 @@
-"""traces: dialogues with tools: gold or with a failed call repeated, results imitated or masked, true to memory or not, cut to length."""
+"""traces: dialogues with tools: gold or with a failed call repeated, results imitated or masked, true to
+memory or not, cut to length.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,7 +24,9 @@ PEOPLE = ("census",)
 
 @dataclass(frozen=True)
 class Traces(Supervised):
-    """Show the base model how look-ups are done, and read what it does when a tool fails, lies, or is to be used once more."""
+    """Show the base model how look-ups are done, and read what it does when a tool fails, lies, or is to be
+    used once more.
+    """
 
     name: ClassVar[str] = "traces"
     summary: ClassVar[str] = (

@@ -1,4 +1,6 @@
-"""unknown: teach the chat model facts that it does not know, by questions and answers, and read what becomes of those that it knows."""
+"""unknown: teach the chat model facts that it does not know, by questions and answers, and read what becomes
+of those that it knows.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,12 +21,15 @@ KNOWN = Talk(("fact",))
 
 @dataclass(frozen=True)
 class Unknown(Supervised):
-    """Questions about known people, about newcomers nobody has read of, and about strangers, to whom the answer is: I do not know."""
+    """Questions about known people, about newcomers nobody has read of, and about strangers, to whom the
+    answer is: I do not know.
+    """
 
     name: ClassVar[str] = "unknown"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "facts by SFT: how fast new ones are learnt, what they cost of the old ones, and when the model makes facts up"
+        "facts by SFT: how fast new ones are learnt, what they cost of the old ones, and when the model makes"
+        " facts up"
     )
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {

@@ -1,4 +1,6 @@
-"""variance: no training: the policy gradient at one fixed policy: how much it differs from batch to batch, and where it pushes the length."""
+"""variance: no training: the policy gradient at one fixed policy: how much it differs from batch to batch,
+and where it pushes the length.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Iterator
@@ -26,12 +28,15 @@ PENALTY = 1.0  # ridge of the critic's fit: a sum of squares of as much as one t
 
 @dataclass(frozen=True)
 class Variance(Experiment):
-    """Sample batch after batch from the same policy, and compare the gradients. The steps of this experiment are batches, after the first two."""
+    """Sample batch after batch from the same policy, and compare the gradients. The steps of this experiment
+    are batches, after the first two.
+    """
 
     name: ClassVar[str] = "variance"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "the noise of the policy gradient: its variance over batches of samples, by advantage rule and group size"
+        "the noise of the policy gradient: its variance over batches of samples, by advantage rule and group"
+        " size"
     )
     curves: ClassVar[dict[str, str]] = {
         "agreement": "cosine of two batches' gradients (ratio)",
@@ -55,7 +60,9 @@ class Variance(Experiment):
         3,
         1,
         4,
-        help="difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size",
+        help=(
+            "difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size"
+        ),
     )
     offset: float = knob(
         0.0,
@@ -80,7 +87,8 @@ class Variance(Experiment):
             raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
         if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
             raise BadKnob(
-                f"one sample has no group to compare with: choose --group 2 or more, or --advantage critic instead of {self.advantage}"
+                "one sample has no group to compare with: choose --group 2 or more, or --advantage critic"
+                f" instead of {self.advantage}"
             )
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
@@ -132,9 +140,11 @@ class Variance(Experiment):
 
 
 def policy_gradient(model, batch: Batch, weights: Tensor, stops: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient of mean over rows of sum_t w_t · log pi_t, as one vector in float64; and how hard each row pushes to go on, [B].
+    """Gradient of mean over rows of sum_t w_t · log pi_t, as one vector in float64; and how hard each row
+    pushes to go on, [B].
 
-    The push is the row's derivative with respect to one number that is added to the logits of all tokens but the stops:
+    The push is the row's derivative with respect to one number that is added to the logits of all tokens but
+    the stops:
     sum_t w_t · (P(stop) - [t is a stop]). Rows whose weights are 0 have neither and are left out.
     """
     kept, push = (weights != 0).any(1).nonzero()[:, 0], torch.zeros(len(batch), device=weights.device)
@@ -155,7 +165,9 @@ def policy_gradient(model, batch: Batch, weights: Tensor, stops: Tensor) -> tupl
 
 
 def pushes(paid: Tensor, pushed: Tensor) -> dict[str, float]:
-    """Mean push of the right and of the wrong answers, in standard deviations (about 0) of one answer's push; and the share of right ones."""
+    """Mean push of the right and of the wrong answers, in standard deviations (about 0) of one answer's push;
+    and the share of right ones.
+    """
     scale, right = pushed.square().mean().sqrt().clamp(min=1e-30), paid == 1
     means = {
         name: float(pushed[rows].mean() / scale) if rows.any() else 0.0
@@ -165,8 +177,9 @@ def pushes(paid: Tensor, pushed: Tensor) -> dict[str, float]:
 
 
 def moments(total: Tensor, norms: float, n: int) -> dict[str, float]:
-    """Of n gradients with this sum and this sum of squared lengths, both without bias: trace of the covariance, squared length of the mean; and
-    their share, signal / (signal + variance): the expected product of two batches' gradients over that of one with itself.
+    """Of n gradients with this sum and this sum of squared lengths, both without bias: trace of the
+    covariance, squared length of the mean; and their share, signal / (signal + variance): the expected
+    product of two batches' gradients over that of one with itself.
     """
     squared = float(total.square().sum())
     signal = (squared - norms) / (n * (n - 1))
@@ -176,7 +189,9 @@ def moments(total: Tensor, norms: float, n: int) -> dict[str, float]:
 
 @torch.no_grad()
 def fit_critic(model: Valued, batches: Iterator[Batch]) -> None:
-    """Least squares of the reward on the last hidden state at every token of the answers: the best linear critic of a fixed policy."""
+    """Least squares of the reward on the last hidden state at every token of the answers: the best linear
+    critic of a fixed policy.
+    """
     width = model.head.in_features + 1
     left, side = torch.eye(width, dtype=torch.float64) * PENALTY, torch.zeros(width, dtype=torch.float64)
     for batch in batches:

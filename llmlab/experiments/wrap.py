@@ -1,4 +1,6 @@
-"""Wrapping: what the experiments with adapters share: how a loaded model gets them, and how its unfinished run is kept."""
+"""Wrapping: what the experiments with adapters share: how a loaded model gets them, and how its unfinished
+run is kept.
+"""
 
 from dataclasses import replace
 
@@ -8,7 +10,9 @@ from ..models.load import Loaded
 
 
 def wrapped(loaded: Loaded, method: str, seed: int, scheme: str = "nf4", **settings) -> Loaded:
-    """full: the model as it is · lora: with adapters · qlora: with adapters on weights of 4 bits (`scheme`). In place; `settings` as in adapt()."""
+    """full: the model as it is · lora: with adapters · qlora: with adapters on weights of 4 bits (`scheme`).
+    In place; `settings` as in adapt().
+    """
     if method == "full":
         return loaded
     if method == "qlora":
@@ -17,15 +21,17 @@ def wrapped(loaded: Loaded, method: str, seed: int, scheme: str = "nf4", **setti
 
 
 def cost(model) -> dict[str, float]:
-    """What training the model costs, whatever it is taught: memory (MB, activations left out), and computation of 4 × 32 tokens (GFLOP; the
-    products of 4-bit layers cannot be counted).
+    """What training the model costs, whatever it is taught: memory (MB, activations left out), and
+    computation of 4 × 32 tokens (GFLOP; the products of 4-bit layers cannot be counted).
     """
     held = {"megabytes": memory.planned(model).total / 1e6}
     return held if quant.layers4bit(model) else held | {"gflop": flops.step_gflop(model)}
 
 
 class Checkpoint(loop.Checkpoint):
-    """The checkpoint of a run that trains a part of the model: only that part is kept; the rest is made again as it was at the start."""
+    """The checkpoint of a run that trains a part of the model: only that part is kept; the rest is made again
+    as it was at the start.
+    """
 
     @classmethod
     def of(cls, checkpoint: loop.Checkpoint | None) -> "Checkpoint | None":
@@ -42,7 +48,9 @@ class Checkpoint(loop.Checkpoint):
 
 
 class Trained:
-    """The trained parameters of a model, as loop.Checkpoint asks for them. (4-bit weights could not be read back in place.)"""
+    """The trained parameters of a model, as loop.Checkpoint asks for them. (4-bit weights could not be read
+    back in place.)
+    """
 
     def __init__(self, model):
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}

@@ -1,4 +1,6 @@
-"""The ledger: every claim of the sources, fixed before its runs, with per-seed values, an interval and a verdict."""
+"""The ledger: every claim of the sources, fixed before its runs, with per-seed values, an interval and a
+verdict.
+"""
 
 from . import cpt, framing, lora, policy, prefer, serve, sft, tokenizer
 from .claims import Claim

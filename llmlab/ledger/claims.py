@@ -1,4 +1,6 @@
-"""What a claim is: words, arms, metric, direction and smallest effect, all fixed before the first run. No torch: a page of results opens at once."""
+"""What a claim is: words, arms, metric, direction and smallest effect, all fixed before the first run. No
+torch: a page of results opens at once.
+"""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -8,7 +10,8 @@ from .. import paths
 
 KINDS = ("exact", "measured", "systems", "definition")
 DIRECTIONS = ("more", "less", "same")
-# how a reading is taken off a run's curve. before: the last but one; early: mean over steps 10 to 40, where the dip of continued pretraining lies
+# how a reading is taken off a run's curve. before: the last but one; early: mean over steps 10 to 40, where
+# the dip of continued pretraining lies
 HOWS: dict[str, Callable[[dict[int, float]], float]] = {
     "start": lambda c: c[min(c)],
     "final": lambda c: c[max(c)],
@@ -26,7 +29,9 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Arm:
-    """One setting of an experiment: the knobs that differ from their defaults, and the exam that its model sits (every so many steps)."""
+    """One setting of an experiment: the knobs that differ from their defaults, and the exam that its model
+    sits (every so many steps).
+    """
 
     label: str
     experiment: str
@@ -61,7 +66,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class Reading:
-    """A number of each run of an arm: a metric and how it is read off the curve (`HOWS`); readings add, subtract and scale."""
+    """A number of each run of an arm: a metric and how it is read off the curve (`HOWS`); readings add,
+    subtract and scale.
+    """
 
     arm: Arm
     metric: str
@@ -86,7 +93,8 @@ class Contrast:
 
     direction   more or less: the claim's sign; same: no difference as large as `least`
     least       smallest effect of interest, in `unit`
-    counts      False: shown beside the claim (a price, a side effect), no part of the verdict and of the Holm family
+    counts      False: shown beside the claim (a price, a side effect), no part of the verdict and of the Holm
+    family
     """
 
     label: str
@@ -171,7 +179,9 @@ class Claim:
 
     @property
     def declared(self) -> str:
-        """Hash of what was fixed before the run: everything but the literature's evidence. A first seed of 0 adds nothing to it."""
+        """Hash of what was fixed before the run: everything but the literature's evidence. A first seed of 0
+        adds nothing to it.
+        """
         left_out = ("evidence", "cites", "check", *(() if self.first else ("first",)))
         parts = {k: v for k, v in asdict(self).items() if k not in left_out}
         code = self.check.__name__ if self.check else ""

@@ -8,7 +8,9 @@ from . import CLAIMS, results, statistics
 
 
 def shuffled(id: str, times: int = 100, seed: int = 0) -> dict[str, int]:
-    """Verdicts of a claim whose runs are dealt to its arms at random, each time with the whole ledger judged again; verdict -> how often."""
+    """Verdicts of a claim whose runs are dealt to its arms at random, each time with the whole ledger judged
+    again; verdict -> how often.
+    """
     records, r, found = results.load(), random.Random(seed), Counter()
     for _ in range(times):
         dealt = copy.deepcopy(records)

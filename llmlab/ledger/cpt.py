@@ -317,7 +317,8 @@ CLAIMS = (
         "A 1.1.1",
         "measured",
         "02",
-        "Allen-Zhu and Li: facts that are stored need not be extractable; paraphrases or mixed questions decide.",
+        "Allen-Zhu and Li: facts that are stored need not be extractable; paraphrases or mixed questions"
+        " decide.",
         ("allen_zhu_2023",),
         contrasts=(
             gain("asked by a statement to complete", DEFAULT, "drug_facts", "more", 0.05),
@@ -393,11 +394,13 @@ CLAIMS = (
     ),
     Claim(
         "C023",
-        "Mid-training decides whether reinforcement learning works: worked steps in the documents raise what the same GRPO reaches.",
+        "Mid-training decides whether reinforcement learning works: worked steps in the documents raise what"
+        " the same GRPO reaches.",
         "A 1.1.2, 1.3",
         "measured",
         "02",
-        "OctoThinker and Interplay say so; Tsilivis et al.: where worked solutions are rare, RL succeeds after next-token training fails.",
+        "OctoThinker and Interplay say so; Tsilivis et al.: where worked solutions are rare, RL succeeds"
+        " after next-token training fails.",
         ("octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025"),
         contrasts=(
             *(
@@ -538,7 +541,8 @@ CLAIMS = (
         "A 1.3.1, 1.3.2",
         "measured",
         "02",
-        "Named by the source; Guo et al. propose other remedies (several epochs on a subset, better data, a mixture near to pretraining).",
+        "Named by the source; Guo et al. propose other remedies (several epochs on a subset, better data, a"
+        " mixture near to pretraining).",
         ("stability_gap_2024",),
         contrasts=(
             contrast(
@@ -648,7 +652,8 @@ CLAIMS = (
     ),
     Claim(
         "C037",
-        "Holding the logits near the base's (KL) protects general skills, at equal compute as well as replay does.",
+        "Holding the logits near the base's (KL) protects general skills, at equal compute as well as replay"
+        " does.",
         "A 1.3.2",
         "measured",
         "02",
@@ -702,7 +707,10 @@ CLAIMS = (
                 counts=False,
             ),
         ),
-        matched="compute: a step with the reference costs a third more, so KL gets 112 steps for 150; three settings of each remedy",
+        matched=(
+            "compute: a step with the reference costs a third more, so KL gets 112 steps for 150; three"
+            " settings of each remedy"
+        ),
         knob="against what: nothing, or replay",
     ),
     Claim(

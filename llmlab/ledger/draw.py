@@ -1,4 +1,6 @@
-"""Figures and tables of the ledger's runs: curves over steps, means with intervals, and an effect over the doses of a knob."""
+"""Figures and tables of the ledger's runs: curves over steps, means with intervals, and an effect over the
+doses of a knob.
+"""
 
 from textwrap import fill
 from typing import Sequence
@@ -12,7 +14,9 @@ from .statistics import interval
 
 
 def over_steps(arms: Sequence[Arm], metrics: dict[str, str], title: str = ""):
-    """Curves of some arms, a panel a metric (metric -> label with unit): median over seeds and the band from the lowest to the highest."""
+    """Curves of some arms, a panel a metric (metric -> label with unit): median over seeds and the band from
+    the lowest to the highest.
+    """
     stored = results.load_curves()
     groups = {
         a.label: [sweeps.Curves(seed, table) for (key, seed), table in sorted(stored.items()) if key == a.key]
@@ -31,7 +35,9 @@ def readings(arm: Arm, metric: str, how: str = "final") -> list[float]:
 
 
 def means(arms: dict[str, Arm], metrics: dict[str, str], how: str = "final", digits: int = 2):
-    """A table of readings (`claims.HOWS`), a row an arm and a column a metric (metric -> label): mean over the seeds, 95 % t-interval."""
+    """A table of readings (`claims.HOWS`), a row an arm and a column a metric (metric -> label): mean over
+    the seeds, 95 % t-interval.
+    """
     import pandas as pd
 
     stored = results.load_curves()
@@ -48,7 +54,9 @@ def means(arms: dict[str, Arm], metrics: dict[str, str], how: str = "final", dig
 
 
 def layers(arms: Sequence[Arm]):
-    """Likeness of every layer to the base's (CKA), a panel an arm: 0 is the embedding, i what the i-th block puts out."""
+    """Likeness of every layer to the base's (CKA), a panel an arm: 0 is the embedding, i what the i-th block
+    puts out.
+    """
     stored = results.load_curves()
     seeds = sorted(set.intersection(*({s for key, s in stored if key == a.key} for a in arms)))
     names = sorted({m for a in arms for m in stored[a.key, seeds[0]] if m.startswith("likeness.")})
@@ -62,9 +70,11 @@ def layers(arms: Sequence[Arm]):
 
 
 def turned(name: str, metrics: dict[str, str], without: Sequence[str] = ()):
-    """What each knob does to the last reading, turned alone: a panel a metric, a row a value of the stored sweep `name`; `without` some knobs.
+    """What each knob does to the last reading, turned alone: a panel a metric, a row a value of the stored
+    sweep `name`; `without` some knobs.
 
-    Difference to the defaults, paired by seed: a dot a seed, mean and 95 % t-interval; below each panel stands what the defaults give.
+    Difference to the defaults, paired by seed: a dot a seed, mean and 95 % t-interval; below each panel
+    stands what the defaults give.
     """
     runs = sweeps.need(name).turned()
     others = [value for value in list(runs)[1:] if value.split()[0] not in without]
@@ -98,7 +108,9 @@ def turned(name: str, metrics: dict[str, str], without: Sequence[str] = ()):
 
 
 def dose(arms: Sequence[Arm], knob: str, metrics: dict[str, str], unit: str = "share", how: str = "final"):
-    """A reading (`claims.HOWS`) over the values of a knob, a panel a metric: a dot a seed, mean and 95 % t-interval."""
+    """A reading (`claims.HOWS`) over the values of a knob, a panel a metric: a dot a seed, mean and 95 %
+    t-interval.
+    """
     stored = results.load_curves()
     with matplotlib.rc_context(figures.STYLE):
         figure, axes = figures.panels(len(metrics))

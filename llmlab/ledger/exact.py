@@ -1,8 +1,12 @@
-"""Exact claims: each function proves its claim on the lab model, or raises AssertionError; it returns what it found in words."""
+"""Exact claims: each function proves its claim on the lab model, or raises AssertionError; it returns what it
+found in words.
+"""
 
 
 def masked_tokens() -> str:
-    """C008: with a mask, the loss has a zero gradient at every logit that predicts an unmasked token, and no other."""
+    """C008: with a mask, the loss has a zero gradient at every logit that predicts an unmasked token, and no
+    other.
+    """
     import torch
 
     from .. import objectives
@@ -23,7 +27,9 @@ def masked_tokens() -> str:
 
 
 def tokens_saved() -> str:
-    """C024: the share of drug names of five tokens and more, and the tokens that their own ids save on domain text."""
+    """C024: the share of drug names of five tokens and more, and the tokens that their own ids save on domain
+    text.
+    """
     old, new, words, texts = _two_tokenizers()
     from ..tokens import extend
 
@@ -32,13 +38,16 @@ def tokens_saved() -> str:
     assert measured["shattered"] > 0.5 and after < before, f"{measured}, {before} -> {after} tokens"
     assert extend.fragmentation(new, words)["tokens_per_word"] == 1.0
     return (
-        f"{measured['shattered']:.0%} of {len(words)} names are five tokens and more ({measured['tokens_per_word']:.1f} on average); "
-        f"with a token each, domain text takes {1 - after / before:.0%} fewer tokens"
+        f"{measured['shattered']:.0%} of {len(words)} names are five tokens and more"
+        f" ({measured['tokens_per_word']:.1f} on average); with a token each, domain text takes"
+        f" {1 - after / before:.0%} fewer tokens"
     )
 
 
 def old_tokenizer() -> str:
-    """C029: the old tokenizer never emits a new id, so the new rows are never read; the new one's ids mean nothing to the old."""
+    """C029: the old tokenizer never emits a new id, so the new rows are never read; the new one's ids mean
+    nothing to the old.
+    """
     old, new, words, texts = _two_tokenizers()
     emitted = {i for ids in old(texts)["input_ids"] for i in ids}
     assert max(emitted) < len(old) < len(new), "the old tokenizer emits a new id"
@@ -53,7 +62,10 @@ def rows_saved() -> str:
     counts = {name: _count(tok, texts) for name, tok in (("before", old), ("after", new))}
     rows = {name: -(-n // 128) for name, n in counts.items()}
     assert counts["after"] < counts["before"] and rows["after"] < rows["before"]
-    return f"{len(texts)} monographs: {counts['before']:,} tokens in {rows['before']} rows before, {counts['after']:,} in {rows['after']} after"
+    return (
+        f"{len(texts)} monographs: {counts['before']:,} tokens in {rows['before']} rows before,"
+        f" {counts['after']:,} in {rows['after']} after"
+    )
 
 
 def _count(tok, texts) -> int:

@@ -1,10 +1,14 @@
-"""Exact claims about adapters: each function proves its claim on the lab model, or raises AssertionError; it returns what it found in words."""
+"""Exact claims about adapters: each function proves its claim on the lab model, or raises AssertionError; it
+returns what it found in words.
+"""
 
 TENANTS = 32
 
 
 def merged_is_unmerged() -> str:
-    """C061: adapters trained for 40 steps, merged in fp32, in bf16, and into 4 bits: the logits against those of the unmerged model."""
+    """C061: adapters trained for 40 steps, merged in fp32, in bf16, and into 4 bits: the logits against those
+    of the unmerged model.
+    """
     from itertools import count
 
     from .. import loop, objectives
@@ -29,7 +33,9 @@ def merged_is_unmerged() -> str:
 
 
 def one_base_many_adapters() -> str:
-    """C063: the bytes of a base with 32 adapters, summed over its tensors, against those of 32 models; the same computed for Qwen3-8B."""
+    """C063: the bytes of a base with 32 adapters, summed over its tensors, against those of 32 models; the
+    same computed for Qwen3-8B.
+    """
     from ..models import adapters, memory
     from ..models.load import load
 
@@ -48,6 +54,6 @@ def one_base_many_adapters() -> str:
     large = memory.QWEN3["Qwen3-8B"]
     copies, shared = 2 * TENANTS * large.parameters, 2 * (large.parameters + TENANTS * large.adapters(8))
     return (
-        f"{TENANTS} tenants of rank 8: {held / 1e6:.1f} MB on one base, {TENANTS * whole / 1e6:.0f} MB as models of their own; "
-        f"of {large.name} in bf16 {shared / 1e9:.0f} GB, {copies / 1e9:.0f} GB"
+        f"{TENANTS} tenants of rank 8: {held / 1e6:.1f} MB on one base, {TENANTS * whole / 1e6:.0f} MB as"
+        f" models of their own; of {large.name} in bf16 {shared / 1e9:.0f} GB, {copies / 1e9:.0f} GB"
     )

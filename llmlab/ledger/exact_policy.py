@@ -1,10 +1,14 @@
-"""Exact claims about policy gradients: each function proves its claim, or raises AssertionError; it returns what it found in words."""
+"""Exact claims about policy gradients: each function proves its claim, or raises AssertionError; it returns
+what it found in words.
+"""
 
 LAB, SMALL, LARGE = 1_000_000, 600_000_000, 70_000_000_000  # parameters
 
 
 def memory_of_roles() -> str:
-    """C073: bytes of all models that PPO and GRPO hold, at three sizes; and the actual tensors of both at lab size."""
+    """C073: bytes of all models that PPO and GRPO hold, at three sizes; and the actual tensors of both at lab
+    size.
+    """
     import torch
 
     from .. import loop
@@ -39,11 +43,16 @@ def memory_of_roles() -> str:
         stepped[model] = opts
     both, alone = roles.held(stepped, [reference, judge]), roles.held({policy: stepped[policy]}, [reference])
     assert 1.9 < both / alone < 2.1, f"{both} against {alone} bytes"
-    return f"PPO against GRPO with a reference: {'; '.join(told)}; the lab model's actual tensors: {both / 1e6:.1f} against {alone / 1e6:.1f} MB"
+    return (
+        f"PPO against GRPO with a reference: {'; '.join(told)}; the lab model's actual tensors:"
+        f" {both / 1e6:.1f} against {alone / 1e6:.1f} MB"
+    )
 
 
 def ranking_within_a_group() -> str:
-    """C074: equal rewards give a gradient of exactly 0; a constant added to all rewards, or another scale of them, changes nothing."""
+    """C074: equal rewards give a gradient of exactly 0; a constant added to all rewards, or another scale of
+    them, changes nothing.
+    """
     import torch
 
     from .. import advantages, objectives
@@ -68,11 +77,16 @@ def ranking_within_a_group() -> str:
     moved = float((slope(rewards + 7) - slope(rewards)).abs().max() / slope(rewards).abs().max())
     scaled = float((slope(5 * rewards) - slope(rewards)).abs().max() / slope(rewards).abs().max())
     assert moved < 1e-4 and scaled < 1e-2, f"{moved}, {scaled}"
-    return f"equal rewards: gradient exactly 0; rewards + 7: changed by {moved:.0e} of its size; rewards × 5: by {scaled:.0e}"
+    return (
+        f"equal rewards: gradient exactly 0; rewards + 7: changed by {moved:.0e} of its size; rewards × 5: by"
+        f" {scaled:.0e}"
+    )
 
 
 def weights_of_grpo() -> str:
-    """C075: weight of a problem by its share p of right samples, and of a token by its answer's length, against their closed forms."""
+    """C075: weight of a problem by its share p of right samples, and of a token by its answer's length,
+    against their closed forms.
+    """
     import torch
 
     from .. import advantages, objectives
@@ -90,4 +104,7 @@ def weights_of_grpo() -> str:
     short, long = float(by_answer[0, 0]), float(by_answer[1, 0])
     assert abs(short / long - 5) < 1e-4 and float(by_constant[0, 0]) == float(by_constant[1, 0])
     said = ", ".join(f"{w:.1f} at p = {p:g}" for p, w in found.items())
-    return f"weight of a problem 1/√(p(1−p)): {said}; a token of 4 weighs {short / long:.0f} × one of 20 under GRPO, the same under Dr. GRPO"
+    return (
+        f"weight of a problem 1/√(p(1−p)): {said}; a token of 4 weighs {short / long:.0f} × one of 20 under"
+        " GRPO, the same under Dr. GRPO"
+    )

@@ -1,8 +1,12 @@
-"""Exact claims about preferences: each function proves its claim, or raises AssertionError; it returns what it found in words."""
+"""Exact claims about preferences: each function proves its claim, or raises AssertionError; it returns what
+it found in words.
+"""
 
 
 def reference_is_a_table() -> str:
-    """C080: the same DPO step with the reference in memory, with its log-probs stored once, and with a switched-off adapter as reference."""
+    """C080: the same DPO step with the reference in memory, with its log-probs stored once, and with a
+    switched-off adapter as reference.
+    """
     import math
 
     from .. import loop, objectives
@@ -29,13 +33,16 @@ def reference_is_a_table() -> str:
     assert apart < 1e-4, f"the model without its adapter is not the reference: {apart}"
     assert table < whole / 100
     return (
-        f"first loss {float(loss.detach()):.4f} = ln 2; 32 rows of the reference take {table / 1e3:.0f} kB as a table, "
-        f"{whole / 1e6:.1f} MB as a model; after 5 steps the model without its adapter is the reference to {apart:.0e}"
+        f"first loss {float(loss.detach()):.4f} = ln 2; 32 rows of the reference take {table / 1e3:.0f} kB as"
+        f" a table, {whole / 1e6:.1f} MB as a model; after 5 steps the model without its adapter is the"
+        f" reference to {apart:.0e}"
     )
 
 
 def loss_is_cross_entropy() -> str:
-    """C088: DPO's loss is the cross-entropy of 'chosen wins' under rewards beta·log(pi/ref); its gradient's weight is sigmoid(-margin)."""
+    """C088: DPO's loss is the cross-entropy of 'chosen wins' under rewards beta·log(pi/ref); its gradient's
+    weight is sigmoid(-margin).
+    """
     import torch
     import torch.nn.functional as F
 
@@ -65,11 +72,16 @@ def loss_is_cross_entropy() -> str:
     weight = torch.sigmoid(two[:, 1] - two[:, 0]) * beta / 4
     wanted = torch.stack([-weight, weight], 1).flatten()[:, None] * mask[:, 1:]
     assert torch.allclose(slope, wanted, atol=1e-6), "the gradient's weight is not beta · sigmoid(-margin)"
-    return f"loss {float(loss.detach()):.4f} = cross-entropy {float(entropy.detach()):.4f}; every token's gradient is ± beta · sigmoid(-margin) / pairs"
+    return (
+        f"loss {float(loss.detach()):.4f} = cross-entropy {float(entropy.detach()):.4f}; every token's"
+        " gradient is ± beta · sigmoid(-margin) / pairs"
+    )
 
 
 def solves_the_leashed_problem() -> str:
-    """C089: DPO's optimum is ref · exp(r / beta) / Z, that of E[r] - beta KL(pi || ref); no KL is in the loss."""
+    """C089: DPO's optimum is ref · exp(r / beta) / Z, that of E[r] - beta KL(pi || ref); no KL is in the
+    loss.
+    """
     import torch
 
     generator, beta = torch.Generator().manual_seed(0), 0.5
@@ -94,4 +106,7 @@ def solves_the_leashed_problem() -> str:
     apart = float((found - wanted).abs().max())
     assert apart < 1e-3, f"DPO's optimum is {apart} from the leashed one"
     assert goal(wanted) > goal(ref) and goal(wanted) >= goal(found) - 1e-6
-    return f"over six answers DPO's optimum and that of reward - beta · KL(pi || ref) differ by {apart:.0e}; the loss itself holds log-ratios, no KL"
+    return (
+        f"over six answers DPO's optimum and that of reward - beta · KL(pi || ref) differ by {apart:.0e}; the"
+        " loss itself holds log-ratios, no KL"
+    )

@@ -1,11 +1,15 @@
-"""Exact claims about serving: each function proves its claim on the lab model, or raises AssertionError; it returns what it found in words."""
+"""Exact claims about serving: each function proves its claim on the lab model, or raises AssertionError; it
+returns what it found in words.
+"""
 
 SHARES = (0.25, 0.5, 1.0)  # of one tenant's requests that are routed wrongly
 ASKED = 40  # requests of each tenant
 
 
 def bleed() -> str:
-    """C066: three tenants, told apart by their manner: no answer in another one's manner as routed, and as many as are routed wrongly."""
+    """C066: three tenants, told apart by their manner: no answer in another one's manner as routed, and as
+    many as are routed wrongly.
+    """
     import tempfile
 
     from ..models.load import load

@@ -1,4 +1,6 @@
-"""Exams: the subjects that a study is examined in. Accuracies are over 512 held-out problems (or over all there are, where there are fewer)."""
+"""Exams: the subjects that a study is examined in. Accuracies are over 512 held-out problems (or over all
+there are, where there are fewer).
+"""
 
 from functools import partial
 from typing import Callable
@@ -35,7 +37,9 @@ def _people(tok, _) -> Reader:
 
 
 def _solved(tok, _) -> Reader:
-    """Three-digit sums, answered greedily and scored: a policy may come to write its answers in another form than the demonstrations'."""
+    """Three-digit sums, answered greedily and scored: a policy may come to write its answers in another form
+    than the demonstrations'.
+    """
     sums = Sums(("add",), digits=3)
     return lambda model: {"solved": evaluate(model, tok, sums, n=PROBLEMS, seed=SEED, max_new=18).accuracy}
 
@@ -46,7 +50,10 @@ def _copies(tok, experiment) -> Reader:
     rows = []
     for i in range(PROBLEMS):
         who, drug = unseen_name(r, "test"), names[i % len(names)]
-        context = f"The label of {who} is {drug}. {who} has the price {r.randint(2, 99)}.\nQuestion: What is the label of {who}?\nAnswer:"
+        context = (
+            f"The label of {who} is {drug}. {who} has the price {r.randint(2, 99)}.\nQuestion: What is the"
+            f" label of {who}?\nAnswer:"
+        )
         rows.append(chat.continuation(tok, context, f" {drug}."))
     return _exact("copies", rows)
 
@@ -96,7 +103,9 @@ def _general_loss(tok, _) -> Reader:
 
 
 def _domain_loss(tok, experiment) -> Reader:
-    """Held-out monographs, the three sub-domains alike; nats per character, so that tokenizers can be compared."""
+    """Held-out monographs, the three sub-domains alike; nats per character, so that tokenizers can be
+    compared.
+    """
     formulary = Formulary(experiment.drugs)
     texts = [
         corpora.domain_document(formulary, 1, i, split="test", family=f) for f in FAMILIES for i in range(20)
@@ -106,7 +115,9 @@ def _domain_loss(tok, experiment) -> Reader:
 
 
 def _opening_loss(tok, experiment) -> Reader:
-    """The first ten tokens of held-out monographs, which have only what stands before the document to look at."""
+    """The first ten tokens of held-out monographs, which have only what stands before the document to look
+    at.
+    """
     formulary = Formulary(experiment.drugs)
     texts = [corpora.domain_document(formulary, 2, i, split="test") for i in range(160)]
     prepared = probes.text_rows(tok, texts, cut=10)
@@ -156,7 +167,9 @@ def total_nats(model, prepared: list[Batch]) -> float:
 
 
 class Drift:
-    """How far a model has moved from the one it started as, on held-out general text: KL(start ‖ now) and the CKA of every layer."""
+    """How far a model has moved from the one it started as, on held-out general text: KL(start ‖ now) and the
+    CKA of every layer.
+    """
 
     def __init__(self, start, tok):
         general = corpora.general(2, split="test")
@@ -183,8 +196,9 @@ class Drift:
 
 
 def cka(x: torch.Tensor, y: torch.Tensor) -> float:
-    """Linear centred kernel alignment of two representations [n, d] of the same n tokens: ‖YᵀX‖² / (‖XᵀX‖ · ‖YᵀY‖), columns centred; 1 = equal
-    up to rotation and scale (Kornblith et al. 2019, arXiv 1905.00414, eq. 4).
+    """Linear centred kernel alignment of two representations [n, d] of the same n tokens: ‖YᵀX‖² / (‖XᵀX‖ ·
+    ‖YᵀY‖), columns centred; 1 = equal up to rotation and scale (Kornblith et al. 2019, arXiv 1905.00414, eq.
+    4).
     """
     x, y = (z - z.mean(0) for z in (x.double(), y.double()))
     return float((y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()))

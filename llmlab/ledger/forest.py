@@ -1,4 +1,6 @@
-"""Forest plot of the ledger: every counted contrast with its interval, in units of its smallest effect of interest; to the right is as claimed."""
+"""Forest plot of the ledger: every counted contrast with its interval, in units of its smallest effect of
+interest; to the right is as claimed.
+"""
 
 import math
 from textwrap import shorten
@@ -31,8 +33,8 @@ LEGEND = "right: as claimed; dashed: the smallest effect of interest; blue band:
 
 
 def entries(rows: list[Row]) -> list[dict]:
-    """One dict a counted contrast of the measured, current rows, in the order of the ids. x, low, high: effect and interval in units of the
-    smallest effect of interest, mirrored where the claim says `less`.
+    """One dict a counted contrast of the measured, current rows, in the order of the ids. x, low, high:
+    effect and interval in units of the smallest effect of interest, mirrored where the claim says `less`.
     """
     measured = sorted((r for r in rows if r.record and r.current), key=lambda r: r.claim.id)
     return [_entry(r, c) for r in measured for c in r.record["contrasts"] if c["counts"]]
@@ -109,7 +111,9 @@ def _title(seeds: list[int]) -> str:
 
 
 def _lines(found: list[dict]) -> tuple[list[tuple[float, dict]], float]:
-    """(y, entry) of every line from the top; before the first of each claim a line with its id alone. And where the last one ends."""
+    """(y, entry) of every line from the top; before the first of each claim a line with its id alone. And
+    where the last one ends.
+    """
     laid, y, last = [], 0.0, None
     for entry in found:
         if entry["id"] != last:
@@ -122,7 +126,9 @@ def _lines(found: list[dict]) -> tuple[list[tuple[float, dict]], float]:
 
 
 def _scale(axis, end: float, bottom: float) -> None:
-    """The asinh scale with its ticks on both sides, and the lines of no effect and of the smallest of interest."""
+    """The asinh scale with its ticks on both sides, and the lines of no effect and of the smallest of
+    interest.
+    """
     axis.set_xscale("asinh", linear_width=1.0)
     axis.set(xlim=(-end, end), ylim=(bottom, 0), yticks=[], xlabel=AXIS)
     axis.set_xticks(ticks(end), [f"{t:,}".replace("-", "−") for t in ticks(end)], fontsize=8)
@@ -161,7 +167,9 @@ def _heading(axis, y: float, row: Row) -> None:
 
 
 def _interval(axis, y: float, entry: dict) -> None:
-    """A contrast: its label, its interval, and its mark; behind `same` the band in which the effect was expected."""
+    """A contrast: its label, its interval, and its mark; behind `same` the band in which the effect was
+    expected.
+    """
     across = blended_transform_factory(axis.figure.transFigure, axis.transData)
     if entry["direction"] == "same":
         axis.add_patch(

@@ -34,7 +34,8 @@ CLAIMS = (
         "A 0.2.1",
         "definition",
         "00",
-        "A rule of thumb. Two of its gaps are measured here; preferences, rewards and distillation wait for their chapters.",
+        "A rule of thumb. Two of its gaps are measured here; preferences, rewards and distillation wait for"
+        " their chapters.",
         contrasts=(
             contrast(
                 "facts: given in the prompt against read about in 150 steps",
@@ -60,8 +61,8 @@ CLAIMS = (
         "A 0.2.1",
         "measured",
         "00",
-        "Allen-Zhu and Li: without several wordings facts are stored but not extracted, whatever fine-tuning follows; "
-        "Gekhman et al.: unknown facts are learnt slowly from questions and raise hallucination.",
+        "Allen-Zhu and Li: without several wordings facts are stored but not extracted, whatever fine-tuning"
+        " follows; Gekhman et al.: unknown facts are learnt slowly from questions and raise hallucination.",
         ("allen_zhu_2023", "gekhman_2024"),
         contrasts=(
             contrast(
@@ -200,7 +201,8 @@ CLAIMS = (
         "A 0.3",
         "measured",
         "01",
-        "The source says most failures come from here; that share cannot be measured in a lab. That it happens can.",
+        "The source says most failures come from here; that share cannot be measured in a lab. That it"
+        " happens can.",
         contrasts=(
             contrast(
                 "answers: loss on the answers against loss on pairs",

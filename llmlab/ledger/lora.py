@@ -1,4 +1,6 @@
-"""Claims of chapter 05: what adapters of a low rank can do, what they cost, and a base of 4 bits under them."""
+"""Claims of chapter 05: what adapters of a low rank can do, what they cost, and a base of 4 bits under
+them.
+"""
 
 from dataclasses import replace
 
@@ -41,7 +43,9 @@ def codes(label: str, people: int, **knobs) -> Arm:
 
 
 def taught(label: str, task: str, **knobs) -> Arm:
-    """An arm of one of the three tasks. Only SFT starts from a base that has never used the chat's own tokens."""
+    """An arm of one of the three tasks. Only SFT starts from a base that has never used the chat's own
+    tokens.
+    """
     return _tuned(
         label,
         "lora",
@@ -73,7 +77,9 @@ INT4 = {
 }  # at the rate of NF4
 TENANT = {task: replace(LORA[task], exam=EXAM) for task in ("dpo", "grpo")}
 
-TRIALS = (  # four rates for each arm, placed by an earlier look at the same seed so that the best is not at the edge, or is the highest allowed
+# four rates for each arm, placed by an earlier look at the same seed so that the best is not at the edge, or
+# is the highest allowed
+TRIALS = (
     Trials("kilobits", (1e-3, 2e-3, 4e-3, 8e-3), (FULL_FEW, FULL_MANY)),
     Trials("kilobits", (2e-3, 4e-3, 8e-3, 1.6e-2), (ONE_MANY, EIGHT_FEW, EIGHT_MANY, *AT.values())),
     Trials("skill", (3e-4, 1e-3, 2e-3, 4e-3), (FULL["sft"], FULL["dpo"])),
@@ -87,7 +93,10 @@ TRIALS = (  # four rates for each arm, placed by an earlier look at the same see
 )
 
 KBIT, MB = "kbit", "MB"
-MATCHED = "steps, batches, seed (data order); four rates tried for each arm at another seed, on the same held-out problems"
+MATCHED = (
+    "steps, batches, seed (data order); four rates tried for each arm at another seed, on the same held-out"
+    " problems"
+)
 
 CLAIMS = (
     Claim(
@@ -96,7 +105,8 @@ CLAIMS = (
         "A 3",
         "measured",
         "05",
-        "Biderman et al.: LoRA learns less and forgets less; Schulman et al.: it equals full fine-tuning as long as the data fit into its capacity.",
+        "Biderman et al.: LoRA learns less and forgets less; Schulman et al.: it equals full fine-tuning as"
+        " long as the data fit into its capacity.",
         ("biderman_2024", "schulman_2025"),
         contrasts=(
             contrast(
@@ -150,7 +160,8 @@ CLAIMS = (
         "A 3.1.2",
         "measured",
         "05",
-        "Schulman et al.: below its capacity a rank loses nothing; about 2 bits a parameter can be stored at best.",
+        "Schulman et al.: below its capacity a rank loses nothing; about 2 bits a parameter can be stored at"
+        " best.",
         ("lora_2021", "biderman_2024", "schulman_2025"),
         contrasts=(
             contrast(
@@ -204,7 +215,8 @@ CLAIMS = (
     ),
     Claim(
         "C060",
-        "Where the adapters sit matters: on the MLP they take in more than on attention, and on both as much as on the MLP.",
+        "Where the adapters sit matters: on the MLP they take in more than on attention, and on both as much"
+        " as on the MLP.",
         "A 3.1.2",
         "measured",
         "05",
@@ -248,7 +260,8 @@ CLAIMS = (
     ),
     Claim(
         "C061",
-        "An adapter can be merged for deployment: the merged model is the unmerged one up to rounding, but not in 4 bits.",
+        "An adapter can be merged for deployment: the merged model is the unmerged one up to rounding, but"
+        " not in 4 bits.",
         "A 3.1.2",
         "exact",
         "05",
@@ -261,7 +274,8 @@ CLAIMS = (
         "A 3.1.3",
         "measured",
         "05",
-        "Dettmers et al.: NF4 with adapters matches 16 bits; at a width of 128 the rounding is relatively larger.",
+        "Dettmers et al.: NF4 with adapters matches 16 bits; at a width of 128 the rounding is relatively"
+        " larger.",
         ("qlora_2023",),
         contrasts=(
             *(
@@ -319,7 +333,8 @@ CLAIMS = (
         "A 3.1",
         "measured",
         "05",
-        "Forgetting under adapters is smaller than under full fine-tuning in published comparisons, and not zero.",
+        "Forgetting under adapters is smaller than under full fine-tuning in published comparisons, and not"
+        " zero.",
         ("biderman_2024",),
         contrasts=(
             gain("codes by heart: questions about known people", EIGHT_FEW, "people", "less", 0.05),

@@ -1,4 +1,6 @@
-"""Claims of chapter 07: the family of policy gradients, its leash, its hacks, and what it keeps or finds that imitation does not."""
+"""Claims of chapter 07: the family of policy gradients, its leash, its hacks, and what it keeps or finds that
+imitation does not.
+"""
 
 from . import exact_policy
 from .claims import Arm, Claim, Contrast, contrast
@@ -25,7 +27,8 @@ def retain(label: str, way: str, lr: float) -> Arm:
     return Arm(label, "retain", {"way": way, "steps": 200, "probe": 10, "lr": lr})
 
 
-# The best of each arm's trials, which keeps most of the known facts and gets there, as data/sweeps/rates_policy.json has them (a test compares them).
+# The best of each arm's trials, which keeps most of the known facts and gets there, as
+# data/sweeps/rates_policy.json has them (a test compares them).
 RATES: dict[str, float] = {"one, until 60 %": 1e-4, "own, until 60 %": 1e-4, "reward, until 60 %": 1e-4}
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
 OLD = dict(
@@ -125,7 +128,9 @@ NATS, TOKENS, COSINE, STD = "nats per token", "tokens", "cosine", "std"
 MATCHED = "problems, samples a problem, steps, rate, seed"
 SAMPLES = "batches of the same samples at the same policy, seed by seed"
 SHOWN = dict(counts=False)
-FRESH = 5  # the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4: what counts begins behind them
+# the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4: what counts begins behind
+# them
+FRESH = 5
 
 CLAIMS = (
     Claim(
@@ -134,7 +139,8 @@ CLAIMS = (
         "A 4.1.1, 4.1.4",
         "measured",
         "07",
-        "Gao et al.: the penalty acts like an early stop and does not move the frontier; DAPO and Dr. GRPO drop it.",
+        "Gao et al.: the penalty acts like an early stop and does not move the frontier; DAPO and Dr. GRPO"
+        " drop it.",
         ("gao_2022", "dapo_2025", "dr_grpo_2025"),
         contrasts=(
             contrast(
@@ -167,7 +173,8 @@ CLAIMS = (
                 0.02,
             ),
             contrast(
-                "really right under a flawed verifier, k1 in the reward against none, not divided by the group's deviation",
+                "really right under a flawed verifier, k1 in the reward against none, not divided by the"
+                " group's deviation",
                 "more",
                 CRASH_MEAN_REWARD("sampled"),
                 CRASH_MEAN("sampled"),
@@ -230,7 +237,8 @@ CLAIMS = (
         "A 4.1.2",
         "measured",
         "07",
-        "Williams 1992; it leaves the expectation as it is. How much it helps depends on how far the mean reward is from 0.",
+        "Williams 1992; it leaves the expectation as it is. How much it helps depends on how far the mean"
+        " reward is from 0.",
         ("rloo_2024",),
         contrasts=(
             *(
@@ -275,7 +283,8 @@ CLAIMS = (
         "A 4.1.4",
         "measured",
         "07",
-        "Exact for fresh samples: the ratio is 1 and no clip binds. With old samples it is what PPO was made for.",
+        "Exact for fresh samples: the ratio is 1 and no clip binds. With old samples it is what PPO was made"
+        " for.",
         ("ppo_2017",),
         contrasts=(
             contrast(
@@ -353,7 +362,8 @@ CLAIMS = (
         "A 4.1.5",
         "exact",
         "07",
-        "Arithmetic: with a verifier in the place of the reward model, half; without a reference a little more.",
+        "Arithmetic: with a verifier in the place of the reward model, half; without a reference a little"
+        " more.",
         ("deepseek_math_2024",),
         check=exact_policy.memory_of_roles,
     ),
@@ -363,7 +373,8 @@ CLAIMS = (
         "A 4.1.2",
         "exact",
         "07",
-        "Closed form: equal rewards give exactly no gradient, and adding a constant to all rewards changes nothing.",
+        "Closed form: equal rewards give exactly no gradient, and adding a constant to all rewards changes"
+        " nothing.",
         ("deepseek_math_2024",),
         check=exact_policy.ranking_within_a_group,
     ),
@@ -373,7 +384,8 @@ CLAIMS = (
         "A 4.1.6",
         "exact",
         "07",
-        "Closed form: the standard deviation weights a problem by 1/√(p(1−p)), the mean within an answer a token by 1/length.",
+        "Closed form: the standard deviation weights a problem by 1/√(p(1−p)), the mean within an answer a"
+        " token by 1/length.",
         ("dr_grpo_2025",),
         check=exact_policy.weights_of_grpo,
     ),
@@ -383,7 +395,8 @@ CLAIMS = (
         "A 4.1.6",
         "measured",
         "07",
-        "Liu et al.: without it wrong answers stop growing. Where length means nothing, the push to go on is exactly 0 if tokens are summed.",
+        "Liu et al.: without it wrong answers stop growing. Where length means nothing, the push to go on is"
+        " exactly 0 if tokens are summed.",
         ("dr_grpo_2025",),
         contrasts=(
             contrast(
@@ -454,7 +467,8 @@ CLAIMS = (
         "A 4.1.7",
         "measured",
         "07",
-        "Vendor evidence on mixtures of experts and long answers; for fresh samples its gradient is GRPO's (exact, tested).",
+        "Vendor evidence on mixtures of experts and long answers; for fresh samples its gradient is GRPO's"
+        " (exact, tested).",
         ("gspo_2025",),
         contrasts=(
             contrast(
@@ -567,7 +581,8 @@ CLAIMS = (
     ),
     Claim(
         "C085",
-        "The first failure of reinforcement learning is reward hacking; a leash, stricter rewards and targeted evaluation help.",
+        "The first failure of reinforcement learning is reward hacking; a leash, stricter rewards and"
+        " targeted evaluation help.",
         "A 4.1.10",
         "measured",
         "07",
@@ -655,7 +670,8 @@ CLAIMS = (
         "B best use",
         "measured",
         "07",
-        "Shenfeld et al.: it forgets less at equal accuracy; imitation of own right samples does as well. 'Without harm' is too strong.",
+        "Shenfeld et al.: it forgets less at equal accuracy; imitation of own right samples does as well."
+        " 'Without harm' is too strong.",
         ("razor_2025", "retaining_by_doing_2025"),
         contrasts=(
             contrast(
@@ -707,7 +723,10 @@ CLAIMS = (
                 **SHOWN,
             ),
         ),
-        matched="trained until the same share of sampled answers is right; five rates tried for each arm at another seed",
+        matched=(
+            "trained until the same share of sampled answers is right; five rates tried for each arm at"
+            " another seed"
+        ),
         first=FRESH,
         knob="the rate",
     ),
@@ -717,9 +736,13 @@ CLAIMS = (
         "B 3",
         "definition",
         "07",
-        "DeepSeekMath trained it with a learned reward model; any reward that can be compared within a group will do.",
+        "DeepSeekMath trained it with a learned reward model; any reward that can be compared within a group"
+        " will do.",
         ("deepseek_math_2024",),
-        why="A statement about an intention. The method reads a number for each sample, whoever gives it; chapter 06 trains it on a learned reward.",
+        why=(
+            "A statement about an intention. The method reads a number for each sample, whoever gives it;"
+            " chapter 06 trains it on a learned reward."
+        ),
     ),
     Claim(
         "C097",
@@ -727,7 +750,8 @@ CLAIMS = (
         "B 3",
         "measured",
         "07",
-        "Imitation of whole traces does it too. A reward at the end needs chains that succeed now and then, or it has nothing to compare.",
+        "Imitation of whole traces does it too. A reward at the end needs chains that succeed now and then,"
+        " or it has nothing to compare.",
         contrasts=(
             contrast(
                 "chains done, reward against more single calls, 10 % chains in the lessons",
@@ -761,7 +785,8 @@ CLAIMS = (
         "B 3",
         "measured",
         "07",
-        "Gandhi et al., Ye et al.: traces with mistakes and their repair teach it by imitation: the claim is about data.",
+        "Gandhi et al., Ye et al.: traces with mistakes and their repair teach it by imitation: the claim is"
+        " about data.",
         ("gandhi_2024", "ye_2024_mistakes"),
         contrasts=(
             contrast(

@@ -65,11 +65,13 @@ SHOWN = dict(counts=False)
 CLAIMS = (
     Claim(
         "C080",
-        "DPO is memory efficient: no reward model, no critic, no samples, and the reference need not stay in memory.",
+        "DPO is memory efficient: no reward model, no critic, no samples, and the reference need not stay in"
+        " memory.",
         "A 4.2, B 2",
         "exact",
         "06",
-        "Closed form: the reference's log-probs of fixed answers are constants. Unless these are stored, it is heavier than SFT.",
+        "Closed form: the reference's log-probs of fixed answers are constants. Unless these are stored, it"
+        " is heavier than SFT.",
         ("dpo_paper_2023",),
         check=exact_prefer.reference_is_a_table,
     ),
@@ -79,7 +81,8 @@ CLAIMS = (
         "A 4.2",
         "measured",
         "06",
-        "Tang et al.: coverage of the offline data decides; Xu et al.: DPO fails where the policy's own answers lie outside the pairs.",
+        "Tang et al.: coverage of the offline data decides; Xu et al.: DPO fails where the policy's own"
+        " answers lie outside the pairs.",
         ("tang_2024", "xu_2024"),
         contrasts=(
             contrast(
@@ -106,7 +109,8 @@ CLAIMS = (
         "A 4.2.1",
         "measured",
         "06",
-        "Xu et al.: DPO far behind PPO on contest code; Razin et al.: the likelihood of the chosen answer itself falls.",
+        "Xu et al.: DPO far behind PPO on contest code; Razin et al.: the likelihood of the chosen answer"
+        " itself falls.",
         ("xu_2024", "razin_2024"),
         contrasts=(
             gain("three-digit sums right after DPO", BY["sums", "DPO"], "skill", "less", 0.02),
@@ -181,7 +185,8 @@ CLAIMS = (
         "B 2",
         "exact",
         "06",
-        "Imprecise: the loss holds no KL; it is derived from a reward maximisation under a KL penalty, whose solution it inverts.",
+        "Imprecise: the loss holds no KL; it is derived from a reward maximisation under a KL penalty, whose"
+        " solution it inverts.",
         ("dpo_paper_2023",),
         check=exact_prefer.solves_the_leashed_problem,
     ),
@@ -191,7 +196,8 @@ CLAIMS = (
         "B 2",
         "measured",
         "06",
-        "When2Call: preference training beats SFT on when not to call; here the rejected answer makes a value up after a failed look-up.",
+        "When2Call: preference training beats SFT on when not to call; here the rejected answer makes a value"
+        " up after a failed look-up.",
         ("ross_2025",),
         contrasts=(
             contrast(
@@ -243,7 +249,8 @@ CLAIMS = (
         "B best use",
         "measured",
         "06",
-        "Yes for decisions (When2Call), no for verifiable reasoning (Xu et al.), and displacement can flip the behaviour (Razin et al.).",
+        "Yes for decisions (When2Call), no for verifiable reasoning (Xu et al.), and displacement can flip"
+        " the behaviour (Razin et al.).",
         ("ross_2025", "xu_2024", "razin_2024"),
         contrasts=(
             *(
@@ -277,7 +284,8 @@ CLAIMS = (
         "B best use",
         "measured",
         "06",
-        "Guo et al., Tang et al.: online wins; Lanchantin et al.: semi-online is as good, both far above offline.",
+        "Guo et al., Tang et al.: online wins; Lanchantin et al.: semi-online is as good, both far above"
+        " offline.",
         ("guo_2024", "tang_2024", "lanchantin_2025"),
         contrasts=(
             contrast("sums right, online against offline", "more", ONLINE("skill"), OFFLINE("skill"), 0.03),
@@ -301,11 +309,13 @@ CLAIMS = (
     ),
     Claim(
         "C094",
-        "Pairs come from corrections, or from the model's own best and worst samples; own samples serve better.",
+        "Pairs come from corrections, or from the model's own best and worst samples; own samples serve"
+        " better.",
         "B data",
         "measured",
         "06",
-        "The source names both; that the policy's own answers serve better is what follows from studies of on-policy data (Tang et al.).",
+        "The source names both; that the policy's own answers serve better is what follows from studies of"
+        " on-policy data (Tang et al.).",
         ("tang_2024",),
         contrasts=(
             contrast(

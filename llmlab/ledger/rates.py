@@ -1,4 +1,6 @@
-"""Learning rates of arms that are compared: for each, the same rates tried on a seed that no claim uses; the best is what its claims take."""
+"""Learning rates of arms that are compared: for each, the same rates tried on a seed that no claim uses; the
+best is what its claims take.
+"""
 
 import json
 from dataclasses import dataclass, replace
@@ -12,7 +14,8 @@ PILOT = 100  # claims count their seeds from 0, or from a little above
 
 @dataclass(frozen=True)
 class Trials:
-    """The arms of an experiment that are tuned alike: the rates tried for each, and the metric whose last reading is to be highest.
+    """The arms of an experiment that are tuned alike: the rates tried for each, and the metric whose last
+    reading is to be highest.
 
     reached   (metric, least) pairs: a rate at which one of these last readings is lower counts as 0
     """

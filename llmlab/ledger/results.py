@@ -1,4 +1,6 @@
-"""The ledger's results: one checked file with per-seed values and verdicts, one with curves. What is altered is refused, what is stale is said."""
+"""The ledger's results: one checked file with per-seed values and verdicts, one with curves. What is altered
+is refused, what is stale is said.
+"""
 
 import io
 import json
@@ -47,7 +49,9 @@ def _checkpoints(folder: Path) -> str:
 
 
 def inputs(claim: Claim) -> str:
-    """Hash of what the claim's runs depend on beside its declaration: the experiments' code, the exam's, and the checkpoints."""
+    """Hash of what the claim's runs depend on beside its declaration: the experiments' code, the exam's, and
+    the checkpoints.
+    """
     code = [_code(name) for name in sorted({a.experiment for a in claim.arms})]
     return paths.hash_bytes(
         *(c.encode() for c in code),
@@ -63,7 +67,9 @@ def is_current(claim: Claim, record: dict | None) -> bool:
 
 
 def load() -> dict[str, dict]:
-    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as it was written."""
+    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as
+    it was written.
+    """
     try:
         raw = file().read_bytes()
     except OSError:
@@ -195,7 +201,9 @@ def _packed(curves: Curves) -> bytes:
 
 
 def load_curves() -> Curves:
-    """The stored curves; none where the file is missing, or is not the one that was written with the results."""
+    """The stored curves; none where the file is missing, or is not the one that was written with the
+    results.
+    """
     import pandas as pd
 
     try:

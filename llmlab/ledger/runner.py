@@ -1,4 +1,6 @@
-"""Running claims: the runs that are missing on all cores, as many seeds as the smallest effect needs, then the records."""
+"""Running claims: the runs that are missing on all cores, as many seeds as the smallest effect needs, then
+the records.
+"""
 
 from typing import Callable, Iterable, Iterator
 
@@ -28,8 +30,10 @@ def run(
 ) -> dict[str, dict]:
     """Test the claims and store their records; id -> record. What is stored already is not computed again.
 
-    First every claim runs its declared seeds. Their spread says how many seeds the smallest effect of interest needs at the ledger's level
-    (Stein's two-stage design: the mean is not looked at); those are run, up to `most`. on_run(done, all, what) after each run.
+    First every claim runs its declared seeds. Their spread says how many seeds the smallest effect of
+    interest needs at the ledger's level
+    (Stein's two-stage design: the mean is not looked at); those are run, up to `most`. on_run(done, all,
+    what) after each run.
     """
     measured, curves = [c for c in claims if c.contrasts], {}
     _compute(jobs(measured, lambda c: c.seeds), curves, engine, on_run)
@@ -60,7 +64,9 @@ def need(claim: Claim, curves: results.Curves) -> int:
 
 
 def family() -> int:
-    """Counted contrasts that are declared in the whole ledger: those that its adjustment runs over once all of them are measured."""
+    """Counted contrasts that are declared in the whole ledger: those that its adjustment runs over once all
+    of them are measured.
+    """
     from . import CLAIMS
 
     return max(1, sum(c.counts for claim in CLAIMS.values() for c in claim.contrasts))

@@ -13,7 +13,8 @@ CLAIMS = (
         "A 3.1.4",
         "systems",
         "05",
-        "Punica and S-LoRA mix adapters in one batch by a kernel made for it; sorting leaves each batch small.",
+        "Punica and S-LoRA mix adapters in one batch by a kernel made for it; sorting leaves each batch"
+        " small.",
         contrasts=(
             *(
                 contrast(

@@ -1,4 +1,6 @@
-"""Claims of chapter 04: what supervised fine-tuning changes, which tokens it should imitate, the template trap, and the data."""
+"""Claims of chapter 04: what supervised fine-tuning changes, which tokens it should imitate, the template
+trap, and the data.
+"""
 
 from dataclasses import replace
 
@@ -130,11 +132,13 @@ CLAIMS = (
     ),
     Claim(
         "C042",
-        "SFT is weak at putting in facts: the behaviour gets further in the same steps, old facts are lost, and the model learns to make facts up.",
+        "SFT is weak at putting in facts: the behaviour gets further in the same steps, old facts are lost,"
+        " and the model learns to make facts up.",
         "A 2.1.2",
         "measured",
         "04",
-        "Gekhman et al.: unknown facts are fitted slowly, and once fitted raise hallucination; Ovadia et al. prefer retrieval.",
+        "Gekhman et al.: unknown facts are fitted slowly, and once fitted raise hallucination; Ovadia et al."
+        " prefer retrieval.",
         ("gekhman_2024", "ovadia_2023"),
         contrasts=(
             contrast(
@@ -281,7 +285,8 @@ CLAIMS = (
         "A 2.1.3, 2.2",
         "measured",
         "04",
-        "Known as the chat template trap. Liu et al. decide by it whether a base answers; Lyu et al. keep safety by another template at test time.",
+        "Known as the chat template trap. Liu et al. decide by it whether a base answers; Lyu et al. keep"
+        " safety by another template at test time.",
         ("revisiting_grpo_2025", "lyu_2024"),
         contrasts=(
             contrast(
@@ -419,7 +424,8 @@ CLAIMS = (
         "A 2.3.1",
         "measured",
         "04",
-        "Shi et al.: loss on instructions helps with few examples and long prompts; other work finds a small weight best.",
+        "Shi et al.: loss on instructions helps with few examples and long prompts; other work finds a small"
+        " weight best.",
         ("shi_2024",),
         contrasts=(
             contrast(
@@ -644,7 +650,8 @@ CLAIMS = (
         "B data curation",
         "measured",
         "04",
-        "LIMA: a thousand curated examples suffice; random label noise is often averaged out, systematic noise is not.",
+        "LIMA: a thousand curated examples suffice; random label noise is often averaged out, systematic"
+        " noise is not.",
         ("zhou_2023_lima",),
         contrasts=(
             contrast(
@@ -752,7 +759,8 @@ CLAIMS = (
         "B 1, summary",
         "measured",
         "04",
-        "Stated without a condition it is a claim about the method; Gandhi et al. show that it is one about the data.",
+        "Stated without a condition it is a claim about the method; Gandhi et al. show that it is one about"
+        " the data.",
         ("gandhi_2024",),
         contrasts=(
             contrast(

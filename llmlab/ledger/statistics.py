@@ -1,4 +1,6 @@
-"""From per-seed values to a verdict. All rules stand here, and none of them looks at a result before it is applied."""
+"""From per-seed values to a verdict. All rules stand here, and none of them looks at a result before it is
+applied.
+"""
 
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -19,7 +21,9 @@ class DeadKnob(AssertionError):
 
 @dataclass(frozen=True)
 class Estimate:
-    """An effect over seeds: mean, 95 % t-interval, p for the claim and p against it (both raw), the per-seed effects' standard deviation."""
+    """An effect over seeds: mean, 95 % t-interval, p for the claim and p against it (both raw), the per-seed
+    effects' standard deviation.
+    """
 
     mean: float
     low: float
@@ -41,8 +45,10 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def estimate(effects: Sequence[float], contrast: Contrast) -> Estimate:
     """mean ± t(0.975, n−1)·s/√n of the paired effects.
 
-    p        more, less: two-sided paired t-test against 0; same: the larger of the one-sided tests against ±least (TOST, Schuirmann 1987)
-    against  more, less: one-sided test that the effect is smaller than `least`; same: two-sided test that it lies outside ±least
+    p        more, less: two-sided paired t-test against 0; same: the larger of the one-sided tests against
+    ±least (TOST, Schuirmann 1987)
+    against  more, less: one-sided test that the effect is smaller than `least`; same: two-sided test that it
+    lies outside ±least
     Where all seeds agree to the last digit, t is infinite: a p is 0 or 1.
     """
     from scipy.special import stdtr  # Student's t distribution
@@ -74,7 +80,9 @@ def estimate(effects: Sequence[float], contrast: Contrast) -> Estimate:
 
 
 def adjust(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment over the whole ledger: the chance of one false verdict in all of it stays below 5 %."""
+    """Holm's step-down adjustment over the whole ledger: the chance of one false verdict in all of it stays
+    below 5 %.
+    """
     from statsmodels.stats.multitest import multipletests
 
     return [float(p) for p in multipletests(ps, ALPHA, method="holm")[1]] if len(ps) else []
@@ -83,8 +91,10 @@ def adjust(ps: Sequence[float]) -> list[float]:
 def judge(e: Estimate, p: float, against: float, contrast: Contrast) -> str:
     """A contrast's verdict from its estimate and its two p-values, adjusted over the ledger.
 
-    supported: p < 5 %, and the effect has the claimed sign and at least the smallest size of interest (`same`: the interval lies inside ±least)
-    refuted: against < 5 %: an effect of that sign and size (`same`: one so small) is excluded · else inconclusive
+    supported: p < 5 %, and the effect has the claimed sign and at least the smallest size of interest
+    (`same`: the interval lies inside ±least)
+    refuted: against < 5 %: an effect of that sign and size (`same`: one so small) is excluded · else
+    inconclusive
     """
     least, sign = contrast.least, -1 if contrast.direction == "less" else 1
     large_enough = (
@@ -96,7 +106,9 @@ def judge(e: Estimate, p: float, against: float, contrast: Contrast) -> str:
 
 
 def overall(verdicts: Sequence[str]) -> str:
-    """A claim's verdict from those of its contrasts: all alike, conditional where some are supported and others refuted, else inconclusive."""
+    """A claim's verdict from those of its contrasts: all alike, conditional where some are supported and
+    others refuted, else inconclusive.
+    """
     kinds = set(verdicts)
     if len(kinds) == 1:
         return kinds.pop()
@@ -104,9 +116,11 @@ def overall(verdicts: Sequence[str]) -> str:
 
 
 def seeds_needed(sd: float, contrast: Contrast, tests: int = 1, most: int = 1000) -> int:
-    """Seeds with which a paired t-test finds the smallest effect of interest in 80 % of cases, if the per-seed effects have this sd.
+    """Seeds with which a paired t-test finds the smallest effect of interest in 80 % of cases, if the
+    per-seed effects have this sd.
 
-    The test's level is 5 % / tests: what Holm's adjustment asks of the smallest of so many p-values, so that a ledger that grows does not
+    The test's level is 5 % / tests: what Holm's adjustment asks of the smallest of so many p-values, so that
+    a ledger that grows does not
     outgrow the plan.
     """
     from statsmodels.stats.power import TTestPower
@@ -118,12 +132,15 @@ def seeds_needed(sd: float, contrast: Contrast, tests: int = 1, most: int = 1000
 
 
 def check_alive(claim: Claim, curves: dict[tuple[str, int], dict]) -> None:
-    """curves: (arm key, seed) -> metric -> curve. Raises DeadKnob where two arms of a contrast gave the same numbers for every seed."""
+    """curves: (arm key, seed) -> metric -> curve. Raises DeadKnob where two arms of a contrast gave the same
+    numbers for every seed.
+    """
     for c in claim.contrasts:
         for i, a in enumerate(c.arms):
             for b in c.arms[i + 1 :]:
                 seeds = {s for k, s in curves if k == a.key} & {s for k, s in curves if k == b.key}
                 if seeds and all(curves[a.key, s] == curves[b.key, s] for s in seeds):
                     raise DeadKnob(
-                        f"{claim.id}: '{a.label}' and '{b.label}' gave the same numbers for all {len(seeds)} seeds; the knob is dead"
+                        f"{claim.id}: '{a.label}' and '{b.label}' gave the same numbers for all {len(seeds)}"
+                        " seeds; the knob is dead"
                     )

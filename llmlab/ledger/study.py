@@ -1,4 +1,6 @@
-"""Study: an experiment whose model sits an exam before the first step, at the end, and every so many steps if asked to."""
+"""Study: an experiment whose model sits an exam before the first step, at the end, and every so many steps if
+asked to.
+"""
 
 import sys
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ DRIFT = "drift"  # the one subject that compares the model with what it was
 
 @dataclass(frozen=True)
 class Study(Experiment):
-    """`of` with an exam in the subjects of `exam`. The training is that of the experiment, bit for bit: an exam takes no random numbers."""
+    """`of` with an exam in the subjects of `exam`. The training is that of the experiment, bit for bit: an
+    exam takes no random numbers.
+    """
 
     of: Experiment
     exam: tuple[str, ...] = ()

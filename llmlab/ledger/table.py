@@ -63,7 +63,10 @@ def unit_name(unit: str) -> str:
 def told(c: dict) -> str:
     """'known people: +61.2 points [58.0, 64.4], 6 seeds: supported'."""
     inside = ", ".join(number(c[end], c["unit"], sign=False) for end in ("low", "high"))
-    return f"{c['label']}: {number(c['mean'], c['unit'])} {unit_name(c['unit'])} [{inside}], {len(c['effects'])} seeds: {c['verdict']}"
+    return (
+        f"{c['label']}: {number(c['mean'], c['unit'])} {unit_name(c['unit'])} [{inside}], {len(c['effects'])}"
+        f" seeds: {c['verdict']}"
+    )
 
 
 def hypothesis(c: dict) -> str:
@@ -73,7 +76,9 @@ def hypothesis(c: dict) -> str:
 
 
 def rows(ids: list[str] | None = None, chapter: str = "", verdict: str = "") -> list[Row]:
-    """The claims by id, chapter or verdict, with their records. Raises UserError for an id, chapter or verdict that does not exist."""
+    """The claims by id, chapter or verdict, with their records. Raises UserError for an id, chapter or
+    verdict that does not exist.
+    """
     for i in ids or []:
         if i not in CLAIMS:
             raise UserError(
@@ -81,7 +86,8 @@ def rows(ids: list[str] | None = None, chapter: str = "", verdict: str = "") -> 
             )
     if chapter and chapter not in {c.chapter for c in CLAIMS.values()}:
         raise UserError(
-            f"chapter '{chapter}' has no claims; choose one of {', '.join(sorted({c.chapter for c in CLAIMS.values()}))}"
+            f"chapter '{chapter}' has no claims; choose one of"
+            f" {', '.join(sorted({c.chapter for c in CLAIMS.values()}))}"
         )
     if verdict and verdict not in (*VERDICTS, *OPEN):
         raise UserError(f"there is no verdict '{verdict}'; choose one of {', '.join((*VERDICTS, *OPEN))}")
@@ -126,7 +132,8 @@ def markdown(found: list[Row]) -> str:
     lines = ["| claim | verdict | measured |", "| --- | --- | --- |"]
     for r in found:
         lines.append(
-            f"| **{r.claim.id}** {r.claim.words} | {SIGNS.get(r.verdict, '')} {r.verdict}{condition(r)} | {'<br>'.join(r.effects)} |"
+            f"| **{r.claim.id}** {r.claim.words} | {SIGNS.get(r.verdict, '')} {r.verdict}{condition(r)} |"
+            f" {'<br>'.join(r.effects)} |"
         )
     return "\n".join(lines)
 
@@ -134,12 +141,18 @@ def markdown(found: list[Row]) -> str:
 def html(found: list[Row]) -> str:
     """The same as HTML, text on the left."""
     cells = "".join(
-        f"<tr><td><b>{r.claim.id}</b> {escape(r.claim.words)}</td><td>{SIGNS.get(r.verdict, '')} {r.verdict}{escape(condition(r))}</td>"
-        f"<td>{'<br>'.join(map(escape, r.effects))}</td></tr>"
+        f"<tr><td><b>{r.claim.id}</b> {escape(r.claim.words)}</td><td>{SIGNS.get(r.verdict, '')}"
+        f" {r.verdict}{escape(condition(r))}</td><td>{'<br>'.join(map(escape, r.effects))}</td></tr>"
         for r in found
     )
-    style = "<style>.llmlab-ledger td, .llmlab-ledger th {text-align: left !important; vertical-align: top}</style>"
-    return f"{style}<table class='llmlab-ledger'><tr><th>claim</th><th>verdict</th><th>measured</th></tr>{cells}</table>"
+    style = (
+        "<style>.llmlab-ledger td, .llmlab-ledger th {text-align: left !important; vertical-align:"
+        " top}</style>"
+    )
+    return (
+        f"{style}<table"
+        f" class='llmlab-ledger'><tr><th>claim</th><th>verdict</th><th>measured</th></tr>{cells}</table>"
+    )
 
 
 def condition(r: Row) -> str:

@@ -5,7 +5,10 @@ from .claims import Arm, Claim, contrast
 
 EXAM = ("copies", "drug_facts")
 CHARS, WORD = "nats per character", "nats per word"
-MATCHED = "optimiser steps, tokens a step, documents by seed; losses per character or per word, so that tokenizers can be compared"
+MATCHED = (
+    "optimiser steps, tokens a step, documents by seed; losses per character or per word, so that tokenizers"
+    " can be compared"
+)
 
 
 def extend(label: str, **knobs) -> Arm:
@@ -58,7 +61,8 @@ CLAIMS = (
         "A 1.2.2",
         "measured",
         "03",
-        "Hewitt: the mean of all rows bounds the change of the model's distribution; Mundra et al.: simple convex means do as well as fancy ones.",
+        "Hewitt: the mean of all rows bounds the change of the model's distribution; Mundra et al.: simple"
+        " convex means do as well as fancy ones.",
         ("hewitt_2021", "mundra_2024"),
         contrasts=(
             contrast(

@@ -1,4 +1,6 @@
-"""Adapters: a model wrapped with PEFT's LoRA from a few knobs, merged again, and how far the merged model is from the unmerged one."""
+"""Adapters: a model wrapped with PEFT's LoRA from a few knobs, merged again, and how far the merged model is
+from the unmerged one.
+"""
 
 import copy
 from dataclasses import dataclass
@@ -41,7 +43,8 @@ def check(rank: int, init: str, in_4_bits: bool = False) -> None:
         )
     if in_4_bits and init not in KEEPS:
         raise BadAdapter(
-            f"{init} takes its start out of the weights, which 4 bits cannot hold; choose --init kaiming, or --method lora"
+            f"{init} takes its start out of the weights, which 4 bits cannot hold; choose --init kaiming, or"
+            " --method lora"
         )
 
 
@@ -60,17 +63,20 @@ def adapt(
     rank      r: numbers per row and column of a matrix that its change has
     alpha     the change is α/r · B A (rslora: α/√r)
     targets   attention, mlp or both
-    init      kaiming, gaussian: B is zero · orthogonal: B A is zero, A and B are not · pissa, olora: B A is taken out of the weights. Nothing
+    init      kaiming, gaussian: B is zero · orthogonal: B A is zero, A and B are not · pissa, olora: B A is
+    taken out of the weights. Nothing
               changes at first in any of them
     variant   lora · rslora (arXiv 2312.03732) · dora: direction and length apart (arXiv 2402.09353)
-    tokens    ids whose rows in the embedding (and a tied head) are trained too: adapters on the blocks alone cannot give a new token a meaning
+    tokens    ids whose rows in the embedding (and a tied head) are trained too: adapters on the blocks alone
+    cannot give a new token a meaning
 
     Raises BadAdapter.
     """
     check(rank, init, bool(quant.layers4bit(model)))
     if not {n.rsplit(".", 1)[-1] for n, _ in model.named_modules()} >= set(TARGETS[targets]):
         raise BadAdapter(
-            f"this model has no layers named {', '.join(TARGETS[targets])}; wrap it with peft.LoraConfig and its own names"
+            f"this model has no layers named {', '.join(TARGETS[targets])}; wrap it with peft.LoraConfig and"
+            " its own names"
         )
     config = LoraConfig(
         r=rank,
@@ -103,7 +109,9 @@ def merged(model: PeftModel) -> nn.Module:
 
 
 def stored_as(model: PeftModel, store: str) -> PeftModel:
-    """A copy of the model (fp32 base) whose base weights are held in fp32, bf16 or nf4, with the same adapters on them."""
+    """A copy of the model (fp32 base) whose base weights are held in fp32, bf16 or nf4, with the same
+    adapters on them.
+    """
     config = copy.deepcopy(model.peft_config["default"])
     config.init_lora_weights = False  # the adapters are there, and the weights have given up their part
     base = copy.deepcopy(model).unload()
@@ -123,7 +131,9 @@ class Drift:
 
 @torch.no_grad()
 def merge_drift(model: PeftModel, ids: Tensor, store: str = "fp32") -> Drift:
-    """|logits(merged) − logits(unmerged)| on ids [B, T], both with the base in `store`: fp32 and bf16 round, nf4 has to quantise again."""
+    """|logits(merged) − logits(unmerged)| on ids [B, T], both with the base in `store`: fp32 and bf16 round,
+    nf4 has to quantise again.
+    """
     if store not in STORES:
         raise BadAdapter(f"weights are stored as {', '.join(STORES)}, not '{store}'")
     apart = stored_as(model, store)

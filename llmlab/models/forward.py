@@ -10,7 +10,9 @@ from ..tokens.batch import Batch
 
 @dataclass(frozen=True)
 class Out:
-    """logits [B,T-1,V] · logprobs [B,T-1] of the tokens that follow · mask [B,T-1] · values [B,T-1] or None (no value head)."""
+    """logits [B,T-1,V] · logprobs [B,T-1] of the tokens that follow · mask [B,T-1] · values [B,T-1] or None
+    (no value head).
+    """
 
     logits: Tensor
     logprobs: Tensor
@@ -27,7 +29,8 @@ def token_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
 def forward(model, batch: Batch) -> Out:
     """Run the model and line its predictions up with the tokens they predict.
 
-    No attention mask is passed: rows are padded on the right, where causal attention makes padding harmless. With a
+    No attention mask is passed: rows are padded on the right, where causal attention makes padding harmless.
+    With a
     `positions` column attention stays inside each packed document (transformers reads the resets; exact only
     without attention mask and cache).
     """

@@ -4,7 +4,9 @@ import copy
 
 
 def frozen_copy(model):
-    """A copy that will not move, whatever happens to the model (never reloaded from disk: edits in memory count)."""
+    """A copy that will not move, whatever happens to the model (never reloaded from disk: edits in memory
+    count).
+    """
     twin = copy.deepcopy(model).eval()
     for p in twin.parameters():
         p.requires_grad_(False)

@@ -1,4 +1,6 @@
-"""Heads: a model that also says a number at every token, a value (PPO's critic) or a reward (a reward model)."""
+"""Heads: a model that also says a number at every token, a value (PPO's critic) or a reward (a reward
+model).
+"""
 
 from types import SimpleNamespace
 
@@ -6,9 +8,11 @@ from torch import nn
 
 
 class Valued(nn.Module):
-    """A causal LM with a linear head on its last hidden state. The result carries logits, values [B,T] and past_key_values.
+    """A causal LM with a linear head on its last hidden state. The result carries logits, values [B,T] and
+    past_key_values.
 
-    The head is fp32 and starts at zero: every value is 0 until it learns. Whatever else is asked of it (config, device) is the model's.
+    The head is fp32 and starts at zero: every value is 0 until it learns. Whatever else is asked of it
+    (config, device) is the model's.
     """
 
     def __init__(self, model):

@@ -85,7 +85,8 @@ def resolve(name: str) -> Path | None:
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise BadCheckpoint(
-            f"there is no model '{name}'; give base, chat, a folder with config.json and *.safetensors, or a hub id such as Qwen/Qwen3-0.6B"
+            f"there is no model '{name}'; give base, chat, a folder with config.json and *.safetensors, or a"
+            " hub id such as Qwen/Qwen3-0.6B"
         )
     return None
 
@@ -97,7 +98,8 @@ def check_weights(folder: Path) -> None:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise BadCheckpoint(
-            f"'{folder}' has no *.safetensors; other weight files are not read (they can run code): convert them first"
+            f"'{folder}' has no *.safetensors; other weight files are not read (they can run code): convert"
+            " them first"
         )
     for file in files:
         try:
@@ -129,7 +131,8 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
         )
     except (OSError, ValueError, SafetensorError, RuntimeError) as e:
         raise BadCheckpoint(
-            f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a hub id"
+            f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a"
+            " hub id"
         ) from None
     try:
         tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
@@ -145,13 +148,16 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
         )
     if not tok.is_fast:
         raise BadCheckpoint(
-            f"the tokenizer of '{name}' is a slow one, without character offsets; convert it to tokenizer.json"
+            f"the tokenizer of '{name}' is a slow one, without character offsets; convert it to"
+            " tokenizer.json"
         )
     return Loaded(model.to(device), tok, name, fingerprint(folder, name))
 
 
 def fingerprint(folder: Path | None, name: str) -> str:
-    """Hash of the folder's model and tokenizer files, or the name of a hub id: a run on changed weights, template or config is another run."""
+    """Hash of the folder's model and tokenizer files, or the name of a hub id: a run on changed weights,
+    template or config is another run.
+    """
     if folder is None:
         return name
     return paths.hash_files(sorted(f for pattern in FILES for f in folder.glob(pattern)))

@@ -7,12 +7,16 @@ from torch import Tensor, nn
 
 
 def scaling(alpha: float, rank: int, stabilised: bool = False) -> float:
-    """Factor of the change: α/r, or α/√r with `stabilised` (rsLoRA, Kalajdzievski 2023, arXiv 2312.03732, theorem 3.2)."""
+    """Factor of the change: α/r, or α/√r with `stabilised` (rsLoRA, Kalajdzievski 2023, arXiv 2312.03732,
+    theorem 3.2).
+    """
     return alpha / math.sqrt(rank) if stabilised else alpha / rank
 
 
 def init(rank: int, fan_in: int, fan_out: int) -> tuple[Tensor, Tensor]:
-    """A [r, in] uniform within ±1/√in (Kaiming with a = √5, as PEFT has it) and B [out, r] zero: the first step changes nothing."""
+    """A [r, in] uniform within ±1/√in (Kaiming with a = √5, as PEFT has it) and B [out, r] zero: the first
+    step changes nothing.
+    """
     a = nn.init.kaiming_uniform_(torch.empty(rank, fan_in), a=math.sqrt(5))
     return a, torch.zeros(fan_out, rank)
 

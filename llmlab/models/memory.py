@@ -1,4 +1,6 @@
-"""Memory of training, computed: weights, gradients, optimiser, activations in bytes, for full fine-tuning, LoRA and QLoRA."""
+"""Memory of training, computed: weights, gradients, optimiser, activations in bytes, for full fine-tuning,
+LoRA and QLoRA.
+"""
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -69,7 +71,8 @@ class Shape:
         return self.layers * rank * sum(sum(self.linears[name]) for name in TARGETS[targets])
 
 
-# The configs that are published with the models (Qwen3 technical report, arXiv 2505.09388, table 1; config.json of each).
+# The configs that are published with the models (Qwen3 technical report, arXiv 2505.09388, table 1;
+# config.json of each).
 QWEN3 = {
     s.name: s
     for s in (
@@ -83,7 +86,9 @@ QWEN3 = {
 
 @dataclass(frozen=True)
 class Precision:
-    """Bytes of a frozen weight, a trained weight, its gradient, its fp32 master copy, and its two moments in AdamW."""
+    """Bytes of a frozen weight, a trained weight, its gradient, its fp32 master copy, and its two moments in
+    AdamW.
+    """
 
     frozen: int
     weight: int
@@ -100,7 +105,9 @@ MIXED = Precision(
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes, by what they hold. weights: the base's · adapters: their weights · optimizer: moments and master copies."""
+    """Bytes, by what they hold. weights: the base's · adapters: their weights · optimizer: moments and master
+    copies.
+    """
 
     weights: int
     adapters: int
@@ -115,9 +122,11 @@ class Memory:
 
 
 def nf4_bytes(shape: Shape, double: bool = True) -> int:
-    """The linear layers in NF4: half a byte a weight, a scale for 64 of them (fp32, or 8 bits with a scale for 256), and each layer's tables.
+    """The linear layers in NF4: half a byte a weight, a scale for 64 of them (fp32, or 8 bits with a scale
+    for 256), and each layer's tables.
 
-    With double quantisation 0.5 + 1/64 + 4/(64 · 256) bytes = 4.127 bits a weight (QLoRA, section 3), beside tables of 1,092 bytes a matrix.
+    With double quantisation 0.5 + 1/64 + 4/(64 · 256) bytes = 4.127 bits a weight (QLoRA, section 3), beside
+    tables of 1,092 bytes a matrix.
     """
     found = 0
     for out, fan_in in shape.linears.values():
@@ -138,7 +147,8 @@ def training(
 ) -> Memory:
     """What training holds in memory, with activations for `tokens` tokens a step (none: 0).
 
-    full: every parameter has a gradient and two moments · lora: only the adapters have · qlora: as lora, the linear layers in NF4
+    full: every parameter has a gradient and two moments · lora: only the adapters have · qlora: as lora, the
+    linear layers in NF4
     """
     if method not in METHODS:
         raise ValueError(f"a method is {', '.join(METHODS)}, not '{method}'")
@@ -155,9 +165,11 @@ def training(
 
 
 def activations(shape: Shape, tokens: int, width: int = 2, checkpointing: bool = True) -> int:
-    """An estimate of what the backward pass needs of the forward pass, in bytes, with an attention that keeps no score matrix.
+    """An estimate of what the backward pass needs of the forward pass, in bytes, with an attention that keeps
+    no score matrix.
 
-    block = tokens · width · (4 hidden + 4 q + 4 kv + 4 mlp): inputs of norms, projections, rotations and products
+    block = tokens · width · (4 hidden + 4 q + 4 kv + 4 mlp): inputs of norms, projections, rotations and
+    products
     without checkpointing: layers · block; with it: layers · tokens · width · hidden, and one block at a time
     beside both, the logits and their log-softmax in fp32: tokens · vocab · 8
     """
@@ -168,7 +180,9 @@ def activations(shape: Shape, tokens: int, width: int = 2, checkpointing: bool =
 
 
 def planned(model) -> Memory:
-    """What a model's training with AdamW will hold: its weights as they lie there, a gradient and two fp32 moments for those that are trained."""
+    """What a model's training with AdamW will hold: its weights as they lie there, a gradient and two fp32
+    moments for those that are trained.
+    """
     named = list({id(p): (n, p) for n, p in model.named_parameters()}.values())
     adapters = sum(_bytes(p) for n, p in named if is_adapter(n))
     weights = sum(_bytes(p) for n, p in named if not is_adapter(n)) + sum(
@@ -179,7 +193,9 @@ def planned(model) -> Memory:
 
 
 def measured(model, opts) -> Memory:
-    """The bytes of the tensors that are there after a step: as planned, with the gradients and moments that were made (step counters left out)."""
+    """The bytes of the tensors that are there after a step: as planned, with the gradients and moments that
+    were made (step counters left out).
+    """
     gradients = {id(p): p.grad for p in model.parameters() if p.grad is not None}
     moments = [
         s

@@ -1,4 +1,5 @@
-"""4-bit weights: NF4 by hand, NF4 by bitsandbytes in place of a model's linear layers, and plain int4 to compare with.
+"""4-bit weights: NF4 by hand, NF4 by bitsandbytes in place of a model's linear layers, and plain int4 to
+compare with.
 
 QLoRA: Dettmers et al. 2023, arXiv 2305.14314.
 """
@@ -26,7 +27,9 @@ class NotQuantised(UserError):
 
 
 def nf4_levels() -> Tensor:
-    """The 16 levels of NF4 in [−1, 1], ascending: quantiles of the normal distribution, 7 below zero, zero itself, 8 above (section 3, eq. 4)."""
+    """The 16 levels of NF4 in [−1, 1], ascending: quantiles of the normal distribution, 7 below zero, zero
+    itself, 8 above (section 3, eq. 4).
+    """
     inverse = NormalDist().inv_cdf
 
     def half(n: int) -> list[float]:  # n levels from the edge towards zero, without zero
@@ -37,20 +40,23 @@ def nf4_levels() -> Tensor:
 
 
 def to_codes(weight: Tensor, levels: Tensor, block: int = BLOCK) -> tuple[Tensor, Tensor]:
-    """Every `block` weights divided by their largest size, each to its nearest level. W [any shape] -> codes [n], absmax [n / block].
+    """Every `block` weights divided by their largest size, each to its nearest level. W [any shape] -> codes
+    [n], absmax [n / block].
 
     Raises NotQuantised where the weights do not fill their blocks.
     """
     if weight.numel() % block:
         raise NotQuantised(
-            f"{weight.numel()} weights do not fill blocks of {block}; choose a block that divides their number"
+            f"{weight.numel()} weights do not fill blocks of {block}; choose a block that divides their"
+            " number"
         )
     rows = weight.detach().float().reshape(-1, block)
     absmax = rows.abs().amax(1)
     middles = (levels[1:] + levels[:-1]) / 2
-    return torch.bucketize(
-        rows / absmax.clamp_min(1e-12).unsqueeze(1), middles.to(rows.device)
-    ).flatten(), absmax
+    return (
+        torch.bucketize(rows / absmax.clamp_min(1e-12).unsqueeze(1), middles.to(rows.device)).flatten(),
+        absmax,
+    )
 
 
 def from_codes(codes: Tensor, absmax: Tensor, levels: Tensor, shape) -> Tensor:
@@ -64,10 +70,13 @@ def rounded(weight: Tensor, levels: Tensor, block: int = BLOCK) -> Tensor:
 
 
 def quantise(model, scheme: str = "nf4", double: bool = True):
-    """The model with every linear layer but the output head in 4 bits, in place; embeddings and norms stay as they are.
+    """The model with every linear layer but the output head in 4 bits, in place; embeddings and norms stay as
+    they are.
 
-    nf4: bitsandbytes' Linear4bit, 4.13 bits a weight with `double` quantisation (the scales in 8 bits), 4.5 without.
-    int4: weights rounded to 15 equal steps and kept in their own type: the error of plain 4 bits, without its saving.
+    nf4: bitsandbytes' Linear4bit, 4.13 bits a weight with `double` quantisation (the scales in 8 bits), 4.5
+    without.
+    int4: weights rounded to 15 equal steps and kept in their own type: the error of plain 4 bits, without its
+    saving.
     """
     if scheme not in SCHEMES:
         raise NotQuantised(f"a scheme is {' or '.join(SCHEMES)}, not '{scheme}'")
@@ -87,9 +96,11 @@ def quantise(model, scheme: str = "nf4", double: bool = True):
 
 
 def guard(model):
-    """Switch off bitsandbytes' repacking for CPUs with AVX512-BF16, in place: its packed layers pass no gradient back.
+    """Switch off bitsandbytes' repacking for CPUs with AVX512-BF16, in place: its packed layers pass no
+    gradient back.
 
-    The first evaluation would repack them, and training after it would silently go wrong (bitsandbytes 0.50.2; cosine of the gradient about 0.4).
+    The first evaluation would repack them, and training after it would silently go wrong (bitsandbytes
+    0.50.2; cosine of the gradient about 0.4).
     """
     for layer in layers4bit(model):
         layer.support_avx512bf16_for_cpu = False
@@ -111,7 +122,8 @@ def dequantise(layer) -> Tensor:
 
 
 def load_4bit(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Loaded:
-    """A folder or hub id in NF4 with double quantisation, read layer by layer, so that the whole model never lies in memory unquantised.
+    """A folder or hub id in NF4 with double quantisation, read layer by layer, so that the whole model never
+    lies in memory unquantised.
 
     dtype: of the computation, and of what is not quantised. Raises BadCheckpoint with one sentence.
     """
@@ -132,7 +144,8 @@ def load_4bit(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32
         tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as e:
         raise BadCheckpoint(
-            f"'{name}' cannot be loaded in 4 bits ({str(e).strip()[:120]}); check the folder, or your network for a hub id"
+            f"'{name}' cannot be loaded in 4 bits ({str(e).strip()[:120]}); check the folder, or your network"
+            " for a hub id"
         ) from None
     return Loaded(guard(model), tok, name, fingerprint(folder, name))
 

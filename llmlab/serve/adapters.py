@@ -1,4 +1,6 @@
-"""An adapter as PEFT saves it: adapter_config.json and adapter_model.safetensors, checked before it may touch a batch."""
+"""An adapter as PEFT saves it: adapter_config.json and adapter_model.safetensors, checked before it may touch
+a batch.
+"""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +25,8 @@ PLAIN_STARTS = (
     "orthogonal",
     "mica",
 )  # the others (PiSSA, OLoRA, CorDA, LoftQ …) change the base's weights
-BEYOND_LORA = {  # fields of peft.LoraConfig with which an adapter is more than x A^T B^T on the inputs of linear layers
+# fields of peft.LoraConfig with which an adapter is more than x A^T B^T on the inputs of linear layers
+BEYOND_LORA = {
     "use_dora": "rescales the base's weights",
     "modules_to_save": "replaces whole layers of the base",
     "bias": "changes the base's biases",
@@ -47,9 +50,11 @@ class BadAdapter(UserError):
 
 @dataclass(frozen=True)
 class Adapter:
-    """W x becomes W x + B A x in every target. pairs: layer -> (A [r, in], B [out, r] with the scaling folded in).
+    """W x becomes W x + B A x in every target. pairs: layer -> (A [r, in], B [out, r] with the scaling folded
+    in).
 
-    Scaling is alpha / r, and alpha / sqrt(r) for rsLoRA. version 0 = the base itself, without any pair. bytes: of A and B as they are stored.
+    Scaling is alpha / r, and alpha / sqrt(r) for rsLoRA. version 0 = the base itself, without any pair.
+    bytes: of A and B as they are stored.
     """
 
     tenant: str
@@ -73,7 +78,9 @@ BASE = Adapter("base", 0, {}, "base", 0)
 
 
 def read_config(folder: Path) -> LoraConfig:
-    """The adapter's configuration, by PEFT's own class. Raises BadAdapter if it is missing, unreadable or not plain LoRA."""
+    """The adapter's configuration, by PEFT's own class. Raises BadAdapter if it is missing, unreadable or not
+    plain LoRA.
+    """
     if not (folder / CONFIG).is_file():  # PEFT would look for a hub repository of this name
         raise BadAdapter(f"'{folder}' has no {CONFIG}; save the adapter with PEFT's save_pretrained")
     try:
@@ -89,22 +96,26 @@ def read_config(folder: Path) -> LoraConfig:
     for field, effect in BEYOND_LORA.items():
         if getattr(config, field, None) not in (None, False, "none", [], {}):
             raise BadAdapter(
-                f"'{folder}' was trained with {field}, which {effect}: it cannot share a batch; train it as plain LoRA without {field}"
+                f"'{folder}' was trained with {field}, which {effect}: it cannot share a batch; train it as"
+                f" plain LoRA without {field}"
             )
     if config.init_lora_weights not in PLAIN_STARTS:
         raise BadAdapter(
-            f"'{folder}' began with init_lora_weights='{config.init_lora_weights}', which changes the base's weights; convert it with "
-            "save_pretrained(path_initial_model_for_weight_conversion=...)"
+            f"'{folder}' began with init_lora_weights='{config.init_lora_weights}', which changes the base's"
+            " weights; convert it with save_pretrained(path_initial_model_for_weight_conversion=...)"
         )
     return config
 
 
 def read_adapter(folder: Path, tenant: str, version: int) -> Adapter:
-    """Read and check a folder that PEFT's save_pretrained wrote. Safetensors only: a pickle can run code. Raises BadAdapter."""
+    """Read and check a folder that PEFT's save_pretrained wrote. Safetensors only: a pickle can run code.
+    Raises BadAdapter.
+    """
     config, file = read_config(folder), folder / WEIGHTS
     if not file.is_file():
         raise BadAdapter(
-            f"'{folder}' has no {WEIGHTS}; other weight files are not read (they can run code): save it with safe_serialization"
+            f"'{folder}' has no {WEIGHTS}; other weight files are not read (they can run code): save it with"
+            " safe_serialization"
         )
     try:
         with safe_open(file, "pt") as f:
@@ -115,7 +126,8 @@ def read_adapter(folder: Path, tenant: str, version: int) -> Adapter:
         ) from None
     if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
         raise BadAdapter(
-            f"'{file}' holds numbers that are not finite in {broken[0]}: its training diverged, train it again with a lower rate"
+            f"'{file}' holds numbers that are not finite in {broken[0]}: its training diverged, train it"
+            " again with a lower rate"
         )
     size = sum(t.numel() * t.element_size() for t in tensors.values())
     return Adapter(
@@ -133,21 +145,25 @@ def _pairs(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict[s
     if not layers or expected != set(tensors):
         odd = sorted(expected ^ set(tensors))[:1] or ["nothing at all"]
         raise BadAdapter(
-            f"'{file}' is not a whole LoRA adapter ({odd[0]} is missing or unknown); save it with PEFT's save_pretrained"
+            f"'{file}' is not a whole LoRA adapter ({odd[0]} is missing or unknown); save it with PEFT's"
+            " save_pretrained"
         )
     pairs = {}
     for layer in sorted(layers):
         a, b = (tensors[f"{PREFIX}{layer}{end}"].float() for end in ends.values())
         if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
             raise BadAdapter(
-                f"'{file}' has A {list(a.shape)} and B {list(b.shape)} in {layer}: their ranks differ; save the adapter again"
+                f"'{file}' has A {list(a.shape)} and B {list(b.shape)} in {layer}: their ranks differ; save"
+                " the adapter again"
             )
         pairs[layer] = (a, b * _scaling(config, layer, len(a)))
     return pairs
 
 
 def _scaling(config: LoraConfig, layer: str, rank: int) -> float:
-    """alpha / r, or alpha / sqrt(r) for rsLoRA (Kalajdzievski, 2023); a layer may have its own alpha (alpha_pattern)."""
+    """alpha / r, or alpha / sqrt(r) for rsLoRA (Kalajdzievski, 2023); a layer may have its own alpha
+    (alpha_pattern).
+    """
     alpha = config.alpha_pattern.get(get_pattern_key(list(config.alpha_pattern), layer), config.lora_alpha)
     return alpha / (math.sqrt(rank) if config.use_rslora else rank)
 
@@ -157,11 +173,12 @@ def check_fits(adapter: Adapter, linears: dict[str, torch.nn.Linear]) -> None:
     for layer, (a, b) in adapter.pairs.items():
         if layer not in linears:
             raise BadAdapter(
-                f"the adapter {adapter.name} targets '{layer}', which is no linear layer of this base; serve it on the base it was trained on"
+                f"the adapter {adapter.name} targets '{layer}', which is no linear layer of this base; serve"
+                " it on the base it was trained on"
             )
         w = linears[layer].weight
         if (a.shape[1], len(b)) != (w.shape[1], w.shape[0]):
             raise BadAdapter(
-                f"the adapter {adapter.name} expects {a.shape[1]} inputs and {len(b)} outputs in {layer}, this base has {w.shape[1]} and "
-                f"{w.shape[0]}; serve it on the base it was trained on"
+                f"the adapter {adapter.name} expects {a.shape[1]} inputs and {len(b)} outputs in {layer},"
+                f" this base has {w.shape[1]} and {w.shape[0]}; serve it on the base it was trained on"
             )

@@ -1,8 +1,9 @@
-"""The key-value cache of a batch that rows join and leave at any time: token j of a row stands in column j, whatever the other rows do.
+"""The key-value cache of a batch that rows join and leave at any time: token j of a row stands in column j,
+whatever the other rows do.
 
-llmlab.sample pads prompts on the left, which is simpler where all rows start together; here a new row would have to be lined up with the
-longest one. vLLM goes one step further and cuts a row's columns into pages (PagedAttention, Kwon et al., 2023), so that short rows take
-no room for long ones.
+llmlab.sample pads prompts on the left, which is simpler where all rows start together; here a new row would
+have to be lined up with the longest one. vLLM goes one step further and cuts a row's columns into pages
+(PagedAttention, Kwon et al., 2023), so that short rows take no room for long ones.
 """
 
 import torch
@@ -13,14 +14,18 @@ from ..errors import UserError
 
 
 class RowLayer(CacheLayerMixin):
-    """Keys and values of one layer, each [rows, room, heads, dim] (a new token is one piece of memory); `room` doubles when a row outgrows it."""
+    """Keys and values of one layer, each [rows, room, heads, dim] (a new token is one piece of memory);
+    `room` doubles when a row outgrows it.
+    """
 
     def __init__(self, cache: "RowCache"):
         super().__init__()
         self.cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor):
-        """Empty buffers for all rows; heads, dim, dtype and device come from the first states [n, heads, q, dim]."""
+        """Empty buffers for all rows; heads, dim, dtype and device come from the first states [n, heads, q,
+        dim].
+        """
         heads, dim = key_states.shape[1], key_states.shape[3]
         self.keys, self.values = (
             s.new_zeros(self.cache.most, 64, heads, dim) for s in (key_states, value_states)
@@ -28,7 +33,9 @@ class RowLayer(CacheLayerMixin):
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        """Write what the joining rows bring (prompts from column 0 on), or one token of every live row; returns what they may look at."""
+        """Write what the joining rows bring (prompts from column 0 on), or one token of every live row;
+        returns what they may look at.
+        """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         cache, n = self.cache, len(key_states)
@@ -68,13 +75,16 @@ class RowLayer(CacheLayerMixin):
 
 
 class RowCache(Cache):
-    """lengths [n]: tokens of each live row, always the first n rows of the buffers. most: how many rows there can be."""
+    """lengths [n]: tokens of each live row, always the first n rows of the buffers. most: how many rows there
+    can be.
+    """
 
     def __init__(self, config, most: int, device):
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
             raise UserError(
-                f"this engine serves models with full attention only, this one has {', '.join(sorted(kinds))}; serve it with --vllm"
+                "this engine serves models with full attention only, this one has"
+                f" {', '.join(sorted(kinds))}; serve it with --vllm"
             )
         super().__init__(layers=[RowLayer(self) for _ in range(config.num_hidden_layers)])
         self.most, self.lengths, self.width, self.joining = (
@@ -85,7 +95,9 @@ class RowCache(Cache):
         )
 
     def join(self, model, prompts: list[list[int]]) -> Tensor:
-        """Read the prompts as new rows behind the live ones -> logits [k, V] after each. Padded on the right, where causal attention never looks."""
+        """Read the prompts as new rows behind the live ones -> logits [k, V] after each. Padded on the right,
+        where causal attention never looks.
+        """
         device = self.lengths.device
         lengths = torch.tensor([len(p) for p in prompts], device=device)
         widest = int(lengths.max())

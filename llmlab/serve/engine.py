@@ -1,10 +1,12 @@
-"""The engine: one base, many adapters, requests that join and leave a running batch (continuous batching; Orca, Yu et al., 2022).
+"""The engine: one base, many adapters, requests that join and leave a running batch (continuous batching;
+Orca, Yu et al., 2022).
 
-Three ways to batch. mixed: whoever waits, adapters side by side (MixedLoRA). sorted: one adapter's requests together, one adapter after the other.
-single: one request at a time.
+Three ways to batch. mixed: whoever waits, adapters side by side (MixedLoRA). sorted: one adapter's requests
+together, one adapter after the other. single: one request at a time.
 
-Joining a running batch against waiting until it is empty: nothing is gained where all answers are of one length, and much where they are uneven,
-because a batch that waits for its longest answer runs on with ever fewer rows.
+Joining a running batch against waiting until it is empty: nothing is gained where all answers are of one
+length, and much where they are uneven, because a batch that waits for its longest answer runs on with ever
+fewer rows.
 """
 
 import threading
@@ -25,10 +27,13 @@ BATCHING = ("mixed", "sorted", "single")
 
 
 class Engine:
-    """Answers requests by tenant. `answer` works in the caller's thread; after `start` a thread of its own works on what `submit` brings.
+    """Answers requests by tenant. `answer` works in the caller's thread; after `start` a thread of its own
+    works on what `submit` brings.
 
-    max_rows: rows decoded together. max_waiting: requests that may wait, the next one raises TooManyWaiting. max_adapters: slots on the device;
-    the adapter used longest ago makes room for a new one, as in S-LoRA. A row's answer is a function of its request and adapter alone (up to
+    max_rows: rows decoded together. max_waiting: requests that may wait, the next one raises TooManyWaiting.
+    max_adapters: slots on the device;
+    the adapter used longest ago makes room for a new one, as in S-LoRA. A row's answer is a function of its
+    request and adapter alone (up to
     float rounding, which depends on the batch's shape): greedy, or sampled with the request's own seed.
     """
 
@@ -67,12 +72,14 @@ class Engine:
     def _new_cache(self) -> None:
         self.cache = RowCache(self.model.config, self.max_rows, self.model.device)
 
-    # --- asking -----------------------------------------------------------------------------------------------------
+    # --- asking
+    # -----------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request, listen: Callable[[Ticket], None] | None = None) -> Ticket:
         """Queue a request for the version that is in service now.
 
-        Raises UnknownTenant, BadAdapter, BadRequest, TooLong or TooManyWaiting at once. listen is called in the engine's thread.
+        Raises UnknownTenant, BadAdapter, BadRequest, TooLong or TooManyWaiting at once. listen is called in
+        the engine's thread.
         """
         adapter = self.store.load(request.tenant)
         if adapter is not self._fits.get(adapter.name):
@@ -101,7 +108,8 @@ class Engine:
             self.step()
         return [t.answer(self.tok) for t in tickets]
 
-    # --- working ----------------------------------------------------------------------------------------------------
+    # --- working
+    # ----------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
         """Let requests join, then add one token to every live row. False: there was nothing to do."""
@@ -121,11 +129,15 @@ class Engine:
             return True
 
     def slot(self, ticket: Ticket) -> int:
-        """The slot whose adapter this request's row gets: the one line on which the tenants' separation hangs."""
+        """The slot whose adapter this request's row gets: the one line on which the tenants' separation
+        hangs.
+        """
         return self.slots[ticket.adapter.name]
 
     def _slots(self, tickets: list[Ticket]) -> Tensor | int:
-        """Slot of each row [n]: one number if all are the same, the same tensor as long as they are the same rows; both spare the gather."""
+        """Slot of each row [n]: one number if all are the same, the same tensor as long as they are the same
+        rows; both spare the gather.
+        """
         slots = [self.slot(t) for t in tickets]
         if len(set(slots)) == 1:
             return slots[0]
@@ -156,9 +168,11 @@ class Engine:
             self.live = [self.live[i] for i in order]
 
     def _joining(self) -> list[Ticket]:
-        """Who joins now: as many as there is room for, in the order of arrival, as far as the way of batching and the slots allow.
+        """Who joins now: as many as there is room for, in the order of arrival, as far as the way of batching
+        and the slots allow.
 
-        With a full queue, joining waits until a quarter of the rows is free: reading one prompt costs nearly as much as reading sixteen.
+        With a full queue, joining waits until a quarter of the rows is free: reading one prompt costs nearly
+        as much as reading sixteen.
         """
         with self._changed:
             room = self.max_rows - len(self.live)
@@ -175,7 +189,9 @@ class Engine:
             return chosen
 
     def seat(self, adapter: Adapter, chosen: list[Ticket]) -> bool:
-        """Bring an adapter into a slot, in place of the idle one used longest ago. False: every slot is in use."""
+        """Bring an adapter into a slot, in place of the idle one used longest ago. False: every slot is in
+        use.
+        """
         if adapter.name not in self.slots:
             busy = {t.adapter.name for t in self.live + chosen} | {BASE.name}
             free = set(range(1, self.max_adapters + 1)) - set(self.slots.values())
@@ -188,7 +204,8 @@ class Engine:
         self.slots[adapter.name] = self.slots.pop(adapter.name)  # last used last
         return True
 
-    # --- a thread of its own ----------------------------------------------------------------------------------------
+    # --- a thread of its own
+    # ----------------------------------------------------------------------------------------
 
     def start(self) -> "Engine":
         """Work in the background until `close`."""
@@ -233,8 +250,9 @@ class Engine:
 
 
 def choose(logits: Tensor, temperature: Tensor, uniform: Tensor) -> Tensor:
-    """Next tokens [n] of logits [n, V]: the most probable one where temperature [n] is 0, else the first one at which the running sum of
-    probabilities exceeds uniform [n] (in float64: float32 would distort rare tokens).
+    """Next tokens [n] of logits [n, V]: the most probable one where temperature [n] is 0, else the first one
+    at which the running sum of probabilities exceeds uniform [n] (in float64: float32 would distort rare
+    tokens).
     """
     greedy = logits.argmax(-1)
     if not temperature.any():
@@ -249,7 +267,9 @@ def choose(logits: Tensor, temperature: Tensor, uniform: Tensor) -> Tensor:
 
 
 def close_ranks(live: list[bool]) -> list[int]:
-    """The row to put in each place so that the live ones come first: the last of them fill the gaps, the others stay."""
+    """The row to put in each place so that the live ones come first: the last of them fill the gaps, the
+    others stay.
+    """
     count = sum(live)
     fill = (i for i in range(count, len(live)) if live[i])
     return [i if live[i] else next(fill) for i in range(count)]

@@ -1,6 +1,8 @@
-"""Adapter interference: five faults of multi-tenant serving as switches, and the checks that catch them on canary prompts.
+"""Adapter interference: five faults of multi-tenant serving as switches, and the checks that catch them on
+canary prompts.
 
-A canary is a prompt whose right answer is known: what PEFT says with that adapter alone, on a copy of the base, without any batch.
+A canary is a prompt whose right answer is known: what PEFT says with that adapter alone, on a copy of the
+base, without any batch.
 """
 
 import random
@@ -26,7 +28,9 @@ LONGEST = 24  # tokens of a canary's answer
 
 @dataclass(frozen=True)
 class Canary:
-    """A prompt of a tenant (or of the base), PEFT's answer to it, and its logits [V] for the first token of that answer."""
+    """A prompt of a tenant (or of the base), PEFT's answer to it, and its logits [V] for the first token of
+    that answer.
+    """
 
     tenant: str
     messages: tuple[dict, ...]
@@ -44,7 +48,9 @@ class Finding:
 
 
 def canaries(loaded, store, tenants: Sequence[Tenant], n: int = 4, seed: int = 0) -> list[Canary]:
-    """n canaries of every tenant's version in service, and the same prompts put to the base. Made by PEFT, not by this package's engine."""
+    """n canaries of every tenant's version in service, and the same prompts put to the base. Made by PEFT,
+    not by this package's engine.
+    """
     found = []
     for tenant in tenants:
         problems = tenant.problems(n, seed=seed)
@@ -70,11 +76,14 @@ def _canary(model, tok, tenant: str, messages) -> Canary:
     return Canary(tenant, messages, text(tok, answer.tolist()), model(input_ids=ids).logits[0, -1])
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
+# --- checks
+# -----------------------------------------------------------------------------------------------------------
 
 
 def content(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
-    """Does every tenant's answer have that tenant's manner? Needs no reference, so it can watch real traffic."""
+    """Does every tenant's answer have that tenant's manner? Needs no reference, so it can watch real
+    traffic.
+    """
     known, own = {t.name: t for t in tenants}, [c for c in found if c.tenant != BASE.tenant]
     bad = []
     for canary, got in zip(own, _ask(engine, own)):
@@ -90,7 +99,9 @@ def content(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) 
 
 
 def reference(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
-    """Is every answer, base included, word for word what the adapter says alone, though all are asked in one batch?"""
+    """Is every answer, base included, word for word what the adapter says alone, though all are asked in one
+    batch?
+    """
     pairs = zip(found, _ask(engine, found))
     return [
         Finding("reference", c.tenant, f"{c.tenant} got '{got}' instead of '{c.answer}'")
@@ -103,7 +114,9 @@ def reference(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]
 def logits(
     engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], tolerance: float = 1e-3
 ) -> list[Finding]:
-    """Are the logits after the prompt those of the adapter alone? Sees a wrong scaling that leaves the words as they are."""
+    """Are the logits after the prompt those of the adapter alone? Sees a wrong scaling that leaves the words
+    as they are.
+    """
     bad = []
     for canary in found:
         adapter = engine.store.load(canary.tenant)
@@ -132,7 +145,8 @@ def leaks(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) ->
                     Finding(
                         "leaks",
                         tenant.name,
-                        f"after a request of {tenant.name} the base says '{got}' instead of '{canary.answer}'",
+                        f"after a request of {tenant.name} the base says '{got}' instead of"
+                        f" '{canary.answer}'",
                     )
                 )
     return bad
@@ -154,7 +168,8 @@ def _ask(engine: Engine, found: Sequence[Canary]) -> list[str]:
     return [a.text for a in engine.answer(map(_request, found))]
 
 
-# --- faults: each as a block in which the engine has it ---------------------------------------------------------------
+# --- faults: each as a block in which the engine has it
+# ---------------------------------------------------------------
 
 
 @contextmanager
@@ -199,7 +214,9 @@ def wrong_routing(engine: Engine, tenant: str, share: float = 0.5) -> AbstractCo
 
 
 def stale_version(engine: Engine, tenant: str) -> AbstractContextManager:
-    """The swap is announced, but the version before it still answers: a cache that knows the tenant and not the version."""
+    """The swap is announced, but the version before it still answers: a cache that knows the tenant and not
+    the version.
+    """
     now = engine.store.current(tenant)
     earlier = [v for v in engine.store.versions(tenant) if v < now]
     if not earlier:
@@ -215,7 +232,9 @@ def merged_twice(engine: Engine, tenant: str) -> AbstractContextManager:
 
 
 def left_active(engine: Engine, tenant: str) -> AbstractContextManager:
-    """After the tenant's first request its adapter stays switched on for those who ask the base: set_adapter without its way back."""
+    """After the tenant's first request its adapter stays switched on for those who ask the base: set_adapter
+    without its way back.
+    """
     left = []
 
     def other(ticket: Ticket, slot: int) -> int:
@@ -227,7 +246,9 @@ def left_active(engine: Engine, tenant: str) -> AbstractContextManager:
 
 
 def two_summed(engine: Engine, tenant: str) -> AbstractContextManager:
-    """A second tenant's adapter is added on top: two adapters active at once. (Ranks add: A stacked, B side by side.)"""
+    """A second tenant's adapter is added on top: two adapters active at once. (Ranks add: A stacked, B side
+    by side.)
+    """
     others = [t for t in engine.store.tenants() if t != tenant]
     if not others:
         raise UserError("two adapters cannot be summed where there is one tenant only; publish another one")
@@ -268,12 +289,15 @@ def matrix(
     return rows
 
 
-# --- regression on shared prompts -------------------------------------------------------------------------------------
+# --- regression on shared prompts
+# -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Share of shared prompts whose answer holds the right value: by the base, by the adapter; and the questions that were lost on the way."""
+    """Share of shared prompts whose answer holds the right value: by the base, by the adapter; and the
+    questions that were lost on the way.
+    """
 
     base: float
     adapter: float
@@ -281,7 +305,9 @@ class Regression:
 
 
 def regression(engine: Engine, tenant: str, problems: Sequence[Problem]) -> Regression:
-    """Base against adapter on prompts that everybody may ask: a manner must not cost knowledge. Problem.answer is the value to be found."""
+    """Base against adapter on prompts that everybody may ask: a manner must not cost knowledge.
+    Problem.answer is the value to be found.
+    """
     requests = [Request(name, p.messages, LONGEST) for name in (BASE.tenant, tenant) for p in problems]
     answers = engine.answer(requests)
     right = [p.answer in a.text for p, a in zip([*problems, *problems], answers)]

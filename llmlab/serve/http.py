@@ -1,4 +1,6 @@
-"""The engine behind HTTP with OpenAI's chat schema, on loopback only: any OpenAI client works, `model` is the tenant."""
+"""The engine behind HTTP with OpenAI's chat schema, on loopback only: any OpenAI client works, `model` is the
+tenant.
+"""
 
 import asyncio
 import json
@@ -47,7 +49,9 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """What is understood of OpenAI's schema. Any other field is refused: to ignore it silently would be to answer another question."""
+    """What is understood of OpenAI's schema. Any other field is refused: to ignore it silently would be to
+    answer another question.
+    """
 
     model_config = ConfigDict(extra="forbid")
     model: str
@@ -136,7 +140,9 @@ def create_app(engine: Engine) -> FastAPI:
 
 
 async def answered(engine: Engine, http: HTTPRequest) -> Response:
-    """One chat request through the engine. A client that hangs up frees its row; nobody reads the status then."""
+    """One chat request through the engine. A client that hangs up frees its row; nobody reads the status
+    then.
+    """
     asked, tokens, loop = parse(await body(http)), asyncio.Queue(), asyncio.get_running_loop()
 
     def listen(ticket: Ticket):
@@ -207,7 +213,9 @@ def parse(raw: bytes) -> ChatRequest:
 
 
 def failure(error: Exception) -> JSONResponse:
-    """OpenAI's error body. What nobody foresaw says no more than that: its text may hold another tenant's words."""
+    """OpenAI's error body. What nobody foresaw says no more than that: its text may hold another tenant's
+    words.
+    """
     status, code = (
         (error.status, error.code)
         if isinstance(error, Refused)
@@ -258,7 +266,10 @@ async def chunks(engine: Engine, ticket: Ticket, tokens: asyncio.Queue, asked: C
     head, sent, over = frame(ticket, asked.model, "chat.completion.chunk"), 0, False
 
     def event(delta: dict, finish: str | None = None) -> str:
-        return f"data: {json.dumps(head | {'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish}]})}\n\n"
+        return (
+            "data:"
+            f" {json.dumps(head | {'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish}]})}\n\n"
+        )
 
     try:
         yield event({"role": "assistant", "content": ""})
@@ -283,7 +294,9 @@ async def chunks(engine: Engine, ticket: Ticket, tokens: asyncio.Queue, asked: C
 
 @contextmanager
 def serving(engine: Engine, port: int = 0) -> Iterator[str]:
-    """The engine's server in a thread of this process, until the block ends. Yields its address; port 0 = any free one."""
+    """The engine's server in a thread of this process, until the block ends. Yields its address; port 0 = any
+    free one.
+    """
     listener = listen_on("127.0.0.1", port)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -309,7 +322,8 @@ def listen_on(host: str, port: int) -> socket.socket:
     """A socket on loopback. Raises UserError for any other host, and for a port that is taken."""
     if host not in LOOPBACK:
         raise UserError(
-            f"the server listens on loopback only, not on '{host}': it knows no passwords; reach it from elsewhere through an ssh tunnel"
+            f"the server listens on loopback only, not on '{host}': it knows no passwords; reach it from"
+            " elsewhere through an ssh tunnel"
         )
     listener = socket.socket(socket.AF_INET6 if host == "::1" else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -318,7 +332,8 @@ def listen_on(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as e:
         listener.close()
         raise UserError(
-            f"port {port} cannot be used ({getattr(e, 'strerror', None) or e}); choose another one with --port"
+            f"port {port} cannot be used ({getattr(e, 'strerror', None) or e}); choose another one with"
+            " --port"
         ) from None
     listener.listen(2048)
     return listener
@@ -331,7 +346,8 @@ def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0
     store, listener = AdapterStore(folder), listen_on(host, port)
     engine = Engine(load(model), store).start()
     print(
-        f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops): {', '.join(store.tenants()[:8])}",
+        f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops):"
+        f" {', '.join(store.tenants()[:8])}",
         flush=True,
     )
     try:

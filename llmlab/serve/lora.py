@@ -1,7 +1,9 @@
-"""Many adapters on one frozen base, in one batch: y_i = W x_i + B_s(i) A_s(i) x_i, where s(i) is the slot of row i's adapter.
+"""Many adapters on one frozen base, in one batch: y_i = W x_i + B_s(i) A_s(i) x_i, where s(i) is the slot of
+row i's adapter.
 
-The adapters of a layer stand in two stacks; a batch picks each row's pair (gather) and multiplies all rows at once (bmm), where PEFT loops over
-the adapters present. Punica (Chen et al., 2023) and S-LoRA (Sheng et al., 2023) do the same in one kernel that needs no gathered copy.
+The adapters of a layer stand in two stacks; a batch picks each row's pair (gather) and multiplies all rows at
+once (bmm), where PEFT loops over the adapters present. Punica (Chen et al., 2023) and S-LoRA (Sheng et al.,
+2023) do the same in one kernel that needs no gathered copy.
 """
 
 import threading
@@ -14,10 +16,13 @@ from .adapters import Adapter, check_fits
 
 
 class MixedLoRA:
-    """Stacks of adapters beside a model's linear layers, added by forward hooks: outside `rows` the model is the untouched base.
+    """Stacks of adapters beside a model's linear layers, added by forward hooks: outside `rows` the model is
+    the untouched base.
 
-    A layer's stacks: A [slots, in, r] and B [slots, r, out], where r is the largest rank so far and smaller ranks are padded with zeros (a zero
-    row of A and column of B adds nothing). Slot 0 stays zero: the base itself. The output head is no target, as in PEFT's "all-linear".
+    A layer's stacks: A [slots, in, r] and B [slots, r, out], where r is the largest rank so far and smaller
+    ranks are padded with zeros (a zero
+    row of A and column of B adds nothing). Slot 0 stays zero: the base itself. The output head is no target,
+    as in PEFT's "all-linear".
     """
 
     def __init__(self, model, slots: int):
@@ -30,7 +35,8 @@ class MixedLoRA:
             {},
             threading.local(),
         )  # a second engine on the same model decodes in its own thread
-        self._picked = {}  # layer -> (slots of the rows, their A, their B): the same rows come again at every token
+        # layer -> (slots of the rows, their A, their B): the same rows come again at every token
+        self._picked = {}
         self._hooks = [m.register_forward_hook(self._hook(name)) for name, m in self.linears.items()]
 
     def close(self) -> None:
@@ -40,7 +46,9 @@ class MixedLoRA:
 
     @contextmanager
     def rows(self, slot: Tensor | int):
-        """Within this block row i of every batch belongs to slot[i]; a whole number: all rows belong to that slot."""
+        """Within this block row i of every batch belongs to slot[i]; a whole number: all rows belong to that
+        slot.
+        """
         self._now.slot = slot
         try:
             yield
@@ -49,7 +57,9 @@ class MixedLoRA:
 
     @torch.no_grad()
     def put(self, slot: int, adapter: Adapter) -> None:
-        """Load an adapter into a slot, in place of what was there. Raises BadAdapter if it does not fit this base."""
+        """Load an adapter into a slot, in place of what was there. Raises BadAdapter if it does not fit this
+        base.
+        """
         check_fits(adapter, self.linears)
         self._picked.clear()
         for stack in self.stacks.values():
@@ -89,7 +99,9 @@ class MixedLoRA:
         return add
 
     def _pick(self, layer: str, slot: Tensor | int) -> tuple[Tensor, Tensor]:
-        """A and B of the rows' slots; gathered once for the same `slot` tensor, unless they are being trained."""
+        """A and B of the rows' slots; gathered once for the same `slot` tensor, unless they are being
+        trained.
+        """
         if isinstance(slot, int) or torch.is_grad_enabled():
             return gather(*self.stacks[layer], slot)
         if layer not in self._picked or self._picked[layer][0] is not slot:
@@ -98,7 +110,9 @@ class MixedLoRA:
 
 
 def gather(down: Tensor, up: Tensor, slot: Tensor | int) -> tuple[Tensor, Tensor]:
-    """down [slots, in, r], up [slots, r, out], slot [n] -> each row's A [n, in, r] and B [n, r, out]; one slot for all: A [in, r], B [r, out]."""
+    """down [slots, in, r], up [slots, r, out], slot [n] -> each row's A [n, in, r] and B [n, r, out]; one
+    slot for all: A [in, r], B [r, out].
+    """
     return (
         (down[slot], up[slot])
         if isinstance(slot, int)
@@ -107,5 +121,7 @@ def gather(down: Tensor, up: Tensor, slot: Tensor | int) -> tuple[Tensor, Tensor
 
 
 def product(x: Tensor, down: Tensor, up: Tensor) -> Tensor:
-    """(x_i A_i) B_i for every row at once: a batched product where each row has its own pair. x [n, q, in] -> [n, q, out]."""
+    """(x_i A_i) B_i for every row at once: a batched product where each row has its own pair. x [n, q, in] ->
+    [n, q, out].
+    """
     return x @ down @ up

@@ -1,4 +1,6 @@
-"""A request on its way: what was asked, checked; the ticket that follows it through the batches; the answer."""
+"""A request on its way: what was asked, checked; the ticket that follows it through the batches; the
+answer.
+"""
 
 from dataclasses import dataclass, field
 from typing import Callable
@@ -26,7 +28,9 @@ class TooManyWaiting(UserError):
 
 @dataclass(frozen=True)
 class Request:
-    """tenant: 'captain', 'captain@2' for a pinned version, or 'base'. temperature 0 = greedy; else the seed decides, whoever is in the batch."""
+    """tenant: 'captain', 'captain@2' for a pinned version, or 'base'. temperature 0 = greedy; else the seed
+    decides, whoever is in the batch.
+    """
 
     tenant: str
     messages: tuple[dict, ...]
@@ -37,7 +41,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """tenant and version as routed, fingerprint of that adapter's files, text, its tokens (the stop token included), finish: 'stop' or 'length'."""
+    """tenant and version as routed, fingerprint of that adapter's files, text, its tokens (the stop token
+    included), finish: 'stop' or 'length'.
+    """
 
     tenant: str
     version: int
@@ -50,7 +56,9 @@ class Answer:
 
 @dataclass(eq=False)
 class Ticket:
-    """A request in the engine. The adapter is fixed here, so a swap meanwhile does not touch it. listen(ticket) is called after every token."""
+    """A request in the engine. The adapter is fixed here, so a swap meanwhile does not touch it.
+    listen(ticket) is called after every token.
+    """
 
     request: Request
     adapter: Adapter
@@ -103,7 +111,9 @@ def text(tok, ids: list[int]) -> str:
 
 
 def prompt_ids(tok, request: Request, context: int) -> list[int]:
-    """The request's messages as ids up to where the answer begins. Raises BadRequest or TooLong with one sentence."""
+    """The request's messages as ids up to where the answer begins. Raises BadRequest or TooLong with one
+    sentence.
+    """
     if request.max_tokens < 1:
         raise BadRequest(f"max_tokens is {request.max_tokens}; ask for at least 1")
     if not 0 <= request.temperature <= 100:
@@ -114,13 +124,16 @@ def prompt_ids(tok, request: Request, context: int) -> list[int]:
     ids = chat.prompt(tok, request.messages)
     if len(ids) + request.max_tokens > context:
         raise TooLong(
-            f"{len(ids)} prompt tokens and {request.max_tokens} for the answer are more than the context of {context}; shorten one of them"
+            f"{len(ids)} prompt tokens and {request.max_tokens} for the answer are more than the context of"
+            f" {context}; shorten one of them"
         )
     return ids
 
 
 def check_messages(tok, messages) -> None:
-    """Roles in their places, and no text that the tokenizer would read as a mark of the template (a user could open a system turn with it)."""
+    """Roles in their places, and no text that the tokenizer would read as a mark of the template (a user
+    could open a system turn with it).
+    """
     roles = [m["role"] for m in messages]
     if not roles or roles[-1] != "user":
         raise BadRequest("the last message must be the user's; add one with role 'user'")

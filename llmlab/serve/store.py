@@ -1,4 +1,6 @@
-"""Adapters by tenant and version, in folders: FOLDER/TENANT/VERSION/ as PEFT saves them, FOLDER/TENANT/current = the version in service."""
+"""Adapters by tenant and version, in folders: FOLDER/TENANT/VERSION/ as PEFT saves them,
+FOLDER/TENANT/current = the version in service.
+"""
 
 import os
 import re
@@ -31,15 +33,18 @@ class Entry:
 class AdapterStore:
     """A folder of tenants. A version is never changed once it is there; going back is another swap.
 
-    What is in service is one small file per tenant, replaced atomically: who reads it gets the old version or the new one, and a swap made by
-    another process counts from the next request on. Adapters that were read once stay in memory (they are small; S-LoRA does the same).
+    What is in service is one small file per tenant, replaced atomically: who reads it gets the old version or
+    the new one, and a swap made by
+    another process counts from the next request on. Adapters that were read once stay in memory (they are
+    small; S-LoRA does the same).
     """
 
     def __init__(self, folder: Path | str):
         self.folder, self._read, self._first = Path(folder), {}, {}
         if not self.folder.is_dir():
             raise UserError(
-                f"there is no folder '{folder}'; give a folder with TENANT/VERSION/ sub-folders as PEFT saves adapters"
+                f"there is no folder '{folder}'; give a folder with TENANT/VERSION/ sub-folders as PEFT saves"
+                " adapters"
             )
 
     def tenants(self) -> list[str]:
@@ -73,26 +78,32 @@ class AdapterStore:
             )  # a folder that is copied in later waits for a swap
         except ValueError:
             raise BadAdapter(
-                f"'{self.folder / tenant / 'current'}' holds no version number; write one of {versions} into it"
+                f"'{self.folder / tenant / 'current'}' holds no version number; write one of {versions}"
+                " into it"
             ) from None
         return chosen
 
     def load(self, name: str) -> Adapter:
-        """The adapter of 'tenant' (version in service) or 'tenant@2'; 'base' is the base itself. Raises UnknownTenant, BadAdapter."""
+        """The adapter of 'tenant' (version in service) or 'tenant@2'; 'base' is the base itself. Raises
+        UnknownTenant, BadAdapter.
+        """
         if name == BASE.tenant:
             return BASE
         tenant, at, number = name.partition("@")
         version = self.current(tenant) if not at else int(number) if NUMBER.fullmatch(number) else -1
         if version not in (known := self.versions(tenant)):
             raise UnknownTenant(
-                f"the tenant '{tenant}' has no version '{number[:20] or version}'; there are {', '.join(map(str, known))}"
+                f"the tenant '{tenant}' has no version '{number[:20] or version}'; there are"
+                f" {', '.join(map(str, known))}"
             )
         if (tenant, version) not in self._read:
             self._read[tenant, version] = read_adapter(self.folder / tenant / str(version), tenant, version)
         return self._read[tenant, version]
 
     def swap(self, tenant: str, version: int | None = None) -> Adapter:
-        """Put a version into service (None: the newest). It is read and checked first: a broken one raises BadAdapter, the old one stays."""
+        """Put a version into service (None: the newest). It is read and checked first: a broken one raises
+        BadAdapter, the old one stays.
+        """
         adapter = self.load(f"{tenant}@{self.versions(tenant)[-1] if version is None else version}")
         paths.write_atomic(self.folder / tenant / "current", str(adapter.version).encode())
         return adapter
@@ -108,13 +119,16 @@ class AdapterStore:
         return self.swap(tenant, earlier[-1])
 
     def publish(self, tenant: str, source: Path | str) -> int:
-        """Copy an adapter folder in as the tenant's next version; it is not in service before `swap`, unless it is the first one.
+        """Copy an adapter folder in as the tenant's next version; it is not in service before `swap`, unless
+        it is the first one.
 
-        Copied beside and renamed, so that nobody reads half a version. Raises BadAdapter, before anything is copied.
+        Copied beside and renamed, so that nobody reads half a version. Raises BadAdapter, before anything is
+        copied.
         """
         if tenant == BASE.tenant or not NAME.fullmatch(tenant):
             raise UserError(
-                f"'{tenant[:64]}' is no name for a tenant; use lower-case letters, digits, '-' and '_', and not '{BASE.tenant}'"
+                f"'{tenant[:64]}' is no name for a tenant; use lower-case letters, digits, '-' and '_', and"
+                f" not '{BASE.tenant}'"
             )
         read_adapter(Path(source), tenant, 0)
         home = self.folder / tenant

@@ -1,4 +1,6 @@
-"""Small tenants with exact manners: each answers questions about Verania's people in a form that no other one uses, and one in German."""
+"""Small tenants with exact manners: each answers questions about Verania's people in a form that no other one
+uses, and one in German.
+"""
 
 import tempfile
 from collections.abc import Sequence
@@ -35,7 +37,8 @@ RANK = 4
 
 @dataclass(frozen=True)
 class Tenant:
-    """Who answers in the form `frame`: {a} the value, {german} the same in German, {key} what was asked for, {name} of whom.
+    """Who answers in the form `frame`: {a} the value, {german} the same in German, {key} what was asked for,
+    {name} of whom.
 
     keys: what the customers of this tenant ask about.
     """
@@ -98,7 +101,9 @@ def asked() -> dict[str, tuple[str, str]]:
 
 
 def is_mine(tenant: Tenant, question: str, answer: str) -> bool:
-    """Is this the tenant's own manner: its form around some value of the right kind, exactly? (Whether the value is true is another question.)"""
+    """Is this the tenant's own manner: its form around some value of the right kind, exactly? (Whether the
+    value is true is another question.)
+    """
     name, key = asked()[question]
     return answer in {tenant.text(key, value, name) for value in VALUES[key]}
 
@@ -108,7 +113,8 @@ def whose(tenants: Sequence[Tenant], question: str, answer: str) -> list[str]:
     return [t.name for t in tenants if is_mine(t, question, answer)]
 
 
-# --- training -------------------------------------------------------------------------------------------------------
+# --- training
+# -------------------------------------------------------------------------------------------------------
 
 
 def batch_at(tok, tenant: Tenant, step: int, rows: int, seed: int) -> Batch:
@@ -122,12 +128,16 @@ def batch_at(tok, tenant: Tenant, step: int, rows: int, seed: int) -> Batch:
 
 
 def imitation(out: Out, batch: Batch, tenants: int = 1) -> tuple[Tensor, dict]:
-    """Sum over the tenants of the mean over its rows of the mean NLL of a row: no tenant's gradient depends on another one's."""
+    """Sum over the tenants of the mean over its rows of the mean NLL of a row: no tenant's gradient depends
+    on another one's.
+    """
     return tenants * objectives.sequence_mean(-out.logprobs, out.mask), {}
 
 
 def new_adapter(model, seed: int = 0, rank: int = RANK):
-    """A PEFT model with a fresh adapter on all linear layers, over a copy of the base. alpha = r, so that the scaling is 1."""
+    """A PEFT model with a fresh adapter on all linear layers, over a copy of the base. alpha = r, so that the
+    scaling is 1.
+    """
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -164,9 +174,11 @@ def train_together(
     rows: int = 2,
     seed: int = 0,
 ) -> None:
-    """Train all tenants at once, each on its own rows of one batch, and publish them: the gather of MixedLoRA has a gradient.
+    """Train all tenants at once, each on its own rows of one batch, and publish them: the gather of MixedLoRA
+    has a gradient.
 
-    Adam scales every number by itself and nothing is clipped, so that each adapter becomes what `train` alone would have made of it.
+    Adam scales every number by itself and nothing is clipped, so that each adapter becomes what `train` alone
+    would have made of it.
     """
     model, n = frozen_copy(loaded.model), len(tenants)
     mixed, owner = MixedLoRA(model, n), torch.arange(n, device=loaded.model.device).repeat_interleave(rows)

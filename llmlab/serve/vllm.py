@@ -11,7 +11,9 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank ta
 
 
 def command(folder: Path | str, model: str) -> str:
-    """`vllm serve MODEL --enable-lora --lora-modules tenant=path …`, quoted for a shell. Reads the configs only, not the weights."""
+    """`vllm serve MODEL --enable-lora --lora-modules tenant=path …`, quoted for a shell. Reads the configs
+    only, not the weights.
+    """
     store = AdapterStore(folder)
     current = {
         tenant: store.folder.resolve() / tenant / str(store.current(tenant)) for tenant in store.tenants()

@@ -55,7 +55,8 @@ class MissingColumn(KeyError):
 class Batch:
     """ids [B,T] · mask [B,T] (1 = the objective may push this token) · given: frozen columns.
 
-    Every column has the batch as its first axis, so `pick` can slice rows. The time shift happens once, in `forward`:
+    Every column has the batch as its first axis, so `pick` can slice rows. The time shift happens once, in
+    `forward`:
     column t of a [B,T-1] tensor belongs to token t+1. `temperature` divides the logits, so that log-probs
     in training are those of the distribution that was sampled from.
     """
@@ -81,7 +82,8 @@ class Batch:
                 COLUMNS[name][0] != "[B]" and column.ndim < 2
             ):  # [B] against [B,T-1] would broadcast over the wrong axis, silently
                 raise ValueError(
-                    f"column '{name}' is {COLUMNS[name][0]}, not {list(column.shape)}; a number a row needs .view(-1, 1)"
+                    f"column '{name}' is {COLUMNS[name][0]}, not {list(column.shape)}; a number a row needs"
+                    " .view(-1, 1)"
                 )
         object.__setattr__(self, "given", MappingProxyType(dict(self.given)))
 

@@ -1,4 +1,5 @@
-"""Messages to tokens and mask: the only place where masks of messages are made, for our template and for anybody else's.
+"""Messages to tokens and mask: the only place where masks of messages are made, for our template and for
+anybody else's.
 
 A base model without a template gets the plain form of the general corpus instead: 'Question: …\\nAnswer: ….'
 """
@@ -15,11 +16,15 @@ SENTINEL = "zqxsentinelxqz"
 
 
 class NoTemplate(UserError):
-    """A conversation was to be rendered with a tokenizer that has no chat template, or one that refuses it."""
+    """A conversation was to be rendered with a tokenizer that has no chat template, or one that refuses
+    it.
+    """
 
 
 def render(tok, messages, tools=None, prompt: bool = False, thinking: bool = False) -> str:
-    """The conversation as text. `prompt`: end where the assistant is to begin. Thinking is switched off where a template knows it."""
+    """The conversation as text. `prompt`: end where the assistant is to begin. Thinking is switched off where
+    a template knows it.
+    """
     if not tok.chat_template:
         raise NoTemplate(
             "this model's tokenizer has no chat template; choose a chat model, or set tok.chat_template"
@@ -34,7 +39,8 @@ def render(tok, messages, tools=None, prompt: bool = False, thinking: bool = Fal
         )
     except TemplateError as e:
         raise NoTemplate(
-            f"this model's chat template refuses the conversation ({e}); choose another model, or set tok.chat_template"
+            f"this model's chat template refuses the conversation ({e}); choose another model, or set"
+            " tok.chat_template"
         ) from None
 
 
@@ -47,7 +53,8 @@ def turn_end(tok) -> str:
 def assistant_spans(tok, messages, tools=None) -> list[tuple[int, int]]:
     """Character spans of the assistant turns, each with its closing token, in `render(tok, messages, tools)`.
 
-    A turn begins where the generation prompt before it ends: what the model is given at inference is never trained, whatever
+    A turn begins where the generation prompt before it ends: what the model is given at inference is never
+    trained, whatever
     the template writes there.
     """
     full, closing, spans = render(tok, messages, tools), turn_end(tok), []
@@ -60,7 +67,9 @@ def assistant_spans(tok, messages, tools=None) -> list[tuple[int, int]]:
 
 
 def _turn_start(tok, full, before, tools) -> int:
-    """Length of the generation prompt after `before`, as it stands in the full text: with an empty think block, or, in earlier turns, without one."""
+    """Length of the generation prompt after `before`, as it stands in the full text: with an empty think
+    block, or, in earlier turns, without one.
+    """
     for thinking in (False, True):
         head = render(tok, before, tools, prompt=True, thinking=thinking)
         if full.startswith(head):
@@ -71,7 +80,8 @@ def _turn_start(tok, full, before, tools) -> int:
 def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
     """ids and mask (1 = written by the assistant, its stop token included) of a conversation.
 
-    Our own template marks its assistant turns ({% generation %}), others are searched for them: the marks of foreign templates often leave
+    Our own template marks its assistant turns ({% generation %}), others are searched for them: the marks of
+    foreign templates often leave
     the stop token out.
     """
     if tok.chat_template == TEMPLATE:
@@ -87,7 +97,9 @@ def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
 
 
 def plain(messages) -> str:
-    """The plain form of the general corpus up to the answer: what stands above the question's last line is context, and stays above it."""
+    """The plain form of the general corpus up to the answer: what stands above the question's last line is
+    context, and stays above it.
+    """
     *context, question = messages[-1]["content"].split("\n")
     return "\n".join([*context, f"Question: {question}", "Answer:"])
 
@@ -99,7 +111,9 @@ def prompt(tok, messages, tools=None) -> list[int]:
 
 
 def example(tok, messages, answer: list[Message], tools=None) -> tuple[list[int], list[int]]:
-    """ids and mask of a question with its answer: the chat's assistant turns, or the plain form's answer with its full stop."""
+    """ids and mask of a question with its answer: the chat's assistant turns, or the plain form's answer with
+    its full stop.
+    """
     if tok.chat_template:
         return encode(tok, [*messages, *answer], tools)
     return continuation(tok, plain(messages), f" {answer[-1]['content'].removesuffix('.')}.")
@@ -112,7 +126,8 @@ def continuation(tok, head: str, tail: str) -> tuple[list[int], list[int]]:
 
 
 def added(tok, messages, new: list[Message], tools=None) -> list[int]:
-    """Ids that `new` tool or user turns add after `messages`, up to the next generation prompt: rollouts append, never re-encode.
+    """Ids that `new` tool or user turns add after `messages`, up to the next generation prompt: rollouts
+    append, never re-encode.
 
     Raises NoTemplate if the template is not prefix-preserving (it would rewrite what was already sampled).
     """
@@ -121,13 +136,16 @@ def added(tok, messages, new: list[Message], tools=None) -> list[int]:
     kept = before[: before.rfind(closing) + len(closing)]
     if not after.startswith(kept):
         raise NoTemplate(
-            "this chat template rewrites earlier turns, so a sampled conversation cannot be continued; use a prefix-preserving template"
+            "this chat template rewrites earlier turns, so a sampled conversation cannot be continued; use a"
+            " prefix-preserving template"
         )
     return tok(after[len(kept) :], add_special_tokens=False)["input_ids"]
 
 
 def stop_ids(tok) -> set[int]:
-    """Ids that end an answer: end of text, eos, the end of a turn, and for the plain form every piece with a line break."""
+    """Ids that end an answer: end of text, eos, the end of a turn, and for the plain form every piece with a
+    line break.
+    """
     stops = {document_end(tok), tok.eos_token_id} - {None}
     if not tok.chat_template:
         return stops | {i for i in range(len(tok)) if "\n" in tok.decode([i])}

@@ -1,7 +1,8 @@
-"""Conversations to one batch for SFT: which tokens are imitated, how what is too long is cut, and how short ones are packed.
+"""Conversations to one batch for SFT: which tokens are imitated, how what is too long is cut, and how short
+ones are packed.
 
-A label is the id of a token that is imitated and -100 (`IGNORED`, what transformers and TRL write) of one that is not; our mask says the same with 1
-and 0.
+A label is the id of a token that is imitated and -100 (`IGNORED`, what transformers and TRL write) of one
+that is not; our mask says the same with 1 and 0.
 """
 
 import re
@@ -32,9 +33,12 @@ def encode(
 
     assistant   what the assistant writes, each turn with its closing token
     all         every token: the user's turns and the tools' results too
-    completion  every token from the first answer on: the tools' results too, as where everything after the prompt is called the completion
-    calls       of the assistant's turns only the tool calls, closing token included: not the words or thoughts before a call
-    json        of the assistant's turns only the first JSON object, from bracket to bracket, without the closing token
+    completion  every token from the first answer on: the tools' results too, as where everything after the
+    prompt is called the completion
+    calls       of the assistant's turns only the tool calls, closing token included: not the words or
+    thoughts before a call
+    json        of the assistant's turns only the first JSON object, from bracket to bracket, without the
+    closing token
     """
     if imitate not in IMITATED:
         raise ValueError(f"imitate is one of {', '.join(IMITATED)}, not '{imitate}'")
@@ -58,7 +62,9 @@ def encode(
 
 
 def _calls(text: str, start: int, end: int, closing: str) -> list[tuple[int, int]]:
-    """Spans of the calls of a turn; the last one reaches to the turn's end, so that the model learns to stop there."""
+    """Spans of the calls of a turn; the last one reaches to the turn's end, so that the model learns to stop
+    there.
+    """
     found = [(start + m.start(), start + m.end()) for m in CALL.finditer(text[start:end])]
     return (
         [*found[:-1], (found[-1][0], end)] if found and text[found[-1][1] : end].strip() == closing else found
@@ -84,7 +90,9 @@ def _json(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def labels(ids: Tensor, mask: Tensor) -> Tensor:
-    """What transformers calls labels [B,T]: the id where the mask is 1, else -100. (The shift by one happens in the model.)"""
+    """What transformers calls labels [B,T]: the id where the mask is 1, else -100. (The shift by one happens
+    in the model.)
+    """
     return ids.masked_fill(mask == 0, IGNORED)
 
 
@@ -93,7 +101,8 @@ def cut(ids: list[int], mask: list[int], length: int, how: str) -> tuple[list[in
 
     right   the end is lost, and with it the answer
     left    the beginning is lost: the system prompt, the tools, the first turns
-    middle  the end is kept up to half the row, or as far back as the last imitated turn reaches; the rest of the row is the beginning.
+    middle  the end is kept up to half the row, or as far back as the last imitated turn reaches; the rest of
+    the row is the beginning.
             Raises TooLong if that turn alone fills more than the row.
     """
     if how not in CUTS:
@@ -128,7 +137,9 @@ def collate(
     how: str = "middle",
     packed: bool = False,
 ) -> Batch:
-    """(ids, mask) examples as one batch: a row each, padded to the longest; or `packed` whole into rows of `length`, attention inside each."""
+    """(ids, mask) examples as one batch: a row each, padded to the longest; or `packed` whole into rows of
+    `length`, attention inside each.
+    """
     rows, fill = [cut(ids, mask, length, how) for ids, mask in examples], tok.pad_token_id or 0
     if packed:
         return pack_examples(rows, length=length, fill=fill)

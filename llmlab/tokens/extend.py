@@ -1,4 +1,6 @@
-"""Vocabulary extension: measure how a tokenizer shatters words, choose the ones worth a token, add them to tokenizer and model."""
+"""Vocabulary extension: measure how a tokenizer shatters words, choose the ones worth a token, add them to
+tokenizer and model.
+"""
 
 import re
 from collections import Counter
@@ -41,8 +43,10 @@ def add_words(
 ) -> Tensor:
     """Add each word, with the space before it, to the tokenizer, and rows for them to the model; the new ids.
 
-    A word at the very start of a text has no space before it and is still spelt in pieces. The embedding matrix never shrinks (real models
-    often have more rows than tokens); a separate output matrix gets rows made in the same way, tied ones share them.
+    A word at the very start of a text has no space before it and is still spelt in pieces. The embedding
+    matrix never shrinks (real models
+    often have more rows than tokens); a separate output matrix gets rows made in the same way, tied ones
+    share them.
     """
     if init not in INITS:
         raise ValueError(f"init is one of {', '.join(INITS)}, not '{init}'")
@@ -66,10 +70,12 @@ def add_words(
 def new_rows(
     weight: Tensor, spelt: list[list[int]], init: str, generator: torch.Generator | None = None
 ) -> Tensor:
-    """First values of the new rows, from the old ones: weight [V,D], spelt: the old ids of each word -> [len(spelt),D].
+    """First values of the new rows, from the old ones: weight [V,D], spelt: the old ids of each word ->
+    [len(spelt),D].
 
     pieces  mean of the rows of the word's pieces
-    mean    mean of all rows, with noise that keeps the rows apart (Hewitt 2021, "Initializing new word embeddings"; the bound on the change)
+    mean    mean of all rows, with noise that keeps the rows apart (Hewitt 2021, "Initializing new word
+    embeddings"; the bound on the change)
     random  normal, with the standard deviation of a fresh Qwen3 model (0.02)
     small   normal with 1e-4: a norm close to 0, so a logit close to 0 where all others are negative
     """

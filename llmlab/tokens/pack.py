@@ -1,4 +1,6 @@
-"""Packing: documents to rows of tokens, delimited by an end token; none, plain, or with attention and position reset."""
+"""Packing: documents to rows of tokens, delimited by an end token; none, plain, or with attention and
+position reset.
+"""
 
 from itertools import islice
 from typing import Iterable, Iterator
@@ -25,7 +27,8 @@ def pack(
 
     none   a document a row, cut at `length` and padded (wasteful: see `padding`)
     plain  one stream cut into rows; a token may look at the document before its own
-    reset  the same rows, with a `positions` column: attention stays inside the document, whose first token is not trained
+    reset  the same rows, with a `positions` column: attention stays inside the document, whose first token is
+    not trained
     """
     if how not in HOW:
         raise ValueError(f"packing is one of {', '.join(HOW)}, not '{how}'")
@@ -59,7 +62,8 @@ def _stream(documents, length):
 
 
 def pack_examples(examples: list[tuple[list[int], list[int]]], *, length: int, fill: int) -> Batch:
-    """Whole (ids, mask) examples, such as conversations, in as few rows as first-fit-decreasing finds; attention and positions reset at each.
+    """Whole (ids, mask) examples, such as conversations, in as few rows as first-fit-decreasing finds;
+    attention and positions reset at each.
 
     No example is cut: `length` grows to the longest. None is dropped, so long ones are not under-represented.
     """

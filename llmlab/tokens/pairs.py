@@ -7,7 +7,9 @@ from .batch import Batch, pad
 
 
 def pair_batch(tok, pairs) -> Batch:
-    """Pairs (messages, chosen, rejected) -> Batch of 2·len(pairs) rows; mask 1 on the answers, column `pair` holds the pair's number."""
+    """Pairs (messages, chosen, rejected) -> Batch of 2·len(pairs) rows; mask 1 on the answers, column `pair`
+    holds the pair's number.
+    """
     rows = [
         chat.example(tok, p.messages, [{"role": "assistant", "content": text}])
         for p in pairs

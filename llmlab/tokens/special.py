@@ -20,7 +20,9 @@ TEMPLATE = (Path(__file__).parent / "lab_template.jinja").read_text()
 
 
 def document_end(tok) -> int:
-    """Id that ends a document: <|endoftext|> where the tokenizer has it (Qwen's chat models end *turns* with their eos), else eos."""
+    """Id that ends a document: <|endoftext|> where the tokenizer has it (Qwen's chat models end *turns* with
+    their eos), else eos.
+    """
     found = tok.convert_tokens_to_ids(DOCUMENT_END)
     if found is not None and found != tok.unk_token_id:
         return found

@@ -1,4 +1,6 @@
-"""The lab tokenizer: a byte-level BPE trained on the general corpus only, single digits, Qwen's special-token strings."""
+"""The lab tokenizer: a byte-level BPE trained on the general corpus only, single digits, Qwen's special-token
+strings.
+"""
 
 import json
 from itertools import islice
@@ -12,7 +14,9 @@ from .special import DOCUMENT_END, SPECIAL, TURN_END
 
 
 def corpus(documents: int, seed: int):
-    """General text and general conversation (JSON, roles, formats, the tools' signatures), no drugs: what the tokenizer may see."""
+    """General text and general conversation (JSON, roles, formats, the tools' signatures), no drugs: what the
+    tokenizer may see.
+    """
     signatures = " ".join(f"{n}({', '.join(s['properties'])})" for n, s in SCHEMAS.items())
     calls = " ".join(
         json.dumps({"name": n, "arguments": {a: "" for a in s["properties"]}}) for n, s in SCHEMAS.items()

@@ -22,7 +22,9 @@ def row(tok, messages, turn: Message, tools=None) -> Row:
 
 
 def contrast(tok, pairs: list[Turns]) -> Batch:
-    """Pairs -> Batch of 2·len(pairs) rows; mask 1 on the last turns, column `pair` holds the pair's number."""
+    """Pairs -> Batch of 2·len(pairs) rows; mask 1 on the last turns, column `pair` holds the pair's
+    number.
+    """
     return of_rows(
         tok, [row(tok, messages, turn, tools) for messages, *turns, tools in pairs for turn in turns]
     )

@@ -1,5 +1,5 @@
-"""Widgets for the notebooks: they read Runs and knobs, and know nothing of training. Each is imported when it is asked for: a page of results
-needs no torch.
+"""Widgets for the notebooks: they read Runs and knobs, and know nothing of training. Each is imported when it
+is asked for: a page of results needs no torch.
 """
 
 from importlib import import_module

@@ -13,7 +13,8 @@ CHAPTERS = {
     "02": "02_continued_pretraining.ipynb",
     "03": "03_tokenizer_extension.ipynb",
 }
-LINK = "color: var(--jp-content-link-color, #0072B2); text-decoration: underline"  # JupyterLab gives links in widgets no look of their own
+# JupyterLab gives links in widgets no look of their own
+LINK = "color: var(--jp-content-link-color, #0072B2); text-decoration: underline"
 
 
 def chapter(number: str) -> str:
@@ -63,7 +64,9 @@ class Map:
 
 
 class Flow:
-    """Which knob would you turn? Answer the questions and arrive at a lever, with its risk, its measure and our own evidence."""
+    """Which knob would you turn? Answer the questions and arrive at a lever, with its risk, its measure and
+    our own evidence.
+    """
 
     def __init__(self, start: Question = FLOW):
         self.path: list[tuple[Question, str]] = []

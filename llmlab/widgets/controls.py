@@ -1,4 +1,6 @@
-"""Controls: a widget for a knob. What was swept can be stopped at only where a slider has a stop, so that stored points are easy to hit."""
+"""Controls: a widget for a knob. What was swept can be stopped at only where a slider has a stop, so that
+stored points are easy to hit.
+"""
 
 from math import ceil, floor, log10
 
@@ -8,7 +10,9 @@ WIDE = {"description_width": "90px"}
 
 
 def control(knob, stored: tuple = ()) -> w.Widget:
-    """A menu, or a slider: stops on round and stored values if the knob was swept, else whole-number, logarithmic or plain. ● is: stored."""
+    """A menu, or a slider: stops on round and stored values if the knob was swept, else whole-number,
+    logarithmic or plain. ● is: stored.
+    """
     common = dict(
         description=knob.name,
         tooltip=f"{knob.help} [{knob.range}]",
@@ -43,7 +47,9 @@ def control(knob, stored: tuple = ()) -> w.Widget:
 
 
 def stops(knob) -> list:
-    """Round values over the knob's range: 1, 2, 5 in each decade on a logarithmic scale, else about twenty equal steps."""
+    """Round values over the knob's range: 1, 2, 5 in each decade on a logarithmic scale, else about twenty
+    equal steps.
+    """
     if knob.scale == "log":
         decades = range(floor(log10(knob.low)), floor(log10(knob.high)) + 1)
         return [v for d in decades for m in (1, 2, 5) if knob.low <= (v := float(f"{m}e{d}")) <= knob.high]

@@ -1,4 +1,6 @@
-"""Drills in the notebook: question, four text areas, model answer, rubric, rating; or an interview. What is kept lives in practice."""
+"""Drills in the notebook: question, four text areas, model answer, rubric, rating; or an interview. What is
+kept lives in practice.
+"""
 
 import html
 import re
@@ -37,9 +39,11 @@ def paragraph(words: str, title: str = "") -> str:
 
 
 class Drills:
-    """Practice of a chapter's drills ("" for all). What is due comes first; a rating is on the disk before the next question shows.
+    """Practice of a chapter's drills ("" for all). What is due comes first; a rating is on the disk before
+    the next question shows.
 
-    The state is practice's log, read again for every question: two notebooks and the terminal may be open at once.
+    The state is practice's log, read again for every question: two notebooks and the terminal may be open at
+    once.
     """
 
     def __init__(self, chapter: str = "", level: int = 0, folder=None):
@@ -187,7 +191,10 @@ class Drills:
                 f"<details><summary>{html.escape(f.question)}</summary>{paragraph(f.answer)}</details>"
                 for f in d.follow_ups
             ]
-            see = f"<h4>See it</h4><div><code>{html.escape(d.link.command)}</code><br>{shown(d.link.look)}</div>"
+            see = (
+                "<h4>See"
+                f" it</h4><div><code>{html.escape(d.link.command)}</code><br>{shown(d.link.look)}</div>"
+            )
             parts = [paragraph(words, part.capitalize()) for part, words in d.answer.parts().items()]
             self.model.value = text(
                 *parts,
@@ -233,7 +240,10 @@ class Drills:
                 self.status.value = f'<b role="alert">{html.escape(str(e))}</b>'
                 return
             self.done.append(review)
-            self.status.value = f"stored: {html.escape(self.drill.title)}, {rating.name.lower()}, {len(review.ticked)} of {review.points} points"
+            self.status.value = (
+                f"stored: {html.escape(self.drill.title)}, {rating.name.lower()}, {len(review.ticked)} of"
+                f" {review.points} points"
+            )
             self.next()
 
     def skip(self) -> None:
@@ -253,7 +263,10 @@ class Drills:
             self.status.value = html.escape(str(e))
             return
         if found is None:
-            self.status.value = f"No run is stored for today's code; make it with <code>{html.escape(self.drill.link.command)}</code>"
+            self.status.value = (
+                "No run is stored for today's code; make it with"
+                f" <code>{html.escape(self.drill.link.command)}</code>"
+            )
             return
         label = self.drill.link.command.removeprefix("llmlab run ")
         self.picture.value = figures.png(
@@ -296,7 +309,10 @@ class Drills:
         self._over.set()
         self.clock.stop()
         ticked, points = sum(len(r.ticked) for r in self.done), sum(r.points for r in self.done)
-        self.status.value = f"<b>Interview: {len(self.done)} of {self.asked} questions, {ticked} of {points} points, {self.clock} left.</b>"
+        self.status.value = (
+            f"<b>Interview: {len(self.done)} of {self.asked} questions, {ticked} of {points} points,"
+            f" {self.clock} left.</b>"
+        )
         self.interview, self.clock, self.drill, self.time.value, self.minutes.disabled = (
             None,
             None,
@@ -308,7 +324,9 @@ class Drills:
         self._ask(deck, text(paragraph("The interview is over.")))
 
     def _count(self, over: threading.Event, clock: practice.Clock) -> None:
-        """The clock's thread: one reading a second, until the interview ends; at zero it shows the answer so that it can be graded."""
+        """The clock's thread: one reading a second, until the interview ends; at zero it shows the answer so
+        that it can be graded.
+        """
         while True:
             self.time.value = f'<b role="timer" aria-live="off">{clock} left</b>'
             if over.wait(1.0):

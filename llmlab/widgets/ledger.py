@@ -1,4 +1,6 @@
-"""LedgerPage: all claims with their verdicts as a forest plot; a click opens one in full, and a button runs one more seed of it here and now."""
+"""LedgerPage: all claims with their verdicts as a forest plot; a click opens one in full, and a button runs
+one more seed of it here and now.
+"""
 
 import threading
 import time
@@ -34,7 +36,9 @@ STYLE = f"""<style>
 
 @dataclass(frozen=True)
 class Seen(table.Row):
-    """A row whose record counts as current until the code has been read: that takes longer than to show the page."""
+    """A row whose record counts as current until the code has been read: that takes longer than to show the
+    page.
+    """
 
     current: bool = True
 
@@ -61,7 +65,8 @@ class Forest(anywidget.AnyWidget):
 class LedgerPage:
     """The ledger to look through: filters, the forest plot, and the claim that was clicked, with its curves.
 
-    `open(id)` is the click; `start()` runs every arm of the open contrast for the next seed that is not stored, `stop()` stops it.
+    `open(id)` is the click; `start()` runs every arm of the open contrast for the next seed that is not
+    stored, `stop()` stops it.
     """
 
     def __init__(self):
@@ -164,7 +169,9 @@ class LedgerPage:
         return chosen and all(word in text for word in self.search.value.casefold().split())
 
     def _compare(self) -> None:
-        """Find the records that were made by other code: a second's work, behind the page that is shown already."""
+        """Find the records that were made by other code: a second's work, behind the page that is shown
+        already.
+        """
         rows = [replace(r, current=results.is_current(r.claim, r.record)) for r in self.rows]
         with self._lock:
             changed, self.rows = rows != self.rows, rows
@@ -184,7 +191,9 @@ class LedgerPage:
         return next((r for r in self.rows if r.claim.id == self.plot.chosen[0]), None)
 
     def _show(self) -> None:
-        """Everything about the chosen claim, then its curves: those need the experiments, whose first import takes seconds."""
+        """Everything about the chosen claim, then its curves: those need the experiments, whose first import
+        takes seconds.
+        """
         with self._lock:
             row, label = self.row, self.plot.chosen[1]
             if row is None:
@@ -270,7 +279,9 @@ class LedgerPage:
             said = self._one_more(row, contrast, seed)
         except (UserError, runs.Interrupted) as e:
             said = f"{row.claim.id}, seed {seed}: {e}"
-        except Exception as e:  # whatever an experiment may raise: one sentence here, in place of a traceback that a thread would lose
+        # whatever an experiment may raise: one sentence here, in place of a traceback that a thread would
+        # lose
+        except Exception as e:
             said = f"{row.claim.id}, seed {seed}: {type(e).__name__} ({e})"
         with self._lock:
             self.running = False
@@ -297,7 +308,10 @@ class LedgerPage:
             found[arm.key, seed] = runner.kept(run)
         self.fresh |= found
         effect = round(sum(t.weight * results.values(t, found, [seed])[0] for t in contrast.terms), 6)
-        return f"{row.claim.id} {contrast.label}: seed {seed}: {amount(effect, contrast.unit)}; {stored_range(row, contrast)}"
+        return (
+            f"{row.claim.id} {contrast.label}: seed {seed}: {amount(effect, contrast.unit)};"
+            f" {stored_range(row, contrast)}"
+        )
 
     def _progress(self, told: str, steps: int):
         """What is called with every row of a run."""
@@ -314,7 +328,9 @@ class LedgerPage:
 
 
 def read() -> tuple[list[Seen], str]:
-    """All claims with their records, and what is wrong with the file of results: none at all where it is damaged."""
+    """All claims with their records, and what is wrong with the file of results: none at all where it is
+    damaged.
+    """
     try:
         stored, problem = results.load(), ""
     except results.BadResults as e:
@@ -351,7 +367,9 @@ def stored_range(row: table.Row, contrast: Contrast) -> str:
 
 
 def front_end(shown: list[table.Row], end: float) -> dict:
-    """What forest.js draws: claims with a line a contrast, those without any at the end, and all places between 0 and 1."""
+    """What forest.js draws: claims with a line a contrast, those without any at the end, and all places
+    between 0 and 1.
+    """
     lines: dict[str, list[dict]] = {}
     for entry in forest.entries(shown):
         lines.setdefault(entry["id"], []).append(_line(entry, end))
@@ -365,7 +383,10 @@ def front_end(shown: list[table.Row], end: float) -> dict:
         "axis": forest.AXIS,
         "colours": {verdict: colour for verdict, (colour, _) in forest.MARKS.items()},
         "legend": forest.LEGEND,
-        "note": "Point at a line, or move with the arrow keys, to read its numbers; click it, or press Enter, to open its claim.",
+        "note": (
+            "Point at a line, or move with the arrow keys, to read its numbers; click it, or press Enter, to"
+            " open its claim."
+        ),
         "rest": "Without an effect to draw: exact or untestable, stale, or not run.",
         "empty": "No claim fits.",
     }
@@ -415,7 +436,10 @@ def in_full(row: table.Row, here: Contrast | None) -> str:
     cells = "".join(
         f"<tr><th>{name}</th><td>{escape(said)}</td></tr>" for name, said in facts.items() if said
     )
-    return f'{STYLE}<div class="{FRAME}"><b>{c.id}</b> {escape(c.words)}<table>{cells}</table>{_contrasts(row, here)}</div>'
+    return (
+        f'{STYLE}<div class="{FRAME}"><b>{c.id}</b>'
+        f" {escape(c.words)}<table>{cells}</table>{_contrasts(row, here)}</div>"
+    )
 
 
 def _why_open(row: table.Row) -> str:

@@ -1,4 +1,6 @@
-"""Panel: sliders from an experiment's knobs. Stored sweeps answer at once; Run trains in a background thread, and the cell has long returned."""
+"""Panel: sliders from an experiment's knobs. Stored sweeps answer at once; Run trains in a background thread,
+and the cell has long returned.
+"""
 
 import base64
 import os
@@ -33,10 +35,13 @@ class Live:
 
 
 class Panel:
-    """The panel of one experiment. `show`: which knobs get a slider (all by default); `fixed`: values of the others; `large`: for a classroom.
+    """The panel of one experiment. `show`: which knobs get a slider (all by default); `fixed`: values of the
+    others; `large`: for a classroom.
 
-    Moving a slider shows the stored runs of that setting, if there are any. Run trains it here and now, over the stored band; Stop stops, and
-    the next Run with the same knobs goes on from there. Compare keeps the present setting in the picture beside the next one. Reset starts over.
+    Moving a slider shows the stored runs of that setting, if there are any. Run trains it here and now, over
+    the stored band; Stop stops, and
+    the next Run with the same knobs goes on from there. Compare keeps the present setting in the picture
+    beside the next one. Reset starts over.
     `last` is the last finished Run.
     """
 
@@ -87,7 +92,9 @@ class Panel:
         self.done: list[tuple[str, runs.Run]] = []
         self.last: runs.Run | None = None
         self._stop, self._thread, self._live = threading.Event(), None, None
-        self._drawing = threading.Lock()  # clicks, moves and the run come from several threads; the last picture must be that of the last values
+        # clicks, moves and the run come from several threads; the last picture must be that of the last
+        # values
+        self._drawing = threading.Lock()
         self.run_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
         self.compare_button.on_click(lambda _: self.compare())
@@ -151,12 +158,17 @@ class Panel:
             ) + f"{live}."
         if off := self.sweep.missing(experiment.settings()):
             values = ((k, getattr(experiment, k)) for k in off)
-            return f"not stored: {', '.join(k if isinstance(v, str) else f'{k} {v:g}' for k, v in values)}. {live}."
+            return (
+                f"not stored: {', '.join(k if isinstance(v, str) else f'{k} {v:g}' for k, v in values)}."
+                f" {live}."
+            )
         turned = [k for k, v in self.sweep.grid.default.items() if getattr(experiment, k) != v]
         return f"stored one at a time, not together: {', '.join(turned)}. {live}."
 
     def _stored(self, experiment) -> list:
-        """The runs of this setting: from the sweep, else single ones that were shipped or made here before."""
+        """The runs of this setting: from the sweep, else single ones that were shipped or made here
+        before.
+        """
         if self.model not in (None, experiment.default_model):
             return []
         swept = self.sweep.at(experiment.settings()) if self.sweep else []
@@ -267,9 +279,11 @@ class Panel:
         ]
         return (
             ", ".join(
-                f"{k.name} {named[k.name]:.3g}"
-                if isinstance(named[k.name], float)
-                else f"{k.name} {named[k.name]}"
+                (
+                    f"{k.name} {named[k.name]:.3g}"
+                    if isinstance(named[k.name], float)
+                    else f"{k.name} {named[k.name]}"
+                )
                 for k in changed
             )
             or "default"
@@ -296,5 +310,7 @@ def _progress(step: int, total: int, seconds: float) -> str:
 
 
 def _busy() -> bool:
-    """Is the machine loaded beyond its cores? Two PyTorch processes at once slow each other down up to twentyfold."""
+    """Is the machine loaded beyond its cores? Two PyTorch processes at once slow each other down up to
+    twentyfold.
+    """
     return os.getloadavg()[0] > (os.cpu_count() or 1) if hasattr(os, "getloadavg") else False

@@ -14,7 +14,9 @@ TURN = 0.25  # a curve is a V or Λ if it comes back by this share of its whole 
 
 
 def shape(curve, flat: float = 0.03) -> str:
-    """What a curve does, as one of SHAPES. curve: values in order, or {step: value}; flat: the span up to which it does not move."""
+    """What a curve does, as one of SHAPES. curve: values in order, or {step: value}; flat: the span up to
+    which it does not move.
+    """
     values = list(curve.values() if isinstance(curve, dict) else curve)
     first, last, low, high = values[0], values[-1], min(values), max(values)
     if high - low <= flat:
@@ -28,12 +30,16 @@ def shape(curve, flat: float = 0.03) -> str:
 class Predict:
     """A question with a covered answer.
 
-    kind    number: with unit, on a slider if low and high are given, else typed · choice: one of `options` · sketch: what each of `metrics` will do
+    kind    number: with unit, on a slider if low and high are given, else typed · choice: one of `options` ·
+    sketch: what each of `metrics` will do
             (rises, falls, V, Λ, flat)
-    answer  the value, or a function that returns it and is called only after the commitment: `lambda: runs.run(CPT(), 0).metrics()[…]`.
-            number: a number · choice: one of the options · sketch: {metric: a shape, or the curve itself}; `flat` as in shape()
+    answer  the value, or a function that returns it and is called only after the commitment: `lambda:
+    runs.run(CPT(), 0).metrics()[…]`.
+            number: a number · choice: one of the options · sketch: {metric: a shape, or the curve itself};
+            `flat` as in shape()
 
-    Without a front end: `p.commit(40)`, then look at `p` again. `p.again()` begins anew. The answer is in no widget before.
+    Without a front end: `p.commit(40)`, then look at `p` again. `p.again()` begins anew. The answer is in no
+    widget before.
     """
 
     def __init__(
@@ -101,7 +107,9 @@ class Predict:
         try:
             self.measured = self._read(self._answer())
             self.status.value, self.result.value = "", self._beside()
-        except Exception as e:  # whatever an experiment may raise: one sentence here, in place of a traceback that a thread would lose
+        # whatever an experiment may raise: one sentence here, in place of a traceback that a thread would
+        # lose
+        except Exception as e:
             self.status.value = f"<b>The answer could not be measured: {html.escape(_sentence(e))}</b>"
         self.again_button.disabled = False
 

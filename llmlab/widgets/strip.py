@@ -1,4 +1,6 @@
-"""TokenStrip: the coloured view of any batch. It draws what llmlab.strips measured, in the browser, as text, or as a picture."""
+"""TokenStrip: the coloured view of any batch. It draws what llmlab.strips measured, in the browser, as text,
+or as a picture.
+"""
 
 import base64
 import math
@@ -21,9 +23,11 @@ LINES = 80  # of the text that stands for the widget where there is none
 
 
 class TokenStrip(anywidget.AnyWidget):
-    """Every token of the first `rows` rows of a batch, coloured by a layer: mask, weights, gradient, loss, advantages, positions.
+    """Every token of the first `rows` rows of a batch, coloured by a layer: mask, weights, gradient, loss,
+    advantages, positions.
 
-    Without a model there is no loss, without an objective neither weights nor gradient. Everything is measured on the whole batch.
+    Without a model there is no loss, without an objective neither weights nor gradient. Everything is
+    measured on the whole batch.
     `measured` holds the numbers, `picture()` is the same for print, str() the same as a table.
     """
 

@@ -1,4 +1,6 @@
-"""A small invented country whose every fact and skill has exact ground truth. Text only: nothing here imports torch."""
+"""A small invented country whose every fact and skill has exact ground truth. Text only: nothing here imports
+torch.
+"""
 
 from .base import Message, Problem, Score, World
 from .census import Census

@@ -1,4 +1,6 @@
-"""Archive: long lists to be read in context. What is asked for may stand far above the question, so that distance is a knob."""
+"""Archive: long lists to be read in context. What is asked for may stand far above the question, so that
+distance is a knob.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +12,9 @@ KEPT = ("city", "colour", "price", "job", "month")  # values of one or two token
 
 @dataclass(frozen=True)
 class Archive(OneTurn):
-    """Lists of `lines` facts about as many unseen names; a question asks for one of the first `asked` lines (any, if 0)."""
+    """Lists of `lines` facts about as many unseen names; a question asks for one of the first `asked` lines
+    (any, if 0).
+    """
 
     lines: int = 40
     asked: int = 0
@@ -19,7 +23,8 @@ class Archive(OneTurn):
     def __post_init__(self):
         if not 2 <= self.lines <= 200 or not 0 <= self.asked <= self.lines:
             raise ValueError(
-                f"an archive has 2 to 200 lines, of which at most all are asked for, not {self.lines} and {self.asked}"
+                f"an archive has 2 to 200 lines, of which at most all are asked for, not {self.lines} and"
+                f" {self.asked}"
             )
 
     def facts(self, r, split: str) -> dict[str, tuple[str, str]]:

@@ -52,7 +52,9 @@ class World(Protocol):
 
 
 def side(*key) -> str:
-    """'train' or 'test' (a fifth), decided by the key's checksum: the two never share a key, by construction."""
+    """'train' or 'test' (a fifth), decided by the key's checksum: the two never share a key, by
+    construction.
+    """
     return "test" if zlib.crc32(repr(key).encode()) % 5 == 0 else "train"
 
 
@@ -100,7 +102,8 @@ class OneTurn:
 
 
 def draw(make, n: int, *key) -> list:
-    """n results of make(generator), each from its own key, without repeats while new ones turn up; None is drawn again.
+    """n results of make(generator), each from its own key, without repeats while new ones turn up; None is
+    drawn again.
 
     A small part may have fewer than n distinct problems: then they come again, in a new order.
     """
@@ -118,7 +121,9 @@ def draw(make, n: int, *key) -> list:
 
 
 def stream(make, *key, start: int = 0) -> Iterator[str]:
-    """Endless documents make(generator), number i a function of (key, i) alone, so that a run can resume anywhere."""
+    """Endless documents make(generator), number i a function of (key, i) alone, so that a run can resume
+    anywhere.
+    """
     while True:
         yield make(rng(*key, start))
         start += 1

@@ -1,4 +1,6 @@
-"""Census: people, cities and jobs of Verania: the general knowledge, with paraphrases, inverse and two-hop questions."""
+"""Census: people, cities and jobs of Verania: the general knowledge, with paraphrases, inverse and two-hop
+questions.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,7 +148,9 @@ class Census(OneTurn):
         return words.REGIONS[words.CITIES.index(city) % len(words.REGIONS)]
 
     def question(self, r, split: str, kind: str = "direct") -> Problem | None:
-        """One question of the split. The split decides which (person, question form) pairs may ever be seen in training."""
+        """One question of the split. The split decides which (person, question form) pairs may ever be seen
+        in training.
+        """
         p = self.people[r.choice(list(self.people))]
         if kind == "inverse":
             form, key, answer = r.choice(INVERSE), "inverse", p.name

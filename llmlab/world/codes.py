@@ -1,4 +1,6 @@
-"""Codes: names with random four-digit codes: facts that nothing predicts, 13.3 bits each, to measure how much a model can take in."""
+"""Codes: names with random four-digit codes: facts that nothing predicts, 13.3 bits each, to measure how much
+a model can take in.
+"""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ NAMES = [
 
 @dataclass(frozen=True)
 class Codes:
-    """`size` names (at most 1,400) with a code each, a function of `seed`; every name has one wording that training never shows with it."""
+    """`size` names (at most 1,400) with a code each, a function of `seed`; every name has one wording that
+    training never shows with it.
+    """
 
     size: int = 200
     seed: int = 0

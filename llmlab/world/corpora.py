@@ -1,4 +1,6 @@
-"""Corpora: endless documents, number i a function of (seed, i) alone: general, domain (with its faults), and the user's own."""
+"""Corpora: endless documents, number i a function of (seed, i) alone: general, domain (with its faults), and
+the user's own.
+"""
 
 import builtins
 import importlib
@@ -18,7 +20,8 @@ from .sums import Sums
 CENSUS = Census()
 
 # kind -> (share of documents, maker). Two-digit sums are plentiful, longer ones and compositions scarce:
-# the former are to be known at the end of pretraining, the latter to be left at 10-60 % for reinforcement learning.
+# the former are to be known at the end of pretraining, the latter to be left at 10-60 % for reinforcement
+# learning.
 GENERAL = {
     "biographies": (0.17, lambda r, split: CENSUS.biography(r, split)),
     "census questions": (0.15, lambda r, split: census_quiz(r, split)),
@@ -107,7 +110,9 @@ def domain_document(
     noise: float = 0.0,
     boilerplate: float = 0.0,
 ) -> str:
-    """Document i of the drug corpus with its faults: shares of copies (of ten documents), of wrong facts and of boilerplate."""
+    """Document i of the drug corpus with its faults: shares of copies (of ten documents), of wrong facts and
+    of boilerplate.
+    """
     r = rng("domain", split, seed, i)
     fault, shape = r.random(), r.random()
     if shape < boilerplate:
@@ -122,7 +127,8 @@ class EmptyFolder(UserError):
 
 
 def folder(path: str | Path) -> list[str]:
-    """The user's own documents: .txt and .md (a document each), .jsonl (field 'text' of every line). UTF-8 only.
+    """The user's own documents: .txt and .md (a document each), .jsonl (field 'text' of every line). UTF-8
+    only.
 
     Raises EmptyFolder or UserError with one sentence that names the file and the fix.
     """
@@ -138,7 +144,8 @@ def folder(path: str | Path) -> list[str]:
     texts = [t for t in texts if t.strip()]
     if not texts:
         raise EmptyFolder(
-            f"the folder '{path}' holds no text; it needs .txt, .md or .jsonl files (one JSON object with 'text' a line)"
+            f"the folder '{path}' holds no text; it needs .txt, .md or .jsonl files (one JSON object with"
+            " 'text' a line)"
         )
     return texts
 
@@ -170,7 +177,9 @@ def _read(file: Path) -> list[str]:
 
 
 def folders(path: str | Path) -> dict[str, list[str]]:
-    """The user's documents by sub-folder (sub-domains for mixing); files at the top are the sub-domain 'all'."""
+    """The user's documents by sub-folder (sub-domains for mixing); files at the top are the sub-domain
+    'all'.
+    """
     root, found = Path(path), {"all": folder(path)}
     inner = [
         d
@@ -191,7 +200,9 @@ def folders(path: str | Path) -> dict[str, list[str]]:
 
 
 def python_texts() -> dict[str, list[str]]:
-    """Real text that every Python has: its licence, and the docstrings of some modules of the standard library."""
+    """Real text that every Python has: its licence, and the docstrings of some modules of the standard
+    library.
+    """
     modules = (
         "argparse",
         "collections",

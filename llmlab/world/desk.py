@@ -1,4 +1,6 @@
-"""The tool desk: five tools with JSON schemas, an executor with typed errors and injected faults, chains of up to three calls."""
+"""The tool desk: five tools with JSON schemas, an executor with typed errors and injected faults, chains of
+up to three calls.
+"""
 
 import json
 import operator
@@ -120,7 +122,9 @@ def call_text(message: Message) -> str:
 
 
 def parse(text: str) -> Message:
-    """What the model wrote, as a message: text, or one or more calls. A malformed call becomes a call of tool ''."""
+    """What the model wrote, as a message: text, or one or more calls. A malformed call becomes a call of tool
+    ''.
+    """
     blocks = re.findall(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", text, re.DOTALL)
     if not blocks:
         return {"role": "assistant", "content": text.strip()}
@@ -139,7 +143,8 @@ def parse(text: str) -> Message:
 
 @dataclass(frozen=True)
 class Desk:
-    """Questions that need tools. `calls` 1 to 3; `faults`: share of problems in which one call fails once and must be repeated.
+    """Questions that need tools. `calls` 1 to 3; `faults`: share of problems in which one call fails once and
+    must be repeated.
 
     `expect`: 'final' asks for the answer after the calls, 'call' scores the first call alone.
     """
@@ -307,7 +312,9 @@ class Desk:
         return messages + say(problem.answer.removesuffix(".") + ".")
 
     def score(self, problem: Problem, text: str) -> Score:
-        """format: a call that parses and fits its schema, or an answer without a call; answer: the right call or the right answer."""
+        """format: a call that parses and fits its schema, or an answer without a call; answer: the right call
+        or the right answer.
+        """
         message = parse(text)
         calls = [c["function"] for c in message.get("tool_calls", [])]
         if problem.meta["expect"] == "final":
@@ -326,7 +333,9 @@ class Desk:
         return name in SCHEMAS and VALIDATORS[name].is_valid(arguments)
 
     def reply(self, problem: Problem, messages: list[Message]) -> Message | None:
-        """Run the calls of the last turn; the chosen call fails once. None: no call was made, the conversation is over."""
+        """Run the calls of the last turn; the chosen call fails once. None: no call was made, the
+        conversation is over.
+        """
         last, done = messages[-1], sum(m["role"] == "tool" for m in messages)
         if not last.get("tool_calls") or problem.meta["expect"] == "call":
             return None

@@ -1,4 +1,6 @@
-"""Formulary: invented drugs. Names that a general tokenizer shatters, stems that carry the class, and codes of high entropy."""
+"""Formulary: invented drugs. Names that a general tokenizer shatters, stems that carry the class, and codes
+of high entropy.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,7 +138,8 @@ class Drug:
 class Formulary(OneTurn):
     """`size` drugs (at most 1,500), a function of `seed`; the same seed with more drugs keeps the first ones.
 
-    `names`: a drug name belongs to one side. The domain corpus has 'test' names, so that whatever is trained on
+    `names`: a drug name belongs to one side. The domain corpus has 'test' names, so that whatever is trained
+    on
     'train' names before (tool calls in chats) meets only unseen drugs here.
     """
 
@@ -182,16 +185,20 @@ class Formulary(OneTurn):
         fields = r.sample(FIELDS, len(FIELDS))
         false = r.choice([f for f in fields if f != "class"]) if wrong else None
         values = {
-            f: r.choice([d.get(f) for d in self.drugs.values() if d.get(f) != drug.get(f)])
-            if f == false
-            else None
+            f: (
+                r.choice([d.get(f) for d in self.drugs.values() if d.get(f) != drug.get(f)])
+                if f == false
+                else None
+            )
             for f in fields
         }
         facts = (self.fact(r, drug, f, split, values[f]) for f in fields)
         return " ".join(f for f in facts if f) or self.fact(r, drug, "code", "train")
 
     def clozes(self, n: int, *, split: str = "test", seed: int = 0) -> list[tuple[str, str, str]]:
-        """(statement up to the value, value with full stop, field) in wordings of the split: what reading alone should teach."""
+        """(statement up to the value, value with full stop, field) in wordings of the split: what reading
+        alone should teach.
+        """
 
         def one(r):
             drug, field = r.choice(list(self.drugs.values())), r.choice(FIELDS)

@@ -1,4 +1,6 @@
-"""Lessons: conversations to imitate, and what a data team can get wrong: the mixture, the length, the labels, the variety."""
+"""Lessons: conversations to imitate, and what a data team can get wrong: the mixture, the length, the labels,
+the variety.
+"""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -48,11 +50,13 @@ class Few(Census):
 
 @dataclass(frozen=True)
 class Lessons:
-    """Questions about people, asked-for formats, questions for the drug desk, and requests that it must refuse.
+    """Questions about people, asked-for formats, questions for the drug desk, and requests that it must
+    refuse.
 
     safety   share of requests that must be refused
     verbose  share of the plain answers that ramble on
-    wrong    share of labels that a careless annotator got wrong, always in the same way: the friend's fact instead of the person's own, the bare
+    wrong    share of labels that a careless annotator got wrong, always in the same way: the friend's fact
+    instead of the person's own, the bare
              value instead of the asked-for format, a harmless question refused, a dangerous one answered
     people   how many people the questions are about
     """
@@ -83,7 +87,8 @@ class Lessons:
         meta = lesson.problem.meta
         if meta["kind"] == "fact":
             people = Census().people
-            text = f"{getattr(people[people[meta['person']].friend], meta['attribute'])}."  # now and then the same as the person's own
+            # now and then the same as the person's own
+            text = f"{getattr(people[people[meta['person']].friend], meta['attribute'])}."
         else:
             text = {"format": meta.get("value"), "unsafe": CARELESS, "safe": REFUSAL}[meta["kind"]]
         return replace(lesson, answer=tuple(say(text)), right=text == lesson.answer[0]["content"])

@@ -1,4 +1,6 @@
-"""Misleading: the tool desk whose census says other things than what the model read: is an answer taken from the tool, or from memory?"""
+"""Misleading: the tool desk whose census says other things than what the model read: is an answer taken from
+the tool, or from memory?
+"""
 
 from dataclasses import dataclass
 

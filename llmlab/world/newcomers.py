@@ -1,4 +1,6 @@
-"""Newcomers: people whom no checkpoint has read about, in documents with one wording a fact or several, and in questions."""
+"""Newcomers: people whom no checkpoint has read about, in documents with one wording a fact or several, and
+in questions.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,8 +41,8 @@ class Newcomers(Census):
         }
 
     def portrait(self, r, forms: int) -> str:
-        """A document about one of them: all five facts. There are only `forms` such documents of a person, each with its own order and
-        wordings; with one, every reading is the same text.
+        """A document about one of them: all five facts. There are only `forms` such documents of a person,
+        each with its own order and wordings; with one, every reading is the same text.
         """
         name = r.choice(list(self.people))
         own = rng("portrait", name, r.randrange(forms))
@@ -53,7 +55,9 @@ class Newcomers(Census):
         )
 
     def quiz(self, r, forms: int) -> str:
-        """Three questions about newcomers with their answers; each fact is asked in `forms` wordings at most."""
+        """Three questions about newcomers with their answers; each fact is asked in `forms` wordings at
+        most.
+        """
         lines = []
         for _ in range(3):
             name, key = r.choice(list(self.people)), r.choice(list(QUESTIONS))

@@ -1,7 +1,8 @@
-"""Records to be read in context: random names, numbers and strings stated once, then asked for, restated or put into a call.
+"""Records to be read in context: random names, numbers and strings stated once, then asked for, restated or
+put into a call.
 
-Nothing here can be known beforehand, so the only way to answer is to copy from the prompt: without this skill neither
-tool calls nor JSON nor retrieval can be learnt later.
+Nothing here can be known beforehand, so the only way to answer is to copy from the prompt: without this skill
+neither tool calls nor JSON nor retrieval can be learnt later.
 """
 
 import json
@@ -74,7 +75,8 @@ def as_call(r, name: str, field: str) -> str:
 class Records(OneTurn):
     """Look-ups of unseen strings in a prompt that shows `shown` records.
 
-    `alike`: share of documents whose records have the same fields, so that only the name tells which value is meant.
+    `alike`: share of documents whose records have the same fields, so that only the name tells which value is
+    meant.
     """
 
     shown: int = 2
@@ -130,4 +132,7 @@ class Records(OneTurn):
         names = [unseen_name(r, split) for _ in range(r.randint(3, 5))]
         i = r.randrange(len(names))
         place = ["first", "second", "third", "fourth", "fifth"][i]
-        return f"Names: {', '.join(names)}.\nAgain: {', '.join(names)}.\nThe {place} name: {names[i]}.\nThe last name: {names[-1]}."
+        return (
+            f"Names: {', '.join(names)}.\nAgain: {', '.join(names)}.\nThe {place} name: {names[i]}.\nThe last"
+            f" name: {names[-1]}."
+        )

@@ -1,4 +1,6 @@
-"""Running sums: several single digits added up. Hard in one go, easy one by one: the smallest task for which steps pay."""
+"""Running sums: several single digits added up. Hard in one go, easy one by one: the smallest task for which
+steps pay.
+"""
 
 from dataclasses import dataclass
 
@@ -22,7 +24,9 @@ class Running:
             raise ValueError(f"terms is 2 to 12, not {self.terms}")
 
     def problem(self, r, split: str) -> Problem | None:
-        """One problem, or None if it belongs to the other split (the order of the digits does not matter for its side)."""
+        """One problem, or None if it belongs to the other split (the order of the digits does not matter for
+        its side).
+        """
         numbers = tuple(r.randint(0, 9) for _ in range(self.terms))
         if side("running", tuple(sorted(numbers))) != split:
             return None
@@ -45,7 +49,9 @@ class Running:
         return say(self.text(problem, steps=False))
 
     def score(self, problem: Problem, text: str) -> Score:
-        """answer: what stands behind the last 'so', or the whole text. Steps are neither asked for nor paid."""
+        """answer: what stands behind the last 'so', or the whole text. Steps are neither asked for nor
+        paid.
+        """
         return Score({"answer": float(same(text.rpartition("so ")[2], problem.answer))})
 
     def reply(self, problem: Problem, messages: list) -> None:
@@ -53,7 +59,9 @@ class Running:
         return None
 
     def worksheet(self, r, scratchpads: float) -> str:
-        """A document of three train problems; each is written with its steps with probability `scratchpads`."""
+        """A document of three train problems; each is written with its steps with probability
+        `scratchpads`.
+        """
         lines = []
         while len(lines) < 3:
             p = self.problem(r, "train")

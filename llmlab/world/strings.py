@@ -1,4 +1,6 @@
-"""Strings: functions on short letter sequences and their compositions f(g(x)): reasoning depth with an exact answer."""
+"""Strings: functions on short letter sequences and their compositions f(g(x)): reasoning depth with an exact
+answer.
+"""
 
 from dataclasses import dataclass
 
@@ -85,7 +87,9 @@ class Strings:
         return say(self.text(problem))
 
     def score(self, problem: Problem, text: str) -> Score:
-        """format: letters only (after 'so' where steps are asked for); steps: exactly the functions' lines; answer: it is right."""
+        """format: letters only (after 'so' where steps are asked for); steps: exactly the functions' lines;
+        answer: it is right.
+        """
         *steps, last = [part.strip() for part in text.strip().removesuffix(".").split(";")]
         given, asked = last.removeprefix("so ").strip(), problem.meta["scratchpad"]
         well_formed = all(len(c) == 1 and c.isalpha() for c in given.split(" ")) and (

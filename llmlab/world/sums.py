@@ -1,4 +1,6 @@
-"""Sums: verifiable arithmetic (add, subtract, multiply, sort), direct or with scratchpad steps, every step checked exactly."""
+"""Sums: verifiable arithmetic (add, subtract, multiply, sort), direct or with scratchpad steps, every step
+checked exactly.
+"""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +39,9 @@ def digits(n: int) -> list[int]:
 
 
 def written_steps(op: str, numbers: tuple[int, ...]) -> list[str]:
-    """The scratchpad: column by column with carries or borrows, partial products, or selection of the smallest."""
+    """The scratchpad: column by column with carries or borrows, partial products, or selection of the
+    smallest.
+    """
     if op == "sort":
         left, steps = list(numbers), []
         while left:
@@ -69,7 +73,9 @@ def written_steps(op: str, numbers: tuple[int, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of `digits`-digit numbers (sort: digits + 1 two-digit numbers). `scratchpad`: steps before the answer."""
+    """Sums of `digits`-digit numbers (sort: digits + 1 two-digit numbers). `scratchpad`: steps before the
+    answer.
+    """
 
     ops: tuple[str, ...] = ("add",)
     digits: int = 2
@@ -112,7 +118,9 @@ class Sums:
         return draw(lambda r: self.problem(r, split), n, "sums", self, split, seed)
 
     def text(self, problem: Problem) -> str:
-        """The right answer as text, with steps where the problem asks for them: 'step; step; ...; so ANSWER'."""
+        """The right answer as text, with steps where the problem asks for them: 'step; step; ...; so
+        ANSWER'.
+        """
         if not problem.meta["scratchpad"]:
             return problem.answer
         return (
@@ -124,7 +132,9 @@ class Sums:
         return say(self.text(problem))
 
     def score(self, problem: Problem, text: str) -> Score:
-        """format: an answer is there in the asked form; steps: all written steps are true and lead to the answer; answer: it is right."""
+        """format: an answer is there in the asked form; steps: all written steps are true and lead to the
+        answer; answer: it is right.
+        """
         *steps, last = [part.strip() for part in text.strip().removesuffix(".").split(";")]
         given = last.removeprefix("so ").strip()
         asked = problem.meta["scratchpad"]

@@ -1,4 +1,6 @@
-"""Talk: instructions in several formats, identity and personas, refusals, preferences with a known gold reward, open and filler tasks."""
+"""Talk: instructions in several formats, identity and personas, refusals, preferences with a known gold
+reward, open and filler tasks.
+"""
 
 import json
 import re
@@ -239,7 +241,9 @@ def candidates(r, problem: Problem, wrong: str) -> list[str]:
 def pairs(
     n: int, *, census: Census = Census(), split: str = "train", seed: int = 0, kinds: str = "all"
 ) -> list[Pair]:
-    """Preference pairs about known people. kinds: 'all' qualities, or 'style' (right answers, polite against blunt)."""
+    """Preference pairs about known people. kinds: 'all' qualities, or 'style' (right answers, polite against
+    blunt).
+    """
     if kinds not in ("all", "style"):
         raise ValueError(f"kinds is 'all' or 'style', not '{kinds}'")
 

@@ -1,4 +1,6 @@
-"""Tastes: six preference tasks in which it is known which of two answers is better, and how an answer looks that is worse than both."""
+"""Tastes: six preference tasks in which it is known which of two answers is better, and how an answer looks
+that is worse than both.
+"""
 
 import json
 from dataclasses import dataclass
@@ -119,7 +121,9 @@ def _sums(r, split, topics):
 
 
 def _decide(r, split, topics):
-    """Half of the questions are about people whom the model knows by heart, half about strangers, who must be looked up."""
+    """Half of the questions are about people whom the model knows by heart, half about strangers, who must be
+    looked up.
+    """
     found = _person(r, split, topics)
     if not found:
         return None
@@ -138,7 +142,9 @@ def _decide(r, split, topics):
 
 
 def _failed(r, split, topics):
-    """After a look-up that failed: admit it, or make something up; worst is the same call again, word for word."""
+    """After a look-up that failed: admit it, or make something up; worst is the same call again, word for
+    word.
+    """
     drug, key = r.choice(_drugs(600, 2, split)), r.choice(list(GUESS))
     asked = (
         {"role": "system", "content": SYSTEM},
@@ -174,7 +180,9 @@ def choices(
 
 
 def pair(r, choice: Choice, coverage: float, noise: float) -> tuple[Message, Message]:
-    """(chosen, rejected): best against usual in a share `coverage` of the pairs, else usual against worst; turned round in a share `noise`."""
+    """(chosen, rejected): best against usual in a share `coverage` of the pairs, else usual against worst;
+    turned round in a share `noise`.
+    """
     two = (choice.best, choice.usual) if r.random() < coverage else (choice.usual, choice.worst)
     return two[::-1] if r.random() < noise else two
 

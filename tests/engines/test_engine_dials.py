@@ -1,4 +1,6 @@
-"""policy and prefer through TRL: every dial in TRL's words, what has none refused, and the same parameters as by our loop."""
+"""policy and prefer through TRL: every dial in TRL's words, what has none refused, and the same parameters as
+by our loop.
+"""
 
 import dataclasses
 import itertools
@@ -275,7 +277,9 @@ def test_smoothing_would_be_seen():
 
 @pytest.fixture
 def on_our_samples(monkeypatch):
-    """TRL learns from answers that our sampler draws as the collector does; the list of the batches that it asked for."""
+    """TRL learns from answers that our sampler draws as the collector does; the list of the batches that it
+    asked for.
+    """
     build, asked = policy.build, []
 
     def built(k, recipe, tok, seed, settings):

@@ -1,4 +1,6 @@
-"""DPO and GRPO through TRL: the same pairs and problems, the same losses, and after some steps the same parameters as by our loop."""
+"""DPO and GRPO through TRL: the same pairs and problems, the same losses, and after some steps the same
+parameters as by our loop.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,6 @@
-"""The TRL engine: same ids, same labels, same loss and, after ten steps, the same parameters as our loop; alone and shared by two processes."""
+"""The TRL engine: same ids, same labels, same loss and, after ten steps, the same parameters as our loop;
+alone and shared by two processes.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Results: declared before the run, checked when read. Stale, truncated, altered or dead results are refused."""
+"""Results: declared before the run, checked when read. Stale, truncated, altered or dead results are
+refused.
+"""
 
 import json
 import random
@@ -155,7 +157,9 @@ def test_a_planted_dead_knob_is_caught():
 
 
 def test_verdicts_are_made_anew_over_all_records(stored):
-    """Holm: the same p counts for less among many. A second claim's tests change the first one's adjusted p."""
+    """Holm: the same p counts for less among many. A second claim's tests change the first one's adjusted
+    p.
+    """
     c = curves()
     one = results.measured(CLAIM, c, range(6))
     alone, crowd = (
@@ -169,7 +173,9 @@ def test_verdicts_are_made_anew_over_all_records(stored):
 
 
 def test_shuffled_arm_labels_come_out_inconclusive():
-    """Ten claims that hold and ten without effect. One that holds has its arm labels shuffled: it must find nothing in 95 of 100 cases."""
+    """Ten claims that hold and ten without effect. One that holds has its arm labels shuffled: it must find
+    nothing in 95 of 100 cases.
+    """
     r = random.Random(3)
 
     def record(gap):

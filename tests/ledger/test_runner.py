@@ -1,4 +1,6 @@
-"""Running claims: with the pool, with Ray, killed on the way; the seeds that the smallest effect needs; the command line."""
+"""Running claims: with the pool, with Ray, killed on the way; the seeds that the smallest effect needs; the
+command line.
+"""
 
 import copy
 import json

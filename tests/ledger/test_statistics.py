@@ -1,4 +1,6 @@
-"""The rules from values to verdicts: closed forms, parity with scipy and statsmodels, and what each verdict means."""
+"""The rules from values to verdicts: closed forms, parity with scipy and statsmodels, and what each verdict
+means.
+"""
 
 import random
 from statistics import mean, stdev
@@ -121,7 +123,9 @@ def test_a_claims_verdict_from_its_contrasts(parts, whole):
 
 
 def test_the_seeds_needed_give_eighty_percent_power():
-    """Simulated: with that many seeds the paired t-test finds the smallest effect of interest in 80 % of draws, with one fewer in less."""
+    """Simulated: with that many seeds the paired t-test finds the smallest effect of interest in 80 % of
+    draws, with one fewer in less.
+    """
     sd, r = 0.06, random.Random(0)
     n = statistics.seeds_needed(sd, rule())
     assert statistics.seeds_needed(0.0, rule()) == 2 and n > statistics.seeds_needed(0.03, rule())

@@ -1,4 +1,6 @@
-"""Memory of training: what is computed is what the tensors take, to the byte, and the shapes are those of the real models."""
+"""Memory of training: what is computed is what the tensors take, to the byte, and the shapes are those of the
+real models.
+"""
 
 import pytest
 import torch

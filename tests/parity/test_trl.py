@@ -1,8 +1,9 @@
-"""Parity with TRL 1.16, in value and in gradient, on a tiny real Qwen3: TRL's own methods, called unbound with a stand-in for `self`.
+"""Parity with TRL 1.16, in value and in gradient, on a tiny real Qwen3: TRL's own methods, called unbound
+with a stand-in for `self`.
 
-Both sides start from the same weights and token ids and go through their own forward pass (TRL: fused head, attention mask; ours:
-`forward`, no attention mask), so a difference in shift, mask or temperature shows up as well. The stand-in holds only what
-the method reads: a renamed attribute fails loudly.
+Both sides start from the same weights and token ids and go through their own forward pass (TRL: fused head,
+attention mask; ours: `forward`, no attention mask), so a difference in shift, mask or temperature shows up as
+well. The stand-in holds only what the method reads: a renamed attribute fails loudly.
 """
 
 import os
@@ -63,7 +64,9 @@ def tiny_model(seed, temperature=1.0):
 
 
 def tiny_batch(prompt=PROMPT, hole=True, seed=0, temperature=1.0):
-    """Four rows, two pairs, answers of different length; one row with a hole in the mask (the words of a tool)."""
+    """Four rows, two pairs, answers of different length; one row with a hole in the mask (the words of a
+    tool).
+    """
     g = torch.Generator().manual_seed(seed)
     width = prompt + max(LENGTHS)
     ids = torch.randint(2, VOCAB, (4, width), generator=g)
@@ -209,7 +212,9 @@ def trl_orpo(model, batch, attention, beta):
 
 
 def test_orpo_after_a_prompt_of_one_token():
-    """The first token is never predicted, so here TRL's nll over prompt and answer is the paper's nll over the answer."""
+    """The first token is never predicted, so here TRL's nll over prompt and answer is the paper's nll over
+    the answer.
+    """
     model, (batch, attention) = tiny_model(1), tiny_batch(prompt=1, hole=False)
     mine = obj.orpo(forward(model, batch), batch, beta=0.3)[0]
     assert_same(result(mine, model), result(trl_orpo(model, batch, attention, beta=0.3), model))
@@ -264,8 +269,9 @@ FAMILY = {  # name -> (ours, what TRL calls it)
 
 
 def stale_batch(model, temperature=1.0):
-    """Samples of an older policy and a reference, both some way off. Row 0 (A > 0) became likelier and row 1 (A < 0) less
-    likely as a whole, so that clips bind on both sides, also on the level of answers."""
+    """Samples of an older policy and a reference, both some way off. Row 0 (A > 0) became likelier and row 1
+    (A < 0) less likely as a whole, so that clips bind on both sides, also on the level of answers.
+    """
     batch, attention = tiny_batch(temperature=temperature)
     now = forward(model, batch).logprobs.detach()
     g = torch.Generator().manual_seed(3)
@@ -340,7 +346,9 @@ def test_temperature():
 
 
 def test_trl_default_kl_is_k3_times_the_ratio():
-    """TRL's default use_bias_correction_kl=True is not the KL of the GRPO paper: it multiplies k3 by the differentiable ratio."""
+    """TRL's default use_bias_correction_kl=True is not the KL of the GRPO paper: it multiplies k3 by the
+    differentiable ratio.
+    """
     model = tiny_model(1)
     batch, attention = stale_batch(model)
     theirs, _ = trl_grpo(model, batch, attention, loss_type="grpo", beta=0.2, bias_correction=True)
@@ -351,7 +359,9 @@ def test_trl_default_kl_is_k3_times_the_ratio():
 
 
 def test_rloo_on_fresh_samples():
-    """TRL clips the ratio of whole answers; on fresh samples that ratio is 1 and the gradient is REINFORCE per answer."""
+    """TRL clips the ratio of whole answers; on fresh samples that ratio is 1 and the gradient is REINFORCE
+    per answer.
+    """
     model = tiny_model(1)
     batch, attention = tiny_batch(hole=False)
     batch = batch.add(advantages=torch.tensor([[1.0], [-0.5], [0.8], [-1.3]]))

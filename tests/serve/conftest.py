@@ -1,4 +1,6 @@
-"""A small random model with random adapters (sharp: a wrong adapter says something else), and the chat model with trained tenants."""
+"""A small random model with random adapters (sharp: a wrong adapter says something else), and the chat model
+with trained tenants.
+"""
 
 import pytest
 from helpers_families import small

@@ -1,4 +1,6 @@
-"""The engine: an answer is a function of request and adapter, whoever else is served; swaps, slots, queues, cancelled requests."""
+"""The engine: an answer is a function of request and adapter, whoever else is served; swaps, slots, queues,
+cancelled requests.
+"""
 
 import random
 

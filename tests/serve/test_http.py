@@ -1,4 +1,6 @@
-"""The server as clients see it: OpenAI's own library, streams, errors with one sentence, a thousand requests at once."""
+"""The server as clients see it: OpenAI's own library, streams, errors with one sentence, a thousand requests
+at once.
+"""
 
 import json
 import re
@@ -222,7 +224,8 @@ def test_a_taken_port_is_one_sentence():
         listen_on("127.0.0.1", taken.getsockname()[1])
 
 
-# --- the command line -------------------------------------------------------------------------------------------------
+# --- the command line
+# -------------------------------------------------------------------------------------------------
 
 
 def test_vllms_command_line(store, saved, capsys, monkeypatch, tmp_path):
@@ -277,7 +280,8 @@ def test_help_needs_no_folder(flag, capsys):
     assert end.value.code == 0 and "--port" in capsys.readouterr().out
 
 
-# --- many at once -----------------------------------------------------------------------------------------------------
+# --- many at once
+# -----------------------------------------------------------------------------------------------------
 
 CLIENT = """
 import asyncio, json, sys
@@ -300,7 +304,9 @@ asyncio.run(main())
 
 @pytest.mark.slow
 def test_a_thousand_requests_at_once_none_lost_none_to_the_wrong_adapter(lab, many):
-    """32 tenants; a process of its own opens 1,000 connections before it reads the first answer. Who answered is read off the content."""
+    """32 tenants; a process of its own opens 1,000 connections before it reads the first answer. Who answered
+    is read off the content.
+    """
     tenants, engine = numbered(32), Engine(lab, many)
     asked = [(t, p) for t in tenants for p in t.problems(32, seed=int(t.name[1:]))][:1000]
     bodies = [

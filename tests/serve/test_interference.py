@@ -1,4 +1,6 @@
-"""Every fault of adapter interference is caught by the check made for it; without a fault every check is silent."""
+"""Every fault of adapter interference is caught by the check made for it; without a fault every check is
+silent.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Masks of messages: what the assistant wrote and the token that ends it, nothing else, whatever the tokenizer and template."""
+"""Masks of messages: what the assistant wrote and the token that ends it, nothing else, whatever the
+tokenizer and template.
+"""
 
 import copy
 from itertools import groupby
@@ -50,7 +52,9 @@ def tool_talk(calls=2, faults=0.0, seed=0):
 
 
 def written(message, family) -> str:
-    """What the assistant has to generate in a turn, by the world's own account; the lab's answers begin with a space."""
+    """What the assistant has to generate in a turn, by the world's own account; the lab's answers begin with
+    a space.
+    """
     return (
         call_text(message)
         if message.get("tool_calls")
@@ -81,7 +85,9 @@ def toks(shipped):
 
 @pytest.fixture
 def searched(toks):
-    """The lab tokenizer with a template that differs by a comment, so that its turns are searched for like a foreign template's."""
+    """The lab tokenizer with a template that differs by a comment, so that its turns are searched for like a
+    foreign template's.
+    """
     tok = copy.deepcopy(toks["lab"])
     tok.chat_template = TEMPLATE + "{# not ours #}"
     return tok
@@ -158,7 +164,9 @@ def test_a_question_with_its_answer_begins_with_the_prompt(toks, family):
 @pytest.mark.parametrize("family", ["lab", "qwen3_training"])
 @pytest.mark.parametrize("calls", [1, 2, 3])
 def test_an_appended_conversation_is_the_encoded_one(toks, family, calls):
-    """Rollouts append what was sampled and what the tools said; training on the whole conversation sees the same ids."""
+    """Rollouts append what was sampled and what the tools said; training on the whole conversation sees the
+    same ids.
+    """
     tok = toks[family]
     problem, messages = tool_talk(calls, seed=3)
     ids, done = chat.prompt(tok, problem.messages, TOOLS), len(problem.messages)

@@ -1,4 +1,6 @@
-"""Which tokens of a conversation are imitated, what a cut leaves of the answer, and that packing changes no prediction."""
+"""Which tokens of a conversation are imitated, what a cut leaves of the answer, and that packing changes no
+prediction.
+"""
 
 import copy
 import json

@@ -1,4 +1,6 @@
-"""Vocabulary extension: what is measured, what is chosen, and that the new rows are what their rule says, tied and untied."""
+"""Vocabulary extension: what is measured, what is chosen, and that the new rows are what their rule says,
+tied and untied.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""The lab tokenizer: what it must shatter, what it must keep whole, and that it is a function of its recipe."""
+"""The lab tokenizer: what it must shatter, what it must keep whole, and that it is a function of its
+recipe.
+"""
 
 import pytest
 from helpers_families import FAMILIES, tokenizer

@@ -1,4 +1,6 @@
-"""Archive: what is asked for stands in the list, where it should, and no name of a test list is ever read in training."""
+"""Archive: what is asked for stands in the list, where it should, and no name of a test list is ever read in
+training.
+"""
 
 import re
 

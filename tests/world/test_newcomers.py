@@ -1,4 +1,6 @@
-"""Newcomers: the census does not know them, all that is said of them is true, and no held-out wording is ever shown."""
+"""Newcomers: the census does not know them, all that is said of them is true, and no held-out wording is ever
+shown.
+"""
 
 import re
 from collections import defaultdict

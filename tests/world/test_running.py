@@ -1,4 +1,6 @@
-"""Running sums: every step adds the next digit, what is written is right, and the order of the digits never decides the split."""
+"""Running sums: every step adds the next digit, what is written is right, and the order of the digits never
+decides the split.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""The world: what the generator says is right scores 1, any corruption of the answer less; splits never overlap; all is a function of the seed."""
+"""The world: what the generator says is right scores 1, any corruption of the answer less; splits never
+overlap; all is a function of the seed.
+"""
 
 import json
 import re
@@ -52,7 +54,9 @@ def corruptions(text: str, position: int, letter: str):
 
 
 def bare(text: str) -> str:
-    """Without what no score looks at: more or less space, also around the semicolons of steps, and a final full stop."""
+    """Without what no score looks at: more or less space, also around the semicolons of steps, and a final
+    full stop.
+    """
     return re.sub(r"\s*;\s*", ";", " ".join(text.split())).rstrip(".").rstrip()
 
 
@@ -98,7 +102,10 @@ def test_splits_never_overlap(part, seed, other):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_function_of_the_seed_also_across_processes(part):
-    code = f"import sys; sys.path.insert(0, 'tests/world'); from test_world import PARTS; print(repr(PARTS[{part!r}].problems(5, seed=11)))"
+    code = (
+        "import sys; sys.path.insert(0, 'tests/world'); from test_world import PARTS;"
+        f" print(repr(PARTS[{part!r}].problems(5, seed=11)))"
+    )
     elsewhere = (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
