@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Iterator
 
@@ -11,6 +12,8 @@ import nbformat
 
 from . import paths, stored, sweeps, times
 from .errors import UserError
+from .lab import record
+from .lab.record import Seal
 from .ledger import results
 
 
@@ -21,32 +24,41 @@ class BrokenCell(UserError):
 ROOT = Path(__file__).parent.parent / "notebooks"
 
 
-def made_from(script: Path) -> str:
-    """Hash of what an executed notebook depends on: its script, the ledger, and the stored runs, sweeps and
-    measured times that it may show.
+def seal(script: Path) -> Seal:
+    """What an executed notebook depends on: its script, the ledger's numbers and verdicts, and the stored runs, sweeps
+    and measured times that it may show.
     """
-    shown = (
-        [file for _, _, file in stored.wanted()]
-        + [grid.key() for grid in sweeps.GRIDS.values()]
-        + [json.dumps(times.read(paths.data()))]
-    )
-    ledger = results.file().read_bytes() if results.file().exists() else b""
-    return paths.hash_bytes(script.read_bytes(), ledger, *(name.encode() for name in shown))
+    shown = [s.identity for _, s in stored.wanted()] + [grid.seal.identity for grid in sweeps.GRIDS.values()]
+    try:
+        ledger = [{k: v for k, v in found.items() if k != "seal"} for found in results.load().values()]
+    except results.BadResults:
+        ledger = []
+    parts = [shown, ledger, times.read(paths.data())]
+    return Seal(paths.hash_bytes(script.read_bytes(), json.dumps(parts, sort_keys=True).encode()))
+
+
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(script's name, seal that is there, seal that is wanted) of every notebook."""
+    for script in scripts():
+        book = ROOT / f"{script.stem}.ipynb"
+        found = nbformat.read(book, 4).metadata.get("llmlab") if book.exists() else None
+        yield script.stem, Seal.read(found), seal(script)
+
+
+def scripts() -> list[Path]:
+    """The sources of the notebooks."""
+    return sorted((ROOT / "py").glob("*.py"))
 
 
 def stale() -> list[Path]:
     """Scripts whose executed notebook is missing or was made from something else."""
-
-    def current(script):
-        book = ROOT / f"{script.stem}.ipynb"
-        return book.exists() and nbformat.read(book, 4).metadata.get("llmlab") == made_from(script)
-
-    return [s for s in sorted((ROOT / "py").glob("*.py")) if not current(s)]
+    names = record.stale(seals())
+    return [script for script in scripts() if script.stem in names]
 
 
 def build(force: bool = False) -> Iterator[str]:
     """Execute what is stale; a line per notebook. Raises BrokenCell and leaves the old notebook in place."""
-    for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
+    for script in scripts() if force else stale():
         book, began = jupytext.read(script), time.monotonic()
         try:
             nbclient.NotebookClient(
@@ -58,7 +70,7 @@ def build(force: bool = False) -> Iterator[str]:
             ) from None
         for cell in book.cells:
             cell.metadata.pop("execution", None)  # timestamps: every rebuild would differ
-        book.metadata |= {"llmlab": made_from(script), "llmlab_seconds": round(time.monotonic() - began)}
+        book.metadata |= {"llmlab": asdict(seal(script)), "llmlab_seconds": round(time.monotonic() - began)}
         paths.write_atomic(ROOT / f"{script.stem}.ipynb", nbformat.writes(book).encode())
         yield f"{script.stem}: {book.metadata['llmlab_seconds']} s"
 

@@ -20,6 +20,8 @@ import torch
 import transformers
 
 from . import loop, objectives, paths, probes
+from .lab import record
+from .lab.record import Seal
 from .models import load as models
 from .tokens import chat, pack, special, tokenizer
 from .tokens.batch import Batch
@@ -199,12 +201,20 @@ def folder(name: str) -> Path:
     )
 
 
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(checkpoint, seal that is there, seal that is wanted) of the shipped checkpoints."""
+    for name in ("base", "chat"):
+        yield name, _found(name), Seal(recipe_hash(name))
+
+
 def is_current(name: str) -> bool:
     """Does the checkpoint come from today's recipe?"""
-    place = folder(name)
-    return (place / "model.safetensors").exists() and models.read_card(place).get("recipe") == recipe_hash(
-        name
-    )
+    return record.is_current(_found(name), Seal(recipe_hash(name)))
+
+
+def _found(name: str) -> Seal | None:
+    there = (folder(name) / "model.safetensors").exists()
+    return Seal(models.read_card(folder(name)).get("recipe", "")) if there else None
 
 
 def start(name: str):

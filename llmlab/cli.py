@@ -84,6 +84,7 @@ def nearest(name: str, known) -> str:
 
 
 BUILDS = ("base", "chat", "sweeps", "runs", "rates", "claims", "notebooks", "readme")
+REHEARSED = ("book", "vouch")
 Option = tuple[str, type, object, str]  # name, type, default, help
 
 
@@ -441,13 +442,14 @@ def drill(argv: list[str]) -> int:
 
 
 def build(argv: list[str]) -> int:
-    """`llmlab build [base|chat|sweeps|runs|rates|claims|notebooks|readme|all]`."""
+    """`llmlab build [base|chat|…|all]`, `llmlab build book`, `llmlab build vouch`."""
+    words = (*BUILDS, "all", *REHEARSED)
     names = [a for a in argv if not a.startswith("-")]
     for name in names:
-        if name not in (*BUILDS, "all"):
-            raise UserError(f"there is nothing to build called '{name}'{nearest(name, (*BUILDS, 'all'))}")
+        if name not in words:
+            raise UserError(f"there is nothing to build called '{name}'{nearest(name, words)}")
     options = parse(
-        "build [base|chat|sweeps|runs|rates|claims|notebooks|readme|all]",
+        f"build [{'|'.join(words)}]",
         [
             ("check", bool, False, "only say what is current and what is stale"),
             ("force", bool, False, "build again what is current"),
@@ -455,61 +457,101 @@ def build(argv: list[str]) -> int:
         [a for a in argv if a not in names],
     )
     for name in BUILDS if not names or "all" in names else names:
-        current = is_current(name)
-        if options.check or (current and not options.force):
-            print(f"{name}: " + ("current" if current else "stale or missing"))
-        elif name in ("base", "chat"):
-            from . import build as builder
-
-            if name == "base" and not builder.is_current("pre"):
-                report(build_one(builder, "pre"))
-            report(build_one(builder, name))
-        elif name == "sweeps":
-            build_sweeps(options.force)
-        elif name == "rates":
-            from .ledger import TRIALS, rates
-
-            for part, trials in TRIALS.items():
-                if options.force or not rates.is_current(part, trials):
-                    for done, of, what in rates.build(part, trials):
-                        print(f"rates of {part}: {done} of {of}: {what}", flush=True)
-        elif name == "claims":
-            claims(["run"] + ["--force"] * options.force)
-        elif name == "readme":
-            from . import readme
-
-            readme.build()
-            print("readme: written")
+        if name in REHEARSED:
+            rehearse(name, options)
+            continue
+        left = stale(name)
+        if options.check or not (left or options.force):
+            print(f"{name}: {'stale or missing: ' + ', '.join(left) if left else 'current'}", flush=True)
         else:
-            from . import books, stored
-
-            for line in stored.build() if name == "runs" else books.build(options.force):
-                print(f"{name}: {line}", flush=True)
+            make(name, options.force)
     return 0
 
 
-def is_current(name: str) -> bool:
-    """Was what is shipped made by today's code from today's inputs?"""
+def stale(name: str) -> list[str]:
+    """What of a kind of shipped data was not made by today's code from today's inputs, or is missing."""
     from . import books, readme, stored, sweeps
     from . import build as builder
-    from .ledger import TRIALS, rates, table
+    from .lab import record
+    from .ledger import rates, results
 
+    seals = {
+        "sweeps": sweeps.seals,
+        "runs": stored.seals,
+        "rates": rates.seals,
+        "claims": results.seals,
+        "notebooks": books.seals,
+        "readme": readme.seals,
+    }
     try:
-        if name == "readme":
-            return readme.is_current()
-        if name == "claims":
-            return all(row.current for row in table.rows())
-        if name == "rates":
-            return all(rates.is_current(part, trials) for part, trials in TRIALS.items())
-        if name == "sweeps":
-            return all(map(sweeps.is_current, sweeps.GRIDS.values()))
-        return (
-            builder.is_current(name)
-            if name in ("base", "chat")
-            else not (stored.missing() if name == "runs" else books.stale())
-        )
+        found = seals.get(name, lambda: (s for s in builder.seals() if s[0] == name))()
+        return record.stale(found)
     except (ValueError, KeyError, OSError):  # what it is made from is not there yet, or broken
-        return False
+        return [name]
+
+
+def make(name: str, force: bool) -> None:
+    """Build one kind of shipped data: what of it is stale, or all of it."""
+    if name in ("base", "chat"):
+        from . import build as builder
+
+        if name == "base" and not builder.is_current("pre"):
+            report(build_one(builder, "pre"))
+        report(build_one(builder, name))
+    elif name == "sweeps":
+        build_sweeps(force)
+    elif name == "rates":
+        from .ledger import TRIALS, rates
+
+        for part, trials in TRIALS.items():
+            if force or not rates.is_current(part, trials):
+                for done, of, what in rates.build(part, trials):
+                    print(f"rates of {part}: {done} of {of}: {what}", flush=True)
+    elif name == "claims":
+        claims(["run"] + ["--force"] * force)
+    elif name == "readme":
+        from . import readme
+
+        readme.build()
+        print("readme: written")
+    else:
+        from . import books, stored
+
+        for line in stored.build() if name == "runs" else books.build(force):
+            print(f"{name}: {line}", flush=True)
+
+
+def rehearse(name: str, options) -> None:
+    """`build book`: rehearse what changed and write it down, before a refactoring. `build vouch`: rehearse again after
+    it, and vouch for what is bit for bit the same.
+    """
+    from . import runs, stored
+    from .lab import record, rehearsal, vouch
+    from .ledger.rehearsed import OTHERS
+
+    books = rehearsal.books(OTHERS)
+    if options.check:
+        left = record.stale((n, record.seal_of(b.file), b.seal) for n, b in books.items())
+        print(f"{name}: {'stale: ' + ', '.join(left) if left else 'current'}")
+        return
+    if options.force:
+        for book in books.values():
+            book.file.unlink(missing_ok=True)
+    with progress() as bar:
+        task = bar.add_task("rehearsals", total=None, last="")
+
+        def told(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        if name == "book":
+            lines = vouch.write(books, told)
+        else:
+            checks = {
+                e.name: [(e, s, runs.rows_of(stored.place(e, seal)))] for (e, s), seal in stored.wanted()
+            }
+            lines = vouch.vouch(books, checks, told)
+        for line in lines:
+            print(line, flush=True)
 
 
 def build_one(builder, name: str) -> dict:

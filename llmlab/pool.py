@@ -7,7 +7,7 @@ import os
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 from . import runs
 from .errors import UserError
@@ -21,10 +21,15 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
     """(job, its run) for each job (experiment, seed), in the order in which they end. What is already stored
     is not computed again, so an interrupted call, made again, goes on.
     """
+    yield from each(_run, jobs, workers)
+
+
+def each(work: Callable, jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple[tuple, Any]]:
+    """(job, work(*job)) for each job, in the order in which they end. Raises WorkerLost, and what `work` raises."""
     jobs = list(jobs)
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context, initializer=_prepare) as executor:
-        waiting = {executor.submit(_run, *job): job for job in jobs}
+        waiting = {executor.submit(work, *job): job for job in jobs}
         try:
             for done in as_completed(waiting):
                 yield waiting[done], done.result()

@@ -3,8 +3,11 @@
 import json
 import re
 from pathlib import Path
+from typing import Iterator
 
 from . import experiments, paths, times
+from .lab import record
+from .lab.record import Seal
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -138,7 +141,12 @@ def build() -> None:
     paths.write_atomic(README, filled(README.read_text(encoding="utf-8")).encode())
 
 
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(page, seal of what it says, seal of what the data files say)."""
+    text = README.read_text(encoding="utf-8")
+    yield README.name, Seal(paths.hash_bytes(text.encode())), Seal(paths.hash_bytes(filled(text).encode()))
+
+
 def is_current() -> bool:
     """Do the blocks say what the data files say?"""
-    text = README.read_text(encoding="utf-8")
-    return filled(text) == text
+    return not record.stale(seals())

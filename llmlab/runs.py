@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Callable
 
-from . import paths, recipe
+from . import paths
+from .lab import code, record as sealed
+from .lab.record import Seal
 
 
 class Interrupted(Exception):
@@ -79,20 +81,22 @@ def curve(rows: list[dict], metric: str) -> dict[int, float]:
 
 
 def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:
-    """Name of the record: hash of (experiment, knobs, seed, starting checkpoint, user's texts, recipe
-    version).
+    """Identity of a run and name of its record: hash of (experiment, knobs, seed, starting checkpoint, user's
+    texts), whatever code computes it.
     """
-    import sys
-
     parts = [
         experiment.name,
         json.dumps(experiment.settings(), sort_keys=True),
         str(seed),
         fingerprint,
         texts,
-        recipe.version(sys.modules[type(experiment).__module__].__file__),
     ]
     return paths.hash_bytes(*(p.encode() for p in parts))
+
+
+def seal(experiment, seed: int, fingerprint: str, texts: str = "") -> Seal:
+    """What a record of this run must be sealed with today."""
+    return Seal(key(experiment, seed, fingerprint, texts), code.of(experiment))
 
 
 def record(name: str, key: str) -> Path:
@@ -100,26 +104,26 @@ def record(name: str, key: str) -> Path:
     return paths.cache() / "runs" / name / f"{key}.json"
 
 
-def store(run: Run) -> Path:
-    """Write the record atomically, with its checksum."""
-    body = json.dumps(asdict(run)).encode()
+def store(run: Run, made_by: dict[str, str]) -> Path:
+    """Write the record atomically, sealed with the code that made it."""
     path = record(run.experiment, run.key)
-    paths.write_atomic(path, json.dumps({"sha256": paths.hash_bytes(body)}).encode() + b"\n" + body)
+    sealed.write(path, Seal(run.key, made_by), json.dumps(asdict(run)).encode())
     return path
 
 
-def find(name: str, key: str) -> Run | None:
-    """The stored run (the user's own, or shipped), or None. A truncated, altered or foreign record is
-    reported and ignored.
+def find(name: str, wanted: Seal) -> Run | None:
+    """The stored run (the user's own, or shipped), or None. One that other code made is left alone; a truncated,
+    altered or foreign record is reported and ignored.
     """
-    for path in (record(name, key), paths.data() / "runs" / name / f"{key}.json"):
+    for path in (record(name, wanted.identity), paths.data() / "runs" / name / f"{wanted.identity}.json"):
         if path.exists():
-            run = _read(path)
-            if run and run.key == key:
+            found, run = _read(path)
+            if run is None or run.key != wanted.identity:
+                warnings.warn(
+                    f"the stored run '{path}' is truncated or was changed; it is not used", stacklevel=2
+                )
+            elif sealed.is_current(found, wanted):
                 return run
-            warnings.warn(
-                f"the stored run '{path}' is truncated or was changed; it is not used", stacklevel=2
-            )
     return None
 
 
@@ -128,15 +132,21 @@ def stored(experiment, seed: int = 0) -> Run | None:
     from .models.load import fingerprint, resolve
 
     model = experiment.default_model
-    return find(experiment.name, key(experiment, seed, fingerprint(resolve(model), model)))
+    return find(experiment.name, seal(experiment, seed, fingerprint(resolve(model), model)))
 
 
-def _read(path: Path) -> Run | None:
+def rows_of(path: Path) -> list[dict]:
+    """The rows of a whole record, whatever code made it; none where there is none."""
+    run = _read(path)[1]
+    return run.rows if run else []
+
+
+def _read(path: Path) -> tuple[Seal | None, Run | None]:
     try:
-        head, body = path.read_bytes().split(b"\n", 1)
-        return Run(**json.loads(body)) if json.loads(head)["sha256"] == paths.hash_bytes(body) else None
-    except (ValueError, TypeError, KeyError, OSError):
-        return None
+        found, content = sealed.read(path)
+        return found, Run(**json.loads(content))
+    except (ValueError, TypeError, OSError):
+        return None, None
 
 
 def run(
@@ -156,27 +166,24 @@ def run(
     begun.
 
     An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted
-    when `stop` says so,
-    paths.NoRoom before any work if nothing can be stored.
+    when `stop` says so, paths.NoRoom before any work if nothing can be stored.
     """
     from . import loop
     from .models.load import load
 
     loaded = getattr(experiment, "load", load)(model or experiment.default_model, device)
-    name = key(
+    wanted = seal(
         experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode())
     )
-    known = find(experiment.name, name) if again and not fresh else None
+    known = find(experiment.name, wanted) if again and not fresh else None
     if known:
         for row in known.rows if on_row else ():
             on_row(row)
         return known
-    checkpoint = loop.Checkpoint(
-        paths.writable(paths.cache() / "unfinished") / f"{experiment.name}-{name}.state"
-    )
+    checkpoint = loop.Checkpoint(_unfinished(experiment.name, wanted))
     if fresh:
         checkpoint.clear()
-    paths.writable(record(experiment.name, name).parent)
+    paths.writable(record(experiment.name, wanted.identity).parent)
     began, rows = time.time(), []
     stream = experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts)
     for row in stream:
@@ -186,12 +193,23 @@ def run(
         if stop and stop():
             stream.close()
             raise Interrupted(f"stopped by hand at step {row['step']}")
-    done = Run(
-        experiment.name, experiment.settings(), seed, model, name, rows, time.time() - began, versions()
-    )
-    store(done)
+    took = time.time() - began
+    done = Run(experiment.name, experiment.settings(), seed, model, wanted.identity, rows, took, versions())
+    store(done, wanted.code)
     checkpoint.clear()
     return done
+
+
+def _unfinished(name: str, wanted: Seal) -> Path:
+    """Where the state of an unfinished run lies. Only the very code that began it goes on, so that it ends
+    bit-equal; what other code began is removed.
+    """
+    folder = paths.writable(paths.cache() / "unfinished")
+    mine = folder / f"{name}-{wanted.identity}-{paths.hash_bytes(json.dumps(wanted.code).encode())}.state"
+    for other in folder.glob(f"{name}-{wanted.identity}-*.state"):
+        if other != mine:
+            other.unlink(missing_ok=True)
+    return mine
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@ again when the code that made them changes.
 """
 
 import shutil
+from pathlib import Path
 from typing import Iterator
 
 from . import drills, experiments, paths, pool, runs
@@ -20,6 +21,8 @@ from .experiments.sft import SFT
 from .experiments.template import Template
 from .experiments.topology import Topology
 from .experiments.unknown import Unknown
+from .lab import record
+from .lab.record import Seal
 
 SEEDS = (0, 1, 2)
 HASTY = dict(lr=5e-3, replay=0.0, steps=100)
@@ -90,28 +93,39 @@ def jobs() -> list[tuple]:
     return list(dict.fromkeys([(e, s) for e in FIGURES for s in SEEDS] + linked))
 
 
-def wanted() -> list[tuple]:
-    """(experiment, seed, file name) of every run to ship."""
+def wanted() -> list[tuple[tuple, Seal]]:
+    """((experiment, seed), the seal that its record must have today) of every run to ship."""
     from .models.load import fingerprint, resolve
 
     prints = {name: fingerprint(resolve(name), name) for name in {e.default_model for e, _ in jobs()}}
-    return [(e, s, f"{runs.key(e, s, prints[e.default_model])}.json") for e, s in jobs()]
+    return [((e, s), runs.seal(e, s, prints[e.default_model])) for e, s in jobs()]
 
 
-def missing() -> list[tuple]:
-    """Those that are not shipped, or were made by other code."""
-    return [(e, s, file) for e, s, file in wanted() if not (paths.data() / "runs" / e.name / file).exists()]
+def place(experiment, seal: Seal) -> Path:
+    """Where a shipped run lies."""
+    return paths.data() / "runs" / experiment.name / f"{seal.identity}.json"
+
+
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(name, seal that is there, seal that is wanted) of every run to ship."""
+    for (experiment, seed), seal in wanted():
+        yield f"{experiment.name} seed {seed}", record.seal_of(place(experiment, seal)), seal
+
+
+def missing() -> dict[tuple, Seal]:
+    """(experiment, seed) -> seal of those that are not shipped, or were made by other code."""
+    return {job: s for job, s in wanted() if not record.is_current(record.seal_of(place(job[0], s)), s)}
 
 
 def build() -> Iterator[str]:
-    """Compute what is missing, put it into data/runs, drop what is stale; a line per run."""
-    names = {(e, s): file for e, s, file in missing()}
-    for (experiment, seed), done in pool.run_all(names):
-        target = paths.data() / "runs" / experiment.name / names[experiment, seed]
+    """Compute what is missing, put it into data/runs, drop what nothing asks for; a line per run."""
+    lacking = missing()
+    for (experiment, seed), done in pool.run_all(lacking):
+        target = place(experiment, lacking[experiment, seed])
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(runs.store(done), target)
+        shutil.copyfile(runs.record(experiment.name, done.key), target)
         yield f"{experiment.name} seed {seed}: {done.seconds:.0f} s"
-    current = {(e.name, file) for e, _, file in wanted()}
+    asked = {place(experiment, seal) for (experiment, _), seal in wanted()}
     for old in (paths.data() / "runs").glob("*/*.json"):
-        if (old.parent.name, old.name) not in current:
+        if old not in asked:
             old.unlink()

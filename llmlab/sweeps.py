@@ -2,6 +2,7 @@
 answers at once.
 """
 
+import io
 import json
 from dataclasses import dataclass, field
 from itertools import product
@@ -10,6 +11,8 @@ from typing import Iterator
 
 from . import experiments, paths, runs
 from .errors import UserError
+from .lab import record
+from .lab.record import Seal
 
 
 class NoSweep(UserError):
@@ -32,7 +35,7 @@ class Grid:
     @property
     def file(self) -> Path:
         """Where the sweep lies."""
-        return paths.data() / "sweeps" / f"{self.experiment}.parquet"
+        return paths.data() / "sweeps" / f"{self.experiment}.sweep"
 
     @property
     def axes(self) -> dict[str, tuple]:
@@ -69,14 +72,15 @@ class Grid:
         cls = experiments.get(self.experiment)
         return [(cls(**point), seed) for seed in range(self.seeds) for point in self.points()]
 
-    def key(self) -> str:
-        """Hash of everything the sweep depends on: its grid, and what decides a run."""
+    @property
+    def seal(self) -> Seal:
+        """Of everything that the sweep depends on: its grid, the run at its defaults, and the experiment's code."""
         from .models.load import fingerprint, resolve
 
         default = experiments.get(self.experiment)()
-        inputs = runs.key(default, 0, fingerprint(resolve(default.default_model), default.default_model))
-        design = [self.together, self.seeds, *([self.alone] if self.alone else [])]
-        return paths.hash_bytes(json.dumps(design, sort_keys=True).encode(), inputs.encode())
+        run = runs.seal(default, 0, fingerprint(resolve(default.default_model), default.default_model))
+        design = json.dumps([self.together, self.alone, self.seeds], sort_keys=True)
+        return Seal(paths.hash_bytes(design.encode(), run.identity.encode()), run.code)
 
 
 GRIDS = {
@@ -197,17 +201,13 @@ def need(name: str) -> Sweep:
 
 def is_current(grid: Grid) -> bool:
     """Was the stored sweep made from today's grid, code and checkpoint, and is it whole?"""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    return record.is_current(record.seal_of(grid.file), grid.seal)
 
-    try:
-        found = pq.read_schema(grid.file).metadata or {}
-        return (
-            found.get(b"llmlab") == grid.key().encode()
-            and found.get(b"rows_hash") == _hash(_read(grid)).encode()
-        )
-    except (OSError, ValueError, pa.ArrowException):
-        return False
+
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(experiment, seal that is there, seal that is wanted) of every sweep."""
+    for grid in GRIDS.values():
+        yield grid.experiment, record.seal_of(grid.file), grid.seal
 
 
 def build(grid: Grid) -> Iterator[tuple[int, int]]:
@@ -228,32 +228,15 @@ def build(grid: Grid) -> Iterator[tuple[int, int]]:
 
 
 def _write(grid: Grid, rows: list[dict]) -> None:
-    import io
-
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     keys = [*grid.columns.values(), "seed", "step"]
     frame = pd.DataFrame(rows).sort_values(keys, ignore_index=True)
     frame = frame.astype({m: "float32" for m in frame.columns if m not in keys})
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(
-        {"llmlab": grid.key(), "rows_hash": _hash(frame)}
-    )
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
-    paths.write_atomic(grid.file, out.getvalue())
+    record.write(grid.file, grid.seal, frame.to_parquet(compression="zstd", index=False))
 
 
 def _read(grid: Grid):
-    import pyarrow.parquet as pq
+    import pandas as pd
 
-    return pq.read_table(grid.file).to_pandas()
-
-
-def _hash(frame) -> str:
-    from pandas.util import hash_pandas_object
-
-    return paths.hash_bytes(
-        hash_pandas_object(frame[sorted(frame.columns)], index=False).to_numpy().tobytes()
-    )
+    return pd.read_parquet(io.BytesIO(record.read(grid.file)[1]))

@@ -5,13 +5,10 @@ With torchrun every process takes its part of each batch. A run is not checkpoin
 anew.
 """
 
-import sys
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from .. import recipe
 from ..errors import UserError
 from ..experiments.base import Experiment
 from . import dpo, grpo, pairs, policy, prefer, sft
@@ -49,11 +46,8 @@ class TRL(Experiment):
         return type(self.of).curves
 
     def settings(self) -> dict:
-        """What the record's key holds: the experiment, its knobs, its recipe, and how many processes share a
-        batch.
-        """
-        code = recipe.version(str(Path(sys.modules[type(self.of).__module__].__file__)))
-        return {"of": self.of.name, "knobs": self.of.settings(), "recipe": code, "processes": world_size()}
+        """What the record's key holds: the experiment, its knobs, and how many processes share a batch."""
+        return {"of": self.of.name, "knobs": self.of.settings(), "processes": world_size()}
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The experiment's rows as TRL's trainer makes them."""

@@ -4,6 +4,7 @@ it is asked for.
 
 import difflib
 from importlib import import_module
+from pathlib import Path
 
 from ..errors import UserError
 
@@ -54,3 +55,8 @@ def get(name: str):
             + (f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(NAMES)}")
         )
     return getattr(import_module(f".{name}", __package__), NAMES[name])
+
+
+def file(name: str) -> str:
+    """The file of an experiment's class, found without importing it."""
+    return str(Path(__file__).parent / f"{name}.py")

@@ -50,6 +50,13 @@ class Agent(Experiment):
         "retried": "failed calls made again (share)",
         "known": "known facts (share right)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, prompts=4, group=4, batch=4, lr=3e-3),
+        values=dict(batch=(2,), prompts=(2,), group=(2,), narrow=(2,), chained=(1.0,)),
+        under=dict(batch=dict(way="gold"), chained=dict(narrow=3, calls=2), way=dict(calls=2, faults=1.0)),
+        phases=[dict(narrow=4, chained=0.5, calls=2), dict(way="retry", calls=2, faults=1.0)],
+        small=dict(HELD=4),
+    )
 
     way: str = knob(
         "reward",

@@ -54,6 +54,7 @@ class Experiment:
     default_model: ClassVar[str] = "base"
     takes_texts: ClassVar[bool] = False  # can it train on the user's own documents?
     curves: ClassVar[dict[str, str]]  # metric -> axis label with unit, in the order of the figure
+    rehearsal: ClassVar[dict]  # short runs through every phase, each knob at two values: see lab/rehearsal.py
 
     def __post_init__(self):
         for k in self.knobs():

@@ -21,6 +21,16 @@ class Burst(CPT):
 
     name: ClassVar[str] = "burst"
     takes_texts: ClassVar[bool] = False
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, at=4, length=3),
+        values=dict(batch=(2,), gate=(2,), drugs=(12,), tolerance=(0.5,)),
+        under=dict(
+            anneal=dict(replay=0.5),
+            gate=dict(probe=1, replay=0.0, lr=1e-2),
+            tolerance=dict(probe=1, gate=1, replay=0.0, lr=3e-3),
+        ),
+        phases=[dict(gate=4, probe=2, lr=1e-2, replay=0.0)],
+    )
     summary: ClassVar[str] = (
         "a burst of bad data in continued pretraining, and what a regression gate with rollback saves"
     )

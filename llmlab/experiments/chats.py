@@ -45,6 +45,12 @@ class Chats(Own, Supervised):
         "prompt_loss": "loss on all other words (nats per token)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4),
+        values=dict(batch=(2,), length=(96,), rank=(2,)),
+        under=dict(cut=dict(length=96), rank=dict(method="lora"), targets=dict(method="lora")),
+        phases=[dict(packed="yes", length=512)],
+    )
 
     mask: str = knob("assistant", choices=collate.IMITATED, help="which tokens are imitated")
     length: int = knob(256, 16, 4096, unit="tokens", help="longest row; a longer conversation is cut")

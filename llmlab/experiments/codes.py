@@ -38,6 +38,12 @@ class CodeBook(Experiment):
         "sums": "two-digit sums right (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, people=20),
+        values=dict(batch=(2,), people=(40,), rank=(2,)),
+        phases=[dict(method="full", lr=2e-3)],
+        small=dict(HELD=16),
+    )
 
     people: int = knob(200, 20, len(codes.NAMES), scale="log", help="names with a code each")
     method: str = knob(

@@ -84,6 +84,21 @@ class CPT(Experiment):
         "general_recall": "known people recalled (share)",
         "arithmetic": "two-digit sums right (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4),
+        values=dict(batch=(2,), gate=(2,), drugs=(12,), tolerance=(0.5,)),
+        under=dict(
+            anneal=dict(replay=0.5),
+            gate=dict(probe=1, replay=0.0, lr=1e-2),
+            tolerance=dict(probe=1, gate=1, replay=0.0, lr=3e-3),
+        ),
+        phases=[
+            dict(gate=4, probe=2, lr=1e-2, replay=0.0),
+            dict(mixing="adaptive", anneal=1.0, replay=0.5),
+            dict(mixing="adaptive", gate=4, probe=2, lr=1e-2, replay=0.0),
+            dict(kl=0.5, packing="reset", duplicates=0.5, noise=0.5, boilerplate=0.5),
+        ],
+    )
 
     replay: float = knob(0.2, 0.0, 0.9, unit="share", help="share of each batch that is general text")
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")

@@ -39,6 +39,11 @@ class Curate(Supervised):
         "accuracy": "held-out three-digit sums right (share)",
         "known": "known people right (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, problems=16, k=2, keep="any", held=16),
+        values=dict(batch=(2,), k=(1,), problems=(32,), held=(32,)),
+        under=dict(keep=dict(k=8, problems=32)),
+    )
 
     keep: str = knob(
         "verified",

@@ -32,6 +32,11 @@ class DPO(Experiment):
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4),
+        values=dict(batch=(2,)),
+        phases=[dict(nll=0.0, pairs="all")],
+    )
 
     beta: float = knob(0.1, 0.01, 2.0, scale="log", help="strength of the pull to the reference")
     nll: float = knob(

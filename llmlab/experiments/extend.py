@@ -43,6 +43,11 @@ class Extend(Experiment):
         "leak": "new tokens in general text (probability)",
         "norm": "norm of new rows / old rows (ratio)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=4, probe=5, batch=4),
+        values=dict(batch=(2,), tokens=(0,)),
+        under=dict(oversample=dict(batch=8)),
+    )
 
     tokens: int = knob(
         24,

@@ -42,6 +42,12 @@ class Facts(Supervised):
         "sums": "two-digit sums right (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4),
+        values=dict(batch=(2,)),
+        under=dict(mixed=dict(replay=0.5)),
+        small=dict(HELD=16),
+    )
 
     texts: str = knob(
         "documents",

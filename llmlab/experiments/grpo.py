@@ -28,6 +28,12 @@ class GRPO(Experiment):
         "reward": "mean reward of the samples (share right)",
         "general_recall": "known people recalled (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, prompts=8, group=8, lr=3e-3),
+        values=dict(prompts=(4,), group=(4,)),
+        under=dict(clip=dict(epochs=4, prompts=16)),
+        phases=[dict(epochs=2, temperature=1.5)],
+    )
 
     lr: float = knob(3e-4, 1e-6, 3e-3, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(3, 0, 100, unit="steps", help="steps of linear warm-up")

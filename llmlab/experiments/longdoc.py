@@ -48,6 +48,12 @@ class LongDoc(Supervised):
         "people": "questions about known people right (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=1, length=256),
+        values=dict(batch=(2,), length=(64,), lines=(10,)),
+        under=dict(share=dict(lines=4)),
+        small=dict(HELD=16),
+    )
 
     lines: int = knob(
         40,

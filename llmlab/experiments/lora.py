@@ -49,6 +49,18 @@ class LoRA(Experiment):
         "sums": "two-digit sums, in plain form (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5),
+        values=dict(rank=(2,), targets=("attention", "mlp")),
+        under=dict(scheme=dict(method="qlora")),
+        phases=[
+            dict(task="dpo", method="qlora", lr=1e-3),
+            dict(task="grpo", steps=10, lr=1e-3),
+            dict(init="pissa", variant="dora"),
+            dict(method="full", lr=2e-3),
+        ],
+        small=dict(HELD=16),
+    )
 
     task: str = knob(
         "sft",

@@ -48,6 +48,12 @@ class Midtrain(Experiment):
         "people": "people known before (share right)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, practice=4, batch=4, prompts=8, group=4),
+        values=dict(practice=(2,), batch=(2,), prompts=(2,), group=(2,)),
+        phases=[dict(lesson="calls"), dict(lesson="advice"), dict(practice=8, rule="grpo")],
+        small=dict(HELD=16),
+    )
 
     lesson: str = knob(
         "steps",

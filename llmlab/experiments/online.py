@@ -37,6 +37,12 @@ class Online(Experiment):
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
+        values=dict(batch=(2,), samples=(2,), refresh=(0, 3), held=(32,)),
+        under=dict(refresh=dict(batch=8, lr=3e-3)),
+        phases=[dict(refresh=4, pairs="correction", task="many")],
+    )
 
     task: str = knob(
         "sums",

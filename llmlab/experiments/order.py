@@ -59,6 +59,18 @@ class Order(Experiment):
         "refused": "dangerous requests refused (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=12, stages="sft-dpo-rl", batch=4, prompts=4, group=4, probe=4),
+        values=dict(batch=(2,), prompts=(8,), group=(8,), steps=(9,)),
+        under=dict(
+            prompts=dict(stages="rl"),
+            group=dict(stages="rl"),
+            tune_lr=dict(stages="sft-dpo", steps=4),
+            steps=dict(stages="sft"),
+        ),
+        phases=[dict(stages="sft-rl-dpo", steps=13)],
+        small=dict(HELD=16),
+    )
 
     stages: str = knob(
         "sft-dpo-rl", choices=ORDERS, help="the stages in their order; each gets the same share of the steps"

@@ -47,6 +47,13 @@ class Overopt(Experiment):
         "polite": "polite answers (share)",
         "words": "length of an answer (words)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, fit=5, prompts=4, group=4, held=16),
+        values=dict(fit=(8,), labels=(16,), prompts=(2,), group=(2,), held=(32,)),
+        under=dict(bias=dict(planted="length")),
+        phases=[dict(way="best_of_n", planted="format"), dict(beta=0.5, probe=2)],
+        small=dict(STYLES=5),
+    )
 
     way: str = knob(
         "rl",

@@ -52,6 +52,11 @@ class Pairs(Own, Experiment):
         "general_loss": "loss on general text (nats per token)",
         "too_long": "pairs left out, too long (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4),
+        values=dict(batch=(2,), length=(30,), held=(8,), rank=(2,)),
+        under=dict(gamma=dict(loss="simpo"), rank=dict(method="lora"), targets=dict(method="lora")),
+    )
 
     loss: str = knob(
         "dpo",

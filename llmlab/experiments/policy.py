@@ -36,6 +36,47 @@ class Policy(Experiment):
         "kl": "KL from the starting model (nats per token)",
         "known": "known people recalled (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, prompts=8, group=8, lr=3e-3, held=8, tries=4),
+        values=dict(
+            prompts=(4,),
+            group=(4,),
+            reset=(1,),
+            stale=(1,),
+            epochs=(2,),
+            held=(12,),
+            tries=(8,),
+            range=(0.01,),
+        ),
+        under=dict(
+            paid=dict(temperature=2.0),
+            task=dict(size=1, prompts=2, group=4),
+            source=dict(advantage="no_baseline", ratio="none", clip="none"),
+            lam=dict(advantage="critic"),
+            overlong=dict(task="filler"),
+            groups=dict(group=2),
+            clip=dict(epochs=5, prompts=16),
+            range=dict(epochs=5, prompts=16),
+            ratio=dict(epochs=5, clip="none"),
+            leash=dict(leash="k3", beta=1.0),
+            beta=dict(leash="k3", beta=1.0),
+            reset=dict(leash="k3", beta=1.0),
+        ),
+        phases=[
+            dict(epochs=2, stale=1, leash="k3", reset=4, beta=1.0, temperature=1.5),
+            dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2),
+            dict(clip="higher", ratio="sequence", epochs=2, aggregation="token_mean"),
+            dict(
+                clip="capped",
+                epochs=2,
+                aggregation="fixed_length",
+                overlong="on",
+                paid="long",
+                temperature=1.5,
+            ),
+        ],
+        small={"reader.GREEDY": 16},
+    )
 
     task: str = knob(
         "sums",

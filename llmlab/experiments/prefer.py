@@ -37,6 +37,18 @@ class Prefer(Experiment):
         "facts": "known facts in plain chat form (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
+        values=dict(batch=(2,), examples=(6,), held=(32,)),
+        under=dict(
+            gamma=dict(method="simpo"), examples=dict(batch=16), topics=dict(batch=16), noise=dict(batch=16)
+        ),
+        phases=[
+            dict(method="orpo", nll=0.5),
+            dict(method="ipo", task="sums"),
+            dict(examples=6, coverage=0.5, noise=0.5, smoothing=0.2, topics=2),
+        ],
+    )
 
     task: str = knob(
         "style",

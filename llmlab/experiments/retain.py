@@ -52,6 +52,12 @@ class Retain(Experiment):
         "general_loss": "loss on general text (nats per token)",
         "distinct": "different answers among right ones (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, prompts=8, group=4, lr=3e-3),
+        values=dict(prompts=(2,), group=(2,), until=(0.1,)),
+        under=dict(until=dict(way="one", probe=2)),
+        small=dict(HELD=16),
+    )
 
     way: str = knob(
         "reward",

@@ -42,6 +42,17 @@ class Reward(Experiment):
         "length_pull": "reward of padding (std deviations)",
         "format_pull": "reward of the polite lead (std deviations)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
+        values=dict(batch=(2,), labels=(8,), held=(32,)),
+        under=dict(
+            bias=dict(planted="length", batch=16),
+            planted=dict(batch=16, bias=1.0),
+            noise=dict(batch=16),
+            held=dict(probe=1),
+        ),
+        phases=[dict(labels=12, planted="format", noise=0.3, probe=1)],
+    )
 
     labels: int = knob(
         0, 0, 5000, unit="pairs", help="different labelled pairs, read again and again; 0: every one is new"

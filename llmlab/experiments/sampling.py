@@ -28,6 +28,9 @@ class Sampling(Experiment):
         "single": "right with one sample (share)",
         "greedy": "right with the likeliest answer (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=3, problems=32), values=dict(steps=(4,), problems=(16,))
+    )
 
     steps: int = knob(16, 1, 256, unit="samples", help="samples a problem")
     temperature: float = knob(1.0, 0.1, 2.0, help="sampling temperature")

@@ -37,6 +37,11 @@ class Serving(Experiment):
         "sorted_passes": "one by one (passes for 100 tokens)",
         "bytes_share": "bytes, of those of separate models (share)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(adapters=2, requests=4, tokens=4, uneven=0.5, steps=1),
+        values=dict(adapters=(4,), rank=(1,), requests=(8,), tokens=(8,), steps=(2,)),
+        clock=("mixed_rate", "sorted_rate", "single_rate"),
+    )
 
     adapters: int = knob(8, 1, 64, help="tenants, each with an adapter")
     rank: int = knob(4, 1, 64, scale="log", help="rank of the adapters")

@@ -44,6 +44,12 @@ class SFT(Supervised):
         "prompt_loss": "loss on the user's words (nats per token)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
+        values=dict(batch=(2,), examples=(12,), people=(5,), held=(32,)),
+        under=dict(filtering=dict(wrong=0.9)),
+        phases=[dict(examples=12, wrong=0.5, filtering="checked", verbose=0.5, safety=0.5)],
+    )
 
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
     warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")

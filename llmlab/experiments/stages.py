@@ -39,6 +39,11 @@ class Stages(Experiment):
         "facts": "facts right, politely or not (share)",
         "fact_loss": "loss on plain answers (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, held=16),
+        values=dict(held=(32,)),
+        phases=[dict(method="grpo", steps=5, trained="literal", served="literal")],
+    )
 
     method: str = knob("dpo", choices=tuple(METHODS), help="the stage after SFT")
     trained: str = knob("control", choices=FORMS, help="template of this stage; SFT's was control")

@@ -42,6 +42,11 @@ class Template(Supervised):
         "stops": "turns that end by themselves (share)",
         "lookup_loss": "loss on right look-ups (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
+        values=dict(batch=(2,), held=(32,)),
+        phases=[dict(trained="literal", served="no_prompt", pad="turn end")],
+    )
 
     trained: str = knob("control", choices=tuple(TEMPLATES), help="template of the training conversations")
     served: str = knob("control", choices=tuple(TEMPLATES), help="template under which the model is asked")

@@ -73,6 +73,11 @@ class Topology(Experiment):
         "asks_itself": "probability of going on as the user (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4),
+        values=dict(batch=(2,)),
+        phases=[dict(loss="pairs", warmup=0, lr=5e-4)],
+    )
 
     loss: str = knob(
         "assistant",

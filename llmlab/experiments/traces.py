@@ -42,6 +42,12 @@ class Traces(Supervised):
         "result_loss": "loss on tools' results (nats per token)",
         "general_loss": "loss on general text (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
+        values=dict(batch=(2,), length=(112,), held=(32,)),
+        under=dict(cut=dict(length=112)),
+        phases=[dict(retry=0.5, chained=0.5, differs=0.5, mask="completion")],
+    )
 
     retry: float = knob(
         0.0, 0.0, 1.0, unit="share", help="share of traces in which a call fails once and is repeated"

@@ -40,6 +40,9 @@ class Unknown(Supervised):
         "new_loss": "loss on newcomers' answers (nats per token)",
         "known_loss": "loss on known answers (nats per token)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, held=16), values=dict(batch=(2,), held=(32,))
+    )
 
     share: float = knob(
         0.5,

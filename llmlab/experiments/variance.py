@@ -46,6 +46,16 @@ class Variance(Experiment):
         "wrong_push": "push on wrong answers to go on (std)",
         "right_push": "push on right answers to go on (std)",
     }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(prompts=2, group=8, fit=2, steps=3),
+        values=dict(prompts=(1,), group=(2,), fit=(1,), steps=(4,)),
+        under=dict(
+            lam=dict(advantage="critic"),
+            task=dict(size=1, prompts=8),
+            offset=dict(advantage="no_baseline"),
+            fit=dict(advantage="critic"),
+        ),
+    )
 
     advantage: str = knob(
         "group_mean", choices=ADVANTAGES, help="how much better than expected: the rule, or a critic with GAE"

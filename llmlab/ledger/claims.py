@@ -179,10 +179,14 @@ class Claim:
 
     @property
     def declared(self) -> str:
-        """Hash of what was fixed before the run: everything but the literature's evidence. A first seed of 0
-        adds nothing to it.
+        """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may be
+        improved; arms are what they run, whatever they are called.
         """
-        left_out = ("evidence", "cites", "check", *(() if self.first else ("first",)))
-        parts = {k: v for k, v in asdict(self).items() if k not in left_out}
-        code = self.check.__name__ if self.check else ""
-        return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode(), code.encode())
+        contrasts = [
+            [c.direction, c.least, c.unit, c.counts]
+            + [[t.arm.key, t.metric, t.how, t.weight] for t in c.terms]
+            for c in self.contrasts
+        ]
+        parts = [self.id, self.kind, self.seeds, self.first, bool(self.why), contrasts]
+        checked = self.check.__name__ if self.check else ""
+        return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode(), checked.encode())

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import Iterable, Iterator
 
-from .. import paths, pool, recipe
+from .. import experiments, paths, pool
+from ..lab import code, record
+from ..lab.record import Seal
 from .claims import Arm
 
 PILOT = 100  # claims count their seeds from 0, or from a little above
@@ -44,11 +46,11 @@ class Trials:
 
 def file(name: str):
     """Where the table of a part of the ledger lies."""
-    return paths.data() / "sweeps" / f"rates_{name}.json"
+    return paths.data() / "sweeps" / f"{name}.rates"
 
 
-def key(trials: Iterable[Trials]) -> str:
-    """Hash of what was tried, and of the code that ran it."""
+def seal(trials: Iterable[Trials]) -> Seal:
+    """What was tried, and the code that runs it."""
     trials = list(trials)
     tried = [
         [t.metric, *t.reached, label, arm.experiment, arm.knobs]
@@ -56,21 +58,28 @@ def key(trials: Iterable[Trials]) -> str:
         for (label, _), arm in t.runs().items()
     ]
     names = sorted({a.experiment for t in trials for a in t.arms})
-    code = [recipe.version(str(recipe.ROOT / "experiments" / f"{n}.py")) for n in names]
-    return paths.hash_bytes(json.dumps(tried, sort_keys=True).encode(), *(c.encode() for c in code))
+    return Seal(
+        paths.hash_bytes(json.dumps(tried, sort_keys=True).encode()),
+        {name: code.version(experiments.file(name)) for name in names},
+    )
 
 
 def load(name: str) -> dict:
-    """{"key", "seed", "table": label -> rate -> metric's last reading}."""
-    return json.loads(file(name).read_text())
+    """{"seed", "table": label -> rate -> metric's last reading}."""
+    return json.loads(record.read(file(name))[1])
 
 
 def is_current(name: str, trials: Iterable[Trials]) -> bool:
     """Was the table made by today's code from today's arms?"""
-    try:
-        return load(name)["key"] == key(trials)
-    except (OSError, ValueError, KeyError):
-        return False
+    return record.is_current(record.seal_of(file(name)), seal(trials))
+
+
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(part, seal that is there, seal that is wanted) of every table."""
+    from . import TRIALS
+
+    for part, trials in TRIALS.items():
+        yield part, record.seal_of(file(part)), seal(trials)
 
 
 def best(row: dict[str, float]) -> float:
@@ -93,6 +102,5 @@ def build(name: str, trials: Iterable[Trials], engine=pool.run_all) -> Iterator[
             said = f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"
         yield i, len(jobs), said
     table = {label: dict(sorted(row.items(), key=lambda p: float(p[0]))) for label, row in table.items()}
-    paths.write_atomic(
-        file(name), json.dumps({"key": key(trials), "seed": PILOT, "table": table}, indent=1).encode()
-    )
+    content = json.dumps({"seed": PILOT, "table": table}, indent=1)
+    record.write(file(name), seal(trials), content.encode())

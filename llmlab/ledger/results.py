@@ -5,15 +5,20 @@ is refused, what is stale is said.
 import io
 import json
 import sys
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Iterator
 
-from .. import paths, recipe
+from .. import experiments, paths
 from ..errors import UserError
+from ..lab import code
+from ..lab import record as sealed
+from ..lab.record import Seal
 from . import statistics
 from .claims import Claim, Contrast, Reading
 
+STUDY = str(Path(__file__).parent / "study.py")
 Curves = dict[tuple[str, int], dict[str, dict[int, float]]]  # (arm key, seed) -> metric -> step -> value
 
 
@@ -28,12 +33,12 @@ def file() -> Path:
 
 def curves_file() -> Path:
     """Where the curves lie."""
-    return paths.data() / "ledger" / "curves.parquet"
+    return paths.data() / "ledger" / "curves"
 
 
 @lru_cache
-def _code(experiment: str) -> str:
-    return recipe.version(str(recipe.ROOT / "experiments" / f"{experiment}.py"))
+def _code(file: str) -> str:
+    return code.version(file)
 
 
 @lru_cache
@@ -48,47 +53,41 @@ def _checkpoints(folder: Path) -> str:
     )
 
 
-def inputs(claim: Claim) -> str:
-    """Hash of what the claim's runs depend on beside its declaration: the experiments' code, the exam's, and
-    the checkpoints.
+def seal(claim: Claim) -> Seal:
+    """What a claim's record must be made from: its declaration, the checkpoints, and the code of the experiments and
+    their exam, or of its check.
     """
-    code = [_code(name) for name in sorted({a.experiment for a in claim.arms})]
-    return paths.hash_bytes(
-        *(c.encode() for c in code),
-        recipe.version(str(recipe.ROOT / "ledger" / "study.py")).encode(),
-        recipe.version(sys.modules[claim.check.__module__].__file__).encode() if claim.check else b"",
-        _checkpoints(paths.data() / "checkpoints").encode(),
-    )
+    identity = paths.hash_bytes(claim.declared.encode(), _checkpoints(paths.data() / "checkpoints").encode())
+    if claim.check:
+        return Seal(identity, {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)})
+    made_by = {a.experiment: _code(experiments.file(a.experiment)) for a in claim.arms}
+    return Seal(identity, made_by | ({"study": _code(STUDY)} if any(a.exam for a in claim.arms) else {}))
 
 
 def is_current(claim: Claim, record: dict | None) -> bool:
     """Was the record made from today's declaration, code and checkpoints?"""
-    return record is not None and record["declared"] == claim.declared and record["inputs"] == inputs(claim)
+    return record is not None and sealed.is_current(Seal.read(record["seal"]), seal(claim))
+
+
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(id, seal that is there, seal that is wanted) of every claim. Raises BadResults."""
+    from . import CLAIMS
+
+    stored = load()
+    for claim in CLAIMS.values():
+        yield claim.id, Seal.read(stored.get(claim.id, {}).get("seal")), seal(claim)
 
 
 def load() -> dict[str, dict]:
-    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as
-    it was written.
+    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as it was
+    written.
     """
     try:
-        raw = file().read_bytes()
+        return json.loads(sealed.read(file())[1])
     except OSError:
         raise BadResults(f"'{file()}' is missing; run: llmlab claims run") from None
-    return read(raw)
-
-
-def read(raw: bytes) -> dict[str, dict]:
-    """The records in a file's content. Raises BadResults."""
-    try:
-        head, body = raw.split(b"\n", 1)
-        whole = json.loads(head)["sha256"] == paths.hash_bytes(body)
-    except (ValueError, KeyError, TypeError):
-        raise BadResults(f"'{file()}' is truncated; run: llmlab claims run") from None
-    if not whole:
-        raise BadResults(
-            f"'{file()}' was changed after it was written, so no verdict in it counts; run: llmlab claims run"
-        )
-    return json.loads(body)
+    except sealed.Damaged as e:
+        raise BadResults(f"{e}, so no verdict in it counts; run: llmlab claims run") from None
 
 
 def save(records: dict[str, dict], curves: Curves) -> None:
@@ -96,14 +95,13 @@ def save(records: dict[str, dict], curves: Curves) -> None:
     records = {k: records[k] for k in sorted(records)}
     judge(records)
     body = json.dumps(records, indent=1, ensure_ascii=False).encode()
-    packed = _packed(curves)
-    paths.write_atomic(curves_file(), packed)
-    paths.write_atomic(
-        file(),
-        json.dumps({"sha256": paths.hash_bytes(body), "curves": paths.hash_bytes(packed)}).encode()
-        + b"\n"
-        + body,
-    )
+    sealed.write(curves_file(), _with(body), _packed(curves))
+    sealed.write(file(), Seal("ledger"), body)
+
+
+def _with(body: bytes) -> Seal:
+    """The seal of the curves that were written with these results."""
+    return Seal(paths.hash_bytes(body))
 
 
 def judge(records: dict[str, dict]) -> None:
@@ -155,7 +153,7 @@ def untestable(claim: Claim) -> dict:
 
 
 def _head(claim: Claim) -> dict:
-    return {"id": claim.id, "declared": claim.declared, "inputs": inputs(claim)}
+    return {"id": claim.id, "seal": asdict(seal(claim))}
 
 
 def values(term: Reading, curves: Curves, seeds: list[int]) -> list[float]:
@@ -201,16 +199,14 @@ def _packed(curves: Curves) -> bytes:
 
 
 def load_curves() -> Curves:
-    """The stored curves; none where the file is missing, or is not the one that was written with the
-    results.
-    """
+    """The stored curves; none where the file is missing, or is not the one that was written with the results."""
     import pandas as pd
 
     try:
-        raw, head = curves_file().read_bytes(), json.loads(file().read_bytes().split(b"\n", 1)[0])
-        if head["curves"] != paths.hash_bytes(raw):
+        found, raw = sealed.read(curves_file())
+        if not sealed.is_current(found, _with(sealed.read(file())[1])):
             return {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, sealed.Damaged):
         return {}
     frame = pd.read_parquet(io.BytesIO(raw))
     found: Curves = {}

@@ -2,11 +2,8 @@
 asked to.
 """
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from .. import recipe
 from ..experiments.base import Experiment
 from ..models.frozen import frozen_copy
 from . import exams
@@ -44,15 +41,8 @@ class Study(Experiment):
         )
 
     def settings(self) -> dict:
-        """What the record's key holds: the experiment, its knobs, its recipe, and the exam."""
-        code = recipe.version(str(Path(sys.modules[type(self.of).__module__].__file__)))
-        return {
-            "of": self.of.name,
-            "knobs": self.of.settings(),
-            "recipe": code,
-            "exam": list(self.exam),
-            "every": self.every,
-        }
+        """What the record's key holds: the experiment, its knobs, and the exam."""
+        return {"of": self.of.name, "knobs": self.of.settings(), "exam": list(self.exam), "every": self.every}
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The experiment's rows with the exam's readings added."""

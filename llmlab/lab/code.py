@@ -1,30 +1,36 @@
-"""Recipe version: one hash of all code that decides what an experiment gives, found by following its
-imports.
+"""Code hash: one hash of all code that decides what an experiment gives, found by following its imports; the same
+on every supported Python.
 """
 
 import ast
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterator
 
-from . import paths
+from .. import paths
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 IRRELEVANT = {"errors.py", "paths.py"}  # messages and places: no number depends on them
-LABELS = {"summary", "curves", "takes_texts"}  # class attributes that only say what there is
+LABELS = {"summary", "curves", "takes_texts", "rehearsal"}  # class attributes that decide no number
+
+
+def of(experiment) -> dict[str, str]:
+    """name -> code hash of an experiment and, where it stands around another one, of that one too."""
+    around = getattr(experiment, "of", None)
+    here = {experiment.name: version(str(sys.modules[type(experiment).__module__].__file__))}
+    return here | (of(around) if around else {})
 
 
 @lru_cache
-def version(experiment_file: str) -> str:
-    """Hash of the experiment's file, of every module of ours that it imports, near or far, and of the
-    templates beside them.
-    """
-    return paths.hash_bytes(*(_code(f).encode() for f in files(Path(experiment_file))))
+def version(file: str) -> str:
+    """Hash of the file, of every module of ours that it imports, near or far, and of the templates beside them."""
+    return paths.hash_bytes(*(_code(f).encode() for f in files(Path(file))))
 
 
 def files(start: Path) -> list[Path]:
-    """The file, our modules that it needs (directly or through others), and the templates that lie beside
-    them; sorted.
+    """The file, our modules that it needs (directly or through others), and the templates that lie beside them;
+    sorted.
     """
     found, todo = set(), [start]
     while todo:
@@ -36,9 +42,7 @@ def files(start: Path) -> list[Path]:
 
 
 def _imported(file: Path) -> Iterator[Path]:
-    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from
-    it.
-    """
+    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from it."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom):
             continue
@@ -60,8 +64,8 @@ def _imported(file: Path) -> Iterator[Path]:
 
 
 def _code(file: Path) -> str:
-    """The code without what decides nothing: comments, layout, docstrings, labels, and what a knob says
-    beside its default.
+    """The code without what decides nothing: comments, layout, docstrings, labels, and what a knob says beside its
+    default.
     """
     text = file.read_text(encoding="utf-8")
     if file.suffix != ".py":
@@ -74,9 +78,17 @@ def _code(file: Path) -> str:
         if isinstance(body, list):
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 body = body[1:]
-            node.body = [
-                b
-                for b in body
-                if not (isinstance(b, ast.AnnAssign) and getattr(b.target, "id", "") in LABELS)
-            ] or [ast.Pass()]
-    return ast.dump(tree)
+            node.body = [b for b in body if not _is_label(b)] or [ast.Pass()]
+    return _dump(tree)
+
+
+def _is_label(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") in LABELS
+
+
+def _dump(tree: ast.AST) -> str:
+    """ast.dump as Python 3.11 writes it: 3.12 added type_params, 3.13 leaves empty lists out."""
+    for node in ast.walk(tree):
+        if not getattr(node, "type_params", True):
+            del node.type_params
+    return ast.dump(tree, **({"show_empty": True} if sys.version_info >= (3, 13) else {}))

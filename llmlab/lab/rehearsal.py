@@ -1,0 +1,261 @@
+"""Rehearsals: short runs of every experiment that pass through all of its phases and turn each of its knobs, kept
+with all their rows in the rehearsal book. What changes no row of the book changes no behaviour.
+
+An experiment states its own in `rehearsal`, a dict of:
+short   knobs of a run of a few steps, through warm-up, decay and the readings in between
+values  knob -> values to turn it to, where its lowest value (each, for a choice) would cost minutes or show nothing
+under   knob -> other knobs under which it has something to do
+phases  further settings, for what the short run does not pass through: a gate that rolls back, a reset, a second stage
+small   constant of its module -> its value while knobs are turned (readings that ask fewer problems)
+clock   readings that are seconds, which no two runs share
+"""
+
+import copy
+import gzip
+import importlib
+import json
+import platform
+import sys
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Iterable, Iterator
+from unittest import mock
+
+from .. import paths, pool
+from . import code, record
+from .record import Seal
+
+SEED, OTHER = 3, 4  # above 0, so that a changed multiple of the seed shows
+ROWS = 8  # rows of each of its sets that a small reading reads
+FEW, MANY = 16, range(41, 1001)  # held-out problems that it asks, where it would ask so many
+TURNED = 5  # rows of a run that turns a knob: the reading before the first step, and four steps
+Rows = list[dict]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """One short run. small: its readings ask little. rows: how many of its rows are kept; None is all of them.
+    alone: (label of the run beside it, the knob that differs).
+    """
+
+    label: str
+    experiment: object
+    seed: int = SEED
+    small: bool = True
+    rows: int | None = None
+    alone: tuple[str, str] | None = None
+
+
+def plan(cls) -> list[Rehearsal]:
+    """All rehearsals of an experiment."""
+    stated = {"values": {}, "under": {}, "phases": [], "small": {}, "clock": ()} | cls.rehearsal
+    short = cls(**stated["short"])
+    whole = replace(short, probe=short.steps) if "probe" in short.settings() else short
+    found = [
+        Rehearsal("whole", whole, small=False),
+        Rehearsal("short", short),
+        Rehearsal("seed", short, OTHER),
+    ]
+    found += [Rehearsal(_label(p), cls(**(stated["short"] | p))) for p in stated["phases"]]
+    for knob in cls.knobs():
+        beside, start = "short", short
+        if knob.name in stated["under"]:
+            start = cls(**(stated["short"] | stated["under"][knob.name]))
+            beside = f"for {knob.name}: {_label(stated['under'][knob.name])}"
+            found.append(Rehearsal(beside, start, rows=TURNED))
+        for value in _values(knob, getattr(start, knob.name), stated["values"].get(knob.name)):
+            turned = replace(start, **{knob.name: value})
+            found.append(Rehearsal(f"{knob.name} {value}", turned, rows=TURNED, alone=(beside, knob.name)))
+    return found
+
+
+def _label(settings: dict) -> str:
+    return ", ".join(f"{k} {v}" for k, v in settings.items())
+
+
+def _values(knob, here, stated) -> list:
+    """Values of a knob other than the one it stands on: as stated, all choices, or its lowest (highest) one."""
+    if stated is None:
+        near = {"steps": (here + 2,), "probe": (2,)}.get(knob.name) if knob.kind is int else None
+        stated = near or knob.choices or ((knob.low,) if here != knob.low else (knob.high,))
+    return [knob.kind(v) for v in stated if v != here]
+
+
+def perform(r: Rehearsal) -> Rows:
+    """The rows of one rehearsal, from its experiment's own checkpoint."""
+    inner = _inner(r.experiment)
+    with _small(type(inner)) if r.small else nullcontext():
+        rows = r.experiment.rows(fresh(inner.default_model), r.seed)
+        with closing(rows):
+            return json.loads(json.dumps(list(islice(rows, r.rows))))
+
+
+def _inner(experiment):
+    """What a study or an engine stands around; else the experiment itself."""
+    return getattr(experiment, "of", experiment)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str):
+    from ..models.load import load
+
+    return load(name)
+
+
+def fresh(name: str):
+    """A checkpoint that may be trained."""
+    return copy.deepcopy(_loaded(name))
+
+
+@contextmanager
+def _small(cls):
+    """Meanwhile readings ask few held-out problems and read a few rows of each set, and the experiment's module has
+    the constants that the rehearsal states.
+    """
+    from .. import probes
+
+    read = probes.read
+
+    def few_rows(model, sets):
+        return read(model, {n: [b.pick(slice(0, ROWS)) for b in batches[:1]] for n, batches in sets.items()})
+
+    patches = [
+        mock.patch.object(probes, "read", few_rows),
+        *(mock.patch.object(world, "problems", _few(world.problems)) for world in _worlds()),
+        *(
+            mock.patch.object(_module(cls, name), name.rpartition(".")[2], value)
+            for name, value in cls.rehearsal.get("small", {}).items()
+        ),
+    ]
+    with ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        yield
+
+
+def _few(problems):
+    def few(world, n, *, split="test", **settings):
+        return problems(world, FEW if split == "test" and n in MANY else n, split=split, **settings)
+
+    return few
+
+
+def _worlds() -> list[type]:
+    """All classes that say how their problems are drawn."""
+    homes = [module for name, module in list(sys.modules.items()) if name.startswith("llmlab.world.")]
+    return list(
+        {c for home in homes for c in vars(home).values() if isinstance(c, type) and "problems" in vars(c)}
+    )
+
+
+def _module(cls, name: str):
+    """The experiment's module, or the one beside it that a dotted name begins with."""
+    beside = name.rpartition(".")[0]
+    home = cls.__module__.rpartition(".")[0]
+    return importlib.import_module(f"{home}.{beside}" if beside else cls.__module__)
+
+
+# --- the book ---------------------------------------------------------------------------------------------------
+
+
+class Book:
+    """The rehearsals of one experiment with their rows, and the machine that they were made on."""
+
+    def __init__(self, name: str, wanted: list[Rehearsal]):
+        self.name, self.wanted = name, wanted
+
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return paths.data() / "rehearsals" / f"{self.name}.book"
+
+    @property
+    def seal(self) -> Seal:
+        """Of the rehearsals as they are stated today, by today's code."""
+        asked = [[r.label, r.experiment.settings(), r.seed, r.small, r.rows] for r in self.wanted]
+        return Seal(
+            paths.hash_bytes(json.dumps(asked, sort_keys=True).encode()), code.of(self.wanted[0].experiment)
+        )
+
+    def read(self) -> tuple[dict, dict[str, Rows]]:
+        """(machine, label -> rows). Raises OSError or record.Damaged."""
+        found = json.loads(gzip.decompress(record.read(self.file)[1]))
+        return found["machine"], found["rows"]
+
+    def write(self, rows: dict[str, Rows]) -> None:
+        """Keep the rows."""
+        content = json.dumps({"machine": machine(), "rows": {r.label: rows[r.label] for r in self.wanted}})
+        record.write(self.file, self.seal, gzip.compress(content.encode(), mtime=0))
+
+    @property
+    def clock(self) -> tuple[str, ...]:
+        """Readings that no two runs share."""
+        return type(_inner(self.wanted[0].experiment)).rehearsal.get("clock", ())
+
+
+def books(others: Iterable[tuple[str, list[Rehearsal]]] = ()) -> dict[str, Book]:
+    """name -> book of all experiments, and of what stands around experiments."""
+    from .. import experiments
+
+    every = [(name, plan(experiments.get(name))) for name in experiments.NAMES]
+    return {name: Book(name, wanted) for name, wanted in [*every, *others]}
+
+
+def machine() -> dict[str, str]:
+    """What the last bits of a number depend on beside the code."""
+    import torch
+
+    return {
+        "processor": platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+
+
+def performed(
+    wanted: dict[str, list[Rehearsal]], workers: int | None = None
+) -> Iterator[tuple[str, Rehearsal, Rows]]:
+    """(name, rehearsal, rows) of all, in the order in which they end, on all cores."""
+    jobs = [(name, r) for name, every in wanted.items() for r in every]
+    for (name, r), rows in pool.each(_job, jobs, workers):
+        yield name, r, rows
+
+
+def _job(name: str, r: Rehearsal) -> Rows:
+    return perform(r)
+
+
+def differences(before: Rows, after: Rows, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
+    """In words, where rows of a rehearsal are not those of before. New readings beside the old ones are none."""
+    if len(before) != len(after):
+        yield f"{len(after)} rows, there were {len(before)}"
+    for old, new in zip(before, after):
+        for name in old:
+            if name not in leave_out and not _same(old[name], new.get(name)):
+                yield f"step {old.get('step')}: {name} is {new.get(name)}, it was {old[name]}"
+
+
+def _same(a, b) -> bool:
+    return a == b or (a != a and b != b)
+
+
+RELATIVE, SHARE = 1e-3, 0.13  # of a number; of a reading that counts few samples, one of which may turn out otherwise
+
+
+def far(before: Rows, after: Rows, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
+    """In words, where rows are further from those of before than another machine's last bits can bring them."""
+    if len(before) != len(after):
+        yield f"{len(after)} rows, there were {len(before)}"
+    for old, new in zip(before, after):
+        for name in old:
+            if name not in leave_out and not _near(old[name], new.get(name)):
+                yield f"step {old.get('step')}: {name} is {new.get(name)}, it was {old[name]}"
+
+
+def _near(a, b) -> bool:
+    if isinstance(a, str) or isinstance(b, str) or b is None:
+        return a == b
+    return _same(a, b) or abs(a - b) <= RELATIVE * max(abs(a), abs(b), 1e-3)

@@ -1,0 +1,101 @@
+"""Vouching: write the rehearsal book before a refactoring; afterwards replay it, vouch for what is bit for bit the
+same, and say what is not, and why.
+"""
+
+from datetime import date
+from itertools import islice
+from typing import Callable, Iterator
+
+from ..errors import UserError
+from . import record, rehearsal, vouched
+from .rehearsal import Book, Rows
+
+SPOT = 2  # rows of a real record that are computed again beside the rehearsals
+
+
+class OtherMachine(UserError):
+    """The book was written on a machine whose last bits may differ."""
+
+
+def write(
+    books: dict[str, Book], on_rehearsal: Callable[[int, int], None] = lambda done, of: None
+) -> Iterator[str]:
+    """Rehearse and write the books that are not current; a line per book. What was written stays if interrupted."""
+    lacking = {n: b for n, b in books.items() if not record.is_current(record.seal_of(b.file), b.seal)}
+    for name, rows in _by_book(lacking, on_rehearsal):
+        lacking[name].write(rows)
+        yield f"book of {name}: {len(rows)} rehearsals written"
+
+
+def vouch(
+    books: dict[str, Book],
+    spot_checks: dict[str, list[tuple[object, int, Rows]]],
+    on_rehearsal: Callable[[int, int], None] = lambda done, of: None,
+) -> Iterator[str]:
+    """Replay the books of all experiments whose code changed; a line per book. spot_checks: name -> (experiment, seed,
+    rows) of real records, whose first rows are computed too. Raises OtherMachine.
+    """
+    changed, before = {}, {}
+    for name, book in books.items():
+        found, wanted = record.seal_of(book.file), book.seal
+        if record.is_current(found, wanted):
+            continue
+        if found is None or found.identity != wanted.identity:
+            yield f"{name}: its rehearsals are not those of the book; take the old code, run llmlab build book, come back"
+            continue
+        made_on, before[name] = book.read()
+        if made_on != rehearsal.machine():
+            raise OtherMachine(
+                f"the book of {name} was written with {made_on}, here is {rehearsal.machine()}: take the old code, run"
+                " llmlab build book --force, come back"
+            )
+        changed[name] = book
+    for name, after in _by_book(changed, on_rehearsal):
+        book, old = changed[name], record.seal_of(changed[name].file)
+        found = [
+            f"'{label}': {d}" for label, rows in after.items() for d in _told(book, before[name][label], rows)
+        ]
+        found += [
+            f"a real record, seed {s}: {d}"
+            for e, s, rows in spot_checks.get(name, [])
+            for d in _spot(e, s, rows)
+        ]
+        if found:
+            yield f"{name} is stale now, {len(found)} rehearsals differ; the first: {found[0]}"
+            continue
+        vouched.add(
+            [
+                {
+                    "name": name,
+                    "old": old.code[name],
+                    "new": book.seal.code[name],
+                    "date": date.today().isoformat(),
+                    "rehearsals": len(after),
+                }
+            ]
+        )
+        yield f"{name}: {len(after)} rehearsals bit for bit as before; its records stay current"
+
+
+def _by_book(books: dict[str, Book], on_rehearsal) -> Iterator[tuple[str, dict[str, Rows]]]:
+    """(name, label -> rows) of each book, when all of its rehearsals are done."""
+    found: dict[str, dict[str, Rows]] = {name: {} for name in books}
+    total = sum(len(b.wanted) for b in books.values())
+    for done, (name, r, rows) in enumerate(rehearsal.performed({n: b.wanted for n, b in books.items()}), 1):
+        found[name][r.label] = rows
+        on_rehearsal(done, total)
+        if len(found[name]) == len(books[name].wanted):
+            yield name, found.pop(name)
+
+
+def _told(book: Book, before: Rows, after: Rows) -> list[str]:
+    """The first difference of a rehearsal."""
+    return list(islice(rehearsal.differences(before, after, book.clock), 1))
+
+
+def _spot(experiment, seed: int, rows: Rows) -> list[str]:
+    """The first difference between a real record's first rows and today's. Records come from other machines, so within
+    the tolerance of rehearsal.close.
+    """
+    again = list(islice(experiment.rows(rehearsal.fresh(experiment.default_model), seed), SPOT))
+    return list(islice(rehearsal.far(rows[:SPOT], again, type(experiment).rehearsal.get("clock", ())), 1))
