@@ -8,15 +8,16 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import loop, probes
-from llmlab.experiments import codes, get, lora
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.codes import CodeBook, surprise
-from llmlab.experiments.dpo import DPO
-from llmlab.experiments.grpo import GRPO
-from llmlab.experiments.lora import LoRA
-from llmlab.experiments.sft import SFT
-from llmlab.experiments.wrap import Checkpoint, wrapped
+from llmlab.train import loop, probes
+from llmlab.chapters.c05_lora import codes, lora
+from llmlab.lab.registry import get
+from llmlab.lab.experiment import BadKnob
+from llmlab.chapters.c05_lora.codes import CodeBook, surprise
+from llmlab.chapters.c06_preferences.dpo import DPO
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
+from llmlab.chapters.c05_lora.lora import LoRA
+from llmlab.chapters.c04_sft.sft import SFT
+from llmlab.train.wrap import Checkpoint, wrapped
 from llmlab.models import adapters, quant
 from llmlab.models.load import load
 from llmlab.tokens.batch import Batch

@@ -11,9 +11,10 @@ import sys
 import pytest
 from helpers_families import save_family
 
-from llmlab import cli, experiments
+from llmlab import cli
+from llmlab.lab import registry
 
-KNOBS = {name: [k.name for k in experiments.get(name).knobs()] for name in experiments.NAMES}
+KNOBS = {name: [k.name for k in registry.get(name).knobs()] for name in registry.NAMES}
 DOMAIN = ("domain_loss", "domain_recall", "general_loss", "general_recall", "arithmetic")
 
 
@@ -238,7 +239,7 @@ def test_an_unwritable_cache_gets_one_line(tmp_path, capsys, monkeypatch):
 
 
 def test_divergence_gets_one_line(capsys, home, monkeypatch):
-    from llmlab import objectives
+    from llmlab.methods import objectives
 
     original = objectives.nll
     monkeypatch.setattr(objectives, "nll", lambda out, batch: (original(out, batch)[0] * float("nan"), {}))
@@ -283,7 +284,7 @@ def test_the_list_of_experiments_shows_every_knob_with_default_range_and_help(ca
     assert code == 0 and not err
     for name in KNOBS:
         start = next(i for i, line in enumerate(out) if line.startswith(f"{name}  "))
-        for knob, line in zip(experiments.get(name).knobs(), out[start + 2 :]):
+        for knob, line in zip(registry.get(name).knobs(), out[start + 2 :]):
             assert (
                 line.split()[0] == f"--{knob.name}"
                 and str(knob.default) in line
@@ -414,4 +415,4 @@ def test_other_documents_are_another_run(documents, capsys, home):
 def test_every_experiment_runs_on_any_model(foreign, name, settings, capsys, home):
     code, out, err = call(["run", name, "--model", foreign[1], *settings, "--json"], capsys)
     told = json.loads(out[-1]) if code == 0 else err
-    assert code == 0 and err == [] and set(experiments.get(name).curves) <= set(told["curves"]) | {"reward"}
+    assert code == 0 and err == [] and set(registry.get(name).curves) <= set(told["curves"]) | {"reward"}

@@ -10,10 +10,10 @@ import torch
 from test_objectives import batch_like
 from test_objectives import case as made
 
-from llmlab import advantages as rules
-from llmlab import dials
-from llmlab import objectives as obj
-from llmlab.dials import METHODS, BadDial, Dials
+from llmlab.methods import advantages as rules
+from llmlab.methods import policy
+from llmlab.methods import objectives as obj
+from llmlab.methods.policy import METHODS, BadDial, Dials
 from llmlab.models.forward import Out
 
 LENGTH = 5
@@ -104,14 +104,14 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize("one, other, named", DIFFERENCES)
 def test_the_table_says_what_separates_two_methods(one, other, named):
-    assert set(dials.between(one, other)) == named
+    assert set(policy.between(one, other)) == named
 
 
 def test_the_table_has_a_row_a_method_and_no_two_are_alike():
-    rows = dials.table()
+    rows = policy.table()
     assert [r["method"] for r in rows] == list(METHODS)
     assert len({tuple(list(r.values())[1:]) for r in rows}) == len(METHODS)
-    text = dials.markdown().splitlines()
+    text = policy.markdown().splitlines()
     assert (
         len(text) == len(METHODS) + 2
         and "| GRPO | token | symmetric 0.2 | sequence_mean | k3 in the loss | group_norm |" in text
@@ -133,7 +133,7 @@ def on_policy(objective, seed):
     return step(objective, seed, old_logprobs=make_out().logprobs.detach())
 
 
-@pytest.mark.parametrize("aggregation", dials.AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", policy.AGGREGATIONS)
 @pytest.mark.parametrize("clip", ["none", "symmetric", "higher", "capped"])
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
 def test_at_ratio_one_no_dial_of_ratio_or_clip_matters(aggregation, clip, ratio):
@@ -146,7 +146,7 @@ def test_at_ratio_one_no_dial_of_ratio_or_clip_matters(aggregation, clip, ratio)
     assert turned[2]["clip_fraction"] == 0.0
 
 
-@pytest.mark.parametrize("aggregation", dials.AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", policy.AGGREGATIONS)
 @pytest.mark.parametrize("leash", ["none", "reward"])
 def test_equal_rewards_move_nothing(aggregation, leash):
     """Exactly: AdamW would blow rounding up to a whole step. (With k1 in the reward: where the policy is

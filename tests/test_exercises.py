@@ -8,9 +8,9 @@ import random
 import pytest
 import torch
 
-from llmlab import judge
-from llmlab.exercises import CHAPTERS, EXERCISES, NoExercise, get
-from llmlab.exercises.base import case, difference, short
+from llmlab.learn import judge
+from llmlab.learn.exercises import CHAPTERS, EXERCISES, NoExercise, get
+from llmlab.learn.exercise import case, difference, short
 from llmlab.models.forward import Out, token_logprobs
 from llmlab.tokens.batch import Batch
 
@@ -130,7 +130,7 @@ def test_the_assistant_mask_is_the_chat_templates(shipped):
 
 
 def test_losses_and_kl_are_the_librarys():
-    from llmlab import objectives
+    from llmlab.methods import objectives
 
     torch.manual_seed(1)
     losses, mask = torch.rand(3, 4), (torch.rand(3, 4) > 0.5).float()
@@ -154,7 +154,7 @@ def test_losses_and_kl_are_the_librarys():
 
 
 def test_replay_rows_are_the_experiments():
-    from llmlab.experiments.cpt import stochastic_round
+    from llmlab.chapters.c02_continued_pretraining.cpt import stochastic_round
 
     r = random.Random(0)
     drawn = [(r.random(), r.randrange(1, 40), r.random()) for _ in range(200)]
@@ -246,8 +246,8 @@ def test_long_values_are_cut():
 
 
 def test_reinforcement_learning_is_the_librarys():
-    from llmlab import advantages, objectives
-    from llmlab.dials import Dials
+    from llmlab.methods import advantages, objectives
+    from llmlab.methods.policy import Dials
     from llmlab.models.roles import METHODS, method_bytes
 
     torch.manual_seed(4)

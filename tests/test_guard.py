@@ -7,9 +7,9 @@ import copy
 import pytest
 import torch
 
-from llmlab import loop, probes
-from llmlab.experiments.cpt import CPT
-from llmlab.guard import Gate, Stopped
+from llmlab.train import loop, probes
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.train.gate import Gate, Stopped
 from llmlab.tokens.batch import Batch
 
 WATCH = ("recall", "sums")

@@ -9,10 +9,14 @@ from itertools import combinations, islice
 
 import pytest
 
-from llmlab import experiments, probes
-from llmlab.experiments import agent, codes, facts, longdoc, lora, midtrain, order, overopt, reader, retain
-from llmlab.experiments.base import BadKnob, knob
-from llmlab.experiments.cpt import CPT
+from llmlab.lab import registry
+from llmlab.train import probes
+from llmlab.chapters.c07_reinforcement_learning import agent, order, reader, retain
+from llmlab.chapters.c05_lora import codes, lora
+from llmlab.chapters.c02_continued_pretraining import facts, longdoc, midtrain
+from llmlab.chapters.c06_preferences import overopt
+from llmlab.lab.experiment import BadKnob, knob
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.models.load import load
 from llmlab.world.running import Running
 
@@ -277,9 +281,9 @@ def dead_knobs(cls, shipped, names=None) -> list[str]:
     return dead
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_no_knob_is_dead(shipped, name):
-    assert dead_knobs(experiments.get(name), shipped) == []
+    assert dead_knobs(registry.get(name), shipped) == []
 
 
 @dataclass(frozen=True)
@@ -293,17 +297,17 @@ def test_a_planted_dead_knob_is_found(shipped):
     assert dead_knobs(Planted, shipped, names=("shine", "noise")) == ["shine"]
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_the_same_settings_give_the_same_rows_and_another_seed_others(shipped, name):
-    experiment = experiments.get(name)(**SMALL[name])
+    experiment = registry.get(name)(**SMALL[name])
     first, again, other = (rows_of(experiment, shipped, seed) for seed in (0, 0, 1))
     metric = next(iter(experiment.curves))
     assert measured(first, metric) == measured(again, metric) and differ(first, other, metric)
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_every_curve_of_the_figure_is_measured(shipped, name):
-    cls = experiments.get(name)
+    cls = registry.get(name)
     experiment = cls(**(SMALL[name] | {k.name: 1 for k in cls.knobs() if k.name == "probe"}))
     rows = rows_of(experiment, shipped, n=2)
     assert set(experiment.curves) <= set(rows[1])
@@ -311,11 +315,11 @@ def test_every_curve_of_the_figure_is_measured(shipped, name):
 
 @pytest.mark.parametrize(
     "name, k",
-    [(n, k) for n in experiments.NAMES for k in experiments.get(n).knobs()],
+    [(n, k) for n in registry.NAMES for k in registry.get(n).knobs()],
     ids=lambda x: getattr(x, "name", x),
 )
 def test_a_knob_has_help_and_a_range_that_it_keeps(name, k):
-    cls = experiments.get(name)
+    cls = registry.get(name)
     assert k.help and (k.choices or k.low <= k.default <= k.high)
     for bad in ["nonsense"] if k.choices else [k.low - 1, k.high + 1, float("nan")]:
         with pytest.raises(BadKnob, match=f"--{k.name} (is one of|.* is out of range; choose)"):

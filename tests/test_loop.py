@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers_families import small
 
-from llmlab import loop, objectives, probes, rollout
-from llmlab.guard import Gate
+from llmlab.train import loop, probes, rollout
+from llmlab.methods import objectives
+from llmlab.train.gate import Gate
 from llmlab.models.load import new_lab_model
 from llmlab.tokens.batch import Batch
 from llmlab.world import Sums

@@ -9,8 +9,8 @@ import jupytext
 import nbformat
 import pytest
 
-from llmlab import drills, exercises
-from llmlab.notebook import NoReference, bibliography, references
+from llmlab.learn import drills, exercises
+from llmlab.learn.notebook import NoReference, bibliography, references
 
 BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 CHAPTERS = [b for b in BOOKS if b.name[0].isdigit()]

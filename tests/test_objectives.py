@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmlab import advantages as adv
-from llmlab import objectives as obj
+from llmlab.methods import advantages as adv
+from llmlab.methods import objectives as obj
 from llmlab.models.forward import Out, token_logprobs
-from llmlab.objectives import OBJECTIVES
+from llmlab.methods.objectives import OBJECTIVES
 from llmlab.tokens.batch import COLUMNS, Batch, MissingColumn
 
 LN2, LN3 = math.log(2), math.log(3)

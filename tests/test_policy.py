@@ -8,18 +8,18 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import advantages
-from llmlab.arena import PAID, TASKS
-from llmlab.dials import METHODS
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.collect import Collector, with_signal
-from llmlab.experiments.policy import Policy
-from llmlab.experiments.reader import Reader
+from llmlab.methods import advantages
+from llmlab.world.arena import PAID, TASKS
+from llmlab.methods.policy import METHODS
+from llmlab.lab.experiment import BadKnob
+from llmlab.train.collect import Collector, with_signal
+from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.chapters.c07_reinforcement_learning.reader import Reader
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
-from llmlab.objectives import nll
-from llmlab.rollout import as_batch
+from llmlab.methods.objectives import nll
+from llmlab.train.rollout import as_batch
 from llmlab.world.base import Score
 from llmlab.world.desk import call_text
 

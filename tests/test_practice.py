@@ -18,8 +18,9 @@ from fsrs import Card, Rating, ReviewLog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmlab import paths, practice
-from llmlab.practice import Review
+from llmlab import paths
+from llmlab.learn import practice
+from llmlab.learn.practice import Review
 
 FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)

@@ -9,8 +9,8 @@ import ipywidgets as w
 import pytest
 
 from llmlab.errors import UserError
-from llmlab.widgets import Predict
-from llmlab.widgets.predict import SHAPES, shape
+from llmlab.learn.widgets import Predict
+from llmlab.learn.widgets.predict import SHAPES, shape
 
 METRICS = ["general loss", "sums"]
 SETTINGS = {

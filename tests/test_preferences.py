@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmlab import objectives, preferences
-from llmlab.experiments import overopt, reward
-from llmlab.experiments.online import Online
-from llmlab.experiments.prefer import Prefer
+from llmlab.methods import objectives, preferences
+from llmlab.chapters.c06_preferences import overopt, reward
+from llmlab.chapters.c06_preferences.online import Online
+from llmlab.chapters.c06_preferences.prefer import Prefer
 from llmlab.models.forward import Out, forward, token_logprobs
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued
@@ -158,7 +158,7 @@ def test_topics_limit_what_pairs_are_about():
 
 def test_own_pairs_hold_a_right_and_a_wrong_sample_of_one_problem():
     loaded, knobs = load("chat"), Online(batch=4)
-    from llmlab.experiments.online import TASKS
+    from llmlab.chapters.c06_preferences.online import TASKS
 
     rows, mixed = knobs.pairs_at(loaded.model, loaded.tok, TASKS["sums"], seed=0, step=0)
     assert len(rows) == 8 and 0 < mixed <= 1

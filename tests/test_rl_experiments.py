@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from llmlab import loop
-from llmlab.experiments import agent, order, retain
-from llmlab.experiments.agent import Agent
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.order import ORDERS, Order
-from llmlab.experiments.retain import MANY, Retain
+from llmlab.train import loop
+from llmlab.chapters.c07_reinforcement_learning import agent, order, retain
+from llmlab.chapters.c07_reinforcement_learning.agent import Agent
+from llmlab.lab.experiment import BadKnob
+from llmlab.chapters.c07_reinforcement_learning.order import ORDERS, Order
+from llmlab.chapters.c07_reinforcement_learning.retain import MANY, Retain
 from llmlab.models.load import load
 from llmlab.tokens.batch import Batch
 from llmlab.tokens.special import TEMPLATE

@@ -6,10 +6,11 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import advantages, rollout
+from llmlab.methods import advantages
+from llmlab.train import rollout
 from llmlab.models.forward import forward
-from llmlab.rollout import evaluate, on_policy, play
-from llmlab.sample import Completions
+from llmlab.train.rollout import evaluate, on_policy, play
+from llmlab.train.sample import Completions
 from llmlab.tokens import chat
 from llmlab.world import Census, Desk, Sums, Talk
 from llmlab.world.desk import TOOLS, call_text, parse

@@ -13,12 +13,15 @@ import pytest
 import torch
 from helpers_families import small
 
-from llmlab import experiments, loop, objectives, paths, runs
-from llmlab.experiments.base import Experiment, knob
+from llmlab.lab import registry, runs
+from llmlab.train import loop
+from llmlab.methods import objectives
+from llmlab import paths
+from llmlab.lab.experiment import Experiment, knob
 from llmlab.models.load import fingerprint
 from llmlab.tokens.batch import Batch
 
-EXPERIMENTS = {name: experiments.get(name)() for name in experiments.NAMES}
+EXPERIMENTS = {name: registry.get(name)() for name in registry.NAMES}
 
 
 @dataclass(frozen=True)

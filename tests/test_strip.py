@@ -13,17 +13,19 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import advantages, figures, loop, objectives
+from llmlab.methods import advantages, objectives
+from llmlab.learn import figures
+from llmlab.train import loop
 from llmlab.errors import UserError
 from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load
-from llmlab.strips import PADDING, PLAIN, SPECIAL, Layer, measure, piece, visible
+from llmlab.learn.strips import PADDING, PLAIN, SPECIAL, Layer, measure, piece, visible
 from llmlab.tokens import chat, pack
 from llmlab.tokens.batch import Batch, MissingColumn, pad
 from llmlab.tokens.pairs import pair_batch
-from llmlab.widgets import TokenStrip
-from llmlab.widgets import strip as drawn
+from llmlab.learn.widgets import TokenStrip
+from llmlab.learn.widgets import strip as drawn
 from llmlab.world import Sums, Talk, corpora, talk
 
 
@@ -56,7 +58,7 @@ def pairs(chatty):
 
 @pytest.fixture(scope="module")
 def rollouts(chatty):
-    from llmlab.rollout import on_policy
+    from llmlab.train.rollout import on_policy
 
     settings = dict(prompts=4, group=4, advantage=advantages.group_norm, seed=3, max_new=10)
     return next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), **settings))

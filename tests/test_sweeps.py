@@ -5,10 +5,10 @@ changed, is not shown as current.
 import pandas as pd
 import pytest
 
-from llmlab import sweeps
-from llmlab.experiments.cpt import CPT
-from llmlab.widgets import Panel
-from llmlab.widgets.controls import control, stops
+from llmlab.lab import sweeps
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.learn.widgets import Panel
+from llmlab.learn.widgets.controls import control, stops
 
 AXES = {"replay": (0.0, 0.2), "warmup": (0, 20)}
 

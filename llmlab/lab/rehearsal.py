@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Iterable, Iterator
 from unittest import mock
 
-from .. import paths, pool
+from .. import paths
+from . import pool
 from . import code, record
 from .record import Seal
 
@@ -115,7 +116,7 @@ def _small(cls):
     """Meanwhile readings ask few held-out problems and read a few rows of each set, and the experiment's module has
     the constants that the rehearsal states.
     """
-    from .. import probes
+    from ..train import probes
 
     read = probes.read
 
@@ -198,9 +199,9 @@ class Book:
 
 def books(others: Iterable[tuple[str, list[Rehearsal]]] = ()) -> dict[str, Book]:
     """name -> book of all experiments, and of what stands around experiments."""
-    from .. import experiments
+    from . import registry
 
-    every = [(name, plan(experiments.get(name))) for name in experiments.NAMES]
+    every = [(name, plan(registry.get(name))) for name in registry.NAMES]
     return {name: Book(name, wanted) for name, wanted in [*every, *others]}
 
 

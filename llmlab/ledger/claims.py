@@ -41,17 +41,17 @@ class Arm:
 
     def study(self):
         """The experiment that is run (imports torch)."""
-        from .. import experiments
+        from ..lab import registry
         from .study import Study
 
-        experiment = experiments.get(self.experiment)(**self.knobs)
+        experiment = registry.get(self.experiment)(**self.knobs)
         return Study(experiment, self.exam, self.every) if self.exam else experiment
 
     def value(self, knob: str):
         """The arm's value of a knob: its own, or the experiment's default (imports torch)."""
-        from .. import experiments
+        from ..lab import registry
 
-        return getattr(experiments.get(self.experiment)(**self.knobs), knob)
+        return getattr(registry.get(self.experiment)(**self.knobs), knob)
 
     @property
     def key(self) -> str:

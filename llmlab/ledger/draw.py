@@ -7,7 +7,8 @@ from typing import Sequence
 
 import matplotlib
 
-from .. import figures, sweeps
+from ..learn import figures
+from ..lab import sweeps
 from . import results
 from .claims import HOWS, Arm
 from .statistics import interval

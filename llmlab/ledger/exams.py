@@ -7,9 +7,9 @@ from typing import Callable
 
 import torch
 
-from .. import probes
+from ..train import probes
 from ..models.forward import forward
-from ..rollout import evaluate
+from ..train.rollout import evaluate
 from ..tokens import chat
 from ..tokens.batch import Batch
 from ..world import corpora

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
-from .. import figures
+from ..learn import figures
 from .table import SIGNS, Row, told
 
 AXIS = "effect ÷ smallest effect of interest"

@@ -1,7 +1,7 @@
 """Rehearsals of what stands around an experiment: the exam of a study."""
 
-from ..experiments.cpt import CPT
-from ..experiments.dpo import DPO
+from ..chapters.c02_continued_pretraining.cpt import CPT
+from ..chapters.c06_preferences.dpo import DPO
 from ..lab.rehearsal import Rehearsal
 from . import exams
 from .study import DRIFT, Study

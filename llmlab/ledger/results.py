@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from .. import experiments, paths
+from ..lab import registry
+from .. import paths
 from ..errors import UserError
 from ..lab import code
 from ..lab import record as sealed
@@ -60,7 +61,7 @@ def seal(claim: Claim) -> Seal:
     identity = paths.hash_bytes(claim.declared.encode(), _checkpoints(paths.data() / "checkpoints").encode())
     if claim.check:
         return Seal(identity, {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)})
-    made_by = {a.experiment: _code(experiments.file(a.experiment)) for a in claim.arms}
+    made_by = {a.experiment: _code(registry.file(a.experiment)) for a in claim.arms}
     return Seal(identity, made_by | ({"study": _code(STUDY)} if any(a.exam for a in claim.arms) else {}))
 
 

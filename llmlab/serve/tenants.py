@@ -14,7 +14,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import loop, objectives
+from ..train import loop
+from ..methods import objectives
 from ..models.forward import Out
 from ..models.frozen import frozen_copy
 from ..tokens import chat

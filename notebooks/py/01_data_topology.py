@@ -33,8 +33,8 @@
 import torch
 
 from llmlab.models.load import load
-from llmlab.notebook import show
-from llmlab.widgets import Drills, Panel, Predict, TokenStrip
+from llmlab.learn.notebook import show
+from llmlab.learn.widgets import Drills, Panel, Predict, TokenStrip
 
 base, chatty = load("base"), load("chat")
 
@@ -69,7 +69,7 @@ leaf.grad
 # The shift happens in one function of the package, and the mask is applied in one other:
 
 # %%
-from llmlab import objectives
+from llmlab.methods import objectives
 from llmlab.models.forward import Out, forward, token_logprobs
 
 show(forward, objectives.token_mean, objectives.nll)
@@ -89,7 +89,7 @@ assert torch.equal(leaf.grad[0, 0], torch.zeros(3))
 # *gradient* is the size of d loss / d logits at the place that predicts it. Both are measured by autograd on the real model and stand on the token that is **predicted**.
 
 # %%
-from llmlab.experiments.topology import transcripts
+from llmlab.chapters.c01_data_topology.topology import transcripts
 
 talk = transcripts("test", 2)
 for message in talk[0].conversation:
@@ -131,7 +131,7 @@ sft_strip.picture("gradient")
 # Look at the layer *weights*: negative on the chosen answer (pushed up), positive on the rejected one (pushed down). What both rows share, such as the first answer, gets both and cancels in the sum over the pair.
 
 # %%
-from llmlab import loop
+from llmlab.train import loop
 from llmlab.tokens.pairs import pair_batch
 
 pairs = loop.add_logprobs(chatty.model, pair_batch(chatty.tok, talk), "ref_logprobs")
@@ -142,8 +142,8 @@ TokenStrip(chatty.tok, pairs, chatty.model, objectives.dpo)
 # What the model did not write (the question) has no gradient, and a group whose answers all score the same has none at all.
 
 # %%
-from llmlab import advantages
-from llmlab.rollout import on_policy
+from llmlab.methods import advantages
+from llmlab.train.rollout import on_policy
 from llmlab.world import Sums
 
 sampled = next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), prompts=2, group=4,
@@ -156,7 +156,7 @@ TokenStrip(chatty.tok, sampled, chatty.model, objectives.grpo, rows=4)
 # %%
 import pandas as pd
 
-from llmlab import strips
+from llmlab.learn import strips
 
 views = {"packing": (base, packed, objectives.nll), "masking": (chatty, masked, objectives.nll),
          "pairs": (chatty, pairs, objectives.dpo), "rollouts": (chatty, sampled, objectives.grpo)}
@@ -175,8 +175,9 @@ pd.DataFrame(table).T.round(3)
 # %%
 from statistics import median
 
-from llmlab import figures, runs
-from llmlab.experiments.topology import Topology
+from llmlab.learn import figures
+from llmlab.lab import runs
+from llmlab.chapters.c01_data_topology.topology import Topology
 
 seeds = (0, 1, 2)
 stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds] for loss in ("all", "assistant", "pairs")}
@@ -242,7 +243,7 @@ TokenStrip(chatty.tok, fault(masked), chatty.model, objectives.nll, rows=1)
 # What do they cost? Three short trainings that differ in nothing but the mask, then each model answers: is the answer right, is its *first token* right, and with which token does it leave off? (One seed: an illustration.)
 
 # %%
-from llmlab.sample import sample
+from llmlab.train.sample import sample
 from llmlab.tokens.special import TEMPLATE
 
 def trained(break_it, steps=60):
@@ -303,7 +304,7 @@ Ledger("01")
 # Write the function, then let the judge look. `hint("shift")` helps in steps, `solution("shift")` shows right ones, `reset("shift")` begins again.
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("shift")
 
@@ -333,6 +334,6 @@ task("token_mean")
 Drills("01")
 
 # %%
-from llmlab.notebook import references
+from llmlab.learn.notebook import references
 
 references("dpo_paper_2023", "shi_2024", "razin_2024", "deepseek_math_2024")

@@ -35,10 +35,10 @@ from statistics import median
 import pandas as pd
 import torch
 
-from llmlab import advantages, dials, objectives
-from llmlab.experiments.policy import Policy
-from llmlab.notebook import references, show
-from llmlab.widgets import Drills, Panel, Predict
+from llmlab.methods import advantages, policy, objectives
+from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.learn.notebook import references, show
+from llmlab.learn.widgets import Drills, Panel, Predict
 
 pd.set_option("display.max_colwidth", None)
 
@@ -117,11 +117,11 @@ ratio = torch.tensor([[0.30 / 0.20]])
 # because the ratio of a whole answer is a geometric mean over its tokens, which hardly leaves one.)
 
 # %%
-pd.DataFrame(dials.table()).set_index("method")
+pd.DataFrame(policy.table()).set_index("method")
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"), ("GRPO", "GSPO"), ("DAPO", "CISPO"), ("PPO", "DAPO")]
-pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}" for d, (x, y) in dials.between(a, b).items()) for a, b in pairs}, name="what differs").to_frame()
+pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}" for d, (x, y) in policy.between(a, b).items()) for a, b in pairs}, name="what differs").to_frame()
 
 # %% [markdown]
 # The parts themselves are a line or two each.
@@ -133,7 +133,7 @@ show(objectives.token_ratio, objectives.sequence_ratio, objectives.clipped, obje
 show(objectives.token_mean, objectives.sequence_mean, objectives.fixed_length, objectives.k1, objectives.k3)
 
 # %%
-show(dials.Dials.columns, dials.Dials.gain, dials.Dials.objective)
+show(policy.Dials.columns, policy.Dials.gain, policy.Dials.objective)
 
 # %% [markdown]
 # Named methods and dials agree: on random batches every setting gives the loss and the gradient of its named function (tested). Here, GRPO:
@@ -146,7 +146,7 @@ g = torch.Generator().manual_seed(0)
 ids, logits = torch.randint(0, 30, (8, 6), generator=g), torch.randn(8, 5, 30, generator=g)
 out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(8, 5))
 batch = Batch(ids, torch.ones(8, 6), {"old_logprobs": out.logprobs - 0.3, "advantages": advantages.group_norm(rewards, group)})
-assert torch.allclose(objectives.grpo(out, batch)[0], dials.Dials().objective(max_len=5)(out, batch)[0])
+assert torch.allclose(objectives.grpo(out, batch)[0], policy.Dials().objective(max_len=5)(out, batch)[0])
 
 # %% [markdown]
 # ## 3 · Predict
@@ -154,9 +154,9 @@ assert torch.allclose(objectives.grpo(out, batch)[0], dials.Dials().objective(ma
 # About half of the chat model's *samples* of three-digit sums are right. GRPO, with nothing but the checker's word, for half a minute (`llmlab run policy`):
 
 # %%
-from llmlab import sweeps
+from llmlab.lab import sweeps
 from llmlab.ledger import draw
-from llmlab.ledger import policy as claims
+from llmlab.chapters.c07_reinforcement_learning import claims
 
 default = sweeps.need("policy").turned()["defaults"]
 reading = lambda metric, at: median(at(c.curve(metric).items())[1] for c in default)
@@ -214,7 +214,7 @@ draw.means({arm.label: arm for arm in (*old, claims.UNCLIPPED_USUAL, claims.CLIP
 # A verifier with a bug: what it cannot read raises an error inside, the error is swallowed, and the answer counts as right. One line, seen in the wild more than once.
 
 # %%
-from llmlab import arena
+from llmlab.world import arena
 
 show(arena.crash)
 
@@ -269,7 +269,7 @@ draw.means({arm.label: arm for arm in (claims.STRICT, claims.LEASHED, claims.TIG
 # No training here: the same policy samples batch after batch, and the gradients are compared. *Agreement* is the cosine that two batches' gradients have on average: 1 = no noise.
 
 # %%
-from llmlab.experiments.variance import Variance
+from llmlab.chapters.c07_reinforcement_learning.variance import Variance
 
 draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())}, {m: Variance.curves[m] for m in ("agreement", "sampled")})
 
@@ -351,7 +351,7 @@ pd.DataFrame(rates.load("policy")["table"]).T
 # Then the ledger's seeds, at each arm's best rate and at five times that.
 
 # %%
-from llmlab.experiments.retain import Retain
+from llmlab.chapters.c07_reinforcement_learning.retain import Retain
 
 kept = draw.means({arm.label: arm for arm in (*claims.KEPT.values(), *claims.FAST.values())}, Retain.curves, digits=3)
 before = draw.means({"before": claims.KEPT["reward"]}, Retain.curves, "start", digits=3)
@@ -372,7 +372,7 @@ Panel("retain", show=["way", "until", "lr", "group"])
 # repair, `reward` is GRPO. *Done although a call fails* is what is practised; *tasks without a fault* should not suffer.
 
 # %%
-from llmlab.experiments.agent import Agent
+from llmlab.chapters.c07_reinforcement_learning.agent import Agent
 
 draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "plain")}, title="A call fails once")
 
@@ -397,7 +397,7 @@ Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
 # **The order of the stages.** All have the same steps in all, shared equally, so that two stages give each more than three do; the last row has two stages of the length that three have.
 
 # %%
-from llmlab.experiments.order import Order
+from llmlab.chapters.c07_reinforcement_learning.order import Order
 
 draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)}, Order.curves)
 
@@ -410,9 +410,9 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
 # `llmlab run policy --engine trl` runs TRL's GRPOTrainer (and `prefer`, `dpo` its DPOTrainer) and prints what each of our knobs becomes there; what TRL cannot say is refused in a sentence. The table is made from the arguments that are passed:
 
 # %%
-from llmlab.engines import trl
+from llmlab.trl import engine
 
-pd.DataFrame(trl.told(Policy(leash="k3"))).set_index("knob")
+pd.DataFrame(engine.told(Policy(leash="k3"))).set_index("knob")
 
 # %% [markdown]
 # ## 12 · The evidence
@@ -452,7 +452,7 @@ forest.figure(evidence.rows)
 # ## 14 · Exercises
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("leave_one_out")
 

@@ -13,16 +13,16 @@ trl = pytest.importorskip("trl")
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from llmlab import advantages, objectives
-from llmlab.engines import dpo, grpo
-from llmlab.engines import trl as engine
-from llmlab.engines.trainer import OURS, PASSED, Recipe
+from llmlab.methods import advantages, objectives
+from llmlab.trl import dpo, grpo
+from llmlab.trl import engine
+from llmlab.trl.trainer import OURS, PASSED, Recipe
 from llmlab.errors import UserError
-from llmlab.experiments.dpo import DPO
-from llmlab.experiments.grpo import GRPO, longest, on_policy_from
-from llmlab.experiments.sft import SFT
+from llmlab.chapters.c06_preferences.dpo import DPO
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO, longest, on_policy_from
+from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.models.load import load
-from llmlab.rollout import play
+from llmlab.train.rollout import play
 from llmlab.tokens import chat
 from llmlab.tokens.pairs import pair_batch
 from llmlab.tokens.special import TEMPLATE

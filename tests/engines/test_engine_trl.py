@@ -16,16 +16,17 @@ trl = pytest.importorskip("trl")
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from llmlab import cli, objectives
-from llmlab.engines import sft as imitation
-from llmlab.engines import trainer
-from llmlab.engines import trl as engine
+from llmlab import cli
+from llmlab.methods import objectives
+from llmlab.trl import sft as imitation
+from llmlab.trl import trainer
+from llmlab.trl import engine
 from llmlab.errors import UserError
-from llmlab.experiments import chats
-from llmlab.experiments.chats import Chats
-from llmlab.experiments.cpt import CPT
-from llmlab.experiments.sft import SFT
-from llmlab.experiments.traces import Traces
+from llmlab.chapters.c04_sft import chats
+from llmlab.chapters.c04_sft.chats import Chats
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.chapters.c04_sft.sft import SFT
+from llmlab.chapters.c04_sft.traces import Traces
 from llmlab.models.forward import forward
 from llmlab.models.load import load
 from llmlab.tokens import collate

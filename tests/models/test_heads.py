@@ -2,12 +2,13 @@
 
 import torch
 
-from llmlab import loop, objectives
+from llmlab.train import loop
+from llmlab.methods import objectives
 from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued
-from llmlab.rollout import evaluate
-from llmlab.sample import sample
+from llmlab.train.rollout import evaluate
+from llmlab.train.sample import sample
 from llmlab.tokens.batch import Batch
 from llmlab.world import Sums
 

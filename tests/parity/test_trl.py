@@ -29,8 +29,8 @@ from trl.experimental.orpo import ORPOTrainer
 from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import add_fused_lm_head
 
-from llmlab import advantages as adv
-from llmlab import objectives as obj
+from llmlab.methods import advantages as adv
+from llmlab.methods import objectives as obj
 from llmlab.models.forward import forward
 from llmlab.tokens.batch import Batch
 

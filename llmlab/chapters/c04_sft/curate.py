@@ -1,0 +1,121 @@
+"""curate: the chat model samples answers to sums; some are kept and imitated. What the choice of the kept
+ones is worth.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from ...train import probes
+from ...errors import UserError
+from ...train.rollout import Episode, evaluate, play
+from ...tokens.batch import Batch, pad
+from ...world.sums import Sums
+from ...world.talk import Talk
+from ...lab.experiment import knob
+from ...lab.supervised import Supervised, order
+
+LONGEST = 18  # tokens of an answer
+SUMS, KNOWN = Sums(("add",), digits=3), Talk(("fact",))
+KEEP = ("verified", "majority", "any", "solutions")
+
+
+@dataclass(frozen=True)
+class Curate(Supervised):
+    """Rejection sampling: K samples a problem, one of them kept or none, then supervised fine-tuning on what
+    was kept.
+    """
+
+    name: ClassVar[str] = "curate"
+    default_model: ClassVar[str] = "chat"
+    summary: ClassVar[str] = (
+        "data curation by rejection sampling: imitate any own answer, the commonest, one that a checker"
+        " accepts, or the solution"
+    )
+    chats: ClassVar[bool] = True
+    curves: ClassVar[dict[str, str]] = {
+        "accuracy": "held-out three-digit sums right (share)",
+        "known": "known people right (share)",
+    }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, batch=4, problems=16, k=2, keep="any", held=16),
+        values=dict(batch=(2,), k=(1,), problems=(32,), held=(32,)),
+        under=dict(keep=dict(k=8, problems=32)),
+    )
+
+    keep: str = knob(
+        "verified",
+        choices=KEEP,
+        help="which sample of a problem is imitated; solutions: the right answer, without sampling",
+    )
+    k: int = knob(8, 1, 32, help="samples a problem")
+    temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
+    problems: int = knob(512, 16, 2000, help="problems that are sampled")
+    lr: float = knob(5e-4, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
+    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
+    steps: int = knob(100, 10, 2000, unit="steps", help="optimiser steps")
+    batch: int = knob(32, 2, 128, unit="rows", help="answers a step")
+    held: int = knob(128, 16, 512, help="held-out problems that a reading asks")
+    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+
+    def batches(self, model, tok, seed):
+        """Sample once, with the model as it is at the start; then go round what was kept, in a new order
+        every time.
+        """
+        rows = self.kept(model, tok, seed)
+
+        def batch_at(step: int) -> Batch:
+            numbers = range(step * self.batch, (step + 1) * self.batch)
+            chosen = [rows[order(seed, n // len(rows), len(rows))[n % len(rows)]] for n in numbers]
+            return Batch(
+                pad([ids for ids, _ in chosen], tok.pad_token_id or 0),
+                pad([mask for _, mask in chosen], 0).float(),
+            )
+
+        return batch_at
+
+    def kept(self, model, tok, seed: int) -> probes.Rows:
+        """(ids, mask) of the answers to be imitated. Raises UserError if none is left."""
+        problems = SUMS.problems(self.problems, split="train", seed=seed + 1)
+        if self.keep == "solutions":
+            return probes.question_rows(tok, SUMS, problems)
+        draw = torch.Generator(model.device).manual_seed(seed)
+        episodes = play(
+            model,
+            tok,
+            SUMS,
+            problems,
+            k=self.k,
+            max_new=LONGEST,
+            temperature=self.temperature,
+            generator=draw,
+        )
+        groups = [episodes[i : i + self.k] for i in range(0, len(episodes), self.k)]
+        chosen = [e for group in groups if (e := pick(group, self.keep))]
+        if not chosen:
+            raise UserError(
+                "no sample is right, so that nothing is left to imitate; choose more samples (--k) or"
+                " --keep any"
+            )
+        return [(e.ids, e.mask) for e in chosen]
+
+    def prober(self, model, tok):
+        """The skill, and what was known before."""
+        known = {"known": probes.batches(probes.question_rows(tok, KNOWN, KNOWN.problems(self.held, seed=7)))}
+        return lambda step: (
+            {"accuracy": evaluate(model, tok, SUMS, n=self.held, seed=7, max_new=LONGEST).accuracy}
+            | probes.read(model, known)
+        )
+
+
+def pick(group: list[Episode], keep: str) -> Episode | None:
+    """The sample of one problem that is kept, or None."""
+    ended = [e for e in group if e.stopped]
+    if keep == "verified":
+        return next((e for e in ended if e.score.reward == 1), None)
+    if keep == "majority":
+        common = Counter(e.text for e in ended).most_common(1)
+        return next((e for e in ended if e.text == common[0][0]), None)
+    return next(iter(ended), None)

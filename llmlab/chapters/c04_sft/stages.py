@@ -1,0 +1,93 @@
+"""stages: preference or reinforcement learning after supervised fine-tuning, in the template of that stage or
+in another one.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...train import probes
+from ...train.rollout import evaluate
+from ...tokens import chat
+from ...tokens.templates import TEMPLATES
+from ...world import talk
+from ...world.base import say
+from ...world.sums import Sums
+from ...lab.experiment import Experiment, knob
+from ..c06_preferences.dpo import DPO
+from ..c07_reinforcement_learning.grpo import GRPO, longest
+from .template import template
+
+METHODS = {"dpo": DPO, "grpo": GRPO}
+FORMS = tuple(name for name in TEMPLATES if name != "user_results")  # no tool is used in these stages
+
+
+@dataclass(frozen=True)
+class Stages(Experiment):
+    """DPO or GRPO of the chat model under a template; read under the template in which the model is
+    served.
+    """
+
+    name: ClassVar[str] = "stages"
+    default_model: ClassVar[str] = "chat"
+    summary: ClassVar[str] = (
+        "one template through all stages: DPO or GRPO in another template than SFT's, read as the model is"
+        " served"
+    )
+    curves: ClassVar[dict[str, str]] = {
+        "polite": "polite and right answers (share)",
+        "sums": "three-digit sums right (share)",
+        "facts": "facts right, politely or not (share)",
+        "fact_loss": "loss on plain answers (nats per token)",
+    }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, held=16),
+        values=dict(held=(32,)),
+        phases=[dict(method="grpo", steps=5, trained="literal", served="literal")],
+    )
+
+    method: str = knob("dpo", choices=tuple(METHODS), help="the stage after SFT")
+    trained: str = knob("control", choices=FORMS, help="template of this stage; SFT's was control")
+    served: str = knob("control", choices=FORMS, help="template under which the model is asked")
+    lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
+    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
+    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    held: int = knob(96, 16, 512, help="held-out problems of each kind that a reading asks")
+    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+
+    def rows(self, loaded, seed, checkpoint=None, texts=None):
+        """The stage's own rows under its template, with readings under the template of serving."""
+        model, tok = loaded.model, loaded.tok
+        with template(tok, self.served):
+            read = self.prober(model, tok)
+        with template(tok, self.trained):
+            stage = METHODS[self.method](lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
+            for row in stage.rows(loaded, seed, checkpoint=checkpoint):
+                if (
+                    self.reads(row["step"]) and "facts" not in row
+                ):  # the rows of an interrupted run come with their readings
+                    with template(tok, self.served):
+                        row |= read()
+                yield row
+
+    def reads(self, step: int) -> bool:
+        """Is the model asked after this step?"""
+        return step % self.probe == 0 or step == self.steps
+
+    def prober(self, model, tok):
+        """A function that asks for polite answers, facts and sums."""
+        pairs, sums = talk.pairs(self.held, split="test", seed=7, kinds="style"), Sums(("add",), digits=3)
+        sets = {
+            "polite": probes.batches(
+                [chat.example(tok, p.messages, say(f"Gladly: {p.problem.answer}.")) for p in pairs]
+            ),
+            "blunt": probes.batches(
+                [chat.example(tok, p.messages, say(f"{p.problem.answer}.")) for p in pairs]
+            ),
+        }
+
+        def read() -> dict[str, float]:
+            found = probes.read(model, sets | {"fact_loss": sets["blunt"]})
+            solved = evaluate(model, tok, sums, n=self.held, seed=7, max_new=longest(GRPO())).accuracy
+            return found | {"facts": found["polite"] + found["blunt"], "sums": solved}
+
+        return read

@@ -1,0 +1,247 @@
+"""policy: reinforcement learning from a verifier, every method of the family as a setting of its dials."""
+
+from dataclasses import dataclass
+from math import lcm
+from typing import ClassVar
+
+from ...train import loop
+from ...world.arena import PAID, TASKS, Game
+from ...methods.policy import ADVANTAGES, AGGREGATIONS, CLIPS, LEASHES, RATIOS, BadDial, Dials
+from ...models.heads import Valued
+from ...lab.experiment import BadKnob, Experiment, knob
+from ...train.collect import Collector
+from .reader import Reader
+
+HIGHER = 1.4  # DAPO's upper clip range in units of the lower one: 0.28 / 0.2
+
+
+@dataclass(frozen=True)
+class Policy(Experiment):
+    """Let the model try, pay it, and turn one dial at a time."""
+
+    name: ClassVar[str] = "policy"
+    default_model: ClassVar[str] = "chat"
+    summary: ClassVar[str] = (
+        "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest"
+        " and flawed pay"
+    )
+    curves: ClassVar[dict[str, str]] = {
+        "accuracy": "held-out problems right, greedy (share)",
+        "sampled": "samples right (share)",
+        "covered": "problems right in one sample (share)",
+        "distinct": "different answers among samples (share)",
+        "paid": "what the verifier in use pays (share)",
+        "length": "length of answers (tokens)",
+        "surprise": "entropy of the samples (nats per token)",
+        "kl": "KL from the starting model (nats per token)",
+        "known": "known people recalled (share)",
+    }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=10, warmup=2, probe=5, prompts=8, group=8, lr=3e-3, held=8, tries=4),
+        values=dict(
+            prompts=(4,),
+            group=(4,),
+            reset=(1,),
+            stale=(1,),
+            epochs=(2,),
+            held=(12,),
+            tries=(8,),
+            range=(0.01,),
+        ),
+        under=dict(
+            paid=dict(temperature=2.0),
+            task=dict(size=1, prompts=2, group=4),
+            source=dict(advantage="no_baseline", ratio="none", clip="none"),
+            lam=dict(advantage="critic"),
+            overlong=dict(task="filler"),
+            groups=dict(group=2),
+            clip=dict(epochs=5, prompts=16),
+            range=dict(epochs=5, prompts=16),
+            ratio=dict(epochs=5, clip="none"),
+            leash=dict(leash="k3", beta=1.0),
+            beta=dict(leash="k3", beta=1.0),
+            reset=dict(leash="k3", beta=1.0),
+        ),
+        phases=[
+            dict(epochs=2, stale=1, leash="k3", reset=4, beta=1.0, temperature=1.5),
+            dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2),
+            dict(clip="higher", ratio="sequence", epochs=2, aggregation="token_mean"),
+            dict(
+                clip="capped",
+                epochs=2,
+                aggregation="fixed_length",
+                overlong="on",
+                paid="long",
+                temperature=1.5,
+            ),
+        ],
+        small={"reader.GREEDY": 16},
+    )
+
+    task: str = knob(
+        "sums",
+        choices=tuple(TASKS),
+        help="filler: a sum, then dots; many: any right answer; chain, faults: tool calls, one fails",
+    )
+    size: int = knob(
+        3,
+        1,
+        4,
+        help=(
+            "difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size"
+        ),
+    )
+    paid: str = knob(
+        "strict",
+        choices=tuple(PAID),
+        help="strict: right answers; crash: unreadable ones too (a bug); form, long: how it looks",
+    )
+    advantage: str = knob(
+        "group_norm",
+        choices=ADVANTAGES,
+        help="how much better than expected: the rule, or a critic with GAE (PPO)",
+    )
+    lam: float = knob(0.95, 0.0, 1.0, help="GAE of the critic: 0 trusts its values, 1 the reward that came")
+    ratio: str = knob(
+        "token",
+        choices=("none", *RATIOS),
+        help="likelihood ratio to the policy that sampled: of each token, or of the answer",
+    )
+    clip: str = knob(
+        "symmetric",
+        choices=CLIPS,
+        help="1 ± range; higher: up to 1.4 × range above; capped: the weight, at 1 + range",
+    )
+    range: float = knob(0.2, 1e-4, 10.0, scale="log", help="clip range of the ratio")
+    aggregation: str = knob("sequence_mean", choices=tuple(AGGREGATIONS), help="from tokens to one number")
+    leash: str = knob(
+        "none",
+        choices=("none", "reward", *LEASHES),
+        help="KL to the reference: inside the reward, or an estimate in the loss",
+    )
+    beta: float = knob(0.04, 0.0, 5.0, help="weight of the KL leash")
+    source: str = knob(
+        "own",
+        choices=("own", "gold"),
+        help="answers to learn from: the policy's samples, or those of the data (that is SFT)",
+    )
+    reset: int = knob(
+        0, 0, 500, unit="steps", help="steps after which the policy becomes its own reference; 0 is never"
+    )
+    epochs: int = knob(
+        1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on"
+    )
+    stale: int = knob(
+        0,
+        0,
+        16,
+        unit="batches",
+        help="batches sampled ahead from the same weights: the last is so many batches old",
+    )
+    groups: str = knob(
+        "all",
+        choices=("all", "filtered", "resampled"),
+        help="groups of equal rewards: kept, dropped, or replaced by new ones",
+    )
+    overlong: str = knob(
+        "off", choices=("off", "on"), help="a penalty that grows over the second half of the length allowed"
+    )
+    prompts: int = knob(32, 2, 128, help="problems a step")
+    group: int = knob(8, 1, 32, help="samples a problem")
+    temperature: float = knob(1.0, 0.3, 2.0, help="temperature of the samples in training")
+    lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
+    warmup: int = knob(10, 0, 100, unit="steps", help="steps of linear warm-up")
+    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    held: int = knob(48, 8, 256, help="held-out problems that are sampled at a reading")
+    tries: int = knob(16, 2, 64, help="samples of each of them")
+    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+
+    def __post_init__(self):
+        super().__post_init__()
+        try:
+            self.dials(), self.game()
+        except BadDial as e:
+            raise BadKnob(str(e)) from None
+        except ValueError as e:
+            raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
+        if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
+            raise BadKnob(
+                "one sample has no group to compare with: choose --group 2 or more, or --advantage critic"
+                f" instead of {self.advantage}"
+            )
+        if self.group == 1 and self.groups != "all":
+            raise BadKnob(f"--groups {self.groups} drops every group of one sample; choose --group 2 or more")
+        if self.task == "many" and self.paid in ("crash", "form"):
+            raise BadKnob(
+                f"--task many has no form that --paid {self.paid} could pay for; choose --paid strict or long"
+            )
+        if self.source == "gold" and (self.advantage, self.ratio) != ("no_baseline", "none"):
+            raise BadKnob(
+                "--source gold has one answer a problem and nobody sampled it; choose --advantage no_baseline"
+                " --ratio none --clip none"
+            )
+        if self.source == "gold" and (self.groups, self.overlong, self.leash) != ("all", "off", "none"):
+            raise BadKnob(
+                "--source gold samples nothing; choose --groups all, --overlong off and --leash none"
+            )
+        if self.reset and self.leash == "none":
+            raise BadKnob(
+                "--reset moves the reference, which nothing reads without a leash; choose --leash reward"
+                " or k3"
+            )
+        if self.reset % self.block:
+            raise BadKnob(
+                f"--reset {self.reset} is not a multiple of epochs × (stale + 1) = {self.block} steps, for"
+                " which samples are used"
+            )
+
+    @property
+    def block(self) -> int:
+        """Steps on samples of the same weights."""
+        return self.epochs * (self.stale + 1)
+
+    def game(self) -> Game:
+        """The task at its size."""
+        return TASKS[self.task](self.size)
+
+    def dials(self) -> Dials:
+        """The method."""
+        high = self.range * (HIGHER if self.clip == "higher" else 1.0)
+        return Dials(
+            self.ratio,
+            self.clip,
+            self.range,
+            high,
+            self.aggregation,
+            self.leash,
+            self.beta,
+            self.advantage,
+            self.lam,
+        )
+
+    def rows(self, loaded, seed, checkpoint=None, texts=None):
+        """The recipe, top to bottom."""
+        game, dials, tok = self.game(), self.dials(), loaded.tok
+        model = Valued(loaded.model) if self.advantage == "critic" else loaded.model
+        reader = Reader(loaded.model, tok, game, self)
+        collector = Collector(model, tok, game, dials, self, seed)
+        method = dials.objective(game.longest)
+
+        def objective(out, batch):
+            loss, info = method(out, batch)
+            reader.note(info | collector.info)
+            return loss, info | collector.info
+
+        yield from loop.train(
+            model,
+            collector,
+            objective,
+            n=self.steps,
+            lr=self.lr,
+            opts=loop.optimizers(model, "adamw", self.lr),
+            warmup=self.warmup,
+            every=self.probe,
+            checkpoint=checkpoint,
+            unit=lcm(self.block, self.reset or 1),
+            probe=reader,
+        )

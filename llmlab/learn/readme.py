@@ -1,0 +1,153 @@
+"""The figures in README.md, written from data files so that no number there is typed by hand."""
+
+import json
+import re
+from pathlib import Path
+from typing import Iterator
+
+from ..lab import registry, times
+from .. import paths
+from ..lab import record
+from ..lab.record import Seal
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(r) + " |" for r in [head, ["---"] * len(head), *rows])
+
+
+def of_experiments() -> str:
+    """Name, what it does, seconds of the default run."""
+    measured = times.read(paths.data())
+    return table(
+        ["experiment", "what it shows", "default run"],
+        [
+            [f"`{n}`", registry.get(n).summary, f"{measured[n]['seconds']:.0f} s, {measured[n]['where']}"]
+            for n in registry.NAMES
+            if n in measured
+        ],
+    )
+
+
+def of_checkpoints() -> str:
+    """Skills of both checkpoints side by side."""
+    from ..models.load import card
+
+    cards = {name: card(name) for name in ("base", "chat")}
+    skills = list(dict.fromkeys(s for c in cards.values() for s in c["skills"]))
+    rows = [
+        [
+            s,
+            *(
+                (
+                    f"{c['skills'][s]:.1%}" + (f" (goal {c['targets'][s]:.0%})" if s in c["targets"] else "")
+                    if s in c["skills"]
+                    else ""
+                )
+                for c in cards.values()
+            ),
+        ]
+        for s in skills
+    ]
+    sizes = ", ".join(
+        f"{n}: {c['settings']['steps']} steps, {c['parameters']:,} parameters" for n, c in cards.items()
+    )
+    return table(["skill", *cards], rows) + f"\n\n{sizes}."
+
+
+def of_chapters() -> str:
+    """The chapters with the minutes that executing each takes, and what stands at its end."""
+    from . import books, drills, exercises
+
+    every = drills.load()
+    rows = []
+    for c in books.chapters():
+        number = c["file"][:2]
+        judged = sum(e.chapter == number for e in exercises.EXERCISES.values())
+        took = "" if c["seconds"] is None else f"{c['seconds'] / 60:.1f} min"
+        rows.append(
+            [
+                f"[{c['title']}](notebooks/{c['file']})",
+                took,
+                str(judged),
+                str(len(drills.choose(every, chapter=number))),
+            ]
+        )
+    return table(["chapter", "executes in", "exercises", "drills"], rows)
+
+
+def of_bench() -> str:
+    """Ratios with their goals, from the stored result of `llmlab bench --save`."""
+    found = json.loads((paths.data() / "bench.json").read_text())
+    rows = [
+        [
+            f["what"],
+            f"{f['ratio']:.2f}",
+            f"{f['goal']:g}",
+            ", ".join(
+                f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")
+            ),
+        ]
+        for f in found["figures"].values()
+    ]
+    return table(["what", "ratio", "goal", "in figures"], rows) + f"\n\nMeasured on: {found['machine']}."
+
+
+def of_ledger() -> str:
+    """How many claims of each chapter got which verdict, and in words what did not come out as claimed."""
+    from ..ledger import table as ledger
+
+    every = ledger.rows()
+    verdicts = list(ledger.counts(every))
+    chapters = sorted({r.claim.chapter for r in every})
+    counted = [
+        [c, *(str(ledger.counts([r for r in every if r.claim.chapter == c]).get(v, 0)) for v in verdicts)]
+        for c in chapters
+    ]
+    against = [
+        [f"{r.claim.id}", r.claim.words, r.verdict + ledger.condition(r)]
+        for r in every
+        if r.verdict in ("refuted", "conditional")
+    ]
+    return (
+        table(["chapter", *verdicts], counted)
+        + "\n\nNot as claimed, or only under a condition:\n\n"
+        + table(["claim", "in our words", "verdict"], against)
+    )
+
+
+def filled(text: str) -> str:
+    """The README with its marked blocks written anew."""
+    blocks = {
+        "chapters": of_chapters,
+        "ledger": of_ledger,
+        "experiments": of_experiments,
+        "checkpoints": of_checkpoints,
+        "bench": of_bench,
+    }
+    for name, block in blocks.items():
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda m, block=block: m[1] + block() + "\n" + m[2],
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def build() -> None:
+    """Write the blocks."""
+    paths.write_atomic(README, filled(README.read_text(encoding="utf-8")).encode())
+
+
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(page, seal of what it says, seal of what the data files say)."""
+    text = README.read_text(encoding="utf-8")
+    yield README.name, Seal(paths.hash_bytes(text.encode())), Seal(paths.hash_bytes(filled(text).encode()))
+
+
+def is_current() -> bool:
+    """Do the blocks say what the data files say?"""
+    return not record.stale(seals())
