@@ -1,1 +1,1 @@
-"""The chapters: experiments, claims and exercises of each; a chapter registers itself by being there."""
+"""The chapters: experiments, claims, exercises of each. A chapter registers itself by being there (lab.registry)."""

@@ -17,8 +17,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from .. import paths  # noqa: E402
-from ..lab import times
 from ..errors import UserError  # noqa: E402
+from ..lab import times
 from ..lab.runs import Interrupted  # noqa: E402
 
 COMMANDS = {
@@ -472,10 +472,9 @@ def build(argv: list[str]) -> int:
 
 def stale(name: str) -> list[str]:
     """What of a kind of shipped data was not made by today's code from today's inputs, or is missing."""
-    from ..learn import books, readme
-    from ..lab import shipped, sweeps
     from ..lab import checkpoints as builder
-    from ..lab import record
+    from ..lab import record, shipped, sweeps
+    from ..learn import books, readme
     from ..ledger import rates, results
 
     seals = {
@@ -518,8 +517,8 @@ def make(name: str, force: bool) -> None:
         readme.build()
         print("readme: written")
     else:
-        from ..learn import books
         from ..lab import shipped
+        from ..learn import books
 
         for line in shipped.build() if name == "runs" else books.build(force):
             print(f"{name}: {line}", flush=True)
@@ -529,11 +528,10 @@ def rehearse(name: str, options) -> None:
     """`build book`: rehearse what changed and write it down, before a refactoring. `build vouch`: rehearse again after
     it, and vouch for what is bit for bit the same.
     """
-    from ..lab import runs, shipped
-    from ..lab import record, rehearsal, vouch
-    from ..ledger.rehearsed import OTHERS
+    from ..lab import record, rehearsal, runs, shipped, vouch
+    from ..ledger.rehearsed import others
 
-    books = rehearsal.books(OTHERS)
+    books = rehearsal.books(others())
     if options.check:
         left = record.stale((n, record.seal_of(b.file), b.seal) for n, b in books.items())
         print(f"{name}: {'stale: ' + ', '.join(left) if left else 'current'}")
@@ -625,8 +623,8 @@ def bench(argv: list[str]) -> int:
         ],
         argv,
     )
-    from . import bench as benchmark
     from ..lab import registry
+    from . import bench as benchmark
 
     if options.only and options.only not in benchmark.BENCHES:
         raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, benchmark.BENCHES)}")
@@ -646,8 +644,8 @@ def bench(argv: list[str]) -> int:
 
 def demo(argv: list[str]) -> int:
     """`llmlab demo NAME`: a panel without code, for a classroom."""
-    from ..learn import demo as classroom
     from ..lab import registry
+    from ..learn import demo as classroom
 
     if not argv or argv[0].startswith("-"):
         raise UserError(f"which experiment? llmlab demo {' | '.join(registry.NAMES)}")
@@ -731,7 +729,7 @@ def lab(argv: list[str]) -> int:
         ],
         argv,
     )
-    books = Path(__file__).parent.parent / "notebooks"
+    books = Path(__file__).parents[2] / "notebooks"
     found = sorted(books.glob(f"{options.chapter}*.ipynb"))
     if not found:
         raise UserError(

@@ -20,18 +20,18 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..lab import registry
-from ..train import loop
-from ..methods import objectives
-from ..trl.engine import TRL
 from ..chapters.c02_continued_pretraining.cpt import CPT
-from ..chapters.c07_reinforcement_learning.policy import Policy
 from ..chapters.c05_lora.serving import Serving, random_tenants
+from ..chapters.c07_reinforcement_learning.policy import Policy
+from ..lab import registry
+from ..methods import objectives
 from ..models.frozen import frozen_copy
 from ..models.load import load
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
 from ..tokens.pairs import pair_batch
+from ..train import loop
+from ..trl.engine import TRL
 from ..world import Sums, talk
 
 ROUNDS, STEPS, WARM = 3, 8, 3  # each side alternately; the first steps of each round are not counted

@@ -8,8 +8,8 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from ..lab import registry, times
 from .. import paths
+from ..lab import registry, times
 
 
 def examine(time_experiments: bool = True) -> dict:

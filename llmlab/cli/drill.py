@@ -14,9 +14,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import UserError
 from ..learn import drills, practice
 from ..learn.drills import Drill
-from ..errors import UserError
 
 OPTIONS = [
     ("chapter", str, "", "only this chapter, by its number"),

@@ -19,16 +19,16 @@ from typing import Callable, Iterator
 import torch
 import transformers
 
-from ..train import loop, probes
-from ..methods import objectives
 from .. import paths
-from . import record
-from .record import Seal
+from ..methods import objectives
 from ..models import load as models
 from ..tokens import chat, pack, special, tokenizer
 from ..tokens.batch import Batch
+from ..train import loop, probes
 from ..world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
 from ..world.base import rng
+from . import record
+from .record import Seal
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ install 'llmlab[sweep]'.
 import os
 from typing import Iterable, Iterator
 
-from . import runs
 from ..errors import UserError
+from . import runs
 
 
 class NoRay(UserError):

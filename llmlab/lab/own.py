@@ -10,9 +10,9 @@ from typing import Callable, TypeVar
 from ..errors import UserError
 from ..models import adapters, quant
 from ..models.load import LAB, Loaded, load, save
+from ..train.wrap import Checkpoint, wrapped
 from ..world.base import Message
 from .experiment import knob
-from ..train.wrap import Checkpoint, wrapped
 
 ROLES = ("system", "user", "assistant", "tool")
 T = TypeVar("T")

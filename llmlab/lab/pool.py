@@ -9,8 +9,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Callable, Iterable, Iterator
 
-from . import runs
 from ..errors import UserError
+from . import runs
 
 
 class WorkerLost(UserError):

@@ -25,8 +25,7 @@ from typing import Iterable, Iterator
 from unittest import mock
 
 from .. import paths
-from . import pool
-from . import code, record
+from . import code, pool, record
 from .record import Seal
 
 SEED, OTHER = 3, 4  # above 0, so that a changed multiple of the seed shows
@@ -243,7 +242,10 @@ def _same(a, b) -> bool:
     return a == b or (a != a and b != b)
 
 
-RELATIVE, SHARE = 1e-3, 0.13  # of a number; of a reading that counts few samples, one of which may turn out otherwise
+RELATIVE, SHARE = (
+    1e-3,
+    0.13,
+)  # of a number; of a reading that counts few samples, one of which may turn out otherwise
 
 
 def far(before: Rows, after: Rows, leave_out: tuple[str, ...] = ()) -> Iterator[str]:

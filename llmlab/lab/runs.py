@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Callable
 
 from .. import paths
-from . import code, record as sealed
+from . import code
+from . import record as sealed
 from .record import Seal
 
 
@@ -168,8 +169,8 @@ def run(
     An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted
     when `stop` says so, paths.NoRoom before any work if nothing can be stored.
     """
-    from ..train import loop
     from ..models.load import load
+    from ..train import loop
 
     loaded = getattr(experiment, "load", load)(model or experiment.default_model, device)
     wanted = seal(

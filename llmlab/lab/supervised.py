@@ -6,10 +6,10 @@ from functools import lru_cache
 from itertools import count
 from typing import Callable, ClassVar
 
-from ..train import loop
 from ..methods import objectives
 from ..tokens.batch import Batch
 from ..tokens.special import TEMPLATE
+from ..train import loop
 from ..world.base import rng
 from .experiment import Experiment
 

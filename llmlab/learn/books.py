@@ -11,9 +11,8 @@ import nbclient
 import nbformat
 
 from .. import paths
-from ..lab import shipped, sweeps, times
 from ..errors import UserError
-from ..lab import record
+from ..lab import record, shipped, sweeps, times
 from ..lab.record import Seal
 from ..ledger import results
 
@@ -22,7 +21,7 @@ class BrokenCell(UserError):
     """A chapter's cell raises."""
 
 
-ROOT = Path(__file__).parent.parent / "notebooks"
+ROOT = Path(__file__).parents[2] / "notebooks"
 
 
 def seal(script: Path) -> Seal:

@@ -9,9 +9,9 @@ import socket
 import sys
 from pathlib import Path
 
-from ..lab import registry
 from .. import paths
 from ..errors import UserError
+from ..lab import registry
 
 CELL = """from llmlab.widgets import Panel
 Panel({name!r}, show={show!r}, large=True)"""

@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
-from ..lab import registry
 from .. import paths
 from ..errors import UserError
+from ..lab import registry
 
 PARTS = {  # what a good answer says, and what to ask oneself
     "diagnosis": "what is wrong or missing, and how do you know?",

@@ -3,18 +3,10 @@
 from difflib import get_close_matches
 
 from ..errors import UserError
-from ..chapters.c00_start_here import exercises
-from ..chapters.c01_data_topology import exercises
-from ..chapters.c02_continued_pretraining import exercises
-from ..chapters.c03_tokenizer_extension import exercises
-from ..chapters.c04_sft import exercises
-from ..chapters.c05_lora import exercises
-from ..chapters.c06_preferences import exercises
-from ..chapters.c07_reinforcement_learning import exercises
+from ..lab import registry
 from .exercise import Exercise
 
-CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07)
-EXERCISES: dict[str, Exercise] = {e.name: e for chapter in CHAPTERS for e in chapter.EXERCISES}
+EXERCISES: dict[str, Exercise] = {e.name: e for part in registry.every("exercises") for e in part.EXERCISES}
 
 
 class NoExercise(UserError):

@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 from typing import Iterator
 
-from ..lab import registry, times
 from .. import paths
-from ..lab import record
+from ..lab import record, registry, times
 from ..lab.record import Seal
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

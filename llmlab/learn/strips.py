@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.forward import Out, forward, token_logprobs
 from ..methods.objectives import Objective
+from ..models.forward import Out, forward, token_logprobs
 from ..tokens.batch import Batch
 
 SPECIAL, PLAIN, PADDING = "special", "plain", "padding"

@@ -7,8 +7,8 @@ from typing import Sequence
 
 import matplotlib
 
-from ..learn import figures
 from ..lab import sweeps
+from ..learn import figures
 from . import results
 from .claims import HOWS, Arm
 from .statistics import interval

@@ -6,9 +6,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Iterable, Iterator
 
-from ..lab import registry, pool
 from .. import paths
-from ..lab import code, record
+from ..lab import code, pool, record, registry
 from ..lab.record import Seal
 from .claims import Arm
 

@@ -10,10 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from ..lab import registry
 from .. import paths
 from ..errors import UserError
-from ..lab import code
+from ..lab import code, registry
 from ..lab import record as sealed
 from ..lab.record import Seal
 from . import statistics

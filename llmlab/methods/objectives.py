@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .advantages import last_token
 from ..models.forward import Out
 from ..tokens.batch import Batch
+from .advantages import last_token
 
 Objective = Callable[[Out, Batch], tuple[Tensor, dict[str, Tensor]]]
 

@@ -13,11 +13,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+from ..tokens.batch import Batch
 from . import advantages as rules
 from . import objectives as obj
-from ..errors import UserError
 from .objectives import Objective
-from ..tokens.batch import Batch
 
 RATIOS = {"token": obj.token_ratio, "sequence": obj.sequence_ratio}
 CLIPS = ("none", "symmetric", "higher", "capped")

@@ -13,8 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.forward import Out
-from .objectives import Objective, log_ratio, nll_chosen, orpo, pair_info, pairs, prefer, sequence_logprob, weighted_sum
 from ..tokens.batch import Batch
+from .objectives import (
+    Objective,
+    log_ratio,
+    nll_chosen,
+    orpo,
+    pair_info,
+    pairs,
+    prefer,
+    sequence_logprob,
+    weighted_sum,
+)
 
 
 def smoothed(margin: Tensor, smoothing: float) -> Tensor:

@@ -14,12 +14,12 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..train import loop
 from ..methods import objectives
 from ..models.forward import Out
 from ..models.frozen import frozen_copy
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
+from ..train import loop
 from ..world import words
 from ..world.base import Problem, check_split, draw, say
 from ..world.census import QUESTIONS, Census

@@ -8,14 +8,14 @@ from typing import Iterator
 import torch
 
 from ..methods import advantages
-from . import loop
-from ..world.arena import PAID, Game
 from ..methods.policy import Dials
 from ..models.frozen import frozen_copy
 from ..models.heads import Valued
-from .rollout import Episode, as_batch, play
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
+from ..world.arena import PAID, Game
+from . import loop
+from .rollout import Episode, as_batch, play
 
 ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
 

@@ -6,11 +6,11 @@ from typing import Callable, Iterator
 import pandas as pd
 import torch
 
-from .sample import sample
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
 from ..world.base import Problem, Score, World
 from ..world.desk import parse
+from .sample import sample
 
 
 @dataclass

@@ -4,9 +4,9 @@ run is kept.
 
 from dataclasses import replace
 
-from . import loop
 from ..models import adapters, flops, memory, quant
 from ..models.load import Loaded
+from . import loop
 
 
 def wrapped(loaded: Loaded, method: str, seed: int, scheme: str = "nf4", **settings) -> Loaded:

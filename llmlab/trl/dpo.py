@@ -4,8 +4,8 @@ in memory.
 
 from functools import cache
 
-from ..errors import UserError
 from ..chapters.c06_preferences.dpo import DPO
+from ..errors import UserError
 from ..models.frozen import frozen_copy
 from ..tokens.batch import Batch
 from .trainer import Recipe, share

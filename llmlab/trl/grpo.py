@@ -2,8 +2,8 @@
 group, and makes the steps.
 """
 
-from ..errors import UserError
 from ..chapters.c07_reinforcement_learning.grpo import GRPO, longest
+from ..errors import UserError
 from ..tokens import chat
 from ..world.base import Problem, World
 from ..world.sums import Sums

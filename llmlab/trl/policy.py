@@ -15,11 +15,11 @@ leash is ours without the factor that use_bias_correction_kl puts there. leave_o
 makes batches of them again.
 """
 
-from ..world.arena import PAID, Game
 from ..chapters.c07_reinforcement_learning.policy import Policy
-from ..train.collect import ROUNDS
 from ..chapters.c07_reinforcement_learning.reader import SINCE
 from ..tokens import chat
+from ..train.collect import ROUNDS
+from ..world.arena import PAID, Game
 from ..world.base import Problem
 from . import grpo
 from .trainer import Recipe, share

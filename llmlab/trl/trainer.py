@@ -12,9 +12,9 @@ from typing import Callable, Iterator
 
 import torch
 
-from ..train import loop
 from ..errors import UserError
 from ..tokens.batch import Batch
+from ..train import loop
 
 END = object()
 OURS = {  # fp32, no activation checkpointing, clipped at 1; nothing saved, nothing reported

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from ...train import loop, probes
+from ...lab.experiment import Experiment, knob
 from ...methods import objectives
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
@@ -17,10 +17,10 @@ from ...tokens import chat
 from ...tokens.batch import Batch, pad
 from ...tokens.pairs import pair_batch
 from ...tokens.special import TEMPLATE
+from ...train import loop, probes
 from ...world import corpora
 from ...world.base import Message, rng, say
 from ...world.census import Census
-from ...lab.experiment import Experiment, knob
 
 LOSSES = ("assistant", "all", "pairs")
 TRANSCRIPTS = 2000

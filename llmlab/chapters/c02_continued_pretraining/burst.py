@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
+from ...lab.experiment import knob
 from ...tokens import pack
 from ...tokens.batch import Batch
 from ...tokens.special import document_end
 from ...world.base import rng
 from ...world.corpora import CENSUS
-from ...lab.experiment import knob
 from .cpt import CPT, LENGTH
 
 

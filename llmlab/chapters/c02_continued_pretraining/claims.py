@@ -1,28 +1,8 @@
 """Claims of chapter 02: continued pretraining, what it teaches, what it costs, and what cures it."""
 
-from ...ledger.claims import Arm, Claim, Contrast, contrast
+from ...ledger.claims import CHARS, NATS, STEPS, Arm, Claim, Contrast, contrast, gain
+from ..c00_start_here.arms import DEFAULT, FORMATS, LONG_LISTS, READ, READ_ONE, RESET, SFT, cpt
 
-EXAM = (
-    "people",
-    "sums",
-    "statements",
-    "drug_facts",
-    "rare_facts",
-    "drug_questions",
-    "general_nats",
-    "domain_nats",
-    "opening_nats",
-    "drift",
-)
-STEPS = "optimiser steps, tokens a step, seed (data order)"
-
-
-def cpt(label: str, every: int = 0, **knobs) -> Arm:
-    """An arm of continued pretraining; `every`: the exam is sat along the way too."""
-    return Arm(label, "cpt", {"probe": 50} | knobs, EXAM, every)
-
-
-DEFAULT = cpt("20 % replay", 10)
 NONE = cpt("no replay", 10, replay=0.0)
 HALF = cpt("50 % replay", 10, replay=0.5)
 FIVE, TEN = cpt("5 % replay", replay=0.05), cpt("10 % replay", replay=0.1)
@@ -33,7 +13,6 @@ WRONG, SHORT = (
     cpt("a wrong fact in every document", noise=1.0),
     cpt("half the documents, all clean", steps=75),
 )
-PADDED, RESET = cpt("a document a row", packing="none"), cpt("attention inside the document", packing="reset")
 ANNEALED, ADAPTIVE = (
     cpt("replay from 40 % to 0", anneal=1.0),
     cpt("more of what has a high loss", mixing="adaptive", probe=10),
@@ -46,20 +25,7 @@ BURST = Arm("no gate", "burst", MILD, ("people", "sums"), 10)
 GATED = Arm("gate every 10 steps", "burst", MILD | {"gate": 10, "tolerance": 0.2}, ("people", "sums"), 10)
 
 
-def facts(label: str, **knobs) -> Arm:
-    """An arm of learning about newcomers."""
-    return Arm(label, "facts", {"probe": 150} | knobs)
-
-
-READ, READ_ONE = facts("documents, 5 a person"), facts("documents, 1 a person", forms=1)
-ASKED, ASKED_ONE = (
-    facts("questions, 5 wordings", texts="questions"),
-    facts("questions, 1 wording", texts="questions", forms=1),
-)
-READ_QUIET = facts("documents, 5 a person, no questions mixed in", mixed="no questions")
-READ_ONE_QUIET = facts("documents, 1 a person, no questions mixed in", forms=1, mixed="no questions")
-
-SHORT_LISTS, LONG_LISTS = Arm("short lists", "longdoc", {"lines": 10}), Arm("long lists", "longdoc")
+SHORT_LISTS = Arm("short lists", "longdoc", {"lines": 10})
 
 
 def midtrain(lesson: str, share: float, label: str, **knobs) -> Arm:
@@ -79,18 +45,7 @@ ADVICE = {
     s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=120, practice=40, practice_lr=2e-3, probe=60)
     for s in (0.0, 0.05, 0.2)
 }
-FORMATS = Arm("documents only", "cpt", {"probe": 150}, ("json", "refusals"))
-SFT = Arm("demonstrations", "sft", {"probe": 200}, ("statements", "people", "json", "refusals"))
 
-
-def gain(
-    label: str, arm: Arm, metric: str, direction: str, least: float, unit: str = "share", counts: bool = True
-) -> Contrast:
-    """What a run changes: its end against its start."""
-    return contrast(label, direction, arm(metric), arm(metric, "start"), least, unit, counts)
-
-
-NATS, CHARS = "nats per token", "nats per character"
 
 CLAIMS = (
     Claim(

@@ -8,19 +8,19 @@ from functools import partial
 from itertools import count
 from typing import ClassVar
 
-from ...train import loop, probes
+from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import objectives
-from ...train.gate import Gate, Stopped
 from ...models.frozen import frozen_copy
 from ...tokens import pack
 from ...tokens.batch import Batch, concatenate
 from ...tokens.special import document_end
+from ...train import loop, probes
+from ...train.gate import Gate, Stopped
 from ...world import corpora
 from ...world.base import rng, side
 from ...world.census import Census
 from ...world.formulary import Formulary
 from ...world.sums import Sums
-from ...lab.experiment import BadKnob, Experiment, knob
 
 SHARES = {
     "heart": 0.6,

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
-from ...train import probes
+from ...lab.experiment import knob
+from ...lab.supervised import Supervised
 from ...tokens import pack
 from ...tokens.batch import Batch, concatenate
 from ...tokens.special import document_end
+from ...train import probes
 from ...world import corpora
 from ...world.base import rng, side
 from ...world.census import STATEMENTS, Census
 from ...world.newcomers import Newcomers
 from ...world.sums import Sums
-from ...lab.experiment import knob
-from ...lab.supervised import Supervised
 
 LENGTH = 129  # tokens a row: 128 predictions
 HELD = 512  # problems a probe

@@ -7,16 +7,16 @@ from functools import lru_cache
 from itertools import count
 from typing import ClassVar
 
-from ...train import probes
+from ...lab.experiment import knob
+from ...lab.supervised import Supervised
 from ...tokens import pack
 from ...tokens.batch import Batch
 from ...tokens.special import document_end
+from ...train import probes
 from ...world import corpora
 from ...world.archive import Archive
 from ...world.base import rng
 from ...world.census import Census
-from ...lab.experiment import knob
-from ...lab.supervised import Supervised
 
 HELD = 512  # problems a probe
 SHORT, LONG = (

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import ClassVar
 
+from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import advantages, objectives
-from ...train import loop, probes
-from ...train.rollout import evaluate, on_policy
 from ...tokens import chat, pack
 from ...tokens.batch import Batch, pad
 from ...tokens.special import TEMPLATE, document_end
+from ...train import loop, probes
+from ...train.rollout import evaluate, on_policy
 from ...world import corpora
 from ...world.base import rng
 from ...world.census import Census
@@ -20,7 +21,6 @@ from ...world.desk import Desk
 from ...world.formulary import FIELDS, QUESTIONS, STEMS, Formulary
 from ...world.running import Running
 from ...world.talk import UNSAFE, Talk
-from ...lab.experiment import BadKnob, Experiment, knob
 
 LENGTH = 129  # tokens a row: 128 predictions
 HELD = 512  # problems a probe

@@ -1,7 +1,7 @@
 """Claims of chapter 03: tokenizer extension."""
 
-from ..c02_continued_pretraining import checks
 from ...ledger.claims import Arm, Claim, contrast
+from . import checks
 
 EXAM = ("copies", "drug_facts")
 CHARS, WORD = "nats per character", "nats per word"

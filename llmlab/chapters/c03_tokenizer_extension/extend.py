@@ -9,17 +9,17 @@ from typing import ClassVar
 
 import torch
 
-from ...train import loop, probes
+from ...lab.experiment import Experiment, knob
 from ...methods import objectives
 from ...models.forward import forward
 from ...tokens import chat, extend, pack
 from ...tokens.batch import Batch
 from ...tokens.special import document_end
+from ...train import loop, probes
 from ...world import corpora
 from ...world.base import rng
 from ...world.census import Census
 from ...world.formulary import Formulary
-from ...lab.experiment import Experiment, knob
 
 LENGTH = 129  # tokens a row: 128 predictions
 # a form of the general corpus: read a name, then give it back

@@ -1,1 +1,11 @@
-"""Chapter 04: supervised fine-tuning."""
+"""Chapter 04: supervised fine-tuning: masks, templates, data."""
+
+EXPERIMENTS = {  # name, which is that of its module -> class
+    "sft": "SFT",
+    "chats": "Chats",
+    "template": "Template",
+    "traces": "Traces",
+    "unknown": "Unknown",
+    "curate": "Curate",
+    "stages": "Stages",
+}

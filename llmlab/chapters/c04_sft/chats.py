@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar
 
-from ...train import probes
+from ...lab.experiment import knob
+from ...lab.own import Own, needs, read, schemas, spoken
+from ...lab.supervised import Supervised, order
 from ...models.load import Loaded
 from ...tokens import chat, collate
 from ...tokens.batch import Batch
+from ...train import probes
 from ...world import corpora
 from ...world.base import Message, rng
 from ...world.desk import Desk
 from ...world.lessons import SEEN, Lessons
-from ...lab.experiment import knob
-from ...lab.own import Own, needs, read, schemas, spoken
-from ...lab.supervised import Supervised, order
 
 FORM = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 

@@ -4,9 +4,8 @@ trap, and the data.
 
 from dataclasses import replace
 
+from ...ledger.claims import Arm, Claim, contrast, gain
 from . import checks
-from ...ledger.claims import Arm, Claim, contrast
-from ..c02_continued_pretraining.claims import gain
 
 NATS, TOKENS = "nats per token", "tokens"
 STEPS = "optimiser steps, conversations a step, rate, seed (data order)"

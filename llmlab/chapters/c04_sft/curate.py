@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import torch
 
-from ...train import probes
 from ...errors import UserError
-from ...train.rollout import Episode, evaluate, play
-from ...tokens.batch import Batch, pad
-from ...world.sums import Sums
-from ...world.talk import Talk
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised, order
+from ...tokens.batch import Batch, pad
+from ...train import probes
+from ...train.rollout import Episode, evaluate, play
+from ...world.sums import Sums
+from ...world.talk import Talk
 
 LONGEST = 18  # tokens of an answer
 SUMS, KNOWN = Sums(("add",), digits=3), Talk(("fact",))

@@ -8,16 +8,16 @@ from functools import lru_cache
 from itertools import count
 from typing import ClassVar
 
-from ...train import probes
-from ...train.rollout import play
+from ...lab.experiment import knob
+from ...lab.supervised import Supervised, order
 from ...tokens import chat, collate
 from ...tokens.batch import Batch, pad
+from ...train import probes
+from ...train.rollout import play
 from ...world import corpora
 from ...world.base import Problem, rng, say
 from ...world.lessons import Lesson, Lessons
 from ...world.talk import REFUSAL, Talk
-from ...lab.experiment import knob
-from ...lab.supervised import Supervised, order
 
 LONGEST = 40  # tokens that an answer may take when it is read
 MASKS = ("assistant", "all", "calls", "json")

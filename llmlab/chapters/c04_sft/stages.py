@@ -5,14 +5,14 @@ in another one.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...train import probes
-from ...train.rollout import evaluate
+from ...lab.experiment import Experiment, knob
 from ...tokens import chat
 from ...tokens.templates import TEMPLATES
+from ...train import probes
+from ...train.rollout import evaluate
 from ...world import talk
 from ...world.base import say
 from ...world.sums import Sums
-from ...lab.experiment import Experiment, knob
 from ..c06_preferences.dpo import DPO
 from ..c07_reinforcement_learning.grpo import GRPO, longest
 from .template import template

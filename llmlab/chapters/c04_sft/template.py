@@ -4,18 +4,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...train import probes
-from ...train.rollout import Episode, play
+from ...lab.experiment import knob
+from ...lab.supervised import Supervised
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
 from ...tokens.special import TURN_START
 from ...tokens.templates import TEMPLATES
+from ...train import probes
+from ...train.rollout import Episode, play
 from ...world.base import World, rng
 from ...world.desk import Desk
 from ...world.lessons import SEEN, Lessons
 from ...world.talk import Talk
-from ...lab.experiment import knob
-from ...lab.supervised import Supervised
 
 LONGEST = 56  # tokens that a turn may take when it is read
 HEADER = f"{TURN_START}assistant\n"  # what a model writes first that had to open its turn itself

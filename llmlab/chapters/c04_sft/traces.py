@@ -5,17 +5,17 @@ memory or not, cut to length.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...train import probes
-from ...train.rollout import Episode, play
+from ...lab.experiment import knob
+from ...lab.supervised import Supervised
 from ...tokens import chat, collate
 from ...tokens.batch import Batch
+from ...train import probes
+from ...train.rollout import Episode, play
 from ...world import corpora
 from ...world.base import rng, same
 from ...world.desk import Desk
 from ...world.lessons import SEEN
 from ...world.misleading import Misleading
-from ...lab.experiment import knob
-from ...lab.supervised import Supervised
 
 LONGEST = 56  # tokens that a turn may take when it is read
 IMITATED = ("assistant", "calls", "completion", "all")

@@ -5,16 +5,16 @@ of those that it knows.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...train import probes
+from ...lab.experiment import knob
+from ...lab.supervised import Supervised
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
+from ...train import probes
 from ...world.base import Problem, rng, say, side
 from ...world.census import QUESTIONS
 from ...world.newcomers import Newcomers
 from ...world.strangers import UNKNOWN, Strangers
 from ...world.talk import Talk
-from ...lab.experiment import knob
-from ...lab.supervised import Supervised
 
 KNOWN = Talk(("fact",))
 

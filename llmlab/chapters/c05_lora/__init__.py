@@ -1,1 +1,7 @@
-"""Chapter 05: LoRA, QLoRA, many tenants."""
+"""Chapter 05: LoRA, QLoRA, and many tenants on one base."""
+
+EXPERIMENTS = {  # name, which is that of its module -> class
+    "codes": "CodeBook",
+    "lora": "LoRA",
+    "serving": "Serving",
+}

@@ -11,11 +11,11 @@ def merged_is_unmerged() -> str:
     """
     from itertools import count
 
-    from ...train import loop
     from ...methods import objectives
-    from .codes import CodeBook
     from ...models import adapters
     from ...models.load import load
+    from ...train import loop
+    from .codes import CodeBook
 
     loaded, book = load("base"), CodeBook(people=100)
     model = adapters.adapt(loaded.model)

@@ -4,12 +4,9 @@ them.
 
 from dataclasses import replace
 
-
-from . import checks
-from ...ledger.claims import Arm, Claim, Contrast, contrast
-from ..c02_continued_pretraining.claims import NATS, gain
-
+from ...ledger.claims import NATS, Arm, Claim, Contrast, contrast, gain
 from ...ledger.rates import Trials
+from . import checks, claims_serving
 
 FEW, MANY = 100, 400  # names with codes: 1.3 and 5.3 kbit to learn
 ALIKE = dict(attention=15, mlp=10, both=6)  # ranks at which the three have the same 61,440 parameters
@@ -79,7 +76,7 @@ TENANT = {task: replace(LORA[task], exam=EXAM) for task in ("dpo", "grpo")}
 
 # four rates for each arm, placed by an earlier look at the same seed so that the best is not at the edge, or
 # is the highest allowed
-TRIALS = (
+RATES_TRIED = (
     Trials("kilobits", (1e-3, 2e-3, 4e-3, 8e-3), (FULL_FEW, FULL_MANY)),
     Trials("kilobits", (2e-3, 4e-3, 8e-3, 1.6e-2), (ONE_MANY, EIGHT_FEW, EIGHT_MANY, *AT.values())),
     Trials("skill", (3e-4, 1e-3, 2e-3, 4e-3), (FULL["sft"], FULL["dpo"])),
@@ -97,6 +94,8 @@ MATCHED = (
     "steps, batches, seed (data order); four rates tried for each arm at another seed, on the same held-out"
     " problems"
 )
+
+TRIALS = {"lora": RATES_TRIED}
 
 CLAIMS = (
     Claim(
@@ -374,4 +373,5 @@ CLAIMS = (
         matched=MATCHED,
         knob="the task",
     ),
+    *claims_serving.CLAIMS,
 )

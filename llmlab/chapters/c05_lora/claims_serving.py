@@ -1,7 +1,7 @@
 """Claims of chapter 05 about many tenants on one base: how to batch them, and what keeps them apart."""
 
-from . import checks_serving
 from ...ledger.claims import Arm, Claim, contrast
+from . import checks_serving
 
 RATE = "tokens/s"
 TENANTS = {n: Arm(f"{n} tenants", "serving", {"adapters": n}) for n in (1, 8, 32)}

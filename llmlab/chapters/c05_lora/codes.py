@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
-from ...train import loop, probes
+from ...lab.experiment import Experiment, knob
 from ...methods import objectives
 from ...models import adapters
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
+from ...train import loop, probes
+from ...train.wrap import Checkpoint, cost, wrapped
 from ...world import codes, corpora
 from ...world.census import Census
 from ...world.codes import Codes
 from ...world.sums import Sums
-from ...lab.experiment import Experiment, knob
-from ...train.wrap import Checkpoint, cost, wrapped
 
 HELD = 512  # problems a probe
 

@@ -5,19 +5,19 @@ chapters.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...train import probes
+from ...lab.experiment import BadKnob, Experiment, knob
 from ...models import adapters, quant
-from ...train.rollout import evaluate
 from ...tokens import chat
+from ...train import probes
+from ...train.rollout import evaluate
+from ...train.wrap import Checkpoint, cost, wrapped
 from ...world import corpora, talk
 from ...world.census import Census
 from ...world.sums import Sums
 from ...world.talk import Talk
-from ...lab.experiment import BadKnob, Experiment, knob
+from ..c04_sft.sft import SFT
 from ..c06_preferences.dpo import DPO
 from ..c07_reinforcement_learning.grpo import GRPO, longest
-from ..c04_sft.sft import SFT
-from ...train.wrap import Checkpoint, cost, wrapped
 
 HELD, SEED = 512, 11  # problems a probe, others than those of the tasks' own, smaller probes
 TASKS = {"sft": SFT, "dpo": DPO, "grpo": GRPO}

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ...lab.experiment import Experiment, knob
 from ...serve.engine import BATCHING, Engine
 from ...serve.requests import Request
 from ...serve.store import AdapterStore
 from ...serve.tenants import new_adapter
 from ...world.base import rng
 from ...world.census import Census
-from ...lab.experiment import Experiment, knob
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ def reference_is_a_table() -> str:
     """
     import math
 
-    from ...train import loop
     from ...methods import objectives
-    from .prefer import Prefer
     from ...models import adapters
     from ...models.forward import forward
     from ...models.frozen import frozen_copy
     from ...models.load import load
+    from ...train import loop
+    from .prefer import Prefer
 
     loaded, pairs = load("chat"), Prefer()
     stored = loop.add_logprobs(frozen_copy(loaded.model), pairs.batch_at(loaded.tok, 0, 0), "ref_logprobs")

@@ -1,9 +1,8 @@
 """Claims of chapter 06: what pairs teach, what they cannot, and whose answers the pairs should hold."""
 
-from . import checks
-from ...ledger.claims import Arm, Claim, contrast
-from ..c02_continued_pretraining.claims import gain
+from ...ledger.claims import Arm, Claim, contrast, gain
 from ...ledger.rates import Trials
+from . import checks
 
 METHODS = {"SFT": dict(method="sft"), "DPO": dict(), "DPO + NLL": dict(nll=0.5)}
 TUNED = ("style", "decide", "sums")
@@ -55,12 +54,14 @@ MANY, MANY_CORRECTED = (
     online("many right answers, corrections", task="many", pairs="correction"),
 )
 
-TRIALS = (Trials("skill", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), tuple(BY.values())),)
+RATES_TRIED = (Trials("skill", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), tuple(BY.values())),)
 
 NATS = "nats"
 MATCHED = "pairs, steps, seed (which pairs); five rates tried for each arm at another seed"
 SAME = "pairs, steps, rate, seed"
 SHOWN = dict(counts=False)
+
+TRIALS = {"prefer": RATES_TRIED}
 
 CLAIMS = (
     Claim(

@@ -9,15 +9,15 @@ from typing import ClassVar
 
 import torch
 
-from ...train import loop, probes
+from ...lab.experiment import Experiment, knob
 from ...methods import objectives
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
 from ...tokens import chat
 from ...tokens.pairs import pair_batch
+from ...train import loop, probes
 from ...world import talk
 from ...world.talk import Talk
-from ...lab.experiment import Experiment, knob
 
 
 @dataclass(frozen=True)

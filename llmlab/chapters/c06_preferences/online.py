@@ -8,15 +8,15 @@ from typing import ClassVar
 
 import torch
 
-from ...train import loop, probes
+from ...lab.experiment import Experiment, knob
 from ...methods import preferences
 from ...models.frozen import frozen_copy
-from ...train.rollout import Episode, evaluate, play
 from ...tokens import turns
 from ...tokens.batch import Batch
+from ...train import loop, probes
+from ...train.rollout import Episode, evaluate, play
 from ...world.sums import Sums
 from ...world.talk import Talk
-from ...lab.experiment import Experiment, knob
 
 TASKS = {"sums": Sums(("add",), digits=3), "many": Talk(("many",))}
 LONGEST = 18  # tokens that an answer may take

@@ -10,18 +10,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...train import loop
+from ...lab.experiment import Experiment, knob
 from ...methods import objectives
 from ...methods.advantages import group_norm
 from ...models.frozen import frozen_copy
 from ...models.heads import Valued
-from ...train.rollout import Episode, as_batch, play
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
+from ...train import loop
+from ...train.rollout import Episode, as_batch, play
 from ...world import talk
 from ...world.base import Score, rng, say
 from ...world.census import Census
-from ...lab.experiment import Experiment, knob
 from .reward import Reward, scores
 
 LONGEST = 40  # tokens that an answer may take

@@ -10,18 +10,18 @@ from typing import Callable, ClassVar, Iterator
 
 from torch import Tensor
 
-from ...train import loop, probes
-from ...methods import preferences
 from ...errors import UserError
+from ...lab.experiment import Experiment, knob
+from ...lab.own import Own, needs, read, schemas, spoken
+from ...lab.supervised import order
+from ...methods import preferences
 from ...tokens import chat, turns
 from ...tokens.batch import Batch, pad
 from ...tokens.turns import Row, Turns
+from ...train import loop, probes
 from ...world import corpora, tastes
 from ...world.base import Message
-from ...lab.experiment import Experiment, knob
-from ...lab.own import Own, needs, read, schemas, spoken
 from .prefer import figures
-from ...lab.supervised import order
 
 FORM = (
     '{"prompt": "…", "chosen": "…", "rejected": "…"}; each may be a list of messages, and chosen and rejected'

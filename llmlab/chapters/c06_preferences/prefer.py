@@ -6,15 +6,15 @@ from typing import ClassVar
 
 import torch
 
-from ...train import loop, probes
+from ...lab.experiment import Experiment, knob
 from ...methods import preferences
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
 from ...tokens import turns
 from ...tokens.batch import Batch
+from ...train import loop, probes
 from ...world import corpora, tastes
 from ...world.talk import Talk
-from ...lab.experiment import Experiment, knob
 
 PART = 64  # rows that a reading forwards at once
 

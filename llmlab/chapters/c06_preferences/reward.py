@@ -9,18 +9,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...train import loop
+from ...lab.experiment import Experiment, knob
 from ...methods import objectives
 from ...methods.advantages import last_token
 from ...models.forward import forward
 from ...models.heads import Valued
 from ...tokens import chat, turns
 from ...tokens.batch import Batch, pad
+from ...train import loop
 from ...world import talk
 from ...world.base import rng, say
 from ...world.census import Census
 from ...world.talk import Pair
-from ...lab.experiment import Experiment, knob
 
 BINS = 10  # of the calibration error
 

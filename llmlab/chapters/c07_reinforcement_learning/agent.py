@@ -9,16 +9,16 @@ from typing import ClassVar, Iterator
 
 import torch
 
+from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import advantages, objectives
-from ...train import loop
-from ...train.rollout import Episode, as_batch, evaluate, play
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
+from ...train import loop
+from ...train.rollout import Episode, as_batch, evaluate, play
 from ...world.base import Problem, rng
 from ...world.desk import Desk
 from ...world.lessons import SEEN
 from ...world.talk import Talk
-from ...lab.experiment import BadKnob, Experiment, knob
 
 WAYS = ("single", "gold", "retry", "reward")
 TOOLS = ("formulary", "census")  # what a task of one call looks up

@@ -11,11 +11,11 @@ def memory_of_roles() -> str:
     """
     import torch
 
-    from ...train import loop
     from ...models import roles
     from ...models.frozen import frozen_copy
     from ...models.heads import Valued
     from ...models.load import load
+    from ...train import loop
 
     told = []
     for name, n, unit, word in (

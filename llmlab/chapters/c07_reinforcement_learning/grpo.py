@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from ...lab.experiment import Experiment, knob
 from ...methods import advantages, objectives
 from ...train import loop, probes
 from ...train.rollout import evaluate, on_policy
 from ...world.census import Census
 from ...world.sums import Sums
 from ...world.talk import Talk
-from ...lab.experiment import Experiment, knob
 
 
 @dataclass(frozen=True)

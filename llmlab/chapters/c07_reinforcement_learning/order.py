@@ -5,20 +5,20 @@ from functools import partial
 from itertools import count
 from typing import ClassVar, Iterator
 
+from ...lab.experiment import Experiment, knob
 from ...methods import advantages, objectives
-from ...train import loop, probes
 from ...models.frozen import frozen_copy
-from ...train.rollout import evaluate, on_policy
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
 from ...tokens.pairs import pair_batch
 from ...tokens.special import TEMPLATE
+from ...train import loop, probes
+from ...train.rollout import evaluate, on_policy
 from ...world import corpora, talk
 from ...world.base import Problem, Score, rng, say
 from ...world.lessons import Lessons
 from ...world.sums import Sums
 from ...world.talk import Talk
-from ...lab.experiment import Experiment, knob
 
 ORDERS = ("sft", "sft-dpo", "sft-rl", "sft-dpo-rl", "sft-rl-dpo", "rl")
 HELD = 96  # problems a probe

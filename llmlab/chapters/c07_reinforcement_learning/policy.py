@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from math import lcm
 from typing import ClassVar
 
-from ...train import loop
-from ...world.arena import PAID, TASKS, Game
+from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods.policy import ADVANTAGES, AGGREGATIONS, CLIPS, LEASHES, RATIOS, BadDial, Dials
 from ...models.heads import Valued
-from ...lab.experiment import BadKnob, Experiment, knob
+from ...train import loop
 from ...train.collect import Collector
+from ...world.arena import PAID, TASKS, Game
 from .reader import Reader
 
 HIGHER = 1.4  # DAPO's upper clip range in units of the lower one: 0.28 / 0.2

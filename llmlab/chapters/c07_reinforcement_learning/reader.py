@@ -5,11 +5,11 @@ and how far from where it began.
 import torch
 
 from ...methods import objectives
-from ...train import probes
-from ...world.arena import PAID, Game
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
+from ...train import probes
 from ...train.rollout import as_batch, evaluate, play
+from ...world.arena import PAID, Game
 from ...world.census import Census
 from ...world.talk import Talk
 

@@ -10,18 +10,18 @@ from typing import ClassVar, Iterator
 
 import torch
 
+from ...lab.experiment import Experiment, knob
 from ...methods import advantages, objectives
-from ...train import loop, probes
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
-from ...train.rollout import evaluate, on_policy
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
+from ...train import loop, probes
+from ...train.rollout import evaluate, on_policy
 from ...world import corpora
 from ...world.base import Problem, rng, say
 from ...world.sums import Sums
 from ...world.talk import Talk
-from ...lab.experiment import Experiment, knob
 
 WAYS = ("one", "any", "own", "reward")
 MANY, FACTS, SUMS = Talk(("many",)), Talk(("fact",)), Sums(("add",), digits=3)

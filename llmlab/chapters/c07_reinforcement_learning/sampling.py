@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
+from ...lab.experiment import Experiment, knob
 from ...train.rollout import play
 from ...world.base import same
 from ...world.sums import Sums
-from ...lab.experiment import Experiment, knob
 
 OPS = ("add", "subtract", "multiply")
 

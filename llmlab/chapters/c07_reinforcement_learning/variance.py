@@ -8,16 +8,16 @@ from typing import ClassVar, Iterator
 import torch
 from torch import Tensor
 
+from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import advantages as rules
-from ...train import loop
-from ...world.arena import TASKS, Game
 from ...methods.policy import ADVANTAGES
 from ...models.forward import forward
 from ...models.heads import Valued
-from ...train.rollout import as_batch, play
 from ...tokens import chat
 from ...tokens.batch import Batch
-from ...lab.experiment import BadKnob, Experiment, knob
+from ...train import loop
+from ...train.rollout import as_batch, play
+from ...world.arena import TASKS, Game
 
 WEIGHTS = {
     "answer": lambda mask: mask,

@@ -5,8 +5,8 @@ import re
 
 import ipywidgets as w
 
-from ..atlas import FLOW, STAGES, Leaf, Question
 from ...errors import UserError
+from ..atlas import FLOW, STAGES, Leaf, Question
 
 CHAPTERS = {
     "01": "01_data_topology.ipynb",

@@ -9,9 +9,9 @@ import threading
 import ipywidgets as w
 from fsrs import Rating
 
+from ...errors import UserError
 from .. import drills, figures, practice
 from ..drills import Drill
-from ...errors import UserError
 
 FRAME = "llmlab-drill"
 # A checkbox's text is one clipped line by default; a point of the rubric needs two or three.

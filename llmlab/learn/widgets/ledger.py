@@ -14,11 +14,11 @@ import ipywidgets as w
 import traitlets
 from matplotlib.lines import Line2D
 
-from .. import figures
-from ...lab import runs
 from ...errors import UserError
+from ...lab import runs
 from ...ledger import CLAIMS, forest, results, table
 from ...ledger.claims import Contrast
+from .. import figures
 
 REFRESH = 0.3  # seconds between two readings of the progress
 FRAME = "llmlab-claim"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import ipywidgets as w
 
+from ...errors import UserError
 from ...lab import registry, runs, sweeps, times
 from .. import figures
-from ...errors import UserError
 from .controls import control
 
 REFRESH = 0.3  # seconds between two readings of the progress

@@ -13,8 +13,8 @@ import traitlets
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Rectangle
 
-from .. import figures
 from ...errors import UserError
+from .. import figures
 from ..strips import PADDING, SPECIAL, Layer, Strip, measure
 
 HUES = {"blue": "#0072B2", "orange": "#D55E00", "green": "#009E73"}
