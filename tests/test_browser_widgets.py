@@ -42,7 +42,7 @@ from llmlab.world import Talk
 base = load("chat")
 rows = [chat.example(base.tok, p.messages, Talk().solution(p)) for p in Talk(("fact",)).problems(2, seed=1)]
 batch = Batch(pad([ids for ids, _ in rows], base.tok.pad_token_id), pad([mask for _, mask in rows], 0).float())
-strip = TokenStrip(base.tok, batch, base.model, objectives.nll)
+strip = TokenStrip(base.tok, batch, base.model, imitation.nll)
 data = copy.deepcopy(strip.data)
 data["rows"][0]["pieces"][1] = "<script>document.title = 'taken'</script>"
 data["rows"][0]["label"] = "<img src=x onerror=\\"document.title='taken'\\">"

@@ -24,7 +24,9 @@ def test_checkpoint_is_current_and_reaches_its_targets(name):
 @pytest.mark.parametrize("name", ["base", "chat"])
 def test_the_cards_figures_are_those_of_the_shipped_weights(name):
     loaded = load(name)
-    again = checkpoints.measure(loaded.model, loaded.tok, name, n=64)  # the first 64 of the card's 512 problems
+    again = checkpoints.measure(
+        loaded.model, loaded.tok, name, n=64
+    )  # the first 64 of the card's 512 problems
     for skill, share in card(name)["skills"].items():
         assert abs(again[skill] - share) <= 0.2, skill  # 64 of 512: a standard error of at most 0.06
 
@@ -48,7 +50,9 @@ def test_a_changed_recipe_or_corpus_is_stale(monkeypatch):
     monkeypatch.undo()
     general = checkpoints.corpora.general
     monkeypatch.setattr(
-        checkpoints.corpora, "general", lambda *a, **k: (t.replace("baker", "banker") for t in general(*a, **k))
+        checkpoints.corpora,
+        "general",
+        lambda *a, **k: (t.replace("baker", "banker") for t in general(*a, **k)),
     )
     assert checkpoints.recipe_hash("base") != before and not checkpoints.is_current("base")
 

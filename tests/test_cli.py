@@ -239,9 +239,9 @@ def test_an_unwritable_cache_gets_one_line(tmp_path, capsys, monkeypatch):
 
 
 def test_divergence_gets_one_line(capsys, home, monkeypatch):
-    from llmlab.methods import objectives
+    from llmlab.methods import imitation
 
-    original = objectives.nll
+    original = imitation.nll
     monkeypatch.setattr(objectives, "nll", lambda out, batch: (original(out, batch)[0] * float("nan"), {}))
     assert "the loss is nan at step 1; lower --lr or raise --warmup" in complaint(
         ["run", "cpt", "--steps", 10, "--batch", 2], capsys

@@ -130,17 +130,17 @@ def test_the_assistant_mask_is_the_chat_templates(shipped):
 
 
 def test_losses_and_kl_are_the_librarys():
-    from llmlab.methods import objectives
+    from llmlab.methods import imitation, parts, policy, preferences
 
     torch.manual_seed(1)
     losses, mask = torch.rand(3, 4), (torch.rand(3, 4) > 0.5).float()
     assert float(get("token_mean").reference(losses, mask)) == pytest.approx(
-        float(objectives.token_mean(losses, mask))
+        float(parts.token_mean(losses, mask))
     )
     logits, base = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
     batch = Batch(torch.zeros(3, 5, dtype=torch.long), torch.ones(3, 5), {"ref_logits": base})
     assert float(get("kl_to_base").reference(logits, base, mask)) == pytest.approx(
-        float(objectives.kl_to_ref(Out(logits, None, mask), batch)[0])
+        float(imitation.kl_to_ref(Out(logits, None, mask), batch)[0])
     )
     logprobs, ref = -torch.rand(4, 3), -torch.rand(4, 3)
     batch = Batch(
@@ -149,7 +149,7 @@ def test_losses_and_kl_are_the_librarys():
         {"pair": torch.tensor([0, 0, 1, 1]), "ref_logprobs": ref},
     )
     w, l, rw, rl = (x.sum(1) for x in (logprobs[0::2], logprobs[1::2], ref[0::2], ref[1::2]))  # noqa: E741
-    loss = objectives.dpo(Out(None, logprobs, torch.ones(4, 3)), batch, beta=0.3)[0]
+    loss = preferences.dpo(Out(None, logprobs, torch.ones(4, 3)), batch, beta=0.3)[0]
     assert float(get("dpo_pair_loss").reference(w, l, rw, rl, 0.3)) == pytest.approx(float(loss))
 
 
@@ -246,7 +246,7 @@ def test_long_values_are_cut():
 
 
 def test_reinforcement_learning_is_the_librarys():
-    from llmlab.methods import advantages, objectives
+    from llmlab.methods import advantages, imitation, parts, policy, preferences
     from llmlab.methods.policy import Dials
     from llmlab.models.roles import METHODS, method_bytes
 
@@ -258,7 +258,7 @@ def test_reinforcement_learning_is_the_librarys():
     ratio, advantage = torch.rand(9) + 0.5, torch.randn(9)
     torch.testing.assert_close(
         get("clipped_gain").reference(ratio, advantage, 0.2, 0.28),
-        objectives.clipped(ratio, advantage, 0.2, 0.28)[0],
+        policy.clipped(ratio, advantage, 0.2, 0.28)[0],
     )
     values, mask = torch.randn(1, 5), torch.ones(1, 5)
     paid = advantages.token_rewards(torch.tensor([0.7]), mask)
@@ -268,8 +268,8 @@ def test_reinforcement_learning_is_the_librarys():
     )
     mask = (torch.arange(6) < torch.tensor([[2], [5]])).float()
     for how, aggregate in {
-        "token_mean": objectives.token_mean,
-        "sequence_mean": objectives.sequence_mean,
+        "token_mean": parts.token_mean,
+        "sequence_mean": parts.sequence_mean,
     }.items():
         x = torch.zeros_like(mask).requires_grad_()
         torch.testing.assert_close(

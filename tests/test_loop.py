@@ -8,7 +8,7 @@ import torch
 from helpers_families import small
 
 from llmlab.train import loop, probes, rollout
-from llmlab.methods import objectives
+from llmlab.methods import imitation
 from llmlab.train.gate import Gate
 from llmlab.models.load import new_lab_model
 from llmlab.tokens.batch import Batch
@@ -37,7 +37,7 @@ def same(a: dict, b: dict) -> bool:
 def rows_of(model, name="adamw", checkpoint=None, stream=batches, lr=1e-2, n=N, **settings):
     opts = loop.optimizers(model, name, 1e-2)
     return loop.train(
-        model, stream, objectives.nll, n=n, lr=lr, opts=opts, warmup=2, checkpoint=checkpoint, **settings
+        model, stream, imitation.nll, n=n, lr=lr, opts=opts, warmup=2, checkpoint=checkpoint, **settings
     )
 
 
@@ -63,12 +63,12 @@ def test_rate_rises_and_falls_in_straight_lines():
 def test_the_rate_reaches_the_optimiser_whether_given_as_number_or_function(tiny):
     seen = [
         row["lr"]
-        for row in loop.steps(tiny.model, batches(), objectives.nll, n=4, lr=1e-3, warmup=1, final=0.0)
+        for row in loop.steps(tiny.model, batches(), imitation.nll, n=4, lr=1e-3, warmup=1, final=0.0)
     ]
     assert seen == pytest.approx([5e-4, 1e-3, 1e-3 * 2 / 3, 1e-3 / 3])
     opts = loop.optimizers(tiny.model, "muon", 1.0)
     rows = loop.steps(
-        tiny.model, batches(), objectives.nll, n=4, lr=lambda step: 1e-3 * (step + 1), final=1.0, opts=opts
+        tiny.model, batches(), imitation.nll, n=4, lr=lambda step: 1e-3 * (step + 1), final=1.0, opts=opts
     )
     for step, row in enumerate(rows):
         assert row["lr"] == pytest.approx(1e-3 * (step + 1)) and {
@@ -79,8 +79,8 @@ def test_the_rate_reaches_the_optimiser_whether_given_as_number_or_function(tiny
 def test_a_row_tells_step_loss_norm_and_trained_tokens(tiny):
     batch = batch_at(0)
     batch.mask[:, :5] = 0
-    before = objectives.nll(loop.forward(tiny.model, batch), batch)[0].item()
-    first, second = loop.steps(tiny.model, [batch, batch], objectives.nll, n=2, lr=1e-2)
+    before = imitation.nll(loop.forward(tiny.model, batch), batch)[0].item()
+    first, second = loop.steps(tiny.model, [batch, batch], imitation.nll, n=2, lr=1e-2)
     assert first["step"] == 1 and second["step"] == 2 and first["tokens"] == 3 * 7
     assert first["loss"] == pytest.approx(before) and second["loss"] < first["loss"]
 
@@ -90,7 +90,7 @@ def test_the_gradient_is_clipped_and_the_row_tells_its_norm_before(tiny):
         model = copy.deepcopy(tiny.model)
         row = next(
             loop.steps(
-                model, batches(), objectives.nll, n=1, lr=0.0, clip=clip, opts=[Keep(model.parameters())]
+                model, batches(), imitation.nll, n=1, lr=0.0, clip=clip, opts=[Keep(model.parameters())]
             )
         )
         return row["grad_norm"], Keep.seen
@@ -106,12 +106,12 @@ def test_the_gradient_is_clipped_and_the_row_tells_its_norm_before(tiny):
 
 
 def test_gradients_do_not_add_up_over_steps(tiny):
-    list(loop.steps(tiny.model, batches(), objectives.nll, n=2, lr=1e-3))
+    list(loop.steps(tiny.model, batches(), imitation.nll, n=2, lr=1e-3))
     assert all(p.grad is None or not p.grad.any() for p in tiny.model.parameters())
 
 
 def test_steps_train_whatever_mode_the_model_was_in(tiny):
-    list(loop.steps(tiny.model.eval(), batches(), objectives.nll, n=1, lr=1e-3))
+    list(loop.steps(tiny.model.eval(), batches(), imitation.nll, n=1, lr=1e-3))
     assert tiny.model.training
 
 
@@ -120,14 +120,14 @@ def test_no_batch_is_drawn_in_vain(tiny, start):
     drawn = []
     stream = (drawn.append(i) or batch_at(i) for i in count(start))
     assert [
-        row["step"] for row in loop.steps(tiny.model, stream, objectives.nll, n=4, lr=1e-3, start=start)
+        row["step"] for row in loop.steps(tiny.model, stream, imitation.nll, n=4, lr=1e-3, start=start)
     ] == list(range(start + 1, 5))
     assert drawn == list(range(start, 4))
 
 
 def test_what_an_objective_tells_is_in_the_row_as_numbers(tiny):
     def objective(out, batch):
-        return objectives.nll(out, batch)[0], {"twice": torch.tensor(2.0)}
+        return imitation.nll(out, batch)[0], {"twice": torch.tensor(2.0)}
 
     row = next(loop.steps(tiny.model, batches(), objective, n=1, lr=1e-3))
     assert row["twice"] == 2.0 and type(row["twice"]) is float
@@ -140,7 +140,7 @@ def test_divergence_is_one_sentence_and_leaves_the_weights(tiny):
             loop.steps(
                 tiny.model,
                 batches(),
-                lambda out, batch: (objectives.nll(out, batch)[0] + next(losses), {}),
+                lambda out, batch: (imitation.nll(out, batch)[0] + next(losses), {}),
                 n=3,
                 lr=1e-3,
             )
@@ -372,7 +372,7 @@ def gated(model, checkpoint=None):
     )
     lr = lambda step: 1e-2 * gate.lr_scale
     return loop.train(
-        model, batches, objectives.nll, n=14, lr=lr, opts=opts, probe=gate, every=1, checkpoint=checkpoint
+        model, batches, imitation.nll, n=14, lr=lr, opts=opts, probe=gate, every=1, checkpoint=checkpoint
     )
 
 

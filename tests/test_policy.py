@@ -18,7 +18,7 @@ from llmlab.chapters.c07_reinforcement_learning.reader import Reader
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
-from llmlab.methods.objectives import nll
+from llmlab.methods.imitation import nll
 from llmlab.train.rollout import as_batch
 from llmlab.world.base import Score
 from llmlab.world.desk import call_text

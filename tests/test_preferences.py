@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmlab.methods import objectives, preferences
+from llmlab.methods import preferences
 from llmlab.chapters.c06_preferences import overopt, reward
 from llmlab.chapters.c06_preferences.online import Online
 from llmlab.chapters.c06_preferences.prefer import Prefer
@@ -18,7 +18,7 @@ from llmlab.models.forward import Out, forward, token_logprobs
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
-from llmlab.tokens import chat, turns
+from llmlab.tokens import chat, pairs
 from llmlab.tokens.batch import Batch
 from llmlab.world import tastes
 from llmlab.world.base import rng
@@ -44,7 +44,9 @@ SEEDS = st.integers(0, 10_000)
 @given(SEEDS, st.floats(0.05, 2.0))
 def test_without_smoothing_it_is_the_plain_dpo(seed, beta):
     out, batch = made(seed)
-    assert torch.allclose(preferences.dpo(out, batch, beta=beta)[0], objectives.dpo(out, batch, beta=beta)[0])
+    assert torch.allclose(
+        preferences.dpo(out, batch, beta=beta)[0], preferences.dpo(out, batch, beta=beta)[0]
+    )
 
 
 @given(SEEDS, st.floats(0.0, 0.5))
@@ -100,7 +102,7 @@ def test_the_likelihood_term_adds_up():
     out, batch = made(5)
     both = preferences.objective("dpo", beta=0.3, nll=0.7)(out, batch)[0]
     assert torch.allclose(
-        both, objectives.dpo(out, batch, beta=0.3)[0] + 0.7 * objectives.nll_chosen(out, batch)[0]
+        both, preferences.dpo(out, batch, beta=0.3)[0] + 0.7 * preferences.nll_chosen(out, batch)[0]
     )
 
 
@@ -128,7 +130,7 @@ def test_only_the_last_turn_is_learnt(task):
     tok = load("chat").tok
     for c in tastes.choices(task, 8, seed=2):
         for turn in (c.best, c.usual):
-            ids, mask = turns.row(tok, c.messages, turn, c.tools)
+            ids, mask = pairs.row(tok, c.messages, turn, c.tools)
             start = len(chat.prompt(tok, c.messages, c.tools))
             assert not any(mask[:start]) and all(mask[start : start + 2]) and len(ids) == len(mask)
             assert turn["content"] in tok.decode(ids[start:])
@@ -197,7 +199,7 @@ def test_the_head_begins_at_zero_and_every_pair_at_one_half():
     loaded = load("chat")
     judge, knobs = Valued(loaded.model), reward.Reward(batch=2)
     batch = knobs.batch_at(loaded.tok, 0, 0)
-    loss, _ = objectives.bradley_terry(forward(judge, batch), batch)
+    loss, _ = preferences.bradley_terry(forward(judge, batch), batch)
     assert loss.item() == pytest.approx(math.log(2)) and torch.equal(
         reward.scores(judge, batch), torch.zeros(4)
     )

@@ -15,7 +15,7 @@ from helpers_families import small
 
 from llmlab.lab import registry, runs
 from llmlab.train import loop
-from llmlab.methods import objectives
+from llmlab.methods import imitation
 from llmlab import paths
 from llmlab.lab.experiment import Experiment, knob
 from llmlab.models.load import fingerprint
@@ -52,7 +52,7 @@ class Toy(Experiment):
         yield from loop.train(
             loaded.model,
             stream,
-            objectives.nll,
+            imitation.nll,
             n=self.steps,
             lr=self.lr,
             opts=opts,

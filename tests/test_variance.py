@@ -9,7 +9,14 @@ import torch
 
 from llmlab.world.arena import TASKS
 from llmlab.lab.experiment import BadKnob
-from llmlab.chapters.c07_reinforcement_learning.variance import WEIGHTS, Variance, fit_critic, moments, policy_gradient, pushes
+from llmlab.chapters.c07_reinforcement_learning.variance import (
+    WEIGHTS,
+    Variance,
+    fit_critic,
+    moments,
+    policy_gradient,
+    pushes,
+)
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load

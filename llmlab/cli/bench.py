@@ -24,12 +24,11 @@ from ..chapters.c02_continued_pretraining.cpt import CPT
 from ..chapters.c05_lora.serving import Serving, random_tenants
 from ..chapters.c07_reinforcement_learning.policy import Policy
 from ..lab import registry
-from ..methods import objectives
+from ..methods import imitation, preferences
 from ..models.frozen import frozen_copy
 from ..models.load import load
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
-from ..tokens.pairs import pair_batch
 from ..train import loop
 from ..trl.engine import TRL
 from ..world import Sums, talk
@@ -129,7 +128,7 @@ def sft() -> dict:
         return loop.steps(
             frozen_copy(loaded.model).requires_grad_(True),
             iter(lambda: batch, None),
-            objectives.nll,
+            imitation.nll,
             n=10**6,
             lr=1e-4,
         )
@@ -172,12 +171,12 @@ def dpo() -> dict:
         ]
         * (STEPS + WARM + 1)
     )
-    batch = pair_batch(loaded.tok, pairs)
+    batch = pairs.answers(loaded.tok, pairs)
 
     def rows():
         stream = (loop.add_logprobs(loaded.model, batch, "ref_logprobs") for _ in count())
         return loop.steps(
-            frozen_copy(loaded.model).requires_grad_(True), stream, objectives.dpo, n=10**6, lr=1e-4
+            frozen_copy(loaded.model).requires_grad_(True), stream, preferences.dpo, n=10**6, lr=1e-4
         )
 
     def theirs():
@@ -316,7 +315,7 @@ def training_rate() -> dict:
             loop.steps(
                 frozen_copy(model).requires_grad_(True),
                 iter(lambda: batch, None),
-                objectives.nll,
+                imitation.nll,
                 n=10**6,
                 lr=1e-4,
             )

@@ -20,7 +20,7 @@ import torch
 import transformers
 
 from .. import paths
-from ..methods import objectives
+from ..methods import imitation
 from ..models import load as models
 from ..tokens import chat, pack, special, tokenizer
 from ..tokens.batch import Batch
@@ -256,7 +256,7 @@ def _build(name: str, recipe: Recipe) -> Iterator[dict]:
     yield from loop.train(
         model,
         partial(STREAMS[name], tok, recipe),
-        objectives.nll,
+        imitation.nll,
         n=recipe.steps,
         lr=recipe.lr,
         opts=opts,

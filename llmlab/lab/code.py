@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Iterator
 
 from .. import paths
+from . import registry
 
 ROOT = Path(__file__).parent.parent
 IRRELEVANT = {"errors.py", "paths.py"}  # messages and places: no number depends on them
@@ -16,10 +17,15 @@ LABELS = {"summary", "curves", "takes_texts", "rehearsal"}  # class attributes t
 
 
 def of(experiment) -> dict[str, str]:
-    """name -> code hash of an experiment and, where it stands around another one, of that one too."""
-    around = getattr(experiment, "of", None)
+    """name -> code hash of an experiment, of those that it uses, and of the one that it stands around."""
     here = {experiment.name: version(str(sys.modules[type(experiment).__module__].__file__))}
-    return here | (of(around) if around else {})
+    used = {name: version(registry.file(name)) for name in registry.uses(experiment.name)}
+    return here | used | (of(experiment.of) if experiment.of else {})
+
+
+def named(name: str) -> dict[str, str]:
+    """The same for the name of an experiment, which is not imported."""
+    return {n: version(registry.file(n)) for n in (name, *registry.uses(name))}
 
 
 @lru_cache

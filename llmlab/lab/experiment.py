@@ -2,10 +2,14 @@
 the sweep axis, the cache key and the manual.
 """
 
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Iterator
 
 from ..errors import UserError
+from ..models.load import Loaded, load
+from ..tokens.special import TEMPLATE
+from ..train import loop
+from ..train.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,24 @@ class BadKnob(UserError):
 
 
 class Experiment:
-    """Base of the experiments. A subclass is a frozen dataclass whose fields are knobs, with `rows` as its
-    recipe.
+    """Base of the experiments. A subclass is a frozen dataclass whose fields are knobs, and says what a run is made of
+    (`recipe`); what trains nothing, or in several stages, says its `rows` instead.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     default_model: ClassVar[str] = "base"
-    takes_texts: ClassVar[bool] = False  # can it train on the user's own documents?
+    takes_texts: ClassVar[bool] = False  # can it train on the user's own documents, conversations or pairs?
+    reads: ClassVar[str] = (
+        "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
+    )
     curves: ClassVar[dict[str, str]]  # metric -> axis label with unit, in the order of the figure
     rehearsal: ClassVar[dict]  # short runs through every phase, each knob at two values: see lab/rehearsal.py
+    chats: ClassVar[bool] = (
+        False  # does it speak in conversations? then a lab model without a template gets ours
+    )
+    keeps: ClassVar[bool] = False  # can it keep the trained model in a folder `out`?
+    of: ClassVar["Experiment | None"] = None  # the experiment that this one stands around
 
     def __post_init__(self):
         for k in self.knobs():
@@ -80,8 +92,29 @@ class Experiment:
         """Knob -> value: part of the key under which a run is stored."""
         return asdict(self)
 
-    def rows(self, loaded, seed: int, checkpoint=None, texts=None) -> Iterator[dict]:
-        """Train `loaded` in place; a row per step, with the probes' numbers where they were read. A function
-        of (knobs, model, seed).
-        """
+    @staticmethod
+    def own(path: str):
+        """The user's texts at a path, as `recipe` takes them. Raises UserError."""
+        raise UserError("this experiment reads no texts of yours; llmlab run lists those that do")
+
+    def load(self, name: str, device: str) -> Loaded:
+        """The model that a run starts from."""
+        return load(name, device)
+
+    def address(self, loaded: Loaded) -> None:
+        """Give the tokenizer its chat template."""
+        if self.chats and not loaded.tok.chat_template and loaded.is_lab:
+            loaded.tok.chat_template = TEMPLATE
+
+    def recipe(self, loaded: Loaded, seed: int, texts=None) -> Recipe:
+        """What a run is made of, a function of (knobs, model, seed, texts)."""
         raise NotImplementedError
+
+    def rows(self, loaded: Loaded, seed: int, checkpoint=None, texts=None) -> Iterator[dict]:
+        """Train `loaded` in place; a row per step, with the probes' numbers where they were read."""
+        recipe = self.recipe(loaded, seed, texts)
+        yield from loop.train(recipe, checkpoint)
+        self.finish(replace(loaded, model=recipe.model))
+
+    def finish(self, trained: Loaded) -> None:
+        """What is to be done with the trained model."""

@@ -5,12 +5,13 @@ adapters, a folder for what was trained.
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import Callable, ClassVar, TypeVar
 
 from ..errors import UserError
+from ..lab.experiment import Experiment
 from ..models import adapters, quant
 from ..models.load import LAB, Loaded, load, save
-from ..train.wrap import Checkpoint, wrapped
+from ..train.wrap import wrapped
 from ..world.base import Message
 from .experiment import knob
 
@@ -19,8 +20,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Own:
+class Own(Experiment):
     """The part of an experiment that says what of the model is trained, and where it is kept."""
+
+    takes_texts: ClassVar[bool] = True
+    keeps: ClassVar[bool] = True
 
     method: str = knob(
         "full",
@@ -51,10 +55,6 @@ class Own:
         # give them a meaning
         tokens = () if loaded.tok.chat_template else sorted(loaded.tok.added_tokens_decoder)
         return wrapped(loaded, method, seed, rank=self.rank, targets=self.targets, tokens=tokens)
-
-    def unfinished(self, checkpoint):
-        """The checkpoint that keeps what is trained."""
-        return checkpoint if self.method == "full" else Checkpoint.of(checkpoint)
 
     def finish(self, trained: Loaded) -> None:
         """Keep the trained model in `out`, or its adapters as PEFT saves them (what `llmlab serve` reads as

@@ -44,6 +44,13 @@ def _homes() -> dict[str, tuple[str, str]]:
 NAMES = tuple(_homes())
 
 
+def uses(name: str) -> tuple[str, ...]:
+    """Other experiments, by name, that an experiment asks for at run time: their code decides its numbers too."""
+    return next(
+        (found[name] for c in chapters() if name in (found := getattr(import_module(c), "USES", {}))), ()
+    )
+
+
 def get(name: str):
     """The experiment class of a name; its module is imported now."""
     if name not in NAMES:

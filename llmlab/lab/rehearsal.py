@@ -69,6 +69,9 @@ def plan(cls) -> list[Rehearsal]:
         for value in _values(knob, getattr(start, knob.name), stated["values"].get(knob.name)):
             turned = replace(start, **{knob.name: value})
             found.append(Rehearsal(f"{knob.name} {value}", turned, rows=TURNED, alone=(beside, knob.name)))
+    twice = {r.label for i, r in enumerate(found) if r.label in {other.label for other in found[:i]}}
+    if twice:
+        raise ValueError(f"{cls.name} states two rehearsals alike: {', '.join(sorted(twice))}")
     return found
 
 
@@ -95,7 +98,7 @@ def perform(r: Rehearsal) -> Rows:
 
 def _inner(experiment):
     """What a study or an engine stands around; else the experiment itself."""
-    return getattr(experiment, "of", experiment)
+    return experiment.of or experiment
 
 
 @lru_cache(maxsize=2)

@@ -3,13 +3,11 @@ AdamW, probes along the way.
 """
 
 from functools import lru_cache
-from itertools import count
-from typing import Callable, ClassVar
+from typing import Callable
 
-from ..methods import objectives
+from ..methods import imitation
 from ..tokens.batch import Batch
-from ..tokens.special import TEMPLATE
-from ..train import loop
+from ..train.recipe import Read, Recipe, numbered
 from ..world.base import rng
 from .experiment import Experiment
 
@@ -18,15 +16,6 @@ class Supervised(Experiment):
     """A recipe of three parts, which a subclass supplies: how the model is addressed, a step's batch, what is
     read. Its knobs include lr, warmup, steps and probe.
     """
-
-    chats: ClassVar[bool] = (
-        False  # does it speak in conversations? then a lab model without a template gets ours
-    )
-
-    def address(self, loaded) -> None:
-        """Give the tokenizer its chat template."""
-        if self.chats and not loaded.tok.chat_template and loaded.is_lab:
-            loaded.tok.chat_template = TEMPLATE
 
     def batches(self, model, tok, seed: int) -> Callable[[int], Batch]:
         """step -> its batch, a function of (knobs, seed, step) and of the model as it is before the first
@@ -42,22 +31,19 @@ class Supervised(Experiment):
         """step -> readings."""
         raise NotImplementedError
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None) -> Recipe:
+        """Next-token loss on what is under the mask."""
         self.address(loaded)
         model, tok = loaded.model, loaded.tok
-        batch = self.batches(model, tok, seed)
-        yield from loop.train(
+        return Recipe(
             model,
-            lambda start: (batch(step).to(model.device) for step in count(start)),
-            objectives.nll,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
+            numbered(self.batches(model, tok, seed), model.device),
+            imitation.nll,
+            Read(self.prober(model, tok)),
+            self.steps,
+            self.lr,
             every=self.probe,
-            checkpoint=checkpoint,
-            probe=self.prober(model, tok),
+            warmup=self.warmup,
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..methods.objectives import Objective
+from ..methods.parts import Objective
 from ..models.forward import Out, forward, token_logprobs
 from ..tokens.batch import Batch
 

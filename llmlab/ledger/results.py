@@ -12,7 +12,7 @@ from typing import Iterable, Iterator
 
 from .. import paths
 from ..errors import UserError
-from ..lab import code, registry
+from ..lab import code
 from ..lab import record as sealed
 from ..lab.record import Seal
 from . import statistics
@@ -42,6 +42,11 @@ def _code(file: str) -> str:
 
 
 @lru_cache
+def _named(name: str) -> dict[str, str]:
+    return code.named(name)
+
+
+@lru_cache
 def _checkpoints(folder: Path) -> str:
     return paths.hash_files(
         sorted(
@@ -60,7 +65,7 @@ def seal(claim: Claim) -> Seal:
     identity = paths.hash_bytes(claim.declared.encode(), _checkpoints(paths.data() / "checkpoints").encode())
     if claim.check:
         return Seal(identity, {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)})
-    made_by = {a.experiment: _code(registry.file(a.experiment)) for a in claim.arms}
+    made_by = {n: h for name in {a.experiment for a in claim.arms} for n, h in _named(name).items()}
     return Seal(identity, made_by | ({"study": _code(STUDY)} if any(a.exam for a in claim.arms) else {}))
 
 

@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..methods import objectives
+from ..methods import parts
 from ..models.forward import Out
 from ..models.frozen import frozen_copy
 from ..tokens import chat
@@ -132,7 +132,7 @@ def imitation(out: Out, batch: Batch, tenants: int = 1) -> tuple[Tensor, dict]:
     """Sum over the tenants of the mean over its rows of the mean NLL of a row: no tenant's gradient depends
     on another one's.
     """
-    return tenants * objectives.sequence_mean(-out.logprobs, out.mask), {}
+    return tenants * parts.sequence_mean(-out.logprobs, out.mask), {}
 
 
 def new_adapter(model, seed: int = 0, rank: int = RANK):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..world.base import Message
 from . import chat
-from .batch import Batch, pad
+from .batch import Batch
 from .pack import pack_examples
 
 IGNORED = -100
@@ -143,4 +143,4 @@ def collate(
     rows, fill = [cut(ids, mask, length, how) for ids, mask in examples], tok.pad_token_id or 0
     if packed:
         return pack_examples(rows, length=length, fill=fill)
-    return Batch(pad([ids for ids, _ in rows], fill), pad([mask for _, mask in rows], 0).float())
+    return Batch.of_rows(tok, rows)

@@ -1,148 +1,135 @@
-"""collect: what a policy-gradient step learns from: groups of samples, paid for, with the columns that its
-dials read.
+"""Collect: the one way from rollouts to batches: groups of samples of the present policy, rewarded, with the frozen
+columns that a method reads.
 """
 
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Iterator
+from typing import Callable, Iterator
 
 import torch
+from torch import Tensor
 
-from ..methods import advantages
+from ..methods.advantages import informative
 from ..methods.policy import Dials
 from ..models.frozen import frozen_copy
 from ..models.heads import Valued
-from ..tokens import chat
-from ..tokens.batch import Batch, pad
-from ..world.arena import PAID, Game
+from ..tokens.batch import Batch
+from ..world.base import Problem, World
 from . import loop
-from .rollout import Episode, as_batch, play
+from .rollout import Episode, as_batch, play, scored
 
-ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
+GROUPS = ("all", "filtered", "resampled")
 
 
+@dataclass
 class Collector:
-    """Batches from the policy as it is when a block of them is begun: `stale` + 1 batches of samples, each
-    used `epochs` times.
+    """A stream of batches: `stale` + 1 of them are sampled from the policy as it is then, each is used `epochs` times.
 
-    `info` says of the batch in use what was paid, how many groups had no signal, and how many answers were
-    sampled for it.
+    prompts × group   problems of a batch, samples of each
+    max_new, turns    tokens of a turn, turns of a conversation
+    groups            all; filtered: those of equal rewards are dropped (`fallback` episodes stay if none is left; None:
+                      all); resampled: new ones take their place, up to `rounds` times (DAPO's dynamic sampling)
+    reset             steps after which the policy becomes its own reference; 0: never
+    rewards           episodes -> [B]; the world's own score
+    ask               number of a batch -> its problems, in place of the world's
+    skip              leave out rows whose advantage is 0: the same gradient for less work
+
+    Batch i is a function of (model, seed, i). Its `info`: mean reward, share of groups without a signal, samples drawn.
     """
 
-    def __init__(self, model, tok, game: Game, dials: Dials, knobs, seed: int):
-        self.model, self.tok, self.game, self.dials, self.knobs, self.seed = (
-            model,
-            tok,
-            game,
-            dials,
-            knobs,
-            seed,
-        )
-        self.reference = frozen_copy(_policy(model)) if dials.leash != "none" else None
-        self.info: dict[str, float] = {}
+    model: torch.nn.Module
+    tok: object
+    world: World
+    method: Dials
+    seed: int
+    prompts: int
+    group: int
+    max_new: int
+    turns: int = 1
+    temperature: float = 1.0
+    epochs: int = 1
+    stale: int = 0
+    groups: str = "all"
+    rounds: int = 1
+    fallback: int | None = None
+    reset: int = 0
+    rewards: Callable[[list[Episode]], Tensor] = scored
+    ask: Callable[[int], list[Problem]] | None = None
+    skip: bool = False
+    reference: torch.nn.Module | None = field(init=False)
+
+    def __post_init__(self):
+        self.reference = frozen_copy(policy_of(self.model)) if self.method.leash != "none" else None
 
     def __call__(self, start: int) -> Iterator[Batch]:
-        """Batches from step `start` on, which begins a block."""
-        k = self.knobs
-        for first in count(start, k.block):
-            if k.reset and first and first % k.reset == 0:
-                self.reference.load_state_dict(_policy(self.model).state_dict())
-            for batch, info in [self.batch(first, first // k.epochs + i) for i in range(k.stale + 1)]:
-                for use in range(k.epochs):
-                    self.info = info | {"drawn": 0.0 if use else info["drawn"]}
-                    yield batch
+        """Batches from step `start` on, which begins a block of steps on samples of the same weights."""
+        for first in count(start, self.epochs * (self.stale + 1)):
+            if self.reset and first and first % self.reset == 0:
+                self.reference.load_state_dict(policy_of(self.model).state_dict())
+            for batch in [self.batch(first, first // self.epochs + i) for i in range(self.stale + 1)]:
+                yield batch
+                again = replace(batch, info={**batch.info, "drawn": 0.0})
+                yield from [again] * (self.epochs - 1)
 
-    def batch(self, step: int, number: int) -> tuple[Batch, dict[str, float]]:
-        """Batch `number`, a function of (model, seed, number), with the frozen columns that the dials read;
-        and what happened.
-        """
-        if self.knobs.source == "gold":
-            batch, info = self.demonstrations(self.seed * 1_000_003 + number, step)
-        else:
-            episodes, paid, info = self.chosen(self.seed * 1_000_003 + number)
-            batch = as_batch(
-                self.tok,
-                episodes,
-                step=step,
-                temperature=self.knobs.temperature,
-                reward=lambda score: score.reward,
-            )
-            batch = batch.add(rewards=paid).to(self.model.device)
+    def batch(self, step: int, number: int) -> Batch:
+        """Batch `number`, sampled at a step, with the columns that the method reads."""
+        batch = self.columns(self.sampled(step, number))
+        return (
+            batch
+            if self.method.reads_every_row or not self.skip
+            else with_signal(batch, self.method.aggregation)
+        )
+
+    def sampled(self, step: int, number: int) -> Batch:
+        """Samples with their rewards."""
+        episodes, rewards, info = self.chosen(self.seed * 1_000_003 + number, number)
+        batch = as_batch(self.tok, episodes, step=step, temperature=self.temperature, rewards=rewards)
+        return replace(batch, info=info).to(self.model.device)
+
+    def columns(self, batch: Batch) -> Batch:
+        """The frozen columns: the reference's log-probs, the critic's values, advantages."""
         if self.reference is not None:
             batch = loop.add_logprobs(self.reference, batch, "ref_logprobs")
-        if self.dials.advantage == "critic":
+        if self.method.advantage == "critic":
             batch = loop.add_values(self.model, batch)
-        batch = self.dials.columns(batch)
-        return (batch if self.dials.reads_every_row else with_signal(batch, self.dials.aggregation)), info
+        return self.method.columns(batch)
 
-    def demonstrations(self, number: int, step: int) -> tuple[Batch, dict[str, float]]:
-        """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio
-        this is supervised fine-tuning.
-        """
-        asked = self.game.world.problems(self.knobs.prompts, split="train", seed=number * ROUNDS)
-        rows = [chat.example(self.tok, p.messages, self.game.label(p), p.meta.get("tools")) for p in asked]
-        order = torch.arange(len(rows))
-        given = {"rewards": torch.ones(len(rows)), "group": order, "step": torch.full_like(order, step)}
-        batch = Batch(
-            pad([ids for ids, _ in rows], self.tok.pad_token_id or 0),
-            pad([mask for _, mask in rows], 0).float(),
-            given,
-        )
-        batch = loop.add_logprobs(self.model, batch.to(self.model.device), "old_logprobs")
-        return batch, {"reward": 1.0, "no_signal": 0.0, "drawn": 0.0}
-
-    def chosen(self, number: int) -> tuple[list[Episode], torch.Tensor, dict[str, float]]:
-        """Episodes to learn from and their rewards: all, those of groups with a signal, or new ones until
-        there are enough of these.
-        """
-        k, kept, every = self.knobs, [], []
-        generator = torch.Generator(self.model.device).manual_seed(number)
-        for again in range(ROUNDS if k.groups == "resampled" else 1):
-            asked = self.game.world.problems(k.prompts, split="train", seed=number * ROUNDS + again)
-            fresh = play(
-                self.model,
-                self.tok,
-                self.game.world,
-                asked,
-                k=k.group,
-                max_new=self.game.turn,
-                temperature=k.temperature,
-                generator=generator,
-                turns=self.game.turns,
-            )
+    def chosen(self, draw: int, number: int) -> tuple[list[Episode], Tensor, dict[str, float]]:
+        """Episodes to learn from, their rewards [B], and what happened."""
+        size, every, kept = self.prompts * self.group, [], []
+        generator = torch.Generator(self.model.device).manual_seed(draw)
+        for again in range(self.rounds if self.groups == "resampled" else 1):
+            fresh = self.episodes(self.problems(draw, number, again), generator)
             for e in fresh:
-                e.group += again * k.prompts
-            every += list(zip(fresh, paid := self.paid(fresh)))
-            signal = advantages.informative(paid, torch.tensor([e.group for e in fresh]))
+                e.group += again * self.prompts
+            every += list(zip(fresh, rewards := self.rewards(fresh)))
+            signal = informative(rewards, torch.tensor([e.group for e in fresh]))
             kept += [every[r - len(fresh)] for r in signal.nonzero()[:, 0].tolist()]
-            if len(kept) >= k.prompts * k.group:
+            if len(kept) >= size:
                 break
         info = {
             "reward": float(sum(r for _, r in every) / len(every)),
             "no_signal": 1 - len(kept) / len(every),
             "drawn": float(len(every)),
         }
-        used = every if k.groups == "all" or not kept else kept[: k.prompts * k.group]
+        used = every if self.groups == "all" else kept[:size] or every[: self.fallback]
         return [e for e, _ in used], torch.stack([r for _, r in used]), info
 
-    def paid(self, episodes: list[Episode]) -> torch.Tensor:
-        """What the verifier in use pays for each answer [B], with the penalty on long ones."""
-        lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
-        rule, longest = PAID[self.knobs.paid], self.game.longest
-        rewards = torch.tensor(
-            [rule(e.problem, e.score, float(n) / longest) for e, n in zip(episodes, lengths)]
-        )
-        return rewards + (
-            advantages.overlong_penalty(lengths, longest, longest // 2)
-            if self.knobs.overlong == "on"
-            else 0.0
-        )
+    def problems(self, draw: int, number: int, again: int) -> list[Problem]:
+        """What is asked."""
+        if self.ask:
+            return self.ask(number)
+        return self.world.problems(self.prompts, split="train", seed=draw * self.rounds + again)
+
+    def episodes(self, problems: list[Problem], generator: torch.Generator) -> list[Episode]:
+        """The policy's answers."""
+        settings = dict(k=self.group, max_new=self.max_new, temperature=self.temperature, turns=self.turns)
+        return play(self.model, self.tok, self.world, problems, generator=generator, **settings)
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:
-    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same
-    gradient for less work.
-
-    Entropy, clip fraction and the like are then those of these rows.
+    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same gradient for
+    less work. Entropy, clip fraction and the like are then those of these rows.
     """
     rows = batch["advantages"][:, 0].nonzero()[:, 0]
     if len(rows) in (0, len(batch)):
@@ -152,6 +139,6 @@ def with_signal(batch: Batch, aggregation: str) -> Batch:
     return kept.add(advantages=kept["advantages"] * share)
 
 
-def _policy(model):
+def policy_of(model):
     """The policy without its critic."""
     return model.model if isinstance(model, Valued) else model

@@ -3,14 +3,11 @@ one stops the run.
 """
 
 import copy
-from typing import Callable
+
+from .recipe import GaveUp, Probe
 
 
-class Stopped(Exception):
-    """The gate gave up: three regressions in spite of lower rates and more replay."""
-
-
-class Gate:
+class Gate(Probe):
     """Wraps a probe. `every` steps the shares named in `watch` are compared with the reading before the first
     step. A drop of more than `tolerance` rolls back.
 
@@ -23,7 +20,7 @@ class Gate:
         self,
         model,
         opts,
-        probe: Callable[[int], dict],
+        probe: Probe,
         *,
         every: int,
         watch: tuple[str, ...],
@@ -57,17 +54,14 @@ class Gate:
         self.baseline = {k: probed[0][k] for k in self.watch}
         self.rollbacks, self.lr_scale = probed[-1]["rollbacks"], probed[-1]["lr_scale"]
         self.more_replay, self.kept = 0.2 * self.rollbacks, self._snapshot()
-        if hasattr(self.probe, "resume"):
-            self.probe.resume(rows)
+        self.probe.resume(rows)
 
     def _roll_back(self, row: dict, step: int) -> dict:
         self.rollbacks += 1
         if self.rollbacks >= self.patience:
             self.restore()
             drops = f"{self.rollbacks} regressions of more than {self.tolerance:.0%}"
-            raise Stopped(
-                f"stopped by the gate at step {step}: {drops}; start with a lower lr or more replay"
-            )
+            raise GaveUp(f"stopped by the gate at step {step}: {drops}; start with a lower lr or more replay")
         self.restore()
         self.lr_scale, self.more_replay = self.lr_scale / 2, self.more_replay + 0.2
         return self.probe(step) | {f"rejected_{k}": row[k] for k in self.watch}
@@ -75,9 +69,14 @@ class Gate:
     def _snapshot(self):
         return copy.deepcopy(self.model.state_dict()), [copy.deepcopy(o.state_dict()) for o in self.opts]
 
-    def restore(self) -> None:
+    def note(self, row: dict) -> None:
+        """Hand it on."""
+        self.probe.note(row)
+
+    def restore(self) -> bool:
         """Put model and optimisers back to what was kept."""
         weights, states = copy.deepcopy(self.kept)
         self.model.load_state_dict(weights)
         for o, state in zip(self.opts, states):
             o.load_state_dict(state)
+        return True

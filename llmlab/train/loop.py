@@ -8,14 +8,13 @@ from typing import Callable, Iterable, Iterator
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
 
 from .. import paths
 from ..errors import UserError
+from ..methods.parts import Objective
 from ..models.forward import Out, forward
 from ..tokens.batch import Batch
-
-Objective = Callable[[Out, Batch], tuple[Tensor, dict]]
+from .recipe import GaveUp, Recipe
 
 
 class Diverged(UserError):
@@ -84,13 +83,9 @@ def steps(
         for o in opts:
             o.step()
             o.zero_grad()
-        yield {
-            "step": step + 1,
-            "loss": loss.item(),
-            "lr": now,
-            "grad_norm": norm.item(),
-            "tokens": int(batch.mask.sum()),
-        } | {k: float(v) for k, v in info.items()}
+        row = {"step": step + 1, "loss": loss.item(), "lr": now, "grad_norm": norm.item()}
+        row["tokens"] = int(batch.mask.sum())
+        yield row | {k: float(v) for k, v in (info | dict(batch.info)).items()}
 
 
 class Checkpoint:
@@ -138,56 +133,59 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def train(
-    model,
-    stream: Callable[[int], Iterator[Batch]],
-    objective: Objective,
-    *,
-    n: int,
-    lr: float | Callable[[int], float],
-    opts: list,
-    probe: Callable[[int], dict] | None = None,
-    every: int = 10,
-    checkpoint: Checkpoint | None = None,
-    unit: int = 1,
-    **schedule,
-) -> Iterator[dict]:
-    """steps() with probes at step 0, every `every` steps and the end, and with a checkpoint: an interrupted
-    call, made again, goes on and ends bit-equal.
-
-    stream(i) yields the batches from number i on, each a function of its number (and, on-policy, of the model
-    as it is then). `unit`: a checkpoint
-    is taken after multiples of so many steps only, because in between model and optimiser are not the whole
-    state (a batch of samples is
-    used again; a gate, which brings its own unit, keeps the weights of its last step).
+class Trained:
+    """The trained parameters of a model, as Checkpoint asks for them. (4-bit weights could not be read back in
+    place; what is not trained is made again as it was at the start.)
     """
-    unit = getattr(probe, "unit", unit)
-    saved = checkpoint.load(model, opts) if checkpoint else None
-    rows = saved["rows"] if saved else [{"step": 0} | (probe(0) if probe else {})]
-    if saved and hasattr(probe, "resume"):
+
+    def __init__(self, model):
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+
+    def state_dict(self) -> dict:
+        """Name -> parameter."""
+        return self.parameters
+
+    def load_state_dict(self, found: dict) -> None:
+        """Read them back in place."""
+        for name, p in self.parameters.items():
+            p.data.copy_(found[name])
+
+
+def train(recipe: Recipe, checkpoint: Checkpoint | None = None) -> Iterator[dict]:
+    """steps() with the recipe's readings, and with a checkpoint: an interrupted call, made again, goes on and ends
+    bit-equal. Where the gate gives up, the last row is a note.
+    """
+    model, probe, n = recipe.model, recipe.probe, recipe.steps
+    opts = recipe.opts or optimizers(model, "adamw", 0.0)  # every step sets its rate
+    unit = probe.unit if probe.unit > 1 else recipe.unit
+    kept = Trained(model) if recipe.partly else model
+    saved = checkpoint.load(kept, opts) if checkpoint else None
+    rows = saved["rows"] if saved else [{"step": 0} | probe(0)]
+    if saved:
         probe.resume(rows)
     yield from rows
     start = rows[-1]["step"]
+    schedule = dict(n=n, lr=recipe.lr, warmup=recipe.warmup, final=recipe.final, start=start, opts=opts)
     try:
-        for row in steps(model, stream(start), objective, n=n, lr=lr, start=start, opts=opts, **schedule):
-            if probe and (row["step"] % every == 0 or row["step"] == n):
+        for row in steps(model, recipe.stream(start), recipe.objective, **schedule):
+            probe.note(row)
+            if row["step"] % recipe.every == 0 or row["step"] == n:
                 row |= probe(row["step"])
             rows.append(row)
             yield row
             if checkpoint and row["step"] % unit == 0:
-                checkpoint.tick(model, opts, lambda: {"rows": rows})
+                checkpoint.tick(kept, opts, lambda: {"rows": rows})
+    except GaveUp as stop:
+        yield {"step": n, "note": str(stop)}
     except (
         GeneratorExit
     ):  # stopped by hand, between two steps: what was done up to the last whole unit is kept
         rest = rows[-1]["step"] % unit
-        if (
-            checkpoint and rest and hasattr(probe, "restore")
-        ):  # the gate still has the weights of its last step
-            probe.restore()
+        if checkpoint and rest and probe.restore():
             del rows[-rest:]
             rest = 0
         if checkpoint and not rest:
-            checkpoint.tick(model, opts, lambda: {"rows": rows}, now=True)
+            checkpoint.tick(kept, opts, lambda: {"rows": rows}, now=True)
         raise
 
 

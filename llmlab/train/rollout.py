@@ -1,10 +1,10 @@
 """Rollouts: the one place where a world meets a model. Sampled ids are appended, never re-encoded."""
 
 from dataclasses import dataclass, field
-from typing import Callable, Iterator
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
@@ -138,50 +138,18 @@ def evaluate(
 
 
 def as_batch(
-    tok, episodes: list[Episode], *, step: int, temperature: float, reward: Callable[[Score], float]
+    tok, episodes: list[Episode], *, step: int = 0, temperature: float = 1.0, rewards: Tensor | None = None
 ) -> Batch:
-    """Episodes as a batch with the columns rewards, group, step and old_logprobs."""
-    ids = pad([e.ids for e in episodes], tok.pad_token_id or 0)
+    """Episodes as a batch with the columns rewards [B] (the world's score unless given), group, step, old_logprobs."""
     given = {
-        "rewards": torch.tensor([float(reward(e.score)) for e in episodes]),
+        "rewards": scored(episodes) if rewards is None else rewards,
         "group": torch.tensor([e.group for e in episodes]),
         "step": torch.full((len(episodes),), step),
         "old_logprobs": pad([e.logprobs for e in episodes], 0.0)[:, 1:],
     }
-    return Batch(ids, pad([e.mask for e in episodes], 0).float(), given, temperature)
+    return Batch.of_rows(tok, [(e.ids, e.mask) for e in episodes], given, temperature=temperature)
 
 
-def on_policy(
-    model,
-    tok,
-    world: World,
-    *,
-    prompts: int,
-    group: int,
-    advantage: Callable,
-    seed: int,
-    epochs: int = 1,
-    temperature: float = 1.0,
-    max_new: int = 64,
-    start: int = 0,
-    reward: Callable[[Score], float] = lambda score: score.reward,
-) -> Iterator[Batch]:
-    """Endless batches sampled from the model *as it is when the batch is asked for*: on-policy only if every
-    batch is used at once.
-
-    Batch i is a function of (model, seed, i); `epochs` > 1 yields each one several times, the later ones
-    being stale (column `step` says
-    how old). Never put this iterator into a list. Raises what the world and the sampler raise.
-    """
-    for i in range(start // epochs, 10**9):
-        asked = world.problems(prompts, split="train", seed=seed * 1_000_003 + i)
-        generator = torch.Generator(next(model.parameters()).device).manual_seed(seed * 1_000_003 + i)
-        episodes = play(
-            model, tok, world, asked, k=group, max_new=max_new, temperature=temperature, generator=generator
-        )
-        batch = as_batch(tok, episodes, step=i * epochs, temperature=temperature, reward=reward)
-        batch = batch.add(advantages=advantage(batch["rewards"], batch["group"]).view(-1, 1)).to(
-            next(model.parameters()).device
-        )
-        for _ in range(epochs):
-            yield batch
+def scored(episodes: list[Episode]) -> Tensor:
+    """What the world says of each answer. [B]"""
+    return torch.tensor([float(e.score.reward) for e in episodes])

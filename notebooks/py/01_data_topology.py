@@ -69,10 +69,10 @@ leaf.grad
 # The shift happens in one function of the package, and the mask is applied in one other:
 
 # %%
-from llmlab.methods import objectives
+from llmlab.methods import imitation, parts, preferences
 from llmlab.models.forward import Out, forward, token_logprobs
 
-show(forward, objectives.token_mean, objectives.nll)
+show(forward, parts.token_mean, imitation.nll)
 
 # %%
 from llmlab.tokens.batch import Batch
@@ -106,7 +106,7 @@ from llmlab.world import Formulary, corpora
 documents = [corpora.domain_document(Formulary(), seed=0, i=i).split(". ")[0] + "." for i in range(6)]
 encoded = pack.encode_documents(base.tok, documents, document_end(base.tok))
 packed = next(pack.pack(encoded, rows=1, length=80))
-TokenStrip(base.tok, packed, base.model, objectives.nll)
+TokenStrip(base.tok, packed, base.model, imitation.nll)
 
 # %% [markdown]
 # **Masking (SFT).** The same machinery, another mask: the assistant's words and the token that ends its turn. The question is still *read* (attention sees it); it is not *graded*.
@@ -117,7 +117,7 @@ from llmlab.tokens.batch import pad
 
 rows = [chat.encode(chatty.tok, t.conversation) for t in talk]
 masked = Batch(pad([i for i, _ in rows], chatty.tok.pad_token_id), pad([m for _, m in rows], 0).float())
-sft_strip = TokenStrip(chatty.tok, masked, chatty.model, objectives.nll)
+sft_strip = TokenStrip(chatty.tok, masked, chatty.model, imitation.nll)
 sft_strip
 
 # %% [markdown]
@@ -132,10 +132,10 @@ sft_strip.picture("gradient")
 
 # %%
 from llmlab.train import loop
-from llmlab.tokens.pairs import pair_batch
+from llmlab.tokens import pairs
 
-pairs = loop.add_logprobs(chatty.model, pair_batch(chatty.tok, talk), "ref_logprobs")
-TokenStrip(chatty.tok, pairs, chatty.model, objectives.dpo)
+pairs = loop.add_logprobs(chatty.model, pairs.answers(chatty.tok, talk), "ref_logprobs")
+TokenStrip(chatty.tok, pairs, chatty.model, preferences.dpo)
 
 # %% [markdown]
 # **Rollouts (RL).** The model writes four answers to the same sum itself; each is scored; the advantage says how much better it was than the group's mean, in units of the group's standard deviation.
@@ -148,7 +148,7 @@ from llmlab.world import Sums
 
 sampled = next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), prompts=2, group=4,
                          advantage=advantages.group_norm, seed=3, max_new=12))
-TokenStrip(chatty.tok, sampled, chatty.model, objectives.grpo, rows=4)
+TokenStrip(chatty.tok, sampled, chatty.model, reference_family.grpo, rows=4)
 
 # %% [markdown]
 # The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
@@ -158,8 +158,8 @@ import pandas as pd
 
 from llmlab.learn import strips
 
-views = {"packing": (base, packed, objectives.nll), "masking": (chatty, masked, objectives.nll),
-         "pairs": (chatty, pairs, objectives.dpo), "rollouts": (chatty, sampled, objectives.grpo)}
+views = {"packing": (base, packed, imitation.nll), "masking": (chatty, masked, imitation.nll),
+         "pairs": (chatty, pairs, preferences.dpo), "rollouts": (chatty, sampled, reference_family.grpo)}
 table = {}
 for name, (loaded, batch, objective) in views.items():
     gradient = strips.measure(loaded.tok, batch, loaded.model, objective).layers["gradient"].values[:, 1:]
@@ -237,7 +237,7 @@ def end_untrained(batch):
 
 # %%
 fault = late_by_one        # or: end_untrained
-TokenStrip(chatty.tok, fault(masked), chatty.model, objectives.nll, rows=1)
+TokenStrip(chatty.tok, fault(masked), chatty.model, imitation.nll, rows=1)
 
 # %% [markdown]
 # What do they cost? Three short trainings that differ in nothing but the mask, then each model answers: is the answer right, is its *first token* right, and with which token does it leave off? (One seed: an illustration.)
@@ -251,7 +251,7 @@ def trained(break_it, steps=60):
     student.tok.chat_template = TEMPLATE
     recipe = Topology()
     stream = (break_it(recipe.batch_at(student.tok, recipe.chosen(0, i))) for i in range(steps))
-    for _ in loop.steps(student.model, stream, objectives.nll, n=steps, lr=2e-3, warmup=10):
+    for _ in loop.steps(student.model, stream, imitation.nll, n=steps, lr=2e-3, warmup=10):
         pass
     return student
 

@@ -96,9 +96,9 @@ by_hand
 # This is the function that pretrained the base model and that will now train on the drugs:
 
 # %%
-from llmlab.methods import objectives
+from llmlab.methods import imitation, parts
 
-show(objectives.token_mean, objectives.nll)
+show(parts.token_mean, imitation.nll)
 
 # %% [markdown]
 # Our number and the library's must agree. `Out` is what a forward pass returns: logits and log-probs, already shifted.
@@ -108,7 +108,7 @@ from llmlab.models.forward import Out, token_logprobs
 from llmlab.tokens.batch import Batch
 
 out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(1, 2))
-loss, info = objectives.nll(out, Batch(ids, torch.ones(1, 3)))
+loss, info = imitation.nll(out, Batch(ids, torch.ones(1, 3)))
 assert torch.allclose(loss, by_hand)
 loss
 

@@ -136,14 +136,14 @@ pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 # no drug occurs in the general corpus, so the old model is surprised by every piece.
 
 # %%
-from llmlab.methods import objectives
+from llmlab.methods import imitation
 from llmlab.tokens.batch import Batch
 
 sentence = f"The usual dose of {drugs[0]} is {Formulary(24).drugs[drugs[0]].dose} mg. Patients receive {drugs[0]} against fever."
 
 def strip(loaded):
     ids = torch.tensor([loaded.tok(sentence)["input_ids"]])
-    return TokenStrip(loaded.tok, Batch(ids, torch.ones(ids.shape)), loaded.model, objectives.nll, layer="loss")
+    return TokenStrip(loaded.tok, Batch(ids, torch.ones(ids.shape)), loaded.model, imitation.nll, layer="loss")
 
 strip(base)
 

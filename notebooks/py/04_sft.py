@@ -89,18 +89,18 @@ print(f"{sum(mask)} of {len(ids)} tokens are imitated")
 # The loss is the mean of −log p over the labels, each predicted from everything to its left. Three places, two of them imitated:
 
 # %%
-from llmlab.methods import objectives
+from llmlab.methods import imitation
 
 probability, imitated = torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0.0, 1.0, 1.0])
 by_hand = -(probability.log() * imitated).sum() / imitated.sum()
-show(objectives.nll)
+show(imitation.nll)
 
 # %%
 from llmlab.models.forward import Out
 from llmlab.tokens.batch import Batch
 
 place = Out(torch.zeros(1, 3, 1), probability.log()[None], imitated[None])
-loss, _ = objectives.nll(place, Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
+loss, _ = imitation.nll(place, Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
 assert torch.isclose(loss, by_hand)
 round(float(loss), 4)
 

@@ -80,9 +80,9 @@ pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m))) for m in (-2.0, 0.0,
 show(preferences.dpo, preferences.ipo, preferences.simpo)
 
 # %%
-from llmlab.methods import objectives
+from llmlab.methods import preferences
 
-show(objectives.odds_ratio, objectives.orpo)
+show(preferences.odds_ratio, preferences.orpo)
 
 # %%
 told = {name: {"reads a reference": m.reference, "own knob": ", ".join(m.extra), "paper": m.paper} for name, m in preferences.METHODS.items()}
@@ -229,7 +229,7 @@ Panel("online", show=["task", "refresh", "pairs", "samples", "nll", "beta"])
 # The same pairs can train a model that *scores*: a single number at the end of an answer, fitted so that sigmoid(difference) is the chance that one answer beats the other (Bradley and Terry). Gold here: right +1, polite +½, long-winded minus a little.
 
 # %%
-show(objectives.bradley_terry)
+show(preferences.bradley_terry)
 
 # %%
 from llmlab.chapters.c06_preferences.reward import Reward

@@ -35,7 +35,7 @@ from statistics import median
 import pandas as pd
 import torch
 
-from llmlab.methods import advantages, policy, objectives
+from llmlab.methods import advantages, policy, parts
 from llmlab.chapters.c07_reinforcement_learning.policy import Policy
 from llmlab.learn.notebook import references, show
 from llmlab.learn.widgets import Drills, Panel, Predict
@@ -95,7 +95,7 @@ pd.DataFrame({f"λ = {lam}": advantages.gae(paid, values, torch.ones(1, 3), lam=
 
 # %%
 ratio = torch.tensor([[0.30 / 0.20]])
-{A: [x.item() for x in objectives.clipped(ratio, torch.tensor([[A]]), 0.2, 0.2)] for A in (1.0, -1.0)}
+{A: [x.item() for x in policy.clipped(ratio, torch.tensor([[A]]), 0.2, 0.2)] for A in (1.0, -1.0)}
 
 # %% [markdown]
 # ## 2 · One page, one objective
@@ -127,10 +127,10 @@ pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}" for d, (x, y) in policy
 # The parts themselves are a line or two each.
 
 # %%
-show(objectives.token_ratio, objectives.sequence_ratio, objectives.clipped, objectives.capped_weight)
+show(policy.token_ratio, policy.sequence_ratio, policy.clipped, policy.capped_weight)
 
 # %%
-show(objectives.token_mean, objectives.sequence_mean, objectives.fixed_length, objectives.k1, objectives.k3)
+show(parts.token_mean, parts.sequence_mean, parts.fixed_length, policy.k1, policy.k3)
 
 # %%
 show(policy.Dials.columns, policy.Dials.gain, policy.Dials.objective)
@@ -146,7 +146,7 @@ g = torch.Generator().manual_seed(0)
 ids, logits = torch.randint(0, 30, (8, 6), generator=g), torch.randn(8, 5, 30, generator=g)
 out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(8, 5))
 batch = Batch(ids, torch.ones(8, 6), {"old_logprobs": out.logprobs - 0.3, "advantages": advantages.group_norm(rewards, group)})
-assert torch.allclose(objectives.grpo(out, batch)[0], policy.Dials().objective(max_len=5)(out, batch)[0])
+assert torch.allclose(reference_family.grpo(out, batch)[0], policy.Dials().objective(max_len=5)(out, batch)[0])
 
 # %% [markdown]
 # ## 3 · Predict

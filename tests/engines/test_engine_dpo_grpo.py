@@ -13,7 +13,7 @@ trl = pytest.importorskip("trl")
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from llmlab.methods import advantages, objectives
+from llmlab.methods import advantages
 from llmlab.trl import dpo, grpo
 from llmlab.trl import engine
 from llmlab.trl.trainer import OURS, PASSED, Recipe
@@ -24,7 +24,7 @@ from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.models.load import load
 from llmlab.train.rollout import play
 from llmlab.tokens import chat
-from llmlab.tokens.pairs import pair_batch
+from llmlab.tokens import pairs
 from llmlab.tokens.special import TEMPLATE
 from llmlab.world import talk
 from llmlab.world.base import say
@@ -105,7 +105,7 @@ def test_trls_own_tokens_of_a_pair_are_ours_and_the_line_break_after_the_turn(tm
     after = loaded.tok("\n", add_special_tokens=False)[
         "input_ids"
     ]  # to TRL all that follows the prompt is the answer; we end with the stop token
-    for i, ours in enumerate(dpo.examples(pair_batch(loaded.tok, pairs))):
+    for i, ours in enumerate(dpo.examples(pairs.answers(loaded.tok, pairs))):
         assert theirs[i]["prompt_ids"] == ours["prompt_ids"]
         assert all(theirs[i][side] == ours[side] + after for side in ("chosen_ids", "rejected_ids"))
 

@@ -17,7 +17,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from llmlab import cli
-from llmlab.methods import objectives
+from llmlab.methods import imitation
 from llmlab.trl import sft as imitation
 from llmlab.trl import trainer
 from llmlab.trl import engine
@@ -113,7 +113,7 @@ def test_trls_own_path_from_messages_gives_our_ids_and_labels(tmp_path):
 def test_trls_loss_is_ours(tmp_path):
     loaded = load("chat")
     batch = SFT(**SMALL).batch_at(loaded.tok, 0, 0)
-    ours, _ = objectives.nll(forward(loaded.model, batch), batch)
+    ours, _ = imitation.nll(forward(loaded.model, batch), batch)
     theirs = loaded.model(input_ids=batch.ids, labels=collate.labels(batch.ids, batch.mask)).loss
     assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmlab.methods import advantages, objectives
+from llmlab.methods import advantages
 from llmlab.chapters.c07_reinforcement_learning import checks
 from llmlab.chapters.c06_preferences import checks
 

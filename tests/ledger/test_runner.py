@@ -258,7 +258,7 @@ def test_an_exact_claim_holds(check):
 
 
 def test_a_loss_that_forgets_its_mask_fails_the_check(monkeypatch):
-    from llmlab.methods import objectives
+    pass  # OBJ
 
     monkeypatch.setattr(objectives, "nll", lambda out, batch: (-out.logprobs.mean(), {}))
     with pytest.raises(AssertionError, match="a gradient where the mask is 0"):

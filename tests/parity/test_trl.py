@@ -30,7 +30,8 @@ from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import add_fused_lm_head
 
 from llmlab.methods import advantages as adv
-from llmlab.methods import objectives as obj
+
+pass  # OBJ
 from llmlab.models.forward import forward
 from llmlab.tokens.batch import Batch
 

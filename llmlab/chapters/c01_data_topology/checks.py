@@ -9,7 +9,7 @@ def masked_tokens() -> str:
     """
     import torch
 
-    from ...methods import objectives
+    from ...methods import imitation
     from ...models.forward import Out, token_logprobs
     from ...tokens.batch import Batch
 
@@ -17,7 +17,7 @@ def masked_tokens() -> str:
     ids = torch.randint(0, 50, (4, 12), generator=generator)
     mask = (torch.rand(4, 12, generator=generator) < 0.4).float()
     logits = torch.randn(4, 11, 50, generator=generator, requires_grad=True)
-    loss, _ = objectives.nll(Out(logits, token_logprobs(logits, ids[:, 1:]), mask[:, 1:]), Batch(ids, mask))
+    loss, _ = imitation.nll(Out(logits, token_logprobs(logits, ids[:, 1:]), mask[:, 1:]), Batch(ids, mask))
     loss.backward()
     touched = logits.grad.abs().sum(-1) > 0
     assert torch.equal(touched, mask[:, 1:] > 0), "a gradient where the mask is 0, or none where it is 1"

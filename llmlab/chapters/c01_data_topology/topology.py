@@ -4,20 +4,18 @@ gradient.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from typing import ClassVar
 
 import torch
 
 from ...lab.experiment import Experiment, knob
-from ...methods import objectives
+from ...methods import imitation, preferences
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
-from ...tokens import chat
-from ...tokens.batch import Batch, pad
-from ...tokens.pairs import pair_batch
-from ...tokens.special import TEMPLATE
+from ...tokens import chat, pairs
+from ...tokens.batch import Batch
 from ...train import loop, probes
+from ...train.recipe import Read, Recipe, numbered
 from ...world import corpora
 from ...world.base import Message, rng, say
 from ...world.census import Census
@@ -74,6 +72,7 @@ class Topology(Experiment):
         "asks_itself": "probability of going on as the user (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    chats: ClassVar[bool] = True
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4),
         values=dict(batch=(2,)),
@@ -99,52 +98,53 @@ class Topology(Experiment):
         rng("topology", seed).shuffle(order)
         return [every[order[i % TRANSCRIPTS]] for i in range(step * self.batch, (step + 1) * self.batch)]
 
-    def batch_at(self, tok, pairs: list[Transcript]) -> Batch:
-        """One step's batch. Between `all` and `assistant` only the mask differs; `pairs` adds a row with the
-        rejected answer.
+    def batch_at(self, tok, shown: list[Transcript]) -> Batch:
+        """One step's batch. Between `all` and `assistant` only the mask differs; `pairs` adds a row with the rejected
+        answer.
         """
         if self.loss == "pairs":
-            return pair_batch(tok, pairs)
-        rows = [chat.encode(tok, p.conversation) for p in pairs]
-        mask = [m if self.loss == "assistant" else [1] * len(m) for _, m in rows]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad(mask, 0).float())
+            return compared(tok, shown)
+        rows = [chat.encode(tok, t.conversation) for t in shown]
+        return Batch.of_rows(tok, [(ids, m if self.loss == "assistant" else [1] * len(m)) for ids, m in rows])
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """The same transcripts under the loss."""
+        self.address(loaded)
         model, tok = loaded.model, loaded.tok
-        if not tok.chat_template and loaded.is_lab:
-            tok.chat_template = TEMPLATE
         reference = frozen_copy(model) if self.loss == "pairs" else None
         held = transcripts("test", 128)
-        sets, held_pairs, turns = (
-            prepare(tok, held),
-            pair_batch(tok, held).to(model.device),
+        sets = prepare(tok, held)
+        held_pairs, turns = (
+            compared(tok, held).to(model.device),
             probes.batches([next_turn(tok, t) for t in held]),
         )
 
-        def stream(start):
-            for step in count(start):
-                batch = self.batch_at(tok, self.chosen(seed, step)).to(model.device)
-                yield loop.add_logprobs(reference, batch, "ref_logprobs") if reference else batch
+        def batch_at(step):
+            batch = self.batch_at(tok, self.chosen(seed, step)).to(model.device)
+            return loop.add_logprobs(reference, batch, "ref_logprobs") if reference else batch
 
-        yield from loop.train(
+        def read(step):
+            found = probes.read(model, sets)
+            return found | {"ordering": ordering(model, held_pairs), "asks_itself": likelihood(model, turns)}
+
+        return Recipe(
             model,
-            stream,
-            objectives.dpo if self.loss == "pairs" else objectives.nll,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            probe=lambda step: (
-                probes.read(model, sets)
-                | {
-                    "ordering": ordering(model, held_pairs),
-                    "asks_itself": likelihood(model, turns),
-                }
-            ),
+            numbered(batch_at, model.device),
+            preferences.dpo if self.loss == "pairs" else imitation.nll,
+            Read(read),
+            self.steps,
+            self.lr,
             every=self.probe,
-            checkpoint=checkpoint,
+            warmup=self.warmup,
         )
+
+
+def compared(tok, shown: list[Transcript]) -> Batch:
+    """Right and wrong endings in turn, as pairs. Both answers of a transcript are under the mask: the first one is the
+    same in both rows.
+    """
+    ends = [(t.messages, text) for t in shown for text in (t.chosen, t.rejected)]
+    return pairs.of_rows(tok, [chat.example(tok, messages, say(text)) for messages, text in ends])
 
 
 def prepare(tok, held: list[Transcript]) -> dict[str, list[Batch]]:

@@ -9,13 +9,14 @@ from itertools import count
 from typing import ClassVar
 
 from ...lab.experiment import BadKnob, Experiment, knob
-from ...methods import objectives
+from ...methods import imitation
 from ...models.frozen import frozen_copy
 from ...tokens import pack
 from ...tokens.batch import Batch, concatenate
 from ...tokens.special import document_end
 from ...train import loop, probes
-from ...train.gate import Gate, Stopped
+from ...train.gate import Gate
+from ...train.recipe import Probe, Recipe, numbered
 from ...world import corpora
 from ...world.base import rng, side
 from ...world.census import Census
@@ -223,59 +224,42 @@ class CPT(Experiment):
         )
         return sets
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """Domain text and replay; adaptive weights, a gate and a reference where asked for."""
         model, tok = loaded.model, loaded.tok
         if self.mixing == "adaptive" and texts is not None and len(texts.train) < 3:
             raise BadKnob(
-                f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)};"
-                " use --mixing fixed"
+                f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)}; use"
+                " --mixing fixed"
             )
         weights = dict(SHARES) if texts is None else {d: float(len(ps)) for d, ps in texts.train.items()}
-        sets = self.prepare(tok, texts)
-        opts = loop.optimizers(model, "adamw", self.lr)
+        probe: Probe = Mixing(model, self.prepare(tok, texts), weights, adaptive=self.mixing == "adaptive")
+        opts, gate = loop.optimizers(model, "adamw", self.lr), None
         reference = frozen_copy(model) if self.kl else None
+        if self.gate:
+            watch = ("general_recall", "arithmetic")
+            probe = gate = Gate(model, opts, probe, every=self.gate, watch=watch, tolerance=self.tolerance)
 
-        probe = Probe(model, sets, weights, adaptive=self.mixing == "adaptive")
-        gate = (
-            Gate(
-                model,
-                opts,
-                probe,
-                every=self.gate,
-                watch=("general_recall", "arithmetic"),
-                tolerance=self.tolerance,
-            )
-            if self.gate
-            else None
+        def batch_at(step):
+            replay = self.replay_at(step, gate.more_replay if gate else 0.0)
+            batch = self.batch_at(tok, seed, step, replay, weights, texts).to(model.device)
+            return loop.add_logits(reference, batch, "ref_logits") if reference else batch
+
+        return Recipe(
+            model,
+            numbered(batch_at, model.device),
+            partial(imitation.nll_kl, beta=self.kl) if self.kl else imitation.nll,
+            probe,
+            self.steps,
+            (lambda step: self.lr * gate.lr_scale) if gate else self.lr,
+            every=self.probe,
+            warmup=self.warmup,
+            opts=opts,
         )
-
-        def stream(start):
-            for step in count(start):
-                batch = self.batch_at(
-                    tok, seed, step, self.replay_at(step, gate.more_replay if gate else 0.0), weights, texts
-                ).to(model.device)
-                yield loop.add_logits(reference, batch, "ref_logits") if reference else batch
-
-        try:
-            yield from loop.train(
-                model,
-                stream,
-                partial(objectives.nll_kl, beta=self.kl) if self.kl else objectives.nll,
-                n=self.steps,
-                lr=(lambda step: self.lr * gate.lr_scale) if gate else self.lr,
-                warmup=self.warmup,
-                probe=gate or probe,
-                every=self.probe,
-                opts=opts,
-                checkpoint=checkpoint,
-            )
-        except Stopped as stop:
-            yield {"step": self.steps, "note": str(stop)}
 
 
 @dataclass
-class Probe:
+class Mixing(Probe):
     """Reads all sets; adaptive mixing sets the sub-domains' weights (in place) by what it reads."""
 
     model: object

@@ -4,16 +4,20 @@ same practice for every arm.
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
-from typing import ClassVar
+from typing import Callable, ClassVar, Iterator
 
 from ...lab.experiment import BadKnob, Experiment, knob
-from ...methods import advantages, objectives
+from ...methods import imitation
+from ...methods.policy import METHODS, Dials, where_sampled
 from ...tokens import chat, pack
-from ...tokens.batch import Batch, pad
-from ...tokens.special import TEMPLATE, document_end
+from ...tokens.batch import Batch
+from ...tokens.special import document_end
 from ...train import loop, probes
-from ...train.rollout import evaluate, on_policy
+from ...train.collect import Collector
+from ...train.recipe import Read, Recipe, numbered
+from ...train.rollout import evaluate
 from ...world import corpora
 from ...world.base import rng
 from ...world.census import Census
@@ -49,10 +53,15 @@ class Midtrain(Experiment):
         "people": "people known before (share right)",
         "general_loss": "loss on general text (nats per token)",
     }
+    chats: ClassVar[bool] = True
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, practice=4, batch=4, prompts=8, group=4),
         values=dict(practice=(2,), batch=(2,), prompts=(2,), group=(2,)),
-        phases=[dict(lesson="calls"), dict(lesson="advice"), dict(practice=8, rule="grpo")],
+        phases=[
+            dict(lesson="calls", warmup=0),
+            dict(lesson="advice", warmup=0),
+            dict(practice=8, rule="grpo"),
+        ],
         small=dict(HELD=16),
     )
 
@@ -128,26 +137,27 @@ class Midtrain(Experiment):
             chat.example(tok, p.messages, world.solution(p), p.meta.get("tools"))
             for p in islice(filter(None, drawn), self.batch)
         ]
-        return Batch(
-            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
-        )
+        return Batch.of_rows(tok, rows)
 
-    def practised(self, model, tok, seed: int, start: int):
-        """The practice's batches from number `start`."""
+    def practised(self, model, tok, seed: int) -> Callable[[int], Iterator[Batch]]:
+        """The practice's batches from a number on."""
         if self.lesson == "steps":
-            return on_policy(
+            return Collector(
                 model,
                 tok,
                 Running(),
+                self.method,
+                seed=seed,
                 prompts=self.prompts,
                 group=self.group,
-                advantage=advantages.group_norm if self.rule == "grpo" else advantages.group_mean,
-                seed=seed,
                 max_new=LONGEST,
-                start=start,
             )
-        world = PRACTICE[self.lesson]
-        return (self.shown_at(tok, world, seed, i).to(model.device) for i in count(start))
+        return numbered(partial(self.shown_at, tok, PRACTICE[self.lesson], seed), model.device)
+
+    @property
+    def method(self) -> Dials:
+        """GRPO or Dr. GRPO, without a KL penalty."""
+        return Dials() if self.rule == "grpo" else METHODS["Dr. GRPO"]
 
     def rate(self, step: int) -> float:
         """Two schedules, one behind the other: each rises, and falls to a tenth."""
@@ -155,39 +165,27 @@ class Midtrain(Experiment):
             return self.lr * loop.rate(step, self.reading, self.warmup, 0.1)
         return self.practice_lr * loop.rate(step - self.reading, self.practice, 2, 0.1)
 
-    def objective(self, out, batch):
-        """Next token while reading and in demonstrations; the policy gradient on samples."""
-        if "advantages" not in batch.given:
-            return objectives.nll(out, batch)
-        loss, info = (
-            objectives.grpo(out, batch)
-            if self.rule == "grpo"
-            else objectives.dr_grpo(out, batch, max_len=LONGEST)
-        )
-        return loss, info | {"reward": batch["rewards"].mean()}
-
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """Reading, then the practice: next token in demonstrations, the policy gradient on samples."""
         model, tok = loaded.model, loaded.tok
-        if self.lesson != "steps" and not tok.chat_template and loaded.is_lab:
-            tok.chat_template = TEMPLATE
+        if self.lesson != "steps":
+            self.address(loaded)
+        reading = numbered(partial(self.reading_at, tok, seed), model.device)
+        practised = self.practised(model, tok, seed)
 
         def stream(start):
-            for step in range(start, self.reading):
-                yield self.reading_at(tok, seed, step).to(model.device)
-            yield from self.practised(model, tok, seed, max(0, start - self.reading))
+            yield from islice(reading(start), max(0, self.reading - start))
+            yield from practised(max(0, start - self.reading))
 
-        yield from loop.train(
+        return Recipe(
             model,
             stream,
-            self.objective,
-            n=self.steps,
-            lr=self.rate,
-            final=1.0,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            probe=self.prober(model, tok),
+            where_sampled(self.method.objective(LONGEST), imitation.nll),
+            Read(self.prober(model, tok)),
+            self.steps,
+            self.rate,
             every=self.probe,
-            checkpoint=checkpoint,
+            final=1.0,
         )
 
     def prober(self, model, tok):

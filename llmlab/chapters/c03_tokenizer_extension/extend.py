@@ -10,12 +10,13 @@ from typing import ClassVar
 import torch
 
 from ...lab.experiment import Experiment, knob
-from ...methods import objectives
+from ...methods import imitation
 from ...models.forward import forward
 from ...tokens import chat, extend, pack
 from ...tokens.batch import Batch
 from ...tokens.special import document_end
-from ...train import loop, probes
+from ...train import probes
+from ...train.recipe import Read, Recipe, numbered
 from ...world import corpora
 from ...world.base import rng
 from ...world.census import Census
@@ -110,8 +111,8 @@ class Extend(Experiment):
         ranked = [w for w, _ in extend.shortlist(tok, documents, 4000)]
         return [w for w in ranked if named is None or w in named]
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """New tokens first; while they warm up only their rows learn."""
         model, tok = loaded.model, loaded.tok
         terms = self.terms(tok, texts)
         words = terms[: self.tokens]
@@ -120,21 +121,18 @@ class Extend(Experiment):
         )
         phase = FirstPhase(model, new)
 
-        def stream(start):
-            for step in count(start):
-                phase.on = step < self.warmup and len(new) > 0
-                yield self.batch_at(tok, seed, step, words, texts).to(model.device)
+        def batch_at(step):
+            phase.on = step < self.warmup and len(new) > 0
+            return self.batch_at(tok, seed, step, words, texts)
 
-        yield from loop.train(
+        return Recipe(
             model,
-            stream,
-            objectives.nll,
-            n=self.steps,
-            lr=lambda step: self.row_lr if step < self.warmup and len(new) else self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            probe=partial(read, model, self.prepare(tok, terms[:32], texts), new),
+            numbered(batch_at, model.device),
+            imitation.nll,
+            Read(partial(read, model, self.prepare(tok, terms[:32], texts), new)),
+            self.steps,
+            lambda step: self.row_lr if step < self.warmup and len(new) else self.lr,
             every=self.probe,
-            checkpoint=checkpoint,
         )
 
     def prepare(self, tok, terms: list[str], texts) -> dict:

@@ -9,3 +9,4 @@ EXPERIMENTS = {  # name, which is that of its module -> class
     "curate": "Curate",
     "stages": "Stages",
 }
+USES = {"stages": ("dpo", "grpo")}  # asked for by name, at run time

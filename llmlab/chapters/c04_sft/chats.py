@@ -9,7 +9,6 @@ from typing import ClassVar
 from ...lab.experiment import knob
 from ...lab.own import Own, needs, read, schemas, spoken
 from ...lab.supervised import Supervised, order
-from ...models.load import Loaded
 from ...tokens import chat, collate
 from ...tokens.batch import Batch
 from ...train import probes
@@ -75,17 +74,11 @@ class Chats(Own, Supervised):
         """
         return read(path, conversation, "conversation", FORM)
 
-    def prepared(self, loaded: Loaded, seed: int, texts=None) -> tuple["Chats", Loaded]:
-        """The experiment on given conversations, or on the lab's, and the model with what is to be trained of
-        it.
-        """
-        return replace(self, given=texts or examples()), self.ready(loaded, seed)
-
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe; what was trained is kept in `out`."""
-        own, ready = self.prepared(loaded, seed, texts)
-        yield from super(Chats, own).rows(ready, seed, self.unfinished(checkpoint))
-        self.finish(ready)
+    def recipe(self, loaded, seed, texts=None):
+        """SFT on given conversations, or on the lab's; what was trained is kept in `out`."""
+        own = replace(self, given=texts or examples())
+        recipe = super(Chats, own).recipe(self.ready(loaded, seed), seed)
+        return replace(recipe, partly=self.method != "full")
 
     @property
     def learnt(self) -> list[Conversation]:

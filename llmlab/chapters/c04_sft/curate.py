@@ -11,7 +11,7 @@ import torch
 from ...errors import UserError
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised, order
-from ...tokens.batch import Batch, pad
+from ...tokens.batch import Batch
 from ...train import probes
 from ...train.rollout import Episode, evaluate, play
 from ...world.sums import Sums
@@ -69,10 +69,7 @@ class Curate(Supervised):
         def batch_at(step: int) -> Batch:
             numbers = range(step * self.batch, (step + 1) * self.batch)
             chosen = [rows[order(seed, n // len(rows), len(rows))[n % len(rows)]] for n in numbers]
-            return Batch(
-                pad([ids for ids, _ in chosen], tok.pad_token_id or 0),
-                pad([mask for _, mask in chosen], 0).float(),
-            )
+            return Batch.of_rows(tok, chosen)
 
         return batch_at
 

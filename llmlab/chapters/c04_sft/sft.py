@@ -11,7 +11,7 @@ from typing import ClassVar
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised, order
 from ...tokens import chat, collate
-from ...tokens.batch import Batch, pad
+from ...tokens.batch import Batch
 from ...train import probes
 from ...train.rollout import play
 from ...world import corpora
@@ -113,8 +113,8 @@ class SFT(Supervised):
             for lesson in self.lessons_at(seed, step)
         ]
         r = rng("prompt", seed, step)
-        labelled = [[float(m or r.random() < self.prompt_weight) for m in mask] for _, mask in rows]
-        return Batch(pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad(labelled, 0.0))
+        labelled = [(ids, [int(m or r.random() < self.prompt_weight) for m in mask]) for ids, mask in rows]
+        return Batch.of_rows(tok, labelled)
 
     def prober(self, model, tok):
         """Behaviour in held-out conversations, and what was there before."""

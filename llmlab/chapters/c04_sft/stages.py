@@ -2,22 +2,23 @@
 in another one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ...lab import registry
 from ...lab.experiment import Experiment, knob
 from ...tokens import chat
 from ...tokens.templates import TEMPLATES
 from ...train import probes
+from ...train.recipe import Read
 from ...train.rollout import evaluate
 from ...world import talk
 from ...world.base import say
 from ...world.sums import Sums
-from ..c06_preferences.dpo import DPO
-from ..c07_reinforcement_learning.grpo import GRPO, longest
 from .template import template
 
-METHODS = {"dpo": DPO, "grpo": GRPO}
+METHODS = ("dpo", "grpo")
+LONGEST = 18  # tokens that a sum may take
 FORMS = tuple(name for name in TEMPLATES if name != "user_results")  # no tool is used in these stages
 
 
@@ -45,7 +46,7 @@ class Stages(Experiment):
         phases=[dict(method="grpo", steps=5, trained="literal", served="literal")],
     )
 
-    method: str = knob("dpo", choices=tuple(METHODS), help="the stage after SFT")
+    method: str = knob("dpo", choices=METHODS, help="the stage after SFT")
     trained: str = knob("control", choices=FORMS, help="template of this stage; SFT's was control")
     served: str = knob("control", choices=FORMS, help="template under which the model is asked")
     lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
@@ -54,24 +55,21 @@ class Stages(Experiment):
     held: int = knob(96, 16, 512, help="held-out problems of each kind that a reading asks")
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The stage's own rows under its template, with readings under the template of serving."""
+    def recipe(self, loaded, seed, texts=None):
+        """The stage under its template, with readings under the template of serving."""
         model, tok = loaded.model, loaded.tok
         with template(tok, self.served):
             read = self.prober(model, tok)
-        with template(tok, self.trained):
-            stage = METHODS[self.method](lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
-            for row in stage.rows(loaded, seed, checkpoint=checkpoint):
-                if (
-                    self.reads(row["step"]) and "facts" not in row
-                ):  # the rows of an interrupted run come with their readings
-                    with template(tok, self.served):
-                        row |= read()
-                yield row
+        tok.chat_template = TEMPLATES[self.trained]
+        settings = dict(lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
+        stage = registry.get(self.method)(**settings).recipe(loaded, seed)
 
-    def reads(self, step: int) -> bool:
-        """Is the model asked after this step?"""
-        return step % self.probe == 0 or step == self.steps
+        def both(step):
+            found = stage.probe(step)
+            with template(tok, self.served):
+                return found | read()
+
+        return replace(stage, probe=Read(both))
 
     def prober(self, model, tok):
         """A function that asks for polite answers, facts and sums."""
@@ -87,7 +85,7 @@ class Stages(Experiment):
 
         def read() -> dict[str, float]:
             found = probes.read(model, sets | {"fact_loss": sets["blunt"]})
-            solved = evaluate(model, tok, sums, n=self.held, seed=7, max_new=longest(GRPO())).accuracy
+            solved = evaluate(model, tok, sums, n=self.held, seed=7, max_new=LONGEST).accuracy
             return found | {"facts": found["polite"] + found["blunt"], "sums": solved}
 
         return read

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised
 from ...tokens import chat
-from ...tokens.batch import Batch, pad
+from ...tokens.batch import Batch
 from ...train import probes
 from ...world.base import Problem, rng, say, side
 from ...world.census import QUESTIONS
@@ -82,9 +82,7 @@ class Unknown(Supervised):
         """One step's batch."""
         problems = [self.question(seed, n) for n in range(step * self.batch, (step + 1) * self.batch)]
         rows = [chat.example(tok, p.messages, answer(p)) for p in problems]
-        return Batch(
-            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
-        )
+        return Batch.of_rows(tok, rows)
 
     def prober(self, model, tok):
         """New facts as they were asked and otherwise, old ones, and strangers."""

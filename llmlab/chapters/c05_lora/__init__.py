@@ -5,3 +5,4 @@ EXPERIMENTS = {  # name, which is that of its module -> class
     "lora": "LoRA",
     "serving": "Serving",
 }
+USES = {"lora": ("sft", "dpo", "grpo")}  # asked for by name, at run time

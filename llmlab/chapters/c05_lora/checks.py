@@ -11,7 +11,7 @@ def merged_is_unmerged() -> str:
     """
     from itertools import count
 
-    from ...methods import objectives
+    from ...methods import imitation
     from ...models import adapters
     from ...models.load import load
     from ...train import loop
@@ -20,7 +20,7 @@ def merged_is_unmerged() -> str:
     loaded, book = load("base"), CodeBook(people=100)
     model = adapters.adapt(loaded.model)
     for _ in loop.steps(
-        model, (book.batch_at(loaded.tok, 0, i) for i in count()), objectives.nll, n=40, lr=2e-3
+        model, (book.batch_at(loaded.tok, 0, i) for i in count()), imitation.nll, n=40, lr=2e-3
     ):
         pass
     ids = book.batch_at(loaded.tok, 1, 0).ids

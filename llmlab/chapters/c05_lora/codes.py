@@ -4,16 +4,17 @@ low rank take in?
 
 import math
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
 from typing import ClassVar
 
 from ...lab.experiment import Experiment, knob
-from ...methods import objectives
+from ...methods import imitation
 from ...models import adapters
 from ...tokens import chat
-from ...tokens.batch import Batch, pad
-from ...train import loop, probes
-from ...train.wrap import Checkpoint, cost, wrapped
+from ...tokens.batch import Batch
+from ...train import probes
+from ...train.recipe import Read, Recipe, numbered
+from ...train.wrap import cost, wrapped
 from ...world import codes, corpora
 from ...world.census import Census
 from ...world.codes import Codes
@@ -71,9 +72,7 @@ class CodeBook(Experiment):
         )
         lessons = {epoch: world.lesson(epoch, seed) for epoch in {e for e, _ in places}}
         rows = [chat.continuation(tok, *lessons[epoch][place]) for epoch, place in places]
-        return Batch(
-            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
-        )
+        return Batch.of_rows(tok, rows)
 
     def prepare(self, tok) -> dict[str, list[Batch]]:
         """The probes' rows: all codes (at most 512 names) in wordings never read with that name, and what the
@@ -85,31 +84,30 @@ class CodeBook(Experiment):
             sets[name] = probes.batches(probes.question_rows(tok, world, world.problems(HELD, seed=7)))
         return sets | {"general_loss": probes.text_rows(tok, [next(general) for _ in range(96)])}
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """The codes, and what is stored of them in bits."""
         loaded = wrapped(loaded, self.method, seed, rank=self.rank, alpha=self.alpha, targets=self.targets)
         model, tok = loaded.model, loaded.tok
         sets, price = self.prepare(tok), cost(model)
 
-        def probe(step):
-            stored = max(0.0, codes.BITS - surprise(model, sets["recalled"]))
+        def read(step):
+            stored = max(0.0, codes.BITS - missing_bits(model, sets["recalled"]))
             return probes.read(model, sets) | {"kilobits": stored * self.people / 1000} | price
 
-        yield from loop.train(
+        return Recipe(
             model,
-            lambda start: (self.batch_at(tok, seed, i).to(model.device) for i in count(start)),
-            objectives.nll,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
+            numbered(partial(self.batch_at, tok, seed), model.device),
+            imitation.nll,
+            Read(read),
+            self.steps,
+            self.lr,
             every=self.probe,
-            checkpoint=Checkpoint.of(checkpoint),
-            probe=probe,
+            warmup=self.warmup,
+            partly=True,
         )
 
 
-def surprise(model, prepared: list[Batch]) -> float:
+def missing_bits(model, prepared: list[Batch]) -> float:
     """Mean −log₂ p of a row's masked tokens together, in bits a row: what the model would still have to be
     told.
     """

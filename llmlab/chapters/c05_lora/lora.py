@@ -2,25 +2,29 @@
 chapters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ...lab import registry
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...models import adapters, quant
 from ...tokens import chat
 from ...train import probes
+from ...train.recipe import Read
 from ...train.rollout import evaluate
-from ...train.wrap import Checkpoint, cost, wrapped
+from ...train.wrap import cost, wrapped
 from ...world import corpora, talk
 from ...world.census import Census
 from ...world.sums import Sums
 from ...world.talk import Talk
-from ..c04_sft.sft import SFT
-from ..c06_preferences.dpo import DPO
-from ..c07_reinforcement_learning.grpo import GRPO, longest
 
 HELD, SEED = 512, 11  # problems a probe, others than those of the tasks' own, smaller probes
-TASKS = {"sft": SFT, "dpo": DPO, "grpo": GRPO}
+TASKS = {
+    "sft": "base",
+    "dpo": "chat",
+    "grpo": "chat",
+}  # task, which is an experiment by name -> where it starts
+LONGEST, DIGITS = 18, 3  # tokens that a sum may take, and its digits
 LESSONS = Talk(("fact", "format", "unsafe"))  # what SFT shows, as its own probes ask for it
 METHODS = ("full", "lora", "qlora")
 
@@ -29,7 +33,7 @@ class Start:
     """The checkpoint that a task starts from; asked of the class, that of its default task."""
 
     def __get__(self, experiment, cls) -> str:
-        return TASKS[experiment.task if experiment else "sft"].default_model
+        return TASKS[experiment.task if experiment else "sft"]
 
 
 @dataclass(frozen=True)
@@ -113,32 +117,25 @@ class LoRA(Experiment):
 
     def lesson(self) -> Experiment:
         """The experiment that does the teaching, with its own defaults for all that is not a knob here."""
-        return TASKS[self.task](lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
+        return registry.get(self.task)(lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The task's rows; where it read its probes, with what was learnt, what was kept and what it
-        costs.
-        """
-        tokens = (
-            sorted(loaded.tok.added_tokens_decoder) if self.tokens == "special" else ()
-        )  # a base has never read most of them
-        settings = dict(
-            rank=self.rank,
-            alpha=self.alpha,
-            targets=self.targets,
-            init=self.init,
-            variant=self.variant,
-            tokens=tokens,
-        )
-        loaded = wrapped(loaded, self.method, seed, self.scheme, **settings)
-        price, skill = cost(loaded.model), None
-        for row in self.lesson().rows(loaded, seed, checkpoint=Checkpoint.of(checkpoint)):
-            if skill is None:  # the task may have given the tokenizer its template
-                skill, kept = taught(self.task, loaded.tok), self.kept(loaded.tok)
-            due = row["step"] in (0, self.steps) or row["step"] % self.probe == 0
-            if due and "skill" not in row:  # the rows of an interrupted run come with their readings
-                row |= {"skill": skill(loaded.model)} | probes.read(loaded.model, kept) | price
-            yield row
+    def recipe(self, loaded, seed, texts=None):
+        """The task's own recipe; where it reads its probes, also what was learnt, what was kept and what it costs."""
+        # a base has never read most of the special tokens
+        tokens = sorted(loaded.tok.added_tokens_decoder) if self.tokens == "special" else ()
+        settings = dict(rank=self.rank, alpha=self.alpha, targets=self.targets, init=self.init, tokens=tokens)
+        loaded = wrapped(loaded, self.method, seed, self.scheme, variant=self.variant, **settings)
+        task, price = self.lesson().recipe(loaded, seed), cost(loaded.model)
+        skill, kept = (
+            taught(self.task, loaded.tok),
+            self.kept(loaded.tok),
+        )  # the task has given it its template
+
+        def read(step):
+            found = task.probe(step) | {"skill": skill(loaded.model)}
+            return found | probes.read(loaded.model, kept) | price
+
+        return replace(task, probe=Read(read), partly=True)
 
     def kept(self, tok):
         """What the base knew, in the plain form of its pretraining, which no task trains."""
@@ -160,9 +157,7 @@ def taught(task: str, tok):
         task == "grpo"
     ):  # sampled and scored: a policy may come to write its answers in another form than the demonstrations'
         return lambda model: (
-            evaluate(
-                model, tok, Sums(("add",), digits=GRPO().digits), n=HELD, seed=SEED, max_new=longest(GRPO())
-            ).accuracy
+            evaluate(model, tok, Sums(("add",), digits=DIGITS), n=HELD, seed=SEED, max_new=LONGEST).accuracy
         )
     if task == "sft":
         rows = probes.question_rows(tok, LESSONS, LESSONS.problems(HELD, seed=SEED))

@@ -9,7 +9,7 @@ def reference_is_a_table() -> str:
     """
     import math
 
-    from ...methods import objectives
+    from ...methods import preferences
     from ...models import adapters
     from ...models.forward import forward
     from ...models.frozen import frozen_copy
@@ -19,12 +19,12 @@ def reference_is_a_table() -> str:
 
     loaded, pairs = load("chat"), Prefer()
     stored = loop.add_logprobs(frozen_copy(loaded.model), pairs.batch_at(loaded.tok, 0, 0), "ref_logprobs")
-    loss, _ = objectives.dpo(forward(loaded.model, stored), stored)
+    loss, _ = preferences.dpo(forward(loaded.model, stored), stored)
     assert abs(float(loss.detach()) - math.log(2)) < 1e-5, f"the first loss is {loss}, not ln 2"
     whole = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
     table = stored["ref_logprobs"].numel() * stored["ref_logprobs"].element_size()
     model = adapters.adapt(loaded.model, rank=8)
-    for _ in loop.steps(model, [stored] * 5, objectives.dpo, n=5, lr=1e-3):
+    for _ in loop.steps(model, [stored] * 5, preferences.dpo, n=5, lr=1e-3):
         pass
     with model.disable_adapter():
         off = loop.add_logprobs(model, stored, "ref_logprobs")["ref_logprobs"]
@@ -47,7 +47,7 @@ def loss_is_cross_entropy() -> str:
     import torch
     import torch.nn.functional as F
 
-    from ...methods import objectives
+    from ...methods import preferences
     from ...models.forward import Out, token_logprobs
     from ...tokens.batch import Batch
 
@@ -64,7 +64,7 @@ def loss_is_cross_entropy() -> str:
             "ref_logprobs": -torch.rand(8, 11, generator=generator) * 5,
         },
     )
-    loss, _ = objectives.dpo(Out(logits, logprobs, mask[:, 1:]), batch, beta=beta)
+    loss, _ = preferences.dpo(Out(logits, logprobs, mask[:, 1:]), batch, beta=beta)
     reward = beta * ((logprobs - batch["ref_logprobs"]) * mask[:, 1:]).sum(1)
     two = reward.view(4, 2)
     entropy = F.cross_entropy(two, torch.zeros(4, dtype=torch.long))

@@ -3,25 +3,21 @@ apart.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import ClassVar
 
-import torch
-
-from ...lab.experiment import Experiment, knob
-from ...methods import objectives
-from ...models.forward import forward
-from ...models.frozen import frozen_copy
-from ...tokens import chat
-from ...tokens.pairs import pair_batch
+from ...lab.experiment import knob
+from ...methods import preferences
+from ...tokens import chat, pairs
 from ...train import loop, probes
 from ...world import talk
+from ...world.base import say
 from ...world.talk import Talk
+from .pairwise import Pairwise, figures
 
 
 @dataclass(frozen=True)
-class DPO(Experiment):
+class DPO(Pairwise):
     """Teach the chat model to prefer polite answers, from pairs alone."""
 
     name: ClassVar[str] = "dpo"
@@ -60,70 +56,28 @@ class DPO(Experiment):
     )
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
-    def objective(self):
+    def loss(self):
         """dpo + nll · nll_chosen (as in RPO, arXiv 2404.19733)."""
-        terms = ((1.0, partial(objectives.dpo, beta=self.beta)), (self.nll, objectives.nll_chosen))
-        return partial(objectives.weighted_sum, terms=terms if self.nll else terms[:1])
+        return preferences.objective("dpo", beta=self.beta, nll=self.nll)
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
-        model, tok = loaded.model, loaded.tok
-        reference = frozen_copy(model)
+    def pairs_from(self, model, tok, reference, seed):
+        """New pairs at every step."""
+        settings = dict(split="train", kinds=self.pairs)
+        return lambda start: (
+            pairs.answers(tok, talk.pairs(self.batch, seed=seed * 100_003 + step, **settings))
+            for step in count(start)
+        )
+
+    def prober(self, model, tok, reference):
+        """step -> what became of held-out pairs, and how facts are answered."""
         held = talk.pairs(96, split="test", seed=7, kinds=self.pairs)
-        judged = [loop.add_logprobs(reference, pair_batch(tok, held).to(model.device), "ref_logprobs")]
-        polite = probes.batches(
-            [
-                chat.example(
-                    tok, p.messages, [{"role": "assistant", "content": f"Gladly: {p.problem.answer}."}]
-                )
-                for p in held
-            ]
+        judged = [loop.add_logprobs(reference, pairs.answers(tok, held).to(model.device), "ref_logprobs")]
+        polite = [chat.example(tok, p.messages, say(f"Gladly: {p.problem.answer}.")) for p in held]
+        facts = Talk(("fact",))
+        sets = {
+            "polite": probes.batches(polite),
+            "blunt": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7))),
+        }
+        return lambda step: (
+            figures(model, judged) | {name: probes.exact(model, rows) for name, rows in sets.items()}
         )
-        facts = probes.batches(
-            probes.question_rows(tok, Talk(("fact",)), Talk(("fact",)).problems(96, seed=7))
-        )
-
-        def stream(start):
-            for step in count(start):
-                batch = pair_batch(
-                    tok, talk.pairs(self.batch, split="train", seed=seed * 100_003 + step, kinds=self.pairs)
-                ).to(model.device)
-                yield loop.add_logprobs(reference, batch, "ref_logprobs")
-
-        def probe(step):
-            return pair_figures(model, judged) | {
-                "polite": probes.exact(model, polite),
-                "blunt": probes.exact(model, facts),
-            }
-
-        yield from loop.train(
-            model,
-            stream,
-            self.objective(),
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            probe=probe,
-            every=self.probe,
-            checkpoint=checkpoint,
-        )
-
-
-@torch.no_grad()
-def pair_figures(model, batches) -> dict[str, float]:
-    """Of held-out pairs: share whose margin over the reference is positive, and mean log-probs of both
-    sides.
-    """
-    margins, chosen, rejected = [], [], []
-    for batch in batches:
-        out = forward(model, batch)
-        total, base = (out.logprobs * out.mask).sum(1), (batch["ref_logprobs"] * out.mask).sum(1)
-        margins.append((total - base)[0::2] - (total - base)[1::2])
-        chosen.append(total[0::2])
-        rejected.append(total[1::2])
-    return {
-        "preferred": float((torch.cat(margins) > 1e-6).float().mean()),
-        "chosen_logprob": float(torch.cat(chosen).mean()),
-        "rejected_logprob": float(torch.cat(rejected).mean()),
-    }

@@ -2,21 +2,21 @@
 before the first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar
 
 import torch
 
-from ...lab.experiment import Experiment, knob
+from ...lab.experiment import knob
 from ...methods import preferences
 from ...models.frozen import frozen_copy
-from ...tokens import turns
-from ...tokens.batch import Batch
-from ...train import loop, probes
+from ...tokens import pairs
+from ...train import probes
 from ...train.rollout import Episode, evaluate, play
 from ...world.sums import Sums
 from ...world.talk import Talk
+from .pairwise import Pairwise
 
 TASKS = {"sums": Sums(("add",), digits=3), "many": Talk(("many",))}
 LONGEST = 18  # tokens that an answer may take
@@ -24,7 +24,7 @@ TRIES = 8  # times that new problems are drawn until a step has its pairs
 
 
 @dataclass(frozen=True)
-class Online(Experiment):
+class Online(Pairwise):
     """DPO on right and wrong samples of the model itself: how old may the model be that wrote them?"""
 
     name: ClassVar[str] = "online"
@@ -73,50 +73,45 @@ class Online(Experiment):
     held: int = knob(96, 16, 512, help="held-out problems that a reading asks")
     probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
-        model, tok, world = loaded.model, loaded.tok, TASKS[self.task]
-        reference, mixed = frozen_copy(model), {}
+    def loss(self):
+        """DPO, and `nll` times the loss on the chosen answers."""
+        return preferences.objective("dpo", beta=self.beta, nll=self.nll)
+
+    @property
+    def unit(self):
+        """The model that writes is renewed after so many steps."""
+        return max(1, self.refresh)
+
+    def pairs_from(self, model, tok, reference, seed):
+        """Pairs of samples of the model that writes: the present one, one of some steps ago, or the first."""
+        world = TASKS[self.task]
 
         def stream(start):
             writer = model if self.refresh == 1 else reference
             for step in count(start):
                 if self.refresh > 1 and step and step % self.refresh == 0:
                     writer = frozen_copy(model)
-                rows, mixed["share"] = self.pairs_at(writer, tok, world, seed, step)
-                yield loop.add_logprobs(reference, turns.of_rows(tok, rows).to(model.device), "ref_logprobs")
+                rows, share = self.pairs_at(writer, tok, world, seed, step)
+                # in 32 bits, as all that is read off a batch
+                yield replace(pairs.of_rows(tok, rows), info={"mixed": float(torch.tensor(share))})
 
-        loss = preferences.objective("dpo", beta=self.beta, nll=self.nll)
+        return stream
 
-        def objective(out, batch: Batch):
-            value, info = loss(out, batch)
-            return value, info | {"mixed": torch.tensor(mixed["share"])}
-
-        facts = Talk(("fact",))
+    def prober(self, model, tok, reference):
+        """Held-out problems, sampled and greedy; and what was known."""
+        world, facts = TASKS[self.task], Talk(("fact",))
         known = {"facts": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))}
 
-        def probe(step):
+        def read(step):
             asked = dict(n=self.held, seed=7, max_new=LONGEST)
             return {
                 "skill": evaluate(model, tok, world, k=4, temperature=1.0, **asked).accuracy,
                 "greedy": evaluate(model, tok, world, **asked).accuracy,
             } | probes.read(model, known)
 
-        yield from loop.train(
-            model,
-            stream,
-            objective,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            probe=probe,
-            every=self.probe,
-            checkpoint=checkpoint,
-            unit=max(1, self.refresh),
-        )
+        return read
 
-    def pairs_at(self, writer, tok, world, seed: int, step: int) -> tuple[list[turns.Row], float]:
+    def pairs_at(self, writer, tok, world, seed: int, step: int) -> tuple[list[Row], float]:
         """Rows of the step's pairs, chosen and rejected in turn, and the share of problems that gave one. A
         function of (writer, seed, step).
         """
@@ -142,11 +137,11 @@ class Online(Experiment):
             rows = [
                 row
                 for p in problems[: self.batch]
-                for row in 2 * [turns.row(tok, p.messages, world.solution(p)[-1])]
+                for row in 2 * [pairs.row(tok, p.messages, world.solution(p)[-1])]
             ]
         return rows[: 2 * self.batch], got / asked
 
-    def pair(self, tok, world, group: list[Episode]) -> tuple[turns.Row, turns.Row] | None:
+    def pair(self, tok, world, group: list[Episode]) -> tuple[Row, Row] | None:
         """A right and a wrong answer to one problem, if the samples hold what is needed."""
         right, wrong = ([e for e in group if (e.score.reward == 1.0) is side] for side in (True, False))
         if not wrong or (self.pairs == "best_worst" and not right):
@@ -155,4 +150,4 @@ class Online(Experiment):
         if self.pairs == "best_worst":
             return (right[0].ids, right[0].mask), rejected
         problem = group[0].problem
-        return turns.row(tok, problem.messages, world.solution(problem)[-1]), rejected
+        return pairs.row(tok, problem.messages, world.solution(problem)[-1]), rejected

@@ -4,6 +4,7 @@ learning.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import ClassVar
 
@@ -11,14 +12,16 @@ import torch
 from torch import Tensor
 
 from ...lab.experiment import Experiment, knob
-from ...methods import objectives
-from ...methods.advantages import group_norm
+from ...methods import imitation, preferences
+from ...methods.policy import Dials
 from ...models.frozen import frozen_copy
 from ...models.heads import Valued
 from ...tokens import chat
-from ...tokens.batch import Batch, pad
+from ...tokens.batch import Batch
 from ...train import loop
-from ...train.rollout import Episode, as_batch, play
+from ...train.collect import Collector
+from ...train.recipe import Read, Recipe
+from ...train.rollout import Episode, play
 from ...world import talk
 from ...world.base import Score, rng, say
 from ...world.census import Census
@@ -91,26 +94,31 @@ class Overopt(Experiment):
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The policy in all manners, the reward model, then the pressure."""
-        tok, judge = loaded.tok, self.judge(loaded, seed)
-        model = loaded.model
+        judge = self.judge(loaded, seed)
         for _ in loop.steps(
-            model, mannered(tok, seed, model.device), objectives.nll, n=STYLES, lr=1e-3, warmup=5
+            loaded.model,
+            mannered(loaded.tok, seed, loaded.model.device),
+            imitation.nll,
+            n=STYLES,
+            lr=1e-3,
+            warmup=5,
         ):
             pass
-        start = frozen_copy(model)
-        pressure = self.best_of_n if self.way == "best_of_n" else self.learning
-        yield from pressure(model, start, judge, tok, seed, checkpoint)
+        if self.way == "best_of_n":
+            yield from self.best_of_n(loaded.model, judge, loaded.tok, seed)
+        else:
+            yield from loop.train(self.pressure(loaded.model, judge, loaded.tok, seed), checkpoint)
 
     def judge(self, loaded, seed: int) -> Valued:
         """The reward model, which never moves again."""
         judge = Valued(frozen_copy(loaded.model).requires_grad_(True))
         data = Reward(labels=self.labels, planted=self.planted, bias=self.bias)
         stream = (data.batch_at(loaded.tok, seed, step).to(judge.device) for step in count())
-        for _ in loop.steps(judge, stream, objectives.bradley_terry, n=self.fit, lr=1e-3, warmup=5):
+        for _ in loop.steps(judge, stream, preferences.bradley_terry, n=self.fit, lr=1e-3, warmup=5):
             pass
         return judge.eval().requires_grad_(False)
 
-    def best_of_n(self, model, start, judge, tok, seed, checkpoint):
+    def best_of_n(self, model, judge, tok, seed):
         """A row for each n: what the best of n by the learned reward is worth; KL = ln n − (n − 1)/n."""
         episodes = sampled(model, tok, self.held, POOL, seed)
         read = torch.tensor([list(marks(e).values()) for e in episodes]).view(self.held, POOL, -1)
@@ -125,44 +133,39 @@ class Overopt(Experiment):
                 zip(MARKS, best.tolist())
             )
 
-    def learning(self, model, start, judge, tok, seed, checkpoint):
-        """GRPO on the learned reward, with a leash if asked for."""
+    def pressure(self, model, judge, tok, seed) -> Recipe:
+        """GRPO on the learned reward, with a KL penalty if asked for."""
+        start, method = frozen_copy(model), Dials(leash="k3" if self.beta else "none", beta=self.beta)
 
-        def stream(first):
-            """Batches from number `first`."""
-            for step in count(first):
-                asked = Census().problems(self.prompts, split="train", seed=("overopt", seed, step))
-                generator = torch.Generator(next(model.parameters()).device).manual_seed(
-                    seed * 1_000_003 + step
-                )
-                episodes = play(
-                    model, tok, Judged(), asked, k=self.group, max_new=LONGEST, generator=generator
-                )
-                batch = as_batch(tok, episodes, step=step, temperature=1.0, reward=lambda score: score.reward)
-                batch = batch.add(rewards=rewards(judge, tok, episodes))
-                batch = batch.add(advantages=group_norm(batch["rewards"], batch["group"])).to(model.device)
-                yield loop.add_logprobs(start, batch, "ref_logprobs")
+        def ask(step):
+            return Census().problems(self.prompts, split="train", seed=("overopt", seed, step))
 
-        def objective(out, batch):
-            return objectives.grpo(out, batch, beta=self.beta)
-
-        def probe(step):
+        def read(step):
             episodes = sampled(model, tok, self.held, 4, 7)
-            read = torch.tensor([list(marks(e).values()) for e in episodes]).mean(0)
+            found = torch.tensor([list(marks(e).values()) for e in episodes]).mean(0)
             worth = float(rewards(judge, tok, episodes).mean())
-            return {"proxy": worth, "kl": distance(start, tok, episodes)} | dict(zip(MARKS, read.tolist()))
+            return {"proxy": worth, "kl": distance(start, tok, episodes)} | dict(zip(MARKS, found.tolist()))
 
-        yield from loop.train(
+        return Recipe(
             model,
-            stream,
-            objective,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            probe=probe,
+            Collector(
+                model,
+                tok,
+                Judged(),
+                method,
+                seed=seed,
+                prompts=self.prompts,
+                group=self.group,
+                max_new=LONGEST,
+                rewards=partial(rewards, judge, tok),
+                ask=ask,
+            ),
+            method.objective(LONGEST),
+            Read(read),
+            self.steps,
+            self.lr,
             every=self.probe,
-            checkpoint=checkpoint,
+            warmup=self.warmup,
         )
 
 
@@ -198,9 +201,7 @@ def mannered(tok, seed: int, device):
         for p in Census().problems(16, split="train", seed=("manners", seed, step)):
             text = r.choice(talk.candidates(None, p, p.answer)[:4])
             rows.append(chat.example(tok, p.messages, say(text)))
-        yield Batch(
-            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
-        ).to(device)
+        yield Batch.of_rows(tok, rows).to(device)
 
 
 def sampled(model, tok, n: int, k: int, seed: int) -> list[Episode]:
@@ -212,9 +213,7 @@ def sampled(model, tok, n: int, k: int, seed: int) -> list[Episode]:
 
 def of_episodes(tok, episodes: list[Episode]) -> Batch:
     """Sampled answers as rows to be read."""
-    return Batch(
-        pad([e.ids for e in episodes], tok.pad_token_id or 0), pad([e.mask for e in episodes], 0).float()
-    )
+    return Batch.of_rows(tok, [(e.ids, e.mask) for e in episodes])
 
 
 def rewards(judge, tok, episodes: list[Episode]) -> Tensor:

@@ -11,17 +11,18 @@ from typing import Callable, ClassVar, Iterator
 from torch import Tensor
 
 from ...errors import UserError
-from ...lab.experiment import Experiment, knob
+from ...lab.experiment import knob
 from ...lab.own import Own, needs, read, schemas, spoken
 from ...lab.supervised import order
 from ...methods import preferences
-from ...tokens import chat, turns
+from ...tokens import chat
 from ...tokens.batch import Batch, pad
-from ...tokens.turns import Row, Turns
+from ...tokens.pairs import Row, Turns
 from ...train import loop, probes
+from ...train.recipe import Read, Recipe
 from ...world import corpora, tastes
 from ...world.base import Message
-from .prefer import figures
+from .pairwise import PairLoss, figures
 
 FORM = (
     '{"prompt": "…", "chosen": "…", "rejected": "…"}; each may be a list of messages, and chosen and rejected'
@@ -32,7 +33,7 @@ Two = tuple[Row, Row]  # chosen, rejected
 
 
 @dataclass(frozen=True)
-class Pairs(Own, Experiment):
+class Pairs(PairLoss, Own):
     """Learn from given pairs; every tenth question, with all its pairs, is held out, and some of these are
     read.
     """
@@ -43,7 +44,6 @@ class Pairs(Own, Experiment):
         "DPO, IPO, SimPO or ORPO on your own pairs (JSON lines of prompt, chosen, rejected), whole or by"
         " adapters"
     )
-    takes_texts: ClassVar[bool] = True
     reads: ClassVar[str] = "file of your own pairs, JSON lines with prompt, chosen and rejected in each"
     curves: ClassVar[dict[str, str]] = {
         "chosen_logprob": "log-prob of chosen answers (nats)",
@@ -64,20 +64,6 @@ class Pairs(Own, Experiment):
         choices=tuple(preferences.METHODS),
         help="the loss; sft imitates the chosen answers and never sees the rejected ones",
     )
-    beta: float = knob(
-        0.1,
-        0.01,
-        5.0,
-        scale="log",
-        help=(
-            "pull to the reference (dpo, ipo), weight of the contrast (orpo), or scale of the margin (simpo)"
-        ),
-    )
-    nll: float = knob(0.0, 0.0, 2.0, help="weight of the likelihood of the chosen answer, added to the loss")
-    smoothing: float = knob(
-        0.0, 0.0, 0.4, unit="share", help="share of the labels that dpo takes to be wrong"
-    )
-    gamma: float = knob(1.0, 0.0, 5.0, help="head start that simpo asks of the chosen answer")
     length: int = knob(
         512,
         16,
@@ -101,8 +87,8 @@ class Pairs(Own, Experiment):
         """
         return read(path, pair, "pair", FORM)
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom; what was trained is kept in `out`."""
+    def recipe(self, loaded, seed, texts=None):
+        """A loss on given pairs, or on the lab's; what was trained is kept in `out`."""
         if not loaded.tok.chat_template:
             raise UserError(
                 "this model has no chat template, so nothing says where an answer begins; start from a chat"
@@ -114,26 +100,18 @@ class Pairs(Own, Experiment):
         plan, encoded = self.plan(tok, learnt, seed)
         judged = [two_rows(tok, p) for p in held_out[: self.held]]
         seen = [*encoded.values(), *judged]
-        yield from loop.train(
+        too_long = sum(not self.fits(two) for two in seen) / len(seen)
+        return Recipe(
             model,
             self.stream(model, tok, plan, encoded),
-            preferences.objective(
-                self.loss, beta=self.beta, smoothing=self.smoothing, gamma=self.gamma, nll=self.nll
-            ),
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
+            self.objective(self.loss),
+            Read(self.prober(model, tok, [two for two in judged if self.fits(two)], too_long)),
+            self.steps,
+            self.lr,
             every=self.probe,
-            checkpoint=self.unfinished(checkpoint),
-            probe=self.prober(
-                model,
-                tok,
-                [two for two in judged if self.fits(two)],
-                too_long=sum(not self.fits(two) for two in seen) / len(seen),
-            ),
+            warmup=self.warmup,
+            partly=self.method != "full",
         )
-        self.finish(ready)
 
     def fits(self, two: Two) -> bool:
         """Are both rows short enough?"""
@@ -177,12 +155,12 @@ class Pairs(Own, Experiment):
 
         return batches
 
-    def reference(self, model, tok, pairs: list[Two]) -> list[tuple[Tensor, Tensor]]:
+    def reference(self, model, tok, every: list[Two]) -> list[tuple[Tensor, Tensor]]:
         """Log-probs of the tokens of both rows of each pair, [T-1] each."""
         found = []
-        for at in range(0, len(pairs), self.batch):
-            part = [row for two in pairs[at : at + self.batch] for row in two]
-            told = loop.add_logprobs(model, turns.of_rows(tok, part).to(model.device), "ref_logprobs")[
+        for at in range(0, len(every), self.batch):
+            part = [row for two in every[at : at + self.batch] for row in two]
+            told = loop.add_logprobs(model, pairs.of_rows(tok, part).to(model.device), "ref_logprobs")[
                 "ref_logprobs"
             ].cpu()
             cut = [logprobs[: len(ids) - 1] for logprobs, (ids, _) in zip(told, part)]
@@ -268,9 +246,9 @@ def divided(pairs: tuple[Turns, ...]) -> tuple[list[Turns], list[Turns]]:
     return [p for p, q in zip(pairs, asked) if not sides[q]], [p for p, q in zip(pairs, asked) if sides[q]]
 
 
-def joined(tok, pairs: list[Two], table: list[tuple[Tensor, Tensor]]) -> Batch:
+def joined(tok, every: list[Two], table: list[tuple[Tensor, Tensor]]) -> Batch:
     """A batch of pairs, with its part of the table as the column ref_logprobs [B,T-1] if there is one."""
-    batch = turns.of_rows(tok, [row for two in pairs for row in two])
+    batch = pairs.of_rows(tok, [row for two in every for row in two])
     rows = [t.tolist() for two in table for t in two]
     return batch.add(ref_logprobs=pad(rows, 0.0, width=batch.ids.shape[1] - 1)) if rows else batch
 

@@ -3,20 +3,20 @@ labellers that it takes over.
 """
 
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...lab.experiment import Experiment, knob
-from ...methods import objectives
+from ...methods import preferences
 from ...methods.advantages import last_token
 from ...models.forward import forward
 from ...models.heads import Valued
-from ...tokens import chat, turns
-from ...tokens.batch import Batch, pad
-from ...train import loop
+from ...tokens import chat, pairs
+from ...tokens.batch import Batch
+from ...train.recipe import Read, Recipe, numbered
 from ...world import talk
 from ...world.base import rng, say
 from ...world.census import Census
@@ -90,22 +90,20 @@ class Reward(Experiment):
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """The labelled pairs of one step."""
         found = [self.labelled(seed, n) for n in range(step * self.batch, (step + 1) * self.batch)]
-        return turns.contrast(tok, [(p.messages, *say(w), *say(r), None) for p, w, r in found])
+        return pairs.contrast(tok, [(p.messages, *say(w), *say(r), None) for p, w, r in found])
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """Bradley-Terry on the labelled pairs."""
         judge, tok = Valued(loaded.model), loaded.tok
-        yield from loop.train(
+        return Recipe(
             judge,
-            lambda start: (self.batch_at(tok, seed, step).to(judge.device) for step in count(start)),
-            objectives.bradley_terry,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(judge, "adamw", self.lr),
-            warmup=self.warmup,
-            probe=prober(judge, tok, self.held),
+            numbered(partial(self.batch_at, tok, seed), judge.device),
+            preferences.bradley_terry,
+            Read(prober(judge, tok, self.held)),
+            self.steps,
+            self.lr,
             every=self.probe,
-            checkpoint=checkpoint,
+            warmup=self.warmup,
         )
 
 
@@ -138,12 +136,7 @@ def answers(tok, n: int) -> tuple[list[Batch], Tensor]:
         rows += [chat.example(tok, p.messages, say(text)) for text in texts]
         gold += [talk.gold(p, text) for text in texts]
     parts = [rows[i : i + 64] for i in range(0, len(rows), 64)]
-    batches = [
-        Batch(
-            pad([ids for ids, _ in part], tok.pad_token_id or 0), pad([mask for _, mask in part], 0).float()
-        )
-        for part in parts
-    ]
+    batches = [Batch.of_rows(tok, part) for part in parts]
     return batches, torch.tensor(gold).view(n, 2, 2, 2)
 
 

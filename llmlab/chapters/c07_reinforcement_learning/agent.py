@@ -4,17 +4,20 @@ mended fault, or a reward at the end.
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import islice
 from typing import ClassVar, Iterator
 
 import torch
 
 from ...lab.experiment import BadKnob, Experiment, knob
-from ...methods import advantages, objectives
+from ...methods import imitation
+from ...methods.policy import Dials, where_sampled
 from ...tokens import chat
-from ...tokens.batch import Batch, pad
+from ...tokens.batch import Batch
 from ...train import loop
-from ...train.rollout import Episode, as_batch, evaluate, play
+from ...train.collect import Collector
+from ...train.recipe import Read, Recipe, numbered
+from ...train.rollout import Episode, evaluate, play
 from ...world.base import Problem, rng
 from ...world.desk import Desk
 from ...world.lessons import SEEN
@@ -105,27 +108,7 @@ class Agent(Experiment):
         """Traces of one step of imitation."""
         found = [self.lesson(rng("agent", seed, step, i), step >= self.narrow) for i in range(self.batch)]
         rows = [chat.example(tok, p.messages, desk.solution(p), p.meta["tools"]) for desk, p in found]
-        return Batch(
-            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
-        )
-
-    def tried_at(self, model, tok, seed: int, step: int) -> Batch:
-        """Trajectories of one step; a task at which all of them end alike teaches nothing and is left out."""
-        world = self.desk(self.calls, self.faults)
-        asked = world.problems(self.prompts, split="train", seed=seed * 1_000_003 + step)
-        generator = torch.Generator(model.device).manual_seed(seed * 1_000_003 + step)
-        episodes = play(
-            model, tok, world, asked, k=self.group, max_new=LONGEST, generator=generator, turns=self.turns
-        )
-        paid, group = (
-            torch.tensor([e.score.reward for e in episodes]),
-            torch.tensor([e.group for e in episodes]),
-        )
-        kept = [e for e, tells in zip(episodes, advantages.informative(paid, group)) if tells] or episodes[
-            : self.group
-        ]
-        batch = as_batch(tok, kept, step=step, temperature=1.0, reward=lambda score: score.reward)
-        return batch.add(advantages=advantages.group_norm(batch["rewards"], batch["group"]))
+        return Batch.of_rows(tok, rows)
 
     @property
     def turns(self) -> int:
@@ -139,35 +122,32 @@ class Agent(Experiment):
         return self.lr * loop.rate(step - self.narrow, self.steps - self.narrow, self.warmup, 0.1)
 
     def stream(self, model, tok, seed: int, start: int) -> Iterator[Batch]:
-        """Batches from number `start`."""
-        for step in count(start):
-            tried = self.way == "reward" and step >= self.narrow
-            yield (self.tried_at(model, tok, seed, step) if tried else self.shown_at(tok, seed, step)).to(
-                model.device
-            )
+        """Batches from number `start`: lessons first; then samples, or what is shown. A task at which all samples end
+        alike teaches nothing and is left out.
+        """
+        shown = numbered(partial(self.shown_at, tok, seed), model.device)
+        if self.way != "reward":
+            yield from shown(start)
+        yield from islice(shown(start), max(0, self.narrow - start))
+        world = self.desk(self.calls, self.faults)
+        settings = dict(prompts=self.prompts, group=self.group, max_new=LONGEST, turns=self.turns)
+        tried = Collector(
+            model, tok, world, Dials(), seed=seed, groups="filtered", fallback=self.group, **settings
+        )
+        yield from tried(max(start, self.narrow))
 
-    @staticmethod
-    def objective(out, batch):
+    def recipe(self, loaded, seed, texts=None):
         """The policy gradient on trajectories, the likelihood of traces."""
-        if "advantages" not in batch.given:
-            return objectives.nll(out, batch)
-        loss, info = objectives.grpo(out, batch)
-        return loss, info | {"reward": batch["rewards"].mean()}
-
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
         model, tok = loaded.model, loaded.tok
-        yield from loop.train(
+        return Recipe(
             model,
             partial(self.stream, model, tok, seed),
-            self.objective,
-            n=self.steps,
-            lr=self.rate,
-            final=1.0,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            probe=self.prober(model, tok),
+            where_sampled(Dials().objective(LONGEST), imitation.nll),
+            Read(self.prober(model, tok)),
+            self.steps,
+            self.rate,
             every=self.probe,
-            checkpoint=checkpoint,
+            final=1.0,
         )
 
     def prober(self, model, tok):

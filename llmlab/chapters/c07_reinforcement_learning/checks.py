@@ -55,7 +55,7 @@ def ranking_within_a_group() -> str:
     """
     import torch
 
-    from ...methods import advantages, objectives
+    from ...methods import advantages, policy
     from ...models.forward import Out, token_logprobs
     from ...tokens.batch import Batch
 
@@ -69,7 +69,9 @@ def ranking_within_a_group() -> str:
     )
 
     def slope(rewards):
-        loss, _ = objectives.grpo(out, batch.add(advantages=advantages.group_norm(rewards, group)))
+        loss, _ = policy.Dials().objective(1)(
+            out, batch.add(advantages=advantages.group_norm(rewards, group))
+        )
         return torch.autograd.grad(loss, logits, retain_graph=True)[0]
 
     rewards = torch.rand(8, generator=g)
@@ -89,7 +91,7 @@ def weights_of_grpo() -> str:
     """
     import torch
 
-    from ...methods import advantages, objectives
+    from ...methods import advantages, parts
 
     n, found = 1000, {}
     for p in (0.02, 0.1, 0.5, 0.9):
@@ -99,8 +101,8 @@ def weights_of_grpo() -> str:
         assert abs(found[p] * (p * (1 - p)) ** 0.5 - 1) < 0.01, f"the weight at p = {p} is {found[p]}"
     x, mask = torch.ones(2, 20, requires_grad=True), torch.zeros(2, 20)
     mask[0, :4], mask[1, :20] = 1, 1
-    (by_answer,) = torch.autograd.grad(objectives.sequence_mean(x, mask), x)
-    (by_constant,) = torch.autograd.grad(objectives.fixed_length(x, mask, length=20), x)
+    (by_answer,) = torch.autograd.grad(parts.sequence_mean(x, mask), x)
+    (by_constant,) = torch.autograd.grad(parts.fixed_length(x, mask, length=20), x)
     short, long = float(by_answer[0, 0]), float(by_answer[1, 0])
     assert abs(short / long - 5) < 1e-4 and float(by_constant[0, 0]) == float(by_constant[1, 0])
     said = ", ".join(f"{w:.1f} at p = {p:g}" for p, w in found.items())

@@ -121,7 +121,9 @@ PUSHED, PUSHED_LEASHED = (
     Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1}),
 )
 
-RATES_TRIED = (Trials("known", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),)
+RATES_TRIED = (
+    Trials("known", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),
+)
 
 NATS, TOKENS, COSINE, STD = "nats per token", "tokens", "cosine", "std"
 MATCHED = "problems, samples a problem, steps, rate, seed"

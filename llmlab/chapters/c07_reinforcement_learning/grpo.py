@@ -3,13 +3,14 @@ is the baseline.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 from ...lab.experiment import Experiment, knob
-from ...methods import advantages, objectives
-from ...train import loop, probes
-from ...train.rollout import evaluate, on_policy
+from ...methods.policy import Dials
+from ...train import probes
+from ...train.collect import Collector
+from ...train.recipe import Read, Recipe
+from ...train.rollout import evaluate
 from ...world.census import Census
 from ...world.sums import Sums
 from ...world.talk import Talk
@@ -50,58 +51,37 @@ class GRPO(Experiment):
     digits: int = knob(3, 1, 4, help="digits of the numbers")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """The policy family at GRPO's dials, without a KL penalty."""
         model, tok = loaded.model, loaded.tok
-        world = Sums((self.op,), digits=self.digits)
-        sets = {}
-        facts = Talk(("fact",)) if tok.chat_template else Census()
-        sets["general_recall"] = probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))
-
-        def probe(
-            step,
-        ):  # sampled and scored: rewards accept "82" and "82.", and the policy may come to prefer either
-            return {
-                "accuracy": evaluate(model, tok, world, n=128, seed=7, max_new=longest(self)).accuracy
-            } | probes.read(model, sets)
-
-        def objective(out, batch):
-            loss, info = objectives.grpo(out, batch, low=self.clip, high=self.clip)
-            return loss, info | {
-                "reward": batch["rewards"].mean(),
-                "no_signal": 1 - advantages.informative(batch["rewards"], batch["group"]).float().mean(),
-            }
-
-        yield from loop.train(
+        world, method = Sums((self.op,), digits=self.digits), Dials(low=self.clip, high=self.clip)
+        settings = dict(
+            prompts=self.prompts, group=self.group, epochs=self.epochs, temperature=self.temperature
+        )
+        return Recipe(
             model,
-            partial(on_policy_from, model, tok, world, self, seed),
-            objective,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
+            Collector(model, tok, world, method, seed=seed, max_new=longest(self), **settings),
+            method.objective(longest(self)),
+            Read(self.prober(model, tok, world)),
+            self.steps,
+            self.lr,
             every=self.probe,
-            checkpoint=checkpoint,
+            warmup=self.warmup,
             unit=self.epochs,
-            probe=probe,
         )
 
-
-def on_policy_from(model, tok, world, knobs: GRPO, seed: int, start: int):
-    """The experiment's stream from batch `start`."""
-    return on_policy(
-        model,
-        tok,
-        world,
-        prompts=knobs.prompts,
-        group=knobs.group,
-        advantage=advantages.group_norm,
-        seed=seed,
-        epochs=knobs.epochs,
-        temperature=knobs.temperature,
-        max_new=longest(knobs),
-        start=start,
-    )
+    def prober(self, model, tok, world):
+        """Held-out sums, sampled and scored: rewards accept "82" and "82.", and the policy may come to prefer either;
+        and what was known.
+        """
+        facts = Talk(("fact",)) if tok.chat_template else Census()
+        sets = {
+            "general_recall": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))
+        }
+        asked = dict(n=128, seed=7, max_new=longest(self))
+        return lambda step: (
+            {"accuracy": evaluate(model, tok, world, **asked).accuracy} | probes.read(model, sets)
+        )
 
 
 def longest(knobs: GRPO) -> int:

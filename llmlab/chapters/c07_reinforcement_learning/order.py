@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import ClassVar, Iterator
 
 from ...lab.experiment import Experiment, knob
-from ...methods import advantages, objectives
+from ...methods import imitation, preferences
+from ...methods.policy import Dials, where_sampled
 from ...models.frozen import frozen_copy
-from ...tokens import chat
-from ...tokens.batch import Batch, pad
-from ...tokens.pairs import pair_batch
-from ...tokens.special import TEMPLATE
+from ...tokens import chat, pairs
+from ...tokens.batch import Batch
 from ...train import loop, probes
-from ...train.rollout import evaluate, on_policy
+from ...train.collect import Collector
+from ...train.recipe import Read, Recipe, numbered
+from ...train.rollout import evaluate
 from ...world import corpora, talk
 from ...world.base import Problem, Score, rng, say
 from ...world.lessons import Lessons
@@ -24,7 +25,7 @@ ORDERS = ("sft", "sft-dpo", "sft-rl", "sft-dpo-rl", "sft-rl-dpo", "rl")
 HELD = 96  # problems a probe
 LONGEST = 24  # tokens that a sum takes at most
 POLITE = "Gladly: "
-PREFER = partial(objectives.weighted_sum, terms=((1.0, objectives.dpo), (0.5, objectives.nll_chosen)))
+PREFER = preferences.objective("dpo", beta=0.1, nll=0.5)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Order(Experiment):
         "refused": "dangerous requests refused (share)",
         "general_loss": "loss on general text (nats per token)",
     }
+    chats: ClassVar[bool] = True
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=12, stages="sft-dpo-rl", batch=4, prompts=4, group=4, probe=4),
         values=dict(batch=(2,), prompts=(8,), group=(8,), steps=(9,)),
@@ -111,9 +113,7 @@ class Order(Experiment):
     def shown_at(self, tok, seed: int, step: int) -> Batch:
         """Conversations of one step of SFT."""
         rows = [chat.example(tok, *self.conversation(rng("order", seed, step, i))) for i in range(self.batch)]
-        return Batch(
-            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
-        )
+        return Batch.of_rows(tok, rows)
 
     def conversation(self, r) -> tuple:
         """(messages, answer, tools): a sum, or a lesson."""
@@ -127,55 +127,44 @@ class Order(Experiment):
 
     def stream(self, model, tok, seed: int, start: int) -> Iterator[Batch]:
         """Batches from number `start`, which is the first of a stage."""
+        settings = dict(prompts=self.prompts, group=self.group, max_new=LONGEST)
+        stages = {
+            "sft": numbered(partial(self.shown_at, tok, seed), model.device),
+            "dpo": partial(self.compared, model, tok, seed),
+            "rl": Collector(model, tok, SUMS, Dials(), seed=seed, **settings),
+        }
         while True:
             stage, _, n = self.place(start)
-            batches = {"sft": self.shown, "dpo": self.compared, "rl": self.tried}[stage](
-                model, tok, seed, start
-            )
-            yield from (next(batches).to(model.device) for _ in range(n))
+            yield from islice(stages[stage](start), n)
             start += n
 
-    def shown(self, model, tok, seed, start):
-        """SFT's batches."""
-        return (self.shown_at(tok, seed, step) for step in count(start))
-
-    def compared(self, model, tok, seed, start):
+    def compared(self, model, tok, seed: int, start: int) -> Iterator[Batch]:
         """DPO's batches; the reference is the model as it is when the stage begins."""
         reference = frozen_copy(model)
         for step in count(start):
-            pairs = talk.pairs(self.batch, split="train", seed=seed * 100_003 + step, kinds="style")
-            yield loop.add_logprobs(reference, pair_batch(tok, pairs).to(model.device), "ref_logprobs")
+            shown = talk.pairs(self.batch, split="train", seed=seed * 100_003 + step, kinds="style")
+            yield loop.add_logprobs(reference, pairs.answers(tok, shown).to(model.device), "ref_logprobs")
 
-    def tried(self, model, tok, seed, start):
-        """Batches of samples."""
-        settings = dict(
-            prompts=self.prompts, group=self.group, advantage=advantages.group_norm, max_new=LONGEST
-        )
-        return on_policy(model, tok, SUMS, seed=seed, start=start, **settings)
-
-    def objective(self, out, batch):
+    @staticmethod
+    def objective(out, batch):
         """What the batch is for."""
-        if "advantages" in batch.given:
-            loss, info = objectives.grpo(out, batch)
-            return loss, info | {"reward": batch["rewards"].mean()}
-        return (PREFER if "pair" in batch.given else objectives.nll)(out, batch)
+        if "pair" in batch.given:
+            return PREFER(out, batch)
+        return where_sampled(Dials().objective(LONGEST), imitation.nll)(out, batch)
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
+    def recipe(self, loaded, seed, texts=None):
+        """The stages one behind the other."""
+        self.address(loaded)
         model, tok = loaded.model, loaded.tok
-        if not tok.chat_template and loaded.is_lab:
-            tok.chat_template = TEMPLATE
-        yield from loop.train(
+        return Recipe(
             model,
             partial(self.stream, model, tok, seed),
             self.objective,
-            n=self.steps,
-            lr=self.rate,
-            final=1.0,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            probe=prober(model, tok),
+            Read(prober(model, tok)),
+            self.steps,
+            self.rate,
             every=self.probe,
-            checkpoint=checkpoint,
+            final=1.0,
             unit=self.length,  # in the middle of a stage its reference would have to be kept too
         )
 

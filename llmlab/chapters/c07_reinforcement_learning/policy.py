@@ -1,17 +1,26 @@
 """policy: reinforcement learning from a verifier, every method of the family as a setting of its dials."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import lcm
 from typing import ClassVar
 
+import torch
+
 from ...lab.experiment import BadKnob, Experiment, knob
+from ...methods.advantages import overlong_penalty
 from ...methods.policy import ADVANTAGES, AGGREGATIONS, CLIPS, LEASHES, RATIOS, BadDial, Dials
 from ...models.heads import Valued
+from ...tokens import chat
+from ...tokens.batch import Batch
 from ...train import loop
-from ...train.collect import Collector
+from ...train.collect import GROUPS, Collector
+from ...train.recipe import Recipe
+from ...train.rollout import Episode
 from ...world.arena import PAID, TASKS, Game
 from .reader import Reader
 
+ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
 HIGHER = 1.4  # DAPO's upper clip range in units of the lower one: 0.28 / 0.2
 
 
@@ -140,7 +149,7 @@ class Policy(Experiment):
     )
     groups: str = knob(
         "all",
-        choices=("all", "filtered", "resampled"),
+        choices=GROUPS,
         help="groups of equal rewards: kept, dropped, or replaced by new ones",
     )
     overlong: str = knob(
@@ -219,29 +228,63 @@ class Policy(Experiment):
             self.lam,
         )
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom."""
-        game, dials, tok = self.game(), self.dials(), loaded.tok
+    def recipe(self, loaded, seed, texts=None):
+        """The policy family at its dials: samples of the policy, or right answers as the data have them."""
+        game, method, tok = self.game(), self.dials(), loaded.tok
         model = Valued(loaded.model) if self.advantage == "critic" else loaded.model
-        reader = Reader(loaded.model, tok, game, self)
-        collector = Collector(model, tok, game, dials, self, seed)
-        method = dials.objective(game.longest)
-
-        def objective(out, batch):
-            loss, info = method(out, batch)
-            reader.note(info | collector.info)
-            return loss, info | collector.info
-
-        yield from loop.train(
+        source = partial(Demonstrations, game) if self.source == "gold" else Collector
+        settings = {
+            k: getattr(self, k)
+            for k in ("prompts", "group", "temperature", "epochs", "stale", "groups", "reset")
+        }
+        stream = source(
             model,
-            collector,
-            objective,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            every=self.probe,
-            checkpoint=checkpoint,
-            unit=lcm(self.block, self.reset or 1),
-            probe=reader,
+            tok,
+            game.world,
+            method,
+            seed=seed,
+            max_new=game.turn,
+            turns=game.turns,
+            rounds=ROUNDS,
+            rewards=partial(paid, game, PAID[self.paid], self.overlong == "on"),
+            skip=True,
+            **settings,
         )
+        return Recipe(
+            model,
+            stream,
+            method.objective(game.longest),
+            Reader(loaded.model, tok, game, self),
+            self.steps,
+            self.lr,
+            every=self.probe,
+            warmup=self.warmup,
+            unit=lcm(self.block, self.reset or 1),
+        )
+
+
+class Demonstrations(Collector):
+    """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio this is
+    supervised fine-tuning.
+    """
+
+    def __init__(self, game: Game, *args, **settings):
+        super().__init__(*args, **settings)
+        self.game = game
+
+    def sampled(self, step, number):
+        """What is shown, in the shape of samples."""
+        asked = self.problems(self.seed * 1_000_003 + number, number, 0)
+        rows = [chat.example(self.tok, p.messages, self.game.label(p), p.meta.get("tools")) for p in asked]
+        order = torch.arange(len(rows))
+        given = {"rewards": torch.ones(len(rows)), "group": order, "step": torch.full_like(order, step)}
+        info = {"reward": 1.0, "no_signal": 0.0, "drawn": 0.0}
+        batch = Batch.of_rows(self.tok, rows, given, info=info).to(self.model.device)
+        return loop.add_logprobs(self.model, batch, "old_logprobs")
+
+
+def paid(game: Game, rule, overlong: bool, episodes: list[Episode]) -> torch.Tensor:
+    """What the verifier in use pays for each answer [B], with the penalty on long ones."""
+    lengths, longest = torch.tensor([float(sum(e.mask)) for e in episodes]), game.longest
+    rewards = torch.tensor([rule(e.problem, e.score, float(n) / longest) for e, n in zip(episodes, lengths)])
+    return rewards + (overlong_penalty(lengths, longest, longest // 2) if overlong else 0.0)

@@ -4,10 +4,11 @@ and how far from where it began.
 
 import torch
 
-from ...methods import objectives
+from ...methods import parts
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
 from ...train import probes
+from ...train.recipe import Probe
 from ...train.rollout import as_batch, evaluate, play
 from ...world.arena import PAID, Game
 from ...world.census import Census
@@ -21,7 +22,7 @@ SINCE = {
 GREEDY, JUDGED = 128, 256  # problems answered greedily; samples on which entropy and KL are taken
 
 
-class Reader:
+class Reader(Probe):
     """A probe for loop.train: judged by the strict checker, whatever is paid in training."""
 
     def __init__(self, model, tok, game: Game, knobs):
@@ -30,10 +31,10 @@ class Reader:
         facts = Talk(("fact",)) if tok.chat_template else Census()
         self.known = {"known": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))}
 
-    def note(self, info: dict) -> None:
+    def note(self, row: dict) -> None:
         """A step's figures."""
-        self.recent.append({name: float(info[figure]) for name, figure in SINCE.items()})
-        self.samples += info["drawn"]
+        self.recent.append({name: float(row[figure]) for name, figure in SINCE.items()})
+        self.samples += row["drawn"]
 
     def resume(self, rows: list[dict]) -> None:
         """Take up the figures from the rows of an interrupted run."""
@@ -107,12 +108,10 @@ class Reader:
     @torch.no_grad()
     def drift(self, episodes) -> dict[str, float]:
         """Entropy of the policy, and its exact KL from where it began, at the tokens of its own samples."""
-        batch = as_batch(self.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward).to(
-            self.model.device
-        )
+        batch = as_batch(self.tok, episodes).to(self.model.device)
         out, before = forward(self.model, batch), forward(self.start, batch)
-        kl = objectives.kl(out.logits.log_softmax(-1), before.logits.log_softmax(-1))
-        return {"surprise": float(objectives.entropy(out)), "kl": float(objectives.token_mean(kl, out.mask))}
+        kl = parts.kl(out.logits.log_softmax(-1), before.logits.log_softmax(-1))
+        return {"surprise": float(parts.entropy(out)), "kl": float(parts.token_mean(kl, out.mask))}
 
 
 def mean(x: torch.Tensor) -> float:

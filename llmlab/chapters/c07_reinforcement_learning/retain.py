@@ -5,19 +5,21 @@ each.
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from typing import ClassVar, Iterator
+from typing import ClassVar
 
 import torch
 
 from ...lab.experiment import Experiment, knob
-from ...methods import advantages, objectives
+from ...methods import parts
+from ...methods.policy import Dials
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
 from ...tokens import chat
-from ...tokens.batch import Batch, pad
-from ...train import loop, probes
-from ...train.rollout import evaluate, on_policy
+from ...tokens.batch import Batch
+from ...train import probes
+from ...train.collect import Collector
+from ...train.recipe import Read, Recipe, numbered
+from ...train.rollout import evaluate
 from ...world import corpora
 from ...world.base import Problem, rng, say
 from ...world.sums import Sums
@@ -75,65 +77,44 @@ class Retain(Experiment):
     group: int = knob(8, 2, 32, help="samples a question; for any: right answers a question")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
 
-    def stream(self, model, tok, seed: int, start: int) -> Iterator[Batch]:
-        """Batches from number `start`."""
-        if self.way in ("one", "any"):
-            return (self.shown_at(tok, seed, step).to(model.device) for step in count(start))
-        return on_policy(
-            model,
-            tok,
-            MANY,
-            prompts=self.prompts,
-            group=self.group,
-            advantage=advantages.group_norm,
-            seed=seed,
-            max_new=LONGEST,
-            start=start,
-        )
-
     def shown_at(self, tok, seed: int, step: int) -> Batch:
         """Right answers to imitate: the same one whenever the question comes, or drawn anew."""
         asked = MANY.problems(self.prompts, split="train", seed=seed * 1_000_003 + step)
         answers = [(p, a) for i, p in enumerate(asked) for a in self.answers(p, rng("any", seed, step, i))]
         rows = [chat.example(tok, p.messages, say(a + ".")) for p, a in answers]
-        return Batch(
-            pad([ids for ids, _ in rows], tok.pad_token_id or 0), pad([mask for _, mask in rows], 0).float()
-        )
+        return Batch.of_rows(tok, rows)
 
     def answers(self, problem: Problem, r) -> list[str]:
         """What is imitated of one question."""
         people = problem.meta["answers"]
         return [people[0]] if self.way == "one" else [r.choice(people) for _ in range(self.group)]
 
-    def objective(self, out, batch):
-        """The policy gradient for a reward; else the likelihood of what is shown, or of the samples that are
-        right.
-        """
-        if self.way == "reward":
-            loss, info = objectives.grpo(out, batch)
-            return loss, info | {"reward": batch["rewards"].mean()}
-        right = batch["rewards"][:, None] if self.way == "own" else torch.ones_like(out.mask)
-        loss = -objectives.token_mean(out.logprobs, out.mask * right)
-        return loss, objectives.detached(nll=loss)
+    def objective(self):
+        """The policy gradient for a reward; else the likelihood of what is shown, or of the samples that are right."""
+        return {"reward": Dials().objective(LONGEST), "own": right_ones}.get(self.way, nll)
+
+    def recipe(self, loaded, seed, texts=None):
+        """Answers to imitate, or samples."""
+        model, tok = loaded.model, loaded.tok
+        if self.way in ("one", "any"):
+            stream = numbered(partial(self.shown_at, tok, seed), model.device)
+        else:
+            settings = dict(prompts=self.prompts, group=self.group, max_new=LONGEST)
+            stream = Collector(model, tok, MANY, Dials(), seed=seed, **settings)
+        return Recipe(
+            model,
+            stream,
+            self.objective(),
+            Read(prober(model, tok)),
+            self.steps,
+            self.lr,
+            every=self.probe,
+            warmup=self.warmup,
+        )
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
-        """The recipe, top to bottom; when the skill is there, the last reading stands for the steps that are
-        left.
-        """
-        model, tok = loaded.model, loaded.tok
-        training = loop.train(
-            model,
-            partial(self.stream, model, tok, seed),
-            self.objective,
-            n=self.steps,
-            lr=self.lr,
-            opts=loop.optimizers(model, "adamw", self.lr),
-            warmup=self.warmup,
-            probe=prober(model, tok),
-            every=self.probe,
-            checkpoint=checkpoint,
-        )
-        with closing(training):
+        """When the skill is there, the last reading stands for the steps that are left."""
+        with closing(super().rows(loaded, seed, checkpoint, texts)) as training:
             for row in training:
                 yield row
                 if row.get("skill", 0.0) >= self.until:
@@ -144,6 +125,18 @@ class Retain(Experiment):
     def left(self, step: int) -> list[int]:
         """Steps after `step` at which the probes would be read."""
         return [s for s in range(step + 1, self.steps + 1) if s % self.probe == 0 or s == self.steps]
+
+
+def nll(out, batch):
+    """Minus the mean log-prob of what is shown."""
+    loss = -parts.token_mean(out.logprobs, out.mask)
+    return loss, parts.detached(nll=loss)
+
+
+def right_ones(out, batch):
+    """The same, over the samples that are right (rejection sampling)."""
+    loss = -parts.token_mean(out.logprobs, out.mask * batch["rewards"][:, None])
+    return loss, parts.detached(nll=loss)
 
 
 def prober(model, tok):
@@ -180,8 +173,7 @@ def moved(model, batches: list[Batch], before: list[torch.Tensor]) -> float:
     """Mean over the tokens of KL(before ‖ now): how much of what it would have said it no longer says."""
     was = model.training
     sums = [
-        (objectives.kl(old, now(model, b)) * b.mask[:, 1:].to(old.device)).sum()
-        for b, old in zip(batches, before)
+        (parts.kl(old, now(model, b)) * b.mask[:, 1:].to(old.device)).sum() for b, old in zip(batches, before)
     ]
     model.train(was)
     return float(sum(sums) / sum(b.mask[:, 1:].sum() for b in batches))

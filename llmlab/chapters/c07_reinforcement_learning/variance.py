@@ -16,7 +16,7 @@ from ...models.heads import Valued
 from ...tokens import chat
 from ...tokens.batch import Batch
 from ...train import loop
-from ...train.rollout import as_batch, play
+from ...train.rollout import as_batch, play, scored
 from ...world.arena import TASKS, Game
 
 WEIGHTS = {
@@ -136,9 +136,8 @@ class Variance(Experiment):
             generator=generator,
             turns=game.turns,
         )
-        return as_batch(
-            loaded.tok, episodes, step=0, temperature=1.0, reward=lambda score: score.reward + self.offset
-        ).to(loaded.model.device)
+        batch = as_batch(loaded.tok, episodes, rewards=scored(episodes) + self.offset)
+        return batch.to(loaded.model.device)
 
     def advantages(self, model, batch: Batch) -> Tensor:
         """[B,1], or [B,T-1] with a critic."""

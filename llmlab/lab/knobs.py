@@ -1,0 +1,33 @@
+"""Knobs that many experiments share, each with its meaning said once: `lr: float = knobs.lr(5e-4)`."""
+
+from .experiment import knob
+
+
+def lr(default: float, low: float = 1e-6, high: float = 1e-2, help: str = "peak learning rate of AdamW"):
+    """Peak learning rate."""
+    return knob(default, low, high, scale="log", help=help)
+
+
+def warmup(default: int, high: int = 200, help: str = "steps of linear warm-up"):
+    """Steps in which the rate rises."""
+    return knob(default, 0, high, unit="steps", help=help)
+
+
+def steps(default: int, low: int = 10, high: int = 5000, help: str = "optimiser steps"):
+    """Length of the run."""
+    return knob(default, low, high, unit="steps", help=help)
+
+
+def probe(default: int):
+    """How often the probes are read."""
+    return knob(default, 1, 500, unit="steps", help="steps between two readings of the probes")
+
+
+def batch(default: int, low: int, high: int, unit: str, help: str):
+    """What a step learns from."""
+    return knob(default, low, high, unit=unit, help=help)
+
+
+def held(default: int, low: int = 16, high: int = 512, help: str = "held-out problems that a reading asks"):
+    """How many problems a reading asks."""
+    return knob(default, low, high, help=help)
