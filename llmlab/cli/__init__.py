@@ -172,11 +172,8 @@ def run(argv: list[str]) -> int:
         ("fresh", bool, False, "compute again, even if the run is stored"),
     ]
     if cls.takes_texts:
-        folder = (
-            "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
-        )
-        common.append(("domain", str, "", getattr(cls, "reads", folder)))
-    if hasattr(cls, "out"):
+        common.append(("domain", str, "", cls.reads))
+    if cls.keeps:
         common.append(
             (
                 "out",
@@ -225,11 +222,7 @@ def show(experiment, options) -> int:
     from ..lab import registry, runs
     from ..learn import figures
 
-    texts = (
-        getattr(getattr(experiment, "of", experiment), "own", documents)(options.domain)
-        if getattr(options, "domain", "")
-        else None
-    )
+    texts = (experiment.of or experiment).own(options.domain) if getattr(options, "domain", "") else None
     check_device(options.device)
     with progress() as bar, stoppable() as stop:
         task = bar.add_task(
@@ -396,16 +389,6 @@ def list_experiments(as_json: bool) -> int:
         " NAME --help shows all"
     )
     return 0
-
-
-def documents(domain: str):
-    """The user's texts by sub-folder, or those that every Python has."""
-    from ..chapters.c02_continued_pretraining.cpt import Texts
-    from ..world import corpora
-
-    if domain == "python":
-        return Texts.cut(corpora.python_texts())
-    return Texts.cut(corpora.folders(domain))
 
 
 def check_device(device: str) -> None:

@@ -169,10 +169,9 @@ def run(
     An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted
     when `stop` says so, paths.NoRoom before any work if nothing can be stored.
     """
-    from ..models.load import load
     from ..train import loop
 
-    loaded = getattr(experiment, "load", load)(model or experiment.default_model, device)
+    loaded = experiment.load(model or experiment.default_model, device)
     wanted = seal(
         experiment, seed, loaded.fingerprint, "" if texts is None else paths.hash_bytes(repr(texts).encode())
     )

@@ -8,7 +8,8 @@ from ..chapters.c06_preferences.dpo import DPO
 from ..errors import UserError
 from ..models.frozen import frozen_copy
 from ..tokens.batch import Batch
-from .trainer import Recipe, share
+from ..train.recipe import Recipe
+from .trainer import batches, optimizers, share
 
 KIND = DPO
 FIXED = {"train_sampling_strategy": "sequential", "max_length": None}
@@ -65,14 +66,14 @@ def build(k: DPO, recipe: Recipe, tok, seed: int, settings: dict):
     from datasets import Dataset
     from trl import DPOConfig
 
-    data = Dataset.from_list([row for b in recipe.batches() for row in examples(b)])
+    data = Dataset.from_list([row for b in batches(recipe) for row in examples(b)])
     return trainer_class()(
         recipe.model,
         ref_model=frozen_copy(recipe.model),  # without one TRL reads the weights from disk again
         args=DPOConfig(**settings),
         train_dataset=data,
         processing_class=tok,
-        optimizers=recipe.optimizers(),
+        optimizers=optimizers(recipe),
     )
 
 

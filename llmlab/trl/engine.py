@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..errors import UserError
 from ..lab.experiment import Experiment
 from . import dpo, grpo, pairs, policy, prefer, sft
-from .trainer import OURS, PASSED, Recipe, streamed, watch, world_size
+from .trainer import OURS, PASSED, settings, streamed, watch, without, world_size
 
 # Each says KIND, FIXED and DIALS (settings), logged and build; where there is need, also CANNOT (what is
 # refused), PASSED (knobs that are no setting)
@@ -52,21 +52,19 @@ class TRL(Experiment):
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The experiment's rows as TRL's trainer makes them."""
         how = method(self.of)
-        made = Recipe.of(self.of.rows(loaded, seed, texts=texts)).without(getattr(how, "UNREAD", ()))
+        made = without(self.of.recipe(loaded, seed, texts), getattr(how, "UNREAD", ()))
 
         def work(hand_over) -> None:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                trainer = how.build(
-                    self.of, made, loaded.tok, seed, made.settings(folder) | arguments(self.of)
-                )
+                given = settings(made, folder) | arguments(self.of)
+                trainer = how.build(self.of, made, loaded.tok, seed, given)
                 watch(trainer, made, hand_over, how.logged(self.of))
                 trainer.train()
 
-        yield made.first
+        yield {"step": 0} | made.probe(0)
         yield from streamed(work)
-        if hasattr(self.of, "finish"):
-            self.of.finish(replace(loaded, model=made.model))
+        self.of.finish(replace(loaded, model=made.model))
 
 
 def method(experiment: Experiment):

@@ -5,9 +5,10 @@ group, and makes the steps.
 from ..chapters.c07_reinforcement_learning.grpo import GRPO, longest
 from ..errors import UserError
 from ..tokens import chat
+from ..train.recipe import Recipe
 from ..world.base import Problem, World
 from ..world.sums import Sums
-from .trainer import Recipe, share
+from .trainer import optimizers, share
 
 KIND = GRPO
 # the dials of the family (llmlab.objectives) in TRL's words: dial -> our part -> TRL's settings
@@ -85,7 +86,7 @@ def assemble(recipe: Recipe, tok, seed: int, settings: dict, asked: list[Problem
         args=GRPOConfig(seed=seed, **settings),
         train_dataset=Dataset.from_list(rows),
         processing_class=tok,
-        optimizers=recipe.optimizers(),
+        optimizers=optimizers(recipe),
     )
 
 

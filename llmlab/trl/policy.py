@@ -15,14 +15,14 @@ leash is ours without the factor that use_bias_correction_kl puts there. leave_o
 makes batches of them again.
 """
 
-from ..chapters.c07_reinforcement_learning.policy import Policy
+from ..chapters.c07_reinforcement_learning.policy import ROUNDS, Policy
 from ..chapters.c07_reinforcement_learning.reader import SINCE
 from ..tokens import chat
-from ..train.collect import ROUNDS
+from ..train.recipe import Recipe
 from ..world.arena import PAID, Game
 from ..world.base import Problem
 from . import grpo
-from .trainer import Recipe, share
+from .trainer import share
 
 KIND = Policy
 FIXED = {name: grpo.FIXED[name] for name in ("shuffle_dataset", "top_p", "top_k", "chat_template_kwargs")}

@@ -4,7 +4,8 @@ from ..errors import UserError
 from ..lab.supervised import Supervised
 from ..tokens import collate
 from ..tokens.batch import Batch
-from .trainer import Recipe, share
+from ..train.recipe import Recipe
+from .trainer import batches, optimizers, share
 
 KIND = Supervised
 FIXED = {"train_sampling_strategy": "sequential", "max_length": None}
@@ -24,15 +25,15 @@ def build(k: Supervised, recipe: Recipe, tok, seed: int, settings: dict):
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    batches = recipe.batches()
-    check(batches, k.batch)
-    data = Dataset.from_list([row for b in batches for row in examples(b)])
+    every = batches(recipe)
+    check(every, k.batch)
+    data = Dataset.from_list([row for b in every for row in examples(b)])
     return SFTTrainer(
         recipe.model,
         SFTConfig(**settings),
         train_dataset=data,
         processing_class=tok,
-        optimizers=recipe.optimizers(),
+        optimizers=optimizers(recipe),
     )
 
 

@@ -1,12 +1,11 @@
-"""What the TRL engines share: the recipe of an experiment up to its steps, the settings under which a step is
-ours, and TRL's steps as our rows.
+"""What the TRL trainers share: a recipe in TRL's terms, the settings under which a step is ours, and TRL's steps as
+our rows.
 """
 
-import inspect
 import os
 import queue
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Callable, Iterator
 
@@ -15,6 +14,7 @@ import torch
 from ..errors import UserError
 from ..tokens.batch import Batch
 from ..train import loop
+from ..train.recipe import Read, Recipe
 
 END = object()
 OURS = {  # fp32, no activation checkpointing, clipped at 1; nothing saved, nothing reported
@@ -35,58 +35,30 @@ PASSED = {  # knob -> what it becomes where it is no setting but an object that 
 }
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What an experiment hands to loop.train, and the row that it read before the first step."""
+def batches(recipe: Recipe) -> list[Batch]:
+    """All batches of a recipe, in order. Only for streams that do not sample from the model."""
+    return list(islice(recipe.stream(0), recipe.steps))
 
-    model: torch.nn.Module
-    stream: Callable[[int], Iterator[Batch]]
-    n: int
-    lr: float
-    opts: list
-    probe: Callable[[int], dict]
-    every: int
-    schedule: dict
-    first: dict
 
-    @classmethod
-    def of(cls, rows: Iterator[dict]) -> "Recipe":
-        """That of an experiment's rows: they are read up to the first, and then others make the steps."""
-        first, inner = next(rows), rows
-        while inner.gi_code is not loop.train.__code__:
-            inner = inner.gi_yieldfrom
-        given = inspect.getgeneratorlocals(inner)
-        rows.close()
-        return cls(
-            first=first,
-            **{
-                name: given[name]
-                for name in ("model", "stream", "n", "lr", "opts", "probe", "every", "schedule")
-            },
-        )
+def without(recipe: Recipe, names: tuple[str, ...]) -> Recipe:
+    """The recipe whose probe leaves these readings out."""
+    return replace(
+        recipe, probe=Read(lambda step: {k: v for k, v in recipe.probe(step).items() if k not in names})
+    )
 
-    def batches(self) -> list[Batch]:
-        """All batches, in order. Only for streams that do not sample from the model."""
-        return list(islice(self.stream(0), self.n))
 
-    def without(self, names: tuple[str, ...]) -> "Recipe":
-        """The recipe whose probes leave these readings out."""
+def optimizers(recipe: Recipe) -> tuple:
+    """Our optimiser and our schedule, as a trainer takes them."""
+    optimizer = (recipe.opts or loop.optimizers(recipe.model, "adamw", recipe.lr))[0]
+    shape = dict(warmup=recipe.warmup, final=recipe.final)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: loop.rate(step, recipe.steps, **shape)
+    )
 
-        def rest(row: dict) -> dict:
-            return {name: value for name, value in row.items() if name not in names}
 
-        return replace(self, first=rest(self.first), probe=lambda step: rest(self.probe(step)))
-
-    def optimizers(self) -> tuple:
-        """Our optimiser and our schedule, as a trainer takes them."""
-        shape = {"final": 0.1} | self.schedule
-        return self.opts[0], torch.optim.lr_scheduler.LambdaLR(
-            self.opts[0], lambda step: loop.rate(step, self.n, **shape)
-        )
-
-    def settings(self, folder: str) -> dict:
-        """The settings that every trainer gets."""
-        return OURS | {"output_dir": folder, "use_cpu": self.model.device.type == "cpu"}
+def settings(recipe: Recipe, folder: str) -> dict:
+    """The settings that every trainer gets."""
+    return OURS | {"output_dir": folder, "use_cpu": recipe.model.device.type == "cpu"}
 
 
 def world_size() -> int:
@@ -119,7 +91,7 @@ def watch(trainer, recipe: Recipe, hand_over: Callable[[dict], bool], logged: di
                     {ours: logs[theirs] for theirs, ours in names.items() if theirs in logs}
                 )  # samples used again are logged once
                 row = {"step": step} | last
-                if step % recipe.every == 0 or step == recipe.n:
+                if step % recipe.every == 0 or step == recipe.steps:
                     row |= recipe.probe(step)
                 control.should_training_stop |= not hand_over(row)
 

@@ -39,6 +39,11 @@ class Texts:
     test: dict[str, list[str]]
 
     @classmethod
+    def read(cls, domain: str) -> "Texts":
+        """The user's texts by sub-folder, or those that every Python has."""
+        return cls.cut(corpora.python_texts() if domain == "python" else corpora.folders(domain))
+
+    @classmethod
     def cut(cls, by_domain: dict[str, list[str]], words: int = 90) -> "Texts":
         """Documents in pieces of about `words` words; a fifth of the pieces, chosen by checksum, is held out
         (so copies stay on one side).
@@ -148,6 +153,8 @@ class CPT(Experiment):
             raise BadKnob(
                 f"--gate {self.gate} is not a multiple of --probe {self.probe}; the gate reads the probes"
             )
+
+    own = staticmethod(Texts.read)
 
     def replay_at(self, step: int, more: float = 0.0) -> float:
         """Share of replay at a step: flat, or falling linearly around the same mean; `more` is what the gate

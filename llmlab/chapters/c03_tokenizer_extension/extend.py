@@ -21,6 +21,7 @@ from ...world import corpora
 from ...world.base import rng
 from ...world.census import Census
 from ...world.formulary import Formulary
+from ..c02_continued_pretraining.cpt import Texts
 
 LENGTH = 129  # tokens a row: 128 predictions
 # a form of the general corpus: read a name, then give it back
@@ -74,6 +75,8 @@ class Extend(Experiment):
     steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps in all")
     batch: int = knob(16, 2, 128, unit="rows", help="rows of 128 tokens a step")
     probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+
+    own = staticmethod(Texts.read)
 
     def document(self, r, step: int, i: int, seed: int, texts) -> str:
         """A domain document: a monograph, or one of the user's."""

@@ -12,6 +12,7 @@ from ...lab.experiment import knob
 from ...methods import preferences
 from ...models.frozen import frozen_copy
 from ...tokens import pairs
+from ...tokens.batch import Row
 from ...train import probes
 from ...train.rollout import Episode, evaluate, play
 from ...world.sums import Sums

@@ -17,7 +17,7 @@ from ...lab.supervised import order
 from ...methods import preferences
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
-from ...tokens.pairs import Row, Turns
+from ...tokens.pairs import Row, Turns, of_rows
 from ...train import loop, probes
 from ...train.recipe import Read, Recipe
 from ...world import corpora, tastes
@@ -160,7 +160,7 @@ class Pairs(PairLoss, Own):
         found = []
         for at in range(0, len(every), self.batch):
             part = [row for two in every[at : at + self.batch] for row in two]
-            told = loop.add_logprobs(model, pairs.of_rows(tok, part).to(model.device), "ref_logprobs")[
+            told = loop.add_logprobs(model, of_rows(tok, part).to(model.device), "ref_logprobs")[
                 "ref_logprobs"
             ].cpu()
             cut = [logprobs[: len(ids) - 1] for logprobs, (ids, _) in zip(told, part)]
@@ -248,7 +248,7 @@ def divided(pairs: tuple[Turns, ...]) -> tuple[list[Turns], list[Turns]]:
 
 def joined(tok, every: list[Two], table: list[tuple[Tensor, Tensor]]) -> Batch:
     """A batch of pairs, with its part of the table as the column ref_logprobs [B,T-1] if there is one."""
-    batch = pairs.of_rows(tok, [row for two in every for row in two])
+    batch = of_rows(tok, [row for two in every for row in two])
     rows = [t.tolist() for two in table for t in two]
     return batch.add(ref_logprobs=pad(rows, 0.0, width=batch.ids.shape[1] - 1)) if rows else batch
 
