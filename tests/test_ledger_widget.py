@@ -19,7 +19,8 @@ from helpers_ledger import claims_are, data_folder, made_up, record, stored
 from llmlab.learn import figures
 from llmlab.lab import runs
 from llmlab.errors import UserError
-from llmlab.ledger import CLAIMS, forest, results, table
+from llmlab.ledger import CLAIMS, results, table
+from llmlab.learn import forest
 from llmlab.ledger.claims import Arm, Claim, contrast
 from llmlab.learn.widgets import LedgerPage
 from llmlab.learn.widgets import ledger as page_module

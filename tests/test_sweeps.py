@@ -203,7 +203,7 @@ def test_turned_alone_the_defaults_come_first_and_each_other_value_has_its_runs(
 
 
 def test_the_figure_of_turned_knobs_has_a_row_a_value_and_the_difference_paired_by_seed(turns):
-    from llmlab.ledger import draw
+    from llmlab.learn import draw
 
     left, right = draw.turned("cpt", {"domain_loss": "loss (nats)", "arithmetic": "right (share)"}).axes
     assert [t.get_text() for t in left.get_yticklabels()] == ["replay 0.0", "warmup 0"]

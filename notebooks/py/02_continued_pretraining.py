@@ -390,7 +390,7 @@ pd.DataFrame(own.metrics()).T.round(3)
 # *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("02")
@@ -407,7 +407,7 @@ forest.figure(evidence.rows)
 
 # %%
 from llmlab.chapters.c02_continued_pretraining import claims as arms
-from llmlab.ledger.draw import dose, over_steps
+from llmlab.learn.draw import dose, over_steps
 
 shares = [arms.NONE, arms.FIVE, arms.TEN, arms.DEFAULT, arms.HALF]
 dose(shares, "replay", {"people": "known people right (share)", "sums": "two-digit sums right (share)", "domain_nats": "domain loss (nats per character)"})
@@ -429,7 +429,7 @@ over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
 # Layer by layer: 0 is the embedding, 4 the last block's output. The embedding hardly moves; the last block, which stands before the prediction, moves most. With replay it turns back (whether by the border is open: C032), without it does not.
 
 # %%
-from llmlab.ledger.draw import layers
+from llmlab.learn.draw import layers
 
 layers([arms.NONE, arms.DEFAULT, arms.HALF])
 

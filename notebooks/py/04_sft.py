@@ -208,7 +208,7 @@ figures.curves({"new conversations": default}, SFT.curves, title="Supervised fin
 # How many examples does a format take? Pools of different size, the same steps, five seeds: share of requests for JSON that are answered by valid JSON with the right key, and share of all formats with the right content too.
 
 # %%
-from llmlab.ledger import draw
+from llmlab.learn import draw
 from llmlab.chapters.c04_sft import claims as arms
 
 pools = (arms.HANDFUL, arms.PROMPT[64, 0.0], arms.FEW_CLEAN, arms.SOME, arms.MANY_CLEAN)
@@ -353,7 +353,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 # under another. *inconclusive*: neither. *exact*: proven. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("04")

@@ -183,7 +183,7 @@ tried([t for t in claims.TRIALS if t.metric == "skill"])
 # At those rates, over the ledger's seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).
 
 # %%
-from llmlab.ledger import draw
+from llmlab.learn import draw
 
 learnt = (claims.FULL_FEW, claims.EIGHT_FEW, claims.FULL_MANY, claims.EIGHT_MANY, claims.ONE_MANY, *claims.AT.values())
 megabytes = {"megabytes": "memory of training (MB)"}
@@ -355,7 +355,7 @@ engine.close()
 # mean in every chapter. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("05")

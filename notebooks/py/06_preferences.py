@@ -141,7 +141,7 @@ figures.curves(style, Prefer.curves, title="The same pairs, three losses; 3 seed
 # arm at its best rate, in the ledger's runs; the same term cures it.
 
 # %%
-from llmlab.ledger import draw
+from llmlab.learn import draw
 from llmlab.chapters.c06_preferences import claims
 
 sums = [claims.BY["sums", method] for method in claims.METHODS]
@@ -285,7 +285,7 @@ Panel("overopt", show=["way", "labels", "fit", "planted", "beta", "lr"])
 # contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("06")

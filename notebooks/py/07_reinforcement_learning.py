@@ -155,7 +155,7 @@ assert torch.allclose(reference_family.grpo(out, batch)[0], policy.Dials().objec
 
 # %%
 from llmlab.lab import sweeps
-from llmlab.ledger import draw
+from llmlab.learn import draw
 from llmlab.chapters.c07_reinforcement_learning import claims
 
 default = sweeps.need("policy").turned()["defaults"]
@@ -421,7 +421,7 @@ pd.DataFrame(engine.told(Policy(leash="k3"))).set_index("knob")
 # contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("07")

@@ -41,7 +41,7 @@ LedgerPage()
 # The same without clicking. Each effect is divided by the smallest one of interest and turned so that right is *as claimed*.
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger, counts, rows
 
 forest.figure(rows())

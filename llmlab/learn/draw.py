@@ -8,10 +8,10 @@ from typing import Sequence
 import matplotlib
 
 from ..lab import sweeps
-from ..learn import figures
-from . import results
-from .claims import HOWS, Arm
-from .statistics import interval
+from ..ledger import results
+from ..ledger.claims import HOWS, Arm
+from ..ledger.statistics import interval
+from . import figures
 
 
 def over_steps(arms: Sequence[Arm], metrics: dict[str, str], title: str = ""):

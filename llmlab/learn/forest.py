@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
-from ..learn import figures
-from .table import SIGNS, Row, told
+from ..ledger.table import SIGNS, Row, told
+from . import figures
 
 AXIS = "effect ÷ smallest effect of interest"
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
