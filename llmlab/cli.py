@@ -560,9 +560,23 @@ def doctor(argv: list[str]) -> int:
     )
     from . import doctor as physician
 
-    found = physician.examine(time_experiments=not options.quick)
-    for line in physician.lines(found):
-        print(line)
+    found, bar = {}, progress()
+    task = bar.add_task("timing", total=len(physician.TIMED), last="")
+
+    def timed(name: str, share: float) -> None:
+        bar.start()
+        bar.update(task, completed=physician.TIMED.index(name) + share, last=name)
+
+    try:
+        for finding in physician.examine(not options.quick, timed):
+            bar.stop()  # while it is shown, prints would go to its console, stderr
+            physician.add(found, finding)
+            for line in physician.lines(finding):
+                print(line, flush=True)
+    except KeyboardInterrupt:
+        bar.stop()
+        print("llmlab: stopped; llmlab doctor --quick leaves the timing out", file=sys.stderr)
+        return 130
     if options.json:
         print(json.dumps(found))
     return 0
