@@ -18,7 +18,7 @@ class BrokenCell(UserError):
     """A chapter's cell raises."""
 
 
-ROOT = Path(__file__).parent.parent / "notebooks"
+ROOT = paths.shipped("notebooks")
 
 
 def made_from(script: Path) -> str:
@@ -45,7 +45,10 @@ def stale() -> list[Path]:
 
 
 def build(force: bool = False) -> Iterator[str]:
-    """Execute what is stale; a line per notebook. Raises BrokenCell and leaves the old notebook in place."""
+    """Execute what is stale; a line per notebook. Raises BrokenCell and leaves the old notebook in place, and
+    NoClone in an installed wheel, which has no scripts.
+    """
+    paths.clone("llmlab build notebooks")
     for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
         book, began = jupytext.read(script), time.monotonic()
         try:

@@ -454,6 +454,7 @@ def build(argv: list[str]) -> int:
         ],
         [a for a in argv if a not in names],
     )
+    paths.clone("llmlab build")
     for name in BUILDS if not names or "all" in names else names:
         current = is_current(name)
         if options.check or (current and not options.force):
@@ -598,6 +599,8 @@ def bench(argv: list[str]) -> int:
 
     if options.only and options.only not in benchmark.BENCHES:
         raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, benchmark.BENCHES)}")
+    if options.save:
+        paths.clone("llmlab bench --save")
     figures = benchmark.run([options.only] if options.only else list(benchmark.BENCHES))
     if options.save:
         file = paths.data() / "bench.json"
@@ -696,16 +699,24 @@ def lab(argv: list[str]) -> int:
             ("browser", bool, True, "open the browser"),
             ("port", int, 8888, "first port to try"),
             ("chapter", str, "00", "chapter to open, by its number"),
+            (
+                "folder",
+                str,
+                "",
+                (
+                    "folder for your own copies of the notebooks; what you changed there is never overwritten"
+                    " (without it: the clone's notebooks, or copies in your data folder)"
+                ),
+            ),
         ],
         argv,
     )
-    books = Path(__file__).parent.parent / "notebooks"
-    found = sorted(books.glob(f"{options.chapter}*.ipynb"))
-    if not found:
-        raise UserError(
-            f"there is no chapter '{options.chapter}'; there are"
-            f" {', '.join(sorted(p.name[:2] for p in books.glob('*.ipynb')))}"
-        )
+    from . import workbook
+
+    name = workbook.chapter(options.chapter)
+    books, told = workbook.place(options.folder)
+    for line in told:
+        print(line, flush=True)
     arguments = [
         sys.executable,
         "-m",
@@ -713,7 +724,7 @@ def lab(argv: list[str]) -> int:
         f"--notebook-dir={books}",
         "--ServerApp.ip=127.0.0.1",
         f"--port={options.port}",
-        str(found[0]),
+        str(books / name),
     ]
     quiet = (
         paths.writable(paths.cache()) / "jupyter"

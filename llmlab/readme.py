@@ -2,11 +2,10 @@
 
 import json
 import re
-from pathlib import Path
 
 from . import experiments, paths, times
 
-README = Path(__file__).parent.parent / "README.md"
+README = paths.PACKAGE.parent / "README.md"  # in a clone
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -134,7 +133,8 @@ def filled(text: str) -> str:
 
 
 def build() -> None:
-    """Write the blocks."""
+    """Write the blocks. Raises NoClone in an installed wheel."""
+    paths.clone("llmlab build readme")
     paths.write_atomic(README, filled(README.read_text(encoding="utf-8")).encode())
 
 
