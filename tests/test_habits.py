@@ -1,0 +1,65 @@
+"""Habits of the repository: ruff finds nothing, and what is told about the project agrees with pyproject.toml."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+CHECKS = {"check": ["check"], "format": ["format", "--check", "--diff"]}
+
+
+@pytest.fixture(scope="module")
+def version():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+@pytest.mark.parametrize("command", CHECKS.values(), ids=CHECKS)
+def test_ruff_finds_nothing(command):
+    found = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "--no-cache", "llmlab", "tests"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_ruff_looks_at_lines_and_imports():
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
+    assert lint["line-length"] == 110 and {"E", "F", "W", "B"} <= set(lint["lint"]["select"])
+    assert not {"E501", "F401"} & set(lint["lint"]["ignore"])
+
+
+def test_the_citation_names_the_version_and_the_licence(version):
+    told = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert told["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= set(told)
+    assert (str(told["version"]), told["license"]) == (version, project["license"])
+
+
+def test_the_changelog_has_an_open_section_and_the_version(version):
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
+    assert sections[0] == ("Unreleased", "") and sections[1][0] == version
+    assert all(date for _, date in sections[1:])
+    dates = {name: date for name, date in sections}
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["date-released"]
+    assert str(cited) == dates[version]
+
+
+def test_the_hooks_run_the_same_checks():
+    told = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repo in told["repos"] for hook in repo["hooks"]]
+    assert {repo["repo"] for repo in told["repos"]} == {"local"}
+    assert [hook["entry"] for hook in hooks] == ["ruff check", "ruff format --check"]
+    for hook in hooks:
+        assert hook["language"] == "system"
+        for file in ("llmlab/tokens/chat.py", "tests/conftest.py"):
+            assert re.search(hook["files"], file)
+        assert not re.search(hook["files"], "notebooks/py/00_start_here.py")
