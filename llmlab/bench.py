@@ -338,7 +338,9 @@ def live() -> dict:
 import time, pathlib, re, resource; t = time.perf_counter()
 def peak():  # of this process alone: ru_maxrss starts at what the parent had
     status = pathlib.Path('/proc/self/status')
-    return int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1]) if status.exists() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if status.exists():
+        return int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 import llmlab.cli; light = time.perf_counter() - t
 import sys; assert 'torch' not in sys.modules
 from llmlab.widgets import Panel

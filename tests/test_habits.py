@@ -1,4 +1,4 @@
-"""Habits of the repository: ruff finds nothing, and what is told about the project agrees with pyproject.toml."""
+"""Habits of the repository: ruff finds nothing; what is told about it agrees with pyproject.toml."""
 
 import re
 import subprocess

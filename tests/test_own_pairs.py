@@ -17,7 +17,6 @@ from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load, save
 from llmlab.serve.engine import Engine, Request
 from llmlab.serve.store import AdapterStore
-from llmlab.tokens import turns
 
 PROMPT = '{"prompt": "Hi", "chosen": "Hello.", "rejected": "What?"}'
 AS_TRL = (

@@ -3,7 +3,6 @@ parameters as by our loop.
 """
 
 import dataclasses
-import json
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from llmlab.engines import trl as engine
 from llmlab.engines.trainer import OURS, PASSED, Recipe
 from llmlab.errors import UserError
 from llmlab.experiments.dpo import DPO
-from llmlab.experiments.grpo import GRPO, longest, on_policy_from
+from llmlab.experiments.grpo import GRPO, longest
 from llmlab.experiments.sft import SFT
 from llmlab.models.load import load
 from llmlab.rollout import play
