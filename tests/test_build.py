@@ -1,6 +1,7 @@
 """The shipped checkpoints are what the build makes today, reach what they must, and are small."""
 
 import json
+import re
 
 import pytest
 
@@ -84,7 +85,28 @@ def test_shipped_data_stays_small():
 
 def test_the_readmes_figures_come_from_the_data_files():
     assert readme.is_current(), "run: llmlab build readme"
-    text = readme.README.read_text()
+    text = (readme.ROOT / "docs" / "bench.md").read_text()
     ratio = json.loads((paths.data() / "bench.json").read_text())["figures"]["sft"]["ratio"]
     assert f"| {ratio:.2f} |" in text
     assert not readme.filled(text.replace(f"| {ratio:.2f} |", "| 9.99 |")).count("| 9.99 |")
+
+
+def test_every_block_stands_on_one_page():
+    texts = [page.read_text(encoding="utf-8") for page in readme.pages()]
+    for name in readme.BLOCKS:
+        assert sum(text.count(f"<!-- {name} -->\n") for text in texts) == 1, name
+        assert sum(text.count(f"<!-- /{name} -->") for text in texts) == 1, name
+
+
+def test_links_between_the_pages_lead_somewhere():
+    for page in readme.pages():
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), (page.name, link)
+
+
+def test_the_map_names_every_folder_at_the_top():
+    text = (readme.ROOT / "README.md").read_text(encoding="utf-8")
+    tree = text.split("## The map")[1].split("```")[1]
+    top = {line.split("/")[0] for line in tree.splitlines() if line and line[0] != " "}
+    assert top == {"llmlab", "notebooks", "data", "docs", "tests"}
+    assert all(re.match(r" *[\w]+/ +\S|llmlab/$", line) for line in tree.strip().splitlines())

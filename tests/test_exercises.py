@@ -210,7 +210,8 @@ def test_4_bits_and_the_memory_of_training_are_the_librarys():
     (None, 1, "is None: the function needs a `return`"),
     (torch.ones(2, 3), torch.ones(3, 2), "has the shape [2, 3]; wanted is [3, 2]"),
     ([1.0], torch.ones(1), "is a list; wanted is a tensor of shape [1]"),
-    (torch.ones(2), torch.ones(2, dtype=torch.long), "holds floats (torch.float32); wanted are whole numbers (torch.int64)"),
+    (torch.ones(2), torch.ones(2, dtype=torch.long),
+     "holds floats (torch.float32); wanted are whole numbers (torch.int64)"),
     (torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]), "at [1] is 2.5; wanted is 2"),
     (torch.ones(1), 1.0, "is a tensor of shape [1]; wanted is a number"),
     (float("nan"), 1.0, "is nan; wanted is 1"),
@@ -229,8 +230,9 @@ def test_a_difference_is_said_in_words(got, wanted, said):
 
 
 @pytest.mark.parametrize("got, wanted", [
-    (torch.tensor(1.0), 1.0), (1.0, torch.tensor(1.0)), (1, 1.0), (torch.tensor(3), 3), ((1, 2), [1, 2]), (True, 1), (float("inf"), float("inf")),
-    (torch.ones(2, dtype=torch.float64), torch.ones(2)), (1.000001, 1.0), ({"b": 1, "a": 2}, {"a": 2, "b": 1}), (None, None),
+    (torch.tensor(1.0), 1.0), (1.0, torch.tensor(1.0)), (1, 1.0), (torch.tensor(3), 3), ((1, 2), [1, 2]),
+    (True, 1), (float("inf"), float("inf")), (torch.ones(2, dtype=torch.float64), torch.ones(2)),
+    (1.000001, 1.0), ({"b": 1, "a": 2}, {"a": 2, "b": 1}), (None, None),
 ])  # fmt: skip
 def test_what_is_the_same_in_another_dress_passes(got, wanted):
     assert difference(got, wanted) is None

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "llmlab"
 ORDER = [
     {"errors"},
     {"paths"},
-    {"times", "world"},
+    {"times", "world", "workbook"},
     {"tokens", "arena"},
     {"models", "advantages"},
     {"objectives"},
@@ -112,6 +112,7 @@ def test_no_two_files_know_each_other():
         "llmlab.world",
         "llmlab.paths",
         "llmlab.times",
+        "llmlab.workbook",
         "llmlab.cli",
         "llmlab.experiments",
         "llmlab.ledger.table",

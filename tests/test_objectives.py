@@ -475,32 +475,73 @@ MUTANTS = {
     "dapo with the sequence mean": (check_dapo, partial(obj.grpo, high=0.28)),
     "dapo without clip-higher": (check_dapo, obj.ppo_policy),
     "dr_grpo with the sampled lengths": (check_dr_grpo, lambda out, batch, max_len: obj.grpo(out, batch)),
-    "dr_grpo forgets the rows": (check_dr_grpo, lambda out, batch, max_len: obj.dr_grpo(out, batch, max_len=max_len / 2)),
+    "dr_grpo forgets the rows": (
+        check_dr_grpo,
+        lambda out, batch, max_len: obj.dr_grpo(out, batch, max_len=max_len / 2),
+    ),
     "gspo with the token ratio": (check_gspo, obj.grpo),
     "gspo without the root": (check_gspo, with_part(obj.gspo, sequence_ratio=rootless_ratio)),
     "gspo that counts masked tokens": (check_gspo, with_part(obj.gspo, log_ratio=leaky_log_ratio)),
     "cispo without cap": (check_cispo, lambda out, batch, cap: obj.cispo(out, batch)),
     "cispo that clips the gain": (check_cispo, lambda out, batch, cap: obj.dapo(out, batch)),
-    "cispo with a live weight": (check_capped_weight, lambda r, a, lp, cap: (r.clamp(max=cap) * a * lp, r > cap)),
-    "ratio reversed": (check_grpo, with_part(obj.grpo, log_ratio=lambda o, b, c, f=obj.log_ratio: -f(o, b, c))),
-    "reinforce with the wrong sign": (check_reinforce, lambda out, batch: (-obj.reinforce(out, batch)[0], {})),
+    "cispo with a live weight": (
+        check_capped_weight,
+        lambda r, a, lp, cap: (r.clamp(max=cap) * a * lp, r > cap),
+    ),
+    "ratio reversed": (
+        check_grpo,
+        with_part(obj.grpo, log_ratio=lambda o, b, c, f=obj.log_ratio: -f(o, b, c)),
+    ),
+    "reinforce with the wrong sign": (
+        check_reinforce,
+        lambda out, batch: (-obj.reinforce(out, batch)[0], {}),
+    ),
     "reinforce summed": (check_reinforce, obj.rloo),
     "rloo averaged": (check_rloo, obj.reinforce),
     "nll averaged per answer": (check_nll, with_part(obj.nll, token_mean=obj.sequence_mean)),
-    "nll without mask": (check_nll, lambda out, batch: obj.nll(replace(out, mask=torch.ones_like(out.mask)), batch)),
-    "dpo without reference": (check_dpo, with_part(obj.dpo, log_ratio=lambda out, batch, column: out.logprobs * out.mask)),
+    "nll without mask": (
+        check_nll,
+        lambda out, batch: obj.nll(replace(out, mask=torch.ones_like(out.mask)), batch),
+    ),
+    "dpo without reference": (
+        check_dpo,
+        with_part(obj.dpo, log_ratio=lambda out, batch, column: out.logprobs * out.mask),
+    ),
     "dpo without beta": (check_dpo, lambda out, batch, beta: obj.dpo(out, batch, beta=1.0)),
-    "dpo with the sides exchanged": (check_dpo, with_part(obj.dpo, pairs=lambda x, batch: (x[1::2], x[0::2]))),
+    "dpo with the sides exchanged": (
+        check_dpo,
+        with_part(obj.dpo, pairs=lambda x, batch: (x[1::2], x[0::2])),
+    ),
     "dpo that counts masked tokens": (check_dpo, with_part(obj.dpo, log_ratio=leaky_log_ratio)),
-    "dpo averaged over tokens": (check_dpo, with_part(obj.dpo, log_ratio=lambda o, b, c, f=obj.log_ratio: f(o, b, c) / o.mask.sum(1, keepdim=True))),
-    "orpo with the summed log-prob": (check_odds_ratio, with_part(obj.odds_ratio, sequence_logprob=sum_that_undoes_the_mean)),
-    "orpo with the sides exchanged": (check_odds_ratio, with_part(obj.odds_ratio, pairs=lambda x, batch: (x[1::2], x[0::2]))),
-    "reward read at the end of the padding": (check_bradley_terry, with_part(obj.bradley_terry, last_token=last_column)),
-    "reward read at the first answer token": (check_bradley_terry, with_part(obj.bradley_terry, last_token=lambda mask: mask.argmax(1))),
+    "dpo averaged over tokens": (
+        check_dpo,
+        with_part(
+            obj.dpo, log_ratio=lambda o, b, c, f=obj.log_ratio: f(o, b, c) / o.mask.sum(1, keepdim=True)
+        ),
+    ),
+    "orpo with the summed log-prob": (
+        check_odds_ratio,
+        with_part(obj.odds_ratio, sequence_logprob=sum_that_undoes_the_mean),
+    ),
+    "orpo with the sides exchanged": (
+        check_odds_ratio,
+        with_part(obj.odds_ratio, pairs=lambda x, batch: (x[1::2], x[0::2])),
+    ),
+    "reward read at the end of the padding": (
+        check_bradley_terry,
+        with_part(obj.bradley_terry, last_token=last_column),
+    ),
+    "reward read at the first answer token": (
+        check_bradley_terry,
+        with_part(obj.bradley_terry, last_token=lambda mask: mask.argmax(1)),
+    ),
     "value loss with min": (check_ppo_value, value_loss_with_min),
     "value loss unclipped": (check_ppo_value, lambda out, batch, clip: obj.ppo_value(out, batch, clip=1e9)),
-    "value loss without the half": (check_ppo_value, lambda out, batch, clip: (2 * obj.ppo_value(out, batch, clip=clip)[0], {})),
-}  # fmt: skip
+    "value loss without the half": (
+        check_ppo_value,
+        lambda out, batch, clip: (2 * obj.ppo_value(out, batch, clip=clip)[0], {}),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", MUTANTS)

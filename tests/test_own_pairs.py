@@ -19,7 +19,6 @@ from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load, save
 from llmlab.serve.engine import Engine, Request
 from llmlab.serve.store import AdapterStore
-from llmlab.tokens import pairs
 
 PROMPT = '{"prompt": "Hi", "chosen": "Hello.", "rejected": "What?"}'
 AS_TRL = (

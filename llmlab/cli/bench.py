@@ -1,5 +1,6 @@
 """`llmlab bench`: how fast the lab is, as ratios measured side by side in one process on this machine."""
 
+import json
 import math
 import os
 import platform
@@ -15,6 +16,11 @@ from itertools import count
 from pathlib import Path
 from typing import Callable
 
+from .. import paths
+from ..errors import UserError
+from ..lab import registry, times
+from .options import nearest, parse
+
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
@@ -23,7 +29,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..chapters.c02_continued_pretraining.cpt import CPT
 from ..chapters.c05_lora.serving import Serving, random_tenants
 from ..chapters.c07_reinforcement_learning.policy import Policy
-from ..lab import registry
 from ..methods import imitation, preferences
 from ..models.frozen import frozen_copy
 from ..models.load import load
@@ -339,7 +344,9 @@ def live() -> dict:
 import time, pathlib, re, resource; t = time.perf_counter()
 def peak():  # of this process alone: ru_maxrss starts at what the parent had
     status = pathlib.Path('/proc/self/status')
-    return int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1]) if status.exists() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if status.exists():
+        return int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 import llmlab.cli; light = time.perf_counter() - t
 import sys; assert 'torch' not in sys.modules
 from llmlab.widgets import Panel
@@ -507,3 +514,32 @@ def machine() -> str:
         f"{os.cpu_count()} cores of {named[1] if named else platform.machine()}, {torch.get_num_threads()}"
         f" threads, torch {torch.__version__}"
     )
+
+
+def command(argv: list[str]) -> int:
+    """`llmlab bench`: ratios measured side by side in this process."""
+    options = parse(
+        "bench",
+        [
+            ("only", str, "", "one of the benchmarks by name"),
+            ("save", bool, False, "keep the figures in data/bench.json, for the README"),
+            ("json", bool, False, "print one JSON object as the last line"),
+        ],
+        argv,
+    )
+    if options.only and options.only not in BENCHES:
+        raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, BENCHES)}")
+    if options.save:
+        paths.clone("llmlab bench --save")
+    figures = run([options.only] if options.only else list(BENCHES))
+    if options.save:
+        file = paths.data() / "bench.json"
+        kept = json.loads(file.read_text())["figures"] if file.exists() else {}
+        paths.write_atomic(
+            file, json.dumps({"machine": machine(), "figures": kept | figures}, indent=1).encode()
+        )
+        for name in registry.NAMES if "defaults" in figures else ():
+            times.note(name, figures["defaults"][f"{name}_s"], machine(), folder=paths.data())
+    if options.json:
+        print(json.dumps(figures))
+    return 0

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from itertools import takewhile
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +11,8 @@ from rich.table import Table
 from ..errors import UserError
 from ..ledger import CLAIMS, results, table
 from ..ledger.statistics import MOST, PILOT
+from .options import parse
+from .screen import progress
 
 SHOW = [
     ("chapter", str, "", "only this chapter's claims, by its number"),
@@ -189,3 +192,16 @@ def chosen(ids: list[str], chapter: str) -> list:
             f"there is no claim '{unknown[0]}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}"
         )
     return [c for c in CLAIMS.values() if (not ids or c.id in ids) and chapter in ("", c.chapter)]
+
+
+def command(argv: list[str]) -> int:
+    """`llmlab claims [ID …]` shows, `llmlab claims run [ID …]` runs."""
+    runs_them = argv[:1] == ["run"]
+    argv = argv[runs_them:]
+    ids = list(takewhile(lambda a: not a.startswith("-"), argv))
+    options = parse(
+        "claims run [ID …]" if runs_them else "claims [ID …]",
+        RUN if runs_them else SHOW,
+        argv[len(ids) :],
+    )
+    return run(ids, options, progress) if runs_them else show(ids, options)

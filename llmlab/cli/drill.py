@@ -17,6 +17,7 @@ from rich.text import Text
 from ..errors import UserError
 from ..learn import drills, practice
 from ..learn.drills import Drill
+from .options import parse
 
 OPTIONS = [
     ("chapter", str, "", "only this chapter, by its number"),
@@ -383,3 +384,8 @@ def progress(chosen: list[Drill], console: Console) -> dict:
     console.print(grid)
     console.print(Text(str(practice.deck(chosen, reviews, now))))
     return told
+
+
+def command(argv: list[str]) -> int:
+    """`llmlab drill`: practice with spaced repetition, or an interview against the clock."""
+    return practise(parse("drill", OPTIONS, argv))

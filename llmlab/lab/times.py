@@ -6,6 +6,9 @@ import json
 
 from .. import paths
 
+HERE = "this machine"
+ESTIMATED = "estimated on this machine"
+
 
 def _file(folder):
     return folder / "times.json"
@@ -22,14 +25,17 @@ def read(*folders) -> dict[str, dict]:
     return found
 
 
-def note(experiment: str, seconds: float, where: str = "this machine", folder=None) -> None:
+def note(experiment: str, seconds: float, where: str = HERE, folder=None) -> None:
     """Remember the time of a default run."""
+    note_all({experiment: (seconds, where)}, folder)
+
+
+def note_all(found: dict[str, tuple[float, str]], folder=None) -> None:
+    """Remember several: experiment -> (seconds, where)."""
     folder = folder or paths.cache()
     try:
         kept = json.loads(_file(folder).read_text())
     except (OSError, ValueError):
         kept = {}
-    paths.write_atomic(
-        _file(folder),
-        json.dumps(kept | {experiment: {"seconds": round(seconds, 1), "where": where}}, indent=1).encode(),
-    )
+    new = {name: {"seconds": round(seconds, 1), "where": where} for name, (seconds, where) in found.items()}
+    paths.write_atomic(_file(folder), json.dumps(kept | new, indent=1).encode())

@@ -12,16 +12,17 @@ import nbformat
 
 from .. import paths
 from ..errors import UserError
-from ..lab import record, shipped, sweeps, times
+from ..lab import record, sweeps, times
 from ..lab.record import Seal
 from ..ledger import results
+from . import shipped
 
 
 class BrokenCell(UserError):
     """A chapter's cell raises."""
 
 
-ROOT = Path(__file__).parents[2] / "notebooks"
+ROOT = paths.shipped("notebooks")
 
 
 def seal(script: Path) -> Seal:
@@ -57,8 +58,11 @@ def stale() -> list[Path]:
 
 
 def build(force: bool = False) -> Iterator[str]:
-    """Execute what is stale; a line per notebook. Raises BrokenCell and leaves the old notebook in place."""
-    for script in scripts() if force else stale():
+    """Execute what is stale; a line per notebook. Raises BrokenCell and leaves the old notebook in place, and
+    NoClone in an installed wheel, which has no scripts.
+    """
+    paths.clone("llmlab build notebooks")
+    for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
         book, began = jupytext.read(script), time.monotonic()
         try:
             nbclient.NotebookClient(

@@ -43,7 +43,7 @@ def notebook(name: str) -> Path:
 def command(book: Path, port: int, browser: bool, network: bool) -> list[str]:
     """Voilà's command line. On loopback by default; open to a network only with a token of its own."""
     if importlib.util.find_spec("voila") is None:
-        raise NoVoila("llmlab demo needs Voilà; install it with: pip install -e '.[demo]'")
+        raise NoVoila(f"llmlab demo needs Voilà; install it with: {paths.extra('demo')}")
     where = (
         ["--Voila.ip=0.0.0.0", "--Voila.port_retries=0", f"--Voila.token={secrets.token_urlsafe(16)}"]
         if network
@@ -61,6 +61,6 @@ def serve(name: str, port: int, browser: bool, network: bool) -> None:
     if network:  # Voilà hides the token in what it prints
         token = next(a.partition("=")[2] for a in arguments if a.startswith("--Voila.token="))
         print(f"for the class: http://{socket.gethostname()}:{port}/?token={token}", flush=True)
-    own = str(Path(__file__).parent)  # where Voilà finds our template: voila/templates/llmlab
+    own = str(paths.PACKAGE)  # where Voilà finds our template: voila/templates/llmlab
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))
     os.execv(sys.executable, arguments)

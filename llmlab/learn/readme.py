@@ -1,4 +1,4 @@
-"""The figures in README.md, written from data files so that no number there is typed by hand."""
+"""The figures in README.md and docs/*.md, written from data files: no number there is typed by hand."""
 
 import json
 import re
@@ -9,7 +9,12 @@ from .. import paths
 from ..lab import record, registry, times
 from ..lab.record import Seal
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = paths.PACKAGE.parent  # of a clone
+
+
+def pages() -> list[Path]:
+    """The files in which marked blocks stand."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -18,16 +23,16 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def of_experiments() -> str:
-    """Name, what it does, seconds of the default run."""
-    measured = times.read(paths.data())
-    return table(
-        ["experiment", "what it shows", "default run"],
-        [
-            [f"`{n}`", registry.get(n).summary, f"{measured[n]['seconds']:.0f} s, {measured[n]['where']}"]
-            for n in registry.NAMES
-            if n in measured
-        ],
-    )
+    """Name, what it does, seconds of the default run; the machine once where all were timed on the same."""
+    measured = {n: t for n, t in times.read(paths.data()).items() if n in registry.NAMES}
+    where = {t["where"] for t in measured.values()}
+    rows = []
+    for n in registry.NAMES:
+        if n in measured:
+            took, there = f"{measured[n]['seconds']:.0f} s", f", {measured[n]['where']}"
+            rows.append([f"`{n}`", registry.get(n).summary, took + there * (len(where) > 1)])
+    told = f"\n\nTimed on: {where.pop()}." if len(where) == 1 else ""
+    return table(["experiment", "what it shows", "default run"], rows) + told
 
 
 def of_checkpoints() -> str:
@@ -95,56 +100,65 @@ def of_bench() -> str:
 
 
 def of_ledger() -> str:
-    """How many claims of each chapter got which verdict, and in words what did not come out as claimed."""
+    """How many claims of each chapter got which verdict."""
     from ..ledger import table as ledger
 
     every = ledger.rows()
     verdicts = list(ledger.counts(every))
-    chapters = sorted({r.claim.chapter for r in every})
-    counted = [
-        [c, *(str(ledger.counts([r for r in every if r.claim.chapter == c]).get(v, 0)) for v in verdicts)]
-        for c in chapters
-    ]
-    against = [
-        [f"{r.claim.id}", r.claim.words, r.verdict + ledger.condition(r)]
-        for r in every
+    rows = []
+    for chapter in sorted({r.claim.chapter for r in every}):
+        counts = ledger.counts([r for r in every if r.claim.chapter == chapter])
+        rows.append([chapter, *(str(counts.get(v, 0)) for v in verdicts)])
+    return table(["chapter", *verdicts], rows)
+
+
+def of_verdicts() -> str:
+    """What did not come out as claimed, or only under a condition."""
+    from ..ledger import table as ledger
+
+    rows = [
+        [r.claim.id, r.claim.chapter, r.claim.words, r.verdict + ledger.condition(r)]
+        for r in ledger.rows()
         if r.verdict in ("refuted", "conditional")
     ]
-    return (
-        table(["chapter", *verdicts], counted)
-        + "\n\nNot as claimed, or only under a condition:\n\n"
-        + table(["claim", "in our words", "verdict"], against)
-    )
+    return table(["claim", "chapter", "in our words", "verdict"], rows)
+
+
+BLOCKS = {
+    "chapters": of_chapters,
+    "ledger": of_ledger,
+    "verdicts": of_verdicts,
+    "experiments": of_experiments,
+    "checkpoints": of_checkpoints,
+    "bench": of_bench,
+}
 
 
 def filled(text: str) -> str:
-    """The README with its marked blocks written anew."""
-    blocks = {
-        "chapters": of_chapters,
-        "ledger": of_ledger,
-        "experiments": of_experiments,
-        "checkpoints": of_checkpoints,
-        "bench": of_bench,
-    }
-    for name, block in blocks.items():
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda m, block=block: m[1] + block() + "\n" + m[2],
-            text,
-            flags=re.DOTALL,
-        )
+    """A page with its marked blocks written anew."""
+    for name, block in BLOCKS.items():
+        if f"<!-- {name} -->" in text:
+            text = re.sub(
+                rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+                lambda m, block=block: m[1] + block() + "\n" + m[2],
+                text,
+                flags=re.DOTALL,
+            )
     return text
 
 
 def build() -> None:
-    """Write the blocks."""
-    paths.write_atomic(README, filled(README.read_text(encoding="utf-8")).encode())
+    """Write the blocks of all pages. Raises NoClone in an installed wheel."""
+    paths.clone("llmlab build readme")
+    for page in pages():
+        paths.write_atomic(page, filled(page.read_text(encoding="utf-8")).encode())
 
 
 def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
-    """(page, seal of what it says, seal of what the data files say)."""
-    text = README.read_text(encoding="utf-8")
-    yield README.name, Seal(paths.hash_bytes(text.encode())), Seal(paths.hash_bytes(filled(text).encode()))
+    """(page, seal of what it says, seal of what the data files say) of README and docs."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        yield page.name, Seal(paths.hash_bytes(text.encode())), Seal(paths.hash_bytes(filled(text).encode()))
 
 
 def is_current() -> bool:

@@ -42,11 +42,11 @@ TRIES = dict(steps=5, prompts=4, group=4, probe=5, held=8, tries=2, warmup=1)
 def dials() -> list[Policy]:
     """The policy at every combination of its dials that the lab has."""
     found = []
-    for a, r, c, g, l in itertools.product(
+    for a, r, c, g, leash in itertools.product(
         ADVANTAGES, ("none", *RATIOS), CLIPS, AGGREGATIONS, ("none", "reward", *LEASHES)
     ):
         if r != "none" or c == "none":
-            found.append(Policy(**TRIES, advantage=a, ratio=r, clip=c, aggregation=g, leash=l))
+            found.append(Policy(**TRIES, advantage=a, ratio=r, clip=c, aggregation=g, leash=leash))
     return found
 
 

@@ -3,7 +3,6 @@ parameters as by our loop.
 """
 
 import dataclasses
-import json
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from llmlab.trl import engine
 from llmlab.trl.trainer import OURS, PASSED, Recipe
 from llmlab.errors import UserError
 from llmlab.chapters.c06_preferences.dpo import DPO
-from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO, longest, on_policy_from
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO, longest
 from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.models.load import load
 from llmlab.train.rollout import play

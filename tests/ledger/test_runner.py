@@ -158,7 +158,8 @@ from llmlab.ledger.claims import Arm, Claim, contrast
 TINY = dict(steps=10, batch=2, probe=10, warmup=1)
 ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
 LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
-CLAIM = Claim("C999", "Loss on all tokens teaches the user's words.", "A 0", "measured", "01", "none", matched="steps", contrasts=(LOSS,))
+WORDS = "Loss on all tokens teaches the user's words."
+CLAIM = Claim("C999", WORDS, "A 0", "measured", "01", "none", matched="steps", contrasts=(LOSS,))
 if __name__ == "__main__":
     for known in list(CLAIMS):
         del CLAIMS[known]

@@ -68,10 +68,20 @@ def _shift_cases():
     r, draw = random.Random(3), _tensors(3)
     shapes = [(1, 2, 2), (1, 3, 3), (2, 5, 7), (4, 9, 11), (3, 2, 5)]
     return [
-        case("the chapter's three tokens", torch.tensor([[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]]]), torch.tensor([[0, 0, 1]])),
-        *(case(f"logits of shape [{b},{t},{v}]", 2 * draw(b, t, v), torch.tensor([[r.randrange(v) for _ in range(t)] for _ in range(b)]))
-          for b, t, v in shapes),
-    ]  # fmt: skip
+        case(
+            "the chapter's three tokens",
+            torch.tensor([[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]]]),
+            torch.tensor([[0, 0, 1]]),
+        ),
+        *(
+            case(
+                f"logits of shape [{b},{t},{v}]",
+                2 * draw(b, t, v),
+                torch.tensor([[r.randrange(v) for _ in range(t)] for _ in range(b)]),
+            )
+            for b, t, v in shapes
+        ),
+    ]
 
 
 SHIFT = Exercise(

@@ -276,9 +276,15 @@ def _init_rows_cases():
     return [
         case("one new token of two pieces", torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]]), [[0, 1]]),
         case("a piece that comes twice", torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]]), [[0, 1, 1]]),
-        *(case("random rows", torch.randn(v, 3, generator=generator), [[r.randrange(v) for _ in range(r.randrange(2, 6))] for _ in range(n)])
-          for v, n in ((6, 2), (9, 4), (20, 7))),
-    ]  # fmt: skip
+        *(
+            case(
+                "random rows",
+                torch.randn(v, 3, generator=generator),
+                [[r.randrange(v) for _ in range(r.randrange(2, 6))] for _ in range(n)],
+            )
+            for v, n in ((6, 2), (9, 4), (20, 7))
+        ),
+    ]
 
 
 INIT_ROWS = Exercise(
@@ -413,9 +419,15 @@ def _loss_cases():
         case("and in one", [[3.0]], ["zorvexin"]),
         case("a short text and a long one", [[4.0], [1.0, 1.0]], ["ab", "a longer text"]),
         case("letters with accents", [[2.0, 1.0]], ["café"]),
-        *(case("random", [[4 * r.random() for _ in range(r.randrange(1, 6))] for _ in range(3)], [text(r.randrange(5, 30)) for _ in range(3)])
-          for _ in range(6)),
-    ]  # fmt: skip
+        *(
+            case(
+                "random",
+                [[4 * r.random() for _ in range(r.randrange(1, 6))] for _ in range(3)],
+                [text(r.randrange(5, 30)) for _ in range(3)],
+            )
+            for _ in range(6)
+        ),
+    ]
 
 
 LOSS_PER_CHARACTER = Exercise(

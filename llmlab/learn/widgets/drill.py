@@ -17,7 +17,8 @@ FRAME = "llmlab-drill"
 # A checkbox's text is one clipped line by default; a point of the rubric needs two or three.
 STYLE = f"""<style>
 .{FRAME} .widget-checkbox, .{FRAME} .widget-checkbox label {{ height: auto; overflow: visible; }}
-.{FRAME} .widget-checkbox label {{ white-space: normal; line-height: 1.4; display: flex; align-items: flex-start; gap: 6px; }}
+.{FRAME} .widget-checkbox label {{ white-space: normal; line-height: 1.4; }}
+.{FRAME} .widget-checkbox label {{ display: flex; align-items: flex-start; gap: 6px; }}
 .{FRAME} .llmlab-text {{ line-height: 1.5; max-width: 80ch; }}
 .{FRAME} .llmlab-text h4 {{ margin: 0.7em 0 0.1em; }}
 </style>"""

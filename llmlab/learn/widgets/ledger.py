@@ -26,7 +26,8 @@ STYLE = f"""<style>
 .{FRAME} {{ line-height: 1.45; overflow-x: auto; }}
 .widget-html-content:has(> .{FRAME}) {{ min-width: 0; }}
 .{FRAME} table {{ border-collapse: collapse; margin: 4px 0; }}
-.{FRAME} th, .{FRAME} td {{ text-align: left; vertical-align: top; padding: 1px 14px 1px 0; font-variant-numeric: tabular-nums; }}
+.{FRAME} th, .{FRAME} td {{ text-align: left; vertical-align: top; padding: 1px 14px 1px 0; }}
+.{FRAME} th, .{FRAME} td {{ font-variant-numeric: tabular-nums; }}
 .{FRAME} th {{ white-space: nowrap; }}
 .{FRAME} td.short {{ white-space: nowrap; }}
 .{FRAME} td.seeds {{ min-width: 11em; }}

@@ -18,8 +18,10 @@ from .controls import control
 REFRESH = 0.3  # seconds between two readings of the progress
 SEEDS = 5  # of single stored runs that are looked for
 KEPT = 3  # finished runs, and settings pinned for comparison, that stay in the picture
-LARGE = """<style>.llmlab-large, .llmlab-large * {font-size: 20px !important} .llmlab-large .widget-inline-hbox {height: 44px; line-height: 44px}
-.llmlab-large .jupyter-button {height: 42px; line-height: 42px} .llmlab-large .widget-readout {min-width: 110px; overflow: visible}
+LARGE = """<style>.llmlab-large, .llmlab-large * {font-size: 20px !important}
+.llmlab-large .widget-inline-hbox {height: 44px; line-height: 44px}
+.llmlab-large .jupyter-button {height: 42px; line-height: 42px}
+.llmlab-large .widget-readout {min-width: 110px; overflow: visible}
 .llmlab-large .widget-hbox, .llmlab-large .widget-inline-hbox {align-items: center}</style>"""
 
 
