@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from llmlab import cli, paths, workbook
+from llmlab import books, cli, paths, readme, workbook
 
 
 @pytest.fixture
@@ -98,8 +98,6 @@ def test_what_an_installed_package_cannot_do_is_a_sentence(argv, fix, wheel, tmp
 
 
 def test_the_builders_say_themselves_that_they_need_a_clone(wheel):
-    from llmlab import books, readme
-
     with pytest.raises(paths.NoClone, match="llmlab build notebooks needs a clone"):
         next(books.build())
     with pytest.raises(paths.NoClone, match="llmlab build readme needs a clone"):
