@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from llmlab.learn import books, readme, workbook
 from llmlab import cli, paths
-from llmlab.learn import workbook
 
 
 @pytest.fixture
@@ -99,8 +99,6 @@ def test_what_an_installed_package_cannot_do_is_a_sentence(argv, fix, wheel, tmp
 
 
 def test_the_builders_say_themselves_that_they_need_a_clone(wheel):
-    from llmlab.learn import books, readme
-
     with pytest.raises(paths.NoClone, match="llmlab build notebooks needs a clone"):
         next(books.build())
     with pytest.raises(paths.NoClone, match="llmlab build readme needs a clone"):
