@@ -1,6 +1,7 @@
 """`llmlab build`: the shipped data, made again or only checked; rehearsals written down, and changes vouched for."""
 
 from contextlib import closing
+from itertools import takewhile
 
 from .. import paths
 from ..errors import UserError
@@ -16,7 +17,7 @@ REHEARSED = ("book", "vouch")
 def command(argv: list[str]) -> int:
     """`llmlab build [base|chat|…|all]`, `llmlab build book`, `llmlab build vouch`."""
     words = (*BUILDS, "all", *REHEARSED)
-    names = [a for a in argv if not a.startswith("-")]
+    names = list(takewhile(lambda a: not a.startswith("-"), argv))
     for name in names:
         if name not in words:
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, words)}")
@@ -32,7 +33,7 @@ def command(argv: list[str]) -> int:
                 "vouch: readings whose meaning was changed on purpose, as name.metric,name.metric",
             ),
         ],
-        [a for a in argv if a not in names],
+        argv[len(names) :],
     )
     paths.clone("llmlab build")
     for name in BUILDS if not names or "all" in names else names:

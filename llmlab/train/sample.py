@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from ..errors import UserError
+from ..models.forward import CACHE
 from ..tokens.batch import pad
 
 Allowed = Callable[
@@ -261,9 +262,8 @@ class _Batch:
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor):
         """ids, positions [n,q], mask [n, tokens so far + q] -> self.logits [n,V] after the last token."""
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-        self.logits = self.model(
-            **inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1
-        ).logits[:, -1]
+        inputs |= {CACHE: self.cache, "use_cache": True, "logits_to_keep": 1}
+        self.logits = self.model(**inputs).logits[:, -1]
 
     def step(self, token: Tensor):
         """Append token [n] to the live rows."""
