@@ -24,10 +24,10 @@ from transformers import AutoTokenizer  # noqa: E402
 
 torch.set_num_threads(1)
 
+from llmlab import paths  # noqa: E402
 from llmlab.lab import checkpoints, registry, runs  # noqa: E402
-from llmlab.train import loop
-from llmlab import paths
 from llmlab.models import load as models  # noqa: E402
+from llmlab.train import loop  # noqa: E402
 
 CPT = registry.get("cpt")
 RUN = CPT(steps=40, batch=2, probe=5)
@@ -80,9 +80,9 @@ def shrink():
     )
     models.SIZES.update(sizes)
     steps = {"pre": 60, "base": 30, "chat": 30}
-    checkpoints.RECIPES = {
-        name: checkpoints.Recipe(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65)
-        for name in checkpoints.RECIPES
+    checkpoints.PLANS = {
+        name: checkpoints.Plan(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65)
+        for name in checkpoints.PLANS
     }
     checkpoints.measure = partial(checkpoints.measure, n=4)
     skills = checkpoints.skills
@@ -94,7 +94,7 @@ def do_run():
 
 
 def do_build():
-    for name in checkpoints.RECIPES:
+    for name in checkpoints.PLANS:
         if not checkpoints.is_current(name):
             for _ in checkpoints.build(name):
                 pass

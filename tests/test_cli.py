@@ -242,7 +242,7 @@ def test_divergence_gets_one_line(capsys, home, monkeypatch):
     from llmlab.methods import imitation
 
     original = imitation.nll
-    monkeypatch.setattr(objectives, "nll", lambda out, batch: (original(out, batch)[0] * float("nan"), {}))
+    monkeypatch.setattr(imitation, "nll", lambda out, batch: (original(out, batch)[0] * float("nan"), {}))
     assert "the loss is nan at step 1; lower --lr or raise --warmup" in complaint(
         ["run", "cpt", "--steps", 10, "--batch", 2], capsys
     )
@@ -252,7 +252,9 @@ def test_stopping_by_keyboard_tells_how_to_go_on(capsys, home, monkeypatch):
     def stop(experiment, row):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "brief", stop)
+    from llmlab.cli import run
+
+    monkeypatch.setattr(run, "brief", stop)
     code, out, err = call(["run", "cpt", "--steps", 10, "--batch", 2], capsys)
     assert (code, err) == (130, ["llmlab: stopped; the same command goes on from the last checkpoint"])
 
@@ -348,7 +350,7 @@ def test_a_mistake_in_a_process_of_its_own(home):
 
 def test_importing_the_command_line_does_not_import_torch():
     code = (
-        "import sys, llmlab.cli, llmlab.experiments as e; llmlab.cli.main([]); assert not {'torch',"
+        "import sys, llmlab.cli, llmlab.lab.registry; llmlab.cli.main([]); assert not {'torch',"
         " 'transformers', 'rich'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

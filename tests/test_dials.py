@@ -1,34 +1,33 @@
-"""The dials: each named setting is the named function of objectives.py, in value and gradient; the table says
-what separates two methods.
+"""The dials: each named setting is the named function of reference_family.py, in value and gradient; the
+table says what separates two methods.
 """
 
 from dataclasses import replace
 from functools import partial
 
 import pytest
+import reference_family as family
 import torch
 from test_objectives import batch_like
 from test_objectives import case as made
 
 from llmlab.methods import advantages as rules
-from llmlab.methods import policy
-
-pass  # OBJ
+from llmlab.methods import parts, policy
 from llmlab.methods.policy import METHODS, BadDial, Dials
 from llmlab.models.forward import Out
 
 LENGTH = 5
 BETA = 0.04
-NAMED = {  # method -> (the function of objectives.py, length for fixed_length)
-    "REINFORCE": (obj.reinforce, LENGTH),
-    "REINFORCE with baseline": (obj.reinforce, LENGTH),
-    "RLOO": (obj.rloo, 1),
-    "PPO": (obj.ppo, LENGTH),
-    "GRPO": (partial(obj.grpo, beta=BETA), LENGTH),
-    "Dr. GRPO": (partial(obj.dr_grpo, max_len=LENGTH), LENGTH),
-    "DAPO": (obj.dapo, LENGTH),
-    "GSPO": (obj.gspo, LENGTH),
-    "CISPO": (obj.cispo, LENGTH),
+NAMED = {  # method -> (the function of reference_family.py, length for fixed_length)
+    "REINFORCE": (family.reinforce, LENGTH),
+    "REINFORCE with baseline": (family.reinforce, LENGTH),
+    "RLOO": (family.rloo, 1),
+    "PPO": (family.ppo, LENGTH),
+    "GRPO": (partial(family.grpo, beta=BETA), LENGTH),
+    "Dr. GRPO": (partial(family.dr_grpo, max_len=LENGTH), LENGTH),
+    "DAPO": (family.dapo, LENGTH),
+    "GSPO": (family.gspo, LENGTH),
+    "CISPO": (family.cispo, LENGTH),
 }
 
 
@@ -74,10 +73,10 @@ def test_another_dial_is_another_function(name):
 
 def test_every_method_of_the_family_has_its_dials():
     assert {n.lower().replace(". ", "_") for n in METHODS} >= {
-        n for n, m in obj.OBJECTIVES.items() if m.advantage
+        n for n, m in family.OBJECTIVES.items() if m.advantage
     }
     for name, setting in METHODS.items():
-        if method := obj.OBJECTIVES.get(name.lower().replace(". ", "_")):
+        if method := family.OBJECTIVES.get(name.lower().replace(". ", "_")):
             assert {"critic": "gae"}.get(setting.advantage, setting.advantage) == method.advantage
 
 
@@ -219,7 +218,7 @@ def pulled(leash, sign=1.0, steps=60):
     optimizer = torch.optim.SGD([logits], lr=0.5)
 
     def kl():
-        return float(obj.kl(logits.log_softmax(0), reference).detach())
+        return float(parts.kl(logits.log_softmax(0), reference).detach())
 
     began = kl()
     for _ in range(steps):

@@ -13,20 +13,24 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab.methods import advantages, distillation, imitation, preferences
-from llmlab.learn import figures
-from llmlab.train import loop
 from llmlab.errors import UserError
+from llmlab.learn import figures
+from llmlab.learn.strips import PADDING, PLAIN, SPECIAL, Layer, measure, piece, visible
+from llmlab.learn.widgets import TokenStrip
+from llmlab.learn.widgets import strip as drawn
+from llmlab.methods import distillation, imitation, preferences
+from llmlab.methods.policy import Dials
 from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load
-from llmlab.learn.strips import PADDING, PLAIN, SPECIAL, Layer, measure, piece, visible
 from llmlab.tokens import chat, pack
 from llmlab.tokens.batch import Batch, MissingColumn, pad
-from llmlab.tokens import pairs
-from llmlab.learn.widgets import TokenStrip
-from llmlab.learn.widgets import strip as drawn
+from llmlab.tokens.pairs import answers
+from llmlab.train import loop
+from llmlab.train.collect import Collector
 from llmlab.world import Sums, Talk, corpora, talk
+
+GRPO = Dials().objective(10)
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +56,14 @@ def dialogues(chatty):
 
 @pytest.fixture(scope="module")
 def pairs(chatty):
-    batch = pairs.answers(chatty.tok, talk.pairs(3, split="train", seed=0, kinds="style"))
+    batch = answers(chatty.tok, talk.pairs(3, split="train", seed=0, kinds="style"))
     return loop.add_logprobs(frozen_copy(chatty.model), batch, "ref_logprobs")
 
 
 @pytest.fixture(scope="module")
 def rollouts(chatty):
-    from llmlab.train.rollout import on_policy
-
-    settings = dict(prompts=4, group=4, advantage=advantages.group_norm, seed=3, max_new=10)
-    return next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), **settings))
+    settings = dict(prompts=4, group=4, seed=3, max_new=10)
+    return next(Collector(chatty.model, chatty.tok, Sums(("add",), digits=3), Dials(), **settings)(0))
 
 
 def values(strip, name):
@@ -119,7 +121,7 @@ def test_pairs_are_pushed_apart_by_half_of_beta_before_the_first_step(chatty, pa
 
 
 def test_rollouts_are_pushed_by_their_advantage(chatty, rollouts):
-    strip = measure(chatty.tok, rollouts, chatty.model, reference_family.grpo)
+    strip = measure(chatty.tok, rollouts, chatty.model, GRPO)
     lengths = rollouts.mask.sum(1, keepdim=True)
     wanted = -rollouts["advantages"] * rollouts.mask / lengths / len(rollouts)
     torch.testing.assert_close(values(strip, "weights"), wanted, atol=1e-6, rtol=1e-3)
@@ -132,7 +134,7 @@ def test_rollouts_are_pushed_by_their_advantage(chatty, rollouts):
 @pytest.mark.parametrize("name", ["packed", "dialogues", "pairs", "rollouts"])
 def test_the_gradient_on_the_logits_is_the_push_times_the_distance_to_certainty(chatty, request, name):
     batch = request.getfixturevalue(name)
-    objective = {"pairs": preferences.dpo, "rollouts": reference_family.grpo}.get(name, imitation.nll)
+    objective = {"pairs": preferences.dpo, "rollouts": GRPO}.get(name, imitation.nll)
     strip = measure(chatty.tok, batch, chatty.model, objective)
     out = forward(chatty.model, batch)
     onehot = torch.nn.functional.one_hot(batch.ids[:, 1:], out.logits.shape[-1])
@@ -167,7 +169,7 @@ def test_layers_are_those_that_can_be_measured(chatty, dialogues, packed, rollou
     assert list(measure(chatty.tok, dialogues).layers) == ["mask"]
     assert list(measure(chatty.tok, packed).layers) == ["mask", "positions"]
     assert list(measure(chatty.tok, dialogues, chatty.model).layers) == ["mask", "loss"]
-    assert list(measure(chatty.tok, rollouts, chatty.model, reference_family.grpo).layers) == [
+    assert list(measure(chatty.tok, rollouts, chatty.model, GRPO).layers) == [
         "mask",
         "weights",
         "gradient",
@@ -179,7 +181,7 @@ def test_layers_are_those_that_can_be_measured(chatty, dialogues, packed, rollou
     with pytest.raises(MissingColumn, match="ref_logprobs"):
         measure(
             chatty.tok,
-            pairs.answers(chatty.tok, talk.pairs(1, split="train", seed=0)),
+            answers(chatty.tok, talk.pairs(1, split="train", seed=0)),
             chatty.model,
             preferences.dpo,
         )
@@ -238,7 +240,7 @@ def test_special_tokens_and_padding_are_told_apart(chatty, dialogues):
 
 
 def test_the_front_end_gets_plain_lists_of_the_shown_rows(chatty, rollouts):
-    strip = TokenStrip(chatty.tok, rollouts, chatty.model, reference_family.grpo, rows=3)
+    strip = TokenStrip(chatty.tok, rollouts, chatty.model, GRPO, rows=3)
     data = json.loads(json.dumps(strip.data, allow_nan=False))
     assert (
         len(data["rows"]) == 3
@@ -357,4 +359,4 @@ def test_the_script_is_installed_with_the_package():
     from pathlib import Path
 
     settings = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    assert "widgets/*.js" in settings["tool"]["setuptools"]["package-data"]["llmlab"]
+    assert "learn/widgets/*.js" in settings["tool"]["setuptools"]["package-data"]["llmlab"]

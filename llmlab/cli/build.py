@@ -1,4 +1,6 @@
-"""`llmlab build`: the shipped data, made again or only checked; rehearsals written down, and changes vouched for."""
+"""`llmlab build`: the shipped data, made again or only checked; rehearsals written down, and changes vouched
+for.
+"""
 
 from contextlib import closing
 from itertools import takewhile
@@ -102,8 +104,8 @@ def make(name: str, force: bool) -> None:
 
 
 def rehearse(name: str, options) -> None:
-    """`build book`: rehearse what changed and write it down, before a refactoring. `build vouch`: rehearse again after
-    it, and vouch for what is bit for bit the same.
+    """`build book`: rehearse what changed and write it down, before a refactoring. `build vouch`: rehearse
+    again after it, and vouch for what is bit for bit the same.
     """
     from ..lab import record, rehearsal, runs, vouch
     from ..learn import shipped

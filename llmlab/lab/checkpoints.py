@@ -25,6 +25,7 @@ from ..models import load as models
 from ..tokens import chat, pack, special, tokenizer
 from ..tokens.batch import Batch
 from ..train import loop, probes
+from ..train.recipe import Read, Recipe
 from ..world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
 from ..world.base import rng
 from . import record
@@ -32,7 +33,7 @@ from .record import Seal
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Plan:
     """How a checkpoint is made. lr is the peak rate of Muon and of AdamW (embeddings, norms).
 
     A step takes rows × length tokens of text; chat: `rows` conversations and `replay` documents of general
@@ -49,10 +50,10 @@ class Recipe:
     replay: int = field(default=0, repr=False)
 
 
-RECIPES = {
-    "pre": Recipe(steps=8500, rows=6, length=257, lr=3e-3),
-    "base": Recipe(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
-    "chat": Recipe(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
+PLANS = {
+    "pre": Plan(steps=8500, rows=6, length=257, lr=3e-3),
+    "base": Plan(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
+    "chat": Plan(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
 }
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
@@ -81,18 +82,18 @@ def lab_tokenizer():
     return tokenizer.train()
 
 
-def text_stream(tok, recipe: Recipe, start: int, shares: dict[str, float] | None = None) -> Iterator[Batch]:
+def text_stream(tok, plan: Plan, start: int, shares: dict[str, float] | None = None) -> Iterator[Batch]:
     """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000
     + 1, … packed.
     """
     for i in count(start):
         documents = pack.encode_documents(
             tok,
-            corpora.general(recipe.seed, start=i * 1000, shares=shares),
+            corpora.general(plan.seed, start=i * 1000, shares=shares),
             special.document_end(tok),
             chunk=32,
         )
-        yield next(pack.pack(documents, rows=recipe.rows, length=recipe.length))
+        yield next(pack.pack(documents, rows=plan.rows, length=plan.length))
 
 
 def conversation(r):
@@ -104,20 +105,18 @@ def conversation(r):
     return [*problem.messages, *part.solution(problem)], problem.meta.get("tools")
 
 
-def chat_stream(tok, recipe: Recipe, start: int) -> Iterator[Batch]:
+def chat_stream(tok, plan: Plan, start: int) -> Iterator[Batch]:
     """SFT batches from number `start`; batch i is a function of (recipe, i).
 
     `rows` conversations and `replay` general documents each, packed with attention reset.
     """
     for i in count(start):
-        examples = [
-            chat.encode(tok, *conversation(rng("chat", recipe.seed, i, j))) for j in range(recipe.rows)
-        ]
-        texts = islice(corpora.general(recipe.seed + 2, start=i * 1000), recipe.replay)
+        examples = [chat.encode(tok, *conversation(rng("chat", plan.seed, i, j))) for j in range(plan.rows)]
+        texts = islice(corpora.general(plan.seed + 2, start=i * 1000), plan.replay)
         examples += [
             (ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, special.document_end(tok))
         ]
-        yield pack.pack_examples(examples, length=recipe.length, fill=tok.pad_token_id)
+        yield pack.pack_examples(examples, length=plan.length, fill=tok.pad_token_id)
 
 
 def skills(name: str) -> dict[str, tuple]:
@@ -175,23 +174,22 @@ def recipe_hash(name: str) -> str:
     corpus, and what it starts from.
     """
     if name == "pre":
-        texts = list(islice(corpora.general(RECIPES[name].seed), 500))
+        texts = list(islice(corpora.general(PLANS[name].seed), 500))
         before = json.dumps(models.SIZES, sort_keys=True) + lab_tokenizer().backend_tokenizer.to_str()
     elif name == "base":
         texts, before = (
-            list(islice(corpora.general(RECIPES[name].seed, shares=corpora.ANNEAL), 500)),
+            list(islice(corpora.general(PLANS[name].seed, shares=corpora.ANNEAL), 500)),
             recipe_hash("pre"),
         )
     else:
-        texts = [json.dumps(conversation(rng("chat", RECIPES["chat"].seed, 0, j))) for j in range(500)]
-        base = models.resolve(
-            "base"
-        )  # its weights and tokenizer: the rest of the folder follows from the recipe
+        texts = [json.dumps(conversation(rng("chat", PLANS["chat"].seed, 0, j))) for j in range(500)]
+        base = (
+            paths.data() / "checkpoints" / "base"
+        )  # its weights and tokenizer: the rest of the folder follows
         before = paths.hash_files([base / "model.safetensors", base / "tokenizer.json"]) + special.TEMPLATE
-    recipe = (
-        f"{RECIPES[name]}, replay {RECIPES[name].replay}" if RECIPES[name].replay else repr(RECIPES[name])
-    )
-    return paths.hash_bytes(recipe.encode(), before.encode(), "\n".join(texts).encode())
+    plan = repr(PLANS[name]).replace("Plan(", "Recipe(", 1)  # its name when the shipped checkpoints were made
+    plan += f", replay {PLANS[name].replay}" if PLANS[name].replay else ""
+    return paths.hash_bytes(plan.encode(), before.encode(), "\n".join(texts).encode())
 
 
 def folder(name: str) -> Path:
@@ -223,7 +221,7 @@ def start(name: str):
     """(model, tokenizer) that the build begins with."""
     if name == "pre":
         tok = lab_tokenizer()
-        return models.new_lab_model(tok, RECIPES["pre"].seed), tok
+        return models.new_lab_model(tok, PLANS["pre"].seed), tok
     loaded = models.load(str(folder("pre")) if name == "base" else "base")
     if name == "chat":
         loaded.tok.chat_template = special.TEMPLATE
@@ -237,38 +235,39 @@ STREAMS: dict[str, Callable] = {
 }
 
 
-def build(name: str, recipe: Recipe | None = None) -> Iterator[dict]:
+def build(name: str, plan: Plan | None = None) -> Iterator[dict]:
     """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes
     by itself.
     """
     with paths.alone(paths.cache() / "build" / f"{name}.lock", f"llmlab build {name}"):
-        yield from _build(name, recipe or RECIPES[name])
+        yield from _build(name, plan or PLANS[name])
 
 
-def _build(name: str, recipe: Recipe) -> Iterator[dict]:
+def _build(name: str, plan: Plan) -> Iterator[dict]:
     made = recipe_hash(name)
     model, tok = start(name)
     checkpoint = loop.Checkpoint(
         paths.writable(paths.cache() / "build")
-        / f"{name}-{made}-{paths.hash_bytes(repr(recipe).encode())}.state"
+        / f"{name}-{made}-{paths.hash_bytes(repr(plan).encode())}.state"
     )
-    began, opts = time.time(), loop.optimizers(model, "muon", recipe.lr)
-    yield from loop.train(
+    began, opts = time.time(), loop.optimizers(model, "muon", plan.lr)
+    recipe = Recipe(
         model,
-        partial(STREAMS[name], tok, recipe),
+        partial(STREAMS[name], tok, plan),
         imitation.nll,
-        n=recipe.steps,
-        lr=recipe.lr,
+        Read(lambda step: {}),
+        plan.steps,
+        plan.lr,
+        warmup=plan.warmup,
+        final=plan.final,
         opts=opts,
-        warmup=recipe.warmup,
-        final=recipe.final,
-        checkpoint=checkpoint,
     )
+    yield from loop.train(recipe, checkpoint)
     model = model.to(torch.bfloat16).float()  # the figures are those of the weights that are shipped
     card = {
         "name": name,
         "recipe": made,
-        "settings": asdict(recipe),
+        "settings": asdict(plan),
         "seconds_this_call": round(time.time() - began),
         "skills": measure(model, tok, name),
         "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None},
@@ -281,7 +280,7 @@ def _build(name: str, recipe: Recipe) -> Iterator[dict]:
     }
     store(name, model, tok, card)
     checkpoint.clear()
-    yield {"step": recipe.steps, "card": card}
+    yield {"step": plan.steps, "card": card}
 
 
 def store(name: str, model, tok, card: dict) -> None:

@@ -3,10 +3,10 @@ install 'llmlab[sweep]'.
 """
 
 import os
-from typing import Iterable, Iterator
+from typing import Any, Iterable, Iterator
 
 from ..errors import UserError
-from . import runs
+from . import code, runs
 
 
 class NoRay(UserError):
@@ -28,10 +28,16 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
             "Ray is not installed here; run: pip install 'llmlab[sweep]', or use --engine pool"
         ) from None
     address = os.environ.get("RAY_ADDRESS")
-    local = {} if address else dict(num_cpus=workers or os.cpu_count(), _node_ip_address="127.0.0.1")
+    local: dict[str, Any] = (
+        {} if address else dict(num_cpus=workers or os.cpu_count(), _node_ip_address="127.0.0.1")
+    )
     try:
         ray.init(
-            address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **local
+            address=address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",  # type: ignore[arg-type]  # Ray takes names too
+            **local,
         )
     except (ConnectionError, RuntimeError, ValueError) as e:
         raise NoRay(f"no Ray cluster answers at '{address}' ({e}); start one, or unset RAY_ADDRESS") from None
@@ -41,8 +47,9 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
         while waiting:
             (done,), _ = ray.wait(list(waiting))
             run = ray.get(done)
-            runs.store(run)
-            yield waiting.pop(done), run
+            job = waiting.pop(done)
+            runs.store(run, code.of(job[0]))
+            yield job, run
     finally:
         ray.shutdown()
 

@@ -3,7 +3,7 @@ the sweep axis, the cache key and the manual.
 """
 
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Iterator
+from typing import Any, ClassVar, Generator
 
 from ..errors import UserError
 from ..models.load import Loaded, load
@@ -48,9 +48,10 @@ class BadKnob(UserError):
     """A knob out of range; the message names the range."""
 
 
+@dataclass(frozen=True)
 class Experiment:
-    """Base of the experiments. A subclass is a frozen dataclass whose fields are knobs, and says what a run is made of
-    (`recipe`); what trains nothing, or in several stages, says its `rows` instead.
+    """Base of the experiments. A subclass is a frozen dataclass whose fields are knobs, and says what a run
+    is made of (`recipe`); what trains nothing, or in several stages, says its `rows` instead.
     """
 
     name: ClassVar[str]
@@ -83,7 +84,7 @@ class Experiment:
     def knobs(cls) -> list[Knob]:
         """The knobs in order of declaration."""
         return [
-            Knob(f.name, f.type, f.default, **f.metadata)
+            Knob(f.name, f.type, f.default, **f.metadata)  # type: ignore[arg-type]
             for f in fields(cls)
             if f.default is not MISSING and "low" in f.metadata
         ]
@@ -110,7 +111,7 @@ class Experiment:
         """What a run is made of, a function of (knobs, model, seed, texts)."""
         raise NotImplementedError
 
-    def rows(self, loaded: Loaded, seed: int, checkpoint=None, texts=None) -> Iterator[dict]:
+    def rows(self, loaded: Loaded, seed: int, checkpoint=None, texts=None) -> Generator[dict, None, None]:
         """Train `loaded` in place; a row per step, with the probes' numbers where they were read."""
         recipe = self.recipe(loaded, seed, texts)
         yield from loop.train(recipe, checkpoint)

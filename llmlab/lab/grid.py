@@ -65,7 +65,9 @@ class Grid:
 
     @property
     def seal(self) -> Seal:
-        """Of everything that the sweep depends on: its grid, the run at its defaults, and the experiment's code."""
+        """Of everything that the sweep depends on: its grid, the run at its defaults, and the experiment's
+        code.
+        """
         from ..models.load import fingerprint, resolve
 
         default = registry.get(self.experiment)()

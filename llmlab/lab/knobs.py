@@ -3,19 +3,19 @@
 from .experiment import knob
 
 
-def lr(default: float, low: float = 1e-6, high: float = 1e-2, help: str = "peak learning rate of AdamW"):
+def lr(default: float, low: float = 1e-6, high: float = 1e-2):
     """Peak learning rate."""
-    return knob(default, low, high, scale="log", help=help)
+    return knob(default, low, high, scale="log", help="peak learning rate of AdamW")
 
 
-def warmup(default: int, high: int = 200, help: str = "steps of linear warm-up"):
+def warmup(default: int, high: int = 200):
     """Steps in which the rate rises."""
-    return knob(default, 0, high, unit="steps", help=help)
+    return knob(default, 0, high, unit="steps", help="steps of linear warm-up")
 
 
-def steps(default: int, low: int = 10, high: int = 5000, help: str = "optimiser steps"):
+def steps(default: int, low: int = 10, high: int = 5000):
     """Length of the run."""
-    return knob(default, low, high, unit="steps", help=help)
+    return knob(default, low, high, unit="steps", help="optimiser steps")
 
 
 def probe(default: int):
@@ -23,11 +23,6 @@ def probe(default: int):
     return knob(default, 1, 500, unit="steps", help="steps between two readings of the probes")
 
 
-def batch(default: int, low: int, high: int, unit: str, help: str):
-    """What a step learns from."""
-    return knob(default, low, high, unit=unit, help=help)
-
-
-def held(default: int, low: int = 16, high: int = 512, help: str = "held-out problems that a reading asks"):
+def held(default: int, low: int = 16, high: int = 512):
     """How many problems a reading asks."""
-    return knob(default, low, high, help=help)
+    return knob(default, low, high, help="held-out problems that a reading asks")

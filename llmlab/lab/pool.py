@@ -25,7 +25,9 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
 
 
 def each(work: Callable, jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple[tuple, Any]]:
-    """(job, work(*job)) for each job, in the order in which they end. Raises WorkerLost, and what `work` raises."""
+    """(job, work(*job)) for each job, in the order in which they end. Raises WorkerLost, and what `work`
+    raises.
+    """
     jobs = list(jobs)
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context, initializer=_prepare) as executor:
@@ -52,7 +54,9 @@ def _prepare() -> None:
 
 def _end_with_parent() -> None:
     """A worker holds both ends of its queue, so it would wait for ever after its parent was killed."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent, "a worker has a parent"
+    parent.join()
     os._exit(1)
 
 

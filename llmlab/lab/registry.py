@@ -1,5 +1,6 @@
-"""Registry: what the chapters bring. A chapter registers itself by being there: a folder of llmlab/chapters with
-EXPERIMENTS in its __init__, and perhaps claims.py, exercises.py and shipped.py. Nothing here imports torch.
+"""Registry: what the chapters bring. A chapter registers itself by being there: a folder of llmlab/chapters
+with EXPERIMENTS in its __init__, and perhaps claims.py, exercises.py and shipped.py. Nothing here imports
+torch.
 """
 
 import difflib
@@ -45,7 +46,9 @@ NAMES = tuple(_homes())
 
 
 def uses(name: str) -> tuple[str, ...]:
-    """Other experiments, by name, that an experiment asks for at run time: their code decides its numbers too."""
+    """Other experiments, by name, that an experiment asks for at run time: their code decides its numbers
+    too.
+    """
     return next(
         (found[name] for c in chapters() if name in (found := getattr(import_module(c), "USES", {}))), ()
     )
@@ -65,4 +68,6 @@ def get(name: str):
 
 def file(name: str) -> str:
     """The file of an experiment's class, found without importing it."""
-    return find_spec(_homes()[name][0]).origin
+    spec = find_spec(_homes()[name][0])
+    assert spec and spec.origin, name
+    return spec.origin

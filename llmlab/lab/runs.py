@@ -113,8 +113,8 @@ def store(run: Run, made_by: dict[str, str]) -> Path:
 
 
 def find(name: str, wanted: Seal) -> Run | None:
-    """The stored run (the user's own, or shipped), or None. One that other code made is left alone; a truncated,
-    altered or foreign record is reported and ignored.
+    """The stored run (the user's own, or shipped), or None. One that other code made is left alone; a
+    truncated, altered or foreign record is reported and ignored.
     """
     for path in (record(name, wanted.identity), paths.data() / "runs" / name / f"{wanted.identity}.json"):
         if path.exists():
@@ -153,7 +153,7 @@ def _read(path: Path) -> tuple[Seal | None, Run | None]:
 def run(
     experiment,
     seed: int = 0,
-    model: str | None = None,
+    model: str = "",
     *,
     device: str = "cpu",
     texts=None,
@@ -177,8 +177,9 @@ def run(
     )
     known = find(experiment.name, wanted) if again and not fresh else None
     if known:
-        for row in known.rows if on_row else ():
-            on_row(row)
+        if on_row:
+            for row in known.rows:
+                on_row(row)
         return known
     checkpoint = loop.Checkpoint(_unfinished(experiment.name, wanted))
     if fresh:

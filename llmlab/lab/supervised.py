@@ -14,8 +14,13 @@ from .experiment import Experiment
 
 class Supervised(Experiment):
     """A recipe of three parts, which a subclass supplies: how the model is addressed, a step's batch, what is
-    read. Its knobs include lr, warmup, steps and probe.
+    read.
     """
+
+    lr: float
+    warmup: int
+    steps: int
+    probe: int
 
     def batches(self, model, tok, seed: int) -> Callable[[int], Batch]:
         """step -> its batch, a function of (knobs, seed, step) and of the model as it is before the first

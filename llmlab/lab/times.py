@@ -16,7 +16,7 @@ def _file(folder):
 
 def read(*folders) -> dict[str, dict]:
     """experiment -> {seconds, where}; this machine's own figures win over the shipped ones."""
-    found = {}
+    found: dict[str, dict] = {}
     for folder in folders or (paths.data(), paths.cache()):
         try:
             found |= json.loads(_file(folder).read_text())

@@ -1,4 +1,6 @@
-"""Vouched: changes of code that changed no behaviour, as data: rehearsed before and after, bit for bit the same."""
+"""Vouched: changes of code that changed no behaviour, as data: rehearsed before and after, bit for bit the
+same.
+"""
 
 import json
 from functools import lru_cache
@@ -13,7 +15,9 @@ def file() -> Path:
 
 
 def alike(name: str, old: str, new: str) -> bool:
-    """Does code `new` of an experiment do what code `old` did: is it the same, or vouched for, step by step?"""
+    """Does code `new` of an experiment do what code `old` does: is it the same, or vouched for, step by step,
+    in either direction?
+    """
     return old == new or new in _reached(name, old, _entries(file(), _changed(file())))
 
 
@@ -29,11 +33,13 @@ def add(new: list[dict]) -> None:
 
 
 def _reached(name: str, start: str, known: tuple) -> set[str]:
-    """All hashes that a chain of entries leads to from `start`."""
-    found, todo = set(), [start]
+    """All hashes that a chain of entries connects with `start`."""
+    found: set[str] = set()
+    todo = [start]
     while todo:
         here = todo.pop()
-        fresh = {dict(e)["new"] for e in known if dict(e)["name"] == name and dict(e)["old"] == here} - found
+        edges = [(dict(e)["old"], dict(e)["new"]) for e in known if dict(e)["name"] == name]
+        fresh = {other for edge in edges if here in edge for other in edge} - found
         found |= fresh
         todo += fresh
     return found

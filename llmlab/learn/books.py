@@ -26,8 +26,8 @@ ROOT = paths.shipped("notebooks")
 
 
 def seal(script: Path) -> Seal:
-    """What an executed notebook depends on: its script, the ledger's numbers and verdicts, and the stored runs, sweeps
-    and measured times that it may show.
+    """What an executed notebook depends on: its script, the ledger's numbers and verdicts, and the stored
+    runs, sweeps and measured times that it may show.
     """
     shown = [s.identity for _, s in shipped.wanted()] + [grid.seal.identity for grid in sweeps.GRIDS.values()]
     try:

@@ -15,7 +15,9 @@ SEEDS = (0, 1, 2)
 
 
 def figures() -> list:
-    """The experiments whose runs the chapters draw over the seeds: RUNS of their `shipped`, (name, knobs) pairs."""
+    """The experiments whose runs the chapters draw over the seeds: RUNS of their `shipped`, (name, knobs)
+    pairs.
+    """
     return [registry.get(name)(**knobs) for part in registry.every("shipped") for name, knobs in part.RUNS]
 
 

@@ -4,11 +4,10 @@ verdict.
 
 from ..lab import registry
 from .claims import Claim
-from .rates import Trials
 
 CLAIMS: dict[str, Claim] = {
     c.id: c for c in sorted((c for part in registry.every("claims") for c in part.CLAIMS), key=lambda c: c.id)
 }
-TRIALS: dict[str, tuple[Trials, ...]] = {
+TRIALS: dict[str, tuple] = {  # part of the ledger -> rates.Trials
     name: trials for part in registry.every("claims") for name, trials in getattr(part, "TRIALS", {}).items()
 }

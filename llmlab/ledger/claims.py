@@ -188,8 +188,8 @@ class Claim:
 
     @property
     def declared(self) -> str:
-        """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may be
-        improved; arms are what they run, whatever they are called.
+        """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may
+        be improved; arms are what they run, whatever they are called.
         """
         contrasts = [
             [c.direction, c.least, c.unit, c.counts]

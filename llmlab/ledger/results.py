@@ -59,8 +59,8 @@ def _checkpoints(folder: Path) -> str:
 
 
 def seal(claim: Claim) -> Seal:
-    """What a claim's record must be made from: its declaration, the checkpoints, and the code of the experiments and
-    their exam, or of its check.
+    """What a claim's record must be made from: its declaration, the checkpoints, and the code of the
+    experiments and their exam, or of its check.
     """
     identity = paths.hash_bytes(claim.declared.encode(), _checkpoints(paths.data() / "checkpoints").encode())
     if claim.check:
@@ -84,8 +84,8 @@ def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
 
 
 def load() -> dict[str, dict]:
-    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as it was
-    written.
+    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as
+    it was written.
     """
     try:
         return json.loads(sealed.read(file())[1])
@@ -204,7 +204,9 @@ def _packed(curves: Curves) -> bytes:
 
 
 def load_curves() -> Curves:
-    """The stored curves; none where the file is missing, or is not the one that was written with the results."""
+    """The stored curves; none where the file is missing, or is not the one that was written with the
+    results.
+    """
     import pandas as pd
 
     try:

@@ -1,4 +1,6 @@
-"""Imitation: make given text likely, in pretraining, continued pretraining and SFT; and stay close meanwhile."""
+"""Imitation: make given text likely, in pretraining, continued pretraining and SFT; and stay close
+meanwhile.
+"""
 
 from torch import Tensor
 

@@ -1,8 +1,9 @@
 """Parts of objectives: from one number a token to one number, ratios, entropy, sums of objectives.
 
-An objective is a function (out, batch) -> (loss, info). `out` moves and carries the gradient; `batch` is fixed: its
-columns were computed before the update. Only `out.mask` is read (already shifted, 0 or 1), never `batch.mask`.
-Log-probs, losses and KL are in nats. `info` holds detached scalars to plot. Knobs are keyword arguments.
+An objective is a function (out, batch) -> (loss, info). `out` moves and carries the gradient; `batch` is
+fixed: its columns were computed before the update. Only `out.mask` is read (already shifted, 0 or 1), never
+`batch.mask`. Log-probs, losses and KL are in nats. `info` holds detached scalars to plot. Knobs are keyword
+arguments.
 """
 
 from collections.abc import Callable
@@ -89,9 +90,8 @@ def weighted_sum(
     (.5, forward_kl)).
     """
     results = [(weight, *objective(out, batch)) for weight, objective in terms]
-    return sum(weight * loss for weight, loss, _ in results), {
-        k: v for _, _, info in results for k, v in info.items()
-    }
+    loss: Tensor = sum(weight * loss for weight, loss, _ in results)  # type: ignore[assignment]
+    return loss, {k: v for _, _, info in results for k, v in info.items()}
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -102,7 +102,9 @@ def capped_weight(ratio: Tensor, advantages: Tensor, logprobs: Tensor, cap: floa
 def policy_loss(
     out: Out, batch: Batch, ratio: Tensor, gain: Tensor, cut: Tensor, aggregate: Callable
 ) -> tuple[Tensor, dict]:
-    """loss = -aggregate(gain). kl_old estimates KL(old || pi) from the samples of old: how stale this batch is."""
+    """loss = -aggregate(gain). kl_old estimates KL(old || pi) from the samples of old: how stale this batch
+    is.
+    """
     moved = log_ratio(out, batch, "old_logprobs")
     info = detached(
         clip_fraction=token_mean(cut.float(), out.mask),
@@ -238,9 +240,10 @@ class Dials:
         for a capped weight.
         """
         names = ("ratio", "clip", "aggregation", "leash", "beta", "advantage", "lam")
-        return {name: getattr(self, name) for name in names} | {
-            "range": self.high if self.clip == "capped" else self.low
-        }
+        found = {name: getattr(self, name) for name in names}
+        if self.clip == "higher" and self.ratio == "sequence":
+            found["clip"] = "gspo"
+        return found | {"range": self.high if self.clip == "capped" else self.low}
 
     @property
     def cells(self) -> dict[str, str]:

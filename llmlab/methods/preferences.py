@@ -1,7 +1,7 @@
 """Preferences: losses on pairs of answers, rows 2i chosen and 2i+1 rejected. One short function a method.
 
-They differ in two things: what is compared (the log-ratio to a reference, its mean, the mean log-prob, or a value
-head's reward), and the curve that it is put on (logistic or square).
+They differ in two things: what is compared (the log-ratio to a reference, its mean, the mean log-prob, or a
+value head's reward), and the curve that it is put on (logistic or square).
 """
 
 from dataclasses import dataclass

@@ -65,7 +65,8 @@ class Batch:
     Every column has the batch as its first axis, so `pick` can slice rows. The time shift happens once, in
     `forward`:
     column t of a [B,T-1] tensor belongs to token t+1. `temperature` divides the logits, so that log-probs
-    in training are those of the distribution that was sampled from. `info`: what happened while the batch was made
+    in training are those of the distribution that was sampled from. `info`: what happened while the batch was
+    made
     (reward, share of groups without a signal); it lands in the row of the step.
     """
 
@@ -132,11 +133,13 @@ class Batch:
         )
 
 
-def pad(rows: list[list[int]], value: int, width: int | None = None, side: str = "right") -> Tensor:
+def pad(
+    rows: Sequence[Sequence[float]], value: float, width: int | None = None, side: str = "right"
+) -> Tensor:
     """Rows of unequal length as one tensor [B,T], filled with `value` on the given side."""
     width = width or max(map(len, rows))
     fill = [[value] * (width - len(r)) for r in rows]
-    return torch.tensor([f + r if side == "left" else r + f for r, f in zip(rows, fill)])
+    return torch.tensor([[*f, *r] if side == "left" else [*r, *f] for r, f in zip(rows, fill)])
 
 
 def concatenate(parts: list[Batch]) -> Batch:

@@ -73,7 +73,7 @@ def _calls(text: str, start: int, end: int, closing: str) -> list[tuple[int, int
 
 def _json(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Span of the first JSON object of a turn; none if no bracket closes."""
-    depth, first, quoted, escaped = 0, None, False, False
+    depth, first, quoted, escaped = 0, -1, False, False
     for i in range(start, end):
         c = text[i]
         if quoted:
@@ -81,7 +81,7 @@ def _json(text: str, start: int, end: int) -> list[tuple[int, int]]:
         elif c == '"' and depth:
             quoted = True
         elif c == "{":
-            first, depth = i if first is None else first, depth + 1
+            first, depth = i if first < 0 else first, depth + 1
         elif c == "}" and depth:
             depth -= 1
             if not depth:

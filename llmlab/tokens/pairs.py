@@ -35,5 +35,7 @@ def of_rows(tok, rows: list[Row]) -> Batch:
 
 
 def answers(tok, pairs) -> Batch:
-    """Pairs with messages and the words of two answers (`chosen`, `rejected`) -> Batch, as contrast() makes it."""
+    """Pairs with messages and the words of two answers (`chosen`, `rejected`) -> Batch, as contrast() makes
+    it.
+    """
     return contrast(tok, [(p.messages, *say(p.chosen), *say(p.rejected), None) for p in pairs])

@@ -1,10 +1,10 @@
-"""Collect: the one way from rollouts to batches: groups of samples of the present policy, rewarded, with the frozen
-columns that a method reads.
+"""Collect: the one way from rollouts to batches: groups of samples of the present policy, rewarded, with the
+frozen columns that a method reads.
 """
 
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -23,22 +23,25 @@ GROUPS = ("all", "filtered", "resampled")
 
 @dataclass
 class Collector:
-    """A stream of batches: `stale` + 1 of them are sampled from the policy as it is then, each is used `epochs` times.
+    """A stream of batches: `stale` + 1 of them are sampled from the policy as it is then, each is used
+    `epochs` times.
 
     prompts × group   problems of a batch, samples of each
     max_new, turns    tokens of a turn, turns of a conversation
-    groups            all; filtered: those of equal rewards are dropped (`fallback` episodes stay if none is left; None:
-                      all); resampled: new ones take their place, up to `rounds` times (DAPO's dynamic sampling)
+    groups            all · filtered: those of equal rewards are dropped · resampled: new ones take their
+                      place, up to `rounds` times (DAPO's dynamic sampling)
+    fallback          episodes that stay where every group was dropped; None: all
     reset             steps after which the policy becomes its own reference; 0: never
-    rewards           episodes -> [B]; the world's own score
+    rewards           episodes -> [B]; the world's own score unless given
     ask               number of a batch -> its problems, in place of the world's
     skip              leave out rows whose advantage is 0: the same gradient for less work
 
-    Batch i is a function of (model, seed, i). Its `info`: mean reward, share of groups without a signal, samples drawn.
+    Batch i is a function of (model, seed, i). Its `info`: mean reward, share of groups without a signal,
+    samples drawn.
     """
 
-    model: torch.nn.Module
-    tok: object
+    model: Any
+    tok: Any
     world: World
     method: Dials
     seed: int
@@ -56,7 +59,7 @@ class Collector:
     rewards: Callable[[list[Episode]], Tensor] = scored
     ask: Callable[[int], list[Problem]] | None = None
     skip: bool = False
-    reference: torch.nn.Module | None = field(init=False)
+    reference: Any = field(init=False)
 
     def __post_init__(self):
         self.reference = frozen_copy(policy_of(self.model)) if self.method.leash != "none" else None
@@ -123,13 +126,15 @@ class Collector:
 
     def episodes(self, problems: list[Problem], generator: torch.Generator) -> list[Episode]:
         """The policy's answers."""
-        settings = dict(k=self.group, max_new=self.max_new, temperature=self.temperature, turns=self.turns)
+        settings: dict[str, Any] = dict(
+            k=self.group, max_new=self.max_new, temperature=self.temperature, turns=self.turns
+        )
         return play(self.model, self.tok, self.world, problems, generator=generator, **settings)
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:
-    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same gradient for
-    less work. Entropy, clip fraction and the like are then those of these rows.
+    """Only rows whose advantage is not 0, scaled so that a mean over them is the mean over all: the same
+    gradient for less work. Entropy, clip fraction and the like are then those of these rows.
     """
     rows = batch["advantages"][:, 0].nonzero()[:, 0]
     if len(rows) in (0, len(batch)):

@@ -29,7 +29,8 @@ class Gate(Probe):
     ):
         self.model, self.opts, self.probe, self.every, self.watch = model, opts, probe, every, watch
         self.tolerance, self.patience, self.unit = tolerance, patience, every
-        self.lr_scale, self.more_replay, self.rollbacks, self.baseline = 1.0, 0.0, 0, None
+        self.lr_scale, self.more_replay, self.rollbacks = 1.0, 0.0, 0
+        self.baseline: dict[str, float] | None = None
         self.kept = self._snapshot()
 
     def __call__(self, step: int) -> dict:

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from .. import paths
 from ..errors import UserError
-from ..methods.parts import Objective
+from ..methods.parts import Objective, values_of
 from ..models.forward import Out, forward
 from ..tokens.batch import Batch
 from .recipe import GaveUp, Recipe
@@ -134,8 +134,8 @@ class Checkpoint:
 
 
 class Trained:
-    """The trained parameters of a model, as Checkpoint asks for them. (4-bit weights could not be read back in
-    place; what is not trained is made again as it was at the start.)
+    """The trained parameters of a model, as Checkpoint asks for them. (4-bit weights could not be read back
+    in place; what is not trained is made again as it was at the start.)
     """
 
     def __init__(self, model):
@@ -152,8 +152,8 @@ class Trained:
 
 
 def train(recipe: Recipe, checkpoint: Checkpoint | None = None) -> Iterator[dict]:
-    """steps() with the recipe's readings, and with a checkpoint: an interrupted call, made again, goes on and ends
-    bit-equal. Where the gate gives up, the last row is a note.
+    """steps() with the recipe's readings, and with a checkpoint: an interrupted call, made again, goes on and
+    ends bit-equal. Where the gate gives up, the last row is a note.
     """
     model, probe, n = recipe.model, recipe.probe, recipe.steps
     opts = recipe.opts or optimizers(model, "adamw", 0.0)  # every step sets its rate
@@ -206,7 +206,7 @@ def add_logits(model, batch: Batch, column: str) -> Batch:
 @torch.no_grad()
 def add_values(model, batch: Batch) -> Batch:
     """The batch with the value head's estimates [B,T-1] as the frozen column old_values."""
-    return batch.add(old_values=_quietly(model, batch).values)
+    return batch.add(old_values=values_of(_quietly(model, batch)))
 
 
 def _quietly(model, batch: Batch) -> Out:

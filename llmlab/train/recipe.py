@@ -1,7 +1,9 @@
-"""Recipe: what a run is made of, as a value: who learns, from which batches, towards what, read how, on which schedule."""
+"""Recipe: what a run is made of, as a value: who learns, from which batches, towards what, read how, on which
+schedule.
+"""
 
 from dataclasses import dataclass
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import torch
 
@@ -45,15 +47,15 @@ class Read(Probe):
 
 @dataclass(frozen=True)
 class Recipe:
-    """model · stream(i): the batches from number i on, each a function of its number (and, on-policy, of the model as
-    it is then) · objective · probe, read before the first step, every `every` steps and at the end · steps · lr: the
-    peak rate, or a function of the step · warmup, final: loop.rate's · opts: optimisers; None is AdamW for all that is
-    trained · unit: a checkpoint is taken after multiples of so many steps only, because in between model and optimiser
-    are not the whole state (a batch of samples is used again) · partly: only a part of the model is trained, and kept
-    in the checkpoint.
+    """model · stream(i): the batches from number i on, each a function of its number (and, on-policy, of the
+    model as it is then) · objective · probe, read before the first step, every `every` steps and at the end ·
+    steps · lr: the peak rate, or a function of the step · warmup, final: loop.rate's · opts: optimisers; None
+    is AdamW for all that is trained · unit: a checkpoint is taken after multiples of so many steps only,
+    because in between model and optimiser are not the whole state (a batch of samples is used again) ·
+    partly: only a part of the model is trained, and kept in the checkpoint.
     """
 
-    model: torch.nn.Module
+    model: Any
     stream: Callable[[int], Iterator[Batch]]
     objective: Objective
     probe: Probe

@@ -27,7 +27,7 @@ class Episode:
     logprobs: list[float]
     text: str = ""
     stopped: bool = False
-    score: Score | None = field(default=None)
+    score: Score = field(default=None)  # type: ignore[assignment]  # the world's, when all is said
 
 
 def play(
@@ -140,7 +140,9 @@ def evaluate(
 def as_batch(
     tok, episodes: list[Episode], *, step: int = 0, temperature: float = 1.0, rewards: Tensor | None = None
 ) -> Batch:
-    """Episodes as a batch with the columns rewards [B] (the world's score unless given), group, step, old_logprobs."""
+    """Episodes as a batch with the columns rewards [B] (the world's score unless given), group, step,
+    old_logprobs.
+    """
     given = {
         "rewards": scored(episodes) if rewards is None else rewards,
         "group": torch.tensor([e.group for e in episodes]),

@@ -1,4 +1,6 @@
-"""Wrapping: what the experiments with adapters share: how a loaded model gets them, and what training it costs."""
+"""Wrapping: what the experiments with adapters share: how a loaded model gets them, and what training it
+costs.
+"""
 
 from dataclasses import replace
 

@@ -36,7 +36,10 @@ INF = float("inf")
 CLIP = {  # (what the knob range becomes, what the knob clip becomes)
     "none": lambda k: ({"epsilon": INF}, {"epsilon_high": INF}),
     "symmetric": lambda k: ({"epsilon": k.range}, {"epsilon_high": k.range}),
-    "higher": lambda k: ({"epsilon": k.range}, {"epsilon_high": k.dials().high}),
+    **{
+        clip: lambda k: ({"epsilon": k.range}, {"epsilon_high": k.dials().high})
+        for clip in ("higher", "gspo")
+    },
     "capped": lambda k: ({"epsilon_high": 1 + k.range}, {"loss_type": "cispo"}),
 }
 

@@ -1,5 +1,5 @@
-"""What the TRL trainers share: a recipe in TRL's terms, the settings under which a step is ours, and TRL's steps as
-our rows.
+"""What the TRL trainers share: a recipe in TRL's terms, the settings under which a step is ours, and TRL's
+steps as our rows.
 """
 
 import os

@@ -131,24 +131,27 @@ sft_strip.picture("gradient")
 # Look at the layer *weights*: negative on the chosen answer (pushed up), positive on the rejected one (pushed down). What both rows share, such as the first answer, gets both and cancels in the sum over the pair.
 
 # %%
+from llmlab.tokens import chat, pairs
 from llmlab.train import loop
-from llmlab.tokens import pairs
+from llmlab.world.base import say
 
-pairs = loop.add_logprobs(chatty.model, pairs.answers(chatty.tok, talk), "ref_logprobs")
-TokenStrip(chatty.tok, pairs, chatty.model, preferences.dpo)
+rows = [chat.example(chatty.tok, t.messages, say(text)) for t in talk for text in (t.chosen, t.rejected)]
+compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows), "ref_logprobs")
+TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
 
 # %% [markdown]
 # **Rollouts (RL).** The model writes four answers to the same sum itself; each is scored; the advantage says how much better it was than the group's mean, in units of the group's standard deviation.
 # What the model did not write (the question) has no gradient, and a group whose answers all score the same has none at all.
 
 # %%
-from llmlab.methods import advantages
-from llmlab.train.rollout import on_policy
+from llmlab.methods.policy import Dials
+from llmlab.train.collect import Collector
 from llmlab.world import Sums
 
-sampled = next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), prompts=2, group=4,
-                         advantage=advantages.group_norm, seed=3, max_new=12))
-TokenStrip(chatty.tok, sampled, chatty.model, reference_family.grpo, rows=4)
+sums, grpo = Sums(("add",), digits=3), Dials().objective(max_len=12)
+collector = Collector(chatty.model, chatty.tok, sums, Dials(), seed=3, prompts=2, group=4, max_new=12)
+sampled = next(collector(0))
+TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
 
 # %% [markdown]
 # The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
@@ -159,7 +162,7 @@ import pandas as pd
 from llmlab.learn import strips
 
 views = {"packing": (base, packed, imitation.nll), "masking": (chatty, masked, imitation.nll),
-         "pairs": (chatty, pairs, preferences.dpo), "rollouts": (chatty, sampled, reference_family.grpo)}
+         "pairs": (chatty, compared, preferences.dpo), "rollouts": (chatty, sampled, grpo)}
 table = {}
 for name, (loaded, batch, objective) in views.items():
     gradient = strips.measure(loaded.tok, batch, loaded.model, objective).layers["gradient"].values[:, 1:]

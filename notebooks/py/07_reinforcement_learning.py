@@ -136,7 +136,7 @@ show(parts.token_mean, parts.sequence_mean, parts.fixed_length, policy.k1, polic
 show(policy.Dials.columns, policy.Dials.gain, policy.Dials.objective)
 
 # %% [markdown]
-# Named methods and dials agree: on random batches every setting gives the loss and the gradient of its named function (tested). Here, GRPO:
+# Dials and papers agree: on random batches every setting gives the loss and the gradient of its paper's formula (tested). Here, GRPO's, written out:
 
 # %%
 from llmlab.models.forward import Out, token_logprobs
@@ -146,7 +146,9 @@ g = torch.Generator().manual_seed(0)
 ids, logits = torch.randint(0, 30, (8, 6), generator=g), torch.randn(8, 5, 30, generator=g)
 out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(8, 5))
 batch = Batch(ids, torch.ones(8, 6), {"old_logprobs": out.logprobs - 0.3, "advantages": advantages.group_norm(rewards, group)})
-assert torch.allclose(reference_family.grpo(out, batch)[0], policy.Dials().objective(max_len=5)(out, batch)[0])
+r, A = (out.logprobs - batch["old_logprobs"]).exp(), batch["advantages"]
+by_hand = -torch.min(r * A, r.clamp(0.8, 1.2) * A).mean(1).mean()
+assert torch.allclose(by_hand, policy.Dials().objective(max_len=5)(out, batch)[0])
 
 # %% [markdown]
 # ## 3 · Predict

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import imitation, preferences
 from ...models.forward import forward
@@ -84,13 +85,13 @@ class Topology(Experiment):
         choices=LOSSES,
         help="all: every token; assistant: its answers; pairs: right last answer against a wrong one",
     )
-    lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
+    lr: float = knobs.lr(2e-3, low=1e-5)
+    warmup: int = knobs.warmup(10)
     steps: int = knob(
         120, 10, 2000, unit="steps", help="optimiser steps; 125 are once through the transcripts"
     )
     batch: int = knob(16, 2, 64, unit="transcripts", help="transcripts a step")
-    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(10)
 
     def chosen(self, seed: int, step: int) -> list[Transcript]:
         """The transcripts of one step: each once, in an order of the seed's, then again."""
@@ -99,8 +100,8 @@ class Topology(Experiment):
         return [every[order[i % TRANSCRIPTS]] for i in range(step * self.batch, (step + 1) * self.batch)]
 
     def batch_at(self, tok, shown: list[Transcript]) -> Batch:
-        """One step's batch. Between `all` and `assistant` only the mask differs; `pairs` adds a row with the rejected
-        answer.
+        """One step's batch. Between `all` and `assistant` only the mask differs; `pairs` adds a row with the
+        rejected answer.
         """
         if self.loss == "pairs":
             return compared(tok, shown)
@@ -140,8 +141,8 @@ class Topology(Experiment):
 
 
 def compared(tok, shown: list[Transcript]) -> Batch:
-    """Right and wrong endings in turn, as pairs. Both answers of a transcript are under the mask: the first one is the
-    same in both rows.
+    """Right and wrong endings in turn, as pairs. Both answers of a transcript are under the mask: the first
+    one is the same in both rows.
     """
     ends = [(t.messages, text) for t in shown for text in (t.chosen, t.rejected)]
     return pairs.of_rows(tok, [chat.example(tok, messages, say(text)) for messages, text in ends])

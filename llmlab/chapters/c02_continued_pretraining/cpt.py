@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import imitation
 from ...models.frozen import frozen_copy
@@ -108,9 +109,9 @@ class CPT(Experiment):
     )
 
     replay: float = knob(0.2, 0.0, 0.9, unit="share", help="share of each batch that is general text")
-    lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(20, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(2e-3, low=1e-5)
+    warmup: int = knobs.warmup(20)
+    steps: int = knobs.steps(150)
     batch: int = knob(16, 2, 128, unit="rows", help="rows of 128 tokens a step")
     packing: str = knob(
         "plain",
@@ -140,7 +141,7 @@ class CPT(Experiment):
     tolerance: float = knob(
         0.1, 0.01, 0.5, unit="share", help="drop of known people or sums that the gate lets pass"
     )
-    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(10)
 
     def __post_init__(self):
         super().__post_init__()
@@ -236,8 +237,8 @@ class CPT(Experiment):
         model, tok = loaded.model, loaded.tok
         if self.mixing == "adaptive" and texts is not None and len(texts.train) < 3:
             raise BadKnob(
-                f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)}; use"
-                " --mixing fixed"
+                f"--mixing adaptive needs at least 3 sub-folders of documents, here are {len(texts.train)};"
+                " use --mixing fixed"
             )
         weights = dict(SHARES) if texts is None else {d: float(len(ps)) for d, ps in texts.train.items()}
         probe: Probe = Mixing(model, self.prepare(tok, texts), weights, adaptive=self.mixing == "adaptive")

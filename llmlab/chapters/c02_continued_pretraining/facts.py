@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised
 from ...tokens import pack
@@ -64,11 +65,11 @@ class Facts(Supervised):
         choices=MIXED,
         help="the replayed text: as in pretraining, or without its questions about people known before",
     )
-    lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(2e-3, low=1e-5)
+    warmup: int = knobs.warmup(10)
+    steps: int = knobs.steps(150)
     batch: int = knob(16, 2, 128, unit="rows", help="rows of 128 tokens a step")
-    probe: int = knob(30, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(30)
 
     def documents(self, seed: int, step: int):
         """Endless texts about newcomers for one step."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import count
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised
 from ...tokens import pack
@@ -72,11 +73,11 @@ class LongDoc(Supervised):
         unit="tokens",
         help="tokens a row; in shorter ones many a question is cut off from its list",
     )
-    lr: float = knob(1e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 10, 5000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(1e-3, low=1e-5)
+    warmup: int = knobs.warmup(10)
+    steps: int = knobs.steps(60)
     batch: int = knob(2, 1, 64, unit="rows", help="rows a step")
-    probe: int = knob(60, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(60)
 
     def documents(self, seed: int, step: int):
         """Endless documents of one step, lists and general text, so that the lists have their share of the

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count, islice
 from typing import Callable, ClassVar, Iterator
 
+from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import imitation
 from ...methods.policy import METHODS, Dials, where_sampled
@@ -100,7 +101,7 @@ class Midtrain(Experiment):
             " good answers are not hidden"
         ),
     )
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(20)
 
     def __post_init__(self):
         super().__post_init__()

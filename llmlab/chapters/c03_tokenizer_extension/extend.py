@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import imitation
 from ...models.forward import forward
@@ -74,7 +75,7 @@ class Extend(Experiment):
     drugs: int = knob(24, 12, 1500, help="drugs in the domain")
     steps: int = knob(150, 10, 5000, unit="steps", help="optimiser steps in all")
     batch: int = knob(16, 2, 128, unit="rows", help="rows of 128 tokens a step")
-    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(10)
 
     own = staticmethod(Texts.read)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.own import Own, needs, read, schemas, spoken
 from ...lab.supervised import Supervised, order
@@ -59,11 +60,11 @@ class Chats(Own, Supervised):
     packed: str = knob(
         "no", choices=("no", "yes"), help="yes: several conversations a row, attention inside each"
     )
-    lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 10, 5000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(5e-4)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(60)
     batch: int = knob(16, 1, 64, unit="rows", help="conversations a step")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(20)
 
     given: tuple[Conversation, ...] = field(default=(), repr=False)  # what `rows` was called with: no knob
 

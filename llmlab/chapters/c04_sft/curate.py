@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from ...errors import UserError
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised, order
 from ...tokens.batch import Batch
@@ -53,12 +54,12 @@ class Curate(Supervised):
     k: int = knob(8, 1, 32, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
     problems: int = knob(512, 16, 2000, help="problems that are sampled")
-    lr: float = knob(5e-4, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(100, 10, 2000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(5e-4, low=1e-5)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(100, high=2000)
     batch: int = knob(32, 2, 128, unit="rows", help="answers a step")
-    held: int = knob(128, 16, 512, help="held-out problems that a reading asks")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    held: int = knobs.held(128)
+    probe: int = knobs.probe(20)
 
     def batches(self, model, tok, seed):
         """Sample once, with the model as it is at the start; then go round what was kept, in a new order

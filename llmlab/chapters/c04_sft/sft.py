@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import count
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised, order
 from ...tokens import chat, collate
@@ -51,9 +52,9 @@ class SFT(Supervised):
         phases=[dict(examples=12, wrong=0.5, filtering="checked", verbose=0.5, safety=0.5)],
     )
 
-    lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(200, 10, 2000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(2e-3, low=1e-5)
+    warmup: int = knobs.warmup(10)
+    steps: int = knobs.steps(200, high=2000)
     batch: int = knob(16, 2, 64, unit="rows", help="conversations a step")
     mask: str = knob(
         "assistant",
@@ -82,8 +83,8 @@ class SFT(Supervised):
         choices=("none", "checked"),
         help="checked: what a checker rejects is left out, so fewer examples remain",
     )
-    held: int = knob(96, 16, 512, help="held-out problems that a reading asks")
-    probe: int = knob(40, 1, 500, unit="steps", help="steps between two readings of the probes")
+    held: int = knobs.held(96)
+    probe: int = knobs.probe(40)
 
     def lessons_at(self, seed: int, step: int) -> list[Lesson]:
         """The conversations of one step: new ones, or the next ones of a shuffled pool."""

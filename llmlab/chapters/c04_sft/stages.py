@@ -5,7 +5,7 @@ in another one.
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ...lab import registry
+from ...lab import knobs, registry
 from ...lab.experiment import Experiment, knob
 from ...tokens import chat
 from ...tokens.templates import TEMPLATES
@@ -49,11 +49,11 @@ class Stages(Experiment):
     method: str = knob("dpo", choices=METHODS, help="the stage after SFT")
     trained: str = knob("control", choices=FORMS, help="template of this stage; SFT's was control")
     served: str = knob("control", choices=FORMS, help="template under which the model is asked")
-    lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(1e-3)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(60, low=5, high=1000)
     held: int = knob(96, 16, 512, help="held-out problems of each kind that a reading asks")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(20)
 
     def recipe(self, loaded, seed, texts=None):
         """The stage under its template, with readings under the template of serving."""

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised
 from ...tokens import chat
@@ -55,12 +56,12 @@ class Template(Supervised):
         choices=("own", "turn end"),
         help="turn end: the padding token is the turn's end, and the collator leaves padding out",
     )
-    lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(150, 10, 2000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(2e-3, low=1e-5)
+    warmup: int = knobs.warmup(10)
+    steps: int = knobs.steps(150, high=2000)
     batch: int = knob(16, 2, 64, unit="rows", help="conversations a step, half of them with a tool")
     held: int = knob(64, 8, 512, help="held-out problems of each kind that a reading asks")
-    probe: int = knob(50, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(50)
 
     def address(self, loaded) -> None:
         """Training begins in its own template."""

@@ -5,6 +5,7 @@ memory or not, cut to length.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised
 from ...tokens import chat, collate
@@ -77,12 +78,12 @@ class Traces(Supervised):
         choices=collate.CUTS,
         help="where a dialogue that is too long is cut; middle keeps the answer",
     )
-    lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(120, 10, 2000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(2e-3, low=1e-5)
+    warmup: int = knobs.warmup(10)
+    steps: int = knobs.steps(120, high=2000)
     batch: int = knob(16, 2, 64, unit="rows", help="dialogues a step")
     held: int = knob(64, 8, 512, help="held-out problems of each kind that a reading asks")
-    probe: int = knob(40, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(40)
 
     def trace(self, seed: int, n: int):
         """Dialogue number n: (messages, tools): a drug or a person is looked up."""

@@ -5,6 +5,7 @@ of those that it knows.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised
 from ...tokens import chat
@@ -60,12 +61,12 @@ class Unknown(Supervised):
     )
     people: int = knob(60, 10, 200, help="newcomers")
     wordings: int = knob(1, 1, 6, help="wordings in which a fact about a newcomer is asked")
-    lr: float = knob(1e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(150, 10, 2000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(1e-3, low=1e-5)
+    warmup: int = knobs.warmup(10)
+    steps: int = knobs.steps(150, high=2000)
     batch: int = knob(32, 2, 128, unit="rows", help="conversations a step")
     held: int = knob(128, 16, 512, help="held-out problems of each kind that a reading asks")
-    probe: int = knob(15, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(15)
 
     def question(self, seed: int, n: int) -> Problem:
         """Training question number n."""

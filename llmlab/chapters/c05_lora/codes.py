@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import imitation
 from ...models import adapters
@@ -56,11 +57,11 @@ class CodeBook(Experiment):
     targets: str = knob(
         "both", choices=tuple(adapters.TARGETS), help="matrices that carry adapters: attention, mlp or both"
     )
-    lr: float = knob(4e-3, 1e-5, 1e-1, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(400, 10, 5000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(4e-3, low=1e-5, high=1e-1)
+    warmup: int = knobs.warmup(10)
+    steps: int = knobs.steps(400)
     batch: int = knob(32, 2, 512, unit="codes", help="codes a step")
-    probe: int = knob(100, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(100)
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """Codes of one step, names in turn, so that every name is read equally often; the loss is on the

@@ -5,7 +5,7 @@ chapters.
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ...lab import registry
+from ...lab import knobs, registry
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...models import adapters, quant
 from ...tokens import chat
@@ -102,9 +102,9 @@ class LoRA(Experiment):
     lr: float = knob(
         3e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW; grpo takes at most 3e-3"
     )
-    warmup: int = knob(5, 0, 100, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(100, 10, 1000, unit="steps", help="optimiser steps")
-    probe: int = knob(50, 1, 500, unit="steps", help="steps between two readings of the probes")
+    warmup: int = knobs.warmup(5, high=100)
+    steps: int = knobs.steps(100, high=1000)
+    probe: int = knobs.probe(50)
 
     def __post_init__(self):
         super().__post_init__()
@@ -120,7 +120,9 @@ class LoRA(Experiment):
         return registry.get(self.task)(lr=self.lr, warmup=self.warmup, steps=self.steps, probe=self.probe)
 
     def recipe(self, loaded, seed, texts=None):
-        """The task's own recipe; where it reads its probes, also what was learnt, what was kept and what it costs."""
+        """The task's own recipe; where it reads its probes, also what was learnt, what was kept and what it
+        costs.
+        """
         # a base has never read most of the special tokens
         tokens = sorted(loaded.tok.added_tokens_decoder) if self.tokens == "special" else ()
         settings = dict(rank=self.rank, alpha=self.alpha, targets=self.targets, init=self.init, tokens=tokens)

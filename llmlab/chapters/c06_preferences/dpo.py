@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...methods import preferences
 from ...tokens import chat, pairs
@@ -45,16 +46,16 @@ class DPO(Pairwise):
             " one away here"
         ),
     )
-    lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(1e-3)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(60, low=5, high=1000)
     batch: int = knob(16, 2, 64, unit="pairs", help="pairs a step")
     pairs: str = knob(
         "style",
         choices=("style", "all"),
         help="style: right answers, polite or blunt; all: also wrong and padded ones",
     )
-    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(10)
 
     def loss(self):
         """dpo + nll · nll_chosen (as in RPO, arXiv 2404.19733)."""

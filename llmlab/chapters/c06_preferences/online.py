@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...methods import preferences
 from ...models.frozen import frozen_copy
@@ -67,12 +68,12 @@ class Online(Pairwise):
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
     beta: float = knob(0.1, 0.01, 5.0, scale="log", help="strength of the pull to the reference")
     nll: float = knob(0.2, 0.0, 2.0, help="weight of the likelihood of the chosen answer")
-    lr: float = knob(3e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(3, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(3e-4)
+    warmup: int = knobs.warmup(3)
+    steps: int = knobs.steps(60, low=5, high=1000)
     batch: int = knob(16, 2, 64, unit="pairs", help="pairs a step")
-    held: int = knob(96, 16, 512, help="held-out problems that a reading asks")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    held: int = knobs.held(96)
+    probe: int = knobs.probe(20)
 
     def loss(self):
         """DPO, and `nll` times the loss on the chosen answers."""

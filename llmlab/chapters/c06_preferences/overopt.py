@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import imitation, preferences
 from ...methods.policy import Dials
@@ -40,7 +41,7 @@ class Overopt(Experiment):
 
     name: ClassVar[str] = "overopt"
     summary: ClassVar[str] = (
-        "over-optimisation: gold against learned reward along KL, for best-of-n and for reinforcement learning"
+        "over-optimisation: gold against learned reward along KL, for best-of-n and for RL"
     )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
@@ -79,7 +80,7 @@ class Overopt(Experiment):
     )
     beta: float = knob(0.0, 0.0, 1.0, help="weight of the KL to the starting policy in the loss of rl")
     lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW in rl")
-    warmup: int = knob(3, 0, 100, unit="steps", help="steps of linear warm-up")
+    warmup: int = knobs.warmup(3, high=100)
     steps: int = knob(
         30,
         5,
@@ -90,7 +91,7 @@ class Overopt(Experiment):
     prompts: int = knob(8, 2, 64, help="questions a step")
     group: int = knob(8, 2, 32, help="samples a question")
     held: int = knob(32, 16, 256, help="held-out questions that a reading asks")
-    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(10)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The policy in all manners, the reward model, then the pressure."""

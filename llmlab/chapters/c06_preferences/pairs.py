@@ -11,6 +11,7 @@ from typing import Callable, ClassVar, Iterator
 from torch import Tensor
 
 from ...errors import UserError
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.own import Own, needs, read, schemas, spoken
 from ...lab.supervised import order
@@ -71,14 +72,14 @@ class Pairs(PairLoss, Own):
         unit="tokens",
         help="longest row; a pair with a longer one is left out, since a cut answer is another answer",
     )
-    lr: float = knob(5e-4, 1e-7, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 5, 5000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(5e-4, low=1e-7)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(60, low=5)
     batch: int = knob(
         16, 1, 64, unit="pairs", help="pairs that go through the model at once, in a step as in a reading"
     )
     held: int = knob(96, 1, 5000, unit="pairs", help="held-out pairs that a reading reads, at most")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(20)
 
     @staticmethod
     def own(path: str) -> tuple[Turns, ...]:

@@ -1,4 +1,6 @@
-"""Pairwise: the preference family: a loss on pairs of answers, against a frozen reference where the loss has one."""
+"""Pairwise: the preference family: a loss on pairs of answers, against a frozen reference where the loss has
+one.
+"""
 
 from dataclasses import dataclass
 from typing import Callable, Iterator
@@ -16,9 +18,12 @@ from ...train.recipe import Read, Recipe
 
 
 class Pairwise(Experiment):
-    """A recipe of three parts, which a subclass supplies: a step's pairs, the loss, what is read. Its knobs include lr,
-    warmup, steps and probe.
-    """
+    """A recipe of three parts, which a subclass supplies: a step's pairs, the loss, what is read."""
+
+    lr: float
+    warmup: int
+    steps: int
+    probe: int
 
     def loss(self) -> Objective:
         """The loss on pairs."""
@@ -94,8 +99,8 @@ class PairLoss:
 
 @torch.no_grad()
 def figures(model, judged: list[Batch]) -> dict[str, float]:
-    """Of held-out pairs: the share whose margin over the reference is positive, mean log-probs of both sides, and the
-    probability of all else.
+    """Of held-out pairs: the share whose margin over the reference is positive, mean log-probs of both sides,
+    and the probability of all else.
     """
     chosen, rejected, margins = [], [], []
     for batch in judged:

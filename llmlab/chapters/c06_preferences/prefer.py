@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import knob
 from ...methods import preferences
 from ...tokens import pairs
@@ -73,12 +74,12 @@ class Prefer(PairLoss, Pairwise):
     topics: int = knob(
         5, 1, 5, help="kinds of questions about people that the pairs cover; all are asked in the end"
     )
-    lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(1e-3)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(60, low=5, high=1000)
     batch: int = knob(16, 2, 64, unit="pairs", help="pairs a step")
-    held: int = knob(96, 16, 512, help="held-out problems that a reading asks")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    held: int = knobs.held(96)
+    probe: int = knobs.probe(20)
 
     def loss(self):
         """The method's loss, and `nll` times that of the chosen answers."""

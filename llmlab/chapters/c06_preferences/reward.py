@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import preferences
 from ...methods.advantages import last_token
@@ -67,12 +68,12 @@ class Reward(Experiment):
     bias: float = knob(
         0.5, 0.0, 1.0, unit="share", help="share of the labels that the habit decides, where one is planted"
     )
-    lr: float = knob(1e-3, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 200, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(80, 5, 2000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(1e-3)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(80, low=5, high=2000)
     batch: int = knob(16, 2, 64, unit="pairs", help="pairs a step")
     held: int = knob(32, 16, 256, help="held-out questions, each with eight answers, that a reading scores")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(20)
 
     def labelled(self, seed: int, n: int) -> tuple[Pair, str, str]:
         """Pair number n with its label: (pair, chosen, rejected)."""

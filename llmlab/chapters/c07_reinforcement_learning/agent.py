@@ -9,6 +9,7 @@ from typing import ClassVar, Iterator
 
 import torch
 
+from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import imitation
 from ...methods.policy import Dials, where_sampled
@@ -81,7 +82,7 @@ class Agent(Experiment):
     batch: int = knob(16, 2, 64, unit="rows", help="traces a step of imitation")
     prompts: int = knob(6, 2, 64, help="tasks a step of GRPO")
     group: int = knob(6, 2, 32, help="trajectories a task")
-    probe: int = knob(6, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(6)
 
     def __post_init__(self):
         super().__post_init__()
@@ -122,8 +123,8 @@ class Agent(Experiment):
         return self.lr * loop.rate(step - self.narrow, self.steps - self.narrow, self.warmup, 0.1)
 
     def stream(self, model, tok, seed: int, start: int) -> Iterator[Batch]:
-        """Batches from number `start`: lessons first; then samples, or what is shown. A task at which all samples end
-        alike teaches nothing and is left out.
+        """Batches from number `start`: lessons first; then samples, or what is shown. A task at which all
+        samples end alike teaches nothing and is left out.
         """
         shown = numbered(partial(self.shown_at, tok, seed), model.device)
         if self.way != "reward":

@@ -5,6 +5,7 @@ is the baseline.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods.policy import Dials
 from ...train import probes
@@ -37,9 +38,9 @@ class GRPO(Experiment):
         phases=[dict(epochs=2, temperature=1.5)],
     )
 
-    lr: float = knob(3e-4, 1e-6, 3e-3, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(3, 0, 100, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(3e-4, high=3e-3)
+    warmup: int = knobs.warmup(3, high=100)
+    steps: int = knobs.steps(60, low=5, high=1000)
     prompts: int = knob(32, 2, 128, help="problems a step")
     group: int = knob(8, 2, 32, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
@@ -49,7 +50,7 @@ class GRPO(Experiment):
     )
     op: str = knob("add", choices=("add", "subtract", "multiply"), help="kind of sum")
     digits: int = knob(3, 1, 4, help="digits of the numbers")
-    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(10)
 
     def recipe(self, loaded, seed, texts=None):
         """The policy family at GRPO's dials, without a KL penalty."""
@@ -71,8 +72,8 @@ class GRPO(Experiment):
         )
 
     def prober(self, model, tok, world):
-        """Held-out sums, sampled and scored: rewards accept "82" and "82.", and the policy may come to prefer either;
-        and what was known.
+        """Held-out sums, sampled and scored: rewards accept "82" and "82.", and the policy may come to prefer
+        either; and what was known.
         """
         facts = Talk(("fact",)) if tok.chat_template else Census()
         sets = {

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import count, islice
 from typing import ClassVar, Iterator
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import imitation, preferences
 from ...methods.policy import Dials, where_sampled
@@ -87,7 +88,7 @@ class Order(Experiment):
     sums: float = knob(0.5, 0.0, 1.0, unit="share", help="share of sums among the conversations of SFT")
     prompts: int = knob(8, 2, 128, help="problems a step of reinforcement learning")
     group: int = knob(8, 2, 32, help="samples a problem")
-    probe: int = knob(40, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(40)
 
     @property
     def parts(self) -> list[str]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 
+from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods.advantages import overlong_penalty
 from ...methods.policy import ADVANTAGES, AGGREGATIONS, CLIPS, LEASHES, RATIOS, BadDial, Dials
@@ -21,7 +22,8 @@ from ...world.arena import PAID, TASKS, Game
 from .reader import Reader
 
 ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
-HIGHER = 1.4  # DAPO's upper clip range in units of the lower one: 0.28 / 0.2
+# the upper clip range in units of the lower one: DAPO's 0.28 / 0.2, GSPO's 4e-4 / 3e-4
+HIGHER = {"higher": 1.4, "gspo": 4 / 3}
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ class Policy(Experiment):
     )
     clip: str = knob(
         "symmetric",
-        choices=CLIPS,
-        help="1 ± range; higher: up to 1.4 × range above; capped: the weight, at 1 + range",
+        choices=(*CLIPS, "gspo"),
+        help="1 ± range; above: higher 1.4 × range (DAPO), gspo 4/3 ×; capped: the weight, at 1 + range",
     )
     range: float = knob(0.2, 1e-4, 10.0, scale="log", help="clip range of the ratio")
     aggregation: str = knob("sequence_mean", choices=tuple(AGGREGATIONS), help="from tokens to one number")
@@ -158,12 +160,12 @@ class Policy(Experiment):
     prompts: int = knob(32, 2, 128, help="problems a step")
     group: int = knob(8, 1, 32, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="temperature of the samples in training")
-    lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(10, 0, 100, unit="steps", help="steps of linear warm-up")
-    steps: int = knob(60, 5, 1000, unit="steps", help="optimiser steps")
+    lr: float = knobs.lr(5e-4)
+    warmup: int = knobs.warmup(10, high=100)
+    steps: int = knobs.steps(60, low=5, high=1000)
     held: int = knob(48, 8, 256, help="held-out problems that are sampled at a reading")
     tries: int = knob(16, 2, 64, help="samples of each of them")
-    probe: int = knob(20, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(20)
 
     def __post_init__(self):
         super().__post_init__()
@@ -215,10 +217,10 @@ class Policy(Experiment):
 
     def dials(self) -> Dials:
         """The method."""
-        high = self.range * (HIGHER if self.clip == "higher" else 1.0)
+        high, clip = self.range * HIGHER.get(self.clip, 1.0), "higher" if self.clip in HIGHER else self.clip
         return Dials(
             self.ratio,
-            self.clip,
+            clip,
             self.range,
             high,
             self.aggregation,
@@ -264,8 +266,8 @@ class Policy(Experiment):
 
 
 class Demonstrations(Collector):
-    """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio this is
-    supervised fine-tuning.
+    """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio this
+    is supervised fine-tuning.
     """
 
     def __init__(self, game: Game, *args, **settings):

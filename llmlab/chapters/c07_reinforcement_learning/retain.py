@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import parts
 from ...methods.policy import Dials
@@ -70,12 +71,12 @@ class Retain(Experiment):
     until: float = knob(
         0.6, 0.1, 1.0, unit="share", help="share of sampled answers right at which the training ends"
     )
-    lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate of AdamW")
-    warmup: int = knob(5, 0, 100, unit="steps", help="steps of linear warm-up")
+    lr: float = knobs.lr(5e-4)
+    warmup: int = knobs.warmup(5, high=100)
     steps: int = knob(80, 5, 1000, unit="steps", help="optimiser steps at most")
     prompts: int = knob(8, 2, 128, help="questions a step")
     group: int = knob(8, 2, 32, help="samples a question; for any: right answers a question")
-    probe: int = knob(10, 1, 500, unit="steps", help="steps between two readings of the probes")
+    probe: int = knobs.probe(10)
 
     def shown_at(self, tok, seed: int, step: int) -> Batch:
         """Right answers to imitate: the same one whenever the question comes, or drawn anew."""
@@ -90,7 +91,9 @@ class Retain(Experiment):
         return [people[0]] if self.way == "one" else [r.choice(people) for _ in range(self.group)]
 
     def objective(self):
-        """The policy gradient for a reward; else the likelihood of what is shown, or of the samples that are right."""
+        """The policy gradient for a reward; else the likelihood of what is shown, or of the samples that are
+        right.
+        """
         return {"reward": Dials().objective(LONGEST), "own": right_ones}.get(self.way, nll)
 
     def recipe(self, loaded, seed, texts=None):

@@ -1,4 +1,6 @@
-"""What of this chapter is shipped: the sweeps behind its sliders, and the runs that its notebook draws over the seeds."""
+"""What of this chapter is shipped: the sweeps behind its sliders, and the runs that its notebook draws over
+the seeds.
+"""
 
 from ...lab.grid import Grid
 
