@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from llmlab.lab import checkpoints, shipped, sweeps
+from llmlab.lab import checkpoints, sweeps
+from llmlab.learn import shipped
 from llmlab.learn import drills, readme
 from llmlab import paths
 from llmlab.models.load import card, load

@@ -26,7 +26,7 @@ def fake(monkeypatch, rows: int, steps: int, seconds: float = 0.0):
                 yield {"step": step}
 
     Fake.steps = steps
-    monkeypatch.setattr(experiments, "get", lambda name: Fake)
+    monkeypatch.setattr(registry, "get", lambda name: Fake)
     monkeypatch.setattr("llmlab.models.load.load", lambda name: SimpleNamespace())
 
 

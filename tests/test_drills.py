@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from llmlab import cli, paths
 from llmlab.learn import drills
-from llmlab.lab import registry, shipped
+from llmlab.lab import registry
+from llmlab.learn import shipped
 from llmlab.errors import UserError
 
 ALL = drills.load()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from llmlab.learn import judge
-from llmlab.learn.exercises import CHAPTERS, EXERCISES, NoExercise, get
+from llmlab.lab import registry
+from llmlab.learn.exercises import EXERCISES, NoExercise, get
 from llmlab.learn.exercise import case, difference, short
 from llmlab.models.forward import Out, token_logprobs
 from llmlab.tokens.batch import Batch
@@ -82,8 +83,8 @@ def test_cases_are_the_same_every_time_and_leave_the_generators_alone(exercise):
 
 
 def test_there_are_at_least_four_exercises_a_chapter_and_names_are_unique():
-    assert all(len(chapter.EXERCISES) >= 4 for chapter in CHAPTERS)
-    assert len(EXERCISES) == sum(len(chapter.EXERCISES) for chapter in CHAPTERS)
+    assert all(len(chapter.EXERCISES) >= 4 for chapter in registry.every("exercises"))
+    assert len(EXERCISES) == sum(len(chapter.EXERCISES) for chapter in registry.every("exercises"))
 
 
 def test_an_unknown_name_is_a_sentence_with_the_close_ones():

@@ -32,6 +32,22 @@ def test_ruff_finds_nothing(command):
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+def test_the_types_of_the_library_agree():
+    found = subprocess.run(
+        [sys.executable, "-m", "mypy", "--cache-dir", os.devnull],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_type_checker_looks_at_methods_training_tokens_and_the_lab():
+    looked_at = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
+    assert {f"llmlab/{folder}" for folder in ("methods", "train", "tokens", "lab")} <= set(looked_at)
+
+
 def test_ruff_looks_at_lines_and_imports():
     lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
     assert lint["line-length"] == 110 and {"E", "F", "W", "B"} <= set(lint["lint"]["select"])

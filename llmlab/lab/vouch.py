@@ -62,7 +62,7 @@ def vouch(
         found = record.seal_of(book.file)
         if found and record.is_current(found, Seal(found.identity, book.seal.code)):
             continue
-        kept = book.read() if found else {"asked": {}, "machine": rehearsal.machine()}
+        kept: dict = book.read() if found else {"asked": {}, "machine": rehearsal.machine()}
         other = [label for label, asked in kept["asked"].items() if book.asked.get(label) != asked]
         if not kept["asked"] or other:
             yield (

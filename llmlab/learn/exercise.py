@@ -50,8 +50,8 @@ class Exercise:
 
     @property
     def chapter(self) -> str:
-        """Number of the chapter: that of the file the exercise stands in."""
-        return self.reference.__module__[-2:]
+        """Number of the chapter: that of the folder the exercise stands in."""
+        return self.reference.__module__.split(".")[-2][1:3]
 
     @property
     def parameters(self) -> tuple[str, ...]:
