@@ -472,13 +472,13 @@ def stale(name: str) -> list[str]:
     """What of a kind of shipped data was not made by today's code from today's inputs, or is missing."""
     from . import books, readme, stored, sweeps
     from . import build as builder
-    from .lab import record
-    from .ledger import rates, results
+    from .lab import record, vouched
+    from .ledger import TRIALS, rates, results
 
     seals = {
         "sweeps": sweeps.seals,
         "runs": stored.seals,
-        "rates": rates.seals,
+        "rates": lambda: rates.seals(TRIALS),
         "claims": results.seals,
         "notebooks": books.seals,
         "readme": readme.seals,
@@ -486,6 +486,8 @@ def stale(name: str) -> list[str]:
     try:
         found = seals.get(name, lambda: (s for s in builder.seals() if s[0] == name))()
         return record.stale(found)
+    except vouched.BadList:
+        raise
     except (ValueError, KeyError, OSError):  # what it is made from is not there yet, or broken
         return [name]
 
