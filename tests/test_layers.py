@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "llmlab"
 # bottom to top. Modules of one row do not know each other; the files inside a folder may, without going round
-# in circles
+# in circles. A file of a folder that has a row of its own ("lab.code") stands there
 ORDER = [
     {"errors"},
     {"paths"},
@@ -53,8 +53,9 @@ def imports(file: Path, code: str | None = None) -> set[str]:
 
 
 def top(name: str) -> str:
-    """The row's entry that a module belongs to."""
-    return name.split(".")[1]
+    """The row's entry that a module belongs to: its own, or that of its folder."""
+    _, folder, *rest = name.split(".")
+    return own if (own := ".".join([folder, *rest[:1]])) in RANK else folder
 
 
 def upward(file: Path, code: str | None = None) -> set[str]:

@@ -18,6 +18,8 @@ from llmlab.train import loop
 from llmlab.methods import imitation
 from llmlab import paths
 from llmlab.lab.experiment import Experiment, knob
+from llmlab.lab import code, record, vouched
+from llmlab.lab.record import Seal
 from llmlab.models.load import fingerprint
 from llmlab.tokens.batch import Batch
 
@@ -270,6 +272,85 @@ def test_the_summary_holds_start_and_final_and_the_curves(run):
     ) == list("123456")
 
 
+# --- made by other code
+# ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_code(monkeypatch, tmp_path):
+    """Changes the code of every experiment, and nothing is vouched for; returns (old, new) hash of the toy's."""
+    monkeypatch.setenv("LLMLAB_DATA", str(tmp_path / "data"))
+
+    def change(to="other code"):
+        old = code.of(Toy())["toy"]
+        monkeypatch.setattr(code, "version", lambda file: to)
+        return {"old": old, "new": to}
+
+    return change
+
+
+def test_a_record_is_sealed_with_its_key_and_with_the_code_that_made_it(run):
+    done = run()
+    assert record.seal_of(runs.record("toy", done.key)) == Seal(done.key, code.of(Toy()))
+
+
+def test_a_run_has_the_same_name_whatever_code_makes_it(run, other_code):
+    first = run()
+    other_code()
+    assert run(seed=1).key != first.key == run().key
+
+
+def test_what_other_code_made_is_computed_anew_without_a_word_and_replaced(run, other_code):
+    first = run()
+    other_code()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again, steps = computing(run)
+        assert steps == 6 and again.rows == first.rows and computing(run)[1] == 0
+    assert record.seal_of(runs.record("toy", first.key)) == Seal(first.key, {"toy": "other code"})
+
+
+def test_what_code_made_that_is_vouched_for_is_current(run, other_code):
+    first = run()
+    vouched.add([{"name": "toy"} | other_code()])
+    assert computing(run) == (first, 0)
+    other_code("code that nobody vouches for")
+    assert computing(run)[1] == 6
+
+
+def test_a_vouched_change_of_another_experiment_is_of_no_use(run, other_code):
+    run()
+    vouched.add([{"name": "cpt"} | other_code()])
+    assert computing(run)[1] == 6
+
+
+def test_of_the_users_own_and_the_shipped_record_the_current_one_is_taken(run, ship, other_code, home):
+    place = ship(run())
+    own = run(seed=1)
+    other_code()
+    assert computing(run)[1] == 6, "the shipped one is stale, his own was missing"
+    other_code("a third one")
+    sealed = record.read(runs.record("toy", own.key))[1]
+    record.write(place.with_name(f"{own.key}.json"), Seal(own.key, {"toy": "a third one"}), sealed)
+    assert computing(run, seed=1) == (own, 0), "his own is stale, the shipped one is current"
+
+
+def test_the_rows_of_a_record_are_read_whatever_code_made_it(run, other_code, tmp_path):
+    done = run()
+    other_code()
+    path = runs.record("toy", done.key)
+    assert runs.rows_of(path) == done.rows and runs.rows_of(tmp_path / "none") == []
+    path.write_bytes(path.read_bytes()[:-1])
+    assert runs.rows_of(path) == []
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_seal_holds_the_key_and_the_code_of_the_experiment(name):
+    experiment = EXPERIMENTS[name]
+    sealed = runs.seal(experiment, 3, "model", "texts")
+    assert sealed == Seal(runs.key(experiment, 3, "model", "texts"), code.of(experiment))
+
+
 # --- stopped
 # ----------------------------------------------------------------------------------------------------------
 
@@ -280,7 +361,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_never_stopped(run, home, after):
     runs.record("toy", expected.key).unlink()
     with pytest.raises(runs.Interrupted, match=f"stopped by hand at step {after}"):
         run(on_row=seen.append, stop=lambda: len(seen) > after)
-    assert runs.find("toy", expected.key) is None and list((home / "unfinished").iterdir())
+    assert runs.find("toy", Seal(expected.key)) is None and list((home / "unfinished").iterdir())
     again, steps = computing(run)
     assert again.rows == expected.rows and steps == 6 - after
     assert not list((home / "unfinished").iterdir())
@@ -298,6 +379,33 @@ def test_an_unfinished_run_of_another_key_is_not_taken_up(run):
     with pytest.raises(runs.Interrupted):
         run(on_row=seen.append, stop=lambda: len(seen) > 3)
     assert computing(run, Toy(lr=2e-2))[1] == 6
+
+
+def test_a_run_that_other_code_began_is_begun_anew_and_its_state_removed(run, home, other_code):
+    seen = []
+    with pytest.raises(runs.Interrupted):
+        run(on_row=seen.append, stop=lambda: len(seen) > 3)
+    (begun,) = (home / "unfinished").iterdir()
+    assert other_code() and computing(run)[1] == 6 and not begun.exists()
+
+
+def test_not_even_vouched_code_takes_up_what_other_code_began(run, home, other_code):
+    """Vouched for is what the rehearsals show; a state in between is bit-equal only to the code that wrote it."""
+    seen = []
+    with pytest.raises(runs.Interrupted):
+        run(on_row=seen.append, stop=lambda: len(seen) > 3)
+    (begun,) = (home / "unfinished").iterdir()
+    vouched.add([{"name": "toy"} | other_code()])
+    assert computing(run)[1] == 6 and not begun.exists()
+
+
+def test_what_else_was_begun_stays(run, home, other_code):
+    for seed in (0, 1):
+        seen = []
+        with pytest.raises(runs.Interrupted):
+            run(seed=seed, on_row=seen.append, stop=lambda: len(seen) > 3)
+    assert computing(run, seed=1)[1] == 3 and len(list((home / "unfinished").iterdir())) == 1
+    assert computing(run)[1] == 3
 
 
 # --- no room

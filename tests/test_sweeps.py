@@ -9,6 +9,8 @@ from llmlab.lab import sweeps
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.learn.widgets import Panel
 from llmlab.learn.widgets.controls import control, stops
+from llmlab import paths
+from llmlab.lab import code, record, vouched
 
 AXES = {"replay": (0.0, 0.2), "warmup": (0, 20)}
 
@@ -28,8 +30,6 @@ def rows(grid, seeds=5):
 @pytest.fixture
 def grid(tmp_path, monkeypatch):
     """A small stored sweep of cpt in a data folder that shares the checkpoints."""
-    from llmlab import paths
-
     (tmp_path / "checkpoints").symlink_to(paths.data() / "checkpoints")
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
     grid = sweeps.Grid("cpt", AXES)
@@ -95,17 +95,27 @@ def test_another_grid_makes_it_stale(grid):
 
 
 def test_one_altered_number_is_noticed(grid):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(grid.file)
-    frame = table.to_pandas()
+    frame = sweeps._read(grid)
     frame.loc[7, "arithmetic"] += 0.01
-    pq.write_table(
-        pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(table.schema.metadata),
-        grid.file,
-    )
-    assert not sweeps.is_current(grid)
+    head = grid.file.read_bytes().partition(b"\n")[0]
+    grid.file.write_bytes(head + b"\n" + frame.to_parquet(compression="zstd", index=False))
+    assert not sweeps.is_current(grid) and sweeps.load("cpt") is None
+
+
+def test_what_other_code_made_is_stale_unless_it_is_vouched_for(grid, monkeypatch):
+    old = code.of(CPT())["cpt"]
+    monkeypatch.setattr(code, "version", lambda file: "other code")
+    assert not sweeps.is_current(grid) and sweeps.load("cpt") is None
+    vouched.add([{"name": "cpt", "old": old, "new": "other code"}])
+    assert sweeps.is_current(grid) and sweeps.load("cpt").at(CPT().settings())
+
+
+def test_the_seals_name_every_sweep_with_what_is_there_and_what_is_wanted(grid, monkeypatch):
+    monkeypatch.setitem(sweeps.GRIDS, "sft", sweeps.Grid("sft", {"examples": (10, 0)}))
+    found = {name: (there, wanted) for name, there, wanted in sweeps.seals()}
+    assert list(found) == list(sweeps.GRIDS) and found["cpt"] == (grid.seal, grid.seal)
+    assert found["sft"] == (None, sweeps.GRIDS["sft"].seal)
+    assert "cpt" not in (stale := record.stale(sweeps.seals())) and "sft" in stale
 
 
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99])
@@ -191,8 +201,7 @@ def test_knobs_swept_alone_have_the_defaults_and_one_point_for_each_other_value(
         {"replay": 0.2, "warmup": 20},
         {"replay": 0.2, "warmup": 0},
     ]
-    assert mixed.key() != turns.key()
-    assert turns.key() != sweeps.Grid("cpt", AXES).key()
+    assert len({g.seal.identity for g in (mixed, turns, sweeps.Grid("cpt", AXES))}) == 3
 
 
 def test_turned_alone_the_defaults_come_first_and_each_other_value_has_its_runs(turns):

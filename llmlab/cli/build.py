@@ -53,14 +53,14 @@ def command(argv: list[str]) -> int:
 def stale(name: str) -> list[str]:
     """What of a kind of shipped data was not made by today's code from today's inputs, or is missing."""
     from ..lab import checkpoints as builder
-    from ..lab import record, sweeps
+    from ..lab import record, sweeps, vouched
     from ..learn import books, readme, shipped
-    from ..ledger import rates, results
+    from ..ledger import TRIALS, rates, results
 
     seals = {
         "sweeps": sweeps.seals,
         "runs": shipped.seals,
-        "rates": rates.seals,
+        "rates": lambda: rates.seals(TRIALS),
         "claims": results.seals,
         "notebooks": books.seals,
         "readme": readme.seals,
@@ -68,6 +68,8 @@ def stale(name: str) -> list[str]:
     try:
         found = seals.get(name, lambda: (s for s in builder.seals() if s[0] == name))()
         return record.stale(found)
+    except vouched.BadList:
+        raise
     except (ValueError, KeyError, OSError):  # what it is made from is not there yet, or broken
         return [name]
 

@@ -123,7 +123,7 @@ def as_json(found: list[table.Row]) -> dict:
             | {
                 k: v
                 for k, v in (r.record or {}).items()
-                if k in ("seeds", "needed", "contrasts", "found", "declared")
+                if k in ("seeds", "needed", "contrasts", "found")
             }
         )
         for r in found

@@ -49,10 +49,13 @@ def files(start: Path) -> list[Path]:
     return sorted(found | {t for f in found if ROOT in f.parents for t in f.parent.glob("*.jinja")})
 
 
-def _imported(file: Path) -> Iterator[Path]:
-    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from
-    it.
-    """
+@lru_cache
+def _imported(file: Path) -> list[Path]:
+    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from it."""
+    return list(_named(file))
+
+
+def _named(file: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom):
             continue
@@ -73,6 +76,7 @@ def _imported(file: Path) -> Iterator[Path]:
             yield from [o for o in options if o.exists()][:1]
 
 
+@lru_cache
 def _code(file: Path) -> str:
     """The code without what decides nothing: comments, layout, docstrings, labels, and what a knob says
     beside its default.

@@ -29,10 +29,10 @@ class Seal:
     @classmethod
     def read(cls, found: object) -> "Seal | None":
         """A seal that was stored as JSON; None for what is none."""
-        try:
-            return cls(found["identity"], found["code"])  # type: ignore[index]
-        except (TypeError, KeyError):
-            return None
+        match found:
+            case {"identity": str(identity), "code": dict(code)}:
+                return cls(identity, code)
+        return None
 
 
 def is_current(found: Seal | None, wanted: Seal) -> bool:

@@ -7,6 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from .. import paths
+from ..errors import UserError
+
+
+class BadList(UserError):
+    """The list of what is vouched for cannot be read."""
 
 
 def file() -> Path:
@@ -14,15 +19,15 @@ def file() -> Path:
     return paths.data() / "vouched.json"
 
 
-def alike(name: str, old: str, new: str) -> bool:
-    """Does code `new` of an experiment do what code `old` does: is it the same, or vouched for, step by step,
-    in either direction?
+def alike(name: str, one: str, other: str) -> bool:
+    """Do two codes of an experiment do the same: are they one, or vouched for, step by step? Which of them is the
+    newer one makes no difference. Raises BadList.
     """
-    return old == new or new in _reached(name, old, _entries(file(), _changed(file())))
+    return one == other or other in _reached(name, one)
 
 
 def entries() -> list[dict]:
-    """All entries, oldest first."""
+    """All entries, oldest first. Raises BadList."""
     return [dict(entry) for entry in _entries(file(), _changed(file()))]
 
 
@@ -30,18 +35,17 @@ def add(new: list[dict]) -> None:
     """Write entries behind those that are there."""
     lines = ",\n ".join(json.dumps(entry) for entry in [*entries(), *new])
     paths.write_atomic(file(), f"[{lines}]\n".encode())
+    _entries.cache_clear()  # a clock may be too coarse to tell two writes apart
 
 
-def _reached(name: str, start: str, known: tuple) -> set[str]:
-    """All hashes that a chain of entries connects with `start`."""
-    found: set[str] = set()
-    todo = [start]
+def _reached(name: str, start: str) -> set[str]:
+    """All hashes that a chain of entries leads to from `start`, forwards or backwards."""
+    pairs = [(e["old"], e["new"]) for e in _entries(file(), _changed(file())) if e["name"] == name]
+    found, todo = set(), {start}
     while todo:
         here = todo.pop()
-        edges = [(dict(e)["old"], dict(e)["new"]) for e in known if dict(e)["name"] == name]
-        fresh = {other for edge in edges if here in edge for other in edge} - found
-        found |= fresh
-        todo += fresh
+        found.add(here)
+        todo |= {hash for pair in pairs if here in pair for hash in pair} - found
     return found
 
 
@@ -50,5 +54,14 @@ def _changed(path: Path) -> int:
 
 
 @lru_cache(maxsize=4)
-def _entries(path: Path, changed: int) -> tuple:
-    return tuple(tuple(e.items()) for e in json.loads(path.read_text())) if changed else ()
+def _entries(path: Path, changed: int) -> tuple[dict, ...]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if changed else []
+        if any(not isinstance(e[key], str) for e in found for key in ("name", "old", "new")):
+            raise TypeError
+        return tuple(found)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise BadList(
+            f"'{path}' is damaged, so nothing is vouched for; restore it (git checkout), or remove it and compute"
+            " again what is stale then"
+        ) from None

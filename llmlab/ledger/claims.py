@@ -187,15 +187,19 @@ class Claim:
         return range(self.first, self.first + n)
 
     @property
-    def declared(self) -> str:
-        """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may
-        be improved; arms are what they run, whatever they are called.
-        """
-        contrasts = [
+    def rules(self) -> list[list]:
+        """Of each contrast what decides its verdict: no words; arms are what they run, whatever they are called."""
+        return [
             [c.direction, c.least, c.unit, c.counts]
             + [[t.arm.key, t.metric, t.how, t.weight] for t in c.terms]
             for c in self.contrasts
         ]
-        parts = [self.id, self.kind, self.seeds, self.first, bool(self.why), contrasts]
+
+    @property
+    def declared(self) -> str:
+        """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may be
+        improved.
+        """
+        parts = [self.id, self.kind, self.seeds, self.first, bool(self.why), self.rules]
         checked = self.check.__name__ if self.check else ""
         return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode(), checked.encode())

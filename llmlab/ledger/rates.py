@@ -74,11 +74,9 @@ def is_current(name: str, trials: Iterable[Trials]) -> bool:
     return record.is_current(record.seal_of(file(name)), seal(trials))
 
 
-def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
-    """(part, seal that is there, seal that is wanted) of every table."""
-    from . import TRIALS
-
-    for part, trials in TRIALS.items():
+def seals(parts: dict[str, Iterable[Trials]]) -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(part, seal that is there, seal that is wanted) of the table of each part of the ledger."""
+    for part, trials in parts.items():
         yield part, record.seal_of(file(part)), seal(trials)
 
 

@@ -95,6 +95,27 @@ def load() -> dict[str, dict]:
         raise BadResults(f"{e}, so no verdict in it counts; run: llmlab claims run") from None
 
 
+def worded(claim: Claim, record: dict | None) -> dict | None:
+    """The record in the claim's present words, which may have been improved since: the labels of contrasts and arms,
+    and why it cannot be tested. A record of other contrasts keeps its own.
+    """
+    if record is None:
+        return None
+    rules = [
+        [c["direction"], c["least"], c["unit"], c["counts"]]
+        + [[t["arm"], t["metric"], t["how"], t["weight"]] for t in c["terms"]]
+        for c in record["contrasts"]
+    ]
+    if rules != claim.rules:
+        return record
+    contrasts = [
+        found
+        | {"label": c.label, "terms": [t | {"label": x.arm.label} for t, x in zip(found["terms"], c.terms)]}
+        for found, c in zip(record["contrasts"], claim.contrasts)
+    ]
+    return record | {"contrasts": contrasts} | ({"found": claim.why} if claim.why else {})
+
+
 def save(records: dict[str, dict], curves: Curves) -> None:
     """Write both files. Holm's adjustment and all verdicts are made anew over all records that are there."""
     records = {k: records[k] for k in sorted(records)}

@@ -98,7 +98,7 @@ def rows(ids: list[str] | None = None, chapter: str = "", verdict: str = "") -> 
             raise
         stored = {}
     found = [
-        Row(c, stored.get(c.id))
+        Row(c, results.worded(c, stored.get(c.id)))
         for c in CLAIMS.values()
         if (not ids or c.id in ids) and chapter in ("", c.chapter)
     ]

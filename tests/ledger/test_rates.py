@@ -11,6 +11,7 @@ from llmlab.ledger import TRIALS, rates, results
 from llmlab.chapters.c05_lora import claims as lora
 from llmlab.chapters.c07_reinforcement_learning import claims as policy
 from llmlab.chapters.c06_preferences import claims as prefer
+from llmlab.lab import code, record, vouched
 from llmlab.ledger.claims import Arm
 from llmlab.ledger.rates import PILOT, Trials
 
@@ -60,8 +61,15 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
     assert rates.is_current("toy", [TOY]) and not rates.is_current(
         "toy", [Trials("skill", (1e-3,), TOY.arms)]
     )
-    (tmp_path / "sweeps" / "rates_toy.json").write_text("{")
-    assert not rates.is_current("toy", [TOY])
+    old = rates.seal([TOY]).code["lora"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "version", lambda file: "other code")
+        assert not rates.is_current("toy", [TOY])
+        vouched.add([{"name": "lora", "old": old, "new": "other code"}])
+        assert rates.is_current("toy", [TOY])
+    assert record.stale(rates.seals({"toy": [TOY], "new": [TOY]})) == ["new"]
+    rates.file("toy").write_bytes(rates.file("toy").read_bytes()[:-1])
+    assert not rates.is_current("toy", [TOY]) and record.stale(rates.seals({"toy": [TOY]})) == ["toy"]
 
 
 PARTS = {"lora": lora, "prefer": prefer, "policy": policy}
@@ -99,7 +107,7 @@ def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(part, label):
 
 def test_no_claim_uses_the_seed_of_the_trials():
     assert all(PILOT not in claim.numbered(50) for claim in (*lora.CLAIMS, *prefer.CLAIMS, *policy.CLAIMS))
-    assert all(PILOT not in record["seeds"] for record in results.load().values())
+    assert all(PILOT not in found["seeds"] for found in results.load().values())
 
 
 def test_a_rate_that_does_not_get_there_counts_as_nothing():

@@ -2,12 +2,16 @@
 refused.
 """
 
+import io
 import json
 import random
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
+from llmlab.lab import record as sealed
+from llmlab.lab import vouched
 from llmlab.ledger import CLAIMS, results, statistics, table
 from llmlab.ledger.claims import HOWS, Arm, Claim, Reading, contrast
 
@@ -71,19 +75,65 @@ def test_curves_come_back_as_written(stored):
     )
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        dict(words="One beats the other by far."),
-        dict(seeds=8),
-        dict(matched="nothing"),
-        dict(source="B 1"),
-        dict(knob=""),
-    ],
-)
+@pytest.mark.parametrize("change", [dict(seeds=8), dict(first=1), dict(kind="systems"), dict(id="C997")])
 def test_a_changed_declaration_is_stale(stored, change):
     record = results.load()["C998"]
     assert results.is_current(CLAIM, record) and not results.is_current(replace(CLAIM, **change), record)
+
+
+def renamed(claim):
+    """The claim with other labels of contrasts and arms."""
+    contrasts = tuple(
+        replace(
+            c,
+            label=f"{c.label}, said better",
+            terms=tuple(replace(t, arm=replace(t.arm, label=f"the {t.arm.label}")) for t in c.terms),
+        )
+        for c in claim.contrasts
+    )
+    return replace(claim, contrasts=contrasts)
+
+
+BETTER = {
+    "words": replace(CLAIM, words="One beats the other by far."),
+    "source": replace(CLAIM, source="B 1"),
+    "what is matched": replace(CLAIM, matched="nothing"),
+    "knob": replace(CLAIM, knob=""),
+    "chapter": replace(CLAIM, chapter="03"),
+    "evidence": replace(CLAIM, evidence="a new paper", cites=("lora_2021",)),
+    "labels": renamed(CLAIM),
+}
+
+
+@pytest.mark.parametrize("claim", BETTER.values(), ids=BETTER)
+def test_improved_words_keep_the_result(stored, claim):
+    assert results.is_current(claim, results.load()["C998"])
+
+
+def test_a_result_is_shown_in_the_claims_present_words(stored, monkeypatch):
+    monkeypatch.setitem(CLAIMS, "C998", renamed(CLAIM))
+    (row,) = table.rows(["C998"])
+    first = row.record["contrasts"][0]
+    assert row.verdict == "supported" and first["label"] == "people, said better"
+    assert [t["label"] for t in first["terms"]] == ["the one", "the other"]
+    assert row.effects[0].startswith("people, said better: +")
+    before = results.load()["C998"]["contrasts"][0]
+    assert {k: v for k, v in first.items() if k not in ("label", "terms")} == {
+        k: v for k, v in before.items() if k not in ("label", "terms")
+    }
+
+
+def test_a_result_of_other_contrasts_keeps_its_own_words(stored):
+    first, second = renamed(CLAIM).contrasts
+    other = replace(CLAIM, contrasts=(replace(first, least=0.01), second))
+    assert results.worded(other, results.load()["C998"]) == results.load()["C998"]
+    assert results.worded(CLAIM, None) is None
+
+
+def test_why_a_claim_cannot_be_tested_is_said_in_present_words(stored):
+    claim = replace(CLAIM, contrasts=(), why="nobody has one")
+    record, better = results.untestable(claim), replace(claim, why="nobody has one here")
+    assert results.is_current(better, record) and results.worded(better, record)["found"] == better.why
 
 
 def test_a_moved_threshold_is_stale(stored):
@@ -99,16 +149,28 @@ def test_a_moved_threshold_is_stale(stored):
     assert not any(results.is_current(replace(CLAIM, contrasts=(m, second)), record) for m in moved)
 
 
-def test_more_evidence_from_the_literature_keeps_the_result(stored):
-    assert results.is_current(
-        replace(CLAIM, evidence="a new paper", cites=("lora_2021",)), results.load()["C998"]
-    )
-
-
-def test_other_code_of_the_experiment_makes_it_stale(stored, monkeypatch):
-    record = results.load()["C998"]
+def test_other_code_of_the_experiment_makes_it_stale_unless_it_is_vouched_for(stored, monkeypatch):
+    record, old = results.load()["C998"], results.seal(CLAIM).code["cpt"]
     monkeypatch.setattr(results, "_code", lambda name: "another version")
     assert not results.is_current(CLAIM, record) and table.Row(CLAIM, record).verdict == "stale"
+    assert sealed.stale(s for s in results.seals() if s[0] == "C998") == ["C998"]
+    vouched.add([{"name": "cpt", "old": old, "new": "another version"}])
+    assert results.is_current(CLAIM, record) and table.Row(CLAIM, record).verdict == "supported"
+    assert not sealed.stale(s for s in results.seals() if s[0] == "C998")
+
+
+def test_the_seal_names_the_code_of_every_arm_of_its_exam_and_of_a_check():
+    assert set(results.seal(CLAIM).code) == {"cpt"}
+    examined = Arm("one", "dpo", {}, ("people",))
+    exam = contrast("people", "more", examined("people"), OTHER("people"), 0.05)
+    assert set(results.seal(replace(CLAIM, contrasts=(exam,))).code) == {"cpt", "dpo", "study"}
+    checked = replace(CLAIM, contrasts=(), check=lambda: "")
+    assert set(results.seal(checked).code) == {"check C998"}
+
+
+def test_another_checkpoint_makes_it_stale(stored, monkeypatch):
+    monkeypatch.setattr(results, "_checkpoints", lambda folder: "retrained")
+    assert not results.is_current(CLAIM, results.load()["C998"])
 
 
 def test_one_altered_number_is_refused(stored):
@@ -136,12 +198,20 @@ def test_truncated_curves_leave_the_verdicts(stored):
 
 
 def test_one_altered_number_in_the_curves_is_refused(stored):
-    import pandas as pd
-
-    frame = pd.read_parquet(results.curves_file())
+    head, _, raw = results.curves_file().read_bytes().partition(b"\n")
+    frame = pd.read_parquet(io.BytesIO(raw))
     frame.loc[3, "value"] += 0.001
-    frame.to_parquet(results.curves_file(), compression="zstd", index=False)
+    changed = frame.to_parquet(compression="zstd", index=False)
+    results.curves_file().write_bytes(head + b"\n" + changed)
     assert results.load_curves() == {} and results.load()["C998"]["verdict"] == "supported"
+
+
+def test_curves_that_were_written_with_other_results_are_not_read(stored):
+    curves_ = results.curves_file().read_bytes()
+    results.save({"C998": results.load()["C998"] | {"needed": 5}}, curves())
+    assert results.load_curves()
+    results.curves_file().write_bytes(curves_)
+    assert results.load_curves() == {} and results.load()["C998"]["needed"] == 5
 
 
 def test_a_planted_dead_knob_is_caught():

@@ -339,7 +339,7 @@ def read() -> tuple[list[Seen], str]:
         if results.file().exists():
             return [], str(e)
         stored, problem = {}, str(e)
-    return [Seen(c, stored.get(c.id), c.id in stored) for c in CLAIMS.values()], problem
+    return [Seen(c, results.worded(c, stored.get(c.id)), c.id in stored) for c in CLAIMS.values()], problem
 
 
 def seeds(row: table.Row) -> list[int]:
