@@ -131,7 +131,7 @@ def test_the_assistant_mask_is_the_chat_templates(shipped):
 
 
 def test_losses_and_kl_are_the_librarys():
-    from llmlab.methods import imitation, parts, policy, preferences
+    from llmlab.methods import imitation, parts, preferences
 
     torch.manual_seed(1)
     losses, mask = torch.rand(3, 4), (torch.rand(3, 4) > 0.5).float()
@@ -249,7 +249,7 @@ def test_long_values_are_cut():
 
 
 def test_reinforcement_learning_is_the_librarys():
-    from llmlab.methods import advantages, imitation, parts, policy, preferences
+    from llmlab.methods import advantages, parts, policy
     from llmlab.methods.policy import Dials
     from llmlab.models.roles import METHODS, method_bytes
 

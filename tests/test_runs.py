@@ -6,7 +6,6 @@ import os
 import shutil
 import warnings
 from dataclasses import dataclass, replace
-from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,7 @@ import torch
 from helpers_families import small
 
 from llmlab.lab import registry, runs
-from llmlab.train import loop
+from llmlab.train.recipe import Read, Recipe, numbered
 from llmlab.methods import imitation
 from llmlab import paths
 from llmlab.lab.experiment import Experiment, knob
@@ -39,29 +38,17 @@ class Toy(Experiment):
     steps: int = knob(6, 1, 99)
     kind: str = knob("a", choices=("a", "b"))
 
-    def rows(self, loaded, seed, checkpoint=None, texts=None):
+    def recipe(self, loaded, seed, texts=None):
         Toy.begun += 1
-        opts = loop.optimizers(loaded.model, "adamw", self.lr)
 
-        def stream(start):
-            for i in count(start):
-                Toy.computed += 1
-                yield Batch(
-                    torch.randint(0, 1024, (2, 8), generator=torch.Generator().manual_seed(seed + i)),
-                    torch.ones(2, 8),
-                )
+        def batch_at(i):
+            Toy.computed += 1
+            ids = torch.randint(0, 1024, (2, 8), generator=torch.Generator().manual_seed(seed + i))
+            return Batch(ids, torch.ones(2, 8))
 
-        yield from loop.train(
-            loaded.model,
-            stream,
-            imitation.nll,
-            n=self.steps,
-            lr=self.lr,
-            opts=opts,
-            checkpoint=checkpoint,
-            every=2,
-            probe=lambda step: {"norm": float(loaded.model.lm_head.weight.detach().norm())},
-        )
+        norm = Read(lambda step: {"norm": float(loaded.model.lm_head.weight.detach().norm())})
+        stream = numbered(batch_at, "cpu")
+        return Recipe(loaded.model, stream, imitation.nll, norm, self.steps, self.lr, every=2)
 
 
 @pytest.fixture

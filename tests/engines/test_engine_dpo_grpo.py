@@ -12,23 +12,23 @@ trl = pytest.importorskip("trl")
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from llmlab.methods import advantages
-from llmlab.trl import dpo, grpo
-from llmlab.trl import engine
-from llmlab.trl.trainer import OURS, PASSED, Recipe
-from llmlab.errors import UserError
+from test_engine_trl import cli_run, parameters
+
+from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.chapters.c06_preferences.dpo import DPO
 from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO, longest
-from llmlab.chapters.c04_sft.sft import SFT
+from llmlab.errors import UserError
+from llmlab.methods import advantages, parts, policy, preferences
 from llmlab.models.load import load
-from llmlab.train.rollout import play
 from llmlab.tokens import chat
-from llmlab.tokens import pairs
+from llmlab.tokens.pairs import answers
 from llmlab.tokens.special import TEMPLATE
+from llmlab.train.rollout import play
+from llmlab.trl import dpo, engine, grpo
+from llmlab.trl.trainer import OURS, PASSED, settings
 from llmlab.world import talk
 from llmlab.world.base import say
 from llmlab.world.sums import Sums
-from test_engine_trl import cli_run, parameters
 
 pytestmark = pytest.mark.parity
 PAIRS = dict(steps=6, batch=4, probe=6)
@@ -104,7 +104,7 @@ def test_trls_own_tokens_of_a_pair_are_ours_and_the_line_break_after_the_turn(tm
     after = loaded.tok("\n", add_special_tokens=False)[
         "input_ids"
     ]  # to TRL all that follows the prompt is the answer; we end with the stop token
-    for i, ours in enumerate(dpo.examples(pairs.answers(loaded.tok, pairs))):
+    for i, ours in enumerate(dpo.examples(answers(loaded.tok, pairs))):
         assert theirs[i]["prompt_ids"] == ours["prompt_ids"]
         assert all(theirs[i][side] == ours[side] + after for side in ("chosen_ids", "rejected_ids"))
 
@@ -113,7 +113,7 @@ def test_trls_own_tokens_of_a_pair_are_ours_and_the_line_break_after_the_turn(tm
 
 
 def our_samples(world, k, tok, seed, asked):
-    """A rollout function for TRL that samples as rollout.on_policy does, each number of a batch once."""
+    """A rollout function for TRL that samples as the collector does, each number of a batch once."""
 
     def sample(prompts, trainer):
         i = trainer.state.global_step // k.epochs
@@ -236,9 +236,9 @@ def test_every_knob_is_told_and_the_config_has_what_is_told(experiment, tmp_path
         k.name for k in experiment.knobs()
     ]
     loaded = load(experiment.default_model)
-    recipe = Recipe.of(experiment.rows(loaded, 0))
-    settings = recipe.settings(str(tmp_path)) | engine.arguments(experiment)
-    args = engine.method(experiment).build(experiment, recipe, loaded.tok, 0, settings).args
+    recipe = experiment.recipe(loaded, 0)
+    given = settings(recipe, str(tmp_path)) | engine.arguments(experiment)
+    args = engine.method(experiment).build(experiment, recipe, loaded.tok, 0, given).args
     passed = {argument for argument, _ in PASSED.values()} | {"train_dataset"}
     said = [(row["TRL's argument"], row["its value"]) for row in table]
     assert {argument for argument, _ in said} - passed <= {f.name for f in dataclasses.fields(args)} | {
@@ -252,10 +252,10 @@ def test_every_knob_is_told_and_the_config_has_what_is_told(experiment, tmp_path
 
 
 def test_the_four_dials_of_the_family_are_our_parts():
-    assert {*grpo.RATIO, *grpo.AGGREGATION} <= set(vars(objectives)) and set(grpo.ADVANTAGE) <= set(
-        advantages.ADVANTAGES
-    )
-    assert set(dpo.LOSSES) <= set(vars(objectives))
+    assert set(grpo.RATIO) == {ratio.__name__ for ratio in policy.RATIOS.values()} <= set(vars(policy))
+    assert set(grpo.AGGREGATION) == set(policy.AGGREGATIONS) <= set(vars(parts))
+    assert set(grpo.ADVANTAGE) <= set(advantages.ADVANTAGES)
+    assert set(dpo.LOSSES) <= set(vars(preferences))
 
 
 # ---- two processes ----

@@ -17,21 +17,20 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from llmlab import cli
-from llmlab.methods import imitation
-from llmlab.trl import sft as imitation
-from llmlab.trl import trainer
-from llmlab.trl import engine
-from llmlab.errors import UserError
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.chapters.c04_sft import chats
 from llmlab.chapters.c04_sft.chats import Chats
-from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.chapters.c04_sft.traces import Traces
+from llmlab.errors import UserError
+from llmlab.methods import imitation
 from llmlab.models.forward import forward
 from llmlab.models.load import load
 from llmlab.tokens import collate
 from llmlab.tokens.batch import Batch
 from llmlab.tokens.special import TEMPLATE
+from llmlab.trl import engine, trainer
+from llmlab.trl import sft as supervised
 from llmlab.world.base import rng
 from llmlab.world.lessons import Lessons
 
@@ -148,7 +147,7 @@ def test_an_experiment_that_does_not_imitate_and_a_batch_that_cannot_be_shared_a
         {"positions": torch.zeros(2, 4, dtype=torch.long)},
     )
     with pytest.raises(UserError, match="packed rows"):
-        imitation.check([packed], 2)
+        supervised.check([packed], 2)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="choose a multiple of 3"):
         engine.arguments(SFT(**SMALL))

@@ -2,14 +2,12 @@
 
 import pytest
 
-from llmlab.train import loop
-from llmlab.train.collect import Collector
 from llmlab.chapters.c07_reinforcement_learning.policy import Policy
 from llmlab.models.frozen import frozen_copy
-from llmlab.models.heads import Valued
 from llmlab.models.load import load
 from llmlab.models.memory import FP32
 from llmlab.models.roles import METHODS, held, method_bytes
+from llmlab.train import loop
 
 TB, MB = 10**12, 10**6
 
@@ -27,12 +25,12 @@ def test_a_million_parameters():
 
 def trained(**knobs):
     """(model, its optimisers, reference or None) in the second step, while the gradients are there."""
-    policy, chat = Policy(prompts=2, group=2, **knobs), load("chat")
-    model = Valued(chat.model) if policy.advantage == "critic" else chat.model
-    collector = Collector(model, chat.tok, policy.game(), policy.dials(), policy, 0)
+    policy = Policy(prompts=2, group=2, **knobs)
+    recipe = policy.recipe(load("chat"), 0)
+    model, collector = recipe.model, recipe.stream
     opts = loop.optimizers(model, "adamw", 1e-4)
     next(
-        loop.steps(model, collector(0), policy.dials().objective(18), n=2, lr=1e-4, opts=opts)
+        loop.steps(model, collector(0), recipe.objective, n=2, lr=1e-4, opts=opts)
     )  # moments; the gradients are cleared
     loop.forward(model, next(collector(0))).logprobs.sum().backward()
     if policy.advantage == "critic":

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llmlab.tokens.batch import COLUMNS, Batch, MissingColumn, concatenate, pad
-from llmlab.tokens import pairs
+from llmlab.tokens.pairs import answers
 from llmlab.world import talk
 
 
@@ -76,7 +76,7 @@ def test_pick_takes_rows_in_the_order_asked_for():
 
 
 def test_pick_refuses_to_tear_a_pair(shipped):
-    pairs = pairs.answers(shipped.tok, talk.pairs(3))
+    pairs = answers(shipped.tok, talk.pairs(3))
     assert pairs.pick(torch.tensor([4, 5, 0, 1]))["pair"].tolist() == [2, 2, 0, 0]
     for torn in ([0, 1, 2], [1, 2], [0, 2, 1, 3]):
         with pytest.raises(ValueError, match="tear a preference pair apart"):
@@ -99,6 +99,19 @@ def test_temperature_survives_every_copy():
     assert [c.temperature for c in copies] == [0.7] * 4
 
 
+def test_what_happened_while_it_was_made_survives_too():
+    told = Batch(torch.zeros(2, 3), torch.ones(2, 3), info={"drawn": 4.0})
+    copies = [told.add(rewards=torch.ones(2)), told.pick(torch.tensor([0])), told.to("cpu")]
+    assert [dict(c.info) for c in copies] == [{"drawn": 4.0}] * 3 and dict(batch().info) == {}
+
+
+def test_rows_of_unequal_length_are_padded_on_the_right(shipped):
+    made = Batch.of_rows(shipped.tok, [([5, 6, 7], [0, 1, 1]), ([8], [1])], {"group": torch.tensor([0, 1])})
+    filler = shipped.tok.pad_token_id
+    assert made.ids.tolist() == [[5, 6, 7], [8, filler, filler]] and made["group"].tolist() == [0, 1]
+    assert made.mask.tolist() == [[0, 1, 1], [1, 0, 0]] and made.mask.is_floating_point()
+
+
 def test_pad():
     rows = [[1, 2, 3], [4]]
     assert pad(rows, 0).tolist() == [[1, 2, 3], [4, 0, 0]]
@@ -113,7 +126,7 @@ def test_concatenate_puts_rows_and_columns_one_after_the_other():
 
 def test_a_pair_is_chosen_then_rejected_with_the_answers_alone_trained(shipped):
     pairs = talk.pairs(3)
-    made = pairs.answers(shipped.tok, pairs)
+    made = answers(shipped.tok, pairs)
     trained = [shipped.tok.decode(ids[mask > 0]).strip() for ids, mask in zip(made.ids, made.mask)]
     assert trained == [text for p in pairs for text in (p.chosen, p.rejected)]
     assert made["pair"].tolist() == [0, 0, 1, 1, 2, 2]
