@@ -166,6 +166,9 @@ class Book:
 
     def __init__(self, name: str, wanted: list[Rehearsal]):
         self.name, self.wanted = name, wanted
+        for label in (labels := [r.label for r in wanted]):
+            if labels.count(label) > 1:
+                raise ValueError(f"two rehearsals of {name} are called '{label}'; rows are kept by that name")
 
     @property
     def file(self) -> Path:
@@ -174,11 +177,14 @@ class Book:
 
     @property
     def seal(self) -> Seal:
-        """Of the rehearsals as they are stated today, by today's code."""
-        asked = [[r.label, r.experiment.settings(), r.seed, r.small, r.rows] for r in self.wanted]
-        return Seal(
-            paths.hash_bytes(json.dumps(asked, sort_keys=True).encode()), code.of(self.wanted[0].experiment)
-        )
+        """Of the rehearsals as they are stated today, in whatever order, and of what makes readings small; by today's
+        code.
+        """
+        experiment = self.wanted[0].experiment
+        asked = {r.label: [r.experiment.settings(), r.seed, r.small, r.rows] for r in self.wanted}
+        small = [type(_inner(experiment)).rehearsal.get("small", {}), ROWS, FEW, MANY.start, MANY.stop]
+        parts = json.dumps([asked, small], sort_keys=True)
+        return Seal(paths.hash_bytes(parts.encode()), code.of(experiment))
 
     def read(self) -> tuple[dict, dict[str, Rows]]:
         """(machine, label -> rows). Raises OSError or record.Damaged."""
