@@ -242,7 +242,7 @@ def test_what_other_code_made_is_said_to_be_stale_once_it_was_read(tmp_path, mon
     monkeypatch.setenv("LLMLAB_DATA", str(data_folder(tmp_path / "data")))
     wanted = [CLAIMS["C011"], CLAIMS["C016"]]
     records, curves = made_up(wanted)
-    records["C011"]["inputs"] = "other code"
+    records["C011"]["seal"]["code"] = dict.fromkeys(records["C011"]["seal"]["code"], "other code")
     results.save(records, curves)
     page = LedgerPage()
     page.open("C011")

@@ -120,11 +120,7 @@ def as_json(found: list[table.Row]) -> dict:
                 "evidence": r.claim.evidence,
                 "cites": list(r.claim.cites),
             }
-            | {
-                k: v
-                for k, v in (r.record or {}).items()
-                if k in ("seeds", "needed", "contrasts", "found")
-            }
+            | {k: v for k, v in (r.record or {}).items() if k in ("seeds", "needed", "contrasts", "found")}
         )
         for r in found
     }

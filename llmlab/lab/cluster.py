@@ -46,16 +46,16 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
         waiting = {remote.remote(*job): job for job in jobs}
         while waiting:
             (done,), _ = ray.wait(list(waiting))
-            run = ray.get(done)
-            job = waiting.pop(done)
-            runs.store(run, code.of(job[0]))
-            yield job, run
+            run, made_by = ray.get(done)
+            runs.store(run, made_by)
+            yield waiting.pop(done), run
     finally:
         ray.shutdown()
 
 
-def _run(experiment, seed: int) -> runs.Run:
+def _run(experiment, seed: int) -> tuple[runs.Run, dict[str, str]]:
+    """The run, and the code of the machine that made it, which may be another one than here."""
     import torch
 
     torch.set_num_threads(1)
-    return runs.run(experiment, seed, experiment.default_model)
+    return runs.run(experiment, seed, experiment.default_model), code.of(experiment)

@@ -70,9 +70,6 @@ def plan(cls) -> list[Rehearsal]:
         for value in _values(knob, getattr(start, knob.name), stated["values"].get(knob.name)):
             turned = replace(start, **{knob.name: value})
             found.append(Rehearsal(f"{knob.name} {value}", turned, rows=TURNED, alone=(beside, knob.name)))
-    twice = {r.label for i, r in enumerate(found) if r.label in {other.label for other in found[:i]}}
-    if twice:
-        raise ValueError(f"{cls.name} states two rehearsals alike: {', '.join(sorted(twice))}")
     return found
 
 
@@ -173,6 +170,9 @@ class Book:
 
     def __init__(self, name: str, wanted: list[Rehearsal]):
         self.name, self.wanted = name, wanted
+        for label in (labels := [r.label for r in wanted]):
+            if labels.count(label) > 1:
+                raise ValueError(f"two rehearsals of {name} are called '{label}'; rows are kept by that name")
 
     @property
     def file(self) -> Path:
@@ -181,8 +181,15 @@ class Book:
 
     @property
     def asked(self) -> dict[str, list]:
-        """label -> what is rehearsed under it, as it is stated today."""
-        said = {r.label: [r.experiment.settings(), r.seed, r.small, r.rows] for r in self.wanted}
+        """label -> what is rehearsed under it, as it is stated today: knobs, seed, what makes its readings small, rows."""
+        small = [
+            type(_inner(self.wanted[0].experiment)).rehearsal.get("small", {}),
+            ROWS,
+            FEW,
+            MANY.start,
+            MANY.stop,
+        ]
+        said = {r.label: [r.experiment.settings(), r.seed, r.small and small, r.rows] for r in self.wanted}
         return json.loads(json.dumps(said))
 
     @property

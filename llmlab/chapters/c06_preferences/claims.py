@@ -6,7 +6,7 @@ from . import checks
 
 METHODS = {"SFT": dict(method="sft"), "DPO": dict(), "DPO + NLL": dict(nll=0.5)}
 TUNED = ("style", "decide", "sums")
-# The best of each arm's trials, as data/sweeps/rates_prefer.json has them (a test holds the two together).
+# The best of each arm's trials, as data/sweeps/prefer.rates has them (a test holds the two together).
 RATES: dict[str, float] = {
     "style, SFT": 0.001,
     "style, DPO": 0.0003,

@@ -27,7 +27,7 @@ def retain(label: str, way: str, lr: float) -> Arm:
 
 
 # The best of each arm's trials, which keeps most of the known facts and gets there, as
-# data/sweeps/rates_policy.json has them (a test compares them).
+# data/sweeps/policy.rates has them (a test compares them).
 RATES: dict[str, float] = {"one, until 60 %": 1e-4, "own, until 60 %": 1e-4, "reward, until 60 %": 1e-4}
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
 OLD = dict(

@@ -1,0 +1,69 @@
+"""Copies of the package with a change in their text, and what the rehearsal book says of them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from llmlab import paths
+from llmlab.lab import code
+
+# replays rehearsals of one experiment; a JSON object: label -> (first difference, first one beyond the tolerance)
+REPLAY = """
+import json, sys
+import torch
+torch.set_num_threads(1)
+from llmlab import experiments
+from llmlab.lab import rehearsal
+name, *labels = sys.argv[1:]
+book, found = rehearsal.Book(name, rehearsal.plan(experiments.get(name))), {}
+before = book.read()[1]
+for r in book.wanted:
+    if r.label in labels:
+        rows = rehearsal.perform(r)
+        found[r.label] = [
+            next(how(before[r.label], rows, book.clock), "") for how in (rehearsal.differences, rehearsal.far)
+        ]
+print(json.dumps(found))
+"""
+
+
+def package(folder: Path, changes: list[tuple[str, str, str]]) -> Path:
+    """A copy of the package in which each (file, old text, new text) is changed; the folder to import it from."""
+    copied = folder / "llmlab"
+    shutil.copytree(code.ROOT, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    for file, old, new in changes:
+        text = (copied / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
+        (copied / file).write_text(text.replace(old, new), encoding="utf-8")
+    return folder
+
+
+def data(folder: Path, *books: str) -> Path:
+    """A data folder with the shipped checkpoints and these books."""
+    (folder / "rehearsals").mkdir(parents=True)
+    (folder / "checkpoints").symlink_to(paths.data() / "checkpoints")
+    for name in books:
+        shutil.copyfile(paths.data() / "rehearsals" / f"{name}.book", folder / "rehearsals" / f"{name}.book")
+    return folder
+
+
+def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
+    """What a script prints as JSON in its last line, run with a copy of the package."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy), "LLMLAB_DATA": str(data), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def replay(name: str, labels: list[str], copy: Path) -> dict[str, list[str]]:
+    """label -> (first difference to the shipped book, first one beyond the tolerance) with a copy of the package."""
+    return call(REPLAY, name, *labels, copy=copy, data=paths.data())

@@ -1,0 +1,375 @@
+"""Rehearsals: the plan turns every knob, the book is what today's code and libraries give, and every knob is live: turned,
+it changes what the run measures. A dead knob is a defect.
+
+The whole book is rehearsed once a session; the rows lie in a file that pytest's workers share.
+"""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from itertools import combinations
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+from filelock import FileLock
+
+from llmlab import experiments, probes
+from llmlab.experiments.base import Experiment, knob
+from llmlab.experiments.cpt import CPT
+from llmlab.lab import code, record, rehearsal
+from llmlab.lab.rehearsal import Book, Rehearsal
+from llmlab.ledger.rehearsed import OTHERS
+from llmlab.world.sums import Sums
+
+BOOKS = rehearsal.books(OTHERS)
+
+
+# --- the plan
+# -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_the_plan_has_every_knob_at_two_values_and_says_beside_which_run(name):
+    plan = rehearsal.plan(experiments.get(name))
+    by_label = {r.label: r for r in plan}
+    assert len(by_label) == len(plan), "a label stands for one rehearsal"
+    for k in experiments.get(name).knobs():
+        turned = [r for r in plan if r.alone and r.alone[1] == k.name]
+        beside = {by_label[r.alone[0]] for r in turned}
+        assert turned and len(beside) == 1, k.name
+        (start,) = beside
+        values = [getattr(r.experiment, k.name) for r in [start, *turned]]
+        assert len(set(values)) == len(values) >= 2 and set(k.choices or ()) <= {*values}, k.name
+        for r in turned:
+            assert r.experiment == replace(start.experiment, **{k.name: getattr(r.experiment, k.name)})
+            assert (r.seed, r.small) == (start.seed, start.small)
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_the_plan_has_a_run_with_full_readings_another_seed_and_every_phase(name):
+    cls = experiments.get(name)
+    plan = {r.label: r for r in rehearsal.plan(cls)}
+    whole, short, seed = plan["whole"], plan["short"], plan["seed"]
+    assert not whole.small and whole.rows is None and short.small and short.experiment == seed.experiment
+    assert short.seed != seed.seed and min(short.seed, seed.seed) > 0, "seed 0 hides a changed multiple of it"
+    assert [w.experiment for w in plan.values() if w.rows is None and w.small][2:] == [
+        cls(**(cls.rehearsal["short"] | phase)) for phase in cls.rehearsal.get("phases", [])
+    ]
+    assert not [r for r in plan.values() if r.rows is not None and not r.small]
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_what_an_experiment_states_of_its_rehearsals_are_known_words(name):
+    cls = experiments.get(name)
+    stated, knobs = cls.rehearsal, {k.name for k in cls.knobs()}
+    assert {"short"} <= set(stated) <= {"short", "values", "under", "phases", "small", "clock"}
+    assert set(stated.get("values", {})) | set(stated.get("under", {})) | set(stated["short"]) <= knobs
+    for constant in stated.get("small", {}):
+        assert hasattr(rehearsal._module(cls, constant), constant.rpartition(".")[2]), constant
+
+
+SIZE = 100
+
+
+@dataclass(frozen=True)
+class Toy(Experiment):
+    """Tells what it was given, without any training."""
+
+    name: ClassVar[str] = "toy"
+    default_model: ClassVar[str] = "base"
+    curves: ClassVar[dict] = {"size": ""}
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=6, probe=3),
+        values=dict(depth=(1, 7)),
+        under=dict(shade=dict(colour="red")),
+        phases=[dict(colour="red", shade=0.5)],
+        small=dict(SIZE=2),
+        clock=("rate",),
+    )
+    steps: int = knob(50, 1, 99, help="steps")
+    probe: int = knob(10, 1, 99, help="steps between readings")
+    depth: int = knob(3, 1, 9, help="a number")
+    lr: float = knob(0.5, 0.1, 1.0, help="starts in the middle")
+    low: float = knob(0.1, 0.1, 1.0, help="stands on its lowest value")
+    colour: str = knob("blue", choices=("red", "green", "blue"), help="a choice")
+    shade: float = knob(0.0, 0.0, 1.0, help="of red only")
+
+    def rows(self, loaded, seed, checkpoint=None, texts=None):
+        shade = self.shade if self.colour == "red" else None
+        for step in range(self.steps + 1):
+            yield {
+                "step": step,
+                "told": repr((seed, self.depth, self.lr, self.low, self.colour, shade)),
+                "rate": os.urandom(4).hex(),
+            } | ({"size": SIZE} if step % self.probe == 0 else {})
+
+
+def test_a_plan_turns_knobs_to_stated_values_choices_and_ends_of_ranges():
+    plan = {r.label: r for r in rehearsal.plan(Toy)}
+    assert list(plan) == [
+        *("whole", "short", "seed", "colour red, shade 0.5", "steps 8", "probe 2", "depth 1", "depth 7"),
+        *("lr 0.1", "low 1.0", "colour red", "colour green", "for shade: colour red", "shade 1.0"),
+    ]
+    assert plan["whole"].experiment.probe == 6, (
+        "full readings cost much: before the first step, and at the end"
+    )
+    assert plan["shade 1.0"].alone == ("for shade: colour red", "shade")
+    assert plan["depth 7"].alone == ("short", "depth") and plan["depth 7"].rows == rehearsal.TURNED
+
+
+def test_a_value_on_which_the_knob_stands_already_is_no_turn():
+    """Its lowest value is where `low` stands, so the plan takes the highest."""
+    assert [r.experiment.low for r in rehearsal.plan(Toy) if r.alone and r.alone[1] == "low"] == [1.0]
+
+
+def test_performed_small_it_reads_little_and_everything_is_as_before_afterwards():
+    plan, problems = {r.label: r for r in rehearsal.plan(Toy)}, Sums.problems
+    read = probes.read
+    small, whole, turned = (rehearsal.perform(plan[label]) for label in ("short", "whole", "depth 7"))
+    assert [r["size"] for r in small if "size" in r] == [2, 2, 2]
+    assert [r["size"] for r in whole if "size" in r] == [100, 100] and len(whole) == len(small) == 7
+    assert len(turned) == rehearsal.TURNED
+    assert (SIZE, Sums.problems, probes.read) == (100, problems, read)
+
+
+def test_small_readings_ask_few_held_out_problems_and_leave_those_of_training_alone():
+    with rehearsal._small(Toy):
+        asked = {n: len(Sums().problems(n)) for n in (8, 40, 41, 128, 512, 1000, 1001)}
+        trained = len(Sums().problems(128, split="train"))
+    assert asked == {8: 8, 40: 40, 41: 16, 128: 16, 512: 16, 1000: 16, 1001: 1001} and trained == 128
+
+
+def test_a_rehearsal_begins_with_an_untouched_checkpoint():
+    loaded = rehearsal.fresh("base")
+    loaded.model.get_input_embeddings().weight.data.zero_()
+    assert rehearsal.fresh("base").model.get_input_embeddings().weight.abs().sum() > 0
+
+
+# --- the book
+# -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """The toy's book, performed and written."""
+    (tmp_path / "checkpoints").symlink_to(rehearsal.paths.data() / "checkpoints")
+    monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
+    made = Book("toy", rehearsal.plan(Toy))
+    made.write({r.label: rehearsal.perform(r) for r in made.wanted})
+    return made
+
+
+def test_a_book_comes_back_with_the_machine_that_made_it(book):
+    made_on, rows = book.read()
+    assert made_on == rehearsal.machine() and set(made_on) == {"processor", "capability", "torch"}
+    assert list(rows) == [r.label for r in book.wanted] and rows["short"][0]["size"] == 2
+    assert record.is_current(record.seal_of(book.file), book.seal) and book.clock == ("rate",)
+
+
+def test_the_same_rows_give_the_same_bytes(book):
+    before = book.file.read_bytes()
+    book.write(book.read()[1])
+    assert book.file.read_bytes() == before
+
+
+def test_a_damaged_book_is_said(book):
+    book.file.write_bytes(book.file.read_bytes()[:-5])
+    with pytest.raises(record.Damaged):
+        book.read()
+
+
+OTHER_LISTS = {
+    "one fewer": lambda wanted: wanted[:-1],
+    "another label": lambda wanted: [replace(wanted[0], label="all"), *wanted[1:]],
+    "other settings": lambda wanted: [replace(wanted[0], experiment=Toy(steps=7)), *wanted[1:]],
+    "another seed": lambda wanted: [replace(wanted[0], seed=9), *wanted[1:]],
+    "full readings": lambda wanted: [wanted[0], replace(wanted[1], small=False), *wanted[2:]],
+    "more rows": lambda wanted: [*wanted[:-1], replace(wanted[-1], rows=6)],
+}
+SMALLER = {
+    "another constant": (Toy, "rehearsal", Toy.rehearsal | {"small": {"SIZE": 3}}),
+    "other rows of a set": (rehearsal, "ROWS", 4),
+    "fewer problems": (rehearsal, "FEW", 8),
+    "other problems made few": (rehearsal, "MANY", range(20, 1001)),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_LISTS.values(), ids=OTHER_LISTS)
+def test_another_list_of_rehearsals_is_another_book(book, change):
+    assert Book("toy", change(book.wanted)).seal.identity != book.seal.identity
+
+
+@pytest.mark.parametrize("where, name, value", SMALLER.values(), ids=SMALLER)
+def test_readings_made_small_otherwise_are_another_book(book, monkeypatch, where, name, value):
+    before = book.seal.identity
+    monkeypatch.setattr(where, name, value)
+    assert book.seal.identity != before
+
+
+def test_the_order_of_the_rehearsals_makes_no_other_book(book):
+    assert Book("toy", book.wanted[:1] + book.wanted[:0:-1]).seal == book.seal
+
+
+def test_two_rehearsals_of_one_name_are_refused():
+    """Their rows would lie under one label, so the book would never be complete."""
+    twice = [*rehearsal.plan(Toy), Rehearsal("depth 1", Toy())]
+    with pytest.raises(ValueError, match="two rehearsals of toy are called 'depth 1'"):
+        Book("toy", twice)
+
+
+def test_other_code_is_another_seal_of_the_same_list(book, monkeypatch):
+    before = book.seal
+    monkeypatch.setattr(code, "version", lambda file: "other code")
+    assert book.seal.identity == before.identity and book.seal.code == {"toy": "other code"}
+
+
+def test_there_is_a_book_for_every_experiment_and_for_the_study():
+    assert list(BOOKS) == [*experiments.NAMES, "study"]
+    assert record.stale((n, record.seal_of(b.file), b.seal) for n, b in BOOKS.items()) == [], (
+        "run: llmlab build book"
+    )
+
+
+ROWS = [{"step": 0, "loss": 1.0, "rate": 5.0}, {"step": 1, "loss": float("nan"), "note": "so"}]
+SAME = {
+    "the same": ROWS,
+    "a reading more": [ROWS[0] | {"kl": 0.0}, ROWS[1]],
+    "another clock": [ROWS[0] | {"rate": 6.0}, ROWS[1]],
+}
+OTHER = {
+    "a last bit": (
+        [ROWS[0] | {"loss": 1.0 + 2**-52}, ROWS[1]],
+        "step 0: loss is 1.0000000000000002, it was 1.0",
+    ),
+    "a lost reading": ([{"step": 0, "rate": 5.0}, ROWS[1]], "step 0: loss is None, it was 1.0"),
+    "a number for none": ([ROWS[0], ROWS[1] | {"loss": 1.0}], "step 1: loss is 1.0, it was nan"),
+    "another word": ([ROWS[0], ROWS[1] | {"note": "no"}], "step 1: note is no, it was so"),
+    "a row fewer": (ROWS[:1], "1 rows, there were 2"),
+    "a row more": ([*ROWS, ROWS[1]], "3 rows, there were 2"),
+    "no rows": ([], "0 rows, there were 2"),
+}
+
+
+@pytest.mark.parametrize("after", SAME.values(), ids=SAME)
+def test_bit_equal_rows_have_no_difference(after):
+    assert not [*rehearsal.differences(ROWS, after, ("rate",)), *rehearsal.far(ROWS, after, ("rate",))]
+
+
+@pytest.mark.parametrize("after, told", OTHER.values(), ids=OTHER)
+def test_a_difference_is_told_in_words(after, told):
+    assert list(rehearsal.differences(ROWS, after, ("rate",))) == [told]
+
+
+# --- all rehearsals
+# -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def replayed(tmp_path_factory):
+    """replayed(name): the rows of all rehearsals of a book by label, performed once by whichever worker asks first."""
+    folder = tmp_path_factory.getbasetemp()
+    folder, known = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder, {}
+
+    def of(name: str) -> dict:
+        file = folder / f"{name}.rows"
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                rows = {r.label: rehearsal.perform(r) for r in BOOKS[name].wanted}
+                file.with_suffix(".new").write_text(json.dumps(rows))
+                file.with_suffix(".new").rename(file)
+        if name not in known:
+            known[name] = json.loads(file.read_text())
+        return known[name]
+
+    return of
+
+
+def told(name: str, after: dict, how) -> list[str]:
+    """The first difference of each rehearsal."""
+    before, clock = BOOKS[name].read()[1], BOOKS[name].clock
+    first = {label: next(how(before[label], after[label], clock), "") for label in before}
+    return [f"'{label}': {difference}" for label, difference in first.items() if difference]
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_todays_code_and_libraries_give_what_the_book_says(replayed, name):
+    """Within what another machine's last bits may change: the alarm for an upgrade of a library."""
+    assert told(name, replayed(name), rehearsal.far) == []
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_on_the_machine_that_wrote_the_book_it_is_so_bit_for_bit(replayed, name):
+    if BOOKS[name].read()[0] != rehearsal.machine():
+        pytest.skip("another machine wrote the book")
+    assert told(name, replayed(name), rehearsal.differences) == []
+
+
+SET = ("step", "lr", "rollbacks", "lr_scale")  # what was set, or follows from it without any training
+
+
+def measured(rows, metric, leave_out=SET):
+    """What happened, without the rate that was set and without seconds: numbers by step and name, and the
+    steps at which the probes were read.
+    """
+    numbers = {
+        (r["step"], k): v
+        for r in rows
+        for k, v in r.items()
+        if k not in leave_out and not k.endswith("_rate")
+    }
+    return numbers, [r["step"] for r in rows if metric in r]
+
+
+def differ(a, b, metric, leave_out=SET) -> bool:
+    """Is any number that both runs have another one, or do they read their probes at other steps?"""
+    (one, read_one), (two, read_two) = (measured(rows, metric, leave_out) for rows in (a, b))
+    return read_one != read_two or any(one[k] != two[k] for k in one.keys() & two.keys())
+
+
+def dead_knobs(cls, plan: list[Rehearsal], rows: dict) -> list[str]:
+    """Knobs that can be turned without any effect: two runs that differ in nothing else tell the same."""
+    metric, dead = next(iter(cls.curves)), []
+    for k in {r.alone[1]: None for r in plan if r.alone}:
+        turned = [r for r in plan if r.alone and r.alone[1] == k]
+        labels = [turned[0].alone[0], *(r.label for r in turned)]
+        first = [rows[label][: rehearsal.TURNED] for label in labels]
+        # more steps stretch the schedule, which acts beyond the rows that are kept: there the rate is the effect
+        leave_out = ("step",) if k == "steps" else SET
+        if not all(differ(a, b, metric, leave_out) for a, b in combinations(first, 2)):
+            dead.append(k)
+    return dead
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_no_knob_is_dead(replayed, name):
+    assert dead_knobs(experiments.get(name), BOOKS[name].wanted, replayed(name)) == []
+
+
+@dataclass(frozen=True)
+class Planted(CPT):
+    """Declares a knob that nothing reads."""
+
+    shine: float = knob(0.0, 0.0, 1.0, help="does nothing")
+
+
+def test_a_planted_dead_knob_is_found():
+    plan = [
+        r
+        for r in rehearsal.plan(Planted)
+        if r.label == "short" or (r.alone or ("", ""))[1] in ("shine", "noise")
+    ]
+    rows = {r.label: rehearsal.perform(r) for r in plan}
+    assert dead_knobs(Planted, plan, rows) == ["shine"]
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_another_seed_gives_other_rows(replayed, name):
+    rows, metric = replayed(name), next(iter(experiments.get(name).curves))
+    assert differ(rows["short"], rows["seed"], metric)
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_every_curve_of_the_figure_is_measured(replayed, name):
+    last = next(r for r in reversed(replayed(name)["short"]) if "note" not in r)
+    assert set(experiments.get(name).curves) <= set(last)
