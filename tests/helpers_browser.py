@@ -193,8 +193,8 @@ def stored_sweep(data: Path) -> Path:
     curves differ from all others'.
     """
     from llmlab import paths
-    from llmlab.lab import sweeps
     from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+    from llmlab.lab import sweeps
 
     data.mkdir(parents=True)
     for shipped in paths.data().iterdir():

@@ -10,16 +10,17 @@ from pathlib import Path
 from llmlab import paths
 from llmlab.lab import code
 
-# replays rehearsals of one experiment; a JSON object: label -> (first difference, first one beyond the tolerance)
+# replays rehearsals of one experiment; a JSON object: label -> (first difference, first one beyond the
+# tolerance)
 REPLAY = """
 import json, sys
 import torch
 torch.set_num_threads(1)
-from llmlab import experiments
+from llmlab.lab import registry
 from llmlab.lab import rehearsal
 name, *labels = sys.argv[1:]
-book, found = rehearsal.Book(name, rehearsal.plan(experiments.get(name))), {}
-before = book.read()[1]
+book, found = rehearsal.Book(name, rehearsal.plan(registry.get(name))), {}
+before = book.read()["rows"]
 for r in book.wanted:
     if r.label in labels:
         rows = rehearsal.perform(r)
@@ -31,7 +32,9 @@ print(json.dumps(found))
 
 
 def package(folder: Path, changes: list[tuple[str, str, str]]) -> Path:
-    """A copy of the package in which each (file, old text, new text) is changed; the folder to import it from."""
+    """A copy of the package in which each (file, old text, new text) is changed; the folder to import it
+    from.
+    """
     copied = folder / "llmlab"
     shutil.copytree(code.ROOT, copied, ignore=shutil.ignore_patterns("__pycache__"))
     for file, old, new in changes:
@@ -65,5 +68,7 @@ def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
 
 
 def replay(name: str, labels: list[str], copy: Path) -> dict[str, list[str]]:
-    """label -> (first difference to the shipped book, first one beyond the tolerance) with a copy of the package."""
+    """label -> (first difference to the shipped book, first one beyond the tolerance) with a copy of the
+    package.
+    """
     return call(REPLAY, name, *labels, copy=copy, data=paths.data())

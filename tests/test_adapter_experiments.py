@@ -8,20 +8,20 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab.train import loop, probes
+from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.chapters.c05_lora import codes, lora
-from llmlab.lab.registry import get
-from llmlab.lab.experiment import BadKnob
 from llmlab.chapters.c05_lora.codes import CodeBook, missing_bits
+from llmlab.chapters.c05_lora.lora import LoRA
 from llmlab.chapters.c06_preferences.dpo import DPO
 from llmlab.chapters.c06_preferences.pairs import Pairs
 from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
-from llmlab.chapters.c05_lora.lora import LoRA
-from llmlab.chapters.c04_sft.sft import SFT
-from llmlab.train.wrap import wrapped
+from llmlab.lab.experiment import BadKnob
+from llmlab.lab.registry import get
 from llmlab.models import adapters, quant
 from llmlab.models.load import load
 from llmlab.tokens.batch import Batch
+from llmlab.train import loop, probes
+from llmlab.train.wrap import wrapped
 from llmlab.world.codes import BITS, Codes
 
 

@@ -4,8 +4,8 @@ measured.
 
 import pytest
 
-from llmlab.learn import atlas
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.learn import atlas
 from llmlab.learn.widgets import Flow, Map
 from llmlab.learn.widgets.atlas import outline
 

@@ -5,10 +5,9 @@ import re
 
 import pytest
 
-from llmlab.lab import checkpoints, sweeps
-from llmlab.learn import shipped
-from llmlab.learn import drills, readme
 from llmlab import paths
+from llmlab.lab import checkpoints, sweeps
+from llmlab.learn import drills, readme, shipped
 from llmlab.models.load import card, load
 
 

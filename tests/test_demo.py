@@ -21,8 +21,8 @@ from helpers_browser import (
 )
 
 from llmlab import cli
-from llmlab.learn import demo
 from llmlab.lab import registry, sweeps
+from llmlab.learn import demo
 
 TOKEN = re.compile(r"--Voila\.token=(.+)")
 

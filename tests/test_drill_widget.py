@@ -11,8 +11,8 @@ import ipywidgets as w
 import pytest
 from fsrs import Rating
 
-from llmlab.learn import drills, practice
 from llmlab.errors import UserError
+from llmlab.learn import drills, practice
 from llmlab.learn.widgets import Drills
 
 

@@ -15,10 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmlab import cli, paths
-from llmlab.learn import drills
-from llmlab.lab import registry
-from llmlab.learn import shipped
 from llmlab.errors import UserError
+from llmlab.lab import registry
+from llmlab.learn import drills, shipped
 
 ALL = drills.load()
 EVERY = pytest.mark.parametrize("drill", ALL, ids=lambda d: d.id)

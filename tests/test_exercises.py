@@ -8,10 +8,10 @@ import random
 import pytest
 import torch
 
-from llmlab.learn import judge
 from llmlab.lab import registry
-from llmlab.learn.exercises import EXERCISES, NoExercise, get
+from llmlab.learn import judge
 from llmlab.learn.exercise import case, difference, short
+from llmlab.learn.exercises import EXERCISES, NoExercise, get
 from llmlab.models.forward import Out, token_logprobs
 from llmlab.tokens.batch import Batch
 

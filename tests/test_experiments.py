@@ -4,9 +4,9 @@ without replay and less with it.
 
 import pytest
 
-from llmlab.lab.registry import NAMES, get
-from llmlab.lab.experiment import BadKnob
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT, Texts
+from llmlab.lab.experiment import BadKnob
+from llmlab.lab.registry import NAMES, get
 from llmlab.models.load import load
 from llmlab.world import corpora
 

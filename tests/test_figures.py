@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from llmlab.learn import figures
 from llmlab.lab.registry import NAMES, get
+from llmlab.learn import figures
 from llmlab.learn.widgets.panel import Live
 
 

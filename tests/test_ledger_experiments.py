@@ -13,18 +13,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmlab.train import probes
-from llmlab.lab import runs
 from llmlab.chapters.c02_continued_pretraining import longdoc, midtrain
-from llmlab.lab.experiment import BadKnob
 from llmlab.chapters.c02_continued_pretraining.burst import Burst, false_biography
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT, SHARES
 from llmlab.chapters.c02_continued_pretraining.facts import Facts, statements
 from llmlab.chapters.c02_continued_pretraining.longdoc import LongDoc
 from llmlab.chapters.c02_continued_pretraining.midtrain import Midtrain
 from llmlab.chapters.c07_reinforcement_learning.sampling import Sampling, vote
+from llmlab.lab import runs
+from llmlab.lab.experiment import BadKnob
 from llmlab.models.load import load
 from llmlab.tokens.special import DOCUMENT_END
+from llmlab.train import probes
 from llmlab.world import Census, Desk, Formulary, words
 from llmlab.world.archive import Archive
 from llmlab.world.base import Problem, rng, same, side

@@ -16,15 +16,14 @@ from textwrap import shorten
 import pytest
 from helpers_ledger import claims_are, data_folder, made_up, record, stored
 
-from llmlab.learn import figures
-from llmlab.lab import runs
 from llmlab.errors import UserError
-from llmlab.ledger import CLAIMS, results, table
-from llmlab.learn import forest
-from llmlab.ledger.claims import Arm, Claim, contrast
+from llmlab.lab import runs
+from llmlab.learn import figures, forest
 from llmlab.learn.widgets import LedgerPage
 from llmlab.learn.widgets import ledger as page_module
 from llmlab.learn.widgets.ledger import Forest
+from llmlab.ledger import CLAIMS, results, table
+from llmlab.ledger.claims import Arm, Claim, contrast
 
 TINY = {"steps": 10, "batch": 2, "probe": 10}
 ONE, ALL = Arm("answers only", "topology", TINY), Arm("all tokens", "topology", TINY | {"loss": "all"})

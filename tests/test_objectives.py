@@ -15,7 +15,6 @@ import reference_family as family
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from reference_family import BY_DIALS, DIALLED, OBJECTIVES
 
 from llmlab.methods import advantages as adv

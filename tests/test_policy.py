@@ -8,18 +8,18 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab.methods import advantages
-from llmlab.world.arena import PAID, TASKS
-from llmlab.methods.policy import METHODS
-from llmlab.lab.experiment import BadKnob
-from llmlab.train.collect import Collector, with_signal
 from llmlab.chapters.c07_reinforcement_learning import reader
 from llmlab.chapters.c07_reinforcement_learning.policy import Policy
 from llmlab.chapters.c07_reinforcement_learning.reader import Reader
+from llmlab.lab.experiment import BadKnob
+from llmlab.methods import advantages
+from llmlab.methods.imitation import nll
+from llmlab.methods.policy import METHODS
 from llmlab.models.forward import forward
 from llmlab.models.load import load
-from llmlab.methods.imitation import nll
+from llmlab.train.collect import Collector, with_signal
 from llmlab.train.rollout import as_batch
+from llmlab.world.arena import PAID, TASKS
 from llmlab.world.base import Score
 from llmlab.world.desk import call_text
 

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmlab.methods import preferences
 from llmlab.chapters.c06_preferences import overopt, reward
 from llmlab.chapters.c06_preferences.online import Online
 from llmlab.chapters.c06_preferences.prefer import Prefer
+from llmlab.methods import preferences
 from llmlab.models.forward import Out, forward, token_logprobs
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued

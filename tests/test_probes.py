@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from llmlab.train import probes
 from llmlab.tokens import chat
 from llmlab.tokens.batch import Batch
+from llmlab.train import probes
 from llmlab.world import Census, Formulary, Strings, Sums, Talk, corpora
 
 WORLDS = {"census": Census(), "sums": Sums(("add", "subtract")), "strings": Strings(2)}

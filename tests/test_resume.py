@@ -6,11 +6,11 @@ from itertools import islice
 
 import pytest
 
-from llmlab.lab import registry
-from llmlab.train import loop, probes
-from llmlab.chapters.c07_reinforcement_learning import agent, reader, retain
 from llmlab.chapters.c05_lora import codes, lora
+from llmlab.chapters.c07_reinforcement_learning import agent, reader, retain
+from llmlab.lab import registry
 from llmlab.models.load import load
+from llmlab.train import loop, probes
 
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
 LORA = dict(steps=10, probe=2)

@@ -7,15 +7,15 @@ import json
 import pytest
 import torch
 
-from llmlab.train import loop
 from llmlab.chapters.c07_reinforcement_learning import agent, order, retain
 from llmlab.chapters.c07_reinforcement_learning.agent import Agent
-from llmlab.lab.experiment import BadKnob
 from llmlab.chapters.c07_reinforcement_learning.order import ORDERS, Order
 from llmlab.chapters.c07_reinforcement_learning.retain import MANY, Retain
+from llmlab.lab.experiment import BadKnob
 from llmlab.models.load import load
 from llmlab.tokens.batch import Batch
 from llmlab.tokens.special import TEMPLATE
+from llmlab.train import loop
 from llmlab.world.base import rng
 from llmlab.world.desk import Desk
 from llmlab.world.sums import Sums

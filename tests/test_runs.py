@@ -12,15 +12,14 @@ import pytest
 import torch
 from helpers_families import small
 
-from llmlab.lab import registry, runs
-from llmlab.train.recipe import Read, Recipe, numbered
-from llmlab.methods import imitation
 from llmlab import paths
+from llmlab.lab import code, record, registry, runs, vouched
 from llmlab.lab.experiment import Experiment, knob
-from llmlab.lab import code, record, vouched
 from llmlab.lab.record import Seal
+from llmlab.methods import imitation
 from llmlab.models.load import fingerprint
 from llmlab.tokens.batch import Batch
+from llmlab.train.recipe import Read, Recipe, numbered
 
 EXPERIMENTS = {name: registry.get(name)() for name in registry.NAMES}
 
@@ -265,7 +264,9 @@ def test_the_summary_holds_start_and_final_and_the_curves(run):
 
 @pytest.fixture
 def other_code(monkeypatch, tmp_path):
-    """Changes the code of every experiment, and nothing is vouched for; returns (old, new) hash of the toy's."""
+    """Changes the code of every experiment, and nothing is vouched for; returns (old, new) hash of the
+    toy's.
+    """
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path / "data"))
 
     def change(to="other code"):
@@ -377,7 +378,9 @@ def test_a_run_that_other_code_began_is_begun_anew_and_its_state_removed(run, ho
 
 
 def test_not_even_vouched_code_takes_up_what_other_code_began(run, home, other_code):
-    """Vouched for is what the rehearsals show; a state in between is bit-equal only to the code that wrote it."""
+    """Vouched for is what the rehearsals show; a state in between is bit-equal only to the code that wrote
+    it.
+    """
     seen = []
     with pytest.raises(runs.Interrupted):
         run(on_row=seen.append, stop=lambda: len(seen) > 3)
@@ -390,7 +393,7 @@ def test_what_else_was_begun_stays(run, home, other_code):
     for seed in (0, 1):
         seen = []
         with pytest.raises(runs.Interrupted):
-            run(seed=seed, on_row=seen.append, stop=lambda: len(seen) > 3)
+            run(seed=seed, on_row=seen.append, stop=lambda seen=seen: len(seen) > 3)
     assert computing(run, seed=1)[1] == 3 and len(list((home / "unfinished").iterdir())) == 1
     assert computing(run)[1] == 3
 

@@ -13,10 +13,10 @@ import torch
 from helpers_models import ARCHITECTURES, VOCAB, byte_tokenizer, tiny
 from scipy.stats import chisquare
 
-from llmlab.train import sample as sampling
 from llmlab.models.forward import forward
-from llmlab.train.sample import json_schema_constraint, regex_constraint, sample
 from llmlab.tokens.batch import Batch, pad
+from llmlab.train import sample as sampling
+from llmlab.train.sample import json_schema_constraint, regex_constraint, sample
 
 STOP = set(range(0, VOCAB, 12))
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()

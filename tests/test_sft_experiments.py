@@ -14,25 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmlab import cli
-from llmlab.lab import runs
-from llmlab.errors import UserError
 from llmlab.chapters.c04_sft import chats, curate
 from llmlab.chapters.c04_sft.chats import Chats
 from llmlab.chapters.c04_sft.curate import Curate, pick
 from llmlab.chapters.c04_sft.sft import SFT, is_json, json_requests, pool
 from llmlab.chapters.c04_sft.stages import Stages
-from llmlab.lab.supervised import order
 from llmlab.chapters.c04_sft.template import HEADER, Template, template
 from llmlab.chapters.c04_sft.traces import Traces, recites, results
 from llmlab.chapters.c04_sft.unknown import Unknown, asked_of
+from llmlab.errors import UserError
+from llmlab.lab import runs
+from llmlab.lab.supervised import order
 from llmlab.models import quant
 from llmlab.models.load import load, save
-from llmlab.train.rollout import Episode
 from llmlab.serve.engine import Engine, Request
 from llmlab.serve.store import AdapterStore
 from llmlab.tokens import chat, collate
 from llmlab.tokens.special import TEMPLATE
 from llmlab.tokens.templates import MEANING, TEMPLATES
+from llmlab.train.rollout import Episode
 from llmlab.world import Census, Desk
 from llmlab.world.base import Problem, Score, rng
 from llmlab.world.lessons import CARELESS, TAIL, Few, Lessons

@@ -5,12 +5,11 @@ changed, is not shown as current.
 import pandas as pd
 import pytest
 
-from llmlab.lab import sweeps
+from llmlab import paths
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.lab import code, record, sweeps, vouched
 from llmlab.learn.widgets import Panel
 from llmlab.learn.widgets.controls import control, stops
-from llmlab import paths
-from llmlab.lab import code, record, vouched
 
 AXES = {"replay": (0.0, 0.2), "warmup": (0, 20)}
 

@@ -7,8 +7,6 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab.world.arena import TASKS
-from llmlab.lab.experiment import BadKnob
 from llmlab.chapters.c07_reinforcement_learning.variance import (
     WEIGHTS,
     Variance,
@@ -17,10 +15,12 @@ from llmlab.chapters.c07_reinforcement_learning.variance import (
     policy_gradient,
     pushes,
 )
+from llmlab.lab.experiment import BadKnob
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
 from llmlab.tokens.chat import stop_ids
+from llmlab.world.arena import TASKS
 
 SMALL = dict(prompts=2, group=8, fit=3, steps=2)
 

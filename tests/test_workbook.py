@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from llmlab.learn import books, readme, workbook
 from llmlab import cli, paths
+from llmlab.learn import books, readme, workbook
 
 
 @pytest.fixture

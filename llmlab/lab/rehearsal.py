@@ -181,7 +181,9 @@ class Book:
 
     @property
     def asked(self) -> dict[str, list]:
-        """label -> what is rehearsed under it, as it is stated today: knobs, seed, what makes its readings small, rows."""
+        """label -> what is rehearsed under it, as it is stated today: knobs, seed, what makes its readings
+        small, rows.
+        """
         small = [
             type(_inner(self.wanted[0].experiment)).rehearsal.get("small", {}),
             ROWS,

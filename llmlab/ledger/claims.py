@@ -188,7 +188,9 @@ class Claim:
 
     @property
     def rules(self) -> list[list]:
-        """Of each contrast what decides its verdict: no words; arms are what they run, whatever they are called."""
+        """Of each contrast what decides its verdict: no words; arms are what they run, whatever they are
+        called.
+        """
         return [
             [c.direction, c.least, c.unit, c.counts]
             + [[t.arm.key, t.metric, t.how, t.weight] for t in c.terms]
@@ -197,8 +199,8 @@ class Claim:
 
     @property
     def declared(self) -> str:
-        """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may be
-        improved.
+        """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may
+        be improved.
         """
         parts = [self.id, self.kind, self.seeds, self.first, bool(self.why), self.rules]
         checked = self.check.__name__ if self.check else ""

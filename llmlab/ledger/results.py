@@ -96,8 +96,8 @@ def load() -> dict[str, dict]:
 
 
 def worded(claim: Claim, record: dict | None) -> dict | None:
-    """The record in the claim's present words, which may have been improved since: the labels of contrasts and arms,
-    and why it cannot be tested. A record of other contrasts keeps its own.
+    """The record in the claim's present words, which may have been improved since: the labels of contrasts
+    and arms, and why it cannot be tested. A record of other contrasts keeps its own.
     """
     if record is None:
         return None
@@ -110,7 +110,10 @@ def worded(claim: Claim, record: dict | None) -> dict | None:
         return record
     contrasts = [
         found
-        | {"label": c.label, "terms": [t | {"label": x.arm.label} for t, x in zip(found["terms"], c.terms)]}
+        | {
+            "label": c.label,
+            "terms": [t | {"label": x.arm.label} for t, x in zip(found["terms"], c.terms)],
+        }
         for found, c in zip(record["contrasts"], claim.contrasts)
     ]
     return record | {"contrasts": contrasts} | ({"found": claim.why} if claim.why else {})

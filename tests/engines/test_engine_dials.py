@@ -11,10 +11,9 @@ import torch
 
 trl = pytest.importorskip("trl")
 
-from trl import DPOConfig, GRPOConfig
-
 from test_engine_dpo_grpo import trained
 from test_engine_trl import parameters
+from trl import DPOConfig, GRPOConfig
 
 from llmlab import cli
 from llmlab.chapters.c06_preferences.dpo import DPO

@@ -10,9 +10,8 @@ import torch
 trl = pytest.importorskip("trl")
 
 from datasets import Dataset
-from trl import DPOConfig, DPOTrainer
-
 from test_engine_trl import cli_run, parameters
+from trl import DPOConfig, DPOTrainer
 
 from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.chapters.c06_preferences.dpo import DPO

@@ -2,9 +2,9 @@
 
 import pytest
 
-from llmlab.methods import advantages, preferences
-from llmlab.chapters.c07_reinforcement_learning import checks as policy_checks
 from llmlab.chapters.c06_preferences import checks as prefer_checks
+from llmlab.chapters.c07_reinforcement_learning import checks as policy_checks
+from llmlab.methods import advantages, preferences
 
 
 @pytest.mark.parametrize(

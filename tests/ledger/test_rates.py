@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
-from llmlab.ledger import TRIALS, rates, results
 from llmlab.chapters.c05_lora import claims as lora
-from llmlab.chapters.c07_reinforcement_learning import claims as policy
 from llmlab.chapters.c06_preferences import claims as prefer
+from llmlab.chapters.c07_reinforcement_learning import claims as policy
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
 from llmlab.lab import code, record, vouched
+from llmlab.ledger import TRIALS, rates, results
 from llmlab.ledger.claims import Arm
 from llmlab.ledger.rates import PILOT, Trials
 

@@ -14,13 +14,13 @@ import pytest
 from helpers_ledger import claims_are
 
 from llmlab import cli
-from llmlab.lab import cluster, pool, runs
-from llmlab.ledger import controls, exams, results, runner, statistics
 from llmlab.chapters.c01_data_topology import checks as topology_checks
 from llmlab.chapters.c03_tokenizer_extension import checks as tokenizer_checks
 from llmlab.chapters.c04_sft import checks as chat_checks
 from llmlab.chapters.c05_lora import checks as lora_checks
 from llmlab.chapters.c05_lora import checks_serving
+from llmlab.lab import cluster, pool, runs
+from llmlab.ledger import controls, exams, results, runner, statistics
 from llmlab.ledger.claims import Arm, Claim, contrast
 from llmlab.methods import imitation
 

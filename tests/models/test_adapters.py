@@ -7,9 +7,9 @@ import torch
 from helpers_models import tiny
 from torch import nn
 
-from llmlab.train import loop
 from llmlab.models import adapters, memory, quant
 from llmlab.models.frozen import frozen_copy
+from llmlab.train import loop
 
 IDS = torch.randint(0, 1024, (2, 12), generator=torch.Generator().manual_seed(0))
 ALL = [(i, v) for i in adapters.INITS for v in adapters.VARIANTS]

@@ -2,14 +2,14 @@
 
 import torch
 
-from llmlab.train import loop
 from llmlab.methods import policy, preferences
 from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued
+from llmlab.tokens.batch import Batch
+from llmlab.train import loop
 from llmlab.train.rollout import evaluate
 from llmlab.train.sample import sample
-from llmlab.tokens.batch import Batch
 from llmlab.world import Sums
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from llmlab.train import loop
 from llmlab.models import adapters, flops, memory, quant
+from llmlab.train import loop
 
 IDS = torch.randint(0, 1024, (4, 33), generator=torch.Generator().manual_seed(0))
 

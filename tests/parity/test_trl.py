@@ -22,6 +22,7 @@ import torch
 trl = pytest.importorskip("trl")
 
 from datasets import Dataset
+from reference_family import BY_DIALS
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from trl import DPOTrainer, GRPOConfig, GRPOTrainer, RewardTrainer, RLOOConfig, RLOOTrainer, SFTTrainer
@@ -29,8 +30,6 @@ from trl.experimental.gkd import GKDTrainer
 from trl.experimental.orpo import ORPOTrainer
 from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import add_fused_lm_head
-
-from reference_family import BY_DIALS
 
 from llmlab.methods import advantages as adv
 from llmlab.methods import distillation, imitation, parts, policy, preferences
