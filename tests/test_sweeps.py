@@ -58,7 +58,7 @@ def test_a_point_that_is_not_stored_is_named(grid, off):
 
 
 def test_a_stale_sweep_is_not_loaded(grid, monkeypatch):
-    monkeypatch.setattr(sweeps.runs, "key", lambda *a, **k: "of other code")
+    monkeypatch.setattr(code, "version", lambda file: "of other code")
     assert not sweeps.is_current(grid) and sweeps.load("cpt") is None
     with pytest.raises(sweeps.NoSweep, match="run: llmlab build sweeps"):
         sweeps.need("cpt")
@@ -77,7 +77,7 @@ def test_a_sweep_over_words_comes_back_whole_in_another_process(grid, monkeypatc
         words, [p | {"seed": s, "step": t} | flat for p in words.points() for s in range(5) for t in (0, 10)]
     )
     code = (
-        "from llmlab import sweeps; print(sweeps.is_current(sweeps.Grid('cpt', {'packing': ('none',"
+        "from llmlab.lab import sweeps; print(sweeps.is_current(sweeps.Grid('cpt', {'packing': ('none',"
         " 'plain')})))"
     )
     assert (

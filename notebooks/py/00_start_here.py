@@ -128,9 +128,11 @@ pd.DataFrame([{"experiment": n, "shows": registry.get(n).summary, "seconds": mea
 # `llmlab doctor` says more: how long each experiment takes here, whether the checkpoints are whole, what to mind about this processor.
 
 # %%
+from itertools import islice
+
 from llmlab.cli import doctor
 
-print(*list(doctor.lines(doctor.examine(time_experiments=False)))[:2], sep="\n")
+print(*(next(doctor.lines(found)) for found in islice(doctor.examine(time_experiments=False), 2)), sep="\n")
 
 # %% [markdown]
 # ## 6 · What counts as shown
