@@ -132,7 +132,8 @@ from itertools import islice
 
 from llmlab.cli import doctor
 
-print(*(next(doctor.lines(found)) for found in islice(doctor.examine(time_experiments=False), 2)), sep="\n")
+facts = islice(doctor.examine(time_experiments=False), 2)
+print(*(next(doctor.lines(fact)) for fact in facts), sep="\n")
 
 # %% [markdown]
 # ## 6 · What counts as shown
