@@ -14,6 +14,9 @@ from filelock import FileLock, Timeout
 
 from .errors import UserError
 
+PACKAGE = Path(__file__).parent
+SHIPPED = PACKAGE / "_shipped"  # an installed wheel has data/ and notebooks/ here: see setup.py
+
 
 class NoRoom(UserError):
     """The cache or the data folder cannot be written; the message names the fix."""
@@ -23,9 +26,35 @@ class Busy(UserError):
     """Another process is doing the same."""
 
 
+class NoClone(UserError):
+    """The command changes what the package ships, and there is no clone of the repository."""
+
+
+def installed() -> bool:
+    """Does this package come from a wheel? Then there is no clone around it."""
+    return SHIPPED.is_dir()
+
+
+def shipped(folder: str) -> Path:
+    """A folder that comes with the package: at the top of the clone, or inside the installed wheel."""
+    return (SHIPPED if installed() else PACKAGE.parent) / folder
+
+
+def clone(what: str) -> Path:
+    """The top of the clone, for a command that needs one. Raises NoClone."""
+    if installed():
+        raise NoClone(f"{what} needs a clone of the repository; clone it and run: pip install -e .")
+    return PACKAGE.parent
+
+
+def extra(name: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'llmlab[{name}]'" if installed() else f"pip install -e '.[{name}]'"
+
+
 def data() -> Path:
-    """Shipped data (checkpoints, stored runs): the repository's data/ folder, or LLMLAB_DATA."""
-    return Path(os.environ.get("LLMLAB_DATA") or Path(__file__).parent.parent / "data")
+    """Shipped data (checkpoints, stored runs): data/ of the clone or the wheel, or LLMLAB_DATA."""
+    return Path(os.environ.get("LLMLAB_DATA") or shipped("data"))
 
 
 def cache() -> Path:

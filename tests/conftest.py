@@ -10,6 +10,35 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest  # noqa: E402
+from helpers_tree import changes, status  # noqa: E402
+
+TREE, CHANGED = pytest.StashKey(), pytest.StashKey()
+
+
+def pytest_sessionstart(session):
+    """Remember the working tree; with xdist only the controller does."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[TREE] = status()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """A session that changes the working tree fails, whatever its tests say."""
+    if TREE in session.config.stash:
+        session.config.stash[CHANGED] = changes(session.config.stash[TREE], status())
+        if session.config.stash[CHANGED] and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say what has changed."""
+    if changed := config.stash.get(CHANGED, []):
+        terminalreporter.section("the working tree changed during the tests", red=True)
+        terminalreporter.line(
+            "Tests must work on copies. If you edited these files meanwhile, run the tests again."
+        )
+        for line in changed:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

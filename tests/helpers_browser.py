@@ -192,8 +192,9 @@ def stored_sweep(data: Path) -> Path:
     """A data folder with all that is shipped, and a made-up sweep of cpt over today's grid: each setting's
     curves differ from all others'.
     """
-    from llmlab import paths, sweeps
-    from llmlab.experiments.cpt import CPT
+    from llmlab import paths
+    from llmlab.lab import sweeps
+    from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 
     data.mkdir(parents=True)
     for shipped in paths.data().iterdir():

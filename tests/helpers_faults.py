@@ -24,10 +24,12 @@ from transformers import AutoTokenizer  # noqa: E402
 
 torch.set_num_threads(1)
 
-from llmlab import build, experiments, loop, paths, runs  # noqa: E402
+from llmlab import paths  # noqa: E402
+from llmlab.lab import checkpoints, registry, runs  # noqa: E402
 from llmlab.models import load as models  # noqa: E402
+from llmlab.train import loop  # noqa: E402
 
-CPT = experiments.get("cpt")
+CPT = registry.get("cpt")
 RUN = CPT(steps=40, batch=2, probe=5)
 EARLY = 8  # kills at random before the systematic ones
 CHANGES = (
@@ -67,7 +69,7 @@ def shrink():
     tok = AutoTokenizer.from_pretrained(
         models.resolve("base")
     )  # no model is loaded here: a fork must not inherit threads
-    build.lab_tokenizer = lambda: tok
+    checkpoints.lab_tokenizer = lambda: tok
     sizes = dict(
         hidden_size=32,
         num_hidden_layers=2,
@@ -78,13 +80,13 @@ def shrink():
     )
     models.SIZES.update(sizes)
     steps = {"pre": 60, "base": 30, "chat": 30}
-    build.RECIPES = {
-        name: build.Recipe(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65)
-        for name in build.RECIPES
+    checkpoints.PLANS = {
+        name: checkpoints.Plan(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65)
+        for name in checkpoints.PLANS
     }
-    build.measure = partial(build.measure, n=4)
-    skills = build.skills
-    build.skills = lambda name: dict(list(skills(name).items())[:2])
+    checkpoints.measure = partial(checkpoints.measure, n=4)
+    skills = checkpoints.skills
+    checkpoints.skills = lambda name: dict(list(skills(name).items())[:2])
 
 
 def do_run():
@@ -92,9 +94,9 @@ def do_run():
 
 
 def do_build():
-    for name in build.RECIPES:
-        if not build.is_current(name):
-            for _ in build.build(name):
+    for name in checkpoints.PLANS:
+        if not checkpoints.is_current(name):
+            for _ in checkpoints.build(name):
                 pass
 
 

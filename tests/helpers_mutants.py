@@ -15,11 +15,10 @@ REPLAY = """
 import json, sys
 import torch
 torch.set_num_threads(1)
-from llmlab import experiments
-from llmlab.lab import rehearsal
+from llmlab.lab import registry, rehearsal
 name, *labels = sys.argv[1:]
-book, found = rehearsal.Book(name, rehearsal.plan(experiments.get(name))), {}
-before = book.read()[1]
+book, found = rehearsal.Book(name, rehearsal.plan(registry.get(name))), {}
+before = book.read()["rows"]
 for r in book.wanted:
     if r.label in labels:
         rows = rehearsal.perform(r)
@@ -30,14 +29,17 @@ print(json.dumps(found))
 """
 
 
-def package(folder: Path, changes: list[tuple[str, str, str]]) -> Path:
-    """A copy of the package in which each (file, old text, new text) is changed; the folder to import it from."""
-    copied = folder / "llmlab"
-    shutil.copytree(code.ROOT, copied, ignore=shutil.ignore_patterns("__pycache__"))
-    for file, old, new in changes:
-        text = (copied / file).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
-        (copied / file).write_text(text.replace(old, new), encoding="utf-8")
+def package(folder: Path, *changes: tuple[str, str]) -> Path:
+    """A copy of the package in which each (old text, new text) is changed, wherever the old one stands, which must be
+    one place; the folder to import it from.
+    """
+    shutil.copytree(code.ROOT, folder / "llmlab", ignore=shutil.ignore_patterns("__pycache__"))
+    texts = {f: f.read_text(encoding="utf-8") for f in (folder / "llmlab").rglob("*.py")}
+    for old, new in changes:
+        places = [f for f, text in texts.items() for _ in range(text.count(old))]
+        assert len(places) == 1, f"{len(places)} places have: {old}"
+        texts[places[0]] = texts[places[0]].replace(old, new)
+        places[0].write_text(texts[places[0]], encoding="utf-8")
     return folder
 
 

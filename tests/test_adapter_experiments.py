@@ -8,15 +8,17 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import loop, probes
-from llmlab.experiments import codes, get, lora
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.codes import CodeBook, surprise
-from llmlab.experiments.dpo import DPO
-from llmlab.experiments.grpo import GRPO
-from llmlab.experiments.lora import LoRA
-from llmlab.experiments.sft import SFT
-from llmlab.experiments.wrap import Checkpoint, wrapped
+from llmlab.train import loop, probes
+from llmlab.chapters.c05_lora import codes, lora
+from llmlab.lab.registry import get
+from llmlab.lab.experiment import BadKnob
+from llmlab.chapters.c05_lora.codes import CodeBook, missing_bits
+from llmlab.chapters.c06_preferences.dpo import DPO
+from llmlab.chapters.c06_preferences.pairs import Pairs
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
+from llmlab.chapters.c05_lora.lora import LoRA
+from llmlab.chapters.c04_sft.sft import SFT
+from llmlab.train.wrap import wrapped
 from llmlab.models import adapters, quant
 from llmlab.models.load import load
 from llmlab.tokens.batch import Batch
@@ -75,10 +77,10 @@ def test_a_batch_is_a_function_of_seed_and_step(shipped):
     )
 
 
-def test_surprise_is_the_bits_of_a_row(tiny, monkeypatch):
+def test_the_missing_bits_are_those_of_a_row(tiny, monkeypatch):
     batch = Batch(torch.tensor([[5, 6, 7, 8], [5, 6, 7, 8]]), torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2))
     monkeypatch.setattr(probes, "loss", lambda model, prepared: math.log(10))  # each token one of ten
-    assert surprise(tiny.model, [batch]) == pytest.approx(2 * math.log2(10))
+    assert missing_bits(tiny.model, [batch]) == pytest.approx(2 * math.log2(10))
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -187,14 +189,26 @@ def test_an_unfinished_run_keeps_what_is_trained_and_no_more(tiny, tmp_path):
     model(input_ids=torch.ones(1, 4, dtype=torch.long)).logits.sum().backward()
     [o.step() for o in opts]
     before = {n: p.clone() for n, p in model.named_parameters() if p.requires_grad}
-    Checkpoint(tmp_path / "state").tick(model, opts, lambda: {"rows": []}, now=True)
+    loop.Checkpoint(tmp_path / "state").tick(loop.Trained(model), opts, lambda: {"rows": []}, now=True)
     assert (tmp_path / "state").stat().st_size < 4 * 4 * adapters.trained(model) + 100_000
     for p in model.parameters():
         if p.requires_grad:
             p.data.zero_()
-    assert Checkpoint(tmp_path / "state").load(model, opts) == {"rows": []}
+    assert loop.Checkpoint(tmp_path / "state").load(loop.Trained(model), opts) == {"rows": []}
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters() if n in before)
-    assert Checkpoint.of(None) is None
+
+
+@pytest.mark.parametrize(
+    "experiment, partly",
+    [
+        (LoRA(task="dpo", steps=10), True),
+        (CodeBook(people=20), True),
+        (Pairs(method="lora", steps=5), True),
+        (Pairs(steps=5), False),
+    ],
+)
+def test_where_adapters_are_trained_only_a_part_is_kept(few, experiment, partly):
+    assert experiment.recipe(load(experiment.default_model), 0).partly == partly
 
 
 def test_both_are_found_by_name():

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmlab import advantages as adv
+from llmlab.methods import advantages as adv
 
 RULES = list(adv.ADVANTAGES.values())
 BASELINED = [adv.group_mean, adv.group_norm, adv.leave_one_out]

@@ -4,10 +4,10 @@ measured.
 
 import pytest
 
-from llmlab import atlas
-from llmlab.experiments.cpt import CPT
-from llmlab.widgets import Flow, Map
-from llmlab.widgets.atlas import outline
+from llmlab.learn import atlas
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.learn.widgets import Flow, Map
+from llmlab.learn.widgets.atlas import outline
 
 LEAVES = list({leaf.lever: leaf for leaf in atlas.leaves()}.values())
 
@@ -38,7 +38,7 @@ def test_the_evidence_of_a_lever_comes_from_stored_runs_of_three_seeds(leaf):
 def test_a_reading_is_the_median_of_what_the_runs_say():
     from statistics import median
 
-    from llmlab import runs
+    from llmlab.lab import runs
 
     found = atlas.reading(CPT(replay=0.0), "general_recall")
     assert found.final == median(

@@ -16,7 +16,10 @@ pytestmark = NEEDS_CHROMIUM
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """JupyterLab as `llmlab lab` starts it; yields the address of chapter 02 with its token."""
+    """JupyterLab as `llmlab lab` starts it, over copies of the notebooks; yields the address of chapter 02
+    with its token.
+    """
+    folder = tmp_path_factory.mktemp("lab")
     command = [
         sys.executable,
         "-m",
@@ -24,11 +27,13 @@ def lab(tmp_path_factory):
         "lab",
         "--chapter",
         "02",
+        "--folder",
+        str(folder / "notebooks"),
         "--no-browser",
         "--port",
         str(free_port()),
     ]
-    with served(command, tmp_path_factory.mktemp("lab"), LAB) as found:
+    with served(command, folder, LAB) as found:
         yield f"{found[1]}/lab/tree/02_continued_pretraining.ipynb?token={found[2]}"
 
 

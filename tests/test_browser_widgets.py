@@ -41,7 +41,8 @@ from llmlab.world import Talk
 
 base = load("chat")
 rows = [chat.example(base.tok, p.messages, Talk().solution(p)) for p in Talk(("fact",)).problems(2, seed=1)]
-batch = Batch(pad([ids for ids, _ in rows], base.tok.pad_token_id), pad([mask for _, mask in rows], 0).float())
+ids, masks = zip(*rows)
+batch = Batch(pad(ids, base.tok.pad_token_id), pad(masks, 0).float())
 strip = TokenStrip(base.tok, batch, base.model, objectives.nll)
 data = copy.deepcopy(strip.data)
 data["rows"][0]["pieces"][1] = "<script>document.title = 'taken'</script>"
@@ -134,7 +135,8 @@ def shown(page, name: str):
 
 TIMED = """img => { const seen = window.answered = {times: []}; let pressed = null;
   document.addEventListener('keydown', () => { pressed = performance.now(); }, true);
-  new MutationObserver(() => { if (pressed !== null) { seen.times.push(performance.now() - pressed); pressed = null; } })
+  const answered = () => { seen.times.push(performance.now() - pressed); pressed = null; };
+  new MutationObserver(() => { if (pressed !== null) answered(); })
     .observe(img, {attributes: true, attributeFilter: ['src']}); }"""
 
 

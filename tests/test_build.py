@@ -1,28 +1,34 @@
 """The shipped checkpoints are what the build makes today, reach what they must, and are small."""
 
 import json
+import re
 
 import pytest
 
-from llmlab import build, drills, paths, readme, stored, sweeps
+from llmlab.lab import checkpoints, sweeps
+from llmlab.learn import shipped
+from llmlab.learn import drills, readme
+from llmlab import paths
 from llmlab.models.load import card, load
 
 
 @pytest.mark.parametrize("name", ["base", "chat"])
 def test_checkpoint_is_current_and_reaches_its_targets(name):
-    assert build.is_current(name), f"run: llmlab build {name}"
+    assert checkpoints.is_current(name), f"run: llmlab build {name}"
     found = card(name)
     for skill, least in found["targets"].items():
         assert found["skills"][skill] >= least, skill
     assert found["targets"] == {
-        k: least for k, (_, _, least) in build.skills(name).items() if least is not None
+        k: least for k, (_, _, least) in checkpoints.skills(name).items() if least is not None
     }
 
 
 @pytest.mark.parametrize("name", ["base", "chat"])
 def test_the_cards_figures_are_those_of_the_shipped_weights(name):
     loaded = load(name)
-    again = build.measure(loaded.model, loaded.tok, name, n=64)  # the first 64 of the card's 512 problems
+    again = checkpoints.measure(
+        loaded.model, loaded.tok, name, n=64
+    )  # the first 64 of the card's 512 problems
     for skill, share in card(name)["skills"].items():
         assert abs(again[skill] - share) <= 0.2, skill  # 64 of 512: a standard error of at most 0.06
 
@@ -40,19 +46,21 @@ def test_shipped_data_is_small():
 
 
 def test_a_changed_recipe_or_corpus_is_stale(monkeypatch):
-    before = build.recipe_hash("base")
-    monkeypatch.setitem(build.RECIPES, "base", build.Recipe(steps=1, rows=6, length=257, lr=3e-3))
-    assert build.recipe_hash("base") != before
+    before = checkpoints.recipe_hash("base")
+    monkeypatch.setitem(checkpoints.RECIPES, "base", checkpoints.Recipe(steps=1, rows=6, length=257, lr=3e-3))
+    assert checkpoints.recipe_hash("base") != before
     monkeypatch.undo()
-    general = build.corpora.general
+    general = checkpoints.corpora.general
     monkeypatch.setattr(
-        build.corpora, "general", lambda *a, **k: (t.replace("baker", "banker") for t in general(*a, **k))
+        checkpoints.corpora,
+        "general",
+        lambda *a, **k: (t.replace("baker", "banker") for t in general(*a, **k)),
     )
-    assert build.recipe_hash("base") != before and not build.is_current("base")
+    assert checkpoints.recipe_hash("base") != before and not checkpoints.is_current("base")
 
 
 def test_stored_runs_are_current():
-    assert not stored.missing(), "run: llmlab build runs"
+    assert not shipped.missing(), "run: llmlab build runs"
 
 
 def test_stored_sweeps_are_current():
@@ -66,7 +74,7 @@ def test_every_drills_run_is_shipped():
 
 
 def test_every_chapter_has_its_title_and_its_minutes():
-    from llmlab import books
+    from llmlab.learn import books
 
     assert [c["title"][:2] for c in books.chapters()] == [c["file"][:2] for c in books.chapters()]
     assert sum(c["seconds"] for c in books.chapters()) < 300
@@ -78,7 +86,28 @@ def test_shipped_data_stays_small():
 
 def test_the_readmes_figures_come_from_the_data_files():
     assert readme.is_current(), "run: llmlab build readme"
-    text = readme.README.read_text()
+    text = (readme.ROOT / "docs" / "bench.md").read_text()
     ratio = json.loads((paths.data() / "bench.json").read_text())["figures"]["sft"]["ratio"]
     assert f"| {ratio:.2f} |" in text
     assert not readme.filled(text.replace(f"| {ratio:.2f} |", "| 9.99 |")).count("| 9.99 |")
+
+
+def test_every_block_stands_on_one_page():
+    texts = [page.read_text(encoding="utf-8") for page in readme.pages()]
+    for name in readme.BLOCKS:
+        assert sum(text.count(f"<!-- {name} -->\n") for text in texts) == 1, name
+        assert sum(text.count(f"<!-- /{name} -->") for text in texts) == 1, name
+
+
+def test_links_between_the_pages_lead_somewhere():
+    for page in readme.pages():
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), (page.name, link)
+
+
+def test_the_map_names_every_folder_at_the_top():
+    text = (readme.ROOT / "README.md").read_text(encoding="utf-8")
+    tree = text.split("## The map")[1].split("```")[1]
+    top = {line.split("/")[0] for line in tree.splitlines() if line and line[0] != " "}
+    assert top == {"llmlab", "notebooks", "data", "docs", "tests"}
+    assert all(re.match(r" *[\w]+/ +\S|llmlab/$", line) for line in tree.strip().splitlines())

@@ -11,9 +11,10 @@ import sys
 import pytest
 from helpers_families import save_family
 
-from llmlab import cli, experiments
+from llmlab import cli
+from llmlab.lab import registry
 
-KNOBS = {name: [k.name for k in experiments.get(name).knobs()] for name in experiments.NAMES}
+KNOBS = {name: [k.name for k in registry.get(name).knobs()] for name in registry.NAMES}
 DOMAIN = ("domain_loss", "domain_recall", "general_loss", "general_recall", "arithmetic")
 
 
@@ -238,10 +239,10 @@ def test_an_unwritable_cache_gets_one_line(tmp_path, capsys, monkeypatch):
 
 
 def test_divergence_gets_one_line(capsys, home, monkeypatch):
-    from llmlab import objectives
+    from llmlab.methods import imitation
 
-    original = objectives.nll
-    monkeypatch.setattr(objectives, "nll", lambda out, batch: (original(out, batch)[0] * float("nan"), {}))
+    original = imitation.nll
+    monkeypatch.setattr(imitation, "nll", lambda out, batch: (original(out, batch)[0] * float("nan"), {}))
     assert "the loss is nan at step 1; lower --lr or raise --warmup" in complaint(
         ["run", "cpt", "--steps", 10, "--batch", 2], capsys
     )
@@ -251,7 +252,9 @@ def test_stopping_by_keyboard_tells_how_to_go_on(capsys, home, monkeypatch):
     def stop(experiment, row):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "brief", stop)
+    from llmlab.cli import run
+
+    monkeypatch.setattr(run, "brief", stop)
     code, out, err = call(["run", "cpt", "--steps", 10, "--batch", 2], capsys)
     assert (code, err) == (130, ["llmlab: stopped; the same command goes on from the last checkpoint"])
 
@@ -283,7 +286,7 @@ def test_the_list_of_experiments_shows_every_knob_with_default_range_and_help(ca
     assert code == 0 and not err
     for name in KNOBS:
         start = next(i for i, line in enumerate(out) if line.startswith(f"{name}  "))
-        for knob, line in zip(experiments.get(name).knobs(), out[start + 2 :]):
+        for knob, line in zip(registry.get(name).knobs(), out[start + 2 :]):
             assert (
                 line.split()[0] == f"--{knob.name}"
                 and str(knob.default) in line
@@ -347,7 +350,7 @@ def test_a_mistake_in_a_process_of_its_own(home):
 
 def test_importing_the_command_line_does_not_import_torch():
     code = (
-        "import sys, llmlab.cli, llmlab.experiments as e; llmlab.cli.main([]); assert not {'torch',"
+        "import sys, llmlab.cli, llmlab.lab.registry; llmlab.cli.main([]); assert not {'torch',"
         " 'transformers', 'rich'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -414,4 +417,4 @@ def test_other_documents_are_another_run(documents, capsys, home):
 def test_every_experiment_runs_on_any_model(foreign, name, settings, capsys, home):
     code, out, err = call(["run", name, "--model", foreign[1], *settings, "--json"], capsys)
     told = json.loads(out[-1]) if code == 0 else err
-    assert code == 0 and err == [] and set(experiments.get(name).curves) <= set(told["curves"]) | {"reward"}
+    assert code == 0 and err == [] and set(registry.get(name).curves) <= set(told["curves"]) | {"reward"}

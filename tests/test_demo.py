@@ -20,7 +20,9 @@ from helpers_browser import (
     stored_sweep,
 )
 
-from llmlab import cli, demo, experiments, sweeps
+from llmlab import cli
+from llmlab.learn import demo
+from llmlab.lab import registry, sweeps
 
 TOKEN = re.compile(r"--Voila\.token=(.+)")
 
@@ -86,14 +88,14 @@ def test_without_voila_one_sentence_says_how_to_get_it(home, capsys, monkeypatch
     assert "pip install -e '.[demo]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_the_notebook_holds_one_cell_with_the_swept_knobs(name, home):
     book = nbformat.read(demo.notebook(name), as_version=4)
     nbformat.validate(book)
     title, panel = book.cells
     shown = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
     assert (
-        experiments.get(name).summary in title.source
+        registry.get(name).summary in title.source
         and f"Panel({name!r}, show={shown!r}, large=True)" in panel.source
     )
 
@@ -141,7 +143,7 @@ def browser_test(test):
 def test_the_page_is_a_panel_without_code_in_large_type(classroom):
     page, _ = classroom
     picture(page, "demo_start")
-    assert page.locator("h1").inner_text().startswith(experiments.get("cpt").summary)
+    assert page.locator("h1").inner_text().startswith(registry.get("cpt").summary)
     assert (
         page.locator(".noUi-handle").count() == len(sweeps.GRIDS["cpt"].axes)
         and page.locator("img").is_visible()

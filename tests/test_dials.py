@@ -1,33 +1,33 @@
-"""The dials: each named setting is the named function of objectives.py, in value and gradient; the table says
-what separates two methods.
+"""The dials: each named setting is the named function of reference_family.py, in value and gradient; the
+table says what separates two methods.
 """
 
 from dataclasses import replace
 from functools import partial
 
 import pytest
+import reference_family as family
 import torch
 from test_objectives import batch_like
 from test_objectives import case as made
 
-from llmlab import advantages as rules
-from llmlab import dials
-from llmlab import objectives as obj
-from llmlab.dials import METHODS, BadDial, Dials
+from llmlab.methods import advantages as rules
+from llmlab.methods import parts, policy
+from llmlab.methods.policy import METHODS, BadDial, Dials
 from llmlab.models.forward import Out
 
 LENGTH = 5
 BETA = 0.04
-NAMED = {  # method -> (the function of objectives.py, length for fixed_length)
-    "REINFORCE": (obj.reinforce, LENGTH),
-    "REINFORCE with baseline": (obj.reinforce, LENGTH),
-    "RLOO": (obj.rloo, 1),
-    "PPO": (obj.ppo, LENGTH),
-    "GRPO": (partial(obj.grpo, beta=BETA), LENGTH),
-    "Dr. GRPO": (partial(obj.dr_grpo, max_len=LENGTH), LENGTH),
-    "DAPO": (obj.dapo, LENGTH),
-    "GSPO": (obj.gspo, LENGTH),
-    "CISPO": (obj.cispo, LENGTH),
+NAMED = {  # method -> (the function of reference_family.py, length for fixed_length)
+    "REINFORCE": (family.reinforce, LENGTH),
+    "REINFORCE with baseline": (family.reinforce, LENGTH),
+    "RLOO": (family.rloo, 1),
+    "PPO": (family.ppo, LENGTH),
+    "GRPO": (partial(family.grpo, beta=BETA), LENGTH),
+    "Dr. GRPO": (partial(family.dr_grpo, max_len=LENGTH), LENGTH),
+    "DAPO": (family.dapo, LENGTH),
+    "GSPO": (family.gspo, LENGTH),
+    "CISPO": (family.cispo, LENGTH),
 }
 
 
@@ -73,10 +73,10 @@ def test_another_dial_is_another_function(name):
 
 def test_every_method_of_the_family_has_its_dials():
     assert {n.lower().replace(". ", "_") for n in METHODS} >= {
-        n for n, m in obj.OBJECTIVES.items() if m.advantage
+        n for n, m in family.OBJECTIVES.items() if m.advantage
     }
     for name, setting in METHODS.items():
-        if method := obj.OBJECTIVES.get(name.lower().replace(". ", "_")):
+        if method := family.OBJECTIVES.get(name.lower().replace(". ", "_")):
             assert {"critic": "gae"}.get(setting.advantage, setting.advantage) == method.advantage
 
 
@@ -104,14 +104,14 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize("one, other, named", DIFFERENCES)
 def test_the_table_says_what_separates_two_methods(one, other, named):
-    assert set(dials.between(one, other)) == named
+    assert set(policy.between(one, other)) == named
 
 
 def test_the_table_has_a_row_a_method_and_no_two_are_alike():
-    rows = dials.table()
+    rows = policy.table()
     assert [r["method"] for r in rows] == list(METHODS)
     assert len({tuple(list(r.values())[1:]) for r in rows}) == len(METHODS)
-    text = dials.markdown().splitlines()
+    text = policy.markdown().splitlines()
     assert (
         len(text) == len(METHODS) + 2
         and "| GRPO | token | symmetric 0.2 | sequence_mean | k3 in the loss | group_norm |" in text
@@ -133,7 +133,7 @@ def on_policy(objective, seed):
     return step(objective, seed, old_logprobs=make_out().logprobs.detach())
 
 
-@pytest.mark.parametrize("aggregation", dials.AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", policy.AGGREGATIONS)
 @pytest.mark.parametrize("clip", ["none", "symmetric", "higher", "capped"])
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
 def test_at_ratio_one_no_dial_of_ratio_or_clip_matters(aggregation, clip, ratio):
@@ -146,7 +146,7 @@ def test_at_ratio_one_no_dial_of_ratio_or_clip_matters(aggregation, clip, ratio)
     assert turned[2]["clip_fraction"] == 0.0
 
 
-@pytest.mark.parametrize("aggregation", dials.AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", policy.AGGREGATIONS)
 @pytest.mark.parametrize("leash", ["none", "reward"])
 def test_equal_rewards_move_nothing(aggregation, leash):
     """Exactly: AdamW would blow rounding up to a whole step. (With k1 in the reward: where the policy is
@@ -218,7 +218,7 @@ def pulled(leash, sign=1.0, steps=60):
     optimizer = torch.optim.SGD([logits], lr=0.5)
 
     def kl():
-        return float(obj.kl(logits.log_softmax(0), reference).detach())
+        return float(parts.kl(logits.log_softmax(0), reference).detach())
 
     began = kl()
     for _ in range(steps):

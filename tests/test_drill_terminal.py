@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmlab import cli, drill_terminal, drills, practice
+from llmlab import cli
+from llmlab.cli import drill as terminal
+from llmlab.learn import drills, practice
 
 FOUR = [
     "it forgets",
@@ -188,10 +190,10 @@ def clock(monkeypatch):
     """A function: every typed line takes so many seconds."""
 
     def every(seconds):
-        moment, ask = [0.0], drill_terminal.Session.ask
+        moment, ask = [0.0], terminal.Session.ask
         monkeypatch.setattr(practice, "Clock", partial(practice.Clock, tick=lambda: moment[0]))
         monkeypatch.setattr(
-            drill_terminal.Session,
+            terminal.Session,
             "ask",
             lambda self, prompt: (moment.__setitem__(0, moment[0] + seconds), ask(self, prompt))[1],
         )

@@ -11,9 +11,9 @@ import ipywidgets as w
 import pytest
 from fsrs import Rating
 
-from llmlab import drills, practice
+from llmlab.learn import drills, practice
 from llmlab.errors import UserError
-from llmlab.widgets import Drills
+from llmlab.learn.widgets import Drills
 
 
 @pytest.fixture

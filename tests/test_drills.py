@@ -14,12 +14,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmlab import cli, drills, experiments, paths, stored
+from llmlab import cli, paths
+from llmlab.learn import drills
+from llmlab.lab import registry
+from llmlab.learn import shipped
 from llmlab.errors import UserError
 
 ALL = drills.load()
 EVERY = pytest.mark.parametrize("drill", ALL, ids=lambda d: d.id)
-JOBS = stored.jobs()
+JOBS = shipped.jobs()
 
 
 def answers(drill) -> dict[str, str]:
@@ -50,7 +53,7 @@ def test_ids_and_titles_are_unique():
 
 @EVERY
 def test_the_link_resolves_to_a_run_that_ships_beside_the_default_one(drill):
-    cls, experiment = experiments.get(drill.link.name), drill.link.experiment()
+    cls, experiment = registry.get(drill.link.name), drill.link.experiment()
     assert (experiment, drill.link.seed) in JOBS and (cls(), drill.link.seed) in JOBS
     defaults = {k.name: k.default for k in cls.knobs()}
     assert experiment.settings() == defaults | drill.link.knobs
@@ -65,7 +68,7 @@ def test_no_run_ships_twice():
 
 @EVERY
 def test_the_command_makes_the_same_run(drill):
-    cls, (llmlab, run, name, *flags) = experiments.get(drill.link.name), shlex.split(drill.link.command)
+    cls, (llmlab, run, name, *flags) = registry.get(drill.link.name), shlex.split(drill.link.command)
     assert (llmlab, run, name) == ("llmlab", "run", drill.link.name)
     options = cli.parse(
         "run", [(k.name, k.kind, k.default, k.help) for k in cls.knobs()] + [("seed", int, 1, "")], flags
@@ -79,7 +82,7 @@ def test_the_command_makes_the_same_run(drill):
 @EVERY
 def test_what_to_look_at_exists(drill):
     """Names in backticks are metrics of the experiment, or flags of it with values in range."""
-    cls = experiments.get(drill.link.name)
+    cls = registry.get(drill.link.name)
     for name in re.findall(r"`([^`]+)`", drill.link.look):
         if name.startswith("--"):
             knob, _, value = name[2:].partition(" ")

@@ -8,9 +8,10 @@ import random
 import pytest
 import torch
 
-from llmlab import judge
-from llmlab.exercises import CHAPTERS, EXERCISES, NoExercise, get
-from llmlab.exercises.base import case, difference, short
+from llmlab.learn import judge
+from llmlab.lab import registry
+from llmlab.learn.exercises import EXERCISES, NoExercise, get
+from llmlab.learn.exercise import case, difference, short
 from llmlab.models.forward import Out, token_logprobs
 from llmlab.tokens.batch import Batch
 
@@ -82,8 +83,8 @@ def test_cases_are_the_same_every_time_and_leave_the_generators_alone(exercise):
 
 
 def test_there_are_at_least_four_exercises_a_chapter_and_names_are_unique():
-    assert all(len(chapter.EXERCISES) >= 4 for chapter in CHAPTERS)
-    assert len(EXERCISES) == sum(len(chapter.EXERCISES) for chapter in CHAPTERS)
+    assert all(len(chapter.EXERCISES) >= 4 for chapter in registry.every("exercises"))
+    assert len(EXERCISES) == sum(len(chapter.EXERCISES) for chapter in registry.every("exercises"))
 
 
 def test_an_unknown_name_is_a_sentence_with_the_close_ones():
@@ -130,17 +131,17 @@ def test_the_assistant_mask_is_the_chat_templates(shipped):
 
 
 def test_losses_and_kl_are_the_librarys():
-    from llmlab import objectives
+    from llmlab.methods import imitation, parts, policy, preferences
 
     torch.manual_seed(1)
     losses, mask = torch.rand(3, 4), (torch.rand(3, 4) > 0.5).float()
     assert float(get("token_mean").reference(losses, mask)) == pytest.approx(
-        float(objectives.token_mean(losses, mask))
+        float(parts.token_mean(losses, mask))
     )
     logits, base = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
     batch = Batch(torch.zeros(3, 5, dtype=torch.long), torch.ones(3, 5), {"ref_logits": base})
     assert float(get("kl_to_base").reference(logits, base, mask)) == pytest.approx(
-        float(objectives.kl_to_ref(Out(logits, None, mask), batch)[0])
+        float(imitation.kl_to_ref(Out(logits, None, mask), batch)[0])
     )
     logprobs, ref = -torch.rand(4, 3), -torch.rand(4, 3)
     batch = Batch(
@@ -149,12 +150,12 @@ def test_losses_and_kl_are_the_librarys():
         {"pair": torch.tensor([0, 0, 1, 1]), "ref_logprobs": ref},
     )
     w, l, rw, rl = (x.sum(1) for x in (logprobs[0::2], logprobs[1::2], ref[0::2], ref[1::2]))  # noqa: E741
-    loss = objectives.dpo(Out(None, logprobs, torch.ones(4, 3)), batch, beta=0.3)[0]
+    loss = preferences.dpo(Out(None, logprobs, torch.ones(4, 3)), batch, beta=0.3)[0]
     assert float(get("dpo_pair_loss").reference(w, l, rw, rl, 0.3)) == pytest.approx(float(loss))
 
 
 def test_replay_rows_are_the_experiments():
-    from llmlab.experiments.cpt import stochastic_round
+    from llmlab.chapters.c02_continued_pretraining.cpt import stochastic_round
 
     r = random.Random(0)
     drawn = [(r.random(), r.randrange(1, 40), r.random()) for _ in range(200)]
@@ -210,7 +211,8 @@ def test_4_bits_and_the_memory_of_training_are_the_librarys():
     (None, 1, "is None: the function needs a `return`"),
     (torch.ones(2, 3), torch.ones(3, 2), "has the shape [2, 3]; wanted is [3, 2]"),
     ([1.0], torch.ones(1), "is a list; wanted is a tensor of shape [1]"),
-    (torch.ones(2), torch.ones(2, dtype=torch.long), "holds floats (torch.float32); wanted are whole numbers (torch.int64)"),
+    (torch.ones(2), torch.ones(2, dtype=torch.long),
+     "holds floats (torch.float32); wanted are whole numbers (torch.int64)"),
     (torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]), "at [1] is 2.5; wanted is 2"),
     (torch.ones(1), 1.0, "is a tensor of shape [1]; wanted is a number"),
     (float("nan"), 1.0, "is nan; wanted is 1"),
@@ -229,8 +231,9 @@ def test_a_difference_is_said_in_words(got, wanted, said):
 
 
 @pytest.mark.parametrize("got, wanted", [
-    (torch.tensor(1.0), 1.0), (1.0, torch.tensor(1.0)), (1, 1.0), (torch.tensor(3), 3), ((1, 2), [1, 2]), (True, 1), (float("inf"), float("inf")),
-    (torch.ones(2, dtype=torch.float64), torch.ones(2)), (1.000001, 1.0), ({"b": 1, "a": 2}, {"a": 2, "b": 1}), (None, None),
+    (torch.tensor(1.0), 1.0), (1.0, torch.tensor(1.0)), (1, 1.0), (torch.tensor(3), 3), ((1, 2), [1, 2]),
+    (True, 1), (float("inf"), float("inf")), (torch.ones(2, dtype=torch.float64), torch.ones(2)),
+    (1.000001, 1.0), ({"b": 1, "a": 2}, {"a": 2, "b": 1}), (None, None),
 ])  # fmt: skip
 def test_what_is_the_same_in_another_dress_passes(got, wanted):
     assert difference(got, wanted) is None
@@ -246,8 +249,8 @@ def test_long_values_are_cut():
 
 
 def test_reinforcement_learning_is_the_librarys():
-    from llmlab import advantages, objectives
-    from llmlab.dials import Dials
+    from llmlab.methods import advantages, imitation, parts, policy, preferences
+    from llmlab.methods.policy import Dials
     from llmlab.models.roles import METHODS, method_bytes
 
     torch.manual_seed(4)
@@ -258,7 +261,7 @@ def test_reinforcement_learning_is_the_librarys():
     ratio, advantage = torch.rand(9) + 0.5, torch.randn(9)
     torch.testing.assert_close(
         get("clipped_gain").reference(ratio, advantage, 0.2, 0.28),
-        objectives.clipped(ratio, advantage, 0.2, 0.28)[0],
+        policy.clipped(ratio, advantage, 0.2, 0.28)[0],
     )
     values, mask = torch.randn(1, 5), torch.ones(1, 5)
     paid = advantages.token_rewards(torch.tensor([0.7]), mask)
@@ -268,8 +271,8 @@ def test_reinforcement_learning_is_the_librarys():
     )
     mask = (torch.arange(6) < torch.tensor([[2], [5]])).float()
     for how, aggregate in {
-        "token_mean": objectives.token_mean,
-        "sequence_mean": objectives.sequence_mean,
+        "token_mean": parts.token_mean,
+        "sequence_mean": parts.sequence_mean,
     }.items():
         x = torch.zeros_like(mask).requires_grad_()
         torch.testing.assert_close(

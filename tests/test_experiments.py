@@ -4,9 +4,9 @@ without replay and less with it.
 
 import pytest
 
-from llmlab.experiments import NAMES, get
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.cpt import CPT, Texts
+from llmlab.lab.registry import NAMES, get
+from llmlab.lab.experiment import BadKnob
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT, Texts
 from llmlab.models.load import load
 from llmlab.world import corpora
 
@@ -43,7 +43,7 @@ def test_the_same_transcripts_teach_different_things_under_three_losses():
 
 
 def test_transcripts_are_disjoint_and_the_rejected_answer_is_wrong():
-    from llmlab.experiments.topology import transcripts
+    from llmlab.chapters.c01_data_topology.topology import transcripts
 
     train, test = transcripts("train", 300), transcripts("test", 100)
     assert all(t.chosen != t.rejected for t in train + test)
@@ -56,7 +56,7 @@ def test_transcripts_are_disjoint_and_the_rejected_answer_is_wrong():
 def test_new_tokens_learn_first_and_alone_then_the_rest():
     import torch
 
-    from llmlab.experiments.extend import Extend
+    from llmlab.chapters.c03_tokenizer_extension.extend import Extend
 
     loaded = load("base")
     before = {n: p.detach().clone() for n, p in loaded.model.named_parameters()}

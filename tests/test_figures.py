@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from llmlab import figures
-from llmlab.experiments import NAMES, get
-from llmlab.widgets.panel import Live
+from llmlab.learn import figures
+from llmlab.lab.registry import NAMES, get
+from llmlab.learn.widgets.panel import Live
 
 
 def run(values):

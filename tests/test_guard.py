@@ -7,10 +7,11 @@ import copy
 import pytest
 import torch
 
-from llmlab import loop, probes
-from llmlab.experiments.cpt import CPT
-from llmlab.guard import Gate, Stopped
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.tokens.batch import Batch
+from llmlab.train import loop, probes
+from llmlab.train.gate import Gate
+from llmlab.train.recipe import GaveUp, Read
 
 WATCH = ("recall", "sums")
 
@@ -21,7 +22,7 @@ class Setting:
     def __init__(self, loaded, **settings):
         self.model, self.figures, self.step, self.probed = loaded.model, {"recall": 0.9, "sums": 0.8}, 0, []
         self.opts = loop.optimizers(self.model, "adamw", 1e-2)
-        self.gate = Gate(self.model, self.opts, self.probe, every=2, watch=WATCH, **settings)
+        self.gate = Gate(self.model, self.opts, Read(self.probe), every=2, watch=WATCH, **settings)
         self.gate(0)
 
     def probe(self, step):
@@ -132,7 +133,7 @@ def test_the_third_drop_stops_the_run_with_the_kept_weights(setting):
     assert [setting.update()["lr_scale"] for _ in range(4)] == [1, 0.5, 0.5, 0.25]
     setting.update()
     with pytest.raises(
-        Stopped,
+        GaveUp,
         match=(
             r"stopped by the gate at step 6: 3 regressions of more than 5%; start with a lower lr or more"
             r" replay"
@@ -146,7 +147,7 @@ def test_a_gate_takes_its_state_up_from_the_rows(tiny, setting):
     rows = [{"step": 0} | {"recall": 0.9, "sums": 0.8, "rollbacks": 0, "lr_scale": 1.0}]
     setting.figures["sums"] = 0.0
     rows += [setting.update() for _ in range(2)] + [{"step": 3, "loss": 1.0}]
-    fresh = Gate(setting.model, setting.opts, setting.probe, every=2, watch=WATCH)
+    fresh = Gate(setting.model, setting.opts, Read(setting.probe), every=2, watch=WATCH)
     fresh.resume(rows)
     for name in ("baseline", "rollbacks", "lr_scale", "more_replay"):
         assert getattr(fresh, name) == getattr(setting.gate, name)

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from llmlab import paths
-from llmlab.cli import stoppable
+from llmlab.cli.screen import stoppable
 
 
 def test_the_first_ctrl_c_asks_the_second_insists():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from llmlab import judge
-from llmlab.exercises import NoExercise, get
+from llmlab.learn import judge
+from llmlab.learn.exercises import NoExercise, get
 
 RIGHT = get("packing_mask").reference
 LEFT = {}  # what a learner's notebook holds: functions may read and write it
@@ -63,10 +63,10 @@ def test_an_unknown_mistake_gets_the_place_where_it_differs():
 
 
 def test_a_misconception_beside_another_care_is_still_recognised():
-    from llmlab.exercises import ch01
+    from llmlab.chapters.c01_data_topology import exercises
 
     def mine(losses, mask):  # divides by rows, and spoils the empty batch besides nothing else
-        return ch01.over_rows(losses, mask) if mask.sum() > 3 else ch01.token_mean(losses, mask)
+        return exercises.over_rows(losses, mask) if mask.sum() > 3 else exercises.token_mean(losses, mask)
 
     assert "number of rows" in judge.check("token_mean", mine).message
 

@@ -13,26 +13,17 @@ PACKAGE = Path(__file__).parent.parent / "llmlab"
 ORDER = [
     {"errors"},
     {"paths"},
-    {"times", "world"},
-    {"tokens", "arena"},
-    {"models", "advantages"},
-    {"objectives"},
-    {"preferences"},
-    {"loop", "sample", "probes", "dials"},
-    {"rollout", "guard", "serve"},
-    {"experiments", "exercises"},
-    {"lab", "lab.code", "lab.vouched"},
-    {"lab.record"},
-    {"runs", "figures", "strips", "judge", "engines"},
-    {"drills", "practice", "atlas"},
-    {"pool", "cluster"},
-    {"lab.rehearsal"},
-    {"lab.vouch"},
-    {"sweeps"},
+    {"world"},
+    {"tokens"},
+    {"models"},
+    {"methods"},
+    {"train"},
+    {"serve"},
+    {"lab"},
     {"ledger"},
-    {"widgets", "build", "stored", "bench"},
-    {"books", "demo", "doctor", "drill_terminal", "claims_terminal", "notebook"},
-    {"readme"},
+    {"learn"},
+    {"chapters"},
+    {"trl"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}
@@ -84,17 +75,12 @@ def test_imports_point_downwards(file):
 
 UPWARD = {
     "world/desk.py": "from ..tokens import chat",
-    "loop.py": "def f():\n    from . import runs",
-    "probes.py": "from .sample import sample",
-    "models/load.py": "import llmlab.loop",
+    "train/loop.py": "def f():\n    from ..lab import runs",
+    "methods/parts.py": "from ..train.sample import sample",
+    "models/load.py": "import llmlab.train.loop",
     "tokens/chat.py": "from ..models.load import load",
-    "guard.py": "from . import cli",
-    "experiments/cpt.py": "from ..lab import code",
-    "lab/record.py": "from .. import runs",
-    "lab/code.py": "from . import record",
-    "lab/vouched.py": "from .rehearsal import plan",
-    "pool.py": "from .lab.rehearsal import perform",
-    "lab/rehearsal.py": "def f():\n    from ..ledger import study",
+    "lab/sweeps.py": "from ..chapters.c02_continued_pretraining.cpt import CPT",
+    "ledger/table.py": "from .. import cli",
 }
 
 
@@ -106,6 +92,29 @@ def test_an_import_that_points_upwards_would_be_found(file, code):
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name == "world"], ids=module)
 def test_the_world_is_text_only(file):
     assert {n for n in imports(file) if not any(n == m or n.startswith(m + ".") for m in WORLD_MAY)} == set()
+
+
+def chapter(name: str) -> str:
+    """c02 for llmlab.chapters.c02_continued_pretraining.cpt; empty for what is no part of a chapter."""
+    parts = name.split(".")
+    return parts[2][:3] if parts[1] == "chapters" and len(parts) > 2 else ""
+
+
+def later(file: Path, code: str | None = None) -> set[str]:
+    """Imports of later chapters by a file of a chapter."""
+    return {n for n in imports(file, code) if n.startswith("llmlab.") and chapter(n) > chapter(module(file))}
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if "chapters" in f.parts and chapter(module(f))], ids=module
+)
+def test_a_chapter_knows_no_later_chapter(file):
+    assert later(file) == set()
+
+
+def test_an_import_of_a_later_chapter_would_be_found():
+    file = PACKAGE / "chapters" / "c02_continued_pretraining" / "cpt.py"
+    assert later(file, "from ..c07_reinforcement_learning.grpo import GRPO")
 
 
 def test_no_two_files_know_each_other():
@@ -121,11 +130,12 @@ def test_no_two_files_know_each_other():
     [
         "llmlab.world",
         "llmlab.paths",
-        "llmlab.times",
+        "llmlab.lab.times",
+        "llmlab.learn.workbook",
         "llmlab.cli",
-        "llmlab.experiments",
+        "llmlab.lab.registry",
         "llmlab.ledger.table",
-        "llmlab.claims_terminal",
+        "llmlab.cli.claims",
     ],
 )
 def test_light_modules_do_without_torch(name):

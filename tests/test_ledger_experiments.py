@@ -13,15 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmlab import probes, runs
-from llmlab.experiments import longdoc, midtrain
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.burst import Burst, false_biography
-from llmlab.experiments.cpt import CPT, SHARES
-from llmlab.experiments.facts import Facts, statements
-from llmlab.experiments.longdoc import LongDoc
-from llmlab.experiments.midtrain import Midtrain
-from llmlab.experiments.sampling import Sampling, vote
+from llmlab.train import probes
+from llmlab.lab import runs
+from llmlab.chapters.c02_continued_pretraining import longdoc, midtrain
+from llmlab.lab.experiment import BadKnob
+from llmlab.chapters.c02_continued_pretraining.burst import Burst, false_biography
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT, SHARES
+from llmlab.chapters.c02_continued_pretraining.facts import Facts, statements
+from llmlab.chapters.c02_continued_pretraining.longdoc import LongDoc
+from llmlab.chapters.c02_continued_pretraining.midtrain import Midtrain
+from llmlab.chapters.c07_reinforcement_learning.sampling import Sampling, vote
 from llmlab.models.load import load
 from llmlab.tokens.special import DOCUMENT_END
 from llmlab.world import Census, Desk, Formulary, words

@@ -16,13 +16,15 @@ from textwrap import shorten
 import pytest
 from helpers_ledger import claims_are, data_folder, made_up, record, stored
 
-from llmlab import figures, runs
+from llmlab.learn import figures
+from llmlab.lab import runs
 from llmlab.errors import UserError
-from llmlab.ledger import CLAIMS, forest, results, table
+from llmlab.ledger import CLAIMS, results, table
+from llmlab.learn import forest
 from llmlab.ledger.claims import Arm, Claim, contrast
-from llmlab.widgets import LedgerPage
-from llmlab.widgets import ledger as page_module
-from llmlab.widgets.ledger import Forest
+from llmlab.learn.widgets import LedgerPage
+from llmlab.learn.widgets import ledger as page_module
+from llmlab.learn.widgets.ledger import Forest
 
 TINY = {"steps": 10, "batch": 2, "probe": 10}
 ONE, ALL = Arm("answers only", "topology", TINY), Arm("all tokens", "topology", TINY | {"loss": "all"})
@@ -468,7 +470,7 @@ assert not {'torch', 'transformers'} & set(sys.modules)"""
 
 
 def test_every_widget_is_found_by_name():
-    import llmlab.widgets as widgets
+    import llmlab.learn.widgets as widgets
 
     assert all(getattr(widgets, name).__name__ == name for name in widgets.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Panl'"):

@@ -1,16 +1,19 @@
 """The loop: what is probed, stopped or killed ends bit-equal to what was left alone."""
 
 import copy
+from dataclasses import replace
 from itertools import count, islice
 
 import pytest
 import torch
 from helpers_families import small
 
-from llmlab import loop, objectives, probes, rollout
-from llmlab.guard import Gate
+from llmlab.methods import imitation
 from llmlab.models.load import new_lab_model
 from llmlab.tokens.batch import Batch
+from llmlab.train import loop, probes, rollout
+from llmlab.train.gate import Gate
+from llmlab.train.recipe import Probe, Read, Recipe, numbered
 from llmlab.world import Sums
 
 N = 9
@@ -33,11 +36,12 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def rows_of(model, name="adamw", checkpoint=None, stream=batches, lr=1e-2, n=N, **settings):
+def rows_of(model, name="adamw", checkpoint=None, stream=batches, n=N, probe=lambda step: {}, **settings):
     opts = loop.optimizers(model, name, 1e-2)
-    return loop.train(
-        model, stream, objectives.nll, n=n, lr=lr, opts=opts, warmup=2, checkpoint=checkpoint, **settings
+    recipe = Recipe(
+        model, stream, imitation.nll, Read(probe), n, **(dict(lr=1e-2, warmup=2, opts=opts) | settings)
     )
+    return loop.train(recipe, checkpoint)
 
 
 def never(path):
@@ -62,12 +66,12 @@ def test_rate_rises_and_falls_in_straight_lines():
 def test_the_rate_reaches_the_optimiser_whether_given_as_number_or_function(tiny):
     seen = [
         row["lr"]
-        for row in loop.steps(tiny.model, batches(), objectives.nll, n=4, lr=1e-3, warmup=1, final=0.0)
+        for row in loop.steps(tiny.model, batches(), imitation.nll, n=4, lr=1e-3, warmup=1, final=0.0)
     ]
     assert seen == pytest.approx([5e-4, 1e-3, 1e-3 * 2 / 3, 1e-3 / 3])
     opts = loop.optimizers(tiny.model, "muon", 1.0)
     rows = loop.steps(
-        tiny.model, batches(), objectives.nll, n=4, lr=lambda step: 1e-3 * (step + 1), final=1.0, opts=opts
+        tiny.model, batches(), imitation.nll, n=4, lr=lambda step: 1e-3 * (step + 1), final=1.0, opts=opts
     )
     for step, row in enumerate(rows):
         assert row["lr"] == pytest.approx(1e-3 * (step + 1)) and {
@@ -78,8 +82,8 @@ def test_the_rate_reaches_the_optimiser_whether_given_as_number_or_function(tiny
 def test_a_row_tells_step_loss_norm_and_trained_tokens(tiny):
     batch = batch_at(0)
     batch.mask[:, :5] = 0
-    before = objectives.nll(loop.forward(tiny.model, batch), batch)[0].item()
-    first, second = loop.steps(tiny.model, [batch, batch], objectives.nll, n=2, lr=1e-2)
+    before = imitation.nll(loop.forward(tiny.model, batch), batch)[0].item()
+    first, second = loop.steps(tiny.model, [batch, batch], imitation.nll, n=2, lr=1e-2)
     assert first["step"] == 1 and second["step"] == 2 and first["tokens"] == 3 * 7
     assert first["loss"] == pytest.approx(before) and second["loss"] < first["loss"]
 
@@ -89,7 +93,7 @@ def test_the_gradient_is_clipped_and_the_row_tells_its_norm_before(tiny):
         model = copy.deepcopy(tiny.model)
         row = next(
             loop.steps(
-                model, batches(), objectives.nll, n=1, lr=0.0, clip=clip, opts=[Keep(model.parameters())]
+                model, batches(), imitation.nll, n=1, lr=0.0, clip=clip, opts=[Keep(model.parameters())]
             )
         )
         return row["grad_norm"], Keep.seen
@@ -105,12 +109,12 @@ def test_the_gradient_is_clipped_and_the_row_tells_its_norm_before(tiny):
 
 
 def test_gradients_do_not_add_up_over_steps(tiny):
-    list(loop.steps(tiny.model, batches(), objectives.nll, n=2, lr=1e-3))
+    list(loop.steps(tiny.model, batches(), imitation.nll, n=2, lr=1e-3))
     assert all(p.grad is None or not p.grad.any() for p in tiny.model.parameters())
 
 
 def test_steps_train_whatever_mode_the_model_was_in(tiny):
-    list(loop.steps(tiny.model.eval(), batches(), objectives.nll, n=1, lr=1e-3))
+    list(loop.steps(tiny.model.eval(), batches(), imitation.nll, n=1, lr=1e-3))
     assert tiny.model.training
 
 
@@ -119,17 +123,31 @@ def test_no_batch_is_drawn_in_vain(tiny, start):
     drawn = []
     stream = (drawn.append(i) or batch_at(i) for i in count(start))
     assert [
-        row["step"] for row in loop.steps(tiny.model, stream, objectives.nll, n=4, lr=1e-3, start=start)
+        row["step"] for row in loop.steps(tiny.model, stream, imitation.nll, n=4, lr=1e-3, start=start)
     ] == list(range(start + 1, 5))
     assert drawn == list(range(start, 4))
 
 
 def test_what_an_objective_tells_is_in_the_row_as_numbers(tiny):
     def objective(out, batch):
-        return objectives.nll(out, batch)[0], {"twice": torch.tensor(2.0)}
+        return imitation.nll(out, batch)[0], {"twice": torch.tensor(2.0)}
 
     row = next(loop.steps(tiny.model, batches(), objective, n=1, lr=1e-3))
     assert row["twice"] == 2.0 and type(row["twice"]) is float
+
+
+def test_what_a_batch_tells_is_in_the_row_as_numbers(tiny):
+    stream = (replace(batch_at(i), info={"drawn": i}) for i in count(3))
+    rows = list(loop.steps(tiny.model, stream, imitation.nll, n=2, lr=1e-3))
+    assert [r["drawn"] for r in rows] == [3.0, 4.0] and all(type(r["drawn"]) is float for r in rows)
+    assert all("nll" in r for r in rows)
+
+
+def test_numbered_batches_are_made_one_by_one_from_any_number_on(tiny):
+    drawn = []
+    stream = numbered(lambda i: drawn.append(i) or batch_at(i), tiny.model.device)
+    found = list(islice(stream(2), 3))
+    assert drawn == [2, 3, 4] and all(torch.equal(b.ids, batch_at(i).ids) for b, i in zip(found, drawn))
 
 
 def test_divergence_is_one_sentence_and_leaves_the_weights(tiny):
@@ -139,7 +157,7 @@ def test_divergence_is_one_sentence_and_leaves_the_weights(tiny):
             loop.steps(
                 tiny.model,
                 batches(),
-                lambda out, batch: (objectives.nll(out, batch)[0] + next(losses), {}),
+                lambda out, batch: (imitation.nll(out, batch)[0] + next(losses), {}),
                 n=3,
                 lr=1e-3,
             )
@@ -189,6 +207,11 @@ def trained_with(loaded, make_probe):
     return weights(model), [r["loss"] for r in rows[1:]]
 
 
+def nothing(step):
+    """What reads nothing."""
+    return {}
+
+
 def reading(loaded):
     prepared = probes.batches(probes.question_rows(loaded.tok, Sums(), Sums().problems(4)))
     return lambda model: (
@@ -211,18 +234,35 @@ def sampling(loaded):
 
 @pytest.mark.parametrize("kind", [reading, sampling])
 def test_a_probed_run_is_bit_equal_to_an_unprobed_one(tiny, kind):
-    plain, probed = trained_with(tiny, lambda model: None), trained_with(tiny, kind(tiny))
+    plain, probed = trained_with(tiny, lambda model: nothing), trained_with(tiny, kind(tiny))
     assert same(plain[0], probed[0]) and plain[1] == probed[1]
 
 
 def test_a_probe_that_draws_from_the_global_generator_would_show(tiny):
     noisy = trained_with(tiny, lambda model: lambda step: {"x": float(torch.rand(()))})
-    assert not same(trained_with(tiny, lambda model: None)[0], noisy[0])
+    assert not same(trained_with(tiny, lambda model: nothing)[0], noisy[0])
 
 
 def test_probes_are_read_at_the_start_every_so_often_and_at_the_end(tiny):
     rows = list(rows_of(tiny.model, probe=lambda step: {"seen": step}, every=4))
     assert {r["step"]: r["seen"] for r in rows if "seen" in r} == {0: 0, 4: 4, 8: 8, 9: 9}
+
+
+def test_a_probe_sees_the_row_of_every_step_before_its_readings_are_added(tiny):
+    class Noting(Probe):
+        seen = []
+
+        def __call__(self, step):
+            return {"steps": len(self.seen)}
+
+        def note(self, row):
+            assert "loss" in row and "steps" not in row
+            self.seen.append(row["step"])
+
+    probe = Noting()
+    rows = list(loop.train(Recipe(tiny.model, batches, imitation.nll, probe, 5, 1e-2, every=2)))
+    assert probe.seen == [1, 2, 3, 4, 5]
+    assert {r["step"]: r["steps"] for r in rows if "steps" in r} == {0: 0, 2: 2, 4: 4, 5: 5}
 
 
 # --- interrupted and taken up again
@@ -367,12 +407,10 @@ def gated(model, checkpoint=None):
     """A gate at every third step, which rolls back at steps 6 and 12."""
     opts = loop.optimizers(model, "adamw", 1e-2)
     gate = Gate(
-        model, opts, lambda step: {"skill": 0.5 if step in (6, 12) else 0.9}, every=3, watch=("skill",)
+        model, opts, Read(lambda step: {"skill": 0.5 if step in (6, 12) else 0.9}), every=3, watch=("skill",)
     )
     lr = lambda step: 1e-2 * gate.lr_scale
-    return loop.train(
-        model, batches, objectives.nll, n=14, lr=lr, opts=opts, probe=gate, every=1, checkpoint=checkpoint
-    )
+    return loop.train(Recipe(model, batches, imitation.nll, gate, 14, lr, every=1, opts=opts), checkpoint)
 
 
 @pytest.mark.parametrize("stops", [[2], [4, 5], [7], [8, 11], [10], [13]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmlab.notebook import bibliography, paired, references, show
+from llmlab.learn.notebook import bibliography, paired, references, show
 
 
 def test_paired_is_scipys_interval():

@@ -9,8 +9,8 @@ import jupytext
 import nbformat
 import pytest
 
-from llmlab import drills, exercises
-from llmlab.notebook import NoReference, bibliography, references
+from llmlab.learn import drills, exercises
+from llmlab.learn.notebook import NoReference, bibliography, references
 
 BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 CHAPTERS = [b for b in BOOKS if b.name[0].isdigit()]
@@ -173,8 +173,10 @@ def test_who_is_cited_in_the_text_stands_in_the_references(path):
                     ), (who, year)
 
 
-SOURCE_KEYS = """lora_2021 qlora_2023 dpo_paper_2023 deepseek_math_2024 revisiting_grpo_2025 toolformer_2023 toollmm_2023 gorilla_2023 verify_step_by_step_2024
-math_shepherd_2023 stability_gap_2024 stability_gap_acl_2025 scaling_test_time_compute_agents_2025 octothinker_2025 interplay_pre_mid_rl_2025""".split()
+SOURCE_KEYS = """lora_2021 qlora_2023 dpo_paper_2023 deepseek_math_2024 revisiting_grpo_2025 toolformer_2023
+toollmm_2023 gorilla_2023 verify_step_by_step_2024 math_shepherd_2023 stability_gap_2024
+stability_gap_acl_2025 scaling_test_time_compute_agents_2025
+octothinker_2025 interplay_pre_mid_rl_2025""".split()
 
 
 def test_every_key_of_the_sources_has_its_entry():

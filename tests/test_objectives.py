@@ -1,7 +1,8 @@
 """Objectives: closed forms by hand, identities, and wrong versions that the same checks must reject.
 
 A check takes the implementation as its argument; the section on mutants runs the same checks on wrong
-implementations. Everything is in float64, so that equal means equal to 1e-7.
+implementations. Of the GRPO family there are two: the functions of reference_family.py, and the library's
+dials. Everything is in float64, so that equal means equal to 1e-7.
 """
 
 import inspect
@@ -10,28 +11,35 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import reference_family as family
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmlab import advantages as adv
-from llmlab import objectives as obj
+from reference_family import BY_DIALS, DIALLED, OBJECTIVES
+
+from llmlab.methods import advantages as adv
+from llmlab.methods import distillation, imitation, parts, policy, preferences
 from llmlab.models.forward import Out, token_logprobs
-from llmlab.objectives import OBJECTIVES
 from llmlab.tokens.batch import COLUMNS, Batch, MissingColumn
 
 LN2, LN3 = math.log(2), math.log(3)
 FAMILY = {
-    "grpo": obj.grpo,
-    "dr_grpo": partial(obj.dr_grpo, max_len=8),
-    "dapo": obj.dapo,
-    "gspo": obj.gspo,
-    "cispo": obj.cispo,
-    "ppo_policy": obj.ppo_policy,
+    "grpo": family.grpo,
+    "dr_grpo": partial(family.dr_grpo, max_len=8),
+    "dapo": family.dapo,
+    "gspo": family.gspo,
+    "cispo": family.cispo,
+    "ppo_policy": family.ppo_policy,
 }
+FAMILY |= {
+    f"{name} by dials": partial(BY_DIALS[name], max_len=8) if name == "dr_grpo" else BY_DIALS[name]
+    for name in FAMILY
+}
+TABLE = OBJECTIVES | DIALLED
 METHODS = {
-    name: partial(obj.dr_grpo, max_len=8) if name == "dr_grpo" else method.function
-    for name, method in OBJECTIVES.items()
+    name: partial(method.function, max_len=8) if "dr_grpo" in name else method.function
+    for name, method in TABLE.items()
 }
 
 
@@ -226,6 +234,35 @@ def check_dpo(dpo):
     close(info["accuracy"], 1.0)
 
 
+def check_smoothed(smoothed):
+    """sigmoid(ln 3) = 3/4, and a fifth of the labels is taken to be wrong: d loss / d margin = 3/4 - 4/5."""
+    margin = doubles(LN3).requires_grad_()
+    loss = smoothed(margin, 0.2)
+    close(loss, -0.8 * math.log(3 / 4) - 0.2 * math.log(1 / 4))
+    close(grad(loss, margin)[0], [3 / 4 - 4 / 5])
+
+
+def check_ipo(ipo):
+    """Mean log-ratios 3/2 and -1 (the rejected answer has one token) against the aim 1 / (2 · 0.5)."""
+    logprobs, mask = doubles([-1, -1], [-2, -2]).requires_grad_(), doubles([1, 1], [1, 0])
+    batch = batch_like(mask, pair=torch.tensor([0, 0]), ref_logprobs=doubles([-2, -3], [-1, -9]))
+    loss, info = ipo(from_logprobs(logprobs, mask), batch, beta=0.5)
+    close(loss, (2.5 - 1) ** 2)
+    close(grad(loss, logprobs)[0], [[1.5, 1.5], [-3.0, 0.0]])
+    close(info["margin"], 2.5)
+
+
+def check_simpo(simpo):
+    """Mean log-probs -1 and -2, scaled by 2, with a head start of 1."""
+    logprobs, mask = doubles([-0.5, -1.5], [-2, -9]).requires_grad_(), doubles([1, 1], [1, 0])
+    batch = batch_like(mask, pair=torch.tensor([0, 0]))
+    loss, info = simpo(from_logprobs(logprobs, mask), batch, beta=2.0, gamma=1.0)
+    close(loss, math.log1p(math.exp(-(2 - 1))))
+    weight = 2 / (1 + math.exp(1))
+    close(grad(loss, logprobs)[0], [[-weight / 2, -weight / 2], [weight, 0.0]])
+    close(info["margin"], 2.0)
+
+
 def check_odds_ratio(odds_ratio):
     """chosen: tokens of 1/2 and 1/2, odds 1; rejected: 1/4, odds 1/3."""
     logprobs, mask = doubles([-LN2, -LN2], [-2 * LN2, -9]).requires_grad_(), doubles([1, 1], [1, 0])
@@ -344,15 +381,20 @@ DIRECT = [name for name in CHECKS if name not in ("aggregations", "clip", "famil
 
 @pytest.mark.parametrize("name", DIRECT)
 def test_closed_form(name):
-    CHECKS[name](getattr(obj, name))
+    CHECKS[name](family.find(name))
+
+
+@pytest.mark.parametrize("name", sorted({*BY_DIALS} - {"ppo"}))
+def test_closed_form_by_dials(name):
+    CHECKS[name](BY_DIALS[name])
 
 
 def test_aggregations():
-    check_aggregations(obj.token_mean, obj.sequence_mean, obj.fixed_length)
+    check_aggregations(parts.token_mean, parts.sequence_mean, parts.fixed_length)
 
 
 def test_clip():
-    check_clip(obj.clipped)
+    check_clip(policy.clipped)
 
 
 def test_every_method_has_a_closed_form():
@@ -363,10 +405,12 @@ def test_every_method_has_a_closed_form():
 @pytest.mark.parametrize(
     "whole, parts",
     [
-        (partial(obj.nll_kl, beta=0.3), [(1, obj.nll), (0.3, obj.kl_to_ref)]),
-        (partial(obj.orpo, beta=0.3), [(1, obj.nll_chosen), (0.3, obj.odds_ratio)]),
-        (partial(obj.ppo, low=0.1, high=0.3, value_clip=0.1, value_weight=0.7), [
-            (1, partial(obj.ppo_policy, low=0.1, high=0.3)), (0.7, partial(obj.ppo_value, clip=0.1))]),
+        (partial(imitation.nll_kl, beta=0.3), [(1, imitation.nll), (0.3, imitation.kl_to_ref)]),
+        (partial(preferences.orpo, beta=0.3), [(1, preferences.nll_chosen), (0.3, preferences.odds_ratio)]),
+        (partial(family.ppo, low=0.1, high=0.3, value_clip=0.1, value_weight=0.7), [
+            (1, partial(family.ppo_policy, low=0.1, high=0.3)), (0.7, partial(policy.ppo_value, clip=0.1))]),
+        (partial(BY_DIALS["ppo"], low=0.1, high=0.1), [
+            (1, partial(family.ppo_policy, low=0.1, high=0.1)), (0.1, policy.ppo_value)]),
     ],
 )  # fmt: skip
 def test_sums(whole, parts):
@@ -380,7 +424,7 @@ def test_nll_chosen_is_the_nll_of_the_even_rows():
     _, _, make, batch = case()
     out = make()
     chosen = Out(out.logits[::2], out.logprobs[::2], out.mask[::2])
-    close(obj.nll_chosen(out, batch)[0], obj.nll(chosen, batch_like(chosen.mask))[0])
+    close(preferences.nll_chosen(out, batch)[0], imitation.nll(chosen, batch_like(chosen.mask))[0])
 
 
 # ---- mutants: the checks above must reject them ----
@@ -391,19 +435,18 @@ def with_part(objective, **parts):
 
     def mutant(*args, **kwargs):
         with pytest.MonkeyPatch.context() as patch:
-            for name, part in parts.items():
-                patch.setattr(obj, name, part)
+            family.put(patch, **parts)
             return objective(*args, **kwargs)
 
     return mutant
 
 
 def reversed_log_ratio(out, batch, column):
-    return -obj.log_ratio(out, batch, column)
+    return -parts.log_ratio(out, batch, column)
 
 
 def swapped(objective):
-    return with_part(objective, kl=lambda p, q, kl=obj.kl: kl(q, p))
+    return with_part(objective, kl=lambda p, q, kl=parts.kl: kl(q, p))
 
 
 def max_clip(ratio, advantages, low, high):
@@ -431,14 +474,14 @@ def value_loss_with_min(out, batch, clip):
         (out.values - returns).square(),
         (out.values.clamp(old - clip, old + clip) - returns).square(),
     )
-    return obj.token_mean(torch.min(error, clipped_error), out.mask) / 2, {}
+    return parts.token_mean(torch.min(error, clipped_error), out.mask) / 2, {}
 
 
 def rootless_ratio(out, batch):
-    return obj.log_ratio(out, batch, "old_logprobs").sum(1, keepdim=True).exp()
+    return parts.log_ratio(out, batch, "old_logprobs").sum(1, keepdim=True).exp()
 
 
-def sum_that_undoes_the_mean(out, right=obj.sequence_logprob):
+def sum_that_undoes_the_mean(out, right=parts.sequence_logprob):
     return right(out) * out.mask.sum(1)
 
 
@@ -451,55 +494,137 @@ def leaky_log_ratio(out, batch, column):
 
 
 MUTANTS = {
-    "k3 reversed": (check_k3, lambda out, batch: k3_of(-obj.k1(out, batch))),
-    "k3 without its log": (check_k3, lambda out, batch: torch.expm1(-obj.k1(out, batch))),
-    "k1 reversed": (check_k1, lambda out, batch: -obj.k1(out, batch)),
-    "k2 for k1": (check_k1, obj.k2),
-    "k3 for k2": (check_k2, obj.k3),
-    "k2 without the half": (check_k2, lambda out, batch: 2 * obj.k2(out, batch)),
-    "kl swapped": (check_kl, lambda p, q: obj.kl(q, p)),
-    "kl_to_ref swapped": (check_kl_to_ref, swapped(obj.kl_to_ref)),
-    "forward_kl swapped": (check_forward_kl, swapped(obj.forward_kl)),
-    "reverse_kl swapped": (check_reverse_kl, swapped(obj.reverse_kl)),
-    "forward for reverse": (check_reverse_kl, obj.forward_kl),
-    "js swapped inside": (check_js, swapped(obj.js)),
-    "js with beta on the student": (check_js, lambda out, batch, beta: obj.js(out, batch, beta=1 - beta)),
+    "k3 reversed": (check_k3, lambda out, batch: k3_of(-policy.k1(out, batch))),
+    "k3 without its log": (check_k3, lambda out, batch: torch.expm1(-policy.k1(out, batch))),
+    "k1 reversed": (check_k1, lambda out, batch: -policy.k1(out, batch)),
+    "k2 for k1": (check_k1, policy.k2),
+    "k3 for k2": (check_k2, policy.k3),
+    "k2 without the half": (check_k2, lambda out, batch: 2 * policy.k2(out, batch)),
+    "kl swapped": (check_kl, lambda p, q: parts.kl(q, p)),
+    "kl_to_ref swapped": (check_kl_to_ref, swapped(imitation.kl_to_ref)),
+    "forward_kl swapped": (check_forward_kl, swapped(distillation.forward_kl)),
+    "reverse_kl swapped": (check_reverse_kl, swapped(distillation.reverse_kl)),
+    "forward for reverse": (check_reverse_kl, distillation.forward_kl),
+    "js swapped inside": (check_js, swapped(distillation.js)),
+    "js with beta on the student": (
+        check_js,
+        lambda out, batch, beta: distillation.js(out, batch, beta=1 - beta),
+    ),
     "clip with max for min": (check_clip, max_clip),
     "clip always": (check_clip, only_clamped),
     "clip never": (check_clip, unclipped),
-    "clip low and high exchanged": (check_clip, lambda r, a, low, high: obj.clipped(r, a, high, low)),
-    "grpo with max for min": (check_grpo, with_part(obj.grpo, clipped=max_clip)),
-    "grpo unclipped": (check_grpo, with_part(obj.grpo, clipped=unclipped)),
-    "grpo with the token mean": (check_grpo, partial(obj.dapo, high=0.2)),
-    "dapo with the sequence mean": (check_dapo, partial(obj.grpo, high=0.28)),
-    "dapo without clip-higher": (check_dapo, obj.ppo_policy),
-    "dr_grpo with the sampled lengths": (check_dr_grpo, lambda out, batch, max_len: obj.grpo(out, batch)),
-    "dr_grpo forgets the rows": (check_dr_grpo, lambda out, batch, max_len: obj.dr_grpo(out, batch, max_len=max_len / 2)),
-    "gspo with the token ratio": (check_gspo, obj.grpo),
-    "gspo without the root": (check_gspo, with_part(obj.gspo, sequence_ratio=rootless_ratio)),
-    "gspo that counts masked tokens": (check_gspo, with_part(obj.gspo, log_ratio=leaky_log_ratio)),
-    "cispo without cap": (check_cispo, lambda out, batch, cap: obj.cispo(out, batch)),
-    "cispo that clips the gain": (check_cispo, lambda out, batch, cap: obj.dapo(out, batch)),
-    "cispo with a live weight": (check_capped_weight, lambda r, a, lp, cap: (r.clamp(max=cap) * a * lp, r > cap)),
-    "ratio reversed": (check_grpo, with_part(obj.grpo, log_ratio=lambda o, b, c, f=obj.log_ratio: -f(o, b, c))),
-    "reinforce with the wrong sign": (check_reinforce, lambda out, batch: (-obj.reinforce(out, batch)[0], {})),
-    "reinforce summed": (check_reinforce, obj.rloo),
-    "rloo averaged": (check_rloo, obj.reinforce),
-    "nll averaged per answer": (check_nll, with_part(obj.nll, token_mean=obj.sequence_mean)),
-    "nll without mask": (check_nll, lambda out, batch: obj.nll(replace(out, mask=torch.ones_like(out.mask)), batch)),
-    "dpo without reference": (check_dpo, with_part(obj.dpo, log_ratio=lambda out, batch, column: out.logprobs * out.mask)),
-    "dpo without beta": (check_dpo, lambda out, batch, beta: obj.dpo(out, batch, beta=1.0)),
-    "dpo with the sides exchanged": (check_dpo, with_part(obj.dpo, pairs=lambda x, batch: (x[1::2], x[0::2]))),
-    "dpo that counts masked tokens": (check_dpo, with_part(obj.dpo, log_ratio=leaky_log_ratio)),
-    "dpo averaged over tokens": (check_dpo, with_part(obj.dpo, log_ratio=lambda o, b, c, f=obj.log_ratio: f(o, b, c) / o.mask.sum(1, keepdim=True))),
-    "orpo with the summed log-prob": (check_odds_ratio, with_part(obj.odds_ratio, sequence_logprob=sum_that_undoes_the_mean)),
-    "orpo with the sides exchanged": (check_odds_ratio, with_part(obj.odds_ratio, pairs=lambda x, batch: (x[1::2], x[0::2]))),
-    "reward read at the end of the padding": (check_bradley_terry, with_part(obj.bradley_terry, last_token=last_column)),
-    "reward read at the first answer token": (check_bradley_terry, with_part(obj.bradley_terry, last_token=lambda mask: mask.argmax(1))),
+    "clip low and high exchanged": (check_clip, lambda r, a, low, high: policy.clipped(r, a, high, low)),
+    "grpo with max for min": (check_grpo, with_part(family.grpo, clipped=max_clip)),
+    "grpo unclipped": (check_grpo, with_part(family.grpo, clipped=unclipped)),
+    "grpo by dials with max for min": (check_grpo, with_part(BY_DIALS["grpo"], clipped=max_clip)),
+    "grpo by dials unclipped": (check_grpo, with_part(BY_DIALS["grpo"], clipped=unclipped)),
+    "dr_grpo by dials forgets the rows": (
+        check_dr_grpo,
+        lambda out, batch, max_len: BY_DIALS["dr_grpo"](out, batch, max_len=max_len / 2),
+    ),
+    "gspo by dials with the token ratio": (check_gspo, BY_DIALS["grpo"]),
+    "gspo by dials that counts masked tokens": (
+        check_gspo,
+        with_part(BY_DIALS["gspo"], log_ratio=leaky_log_ratio),
+    ),
+    "cispo by dials without cap": (check_cispo, lambda out, batch, cap: BY_DIALS["cispo"](out, batch)),
+    "reinforce by dials summed": (check_reinforce, BY_DIALS["rloo"]),
+    "rloo by dials averaged": (check_rloo, BY_DIALS["reinforce"]),
+    "grpo with the token mean": (check_grpo, partial(family.dapo, high=0.2)),
+    "dapo with the sequence mean": (check_dapo, partial(family.grpo, high=0.28)),
+    "dapo without clip-higher": (check_dapo, family.ppo_policy),
+    "dr_grpo with the sampled lengths": (check_dr_grpo, lambda out, batch, max_len: family.grpo(out, batch)),
+    "dr_grpo forgets the rows": (
+        check_dr_grpo,
+        lambda out, batch, max_len: family.dr_grpo(out, batch, max_len=max_len / 2),
+    ),
+    "gspo with the token ratio": (check_gspo, family.grpo),
+    "gspo without the root": (check_gspo, with_part(family.gspo, sequence_ratio=rootless_ratio)),
+    "gspo that counts masked tokens": (check_gspo, with_part(family.gspo, log_ratio=leaky_log_ratio)),
+    "cispo without cap": (check_cispo, lambda out, batch, cap: family.cispo(out, batch)),
+    "cispo that clips the gain": (check_cispo, lambda out, batch, cap: family.dapo(out, batch)),
+    "cispo with a live weight": (
+        check_capped_weight,
+        lambda r, a, lp, cap: (r.clamp(max=cap) * a * lp, r > cap),
+    ),
+    "ratio reversed": (
+        check_grpo,
+        with_part(family.grpo, log_ratio=lambda o, b, c, f=parts.log_ratio: -f(o, b, c)),
+    ),
+    "reinforce with the wrong sign": (
+        check_reinforce,
+        lambda out, batch: (-family.reinforce(out, batch)[0], {}),
+    ),
+    "reinforce summed": (check_reinforce, family.rloo),
+    "rloo averaged": (check_rloo, family.reinforce),
+    "nll averaged per answer": (check_nll, with_part(imitation.nll, token_mean=parts.sequence_mean)),
+    "nll without mask": (
+        check_nll,
+        lambda out, batch: imitation.nll(replace(out, mask=torch.ones_like(out.mask)), batch),
+    ),
+    "dpo without reference": (
+        check_dpo,
+        with_part(preferences.dpo, log_ratio=lambda out, batch, column: out.logprobs * out.mask),
+    ),
+    "dpo without beta": (check_dpo, lambda out, batch, beta: preferences.dpo(out, batch, beta=1.0)),
+    "dpo with the sides exchanged": (
+        check_dpo,
+        with_part(preferences.dpo, pairs=lambda x, batch: (x[1::2], x[0::2])),
+    ),
+    "dpo that counts masked tokens": (check_dpo, with_part(preferences.dpo, log_ratio=leaky_log_ratio)),
+    "dpo averaged over tokens": (
+        check_dpo,
+        with_part(
+            preferences.dpo,
+            log_ratio=lambda o, b, c, f=parts.log_ratio: f(o, b, c) / o.mask.sum(1, keepdim=True),
+        ),
+    ),
+    "dpo smoothed the wrong way": (check_smoothed, lambda m, eps: preferences.smoothed(m, 1 - eps)),
+    "dpo not smoothed": (check_smoothed, lambda m, eps: preferences.prefer(m)),
+    "ipo summed over tokens": (
+        check_ipo,
+        with_part(
+            preferences.ipo, log_ratio=lambda o, b, c, f=parts.log_ratio: f(o, b, c) * o.mask.sum(1)[:, None]
+        ),
+    ),
+    "ipo with the sides exchanged": (
+        check_ipo,
+        with_part(preferences.ipo, pairs=lambda x, batch: (x[1::2], x[0::2])),
+    ),
+    "simpo without its head start": (
+        check_simpo,
+        lambda out, batch, beta, gamma: preferences.simpo(out, batch, beta=beta, gamma=0.0),
+    ),
+    "simpo with the summed log-prob": (
+        check_simpo,
+        with_part(preferences.simpo, sequence_logprob=sum_that_undoes_the_mean),
+    ),
+    "orpo with the summed log-prob": (
+        check_odds_ratio,
+        with_part(preferences.odds_ratio, sequence_logprob=sum_that_undoes_the_mean),
+    ),
+    "orpo with the sides exchanged": (
+        check_odds_ratio,
+        with_part(preferences.odds_ratio, pairs=lambda x, batch: (x[1::2], x[0::2])),
+    ),
+    "reward read at the end of the padding": (
+        check_bradley_terry,
+        with_part(preferences.bradley_terry, last_token=last_column),
+    ),
+    "reward read at the first answer token": (
+        check_bradley_terry,
+        with_part(preferences.bradley_terry, last_token=lambda mask: mask.argmax(1)),
+    ),
     "value loss with min": (check_ppo_value, value_loss_with_min),
-    "value loss unclipped": (check_ppo_value, lambda out, batch, clip: obj.ppo_value(out, batch, clip=1e9)),
-    "value loss without the half": (check_ppo_value, lambda out, batch, clip: (2 * obj.ppo_value(out, batch, clip=clip)[0], {})),
-}  # fmt: skip
+    "value loss unclipped": (
+        check_ppo_value,
+        lambda out, batch, clip: policy.ppo_value(out, batch, clip=1e9),
+    ),
+    "value loss without the half": (
+        check_ppo_value,
+        lambda out, batch, clip: (2 * policy.ppo_value(out, batch, clip=clip)[0], {}),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -513,7 +638,7 @@ def test_mutant_fails(name):
 
 @pytest.mark.parametrize("mask_of", ["token_mean", "sequence_mean", "fixed_length"])
 def test_exchanged_aggregation_fails(mask_of):
-    right = {name: getattr(obj, name) for name in ("token_mean", "sequence_mean", "fixed_length")}
+    right = {name: getattr(parts, name) for name in ("token_mean", "sequence_mean", "fixed_length")}
     wrong = right | {mask_of: lambda x, mask, length=None: x.mean()}
     with pytest.raises(AssertionError):
         check_aggregations(**wrong)
@@ -531,27 +656,29 @@ def on_policy(seed=0):
 def test_on_policy_no_clip_binds(name):
     """C071: at mu = 1 the ratio is 1 and nothing is cut, however narrow the range."""
     logits, make, batch = on_policy()
-    knobs = {"cap": 1.0} if name == "cispo" else {"low": 1e-6, "high": 1e-6}
+    knobs = {"cap": 1.0} if "cispo" in name else {"low": 1e-6, "high": 1e-6}
     loss, info = partial(FAMILY[name], **knobs)(make(), batch)
     assert info["clip_fraction"] == 0 and info["ratio_max"] == 1 and info["kl_old"] == 0
     close(grad(loss, logits)[0], grad(FAMILY[name](make(), batch)[0], logits)[0])
 
 
-@pytest.mark.parametrize("objective", [obj.ppo_policy, obj.dapo, obj.cispo])
+@pytest.mark.parametrize(
+    "objective", [f for name, f in FAMILY.items() if name.split()[0] in ("ppo_policy", "dapo", "cispo")]
+)
 def test_on_policy_ppo_dapo_cispo_are_reinforce(objective):
     """C071: with the token mean, the gradient on fresh samples is that of REINFORCE with the same
     advantages.
     """
     logits, make, batch = on_policy()
-    close(grad(objective(make(), batch)[0], logits)[0], grad(obj.reinforce(make(), batch)[0], logits)[0])
+    close(grad(objective(make(), batch)[0], logits)[0], grad(family.reinforce(make(), batch)[0], logits)[0])
 
 
 def test_on_policy_gspo_is_grpo():
     """C077: the gradient is A/len · sum grad log pi in both."""
     logits, make, batch = on_policy()
     out = make()
-    by_hand = -(batch["advantages"][:, 0] * obj.sequence_logprob(out) / out.mask.sum(1)).mean()
-    for objective in (obj.gspo, obj.grpo):
+    by_hand = -(batch["advantages"][:, 0] * parts.sequence_logprob(out) / out.mask.sum(1)).mean()
+    for objective in (family.gspo, family.grpo, BY_DIALS["gspo"], BY_DIALS["grpo"]):
         close(grad(objective(make(), batch)[0], logits)[0], grad(by_hand, logits)[0])
 
 
@@ -559,21 +686,22 @@ def test_on_policy_dr_grpo_is_rloo_up_to_a_constant():
     """C128 as gradients: group_mean = (G-1)/G · leave_one_out, and the divisor is max_len."""
     logits, make, batch = on_policy()
     rewards, group = torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.zeros(4, dtype=torch.long)
-    dr = grad(
-        obj.dr_grpo(make(), batch.add(advantages=adv.group_mean(rewards, group)), max_len=8)[0], logits
-    )[0]
-    loo = grad(obj.rloo(make(), batch.add(advantages=adv.leave_one_out(rewards, group)))[0], logits)[0]
-    close(dr, loo * (3 / 4) / 8)
+    centred = batch.add(advantages=adv.group_mean(rewards, group))
+    others = batch.add(advantages=adv.leave_one_out(rewards, group))
+    for dr_grpo, rloo in ((family.dr_grpo, family.rloo), (BY_DIALS["dr_grpo"], BY_DIALS["rloo"])):
+        dr, loo = grad(dr_grpo(make(), centred, max_len=8)[0], logits), grad(rloo(make(), others)[0], logits)
+        close(dr[0], loo[0] * (3 / 4) / 8)
 
 
 def test_off_policy_the_family_differs():
     """Negative control of the identities above: on stale samples no two members have the same gradient."""
     logits, _, make, batch = case(B=32, T=8, spread=1.0)
-    grads = [grad(f(make(), batch)[0], logits)[0] for f in FAMILY.values()] + [
-        grad(obj.reinforce(make(), batch)[0], logits)[0]
-    ]
-    for i, a in enumerate(grads):
-        assert all((a - b).abs().max() > 1e-3 for b in grads[:i])
+    functions = [f for name, f in FAMILY.items() if "dials" not in name] + [family.reinforce]
+    dials = [f for name, f in FAMILY.items() if "dials" in name] + [BY_DIALS["reinforce"]]
+    for members in (functions, dials):
+        grads = [grad(f(make(), batch)[0], logits)[0] for f in members]
+        for i, a in enumerate(grads):
+            assert all((a - b).abs().max() > 1e-3 for b in grads[:i])
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -591,10 +719,10 @@ def test_dpo_starts_at_ln2_with_half_weight():
     """
     logits, _, make, batch = case(B=2)
     out = make()
-    loss, info = obj.dpo(out, batch.add(ref_logprobs=out.logprobs), beta=0.3)
+    loss, info = preferences.dpo(out, batch.add(ref_logprobs=out.logprobs), beta=0.3)
     close(loss, LN2)
     assert info["margin"] == 0
-    logp_w, logp_l = obj.sequence_logprob(out)
+    logp_w, logp_l = parts.sequence_logprob(out)
     expected = -0.3 * 0.5 * (grad(logp_w, logits)[0] - grad(logp_l, logits)[0])
     close(grad(loss, logits)[0], expected)
 
@@ -602,8 +730,8 @@ def test_dpo_starts_at_ln2_with_half_weight():
 def test_dpo_gradient_identity_away_from_the_start():
     logits, _, make, batch = case(B=2, spread=2.0)
     out = make()
-    loss, info = obj.dpo(out, batch, beta=0.3)
-    logp_w, logp_l = obj.sequence_logprob(out)
+    loss, info = preferences.dpo(out, batch, beta=0.3)
+    logp_w, logp_l = parts.sequence_logprob(out)
     expected = -0.3 * torch.sigmoid(-info["margin"]) * (grad(logp_w, logits)[0] - grad(logp_l, logits)[0])
     assert abs(info["margin"]) > 0.1
     close(grad(loss, logits)[0], expected)
@@ -625,7 +753,7 @@ def test_a_baseline_leaves_the_expected_gradient_of_a_sequence_unchanged():
     ).requires_grad_()  # first-token logits, then second-token logits given the first
     logits = torch.stack([theta[:1].expand(7, 3), theta[1:][targets[:, 0]]], 1)
     out = out_of(logits, targets, mask)
-    prob = obj.sequence_logprob(out).exp()
+    prob = parts.sequence_logprob(out).exp()
     close(prob.sum(), 1.0)
     exact = grad(-(prob * rewards).sum(), theta)[0]
 
@@ -635,15 +763,20 @@ def test_a_baseline_leaves_the_expected_gradient_of_a_sequence_unchanged():
         total = 0
         for i in range(7):
             one = Out(out.logits[i : i + 1], out.logprobs[i : i + 1], mask[i : i + 1])
-            loss = objective(one, batch_like(one.mask, advantages=advantages[i : i + 1]))[0]
+            columns = dict(advantages=advantages[i : i + 1], old_logprobs=one.logprobs)
+            loss = objective(one, batch_like(one.mask, **columns))[0]
             total = total + prob[i].detach() * grad(loss, theta)[0]
         return total
 
-    close(expected(obj.rloo, 0.0), exact)
-    close(expected(obj.rloo, 2.0), exact)
-    assert (
-        expected(obj.reinforce, 2.0) - expected(obj.reinforce, 0.0)
-    ).abs().max() > 0.01  # 1/length is part of the sample
+    for rloo, reinforce in (
+        (family.rloo, family.reinforce),
+        (BY_DIALS["rloo"], BY_DIALS["reinforce"]),
+    ):
+        close(expected(rloo, 0.0), exact)
+        close(expected(rloo, 2.0), exact)
+        assert (
+            expected(reinforce, 2.0) - expected(reinforce, 0.0)
+        ).abs().max() > 0.01  # 1/length is part of the sample
 
 
 def test_corrected_k3_has_the_gradient_of_the_kl():
@@ -652,39 +785,39 @@ def test_corrected_k3_has_the_gradient_of_the_kl():
     """
 
     def corrected(out, batch):
-        return obj.token_ratio(out, batch.add(old_logprobs=out.logprobs)) * obj.k3(out, batch)
+        return policy.token_ratio(out, batch.add(old_logprobs=out.logprobs)) * policy.k3(out, batch)
 
     close(enumerated(P, Q, corrected)[1], gradient_of_exact_kl(P, Q)[1])
 
 
 def test_ends_of_js():
-    for beta, limit in [(1e-6, obj.forward_kl), (1 - 1e-6, obj.reverse_kl)]:
-        value = over_vocabulary(partial(obj.js, beta=beta), "teacher_logits") / min(beta, 1 - beta)
+    for beta, limit in [(1e-6, distillation.forward_kl), (1 - 1e-6, distillation.reverse_kl)]:
+        value = over_vocabulary(partial(distillation.js, beta=beta), "teacher_logits") / min(beta, 1 - beta)
         close(value, over_vocabulary(limit, "teacher_logits"), rtol=1e-4, atol=0)
     with pytest.raises(ValueError, match="forward_kl and reverse_kl"):
-        over_vocabulary(partial(obj.js, beta=0.0), "teacher_logits")
+        over_vocabulary(partial(distillation.js, beta=0.0), "teacher_logits")
 
 
 def test_distilling_from_oneself_costs_nothing():
     logits, _, make, batch = case()
     batch = batch.add(teacher_logits=logits, ref_logits=logits)
-    for objective in (obj.forward_kl, obj.reverse_kl, obj.js, obj.kl_to_ref):
+    for objective in (distillation.forward_kl, distillation.reverse_kl, distillation.js, imitation.kl_to_ref):
         loss, _ = objective(make(), batch)
         close(loss, 0.0, atol=1e-12, rtol=0)
         close(grad(loss, logits)[0], torch.zeros_like(logits), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "gspo", "cispo"])
+@pytest.mark.parametrize("name", [name for name in FAMILY if "ppo" not in name])
 def test_beta_adds_the_aggregated_k3(name):
     _, _, make, batch = case()
     aggregate = {
-        "grpo": obj.sequence_mean,
-        "gspo": obj.sequence_mean,
-        "dr_grpo": partial(obj.fixed_length, length=8),
-    }.get(name, obj.token_mean)
+        "grpo": parts.sequence_mean,
+        "gspo": parts.sequence_mean,
+        "dr_grpo": partial(parts.fixed_length, length=8),
+    }.get(name.split()[0], parts.token_mean)
     without, with_kl = FAMILY[name](make(), batch)[0], partial(FAMILY[name], beta=0.3)(make(), batch)
-    close(with_kl[0], without + 0.3 * aggregate(obj.k3(make(), batch), make().mask))
-    close(with_kl[1]["kl"], obj.token_mean(obj.k3(make(), batch), make().mask))
+    close(with_kl[0], without + 0.3 * aggregate(policy.k3(make(), batch), make().mask))
+    close(with_kl[1]["kl"], parts.token_mean(policy.k3(make(), batch), make().mask))
 
 
 # ---- what every method must keep ----
@@ -707,7 +840,7 @@ def test_reads_exactly_its_columns(name):
     who makes it.
     """
     _, _, make, batch = case()
-    method = OBJECTIVES[name]
+    method = TABLE[name]
     needed = {k: batch[k] for k in method.columns}
     METHODS[name](make(), batch_like(make().mask, **needed))
     for missing in needed:
@@ -725,7 +858,7 @@ def test_reads_exactly_its_columns(name):
 
 def test_table():
     for name, method in OBJECTIVES.items():
-        assert name == method.name == method.function.__name__ and getattr(obj, name) is method.function
+        assert name == method.name == method.function.__name__ and family.find(name) is method.function
         assert set(method.columns + method.beta_columns) <= set(COLUMNS)
         assert ("advantages" in method.columns) == (method.advantage is not None)
         assert method.advantage is None or callable(getattr(adv, method.advantage))
@@ -806,18 +939,25 @@ def test_pairs_are_averaged():
     _, _, make, batch = case()
     out, twice = make(), torch.arange(4).repeat(2)
     doubled = Out(out.logits[twice], out.logprobs[twice], out.mask[twice], out.values[twice])
-    for objective in (obj.dpo, obj.odds_ratio, obj.bradley_terry):
+    for objective in (
+        preferences.dpo,
+        preferences.ipo,
+        preferences.simpo,
+        preferences.odds_ratio,
+        preferences.bradley_terry,
+    ):
         close(objective(doubled, batch.pick(twice))[0], objective(out, batch)[0])
 
 
-def test_kl_old_is_how_far_the_policy_moved():
+@pytest.mark.parametrize("objective", [family.grpo, BY_DIALS["grpo"]])
+def test_kl_old_is_how_far_the_policy_moved(objective):
     """The mean over samples of the old policy is KL(old || pi), by enumeration."""
     mask = torch.ones(1, 1, dtype=torch.float64)
     total = 0.0
     for token in range(3):
         out = out_of(P.log()[None, None], torch.tensor([[token]]), mask)
         batch = batch_like(mask, old_logprobs=Q.log()[token][None, None], advantages=doubles([1.0]))
-        total = total + Q[token] * obj.grpo(out, batch)[1]["kl_old"]
+        total = total + Q[token] * objective(out, batch)[1]["kl_old"]
     close(total, (Q * (Q / P).log()).sum())
 
 
@@ -830,14 +970,16 @@ def test_explained_variance():
         (doubles([1, 2, 3, 0]), 1 - 9 / 14),
     ):
         batch = batch_like(mask, returns=returns, old_values=values)
-        close(obj.ppo_value(from_logprobs(returns, mask, values), batch)[1]["explained_variance"], expected)
+        close(
+            policy.ppo_value(from_logprobs(returns, mask, values), batch)[1]["explained_variance"], expected
+        )
 
 
 def test_agreement():
     logits, mask = doubles([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), doubles([1, 1, 0])
     teacher = doubles([[9, 1, 0], [3, 2, 0], [0, 0, 1]])
     out = out_of(logits, torch.zeros(1, 3, dtype=torch.long), mask)
-    close(obj.forward_kl(out, batch_like(mask, teacher_logits=teacher))[1]["agreement"], 0.5)
+    close(distillation.forward_kl(out, batch_like(mask, teacher_logits=teacher))[1]["agreement"], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -847,7 +989,7 @@ def test_agreement():
         ("dapo", {"low": 0.2, "high": 0.28, "beta": 0.0}),
         ("gspo", {"low": 3e-4, "high": 4e-4, "beta": 0.0}),
         ("cispo", {"cap": 5.0, "beta": 0.0}),
-        ("dpo", {"beta": 0.1}),
+        ("dpo", {"beta": 0.1, "smoothing": 0.0}),
         ("orpo", {"beta": 0.1}),
         ("ppo", {"low": 0.2, "high": 0.2, "value_clip": 0.2, "value_weight": 0.1}),
     ],
@@ -864,10 +1006,12 @@ def test_pairs_need_their_column():
     _, _, make, batch = case()
     torn = batch_like(make().mask, pair=torch.tensor([0, 1, 0, 1]), ref_logprobs=batch["ref_logprobs"])
     with pytest.raises(ValueError, match="same pair"):
-        obj.dpo(make(), torn)
+        preferences.dpo(make(), torn)
 
 
-@pytest.mark.parametrize("objective", [obj.bradley_terry, obj.ppo_value, obj.ppo])
+@pytest.mark.parametrize(
+    "objective", [preferences.bradley_terry, policy.ppo_value, family.ppo, BY_DIALS["ppo"]]
+)
 def test_value_head_is_asked_for(objective):
     _, _, make, batch = case()
     with pytest.raises(ValueError, match="value head"):
@@ -879,7 +1023,7 @@ def test_orpo_survives_certainty():
     finite.
     """
     logprobs = torch.tensor([[0.0], [-1.0]], requires_grad=True)
-    loss, _ = obj.orpo(
+    loss, _ = preferences.orpo(
         from_logprobs(logprobs, torch.ones(2, 1)), batch_like(torch.ones(2, 1), pair=torch.tensor([0, 0]))
     )
     assert loss.isfinite() and grad(loss, logprobs)[0].isfinite().all()
@@ -887,7 +1031,7 @@ def test_orpo_survives_certainty():
 
 def test_entropy():
     out = out_of(doubles([[0, 0, 0], [0, 0, -math.inf]]), torch.tensor([[0, 0]]), doubles([1, 1]))
-    close(obj.entropy(out), (LN3 + LN2) / 2)  # a forbidden token (grammar) has probability 0, not nan
+    close(parts.entropy(out), (LN3 + LN2) / 2)  # a forbidden token (grammar) has probability 0, not nan
 
 
 def test_advantages_per_token():
@@ -895,4 +1039,5 @@ def test_advantages_per_token():
     _, _, make, batch = case()
     per_token = torch.randn_like(batch["old_logprobs"])
     by_hand = -(per_token * make().logprobs * make().mask).sum() / make().mask.sum()
-    close(obj.reinforce(make(), batch.add(advantages=per_token))[0], by_hand)
+    for reinforce in (family.reinforce, BY_DIALS["reinforce"]):
+        close(reinforce(make(), batch.add(advantages=per_token))[0], by_hand)

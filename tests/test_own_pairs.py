@@ -9,15 +9,16 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import cli, loop, runs
+from llmlab import cli
+from llmlab.train import loop
+from llmlab.lab import runs
 from llmlab.errors import UserError
-from llmlab.experiments import pairs
-from llmlab.experiments.pairs import Pairs
+from llmlab.chapters.c06_preferences import pairs
+from llmlab.chapters.c06_preferences.pairs import Pairs
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load, save
 from llmlab.serve.engine import Engine, Request
 from llmlab.serve.store import AdapterStore
-from llmlab.tokens import turns
 
 PROMPT = '{"prompt": "Hi", "chosen": "Hello.", "rejected": "What?"}'
 AS_TRL = (

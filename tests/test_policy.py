@@ -8,18 +8,18 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import advantages
-from llmlab.arena import PAID, TASKS
-from llmlab.dials import METHODS
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.collect import Collector, with_signal
-from llmlab.experiments.policy import Policy
-from llmlab.experiments.reader import Reader
+from llmlab.methods import advantages
+from llmlab.world.arena import PAID, TASKS
+from llmlab.methods.policy import METHODS
+from llmlab.lab.experiment import BadKnob
+from llmlab.train.collect import Collector, with_signal
+from llmlab.chapters.c07_reinforcement_learning import reader
+from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.chapters.c07_reinforcement_learning.reader import Reader
 from llmlab.models.forward import forward
-from llmlab.models.heads import Valued
 from llmlab.models.load import load
-from llmlab.objectives import nll
-from llmlab.rollout import as_batch
+from llmlab.methods.imitation import nll
+from llmlab.train.rollout import as_batch
 from llmlab.world.base import Score
 from llmlab.world.desk import call_text
 
@@ -35,12 +35,12 @@ def chat():
 
 @pytest.fixture(autouse=True)
 def few_questions(monkeypatch):
-    monkeypatch.setattr("llmlab.experiments.reader.GREEDY", 8)
+    monkeypatch.setattr(reader, "GREEDY", 8)
 
 
-def collector(chat, model=None, seed=0, **knobs):
-    policy = Policy(**(SMALL | knobs))
-    return Collector(model or chat.model, chat.tok, policy.game(), policy.dials(), policy, seed)
+def collector(chat, **knobs) -> Collector:
+    """What a run of the experiment learns from."""
+    return Policy(**(SMALL | knobs)).recipe(chat, 0).stream
 
 
 def steps(n, **knobs):
@@ -88,30 +88,29 @@ def test_samples_are_used_again_and_then_replaced(chat):
 
 @pytest.mark.parametrize("groups", ["filtered", "resampled"])
 def test_every_group_has_a_signal(chat, groups):
-    made = collector(chat, groups=groups, group=3, prompts=8)
-    batch, info = made.batch(0, 0)
+    batch = collector(chat, groups=groups, group=3, prompts=8).batch(0, 0)
+    info = batch.info
     assert advantages.informative(batch["rewards"], batch["group"]).all() and 0 < info["no_signal"] < 1
     assert len(batch) == 24 if groups == "resampled" else len(batch) < 24
     assert info["drawn"] > 24 if groups == "resampled" else info["drawn"] == 24
 
 
 def test_resampling_gives_up_where_nothing_is_ever_right(chat):
-    batch, info = collector(chat, task="products", size=4, groups="resampled").batch(0, 0)
-    assert len(batch) == 16 * 6 and info["no_signal"] == 1.0 and not batch["advantages"].any()
+    batch = collector(chat, task="products", size=4, groups="resampled").batch(0, 0)
+    assert len(batch) == 16 * 6 and batch.info["no_signal"] == 1.0 and not batch["advantages"].any()
 
 
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
 def test_leaving_out_rows_without_a_signal_changes_no_gradient(chat, aggregation):
-    made = collector(chat, aggregation=aggregation, group=3, prompts=8)
-    episodes, paid, _ = made.chosen(3)
-    whole = made.dials.columns(
-        as_batch(chat.tok, episodes, step=0, temperature=1.0, reward=lambda s: s.reward).add(rewards=paid)
-    )
+    recipe = Policy(**(SMALL | dict(aggregation=aggregation, group=3, prompts=8))).recipe(chat, 0)
+    made = recipe.stream
+    episodes, paid, _ = made.chosen(3, 0)
+    whole = made.method.columns(as_batch(chat.tok, episodes, rewards=paid))
     kept = with_signal(whole, aggregation)
     assert 0 < len(kept) < len(whole)
 
     def gradient(batch):
-        loss, _ = made.dials.objective(made.game.longest)(forward(chat.model, batch), batch)
+        loss, _ = recipe.objective(forward(chat.model, batch), batch)
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(chat.model.parameters()))])
 
     torch.testing.assert_close(gradient(kept), gradient(whole), atol=1e-6, rtol=1e-4)
@@ -150,12 +149,12 @@ def test_every_task_pays_its_own_solution_in_full_and_it_fits(chat, task):
 
 def test_the_penalty_on_long_answers(chat):
     plain, taxed = (collector(chat, task="filler", overlong=x) for x in ("off", "on"))
-    episodes, _, _ = plain.chosen(0)
-    lengths = torch.tensor([float(sum(e.mask)) for e in episodes])
-    less = plain.paid(episodes) - taxed.paid(episodes)
+    episodes, _, _ = plain.chosen(0, 0)
+    lengths, longest = torch.tensor([float(sum(e.mask)) for e in episodes]), TASKS["filler"](3).longest
+    less = plain.rewards(episodes) - taxed.rewards(episodes)
     assert (
-        (less[lengths <= plain.game.longest // 2] == 0).all()
-        and (less[lengths > plain.game.longest // 2 + 1] > 0).all()
+        (less[lengths <= longest // 2] == 0).all()
+        and (less[lengths > longest // 2 + 1] > 0).all()
         and (less > 0).any()
     )
 
@@ -230,8 +229,9 @@ def test_a_critic_is_trained_beside_the_policy():
 
 
 def test_a_critic_adds_a_head_and_leaves_the_policy_in_place(chat):
-    made = collector(chat, model=Valued(chat.model), advantage="critic")
-    batch, _ = made.batch(0, 0)
+    made = collector(chat, advantage="critic")
+    batch = made.batch(0, 0)
+    assert made.model.model is chat.model
     assert (
         not batch["old_values"].any()
         and batch["advantages"].shape == batch["returns"].shape == batch["old_logprobs"].shape
@@ -239,7 +239,7 @@ def test_a_critic_adds_a_head_and_leaves_the_policy_in_place(chat):
 
 
 def test_what_tools_said_is_not_pushed_and_a_chain_is_paid_once(chat):
-    batch, _ = collector(
+    batch = collector(
         chat, task="faults", size=2, group=2, advantage="no_baseline", aggregation="token_mean"
     ).batch(0, 0)
     for ids, mask in zip(batch.ids, batch.mask):
@@ -253,11 +253,11 @@ def test_what_tools_said_is_not_pushed_and_a_chain_is_paid_once(chat):
 
 @pytest.mark.parametrize("task", ["sums", "many", "chain"])
 def test_one_right_answer_without_baseline_and_ratio_is_sft(chat, task):
-    made = collector(chat, task=task, **SFT)
-    batch, info = made.batch(0, 0)
+    recipe = Policy(**(SMALL | SFT | dict(task=task))).recipe(chat, 0)
+    batch = recipe.stream.batch(0, 0)
     out = forward(chat.model, batch)
-    assert info["drawn"] == 0 and len(batch) == 4
-    torch.testing.assert_close(made.dials.objective(made.game.longest)(out, batch)[0], nll(out, batch)[0])
+    assert batch.info["drawn"] == 0 and len(batch) == 4
+    torch.testing.assert_close(recipe.objective(out, batch)[0], nll(out, batch)[0])
 
 
 def test_where_many_answers_are_right_the_data_always_have_the_same(chat):

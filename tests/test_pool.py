@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from llmlab import pool, runs
-from llmlab.experiments.topology import Topology
+from llmlab.lab import pool, runs
+from llmlab.chapters.c01_data_topology.topology import Topology
 
 SMALL = dict(steps=10, batch=2, probe=10, warmup=1)
 

@@ -18,8 +18,9 @@ from fsrs import Card, Rating, ReviewLog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmlab import paths, practice
-from llmlab.practice import Review
+from llmlab import paths
+from llmlab.learn import practice
+from llmlab.learn.practice import Review
 
 FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
@@ -398,8 +399,9 @@ def test_the_preview_is_what_happens(found, minutes):
 
 
 @pytest.mark.parametrize("span, words", [
-    (timedelta(seconds=-5), "0 min"), (timedelta(minutes=10), "10 min"), (timedelta(hours=3), "3 h"), (timedelta(days=1), "1 day"),
-    (timedelta(days=8), "8 days"), (timedelta(days=65), "2 months"), (timedelta(days=800), "2 years"),
+    (timedelta(seconds=-5), "0 min"), (timedelta(minutes=10), "10 min"), (timedelta(hours=3), "3 h"),
+    (timedelta(days=1), "1 day"), (timedelta(days=8), "8 days"),
+    (timedelta(days=65), "2 months"), (timedelta(days=800), "2 years"),
 ])  # fmt: skip
 def test_spans_in_words(span, words):
     assert practice.in_words(span) == words

@@ -9,8 +9,8 @@ import ipywidgets as w
 import pytest
 
 from llmlab.errors import UserError
-from llmlab.widgets import Predict
-from llmlab.widgets.predict import SHAPES, shape
+from llmlab.learn.widgets import Predict
+from llmlab.learn.widgets.predict import SHAPES, shape
 
 METRICS = ["general loss", "sums"]
 SETTINGS = {
@@ -147,7 +147,8 @@ def test_a_sketch_reads_curves():
 
 
 @pytest.mark.parametrize("curve, name", [
-    ([1, 2, 3], "rises"), ([3, 2, 1], "falls"), ([1.0, 1.01, 0.99], "flat"), ([1, 0.2, 0.9], "V"), ([0.2, 1, 0.3], "Λ"),
+    ([1, 2, 3], "rises"), ([3, 2, 1], "falls"), ([1.0, 1.01, 0.99], "flat"), ([1, 0.2, 0.9], "V"),
+    ([0.2, 1, 0.3], "Λ"),
     ({0: 1, 10: 3, 20: 2.9}, "rises"), ([1], "flat"), ([1.17, 1.42, 1.34], "Λ"),
 ])  # fmt: skip
 def test_shapes(curve, name):

@@ -10,15 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmlab import objectives, preferences
-from llmlab.experiments import overopt, reward
-from llmlab.experiments.online import Online
-from llmlab.experiments.prefer import Prefer
+from llmlab.methods import preferences
+from llmlab.chapters.c06_preferences import overopt, reward
+from llmlab.chapters.c06_preferences.online import Online
+from llmlab.chapters.c06_preferences.prefer import Prefer
 from llmlab.models.forward import Out, forward, token_logprobs
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued
 from llmlab.models.load import load
-from llmlab.tokens import chat, turns
+from llmlab.tokens import chat, pairs
 from llmlab.tokens.batch import Batch
 from llmlab.world import tastes
 from llmlab.world.base import rng
@@ -41,10 +41,16 @@ def made(seed, pairs=3, width=9, vocab=20, start=False):
 SEEDS = st.integers(0, 10_000)
 
 
+def plain_dpo(out, batch, beta):
+    """As in the paper: -log sigmoid(beta · log-ratio of the chosen answer - beta · of the rejected one)."""
+    ratio = ((out.logprobs - batch["ref_logprobs"]) * out.mask).sum(1)
+    return torch.log1p(torch.exp(-beta * (ratio[0::2] - ratio[1::2]).double())).mean().float()
+
+
 @given(SEEDS, st.floats(0.05, 2.0))
 def test_without_smoothing_it_is_the_plain_dpo(seed, beta):
     out, batch = made(seed)
-    assert torch.allclose(preferences.dpo(out, batch, beta=beta)[0], objectives.dpo(out, batch, beta=beta)[0])
+    assert torch.allclose(preferences.dpo(out, batch, beta=beta)[0], plain_dpo(out, batch, beta))
 
 
 @given(SEEDS, st.floats(0.0, 0.5))
@@ -99,9 +105,7 @@ def test_a_step_down_each_loss_does_what_it_says(method):
 def test_the_likelihood_term_adds_up():
     out, batch = made(5)
     both = preferences.objective("dpo", beta=0.3, nll=0.7)(out, batch)[0]
-    assert torch.allclose(
-        both, objectives.dpo(out, batch, beta=0.3)[0] + 0.7 * objectives.nll_chosen(out, batch)[0]
-    )
+    assert torch.allclose(both, plain_dpo(out, batch, beta=0.3) + 0.7 * preferences.nll_chosen(out, batch)[0])
 
 
 def test_a_turned_sign_is_noticed():
@@ -128,7 +132,7 @@ def test_only_the_last_turn_is_learnt(task):
     tok = load("chat").tok
     for c in tastes.choices(task, 8, seed=2):
         for turn in (c.best, c.usual):
-            ids, mask = turns.row(tok, c.messages, turn, c.tools)
+            ids, mask = pairs.row(tok, c.messages, turn, c.tools)
             start = len(chat.prompt(tok, c.messages, c.tools))
             assert not any(mask[:start]) and all(mask[start : start + 2]) and len(ids) == len(mask)
             assert turn["content"] in tok.decode(ids[start:])
@@ -158,7 +162,7 @@ def test_topics_limit_what_pairs_are_about():
 
 def test_own_pairs_hold_a_right_and_a_wrong_sample_of_one_problem():
     loaded, knobs = load("chat"), Online(batch=4)
-    from llmlab.experiments.online import TASKS
+    from llmlab.chapters.c06_preferences.online import TASKS
 
     rows, mixed = knobs.pairs_at(loaded.model, loaded.tok, TASKS["sums"], seed=0, step=0)
     assert len(rows) == 8 and 0 < mixed <= 1
@@ -197,7 +201,7 @@ def test_the_head_begins_at_zero_and_every_pair_at_one_half():
     loaded = load("chat")
     judge, knobs = Valued(loaded.model), reward.Reward(batch=2)
     batch = knobs.batch_at(loaded.tok, 0, 0)
-    loss, _ = objectives.bradley_terry(forward(judge, batch), batch)
+    loss, _ = preferences.bradley_terry(forward(judge, batch), batch)
     assert loss.item() == pytest.approx(math.log(2)) and torch.equal(
         reward.scores(judge, batch), torch.zeros(4)
     )

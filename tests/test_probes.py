@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from llmlab import probes
+from llmlab.train import probes
 from llmlab.tokens import chat
 from llmlab.tokens.batch import Batch
 from llmlab.world import Census, Formulary, Strings, Sums, Talk, corpora

@@ -9,14 +9,14 @@ import torch
 from helpers_families import FAMILIES, save_family
 
 from llmlab import cli
-from llmlab.engines.trl import TRL
-from llmlab.experiments import lora
-from llmlab.experiments.dpo import DPO
-from llmlab.experiments.grpo import GRPO
-from llmlab.experiments.lora import LoRA
-from llmlab.experiments.pairs import Pairs
-from llmlab.experiments.policy import Policy
-from llmlab.experiments.prefer import Prefer
+from llmlab.trl.engine import TRL
+from llmlab.chapters.c05_lora import lora
+from llmlab.chapters.c06_preferences.dpo import DPO
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
+from llmlab.chapters.c05_lora.lora import LoRA
+from llmlab.chapters.c06_preferences.pairs import Pairs
+from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.chapters.c06_preferences.prefer import Prefer
 from llmlab.models import adapters, quant
 from llmlab.models.load import load
 from llmlab.world.base import Score

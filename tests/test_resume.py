@@ -6,8 +6,10 @@ from itertools import islice
 
 import pytest
 
-from llmlab import experiments, loop, probes
-from llmlab.experiments import agent, codes, lora, reader, retain
+from llmlab.lab import registry
+from llmlab.train import loop, probes
+from llmlab.chapters.c07_reinforcement_learning import agent, reader, retain
+from llmlab.chapters.c05_lora import codes, lora
 from llmlab.models.load import load
 
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
@@ -69,7 +71,7 @@ def rows_of(experiment, shipped, path=None):
 
 @pytest.mark.parametrize("name, settings", SETTINGS)
 def test_stopped_and_called_again_it_gives_the_same_rows(shipped, tmp_path, name, settings):
-    experiment = experiments.get(name)(**settings)
+    experiment = registry.get(name)(**settings)
     expected = list(rows_of(experiment, shipped))
     for stop in (3, 5):
         with closing(rows_of(experiment, shipped, tmp_path / "state")) as rows:

@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from llmlab import loop
-from llmlab.experiments import agent, order, retain
-from llmlab.experiments.agent import Agent
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.order import ORDERS, Order
-from llmlab.experiments.retain import MANY, Retain
+from llmlab.train import loop
+from llmlab.chapters.c07_reinforcement_learning import agent, order, retain
+from llmlab.chapters.c07_reinforcement_learning.agent import Agent
+from llmlab.lab.experiment import BadKnob
+from llmlab.chapters.c07_reinforcement_learning.order import ORDERS, Order
+from llmlab.chapters.c07_reinforcement_learning.retain import MANY, Retain
 from llmlab.models.load import load
 from llmlab.tokens.batch import Batch
 from llmlab.tokens.special import TEMPLATE
@@ -45,11 +45,12 @@ def test_one_label_or_any_right_label():
 
 
 def test_own_imitates_the_right_samples_alone(chat_model):
-    batch = next(Retain(way="own").stream(chat_model.model, chat_model.tok, 0, 0))
+    recipe = Retain(way="own").recipe(chat_model, 0)
+    batch = next(recipe.stream(0))
     right = batch["rewards"] == 1
     assert 0 < right.sum() < len(batch)
     out = loop.forward(chat_model.model, batch)
-    loss, _ = Retain(way="own").objective(out, batch)
+    loss, _ = recipe.objective(out, batch)
     mean = -(out.logprobs * out.mask)[right].sum() / out.mask[right].sum()
     assert loss.item() == pytest.approx(mean.item(), rel=1e-5)
 
@@ -95,7 +96,7 @@ def test_a_stage_brings_its_own_batches_and_dpo_the_model_as_reference():
     assert not shown.given and {"pair", "ref_logprobs"} <= set(compared.given) and "advantages" in tried.given
     out = loop.forward(loaded.model, compared)
     assert torch.allclose(out.logprobs * out.mask, compared["ref_logprobs"] * out.mask, atol=1e-5)
-    assert float(Order.objective(k, out, compared)[1]["margin"]) == pytest.approx(0, abs=1e-4)
+    assert float(k.objective(out, compared)[1]["margin"]) == pytest.approx(0, abs=1e-4)
 
 
 def test_a_polite_sum_is_right():
@@ -152,7 +153,7 @@ def test_single_and_the_first_lessons_show_one_call():
 
 
 def test_only_tasks_whose_trajectories_end_differently_are_learnt_from(chat_model):
-    batch = Agent(prompts=6, group=4).tried_at(chat_model.model, chat_model.tok, 0, 0)
+    batch = next(Agent(prompts=6, group=4).recipe(chat_model, 0).stream(0))
     assert isinstance(batch, Batch) and len(batch) % 4 == 0 and len(batch) <= 24
     groups = [batch["rewards"][batch["group"] == g] for g in batch["group"].unique()]
     assert all(g.min() != g.max() for g in groups) and (batch["advantages"] != 0).all()

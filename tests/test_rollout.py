@@ -6,20 +6,28 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import advantages, rollout
+from llmlab.methods import advantages
+from llmlab.methods.policy import Dials
 from llmlab.models.forward import forward
-from llmlab.rollout import evaluate, on_policy, play
-from llmlab.sample import Completions
 from llmlab.tokens import chat
+from llmlab.train import rollout
+from llmlab.train.collect import Collector
+from llmlab.train.rollout import evaluate, play
+from llmlab.train.sample import Completions
 from llmlab.world import Census, Desk, Sums, Talk
 from llmlab.world.desk import TOOLS, call_text, parse
 
 SUMS = Sums(("add",), digits=3)
 
 
-def stream(loaded, world=SUMS, **more):
-    settings = dict(prompts=3, group=4, advantage=advantages.group_norm, seed=1, max_new=8) | more
-    return on_policy(loaded.model, loaded.tok, world, **settings)
+def stream(loaded, world=SUMS, start=0, **more):
+    settings = dict(prompts=3, group=4, seed=1, max_new=8) | more
+    return Collector(loaded.model, loaded.tok, world, Dials(), **settings)(start)
+
+
+def paid(reward):
+    """A rule for one score as a collector takes it: episodes -> [B]."""
+    return lambda episodes: torch.tensor([float(reward(e.score)) for e in episodes])
 
 
 def equal(a, b):
@@ -105,7 +113,9 @@ def test_trained_are_the_sampled_ids_and_no_others(shipped):
 
 
 def test_groups_and_advantages_belong_to_the_rows(shipped):
-    batch = next(stream(shipped, prompts=4, temperature=2.0, reward=lambda score: score.parts["format"]))
+    batch = next(
+        stream(shipped, prompts=4, temperature=2.0, rewards=paid(lambda score: score.parts["format"]))
+    )
     assert batch["group"].tolist() == [g for g in range(4) for _ in range(4)] and batch["rewards"].std() > 0
     torch.testing.assert_close(
         batch["advantages"], advantages.group_norm(batch["rewards"], batch["group"]).view(-1, 1)
@@ -113,7 +123,7 @@ def test_groups_and_advantages_belong_to_the_rows(shipped):
 
 
 def test_the_reward_can_be_chosen(shipped):
-    batch = next(stream(shipped, reward=lambda score: 10 + score.parts["format"]))
+    batch = next(stream(shipped, rewards=paid(lambda score: 10 + score.parts["format"])))
     assert (batch["rewards"] >= 10).all()
 
 
@@ -256,7 +266,7 @@ def test_batches_of_tool_conversations_train_on_all_turns(tiny, monkeypatch):
     world = Desk(2)
     problems = world.problems(2, split="train", seed=1_000_003)
     monkeypatch.setattr(rollout, "sample", Script(tiny.tok, world, problems, 2))
-    batch = next(stream(tiny, world, prompts=2, group=2))
+    batch = next(stream(tiny, world, prompts=2, group=2, turns=6))
     for ids, mask, problem in zip(batch.ids, batch.mask, [p for p in problems for _ in range(2)]):
         said = [tiny.tok.decode(ids[mask > 0])]
         turns = [spoken(m) for m in world.solution(problem) if m["role"] == "assistant"]

@@ -13,14 +13,17 @@ import pytest
 import torch
 from helpers_families import small
 
-from llmlab import experiments, loop, objectives, paths, runs
-from llmlab.experiments.base import Experiment, knob
+from llmlab.lab import registry, runs
+from llmlab.train import loop
+from llmlab.methods import imitation
+from llmlab import paths
+from llmlab.lab.experiment import Experiment, knob
 from llmlab.lab import code, record, vouched
 from llmlab.lab.record import Seal
 from llmlab.models.load import fingerprint
 from llmlab.tokens.batch import Batch
 
-EXPERIMENTS = {name: experiments.get(name)() for name in experiments.NAMES}
+EXPERIMENTS = {name: registry.get(name)() for name in registry.NAMES}
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Toy(Experiment):
         yield from loop.train(
             loaded.model,
             stream,
-            objectives.nll,
+            imitation.nll,
             n=self.steps,
             lr=self.lr,
             opts=opts,

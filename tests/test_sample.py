@@ -13,9 +13,9 @@ import torch
 from helpers_models import ARCHITECTURES, VOCAB, byte_tokenizer, tiny
 from scipy.stats import chisquare
 
-from llmlab import sample as sampling
+from llmlab.train import sample as sampling
 from llmlab.models.forward import forward
-from llmlab.sample import json_schema_constraint, regex_constraint, sample
+from llmlab.train.sample import json_schema_constraint, regex_constraint, sample
 from llmlab.tokens.batch import Batch, pad
 
 STOP = set(range(0, VOCAB, 12))

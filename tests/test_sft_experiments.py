@@ -13,20 +13,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmlab import cli, runs
+from llmlab import cli
+from llmlab.lab import runs
 from llmlab.errors import UserError
-from llmlab.experiments import chats, curate
-from llmlab.experiments.chats import Chats
-from llmlab.experiments.curate import Curate, pick
-from llmlab.experiments.sft import SFT, is_json, json_requests, pool
-from llmlab.experiments.stages import Stages
-from llmlab.experiments.supervised import order
-from llmlab.experiments.template import HEADER, Template, template
-from llmlab.experiments.traces import Traces, recites, results
-from llmlab.experiments.unknown import Unknown, asked_of
+from llmlab.chapters.c04_sft import chats, curate
+from llmlab.chapters.c04_sft.chats import Chats
+from llmlab.chapters.c04_sft.curate import Curate, pick
+from llmlab.chapters.c04_sft.sft import SFT, is_json, json_requests, pool
+from llmlab.chapters.c04_sft.stages import Stages
+from llmlab.lab.supervised import order
+from llmlab.chapters.c04_sft.template import HEADER, Template, template
+from llmlab.chapters.c04_sft.traces import Traces, recites, results
+from llmlab.chapters.c04_sft.unknown import Unknown, asked_of
 from llmlab.models import quant
 from llmlab.models.load import load, save
-from llmlab.rollout import Episode
+from llmlab.train.rollout import Episode
 from llmlab.serve.engine import Engine, Request
 from llmlab.serve.store import AdapterStore
 from llmlab.tokens import chat, collate

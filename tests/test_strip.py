@@ -13,18 +13,24 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab import advantages, figures, loop, objectives
 from llmlab.errors import UserError
+from llmlab.learn import figures
+from llmlab.learn.strips import PADDING, PLAIN, SPECIAL, Layer, measure, piece, visible
+from llmlab.learn.widgets import TokenStrip
+from llmlab.learn.widgets import strip as drawn
+from llmlab.methods import distillation, imitation, preferences
+from llmlab.methods.policy import Dials
 from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load
-from llmlab.strips import PADDING, PLAIN, SPECIAL, Layer, measure, piece, visible
 from llmlab.tokens import chat, pack
 from llmlab.tokens.batch import Batch, MissingColumn, pad
-from llmlab.tokens.pairs import pair_batch
-from llmlab.widgets import TokenStrip
-from llmlab.widgets import strip as drawn
+from llmlab.tokens.pairs import answers
+from llmlab.train import loop
+from llmlab.train.collect import Collector
 from llmlab.world import Sums, Talk, corpora, talk
+
+GRPO = Dials().objective(10)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +56,14 @@ def dialogues(chatty):
 
 @pytest.fixture(scope="module")
 def pairs(chatty):
-    batch = pair_batch(chatty.tok, talk.pairs(3, split="train", seed=0, kinds="style"))
+    batch = answers(chatty.tok, talk.pairs(3, split="train", seed=0, kinds="style"))
     return loop.add_logprobs(frozen_copy(chatty.model), batch, "ref_logprobs")
 
 
 @pytest.fixture(scope="module")
 def rollouts(chatty):
-    from llmlab.rollout import on_policy
-
-    settings = dict(prompts=4, group=4, advantage=advantages.group_norm, seed=3, max_new=10)
-    return next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), **settings))
+    settings = dict(prompts=4, group=4, seed=3, max_new=10)
+    return next(Collector(chatty.model, chatty.tok, Sums(("add",), digits=3), Dials(), **settings)(0))
 
 
 def values(strip, name):
@@ -77,7 +81,7 @@ def pushed_nothing(strip, batch):
 
 
 def test_packing_gradient_is_softmax_minus_onehot_over_the_number_of_tokens(shipped, packed):
-    strip = measure(shipped.tok, packed, shipped.model, objectives.nll)
+    strip = measure(shipped.tok, packed, shipped.model, imitation.nll)
     out = forward(shipped.model, packed)
     n = float(out.mask.sum())
     onehot = torch.nn.functional.one_hot(packed.ids[:, 1:], out.logits.shape[-1])
@@ -90,7 +94,7 @@ def test_packing_gradient_is_softmax_minus_onehot_over_the_number_of_tokens(ship
 
 
 def test_reset_packing_gives_the_first_token_of_every_document_exactly_nothing(shipped, packed):
-    strip = measure(shipped.tok, packed, shipped.model, objectives.nll)
+    strip = measure(shipped.tok, packed, shipped.model, imitation.nll)
     first = packed["positions"] == 0
     assert first[:, 1:].any() and pushed_nothing(strip, packed)
     assert (values(strip, "gradient")[first] == 0).all() and (values(strip, "gradient")[~first] > 0).all()
@@ -98,7 +102,7 @@ def test_reset_packing_gives_the_first_token_of_every_document_exactly_nothing(s
 
 
 def test_masking_gives_the_prompt_exactly_nothing_and_the_answer_all(chatty, dialogues):
-    strip = measure(chatty.tok, dialogues, chatty.model, objectives.nll)
+    strip = measure(chatty.tok, dialogues, chatty.model, imitation.nll)
     trained = dialogues.mask > 0
     assert pushed_nothing(strip, dialogues) and (values(strip, "gradient")[trained] > 0).all()
     assert float(values(strip, "weights").sum()) == pytest.approx(-1)
@@ -108,7 +112,7 @@ def test_masking_gives_the_prompt_exactly_nothing_and_the_answer_all(chatty, dia
 
 
 def test_pairs_are_pushed_apart_by_half_of_beta_before_the_first_step(chatty, pairs):
-    strip = measure(chatty.tok, pairs, chatty.model, partial(objectives.dpo, beta=0.2))
+    strip = measure(chatty.tok, pairs, chatty.model, partial(preferences.dpo, beta=0.2))
     push = 0.2 / 2 / 3 * pairs.mask  # sigmoid(0) = 1/2, three pairs
     torch.testing.assert_close(values(strip, "weights")[0::2], -push[0::2])
     torch.testing.assert_close(values(strip, "weights")[1::2], push[1::2])
@@ -117,7 +121,7 @@ def test_pairs_are_pushed_apart_by_half_of_beta_before_the_first_step(chatty, pa
 
 
 def test_rollouts_are_pushed_by_their_advantage(chatty, rollouts):
-    strip = measure(chatty.tok, rollouts, chatty.model, objectives.grpo)
+    strip = measure(chatty.tok, rollouts, chatty.model, GRPO)
     lengths = rollouts.mask.sum(1, keepdim=True)
     wanted = -rollouts["advantages"] * rollouts.mask / lengths / len(rollouts)
     torch.testing.assert_close(values(strip, "weights"), wanted, atol=1e-6, rtol=1e-3)
@@ -130,7 +134,7 @@ def test_rollouts_are_pushed_by_their_advantage(chatty, rollouts):
 @pytest.mark.parametrize("name", ["packed", "dialogues", "pairs", "rollouts"])
 def test_the_gradient_on_the_logits_is_the_push_times_the_distance_to_certainty(chatty, request, name):
     batch = request.getfixturevalue(name)
-    objective = {"pairs": objectives.dpo, "rollouts": objectives.grpo}.get(name, objectives.nll)
+    objective = {"pairs": preferences.dpo, "rollouts": GRPO}.get(name, imitation.nll)
     strip = measure(chatty.tok, batch, chatty.model, objective)
     out = forward(chatty.model, batch)
     onehot = torch.nn.functional.one_hot(batch.ids[:, 1:], out.logits.shape[-1])
@@ -143,8 +147,8 @@ def test_the_gradient_is_the_one_that_reaches_the_model(tiny, packed):
     caught = {}
     out = forward(tiny.model, packed)
     out.logits.register_hook(lambda g: caught.update(g=g))
-    objectives.nll(out, packed)[0].backward()
-    strip = measure(tiny.tok, packed, tiny.model, objectives.nll)
+    imitation.nll(out, packed)[0].backward()
+    strip = measure(tiny.tok, packed, tiny.model, imitation.nll)
     torch.testing.assert_close(values(strip, "gradient")[:, 1:], caught["g"].norm(dim=-1))
 
 
@@ -154,7 +158,7 @@ def test_an_objective_over_the_vocabulary_has_a_gradient_but_no_weights(chatty, 
             *dialogues.ids[:, 1:].shape, 1024, generator=torch.Generator().manual_seed(0)
         )
     )
-    strip = measure(chatty.tok, batch, chatty.model, objectives.forward_kl)
+    strip = measure(chatty.tok, batch, chatty.model, distillation.forward_kl)
     assert "weights" not in strip.layers
     assert (values(strip, "gradient")[batch.mask == 0] == 0).all() and (
         values(strip, "gradient")[batch.mask > 0] > 0
@@ -165,7 +169,7 @@ def test_layers_are_those_that_can_be_measured(chatty, dialogues, packed, rollou
     assert list(measure(chatty.tok, dialogues).layers) == ["mask"]
     assert list(measure(chatty.tok, packed).layers) == ["mask", "positions"]
     assert list(measure(chatty.tok, dialogues, chatty.model).layers) == ["mask", "loss"]
-    assert list(measure(chatty.tok, rollouts, chatty.model, objectives.grpo).layers) == [
+    assert list(measure(chatty.tok, rollouts, chatty.model, GRPO).layers) == [
         "mask",
         "weights",
         "gradient",
@@ -173,13 +177,13 @@ def test_layers_are_those_that_can_be_measured(chatty, dialogues, packed, rollou
         "advantages",
     ]
     with pytest.raises(UserError, match="an objective needs a model"):
-        measure(chatty.tok, dialogues, objective=objectives.nll)
+        measure(chatty.tok, dialogues, objective=imitation.nll)
     with pytest.raises(MissingColumn, match="ref_logprobs"):
         measure(
             chatty.tok,
-            pair_batch(chatty.tok, talk.pairs(1, split="train", seed=0)),
+            answers(chatty.tok, talk.pairs(1, split="train", seed=0)),
             chatty.model,
-            objectives.dpo,
+            preferences.dpo,
         )
 
 
@@ -187,7 +191,7 @@ def test_measuring_changes_nothing(tiny, packed):
     tiny.model.train()
     before, state = {k: v.clone() for k, v in tiny.model.state_dict().items()}, torch.get_rng_state()
     with torch.no_grad():  # also where gradients are switched off
-        measure(tiny.tok, packed, tiny.model, objectives.nll)
+        measure(tiny.tok, packed, tiny.model, imitation.nll)
     assert tiny.model.training and all(p.grad is None for p in tiny.model.parameters())
     assert all(torch.equal(before[k], v) for k, v in tiny.model.state_dict().items()) and torch.equal(
         state, torch.get_rng_state()
@@ -236,7 +240,7 @@ def test_special_tokens_and_padding_are_told_apart(chatty, dialogues):
 
 
 def test_the_front_end_gets_plain_lists_of_the_shown_rows(chatty, rollouts):
-    strip = TokenStrip(chatty.tok, rollouts, chatty.model, objectives.grpo, rows=3)
+    strip = TokenStrip(chatty.tok, rollouts, chatty.model, GRPO, rows=3)
     data = json.loads(json.dumps(strip.data, allow_nan=False))
     assert (
         len(data["rows"]) == 3
@@ -254,7 +258,7 @@ def test_the_front_end_gets_plain_lists_of_the_shown_rows(chatty, rollouts):
 
 
 def test_rows_beyond_the_first_are_measured_with_them(chatty, dialogues):
-    all_, one = (TokenStrip(chatty.tok, dialogues, chatty.model, objectives.nll, rows=n) for n in (8, 1))
+    all_, one = (TokenStrip(chatty.tok, dialogues, chatty.model, imitation.nll, rows=n) for n in (8, 1))
     assert one.data["layers"][1]["values"][0] == all_.data["layers"][1]["values"][0] and all_.rows == 3
 
 
@@ -268,7 +272,7 @@ def test_a_layer_is_chosen_by_name(chatty, dialogues):
 
 
 def test_where_there_is_no_front_end_the_table_stands(chatty, dialogues):
-    strip = TokenStrip(chatty.tok, dialogues, chatty.model, objectives.nll)
+    strip = TokenStrip(chatty.tok, dialogues, chatty.model, imitation.nll)
     data, _ = strip._repr_mimebundle_()
     assert data["text/plain"] == str(strip) and "application/vnd.jupyter.widget-view+json" in data
     lines = str(strip).splitlines()
@@ -283,14 +287,14 @@ def test_where_there_is_no_front_end_the_table_stands(chatty, dialogues):
 
 
 def test_a_long_table_is_cut_and_says_so(shipped, packed):
-    strip = TokenStrip(shipped.tok, packed, shipped.model, objectives.nll)
+    strip = TokenStrip(shipped.tok, packed, shipped.model, imitation.nll)
     assert len(str(strip).splitlines()) <= drawn.LINES + 1
     assert ("more lines" in str(strip)) == (len(strip.text().splitlines()) > drawn.LINES)
 
 
 @pytest.mark.filterwarnings("error")
 def test_the_picture_is_a_figure_for_print(chatty, pairs):
-    strip = TokenStrip(chatty.tok, pairs, chatty.model, objectives.dpo)
+    strip = TokenStrip(chatty.tok, pairs, chatty.model, preferences.dpo)
     picture = strip.picture("weights")
     assert isinstance(picture, figures.Drawing) and picture._repr_png_().startswith(b"\x89PNG")
     faces = {
@@ -355,4 +359,4 @@ def test_the_script_is_installed_with_the_package():
     from pathlib import Path
 
     settings = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    assert "widgets/*.js" in settings["tool"]["setuptools"]["package-data"]["llmlab"]
+    assert "learn/widgets/*.js" in settings["tool"]["setuptools"]["package-data"]["llmlab"]

@@ -5,11 +5,12 @@ changed, is not shown as current.
 import pandas as pd
 import pytest
 
-from llmlab import paths, sweeps
-from llmlab.experiments.cpt import CPT
+from llmlab.lab import sweeps
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.learn.widgets import Panel
+from llmlab.learn.widgets.controls import control, stops
+from llmlab import paths
 from llmlab.lab import code, record, vouched
-from llmlab.widgets import Panel
-from llmlab.widgets.controls import control, stops
 
 AXES = {"replay": (0.0, 0.2), "warmup": (0, 20)}
 
@@ -211,7 +212,7 @@ def test_turned_alone_the_defaults_come_first_and_each_other_value_has_its_runs(
 
 
 def test_the_figure_of_turned_knobs_has_a_row_a_value_and_the_difference_paired_by_seed(turns):
-    from llmlab.ledger import draw
+    from llmlab.learn import draw
 
     left, right = draw.turned("cpt", {"domain_loss": "loss (nats)", "arithmetic": "right (share)"}).axes
     assert [t.get_text() for t in left.get_yticklabels()] == ["replay 0.0", "warmup 0"]

@@ -7,9 +7,16 @@ from itertools import islice
 import pytest
 import torch
 
-from llmlab.arena import TASKS
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.variance import WEIGHTS, Variance, fit_critic, moments, policy_gradient, pushes
+from llmlab.world.arena import TASKS
+from llmlab.lab.experiment import BadKnob
+from llmlab.chapters.c07_reinforcement_learning.variance import (
+    WEIGHTS,
+    Variance,
+    fit_critic,
+    moments,
+    policy_gradient,
+    pushes,
+)
 from llmlab.models.forward import forward
 from llmlab.models.heads import Valued
 from llmlab.models.load import load

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from llmlab.experiments import NAMES, get
-from llmlab.widgets import Panel
+from llmlab.lab.registry import NAMES, get
+from llmlab.learn.widgets import Panel
 
 
 def wait_for(condition, seconds=60):
@@ -77,7 +77,7 @@ def test_three_finished_runs_stay_for_comparison(panel):
 
 
 def test_single_stored_runs_answer_where_there_is_no_sweep(home):
-    from llmlab import runs
+    from llmlab.lab import runs
 
     panel = Panel("topology", show=["loss", "batch"], steps=10, probe=10, warmup=2)
     assert "not stored" in panel.status.value

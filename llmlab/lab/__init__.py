@@ -1,1 +1,3 @@
-"""The lab's memory: what a record is made from, which code made it, and whether it is still true of today's code."""
+"""The lab's memory: what a record is made from, which code made it, and whether it is still true of today's
+code.
+"""

@@ -1,8 +1,9 @@
 """Record: the one kind of sealed file (runs, sweeps, rates, the ledger, its curves, rehearsals), and the one
 question that is asked of all of them: is it current?
 
-A file is a line of JSON, the seal, and then the content. The seal says what was asked for (identity), which code
-answered, and the checksum of the content: what is truncated or was changed by hand is never taken for true.
+A file is a line of JSON, the seal, and then the content. The seal says what was asked for (identity), which
+code answered, and the checksum of the content: what is truncated or was changed by hand is never taken for
+true.
 """
 
 import json
@@ -35,14 +36,18 @@ class Seal:
 
 
 def is_current(found: Seal | None, wanted: Seal) -> bool:
-    """Was the record made for what is asked today, by today's code or by code that is vouched to do the same?"""
+    """Was the record made for what is asked today, by today's code or by code that is vouched to do the
+    same?
+    """
     if found is None or found.identity != wanted.identity:
         return False
     return all(vouched.alike(name, found.code.get(name, ""), today) for name, today in wanted.code.items())
 
 
 def stale(shipped: Iterable[tuple[str, Seal | None, Seal]]) -> list[str]:
-    """The names of those of (name, seal that is there, seal that is wanted) that are missing or not current."""
+    """The names of those of (name, seal that is there, seal that is wanted) that are missing or not
+    current.
+    """
     return [name for name, found, wanted in shipped if not is_current(found, wanted)]
 
 

@@ -1,11 +1,11 @@
-"""Rehearsals: short runs of every experiment that pass through all of its phases and turn each of its knobs, kept
-with all their rows in the rehearsal book. What changes no row of the book changes no behaviour.
+"""Rehearsals: short runs of every experiment that pass through all of its phases and turn each of its knobs,
+kept with all their rows in the rehearsal book. What changes no row of the book changes no behaviour.
 
 An experiment states its own in `rehearsal`, a dict of:
 short   knobs of a run of a few steps, through warm-up, decay and the readings in between
-values  knob -> values to turn it to, where its lowest value (each, for a choice) would cost minutes or show nothing
+values  knob -> values to turn it to, where its lowest one (each, for a choice) costs minutes or shows nothing
 under   knob -> other knobs under which it has something to do
-phases  further settings, for what the short run does not pass through: a gate that rolls back, a reset, a second stage
+phases  further settings, for what the short run does not pass: a gate that rolls back, a second stage
 small   constant of its module -> its value while knobs are turned (readings that ask fewer problems)
 clock   readings that are seconds, which no two runs share
 """
@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Iterable, Iterator
 from unittest import mock
 
-from .. import paths, pool
-from . import code, record
+from .. import paths
+from . import code, pool, record
+from .experiment import Experiment
 from .record import Seal
 
 SEED, OTHER = 3, 4  # above 0, so that a changed multiple of the seed shows
@@ -37,12 +38,12 @@ Rows = list[dict]
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """One short run. small: its readings ask little. rows: how many of its rows are kept; None is all of them.
-    alone: (label of the run beside it, the knob that differs).
+    """One short run. small: its readings ask little. rows: how many of its rows are kept; None is all of
+    them. alone: (label of the run beside it, the knob that differs).
     """
 
     label: str
-    experiment: object
+    experiment: Experiment
     seed: int = SEED
     small: bool = True
     rows: int | None = None
@@ -69,6 +70,9 @@ def plan(cls) -> list[Rehearsal]:
         for value in _values(knob, getattr(start, knob.name), stated["values"].get(knob.name)):
             turned = replace(start, **{knob.name: value})
             found.append(Rehearsal(f"{knob.name} {value}", turned, rows=TURNED, alone=(beside, knob.name)))
+    twice = {r.label for i, r in enumerate(found) if r.label in {other.label for other in found[:i]}}
+    if twice:
+        raise ValueError(f"{cls.name} states two rehearsals alike: {', '.join(sorted(twice))}")
     return found
 
 
@@ -77,7 +81,9 @@ def _label(settings: dict) -> str:
 
 
 def _values(knob, here, stated) -> list:
-    """Values of a knob other than the one it stands on: as stated, all choices, or its lowest (highest) one."""
+    """Values of a knob other than the one it stands on: as stated, all choices, or its lowest (highest)
+    one.
+    """
     if stated is None:
         near = {"steps": (here + 2,), "probe": (2,)}.get(knob.name) if knob.kind is int else None
         stated = near or knob.choices or ((knob.low,) if here != knob.low else (knob.high,))
@@ -95,7 +101,7 @@ def perform(r: Rehearsal) -> Rows:
 
 def _inner(experiment):
     """What a study or an engine stands around; else the experiment itself."""
-    return getattr(experiment, "of", experiment)
+    return experiment.of or experiment
 
 
 @lru_cache(maxsize=2)
@@ -112,10 +118,10 @@ def fresh(name: str):
 
 @contextmanager
 def _small(cls):
-    """Meanwhile readings ask few held-out problems and read a few rows of each set, and the experiment's module has
-    the constants that the rehearsal states.
+    """Meanwhile readings ask few held-out problems and read a few rows of each set, and the experiment's
+    module has the constants that the rehearsal states.
     """
-    from .. import probes
+    from ..train import probes
 
     read = probes.read
 
@@ -158,7 +164,8 @@ def _module(cls, name: str):
     return importlib.import_module(f"{home}.{beside}" if beside else cls.__module__)
 
 
-# --- the book ---------------------------------------------------------------------------------------------------
+# --- the book
+# ---------------------------------------------------------------------------------------------------
 
 
 class Book:
@@ -166,9 +173,6 @@ class Book:
 
     def __init__(self, name: str, wanted: list[Rehearsal]):
         self.name, self.wanted = name, wanted
-        for label in (labels := [r.label for r in wanted]):
-            if labels.count(label) > 1:
-                raise ValueError(f"two rehearsals of {name} are called '{label}'; rows are kept by that name")
 
     @property
     def file(self) -> Path:
@@ -176,24 +180,25 @@ class Book:
         return paths.data() / "rehearsals" / f"{self.name}.book"
 
     @property
-    def seal(self) -> Seal:
-        """Of the rehearsals as they are stated today, in whatever order, and of what makes readings small; by today's
-        code.
-        """
-        experiment = self.wanted[0].experiment
-        asked = {r.label: [r.experiment.settings(), r.seed, r.small, r.rows] for r in self.wanted}
-        small = [type(_inner(experiment)).rehearsal.get("small", {}), ROWS, FEW, MANY.start, MANY.stop]
-        parts = json.dumps([asked, small], sort_keys=True)
-        return Seal(paths.hash_bytes(parts.encode()), code.of(experiment))
+    def asked(self) -> dict[str, list]:
+        """label -> what is rehearsed under it, as it is stated today."""
+        said = {r.label: [r.experiment.settings(), r.seed, r.small, r.rows] for r in self.wanted}
+        return json.loads(json.dumps(said))
 
-    def read(self) -> tuple[dict, dict[str, Rows]]:
-        """(machine, label -> rows). Raises OSError or record.Damaged."""
-        found = json.loads(gzip.decompress(record.read(self.file)[1]))
-        return found["machine"], found["rows"]
+    @property
+    def seal(self) -> Seal:
+        """Of the rehearsals as they are stated today, by today's code."""
+        asked = json.dumps(self.asked, sort_keys=True).encode()
+        return Seal(paths.hash_bytes(asked), code.of(self.wanted[0].experiment))
+
+    def read(self) -> dict:
+        """machine, asked and rows (label -> rows). Raises OSError or record.Damaged."""
+        return json.loads(gzip.decompress(record.read(self.file)[1]))
 
     def write(self, rows: dict[str, Rows]) -> None:
         """Keep the rows."""
-        content = json.dumps({"machine": machine(), "rows": {r.label: rows[r.label] for r in self.wanted}})
+        kept = {r.label: rows[r.label] for r in self.wanted}
+        content = json.dumps({"machine": machine(), "asked": self.asked, "rows": kept})
         record.write(self.file, self.seal, gzip.compress(content.encode(), mtime=0))
 
     @property
@@ -204,9 +209,9 @@ class Book:
 
 def books(others: Iterable[tuple[str, list[Rehearsal]]] = ()) -> dict[str, Book]:
     """name -> book of all experiments, and of what stands around experiments."""
-    from .. import experiments
+    from . import registry
 
-    every = [(name, plan(experiments.get(name))) for name in experiments.NAMES]
+    every = [(name, plan(registry.get(name))) for name in registry.NAMES]
     return {name: Book(name, wanted) for name, wanted in [*every, *others]}
 
 
@@ -235,7 +240,9 @@ def _job(name: str, r: Rehearsal) -> Rows:
 
 
 def differences(before: Rows, after: Rows, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
-    """In words, where rows of a rehearsal are not those of before. New readings beside the old ones are none."""
+    """In words, where rows of a rehearsal are not those of before. New readings beside the old ones are
+    none.
+    """
     if len(before) != len(after):
         yield f"{len(after)} rows, there were {len(before)}"
     for old, new in zip(before, after):
@@ -248,11 +255,16 @@ def _same(a, b) -> bool:
     return a == b or (a != a and b != b)
 
 
-RELATIVE, SHARE = 1e-3, 0.13  # of a number; of a reading that counts few samples, one of which may turn out otherwise
+RELATIVE, SHARE = (
+    1e-3,
+    0.13,
+)  # of a number; of a reading that counts few samples, one of which may turn out otherwise
 
 
 def far(before: Rows, after: Rows, leave_out: tuple[str, ...] = ()) -> Iterator[str]:
-    """In words, where rows are further from those of before than another machine's last bits can bring them."""
+    """In words, where rows are further from those of before than another machine's last bits can bring
+    them.
+    """
     if len(before) != len(after):
         yield f"{len(after)} rows, there were {len(before)}"
     for old, new in zip(before, after):

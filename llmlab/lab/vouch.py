@@ -1,16 +1,31 @@
-"""Vouching: write the rehearsal book before a refactoring; afterwards replay it, vouch for what is bit for bit the
-same, and say what is not, and why.
+"""Vouching: write the rehearsal book before a refactoring; afterwards replay it, vouch for what is bit for
+bit the same, and say what is not, and why.
 """
 
+from dataclasses import dataclass
 from datetime import date
 from itertools import islice
-from typing import Callable, Iterator
+from typing import Callable, Container, Iterator, Mapping
 
 from ..errors import UserError
 from . import record, rehearsal, vouched
-from .rehearsal import Book, Rows
+from .record import Seal
+from .rehearsal import Book, Rehearsal, Rows
 
 SPOT = 2  # rows of a real record that are computed again beside the rehearsals
+
+
+@dataclass(frozen=True)
+class Known:
+    """A book, restricted to the rehearsals that it holds: those of a new knob have no before."""
+
+    book: Book
+    labels: Container[str]
+
+    @property
+    def wanted(self) -> list[Rehearsal]:
+        """The rehearsals to play."""
+        return [r for r in self.book.wanted if r.label in self.labels]
 
 
 class OtherMachine(UserError):
@@ -20,7 +35,9 @@ class OtherMachine(UserError):
 def write(
     books: dict[str, Book], on_rehearsal: Callable[[int, int], None] = lambda done, of: None
 ) -> Iterator[str]:
-    """Rehearse and write the books that are not current; a line per book. What was written stays if interrupted."""
+    """Rehearse and write the books that are not current; a line per book. What was written stays if
+    interrupted.
+    """
     lacking = {n: b for n, b in books.items() if not record.is_current(record.seal_of(b.file), b.seal)}
     for name, rows in _by_book(lacking, on_rehearsal):
         lacking[name].write(rows)
@@ -31,37 +48,49 @@ def vouch(
     books: dict[str, Book],
     spot_checks: dict[str, list[tuple[object, int, Rows]]],
     on_rehearsal: Callable[[int, int], None] = lambda done, of: None,
+    changed_readings: tuple[str, ...] = (),
 ) -> Iterator[str]:
-    """Replay the books of all experiments whose code changed; a line per book. spot_checks: name -> (experiment, seed,
-    rows) of real records, whose first rows are computed too. Raises OtherMachine.
+    """Replay the books of all experiments whose code changed; a line per book. Raises OtherMachine.
+
+    spot_checks: name -> (experiment, seed, rows) of real records, whose first rows are computed too.
+    changed_readings: "name.metric" of readings whose meaning was changed on purpose; they are left out of the
+    comparison, and the entry says so.
     """
-    changed, before = {}, {}
+    changed: dict[str, Known] = {}
+    before: dict[str, dict[str, Rows]] = {}
     for name, book in books.items():
-        found, wanted = record.seal_of(book.file), book.seal
-        if record.is_current(found, wanted):
+        found = record.seal_of(book.file)
+        if found and record.is_current(found, Seal(found.identity, book.seal.code)):
             continue
-        if found is None or found.identity != wanted.identity:
-            yield f"{name}: its rehearsals are not those of the book; take the old code, run llmlab build book, come back"
-            continue
-        made_on, before[name] = book.read()
-        if made_on != rehearsal.machine():
-            raise OtherMachine(
-                f"the book of {name} was written with {made_on}, here is {rehearsal.machine()}: take the old code, run"
-                " llmlab build book --force, come back"
+        kept: dict = book.read() if found else {"asked": {}, "machine": rehearsal.machine()}
+        other = [label for label, asked in kept["asked"].items() if book.asked.get(label) != asked]
+        if not kept["asked"] or other:
+            yield (
+                f"{name}: its rehearsals are not those of the book ({', '.join(other[:3]) or 'none'}); take"
+                " the old code, run llmlab build book, come back"
             )
-        changed[name] = book
+            continue
+        if kept["machine"] != rehearsal.machine():
+            raise OtherMachine(
+                f"the book of {name} was written with {kept['machine']}, here is {rehearsal.machine()}: take"
+                " the old code, run llmlab build book --force, come back"
+            )
+        changed[name], before[name] = Known(book, kept["asked"]), kept["rows"]
     for name, after in _by_book(changed, on_rehearsal):
-        book, old = changed[name], record.seal_of(changed[name].file)
-        found = [
-            f"'{label}': {d}" for label, rows in after.items() for d in _told(book, before[name][label], rows)
+        book, old = changed[name].book, record.read(changed[name].book.file)[0]
+        meant = tuple(c.partition(".")[2] for c in changed_readings if c.partition(".")[0] == name)
+        differ = [
+            f"'{label}': {d}"
+            for label, rows in after.items()
+            for d in islice(rehearsal.differences(before[name][label], rows, (*book.clock, *meant)), 1)
         ]
-        found += [
+        differ += [
             f"a real record, seed {s}: {d}"
             for e, s, rows in spot_checks.get(name, [])
             for d in _spot(e, s, rows)
         ]
-        if found:
-            yield f"{name} is stale now, {len(found)} rehearsals differ; the first: {found[0]}"
+        if differ:
+            yield f"{name} is stale now, {len(differ)} rehearsals differ; the first: {differ[0]}"
             continue
         vouched.add(
             [
@@ -72,12 +101,13 @@ def vouch(
                     "date": date.today().isoformat(),
                     "rehearsals": len(after),
                 }
+                | ({"changed": list(meant)} if meant else {})
             ]
         )
         yield f"{name}: {len(after)} rehearsals bit for bit as before; its records stay current"
 
 
-def _by_book(books: dict[str, Book], on_rehearsal) -> Iterator[tuple[str, dict[str, Rows]]]:
+def _by_book(books: Mapping[str, Book | Known], on_rehearsal) -> Iterator[tuple[str, dict[str, Rows]]]:
     """(name, label -> rows) of each book, when all of its rehearsals are done."""
     found: dict[str, dict[str, Rows]] = {name: {} for name in books}
     total = sum(len(b.wanted) for b in books.values())
@@ -88,14 +118,9 @@ def _by_book(books: dict[str, Book], on_rehearsal) -> Iterator[tuple[str, dict[s
             yield name, found.pop(name)
 
 
-def _told(book: Book, before: Rows, after: Rows) -> list[str]:
-    """The first difference of a rehearsal."""
-    return list(islice(rehearsal.differences(before, after, book.clock), 1))
-
-
 def _spot(experiment, seed: int, rows: Rows) -> list[str]:
-    """The first difference between a real record's first rows and today's. Records come from other machines, so within
-    the tolerance of rehearsal.close.
+    """The first difference between a real record's first rows and today's. Records come from other machines,
+    so within the tolerance of rehearsal.far.
     """
     again = list(islice(experiment.rows(rehearsal.fresh(experiment.default_model), seed), SPOT))
     return list(islice(rehearsal.far(rows[:SPOT], again, type(experiment).rehearsal.get("clock", ())), 1))

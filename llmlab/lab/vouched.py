@@ -1,4 +1,6 @@
-"""Vouched: changes of code that changed no behaviour, as data: rehearsed before and after, bit for bit the same."""
+"""Vouched: changes of code that changed no behaviour, as data: rehearsed before and after, bit for bit the
+same.
+"""
 
 import json
 from functools import lru_cache

@@ -2,16 +2,12 @@
 verdict.
 """
 
-from . import cpt, framing, lora, policy, prefer, serve, sft, tokenizer
+from ..lab import registry
 from .claims import Claim
-from .rates import Trials
 
-PARTS = (framing, cpt, tokenizer, sft, lora, serve, prefer, policy)
 CLAIMS: dict[str, Claim] = {
-    c.id: c for c in sorted((claim for part in PARTS for claim in part.CLAIMS), key=lambda c: c.id)
+    c.id: c for c in sorted((c for part in registry.every("claims") for c in part.CLAIMS), key=lambda c: c.id)
 }
-TRIALS: dict[str, tuple[Trials, ...]] = {
-    "lora": lora.TRIALS,
-    "prefer": prefer.TRIALS,
-    "policy": policy.TRIALS,
+TRIALS: dict[str, tuple] = {  # part of the ledger -> rates.Trials
+    name: trials for part in registry.every("claims") for name, trials in getattr(part, "TRIALS", {}).items()
 }

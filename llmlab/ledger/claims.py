@@ -8,6 +8,8 @@ from typing import Callable
 
 from .. import paths
 
+NATS, CHARS = "nats per token", "nats per character"  # units
+STEPS = "optimiser steps, tokens a step, seed (data order)"  # what is matched between arms of equal length
 KINDS = ("exact", "measured", "systems", "definition")
 DIRECTIONS = ("more", "less", "same")
 # how a reading is taken off a run's curve. before: the last but one; early: mean over steps 10 to 40, where
@@ -41,17 +43,17 @@ class Arm:
 
     def study(self):
         """The experiment that is run (imports torch)."""
-        from .. import experiments
+        from ..lab import registry
         from .study import Study
 
-        experiment = experiments.get(self.experiment)(**self.knobs)
+        experiment = registry.get(self.experiment)(**self.knobs)
         return Study(experiment, self.exam, self.every) if self.exam else experiment
 
     def value(self, knob: str):
         """The arm's value of a knob: its own, or the experiment's default (imports torch)."""
-        from .. import experiments
+        from ..lab import registry
 
-        return getattr(experiments.get(self.experiment)(**self.knobs), knob)
+        return getattr(registry.get(self.experiment)(**self.knobs), knob)
 
     @property
     def key(self) -> str:
@@ -127,6 +129,13 @@ def contrast(
 ) -> Contrast:
     """treated − control."""
     return Contrast(label, (treated, -control), direction, least, unit, counts)
+
+
+def gain(
+    label: str, arm: Arm, metric: str, direction: str, least: float, unit: str = "share", counts: bool = True
+) -> Contrast:
+    """What a run changes: its end against its start."""
+    return contrast(label, direction, arm(metric), arm(metric, "start"), least, unit, counts)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Callable
 
 import torch
 
-from .. import probes
 from ..models.forward import forward
-from ..rollout import evaluate
 from ..tokens import chat
 from ..tokens.batch import Batch
+from ..train import probes
+from ..train.rollout import evaluate
 from ..world import corpora
 from ..world.base import rng, side
 from ..world.census import STATEMENTS, Census

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Iterable, Iterator
 
-from .. import experiments, paths, pool
-from ..lab import code, record
+from .. import paths
+from ..lab import code, pool, record
 from ..lab.record import Seal
 from .claims import Arm
 
@@ -60,7 +60,7 @@ def seal(trials: Iterable[Trials]) -> Seal:
     names = sorted({a.experiment for t in trials for a in t.arms})
     return Seal(
         paths.hash_bytes(json.dumps(tried, sort_keys=True).encode()),
-        {name: code.version(experiments.file(name)) for name in names},
+        {n: h for name in names for n, h in code.named(name).items()},
     )
 
 

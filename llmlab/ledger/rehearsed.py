@@ -1,18 +1,18 @@
 """Rehearsals of what stands around an experiment: the exam of a study."""
 
-from ..experiments.cpt import CPT
-from ..experiments.dpo import DPO
+from ..lab import registry
 from ..lab.rehearsal import Rehearsal
 from . import exams
 from .study import DRIFT, Study
 
-DOMAIN = Study(CPT(**CPT.rehearsal["short"]), (*exams.SUBJECTS, DRIFT), 5)
-CHAT = Study(
-    DPO(**DPO.rehearsal["short"]), ("people", "solved", "json", "refusals", "general_nats", DRIFT), 5
-)
-STUDIES = [
-    Rehearsal("base", DOMAIN),
-    Rehearsal("chat", CHAT),
-    Rehearsal("end only", Study(CHAT.of, ("people",))),
-]
-OTHERS = [("study", STUDIES)]
+
+def others() -> list[tuple[str, list[Rehearsal]]]:
+    """("study", its rehearsals): every subject, along the way and at the end only."""
+    cpt, dpo = (registry.get(name)(**registry.get(name).rehearsal["short"]) for name in ("cpt", "dpo"))
+    chat = ("people", "solved", "json", "refusals", "general_nats", DRIFT)
+    studies = {
+        "base": Study(cpt, (*exams.SUBJECTS, DRIFT), 5),
+        "chat": Study(dpo, chat, 5),
+        "end only": Study(dpo, ("people",)),
+    }
+    return [("study", [Rehearsal(label, study) for label, study in studies.items()])]

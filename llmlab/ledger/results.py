@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from .. import experiments, paths
+from .. import paths
 from ..errors import UserError
 from ..lab import code
 from ..lab import record as sealed
@@ -42,6 +42,11 @@ def _code(file: str) -> str:
 
 
 @lru_cache
+def _named(name: str) -> dict[str, str]:
+    return code.named(name)
+
+
+@lru_cache
 def _checkpoints(folder: Path) -> str:
     return paths.hash_files(
         sorted(
@@ -54,13 +59,13 @@ def _checkpoints(folder: Path) -> str:
 
 
 def seal(claim: Claim) -> Seal:
-    """What a claim's record must be made from: its declaration, the checkpoints, and the code of the experiments and
-    their exam, or of its check.
+    """What a claim's record must be made from: its declaration, the checkpoints, and the code of the
+    experiments and their exam, or of its check.
     """
     identity = paths.hash_bytes(claim.declared.encode(), _checkpoints(paths.data() / "checkpoints").encode())
     if claim.check:
         return Seal(identity, {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)})
-    made_by = {a.experiment: _code(experiments.file(a.experiment)) for a in claim.arms}
+    made_by = {n: h for name in {a.experiment for a in claim.arms} for n, h in _named(name).items()}
     return Seal(identity, made_by | ({"study": _code(STUDY)} if any(a.exam for a in claim.arms) else {}))
 
 
@@ -79,8 +84,8 @@ def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
 
 
 def load() -> dict[str, dict]:
-    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as it was
-    written.
+    """id -> record, in the order of the ids. Raises BadResults if the file is missing, truncated, or not as
+    it was written.
     """
     try:
         return json.loads(sealed.read(file())[1])
@@ -220,7 +225,9 @@ def _packed(curves: Curves) -> bytes:
 
 
 def load_curves() -> Curves:
-    """The stored curves; none where the file is missing, or is not the one that was written with the results."""
+    """The stored curves; none where the file is missing, or is not the one that was written with the
+    results.
+    """
     import pandas as pd
 
     try:

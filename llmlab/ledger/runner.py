@@ -4,7 +4,7 @@ the records.
 
 from typing import Callable, Iterable, Iterator
 
-from .. import pool, runs
+from ..lab import pool, runs
 from . import results, statistics
 from .claims import Arm, Claim
 

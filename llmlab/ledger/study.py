@@ -4,7 +4,7 @@ asked to.
 
 from dataclasses import dataclass
 
-from ..experiments.base import Experiment
+from ..lab.experiment import Experiment
 from ..models.frozen import frozen_copy
 from . import exams
 

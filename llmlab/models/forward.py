@@ -1,11 +1,16 @@
 """forward(): the only place where a model meets a batch, and the only place of the time shift."""
 
+import inspect
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import Qwen3ForCausalLM
 
 from ..tokens.batch import Batch
+
+# what a model's forward calls its key-value cache: `cache` since transformers 5.24, past_key_values before
+CACHE = "cache" if "cache" in inspect.signature(Qwen3ForCausalLM.forward).parameters else "past_key_values"
 
 
 @dataclass(frozen=True)

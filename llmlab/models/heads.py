@@ -8,8 +8,7 @@ from torch import nn
 
 
 class Valued(nn.Module):
-    """A causal LM with a linear head on its last hidden state. The result carries logits, values [B,T] and
-    past_key_values.
+    """A causal LM with a linear head on its last hidden state. The result carries logits and values [B,T].
 
     The head is fp32 and starts at zero: every value is 0 until it learns. Whatever else is asked of it
     (config, device) is the model's.
@@ -38,4 +37,4 @@ class Valued(nn.Module):
         """logits as the model gives them; values at every token that was put in."""
         result = self.model(**inputs, output_hidden_states=True)
         values = self.head(result.hidden_states[-1].float())[..., 0]
-        return SimpleNamespace(logits=result.logits, values=values, past_key_values=result.past_key_values)
+        return SimpleNamespace(logits=result.logits, values=values)

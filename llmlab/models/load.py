@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -42,8 +43,8 @@ class BadCheckpoint(UserError):
 class Loaded:
     """A model with its tokenizer and the fingerprint under which runs remember it."""
 
-    model: torch.nn.Module
-    tok: object
+    model: Any
+    tok: Any
     name: str
     fingerprint: str
 

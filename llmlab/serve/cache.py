@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from ..errors import UserError
+from ..models.forward import CACHE
 
 
 class RowLayer(CacheLayerMixin):
@@ -106,7 +107,8 @@ class RowCache(Cache):
             return_inverse=True
         )  # logits where a prompt ends, not everywhere: [k, distinct lengths, V]
         self.joining, self.width = True, max(self.width, widest)
-        logits = model(input_ids=ids, past_key_values=self, use_cache=True, logits_to_keep=last - 1).logits
+        inputs = {"input_ids": ids, CACHE: self, "use_cache": True, "logits_to_keep": last - 1}
+        logits = model(**inputs).logits
         self.joining, self.lengths = False, torch.cat([self.lengths, lengths])
         return logits[torch.arange(len(prompts), device=device), which]
 
@@ -115,13 +117,8 @@ class RowCache(Cache):
         self.width = int(self.lengths.max()) + 1
         seen = torch.arange(self.width, device=token.device) <= self.lengths[:, None]
         positions, mask = self.lengths[:, None], seen[:, None, None, :]
-        logits = model(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=self,
-            use_cache=True,
-        ).logits[:, -1]
+        inputs = {"input_ids": token[:, None], "attention_mask": mask, "position_ids": positions}
+        logits = model(**inputs, **{CACHE: self}, use_cache=True).logits[:, -1]
         self.lengths = self.lengths + 1
         return logits
 

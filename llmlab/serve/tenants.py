@@ -14,11 +14,12 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import loop, objectives
+from ..methods import parts
 from ..models.forward import Out
 from ..models.frozen import frozen_copy
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
+from ..train import loop
 from ..world import words
 from ..world.base import Problem, check_split, draw, say
 from ..world.census import QUESTIONS, Census
@@ -131,7 +132,7 @@ def imitation(out: Out, batch: Batch, tenants: int = 1) -> tuple[Tensor, dict]:
     """Sum over the tenants of the mean over its rows of the mean NLL of a row: no tenant's gradient depends
     on another one's.
     """
-    return tenants * objectives.sequence_mean(-out.logprobs, out.mask), {}
+    return tenants * parts.sequence_mean(-out.logprobs, out.mask), {}
 
 
 def new_adapter(model, seed: int = 0, rank: int = RANK):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Mapping
+from typing import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,31 +17,38 @@ COLUMNS = {
     "pair": (
         "[B]",
         "pair number; row 2i is the chosen and row 2i+1 the rejected answer",
-        "tokens.pairs.pair_batch",
+        "tokens.pairs.contrast",
     ),
-    "group": ("[B]", "prompt number of each sample", "rollout.on_policy"),
-    "rewards": ("[B]", "score of each sample", "rollout.on_policy"),
+    "group": ("[B]", "prompt number of each sample", "train.rollout.as_batch"),
+    "rewards": ("[B]", "score of each sample", "train.rollout.as_batch"),
     "step": (
         "[B]",
         "number of updates the policy had seen when it sampled the row (staleness)",
-        "rollout.on_policy",
+        "train.rollout.as_batch",
     ),
     "advantages": (
         "[B,1] or [B,T-1]",
         "how much better than expected",
-        "an advantage rule in llmlab.advantages",
+        "an advantage rule in methods.advantages",
     ),
-    "returns": ("[B,T-1]", "what the value head should predict", "advantages.gae"),
-    "old_values": ("[B,T-1]", "value estimates at sampling time", "loop.add_values"),
+    "returns": ("[B,T-1]", "what the value head should predict", "methods.advantages.gae"),
+    "old_values": ("[B,T-1]", "value estimates at sampling time", "train.loop.add_values"),
     "old_logprobs": (
         "[B,T-1]",
         "log-probs of the tokens under the policy that sampled them",
-        "sample.sample, or loop.add_logprobs",
+        "train.sample, or train.loop.add_logprobs",
     ),
-    "ref_logprobs": ("[B,T-1]", "log-probs of the tokens under the reference policy", "loop.add_logprobs"),
-    "ref_logits": ("[B,T-1,V]", "logits of the frozen base model", "loop.add_logits"),
-    "teacher_logits": ("[B,T-1,V]", "logits of the teacher", "loop.add_logits"),
+    "ref_logprobs": (
+        "[B,T-1]",
+        "log-probs of the tokens under the reference policy",
+        "train.loop.add_logprobs",
+    ),
+    "ref_logits": ("[B,T-1,V]", "logits of the frozen base model", "train.loop.add_logits"),
+    "teacher_logits": ("[B,T-1,V]", "logits of the teacher", "train.loop.add_logits"),
 }
+
+
+Row = tuple[list[int], list[int]]  # ids, mask
 
 
 class MissingColumn(KeyError):
@@ -58,13 +65,22 @@ class Batch:
     Every column has the batch as its first axis, so `pick` can slice rows. The time shift happens once, in
     `forward`:
     column t of a [B,T-1] tensor belongs to token t+1. `temperature` divides the logits, so that log-probs
-    in training are those of the distribution that was sampled from.
+    in training are those of the distribution that was sampled from. `info`: what happened while the batch was
+    made
+    (reward, share of groups without a signal); it lands in the row of the step.
     """
 
     ids: Tensor
     mask: Tensor
     given: Mapping[str, Tensor] = field(default_factory=dict)
     temperature: float = 1.0
+    info: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_rows(cls, tok, rows: Sequence[Row], given: Mapping[str, Tensor] | None = None, **more) -> "Batch":
+        """(ids, mask) rows of unequal length, padded on the right with the tokenizer's padding."""
+        ids = pad([ids for ids, _ in rows], tok.pad_token_id or 0)
+        return cls(ids, pad([mask for _, mask in rows], 0).float(), given or {}, **more)
 
     def __post_init__(self):
         if self.ids.shape != self.mask.shape or self.ids.ndim != 2:
@@ -117,11 +133,13 @@ class Batch:
         )
 
 
-def pad(rows: list[list[int]], value: int, width: int | None = None, side: str = "right") -> Tensor:
+def pad(
+    rows: Sequence[Sequence[float]], value: float, width: int | None = None, side: str = "right"
+) -> Tensor:
     """Rows of unequal length as one tensor [B,T], filled with `value` on the given side."""
     width = width or max(map(len, rows))
     fill = [[value] * (width - len(r)) for r in rows]
-    return torch.tensor([f + r if side == "left" else r + f for r, f in zip(rows, fill)])
+    return torch.tensor([[*f, *r] if side == "left" else [*r, *f] for r, f in zip(rows, fill)])
 
 
 def concatenate(parts: list[Batch]) -> Batch:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..world.base import Message
 from . import chat
-from .batch import Batch, pad
+from .batch import Batch
 from .pack import pack_examples
 
 IGNORED = -100
@@ -73,7 +73,7 @@ def _calls(text: str, start: int, end: int, closing: str) -> list[tuple[int, int
 
 def _json(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Span of the first JSON object of a turn; none if no bracket closes."""
-    depth, first, quoted, escaped = 0, None, False, False
+    depth, first, quoted, escaped = 0, -1, False, False
     for i in range(start, end):
         c = text[i]
         if quoted:
@@ -81,7 +81,7 @@ def _json(text: str, start: int, end: int) -> list[tuple[int, int]]:
         elif c == '"' and depth:
             quoted = True
         elif c == "{":
-            first, depth = i if first is None else first, depth + 1
+            first, depth = i if first < 0 else first, depth + 1
         elif c == "}" and depth:
             depth -= 1
             if not depth:
@@ -143,4 +143,4 @@ def collate(
     rows, fill = [cut(ids, mask, length, how) for ids, mask in examples], tok.pad_token_id or 0
     if packed:
         return pack_examples(rows, length=length, fill=fill)
-    return Batch(pad([ids for ids, _ in rows], fill), pad([mask for _, mask in rows], 0).float())
+    return Batch.of_rows(tok, rows)

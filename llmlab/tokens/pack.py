@@ -75,7 +75,7 @@ def pack_examples(examples: list[tuple[list[int], list[int]]], *, length: int, f
     rows = [
         [*r, ([fill] * rest, [0] * rest)] for r in rows for rest in [length - sum(len(ids) for ids, _ in r)]
     ]
-    joined = [
+    joined: list = [
         [sum(column, []) for column in zip(*((ids, mask, list(range(len(ids)))) for ids, mask in r))]
         for r in rows
     ]

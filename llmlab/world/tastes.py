@@ -10,8 +10,8 @@ from .base import Message, check_split, draw, rng, say, side
 from .base import Problem as Drawn
 from .census import QUESTIONS, Census
 from .desk import SYSTEM, TOOLS, call
-from .formulary import Formulary
 from .formulary import QUESTIONS as DRUG_QUESTIONS
+from .formulary import Formulary
 from .strangers import Strangers
 from .sums import Sums
 from .talk import IDENTITY, REFUSAL

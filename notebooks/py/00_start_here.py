@@ -25,10 +25,10 @@
 # %%
 import pandas as pd
 
-from llmlab.notebook import references
+from llmlab.learn.notebook import references
 
 pd.set_option("display.max_colwidth", None)
-from llmlab.widgets import Drills, Flow, Map, Panel, Predict
+from llmlab.learn.widgets import Drills, Flow, Map, Panel, Predict
 
 # %% [markdown]
 # Words that you do not know yet stand in the **glossary** at the end of this chapter; every chapter explains its own where they first appear.
@@ -62,7 +62,7 @@ Flow()
 # The quickest diagnosis costs no training. Give the fact in the prompt: if the answer is right then, the behaviour is there and the knowledge is missing.
 
 # %%
-from llmlab import probes
+from llmlab.train import probes
 from llmlab.models.load import load
 from llmlab.tokens import chat
 from llmlab.world import Formulary
@@ -102,8 +102,8 @@ pd.Series({k: probes.exact(base.model, probes.batches(rows(p))) for k, p in prom
 # %%
 from statistics import median
 
-from llmlab import runs
-from llmlab.experiments.topology import Topology
+from llmlab.lab import runs
+from llmlab.chapters.c01_data_topology.topology import Topology
 
 stored = [runs.run(Topology(), seed) for seed in (0, 1, 2)]
 Predict("How many steps of 16 conversations until it answers half of the held-out questions rightly?",
@@ -116,11 +116,11 @@ Panel("topology", show=["lr"])
 # Settings marked ● are stored and answer at once; others are trained when you press **Run**. Then look at the whole table of experiments that this machine can do, with the seconds that each takes:
 
 # %%
-from llmlab import experiments, times
+from llmlab.lab import registry, times
 
 measured = times.read()
-pd.DataFrame([{"experiment": n, "shows": experiments.get(n).summary, "seconds": measured.get(n, {}).get("seconds")}
-              for n in experiments.NAMES]).set_index("experiment")
+pd.DataFrame([{"experiment": n, "shows": registry.get(n).summary, "seconds": measured.get(n, {}).get("seconds")}
+              for n in registry.NAMES]).set_index("experiment")
 
 # %% [markdown]
 # ## 5 · What this machine can do
@@ -128,7 +128,7 @@ pd.DataFrame([{"experiment": n, "shows": experiments.get(n).summary, "seconds": 
 # `llmlab doctor` says more: how long each experiment takes here, whether the checkpoints are whole, what to mind about this processor.
 
 # %%
-from llmlab import doctor
+from llmlab.cli import doctor
 
 print(*list(doctor.lines(doctor.examine(time_experiments=False)))[:2], sep="\n")
 
@@ -143,7 +143,7 @@ print(*list(doctor.lines(doctor.examine(time_experiments=False)))[:2], sep="\n")
 
 # %%
 from llmlab.ledger.statistics import interval
-from llmlab.notebook import paired, show
+from llmlab.learn.notebook import paired, show
 
 def finals(loss):
     return [runs.run(Topology(loss=loss), seed).metrics()["general_loss"]["final"] for seed in (0, 1, 2)]
@@ -184,7 +184,7 @@ Ledger("00")
 # `task("name")` shows the task and an empty function. `check` says whether yours is right, or what is wrong with it; `hint` helps in steps; `solution` shows right ones.
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("which_lever")
 
@@ -216,7 +216,7 @@ Drills("00")
 # ## Glossary
 
 # %%
-from llmlab.atlas import GLOSSARY
+from llmlab.learn.atlas import GLOSSARY
 
 pd.Series(GLOSSARY, name="meaning").rename_axis("term").to_frame()
 

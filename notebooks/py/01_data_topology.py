@@ -33,8 +33,8 @@
 import torch
 
 from llmlab.models.load import load
-from llmlab.notebook import show
-from llmlab.widgets import Drills, Panel, Predict, TokenStrip
+from llmlab.learn.notebook import show
+from llmlab.learn.widgets import Drills, Panel, Predict, TokenStrip
 
 base, chatty = load("base"), load("chat")
 
@@ -69,10 +69,10 @@ leaf.grad
 # The shift happens in one function of the package, and the mask is applied in one other:
 
 # %%
-from llmlab import objectives
+from llmlab.methods import imitation, parts, preferences
 from llmlab.models.forward import Out, forward, token_logprobs
 
-show(forward, objectives.token_mean, objectives.nll)
+show(forward, parts.token_mean, imitation.nll)
 
 # %%
 from llmlab.tokens.batch import Batch
@@ -89,7 +89,7 @@ assert torch.equal(leaf.grad[0, 0], torch.zeros(3))
 # *gradient* is the size of d loss / d logits at the place that predicts it. Both are measured by autograd on the real model and stand on the token that is **predicted**.
 
 # %%
-from llmlab.experiments.topology import transcripts
+from llmlab.chapters.c01_data_topology.topology import transcripts
 
 talk = transcripts("test", 2)
 for message in talk[0].conversation:
@@ -106,7 +106,7 @@ from llmlab.world import Formulary, corpora
 documents = [corpora.domain_document(Formulary(), seed=0, i=i).split(". ")[0] + "." for i in range(6)]
 encoded = pack.encode_documents(base.tok, documents, document_end(base.tok))
 packed = next(pack.pack(encoded, rows=1, length=80))
-TokenStrip(base.tok, packed, base.model, objectives.nll)
+TokenStrip(base.tok, packed, base.model, imitation.nll)
 
 # %% [markdown]
 # **Masking (SFT).** The same machinery, another mask: the assistant's words and the token that ends its turn. The question is still *read* (attention sees it); it is not *graded*.
@@ -117,7 +117,7 @@ from llmlab.tokens.batch import pad
 
 rows = [chat.encode(chatty.tok, t.conversation) for t in talk]
 masked = Batch(pad([i for i, _ in rows], chatty.tok.pad_token_id), pad([m for _, m in rows], 0).float())
-sft_strip = TokenStrip(chatty.tok, masked, chatty.model, objectives.nll)
+sft_strip = TokenStrip(chatty.tok, masked, chatty.model, imitation.nll)
 sft_strip
 
 # %% [markdown]
@@ -131,24 +131,27 @@ sft_strip.picture("gradient")
 # Look at the layer *weights*: negative on the chosen answer (pushed up), positive on the rejected one (pushed down). What both rows share, such as the first answer, gets both and cancels in the sum over the pair.
 
 # %%
-from llmlab import loop
-from llmlab.tokens.pairs import pair_batch
+from llmlab.tokens import chat, pairs
+from llmlab.train import loop
+from llmlab.world.base import say
 
-pairs = loop.add_logprobs(chatty.model, pair_batch(chatty.tok, talk), "ref_logprobs")
-TokenStrip(chatty.tok, pairs, chatty.model, objectives.dpo)
+rows = [chat.example(chatty.tok, t.messages, say(text)) for t in talk for text in (t.chosen, t.rejected)]
+compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows), "ref_logprobs")
+TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
 
 # %% [markdown]
 # **Rollouts (RL).** The model writes four answers to the same sum itself; each is scored; the advantage says how much better it was than the group's mean, in units of the group's standard deviation.
 # What the model did not write (the question) has no gradient, and a group whose answers all score the same has none at all.
 
 # %%
-from llmlab import advantages
-from llmlab.rollout import on_policy
+from llmlab.methods.policy import Dials
+from llmlab.train.collect import Collector
 from llmlab.world import Sums
 
-sampled = next(on_policy(chatty.model, chatty.tok, Sums(("add",), digits=3), prompts=2, group=4,
-                         advantage=advantages.group_norm, seed=3, max_new=12))
-TokenStrip(chatty.tok, sampled, chatty.model, objectives.grpo, rows=4)
+sums, grpo = Sums(("add",), digits=3), Dials().objective(max_len=12)
+collector = Collector(chatty.model, chatty.tok, sums, Dials(), seed=3, prompts=2, group=4, max_new=12)
+sampled = next(collector(0))
+TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
 
 # %% [markdown]
 # The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
@@ -156,10 +159,10 @@ TokenStrip(chatty.tok, sampled, chatty.model, objectives.grpo, rows=4)
 # %%
 import pandas as pd
 
-from llmlab import strips
+from llmlab.learn import strips
 
-views = {"packing": (base, packed, objectives.nll), "masking": (chatty, masked, objectives.nll),
-         "pairs": (chatty, pairs, objectives.dpo), "rollouts": (chatty, sampled, objectives.grpo)}
+views = {"packing": (base, packed, imitation.nll), "masking": (chatty, masked, imitation.nll),
+         "pairs": (chatty, compared, preferences.dpo), "rollouts": (chatty, sampled, grpo)}
 table = {}
 for name, (loaded, batch, objective) in views.items():
     gradient = strips.measure(loaded.tok, batch, loaded.model, objective).layers["gradient"].values[:, 1:]
@@ -175,8 +178,9 @@ pd.DataFrame(table).T.round(3)
 # %%
 from statistics import median
 
-from llmlab import figures, runs
-from llmlab.experiments.topology import Topology
+from llmlab.learn import figures
+from llmlab.lab import runs
+from llmlab.chapters.c01_data_topology.topology import Topology
 
 seeds = (0, 1, 2)
 stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds] for loss in ("all", "assistant", "pairs")}
@@ -236,13 +240,13 @@ def end_untrained(batch):
 
 # %%
 fault = late_by_one        # or: end_untrained
-TokenStrip(chatty.tok, fault(masked), chatty.model, objectives.nll, rows=1)
+TokenStrip(chatty.tok, fault(masked), chatty.model, imitation.nll, rows=1)
 
 # %% [markdown]
 # What do they cost? Three short trainings that differ in nothing but the mask, then each model answers: is the answer right, is its *first token* right, and with which token does it leave off? (One seed: an illustration.)
 
 # %%
-from llmlab.sample import sample
+from llmlab.train.sample import sample
 from llmlab.tokens.special import TEMPLATE
 
 def trained(break_it, steps=60):
@@ -250,7 +254,7 @@ def trained(break_it, steps=60):
     student.tok.chat_template = TEMPLATE
     recipe = Topology()
     stream = (break_it(recipe.batch_at(student.tok, recipe.chosen(0, i))) for i in range(steps))
-    for _ in loop.steps(student.model, stream, objectives.nll, n=steps, lr=2e-3, warmup=10):
+    for _ in loop.steps(student.model, stream, imitation.nll, n=steps, lr=2e-3, warmup=10):
         pass
     return student
 
@@ -303,7 +307,7 @@ Ledger("01")
 # Write the function, then let the judge look. `hint("shift")` helps in steps, `solution("shift")` shows right ones, `reset("shift")` begins again.
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("shift")
 
@@ -333,6 +337,6 @@ task("token_mean")
 Drills("01")
 
 # %%
-from llmlab.notebook import references
+from llmlab.learn.notebook import references
 
 references("dpo_paper_2023", "shi_2024", "razin_2024", "deepseek_math_2024")

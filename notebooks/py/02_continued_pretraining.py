@@ -33,9 +33,9 @@
 # %%
 import torch
 
-from llmlab.experiments.cpt import CPT, Texts
-from llmlab.notebook import references, show
-from llmlab.widgets import Drills, Panel, Predict
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT, Texts
+from llmlab.learn.notebook import references, show
+from llmlab.learn.widgets import Drills, Panel, Predict
 
 # %% [markdown]
 # **When is it the right tool?** When what is missing is *knowledge of a domain*: high loss on its texts, names and jargon that the model mangles, document forms that it does not know (laws, code, records).
@@ -96,9 +96,9 @@ by_hand
 # This is the function that pretrained the base model and that will now train on the drugs:
 
 # %%
-from llmlab import objectives
+from llmlab.methods import imitation, parts
 
-show(objectives.token_mean, objectives.nll)
+show(parts.token_mean, imitation.nll)
 
 # %% [markdown]
 # Our number and the library's must agree. `Out` is what a forward pass returns: logits and log-probs, already shifted.
@@ -108,7 +108,7 @@ from llmlab.models.forward import Out, token_logprobs
 from llmlab.tokens.batch import Batch
 
 out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(1, 2))
-loss, info = objectives.nll(out, Batch(ids, torch.ones(1, 3)))
+loss, info = imitation.nll(out, Batch(ids, torch.ones(1, 3)))
 assert torch.allclose(loss, by_hand)
 loss
 
@@ -159,7 +159,8 @@ with torch.no_grad():
 # %%
 from statistics import median
 
-from llmlab import figures, runs
+from llmlab.learn import figures
+from llmlab.lab import runs
 
 seeds = (0, 1, 2)
 replay = {f"replay {share:.0%}": [runs.run(CPT(replay=share), seed) for seed in seeds]
@@ -216,7 +217,7 @@ pd.DataFrame([gap(name, run) for name, group in replay.items() for run in group]
 # How much replay, at which rate? The stored sweep holds the answer for a grid: shares at the end, median over five seeds, of the old (`general_recall`: known people) and of the new (`domain_recall`: drug facts).
 
 # %%
-from llmlab import sweeps
+from llmlab.lab import sweeps
 
 sweep = sweeps.need("cpt")
 grid = pd.DataFrame([p | {m: median(list(c.curve(m).values())[-1] for c in sweep.at(p)) for m in ("general_recall", "domain_recall")}
@@ -276,7 +277,7 @@ table.round(3)
 # The same as differences from the default, seed by seed: mean, and the 95 % interval over three seeds. An interval that holds 0 says: not shown by this.
 
 # %%
-from llmlab.notebook import paired
+from llmlab.learn.notebook import paired
 
 def finals(knobs, metric):
     return [runs.run(CPT(**knobs), seed).metrics()[metric]["final"] for seed in seeds]
@@ -332,7 +333,7 @@ student = load("base")
 print(f"statements completed rightly: {row['domain_recall']:.0%}")
 
 # %%
-from llmlab import probes
+from llmlab.train import probes
 
 drugs = Formulary(CPT().drugs)
 asked = probes.question_rows(student.tok, drugs, drugs.problems(128, seed=7))
@@ -389,7 +390,7 @@ pd.DataFrame(own.metrics()).T.round(3)
 # *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("02")
@@ -405,8 +406,8 @@ forest.figure(evidence.rows)
 # **Replay is a dose.** What its share keeps, and what it costs on the domain (C016). A dot is a seed.
 
 # %%
-from llmlab.ledger import cpt as arms
-from llmlab.ledger.draw import dose, over_steps
+from llmlab.chapters.c02_continued_pretraining import claims as arms
+from llmlab.learn.draw import dose, over_steps
 
 shares = [arms.NONE, arms.FIVE, arms.TEN, arms.DEFAULT, arms.HALF]
 dose(shares, "replay", {"people": "known people right (share)", "sums": "two-digit sums right (share)", "domain_nats": "domain loss (nats per character)"})
@@ -428,7 +429,7 @@ over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
 # Layer by layer: 0 is the embedding, 4 the last block's output. The embedding hardly moves; the last block, which stands before the prediction, moves most. With replay it turns back (whether by the border is open: C032), without it does not.
 
 # %%
-from llmlab.ledger.draw import layers
+from llmlab.learn.draw import layers
 
 layers([arms.NONE, arms.DEFAULT, arms.HALF])
 
@@ -463,7 +464,7 @@ dose(list(arms.WORKED.values()), "share", {"skill": "right answers before GRPO (
 # ## 13 · Exercises
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("replay_rows")
 

@@ -33,9 +33,9 @@ import pandas as pd
 import torch
 
 from llmlab.models.load import load
-from llmlab.notebook import references, show
+from llmlab.learn.notebook import references, show
 from llmlab.tokens import extend
-from llmlab.widgets import Drills, Panel, Predict, TokenStrip
+from llmlab.learn.widgets import Drills, Panel, Predict, TokenStrip
 from llmlab.world import Census, Formulary, corpora
 
 base = load("base")
@@ -87,7 +87,7 @@ pd.DataFrame(ranked, columns=["word", "tokens saved"]).head(8)
 # Every word at the top is a drug. Each further token pays less than the one before; after the 24 drugs come words that merely this small tokenizer does not have.
 
 # %%
-from llmlab import figures
+from llmlab.learn import figures
 
 saved = pd.Series([s for _, s in extend.shortlist(base.tok, monographs, 200)]).cumsum()
 total = sum(len(base.tok(t)["input_ids"]) for t in monographs)
@@ -115,8 +115,8 @@ assert torch.equal(extend.new_rows(old, [[1, 3]], "pieces")[0], by_hand)
 # logits are negative. How much probability do untrained rows take on ordinary text, where none of them belongs?
 
 # %%
-from llmlab import probes
-from llmlab.experiments.extend import leak
+from llmlab.train import probes
+from llmlab.chapters.c03_tokenizer_extension.extend import leak
 
 texts = [next(corpora.general(i, split="test")) for i in range(24)]
 leaks = {}
@@ -136,14 +136,14 @@ pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 # no drug occurs in the general corpus, so the old model is surprised by every piece.
 
 # %%
-from llmlab import objectives
+from llmlab.methods import imitation
 from llmlab.tokens.batch import Batch
 
 sentence = f"The usual dose of {drugs[0]} is {Formulary(24).drugs[drugs[0]].dose} mg. Patients receive {drugs[0]} against fever."
 
 def strip(loaded):
     ids = torch.tensor([loaded.tok(sentence)["input_ids"]])
-    return TokenStrip(loaded.tok, Batch(ids, torch.ones(ids.shape)), loaded.model, objectives.nll, layer="loss")
+    return TokenStrip(loaded.tok, Batch(ids, torch.ones(ids.shape)), loaded.model, imitation.nll, layer="loss")
 
 strip(base)
 
@@ -163,8 +163,8 @@ strip(extended).picture("loss")
 # %%
 from statistics import median
 
-from llmlab import runs
-from llmlab.experiments.extend import Extend
+from llmlab.lab import runs
+from llmlab.chapters.c03_tokenizer_extension.extend import Extend
 
 seeds = (0, 1, 2)
 arms = {"old tokenizer": Extend(tokens=0), "a token per drug": Extend()}
@@ -194,7 +194,7 @@ figures.curves(stored, Extend.curves, title="Continued pretraining with the old 
 pd.DataFrame({name: {label: end(name, m) for m, label in Extend.curves.items()} for name in arms}).round(3)
 
 # %%
-from llmlab.notebook import paired
+from llmlab.learn.notebook import paired
 
 def difference(metric):
     before, after = ([r.metrics()[metric]["final"] for r in stored[name]] for name in arms)
@@ -247,7 +247,7 @@ pd.DataFrame(table).round(3)
 # An average norm shows how hard the rows were pushed, not what they have learnt. What the first phase buys, five seeds of the stored sweep say:
 
 # %%
-from llmlab import sweeps
+from llmlab.lab import sweeps
 
 def swept(metric, warmup):
     return [list(c.curve(metric).values())[-1] for c in sweeps.need("extend").at({"warmup": warmup})]
@@ -315,7 +315,7 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("03")
@@ -346,7 +346,7 @@ forest.figure(evidence.rows)
 # ## 10 · Exercises
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("fragmentation")
 

@@ -34,12 +34,13 @@ from statistics import median
 import pandas as pd
 import torch
 
-from llmlab import figures, runs
+from llmlab.learn import figures
+from llmlab.lab import runs
 from llmlab.models.load import load
-from llmlab.notebook import references, show
+from llmlab.learn.notebook import references, show
 from llmlab.tokens import chat, collate
 from llmlab.tokens.special import TEMPLATE
-from llmlab.widgets import Drills, Panel, Predict, TokenStrip
+from llmlab.learn.widgets import Drills, Panel, Predict, TokenStrip
 
 pd.set_option("display.max_colwidth", None)
 base = load("base")
@@ -88,18 +89,18 @@ print(f"{sum(mask)} of {len(ids)} tokens are imitated")
 # The loss is the mean of −log p over the labels, each predicted from everything to its left. Three places, two of them imitated:
 
 # %%
-from llmlab import objectives
+from llmlab.methods import imitation
 
 probability, imitated = torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0.0, 1.0, 1.0])
 by_hand = -(probability.log() * imitated).sum() / imitated.sum()
-show(objectives.nll)
+show(imitation.nll)
 
 # %%
 from llmlab.models.forward import Out
 from llmlab.tokens.batch import Batch
 
 place = Out(torch.zeros(1, 3, 1), probability.log()[None], imitated[None])
-loss, _ = objectives.nll(place, Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
+loss, _ = imitation.nll(place, Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
 assert torch.isclose(loss, by_hand)
 round(float(loss), 4)
 
@@ -164,7 +165,7 @@ pd.concat({f"{what} kept (share)": pd.DataFrame({how: [x[k] for x in v] for how,
 # The opposite waste is padding: a short conversation beside a long one. Several can share a row if attention stays inside each (the `positions` column restarts, as in chapter 01):
 
 # %%
-from llmlab.experiments.chats import examples
+from llmlab.chapters.c04_sft.chats import examples
 
 mixed = [collate.encode(base.tok, c.messages, c.tools) for c in examples(64)]
 padded, packed = (collate.collate(base.tok, mixed, length=512, packed=p) for p in (False, True))
@@ -176,7 +177,7 @@ pd.DataFrame({n: {"rows": len(b), "places": b.ids.numel(), "labels": int(b.mask.
 # The base model, a few hundred small steps of 16 conversations each: facts about people it knows, asked-for formats, questions for the drug desk, and requests that must be refused.
 
 # %%
-from llmlab.experiments.sft import SFT
+from llmlab.chapters.c04_sft.sft import SFT
 
 seeds = (0, 1, 2)
 default = [runs.run(SFT(), seed) for seed in seeds]
@@ -207,8 +208,8 @@ figures.curves({"new conversations": default}, SFT.curves, title="Supervised fin
 # How many examples does a format take? Pools of different size, the same steps, five seeds: share of requests for JSON that are answered by valid JSON with the right key, and share of all formats with the right content too.
 
 # %%
-from llmlab.ledger import draw
-from llmlab.ledger import sft as arms
+from llmlab.learn import draw
+from llmlab.chapters.c04_sft import claims as arms
 
 pools = (arms.HANDFUL, arms.PROMPT[64, 0.0], arms.FEW_CLEAN, arms.SOME, arms.MANY_CLEAN)
 draw.dose(pools, "examples", {m: SFT.curves[m] for m in ("valid_json", "formats", "refusals")}, unit="conversations")
@@ -229,7 +230,7 @@ from llmlab.tokens.templates import MEANING
 pd.Series(MEANING, name="what it is").to_frame()
 
 # %%
-from llmlab.experiments.template import Template
+from llmlab.chapters.c04_sft.template import Template
 
 trap = {
     "as trained": arms.MATCHED, "served literal": arms.SERVED_LITERAL, "no generation prompt": arms.NO_PROMPT,
@@ -258,7 +259,7 @@ Panel("template", show=["trained", "served", "pad"])
 # **And the stages after SFT?** DPO (chapter 06) and GRPO (chapter 07) of the chat model, once in SFT's template and once in literal roles; both are asked as SFT's template asks.
 
 # %%
-from llmlab.experiments.stages import Stages
+from llmlab.chapters.c04_sft.stages import Stages
 
 draw.means({f"{m} in {t}": arm for (m, t), arm in arms.STAGE.items()}, Stages.curves)
 
@@ -295,7 +296,7 @@ draw.means(imitated, {m: SFT.curves[m] for m in ("formats", "valid_json", "calls
 # whose census contradicts what the model has read: does the answer follow the tool?
 
 # %%
-from llmlab.experiments.traces import Traces
+from llmlab.chapters.c04_sft.traces import Traces
 
 traces = {"gold": arms.GOLD, "30 % error and retry": arms.RETRY, "30 % of two calls": arms.CHAINED, "loss on results too": arms.COMPLETION}
 cuts = {f"cut {how}": arm for how, arm in arms.CUT.items()}
@@ -308,7 +309,7 @@ Panel("traces", show=["retry", "differs", "chained", "mask", "length", "cut"])
 # **Facts by SFT.** Questions about newcomers whom the chat model never read of, mixed with known people, and with strangers to whom the right answer is *I do not know.*
 
 # %%
-from llmlab.experiments.unknown import Unknown
+from llmlab.chapters.c04_sft.unknown import Unknown
 
 taught = {"no newcomers": Unknown(share=0.0), "half about newcomers": Unknown()}
 taught = {name: [runs.run(e, seed) for seed in seeds] for name, e in taught.items()}
@@ -318,7 +319,7 @@ figures.curves(taught, {m: Unknown.curves[m] for m in ("learnt", "new", "known",
 # **Own samples as data.** The chat model answers sums; of eight samples a problem one is kept and imitated: any, or the first that the checker accepts.
 
 # %%
-from llmlab.experiments.curate import Curate
+from llmlab.chapters.c04_sft.curate import Curate
 
 curated = {keep: [runs.run(Curate(keep=keep), seed) for seed in seeds] for keep in ("any", "verified")}
 figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
@@ -337,7 +338,7 @@ figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
 # %%
 from itertools import islice
 
-from llmlab.engines.trl import TRL
+from llmlab.trl.engine import TRL
 
 short = SFT(steps=10, probe=10, held=16)
 ours, theirs = (list(islice(e.rows(load("base"), 0), 11)) for e in (short, TRL(short)))
@@ -352,7 +353,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 # under another. *inconclusive*: neither. *exact*: proven. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("04")
@@ -394,7 +395,7 @@ float(mean_of_means), round(float(over_tokens), 2)
 # ## 11 · Exercises
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("span_mask")
 

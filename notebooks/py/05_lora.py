@@ -35,10 +35,11 @@ from statistics import median
 import pandas as pd
 import torch
 
-from llmlab import figures, runs
+from llmlab.learn import figures
+from llmlab.lab import runs
 from llmlab.models.load import load
-from llmlab.notebook import references, show
-from llmlab.widgets import Drills, Panel, Predict
+from llmlab.learn.notebook import references, show
+from llmlab.learn.widgets import Drills, Panel, Predict
 
 pd.set_option("display.max_colwidth", None)
 
@@ -125,7 +126,7 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
 # Random four-digit codes are facts that nothing predicts: each takes 13.3 bits of room. The base learns 400 of them, with all weights or with adapters, each at the best of four learning rates.
 
 # %%
-from llmlab.experiments.codes import CodeBook
+from llmlab.chapters.c05_lora.codes import CodeBook
 
 seeds = (0, 1, 2)
 arms = {"all weights": dict(method="full", lr=2e-3), "rank 8": {}, "rank 1": dict(rank=1)}
@@ -163,7 +164,7 @@ Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "varia
 # %%
 from llmlab.ledger import rates
 
-from llmlab.ledger import lora as claims
+from llmlab.chapters.c05_lora import claims
 
 def tried(trials):
     table = rates.load("lora")["table"]
@@ -182,7 +183,7 @@ tried([t for t in claims.TRIALS if t.metric == "skill"])
 # At those rates, over the ledger's seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).
 
 # %%
-from llmlab.ledger import draw
+from llmlab.learn import draw
 
 learnt = (claims.FULL_FEW, claims.EIGHT_FEW, claims.FULL_MANY, claims.EIGHT_MANY, claims.ONE_MANY, *claims.AT.values())
 megabytes = {"megabytes": "memory of training (MB)"}
@@ -193,7 +194,7 @@ draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 # places most. What was known is gone in every arm: codes by heart, without any old text beside them, overwrite it, whether all weights move or adapters do.
 
 # %%
-from llmlab.experiments.lora import LoRA
+from llmlab.chapters.c05_lora.lora import LoRA
 
 three = [arms[task] for task in claims.LENGTH for arms in (claims.FULL, claims.LORA, claims.NF4)]
 draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
@@ -286,7 +287,7 @@ except UnknownTenant as refusal:
 # **How to batch.** The same 64 requests, of 1, 8 and 32 tenants: mixed in one batch, one adapter after the other, one request at a time. One round on the machine that made this page; claim C064 below has the repeated ones.
 
 # %%
-from llmlab.experiments.serving import Serving
+from llmlab.chapters.c05_lora.serving import Serving
 
 served = {n: list(Serving(adapters=n, steps=1).rows(chat, seed=0))[-1] for n in (1, 8, 32)}
 pd.DataFrame(served).loc[list(Serving.curves)].rename(index=Serving.curves).rename_axis("adapters", axis=1).round(2)
@@ -354,7 +355,7 @@ engine.close()
 # mean in every chapter. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("05")
@@ -384,7 +385,7 @@ forest.figure(evidence.rows)
 # ## 10 · Exercises
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("lora_forward")
 

@@ -37,13 +37,16 @@ from statistics import median
 import pandas as pd
 import torch
 
-from llmlab import figures, loop, preferences, runs
-from llmlab.experiments.prefer import Prefer
+from llmlab.learn import figures
+from llmlab.train import loop
+from llmlab.methods import preferences
+from llmlab.lab import runs
+from llmlab.chapters.c06_preferences.prefer import Prefer
 from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load
-from llmlab.notebook import references, show
-from llmlab.widgets import Drills, Panel, Predict
+from llmlab.learn.notebook import references, show
+from llmlab.learn.widgets import Drills, Panel, Predict
 
 pd.set_option("display.max_colwidth", None)
 
@@ -77,9 +80,9 @@ pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m))) for m in (-2.0, 0.0,
 show(preferences.dpo, preferences.ipo, preferences.simpo)
 
 # %%
-from llmlab import objectives
+from llmlab.methods import preferences
 
-show(objectives.odds_ratio, objectives.orpo)
+show(preferences.odds_ratio, preferences.orpo)
 
 # %%
 told = {name: {"reads a reference": m.reference, "own knob": ", ".join(m.extra), "paper": m.paper} for name, m in preferences.METHODS.items()}
@@ -108,9 +111,9 @@ assert math.isclose(preferences.dpo(out, fake, beta=beta)[0], -torch.nn.function
 # runs all three and compares the numbers.
 
 # %%
-from llmlab.ledger import exact_prefer
+from llmlab.chapters.c06_preferences import checks
 
-show(exact_prefer.reference_is_a_table)
+show(checks.reference_is_a_table)
 
 # %% [markdown]
 # ## 3 · Predict
@@ -138,8 +141,8 @@ figures.curves(style, Prefer.curves, title="The same pairs, three losses; 3 seed
 # arm at its best rate, in the ledger's runs; the same term cures it.
 
 # %%
-from llmlab.ledger import draw
-from llmlab.ledger import prefer as claims
+from llmlab.learn import draw
+from llmlab.chapters.c06_preferences import claims
 
 sums = [claims.BY["sums", method] for method in claims.METHODS]
 draw.over_steps(sums, {m: Prefer.curves[m] for m in ("chosen_logprob", "preferred", "skill")}, title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
@@ -172,7 +175,7 @@ figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "fac
 # the same kind. Without the likelihood term, in the stored runs:
 
 # %%
-from llmlab import sweeps
+from llmlab.lab import sweeps
 
 stored, logit = sweeps.need("prefer").turned(), lambda share: math.log(share / (1 - share))
 ratio = lambda run, step: run.curve("chosen_logprob")[step] - run.curve("rejected_logprob")[step]
@@ -207,7 +210,7 @@ Panel("prefer", show=["task", "nll", "coverage", "noise", "examples", "topics"])
 # (online), 10 every ten steps (semi-online), 0 once and for all (offline). Each arm gets the same number of pairs.
 
 # %%
-from llmlab.experiments.online import Online
+from llmlab.chapters.c06_preferences.online import Online
 
 ages = {"online": {}, "renewed each 10 steps": dict(refresh=10), "offline": dict(refresh=0), "corrections": dict(pairs="correction")}
 own = {name: [runs.run(Online(**knobs), seed) for seed in seeds] for name, knobs in ages.items()}
@@ -226,10 +229,10 @@ Panel("online", show=["task", "refresh", "pairs", "samples", "nll", "beta"])
 # The same pairs can train a model that *scores*: a single number at the end of an answer, fitted so that sigmoid(difference) is the chance that one answer beats the other (Bradley and Terry). Gold here: right +1, polite +½, long-winded minus a little.
 
 # %%
-show(objectives.bradley_terry)
+show(preferences.bradley_terry)
 
 # %%
-from llmlab.experiments.reward import Reward
+from llmlab.chapters.c06_preferences.reward import Reward
 
 labellers = {"honest labels": {}, "half of the labels: the longer wins": dict(planted="length"), "half: the impolite wins": dict(planted="format"), "100 pairs": dict(labels=100)}
 judges = {name: [runs.run(Reward(**knobs), seed) for seed in seeds] for name, knobs in labellers.items()}
@@ -253,12 +256,12 @@ pd.DataFrame(found).T.rename(columns=Reward.curves).round(2)
 # How far may each go? The best of n moves at most ln n − (n − 1)/n nats from the start, and needs no training: of N scored samples, sorted from worst to best, the i-th is the best of n drawn ones with chance C(i − 1, n − 1) / C(N, n).
 
 # %%
-from llmlab.experiments import overopt
+from llmlab.chapters.c06_preferences import overopt
 
 show(overopt.chances)
 
 # %%
-from llmlab.experiments.overopt import Overopt
+from llmlab.chapters.c06_preferences.overopt import Overopt
 
 pressed = {"best of n": dict(way="best_of_n"), "RL": dict(probe=2), "RL with a leash": dict(beta=0.1, probe=2)}
 over = {name: [runs.run(Overopt(**knobs), seed) for seed in seeds] for name, knobs in pressed.items()}
@@ -282,7 +285,7 @@ Panel("overopt", show=["way", "labels", "fit", "planted", "beta", "lr"])
 # contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("06")
@@ -327,7 +330,7 @@ tried.round(2).rename_axis(columns="rate")
 # ## 11 · Exercises
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("dpo_loss")
 

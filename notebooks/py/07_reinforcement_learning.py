@@ -35,10 +35,10 @@ from statistics import median
 import pandas as pd
 import torch
 
-from llmlab import advantages, dials, objectives
-from llmlab.experiments.policy import Policy
-from llmlab.notebook import references, show
-from llmlab.widgets import Drills, Panel, Predict
+from llmlab.methods import advantages, policy, parts
+from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.learn.notebook import references, show
+from llmlab.learn.widgets import Drills, Panel, Predict
 
 pd.set_option("display.max_colwidth", None)
 
@@ -95,7 +95,7 @@ pd.DataFrame({f"λ = {lam}": advantages.gae(paid, values, torch.ones(1, 3), lam=
 
 # %%
 ratio = torch.tensor([[0.30 / 0.20]])
-{A: [x.item() for x in objectives.clipped(ratio, torch.tensor([[A]]), 0.2, 0.2)] for A in (1.0, -1.0)}
+{A: [x.item() for x in policy.clipped(ratio, torch.tensor([[A]]), 0.2, 0.2)] for A in (1.0, -1.0)}
 
 # %% [markdown]
 # ## 2 · One page, one objective
@@ -117,26 +117,26 @@ ratio = torch.tensor([[0.30 / 0.20]])
 # because the ratio of a whole answer is a geometric mean over its tokens, which hardly leaves one.)
 
 # %%
-pd.DataFrame(dials.table()).set_index("method")
+pd.DataFrame(policy.table()).set_index("method")
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"), ("GRPO", "GSPO"), ("DAPO", "CISPO"), ("PPO", "DAPO")]
-pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}" for d, (x, y) in dials.between(a, b).items()) for a, b in pairs}, name="what differs").to_frame()
+pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}" for d, (x, y) in policy.between(a, b).items()) for a, b in pairs}, name="what differs").to_frame()
 
 # %% [markdown]
 # The parts themselves are a line or two each.
 
 # %%
-show(objectives.token_ratio, objectives.sequence_ratio, objectives.clipped, objectives.capped_weight)
+show(policy.token_ratio, policy.sequence_ratio, policy.clipped, policy.capped_weight)
 
 # %%
-show(objectives.token_mean, objectives.sequence_mean, objectives.fixed_length, objectives.k1, objectives.k3)
+show(parts.token_mean, parts.sequence_mean, parts.fixed_length, policy.k1, policy.k3)
 
 # %%
-show(dials.Dials.columns, dials.Dials.gain, dials.Dials.objective)
+show(policy.Dials.columns, policy.Dials.gain, policy.Dials.objective)
 
 # %% [markdown]
-# Named methods and dials agree: on random batches every setting gives the loss and the gradient of its named function (tested). Here, GRPO:
+# Dials and papers agree: on random batches every setting gives the loss and the gradient of its paper's formula (tested). Here, GRPO's, written out:
 
 # %%
 from llmlab.models.forward import Out, token_logprobs
@@ -146,7 +146,9 @@ g = torch.Generator().manual_seed(0)
 ids, logits = torch.randint(0, 30, (8, 6), generator=g), torch.randn(8, 5, 30, generator=g)
 out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(8, 5))
 batch = Batch(ids, torch.ones(8, 6), {"old_logprobs": out.logprobs - 0.3, "advantages": advantages.group_norm(rewards, group)})
-assert torch.allclose(objectives.grpo(out, batch)[0], dials.Dials().objective(max_len=5)(out, batch)[0])
+r, A = (out.logprobs - batch["old_logprobs"]).exp(), batch["advantages"]
+by_hand = -torch.min(r * A, r.clamp(0.8, 1.2) * A).mean(1).mean()
+assert torch.allclose(by_hand, policy.Dials().objective(max_len=5)(out, batch)[0])
 
 # %% [markdown]
 # ## 3 · Predict
@@ -154,9 +156,9 @@ assert torch.allclose(objectives.grpo(out, batch)[0], dials.Dials().objective(ma
 # About half of the chat model's *samples* of three-digit sums are right. GRPO, with nothing but the checker's word, for half a minute (`llmlab run policy`):
 
 # %%
-from llmlab import sweeps
-from llmlab.ledger import draw
-from llmlab.ledger import policy as claims
+from llmlab.lab import sweeps
+from llmlab.learn import draw
+from llmlab.chapters.c07_reinforcement_learning import claims
 
 default = sweeps.need("policy").turned()["defaults"]
 reading = lambda metric, at: median(at(c.curve(metric).items())[1] for c in default)
@@ -214,7 +216,7 @@ draw.means({arm.label: arm for arm in (*old, claims.UNCLIPPED_USUAL, claims.CLIP
 # A verifier with a bug: what it cannot read raises an error inside, the error is swallowed, and the answer counts as right. One line, seen in the wild more than once.
 
 # %%
-from llmlab import arena
+from llmlab.world import arena
 
 show(arena.crash)
 
@@ -269,7 +271,7 @@ draw.means({arm.label: arm for arm in (claims.STRICT, claims.LEASHED, claims.TIG
 # No training here: the same policy samples batch after batch, and the gradients are compared. *Agreement* is the cosine that two batches' gradients have on average: 1 = no noise.
 
 # %%
-from llmlab.experiments.variance import Variance
+from llmlab.chapters.c07_reinforcement_learning.variance import Variance
 
 draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())}, {m: Variance.curves[m] for m in ("agreement", "sampled")})
 
@@ -351,7 +353,7 @@ pd.DataFrame(rates.load("policy")["table"]).T
 # Then the ledger's seeds, at each arm's best rate and at five times that.
 
 # %%
-from llmlab.experiments.retain import Retain
+from llmlab.chapters.c07_reinforcement_learning.retain import Retain
 
 kept = draw.means({arm.label: arm for arm in (*claims.KEPT.values(), *claims.FAST.values())}, Retain.curves, digits=3)
 before = draw.means({"before": claims.KEPT["reward"]}, Retain.curves, "start", digits=3)
@@ -372,7 +374,7 @@ Panel("retain", show=["way", "until", "lr", "group"])
 # repair, `reward` is GRPO. *Done although a call fails* is what is practised; *tasks without a fault* should not suffer.
 
 # %%
-from llmlab.experiments.agent import Agent
+from llmlab.chapters.c07_reinforcement_learning.agent import Agent
 
 draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "plain")}, title="A call fails once")
 
@@ -397,7 +399,7 @@ Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
 # **The order of the stages.** All have the same steps in all, shared equally, so that two stages give each more than three do; the last row has two stages of the length that three have.
 
 # %%
-from llmlab.experiments.order import Order
+from llmlab.chapters.c07_reinforcement_learning.order import Order
 
 draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)}, Order.curves)
 
@@ -410,9 +412,9 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
 # `llmlab run policy --engine trl` runs TRL's GRPOTrainer (and `prefer`, `dpo` its DPOTrainer) and prints what each of our knobs becomes there; what TRL cannot say is refused in a sentence. The table is made from the arguments that are passed:
 
 # %%
-from llmlab.engines import trl
+from llmlab.trl import engine
 
-pd.DataFrame(trl.told(Policy(leash="k3"))).set_index("knob")
+pd.DataFrame(engine.told(Policy(leash="k3"))).set_index("knob")
 
 # %% [markdown]
 # ## 12 · The evidence
@@ -421,7 +423,7 @@ pd.DataFrame(trl.told(Policy(leash="k3"))).set_index("knob")
 # contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger
 
 evidence = Ledger("07")
@@ -452,7 +454,7 @@ forest.figure(evidence.rows)
 # ## 14 · Exercises
 
 # %%
-from llmlab.judge import check, hint, reset, solution, task
+from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("leave_one_out")
 

@@ -33,7 +33,7 @@
 # Click a row, or press Enter on it: what was fixed, every seed's effect, the curves. *Run one more seed* trains the claim's arms here and now and puts the result beside the stored ones.
 
 # %%
-from llmlab.widgets.ledger import LedgerPage
+from llmlab.learn.widgets.ledger import LedgerPage
 
 LedgerPage()
 
@@ -41,7 +41,7 @@ LedgerPage()
 # The same without clicking. Each effect is divided by the smallest one of interest and turned so that right is *as claimed*.
 
 # %%
-from llmlab.ledger import forest
+from llmlab.learn import forest
 from llmlab.ledger.table import Ledger, counts, rows
 
 forest.figure(rows())
@@ -186,7 +186,7 @@ altered()
 
 # %%
 from llmlab.ledger import statistics
-from llmlab.notebook import show
+from llmlab.learn.notebook import show
 
 show(statistics.estimate, statistics.judge, statistics.overall)
 
@@ -194,6 +194,6 @@ show(statistics.estimate, statistics.judge, statistics.overall)
 # References of this page (each claim's own stand in its detail):
 
 # %%
-from llmlab.notebook import references
+from llmlab.learn.notebook import references
 
 references("ibrahim_2024", "retaining_by_doing_2025")

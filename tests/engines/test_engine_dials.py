@@ -14,20 +14,20 @@ trl = pytest.importorskip("trl")
 from trl import DPOConfig, GRPOConfig
 
 from llmlab import cli
-from llmlab.dials import METHODS, AGGREGATIONS, ADVANTAGES, CLIPS, LEASHES, RATIOS
-from llmlab.engines import policy
-from llmlab.engines import trl as engine
-from llmlab.engines.trainer import OURS
+from llmlab.methods.policy import METHODS, AGGREGATIONS, ADVANTAGES, CLIPS, LEASHES, RATIOS
+from llmlab.trl import policy
+from llmlab.trl import engine
+from llmlab.trl.trainer import OURS
 from llmlab.errors import UserError
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.collect import ROUNDS
-from llmlab.experiments.dpo import DPO
-from llmlab.experiments.grpo import GRPO
-from llmlab.experiments.policy import Policy
-from llmlab.experiments.pairs import Pairs
-from llmlab.experiments.prefer import Prefer
+from llmlab.lab.experiment import BadKnob
+from llmlab.train.collect import ROUNDS
+from llmlab.chapters.c06_preferences.dpo import DPO
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
+from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.chapters.c06_preferences.pairs import Pairs
+from llmlab.chapters.c06_preferences.prefer import Prefer
 from llmlab.models.load import load
-from llmlab.rollout import play
+from llmlab.train.rollout import play
 from test_engine_dpo_grpo import trained
 from test_engine_trl import parameters
 
@@ -42,11 +42,11 @@ TRIES = dict(steps=5, prompts=4, group=4, probe=5, held=8, tries=2, warmup=1)
 def dials() -> list[Policy]:
     """The policy at every combination of its dials that the lab has."""
     found = []
-    for a, r, c, g, l in itertools.product(
+    for a, r, c, g, leash in itertools.product(
         ADVANTAGES, ("none", *RATIOS), CLIPS, AGGREGATIONS, ("none", "reward", *LEASHES)
     ):
         if r != "none" or c == "none":
-            found.append(Policy(**TRIES, advantage=a, ratio=r, clip=c, aggregation=g, leash=l))
+            found.append(Policy(**TRIES, advantage=a, ratio=r, clip=c, aggregation=g, leash=leash))
     return found
 
 

@@ -3,7 +3,6 @@ parameters as by our loop.
 """
 
 import dataclasses
-import json
 
 import pytest
 import torch
@@ -13,18 +12,18 @@ trl = pytest.importorskip("trl")
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from llmlab import advantages, objectives
-from llmlab.engines import dpo, grpo
-from llmlab.engines import trl as engine
-from llmlab.engines.trainer import OURS, PASSED, Recipe
+from llmlab.methods import advantages
+from llmlab.trl import dpo, grpo
+from llmlab.trl import engine
+from llmlab.trl.trainer import OURS, PASSED, Recipe
 from llmlab.errors import UserError
-from llmlab.experiments.dpo import DPO
-from llmlab.experiments.grpo import GRPO, longest, on_policy_from
-from llmlab.experiments.sft import SFT
+from llmlab.chapters.c06_preferences.dpo import DPO
+from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO, longest
+from llmlab.chapters.c04_sft.sft import SFT
 from llmlab.models.load import load
-from llmlab.rollout import play
+from llmlab.train.rollout import play
 from llmlab.tokens import chat
-from llmlab.tokens.pairs import pair_batch
+from llmlab.tokens import pairs
 from llmlab.tokens.special import TEMPLATE
 from llmlab.world import talk
 from llmlab.world.base import say
@@ -105,7 +104,7 @@ def test_trls_own_tokens_of_a_pair_are_ours_and_the_line_break_after_the_turn(tm
     after = loaded.tok("\n", add_special_tokens=False)[
         "input_ids"
     ]  # to TRL all that follows the prompt is the answer; we end with the stop token
-    for i, ours in enumerate(dpo.examples(pair_batch(loaded.tok, pairs))):
+    for i, ours in enumerate(dpo.examples(pairs.answers(loaded.tok, pairs))):
         assert theirs[i]["prompt_ids"] == ours["prompt_ids"]
         assert all(theirs[i][side] == ours[side] + after for side in ("chosen_ids", "rejected_ids"))
 

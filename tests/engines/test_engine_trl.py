@@ -16,16 +16,17 @@ trl = pytest.importorskip("trl")
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from llmlab import cli, objectives
-from llmlab.engines import sft as imitation
-from llmlab.engines import trainer
-from llmlab.engines import trl as engine
+from llmlab import cli
+from llmlab.methods import imitation
+from llmlab.trl import sft as imitation
+from llmlab.trl import trainer
+from llmlab.trl import engine
 from llmlab.errors import UserError
-from llmlab.experiments import chats
-from llmlab.experiments.chats import Chats
-from llmlab.experiments.cpt import CPT
-from llmlab.experiments.sft import SFT
-from llmlab.experiments.traces import Traces
+from llmlab.chapters.c04_sft import chats
+from llmlab.chapters.c04_sft.chats import Chats
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.chapters.c04_sft.sft import SFT
+from llmlab.chapters.c04_sft.traces import Traces
 from llmlab.models.forward import forward
 from llmlab.models.load import load
 from llmlab.tokens import collate
@@ -112,7 +113,7 @@ def test_trls_own_path_from_messages_gives_our_ids_and_labels(tmp_path):
 def test_trls_loss_is_ours(tmp_path):
     loaded = load("chat")
     batch = SFT(**SMALL).batch_at(loaded.tok, 0, 0)
-    ours, _ = objectives.nll(forward(loaded.model, batch), batch)
+    ours, _ = imitation.nll(forward(loaded.model, batch), batch)
     theirs = loaded.model(input_ids=batch.ids, labels=collate.labels(batch.ids, batch.mask)).loss
     assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import experiments
-from llmlab.experiments.dpo import DPO
-from llmlab.lab import code
-from llmlab.ledger.rehearsed import CHAT
+from llmlab.chapters.c05_lora.lora import LoRA
+from llmlab.chapters.c06_preferences.dpo import DPO
+from llmlab.lab import code, registry
+from llmlab.ledger.study import Study
+
+HOME = code.ROOT
+CHAT = Study(DPO())
 
 CODE = '''"""Doc."""
 # a comment
@@ -90,24 +93,28 @@ def package(tmp_path, monkeypatch, changing):
 
 def changed(package, experiment: str, file: str) -> bool:
     """Does a line more in `file` change the version of the experiment?"""
-    before = version(package / "experiments" / f"{experiment}.py")
+    home = package / Path(registry.file(experiment)).relative_to(HOME)
+    before = version(home)
     (package / file).write_text((package / file).read_text() + "\nx = 1\n")
-    return version(package / "experiments" / f"{experiment}.py") != before
+    return version(home) != before
 
 
 DECIDES = [
-    "loop.py",
-    "objectives.py",
-    "advantages.py",
-    "rollout.py",
-    "sample.py",
+    "train/loop.py",
+    "train/recipe.py",
+    "train/collect.py",
+    "train/rollout.py",
+    "train/sample.py",
+    "methods/policy.py",
+    "methods/parts.py",
+    "methods/advantages.py",
     "models/forward.py",
     "tokens/chat.py",
     "tokens/lab_template.jinja",
     "world/sums.py",
     "world/words.py",
-    "experiments/base.py",
-    "experiments/grpo.py",
+    "lab/experiment.py",
+    "chapters/c07_reinforcement_learning/grpo.py",
 ]
 
 
@@ -118,33 +125,54 @@ def test_the_code_that_decides_a_result_is_part_of_the_version(package, file):
 
 @pytest.mark.parametrize(
     "file",
-    ["cli.py", "figures.py", "world/talk.py", "world/desk.py", "sample.py", "experiments/dpo.py", "paths.py"],
+    [
+        "cli/run.py",
+        "learn/figures.py",
+        "world/talk.py",
+        "world/desk.py",
+        "train/sample.py",
+        "chapters/c06_preferences/dpo.py",
+        "paths.py",
+    ],
 )
 def test_code_that_an_experiment_does_not_use_leaves_its_runs_valid(package, file):
     assert not changed(package, "cpt", file)
 
 
 def test_imports_inside_functions_and_absolute_ones_count(package):
-    (package / "experiments" / "own.py").write_text("def f():\n    from llmlab.world.talk import Talk\n")
-    assert package / "world" / "talk.py" in code.files(package / "experiments" / "own.py")
+    own = package / "chapters" / "own.py"
+    own.write_text("def f():\n    from llmlab.world.talk import Talk\n")
+    assert package / "world" / "talk.py" in code.files(own)
 
 
 def test_of_an_experiment_it_names_its_own_code_and_of_a_study_that_of_both():
-    dpo = code.version(experiments.file("dpo"))
+    dpo = code.version(registry.file("dpo"))
     assert code.of(DPO()) == {"dpo": dpo}
     assert code.of(CHAT) == {"dpo": dpo, "study": code.version(str(code.ROOT / "ledger" / "study.py"))}
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_the_file_of_an_experiment_is_found_without_importing_it(name):
-    assert code.of(experiments.get(name)()) == {name: code.version(experiments.file(name))}
+    used = {n: code.version(registry.file(n)) for n in (name, *registry.uses(name))}
+    assert code.of(registry.get(name)()) == code.named(name) == used
+
+
+def test_an_experiment_that_asks_for_others_by_name_has_their_code_too():
+    assert set(code.of(LoRA())) == {"lora", "sft", "dpo", "grpo"} and registry.uses("dpo") == ()
 
 
 def test_what_keeps_the_records_is_no_part_of_the_code_that_makes_them():
     """Else every change of the store would make every record stale."""
-    keeping = {"lab", "runs.py", "pool.py", "sweeps.py", "stored.py"}
-    for name in experiments.NAMES:
-        used = {f.relative_to(code.ROOT).parts[0] for f in code.files(Path(experiments.file(name)))}
+    keeping = {
+        f"lab/{part}.py" for part in ("code", "record", "vouched", "runs", "pool", "sweeps", "rehearsal")
+    }
+    keeping |= {
+        str(f.relative_to(code.ROOT))
+        for layer in ("ledger", "learn", "cli")
+        for f in (code.ROOT / layer).rglob("*.py")
+    }
+    for name in registry.NAMES:
+        used = {f.relative_to(code.ROOT).as_posix() for f in code.files(Path(registry.file(name)))}
         assert not used & keeping, name
 
 
@@ -164,7 +192,7 @@ if plain == "plain":
     code._dump = ast.dump
 print(json.dumps([code.version(f) for f in files]))
 """
-FILES = [experiments.file(name) for name in experiments.NAMES] + [str(code.ROOT / "ledger" / "study.py")]
+FILES = [registry.file(name) for name in registry.NAMES] + [str(code.ROOT / "ledger" / "study.py")]
 
 
 @lru_cache

@@ -2,18 +2,18 @@
 
 import pytest
 
-from llmlab import experiments
-from llmlab.experiments.base import BadKnob
-from llmlab.experiments.cpt import CPT
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
+from llmlab.lab import registry
+from llmlab.lab.experiment import BadKnob
 
 
 @pytest.mark.parametrize(
     "name, k",
-    [(n, k) for n in experiments.NAMES for k in experiments.get(n).knobs()],
+    [(n, k) for n in registry.NAMES for k in registry.get(n).knobs()],
     ids=lambda x: getattr(x, "name", x),
 )
 def test_a_knob_has_help_and_a_range_that_it_keeps(name, k):
-    cls = experiments.get(name)
+    cls = registry.get(name)
     assert k.help and (k.choices or k.low <= k.default <= k.high)
     for bad in ["nonsense"] if k.choices else [k.low - 1, k.high + 1, float("nan")]:
         with pytest.raises(BadKnob, match=f"--{k.name} (is one of|.* is out of range; choose)"):

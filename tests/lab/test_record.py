@@ -15,7 +15,7 @@ from llmlab.lab import record, vouched
 from llmlab.lab.record import Damaged, Seal
 
 SEAL = Seal("asked", {"cpt": "c0", "study": "s0"})
-CONTENT = b"first line\n{\"loss\": 1.5}\nlast line"
+CONTENT = b'first line\n{"loss": 1.5}\nlast line'
 
 
 @pytest.fixture

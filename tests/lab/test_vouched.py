@@ -92,7 +92,9 @@ DAMAGED = {
 def test_a_damaged_list_is_one_sentence_and_vouches_for_nothing(text):
     vouched.file().write_text(text)
     for ask in (lambda: vouched.alike("cpt", "a", "b"), vouched.entries, lambda: vouched.add([])):
-        with pytest.raises(UserError, match=r"vouched\.json' is damaged, so nothing is vouched for; restore it"):
+        with pytest.raises(
+            UserError, match=r"vouched\.json' is damaged, so nothing is vouched for; restore it"
+        ):
             ask()
     assert vouched.alike("cpt", "a", "a"), "today's code needs no list"
     assert vouched.file().read_text() == text, "what is damaged is not written over"

@@ -2,19 +2,20 @@
 
 import pytest
 
-from llmlab import advantages, objectives
-from llmlab.ledger import exact_policy, exact_prefer
+from llmlab.methods import advantages, preferences
+from llmlab.chapters.c07_reinforcement_learning import checks as policy_checks
+from llmlab.chapters.c06_preferences import checks as prefer_checks
 
 
 @pytest.mark.parametrize(
     "check",
     [
-        exact_policy.memory_of_roles,
-        exact_policy.ranking_within_a_group,
-        exact_policy.weights_of_grpo,
-        exact_prefer.reference_is_a_table,
-        exact_prefer.loss_is_cross_entropy,
-        exact_prefer.solves_the_leashed_problem,
+        policy_checks.memory_of_roles,
+        policy_checks.ranking_within_a_group,
+        policy_checks.weights_of_grpo,
+        prefer_checks.reference_is_a_table,
+        prefer_checks.loss_is_cross_entropy,
+        prefer_checks.solves_the_leashed_problem,
     ],
     ids=lambda f: f.__name__,
 )
@@ -25,16 +26,16 @@ def test_it_holds_and_says_what_it_found(check):
 def test_without_centring_equal_rewards_have_a_gradient(monkeypatch):
     monkeypatch.setattr(advantages, "group_norm", advantages.no_baseline)
     with pytest.raises(AssertionError, match="equal rewards have a gradient"):
-        exact_policy.ranking_within_a_group()
+        policy_checks.ranking_within_a_group()
 
 
 def test_without_the_deviation_problems_weigh_alike(monkeypatch):
     monkeypatch.setattr(advantages, "group_norm", advantages.group_mean)
     with pytest.raises(AssertionError, match="the weight at p"):
-        exact_policy.weights_of_grpo()
+        policy_checks.weights_of_grpo()
 
 
 def test_a_margin_of_the_other_sign_is_no_cross_entropy(monkeypatch):
-    monkeypatch.setattr(objectives, "prefer", lambda margin: -objectives.F.logsigmoid(-margin).mean())
+    monkeypatch.setattr(preferences, "prefer", lambda margin: -preferences.F.logsigmoid(-margin).mean())
     with pytest.raises(AssertionError, match="is not the cross-entropy"):
-        exact_prefer.loss_is_cross_entropy()
+        prefer_checks.loss_is_cross_entropy()

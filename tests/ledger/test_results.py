@@ -287,7 +287,7 @@ DERIVATIVES = {"wrong_push", "right_push"}  # readings that are 0 where nothing 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_a_declaration_is_complete(claim):
-    from llmlab.notebook import bibliography
+    from llmlab.learn.notebook import bibliography
 
     assert (
         claim.words.endswith(".")
@@ -327,8 +327,8 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
 
 
 def test_accuracies_are_measured_on_at_least_five_hundred_problems():
-    from llmlab.experiments import facts, longdoc, midtrain
-    from llmlab.experiments.sampling import Sampling
+    from llmlab.chapters.c02_continued_pretraining import facts, longdoc, midtrain
+    from llmlab.chapters.c07_reinforcement_learning.sampling import Sampling
     from llmlab.ledger import exams
 
     assert exams.PROBLEMS == facts.HELD == longdoc.HELD == midtrain.HELD == Sampling().problems == 512

@@ -7,7 +7,7 @@ import torch
 from helpers_models import tiny
 from torch import nn
 
-from llmlab import loop
+from llmlab.train import loop
 from llmlab.models import adapters, memory, quant
 from llmlab.models.frozen import frozen_copy
 
@@ -51,7 +51,7 @@ def test_what_is_trained_is_rank_times_in_plus_out_of_the_targets(base, targets)
 
 
 def test_at_ranks_15_10_and_6_the_three_targets_have_equally_many_parameters(base):
-    from llmlab.ledger.lora import ALIKE
+    from llmlab.chapters.c05_lora.claims import ALIKE
 
     shape = memory.Shape.of(base.model.config)
     assert {shape.adapters(r, where) for where, r in ALIKE.items()} == {61_440}

@@ -2,12 +2,13 @@
 
 import torch
 
-from llmlab import loop, objectives
+from llmlab.train import loop
+from llmlab.methods import policy, preferences
 from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued
-from llmlab.rollout import evaluate
-from llmlab.sample import sample
+from llmlab.train.rollout import evaluate
+from llmlab.train.sample import sample
 from llmlab.tokens.batch import Batch
 from llmlab.world import Sums
 
@@ -48,7 +49,7 @@ def test_the_critic_learns_a_return_and_its_copy_does_not_move(tiny):
     valued, rows = Valued(tiny.model), batch()
     copy = frozen_copy(valued)
     given = rows.add(returns=torch.full((3, 8), 0.7), old_values=torch.full((3, 8), 0.7))
-    done = list(loop.steps(valued, [given] * 40, objectives.ppo_value, n=40, lr=1e-2))
+    done = list(loop.steps(valued, [given] * 40, policy.ppo_value, n=40, lr=1e-2))
     assert done[-1]["loss"] < 0.05 * done[0]["loss"]
     assert not forward(copy, rows).values.any() and not any(p.requires_grad for p in copy.parameters())
 
@@ -56,7 +57,7 @@ def test_the_critic_learns_a_return_and_its_copy_does_not_move(tiny):
 def test_a_reward_head_learns_pairs(tiny):
     """bradley_terry reads the same head, at the last token."""
     valued, rows = Valued(tiny.model), batch(B=4).add(pair=torch.tensor([0, 0, 1, 1]))
-    done = list(loop.steps(valued, [rows] * 30, objectives.bradley_terry, n=30, lr=1e-2))
+    done = list(loop.steps(valued, [rows] * 30, preferences.bradley_terry, n=30, lr=1e-2))
     assert done[-1]["accuracy"] == 1.0 and done[0]["loss"] > 0.69
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from llmlab import loop
+from llmlab.train import loop
 from llmlab.models import adapters, flops, memory, quant
 
 IDS = torch.randint(0, 1024, (4, 33), generator=torch.Generator().manual_seed(0))

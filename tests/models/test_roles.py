@@ -2,9 +2,9 @@
 
 import pytest
 
-from llmlab import loop
-from llmlab.experiments.collect import Collector
-from llmlab.experiments.policy import Policy
+from llmlab.train import loop
+from llmlab.train.collect import Collector
+from llmlab.chapters.c07_reinforcement_learning.policy import Policy
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.heads import Valued
 from llmlab.models.load import load

@@ -16,6 +16,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+import reference_family as family
 import torch
 
 trl = pytest.importorskip("trl")
@@ -29,9 +30,11 @@ from trl.experimental.orpo import ORPOTrainer
 from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import add_fused_lm_head
 
-from llmlab import advantages as adv
-from llmlab import objectives as obj
-from llmlab.models.forward import forward
+from reference_family import BY_DIALS
+
+from llmlab.methods import advantages as adv
+from llmlab.methods import distillation, imitation, parts, policy, preferences
+from llmlab.models.forward import Out, forward
 from llmlab.tokens.batch import Batch
 
 pytestmark = pytest.mark.parity
@@ -135,12 +138,17 @@ def test_nll_is_sft():
     }
     for num_items in (None, batch.mask.sum()):
         theirs = SFTTrainer.compute_loss(this, model, dict(inputs), num_items_in_batch=num_items)
-        assert_same(result(obj.nll(forward(model, batch), batch)[0], model), result(theirs, model))
+        assert_same(result(imitation.nll(forward(model, batch), batch)[0], model), result(theirs, model))
 
 
 @pytest.mark.parametrize(
     "beta, ours",
-    [(0.0, obj.forward_kl), (1.0, obj.reverse_kl), (0.3, partial(obj.js, beta=0.3)), (0.5, obj.js)],
+    [
+        (0.0, distillation.forward_kl),
+        (1.0, distillation.reverse_kl),
+        (0.3, partial(distillation.js, beta=0.3)),
+        (0.5, distillation.js),
+    ],
 )
 def test_distillation_is_gkd(beta, ours):
     student, teacher, (batch, _) = tiny_model(1), tiny_model(2), tiny_batch()
@@ -180,7 +188,7 @@ def test_dpo():
     }
     theirs = DPOTrainer._compute_loss(this, model, inputs, return_outputs=False)
     batch = batch.add(ref_logprobs=forward(reference, batch).logprobs)
-    mine, info = obj.dpo(forward(model, batch), batch, beta=0.3)
+    mine, info = preferences.dpo(forward(model, batch), batch, beta=0.3)
     assert_same(result(mine, model), result(theirs, model))
     names = {
         "rewards/chosen": "chosen_reward",
@@ -216,15 +224,15 @@ def test_orpo_after_a_prompt_of_one_token():
     the answer.
     """
     model, (batch, attention) = tiny_model(1), tiny_batch(prompt=1, hole=False)
-    mine = obj.orpo(forward(model, batch), batch, beta=0.3)[0]
+    mine = preferences.orpo(forward(model, batch), batch, beta=0.3)[0]
     assert_same(result(mine, model), result(trl_orpo(model, batch, attention, beta=0.3), model))
 
 
 def test_orpo_after_a_longer_prompt_differs_by_the_nll_of_the_prompt():
     model, (batch, attention) = tiny_model(1), tiny_batch(hole=False)
     out, everything = forward(model, batch), forward(model, Batch(batch.ids, attention, batch.given))
-    mine, theirs = obj.orpo(out, batch, beta=0.3)[0], trl_orpo(model, batch, attention, beta=0.3)
-    prompt_too = obj.nll_chosen(everything, batch)[0] - obj.nll_chosen(out, batch)[0]
+    mine, theirs = preferences.orpo(out, batch, beta=0.3)[0], trl_orpo(model, batch, attention, beta=0.3)
+    prompt_too = preferences.nll_chosen(everything, batch)[0] - preferences.nll_chosen(out, batch)[0]
     assert abs(prompt_too.item()) > 0.01
     assert_same(result(mine + prompt_too, model), result(theirs, model))
 
@@ -237,8 +245,8 @@ def test_bradley_terry_is_the_reward_trainer():
     theirs = RewardTrainer.compute_loss(this, lambda **_: scored, {"attention_mask": attention})
     mask = batch.mask[:, 1:].float()
     values = torch.zeros_like(mask).scatter(1, adv.last_token(mask)[:, None], rewards[:, None])
-    mine = obj.bradley_terry(
-        obj.Out(torch.zeros(*mask.shape, 1), torch.zeros_like(mask), mask, values), batch
+    mine = preferences.bradley_terry(
+        Out(torch.zeros(*mask.shape, 1), torch.zeros_like(mask), mask, values), batch
     )[0]
     model = SimpleNamespace(parameters=lambda: [rewards])
     assert_same(result(mine, model), result(theirs, model))
@@ -249,14 +257,14 @@ def test_bradley_terry_is_the_reward_trainer():
 MAX_LEN = 8
 FAMILY = {  # name -> (ours, what TRL calls it)
     "grpo": (
-        partial(obj.grpo, low=0.1, high=0.3),
+        partial(family.grpo, low=0.1, high=0.3),
         {"loss_type": "grpo", "epsilon_low": 0.1, "epsilon_high": 0.3},
     ),
-    "dr_grpo": (partial(obj.dr_grpo, max_len=MAX_LEN), {"loss_type": "dr_grpo"}),
-    "dapo": (obj.dapo, {"loss_type": "dapo", "epsilon_high": 0.28}),
-    "cispo": (partial(obj.cispo, cap=1.1), {"loss_type": "cispo", "epsilon_high": 1.1}),
+    "dr_grpo": (partial(family.dr_grpo, max_len=MAX_LEN), {"loss_type": "dr_grpo"}),
+    "dapo": (family.dapo, {"loss_type": "dapo", "epsilon_high": 0.28}),
+    "cispo": (partial(family.cispo, cap=1.1), {"loss_type": "cispo", "epsilon_high": 1.1}),
     "gspo": (
-        partial(obj.gspo, low=0.2, high=0.25),
+        partial(family.gspo, low=0.2, high=0.25),
         {
             "loss_type": "grpo",
             "importance_sampling_level": "sequence",
@@ -264,7 +272,11 @@ FAMILY = {  # name -> (ours, what TRL calls it)
             "epsilon_high": 0.25,
         },
     ),
-    "ppo_policy": (obj.ppo_policy, {"loss_type": "bnpo"}),
+    "ppo_policy": (family.ppo_policy, {"loss_type": "bnpo"}),
+}
+FAMILY |= {
+    f"{name} by dials": (partial(BY_DIALS[name], **getattr(ours, "keywords", {})), settings)
+    for name, (ours, settings) in FAMILY.items()
 }
 
 
@@ -318,7 +330,7 @@ def trl_grpo(model, batch, attention, *, beta=0.0, bias_correction=False, **sett
 
 @pytest.mark.parametrize(
     "name, beta",
-    [(name, beta) for name in FAMILY for beta in (0.0, 0.2) if (name, beta) != ("ppo_policy", 0.2)],
+    [(name, beta) for name in FAMILY for beta in (0.0, 0.2) if not ("ppo_policy" in name and beta)],
 )
 def test_family(name, beta):  # PPO's KL is part of its reward
     ours, settings = FAMILY[name]
@@ -329,7 +341,7 @@ def test_family(name, beta):  # PPO's KL is part of its reward
     assert_same(result(mine, model), result(theirs, model))
     assert 0 < info["clip_fraction"] < 1
     assert info["entropy"].item() == pytest.approx(metrics["entropy"][0], rel=TOLERANCE)
-    if name not in ("gspo", "cispo"):  # TRL counts these per answer, and for A > 0 only
+    if name.split()[0] not in ("gspo", "cispo"):  # TRL counts these per answer, and for A > 0 only
         assert info["clip_fraction"].item() == pytest.approx(
             metrics["clip_ratio/region_mean"][0], rel=TOLERANCE
         )
@@ -337,12 +349,13 @@ def test_family(name, beta):  # PPO's KL is part of its reward
         assert info["kl"].item() == pytest.approx(metrics["kl"][0], rel=TOLERANCE)
 
 
-def test_temperature():
+@pytest.mark.parametrize("grpo", [family.grpo, BY_DIALS["grpo"]])
+def test_temperature(grpo):
     """Both divide the logits by the sampling temperature before taking log-probs."""
     model = tiny_model(1, temperature=0.7)
     batch, attention = stale_batch(model, temperature=0.7)
     theirs, _ = trl_grpo(model, batch, attention, loss_type="grpo")
-    assert_same(result(obj.grpo(forward(model, batch), batch)[0], model), result(theirs, model))
+    assert_same(result(grpo(forward(model, batch), batch)[0], model), result(theirs, model))
 
 
 def test_trl_default_kl_is_k3_times_the_ratio():
@@ -353,8 +366,8 @@ def test_trl_default_kl_is_k3_times_the_ratio():
     batch, attention = stale_batch(model)
     theirs, _ = trl_grpo(model, batch, attention, loss_type="grpo", beta=0.2, bias_correction=True)
     out = forward(model, batch)
-    corrected = obj.sequence_mean(obj.token_ratio(out, batch) * obj.k3(out, batch), out.mask)
-    mine = obj.grpo(out, batch)[0] + 0.2 * corrected
+    corrected = parts.sequence_mean(policy.token_ratio(out, batch) * policy.k3(out, batch), out.mask)
+    mine = family.grpo(out, batch)[0] + 0.2 * corrected
     assert_same(result(mine, model), result(theirs, model))
 
 
@@ -374,10 +387,13 @@ def test_rloo_on_fresh_samples():
         "completion_ids": batch.ids[:, PROMPT:],
         "completion_mask": batch.mask[:, PROMPT:],
         "advantages": batch["advantages"][:, 0],
-        "old_logps": obj.sequence_logprob(out).detach(),
+        "old_logps": parts.sequence_logprob(out).detach(),
     }
     theirs = RLOOTrainer._compute_loss(this, model, inputs)
-    assert_same_gradient(result(obj.rloo(out, batch)[0], model)[1], result(theirs, model)[1])
+    theirs = result(theirs, model)[1]
+    assert_same_gradient(result(family.rloo(out, batch)[0], model)[1], theirs)
+    fresh = batch.add(old_logprobs=out.logprobs)
+    assert_same_gradient(result(BY_DIALS["rloo"](forward(model, batch), fresh)[0], model)[1], theirs)
 
 
 # ---- advantages: real tiny trainers, whose reward function hands out known rewards ----
@@ -440,7 +456,7 @@ def test_overlong_penalty():
 
 
 def reversed_k3(out, batch):
-    d = obj.k1(out, batch)
+    d = policy.k1(out, batch)
     return torch.expm1(d) - d
 
 
@@ -453,14 +469,19 @@ def shifted(out, batch, column):
     [
         ("grpo", {"k3": reversed_k3}),
         ("grpo", {"log_ratio": shifted}),
-        ("grpo", {"sequence_mean": obj.token_mean}),
-        ("dapo", {"token_mean": obj.sequence_mean}),
+        ("grpo", {"sequence_mean": parts.token_mean}),
+        ("dapo", {"token_mean": parts.sequence_mean}),
         (
             "dr_grpo",
             {"clipped": lambda r, a, low, high: (torch.max(r * a, r.clamp(1 - low, 1 + high) * a), r > 0)},
         ),
-        ("gspo", {"sequence_ratio": obj.token_ratio}),
+        ("gspo", {"sequence_ratio": policy.token_ratio}),
         ("cispo", {"capped_weight": lambda r, a, logprobs, cap: (r.clamp(max=cap) * a * logprobs, r > cap)}),
+        ("grpo by dials", {"log_ratio": shifted}),
+        (
+            "dr_grpo by dials",
+            {"clipped": lambda r, a, low, high: (torch.max(r * a, r.clamp(1 - low, 1 + high) * a), r > 0)},
+        ),
     ],
 )
 def test_a_wrong_part_is_noticed(name, parts, monkeypatch):
@@ -468,8 +489,7 @@ def test_a_wrong_part_is_noticed(name, parts, monkeypatch):
     model = tiny_model(1)
     batch, attention = stale_batch(model)
     theirs, _ = trl_grpo(model, batch, attention, beta=0.2, **settings)
-    for part, wrong in parts.items():
-        monkeypatch.setattr(obj, part, wrong)
+    family.put(monkeypatch, **parts)
     mine, _ = partial(ours, beta=0.2)(forward(model, batch), batch)
     with pytest.raises(AssertionError):
         assert_same(result(mine, model), result(theirs, model))

@@ -289,7 +289,9 @@ import asyncio, json, sys
 async def ask(port, body):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     raw = json.dumps(body).encode()
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(raw) + raw)
+    head = [b"POST /v1/chat/completions HTTP/1.1", b"Host: 127.0.0.1", b"Connection: close"]
+    head += [b"Content-Length: %d" % len(raw)]
+    writer.write(b"\\r\\n".join(head) + b"\\r\\n\\r\\n" + raw)
     answer = await reader.read()
     writer.close()
     return json.loads(answer.partition(b"\\r\\n\\r\\n")[2])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llmlab.tokens.batch import COLUMNS, Batch, MissingColumn, concatenate, pad
-from llmlab.tokens.pairs import pair_batch
+from llmlab.tokens import pairs
 from llmlab.world import talk
 
 
@@ -76,7 +76,7 @@ def test_pick_takes_rows_in_the_order_asked_for():
 
 
 def test_pick_refuses_to_tear_a_pair(shipped):
-    pairs = pair_batch(shipped.tok, talk.pairs(3))
+    pairs = pairs.answers(shipped.tok, talk.pairs(3))
     assert pairs.pick(torch.tensor([4, 5, 0, 1]))["pair"].tolist() == [2, 2, 0, 0]
     for torn in ([0, 1, 2], [1, 2], [0, 2, 1, 3]):
         with pytest.raises(ValueError, match="tear a preference pair apart"):
@@ -113,7 +113,7 @@ def test_concatenate_puts_rows_and_columns_one_after_the_other():
 
 def test_a_pair_is_chosen_then_rejected_with_the_answers_alone_trained(shipped):
     pairs = talk.pairs(3)
-    made = pair_batch(shipped.tok, pairs)
+    made = pairs.answers(shipped.tok, pairs)
     trained = [shipped.tok.decode(ids[mask > 0]).strip() for ids, mask in zip(made.ids, made.mask)]
     assert trained == [text for p in pairs for text in (p.chosen, p.rejected)]
     assert made["pair"].tolist() == [0, 0, 1, 1, 2, 2]

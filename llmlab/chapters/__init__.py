@@ -1,0 +1,3 @@
+"""The chapters: experiments, claims, exercises of each. A chapter registers itself by being there
+(lab.registry).
+"""

@@ -1,0 +1,10 @@
+"""Chapter 06: preference optimisation and reward models."""
+
+EXPERIMENTS = {  # name, which is that of its module -> class
+    "dpo": "DPO",
+    "prefer": "Prefer",
+    "pairs": "Pairs",
+    "online": "Online",
+    "reward": "Reward",
+    "overopt": "Overopt",
+}

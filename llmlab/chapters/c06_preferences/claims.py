@@ -1,0 +1,344 @@
+"""Claims of chapter 06: what pairs teach, what they cannot, and whose answers the pairs should hold."""
+
+from ...ledger.claims import Arm, Claim, contrast, gain
+from ...ledger.rates import Trials
+from . import checks
+
+METHODS = {"SFT": dict(method="sft"), "DPO": dict(), "DPO + NLL": dict(nll=0.5)}
+TUNED = ("style", "decide", "sums")
+# The best of each arm's trials, as data/sweeps/prefer.rates has them (a test holds the two together).
+RATES: dict[str, float] = {
+    "style, SFT": 0.001,
+    "style, DPO": 0.0003,
+    "style, DPO + NLL": 0.001,
+    "decide, SFT": 3e-05,
+    "decide, DPO": 3e-05,
+    "decide, DPO + NLL": 0.0003,
+    "sums, SFT": 0.0003,
+    "sums, DPO": 0.0001,
+    "sums, DPO + NLL": 0.0001,
+}
+READ = dict(held=128, probe=60)
+
+
+def prefer(label: str, task: str, rated: str = "", **knobs) -> Arm:
+    """An arm of 60 steps of 8 pairs, at the best rate of the tuned arm of that label, or else of its own."""
+    lr = {"lr": RATES[rated or label]} if (rated or label) in RATES else {}
+    return Arm(label, "prefer", {"task": task, "batch": 8} | READ | knobs | lr)
+
+
+def online(label: str, **knobs) -> Arm:
+    """An arm of DPO on own samples, with the same number of pairs whoever wrote them."""
+    return Arm(label, "online", {"steps": 40} | READ | {"probe": 40} | knobs)
+
+
+BY = {(task, m): prefer(f"{task}, {m}", task, **knobs) for task in TUNED for m, knobs in METHODS.items()}
+LIKE = "style, DPO + NLL"
+FULL = BY["style", "DPO + NLL"]
+COVERED = {
+    c: prefer(f"best answer in {c:.0%} of the pairs", "style", LIKE, nll=0.5, coverage=c) for c in (0.0, 0.1)
+}
+NARROW = prefer("pairs about homes only", "style", LIKE, nll=0.5, topics=1)
+FEW = prefer("16 pairs", "style", LIKE, nll=0.5, examples=16)
+NOISY = prefer("30 % of the pairs turned round", "style", LIKE, nll=0.5, noise=0.3)
+NAMED, GERMAN = (prefer(f"{t}, DPO + NLL", t, LIKE, nll=0.5) for t in ("identity", "german"))
+FAILED = {m: prefer(f"failed look-ups, {m}", "failed", LIKE, **knobs) for m, knobs in METHODS.items()}
+ONLINE, SEMI, OFFLINE = (
+    online("online"),
+    online("renewed each 10 steps", refresh=10),
+    online("offline", refresh=0),
+)
+CORRECTION = online("corrections", pairs="correction")
+MANY, MANY_CORRECTED = (
+    online("many right answers, own best", task="many"),
+    online("many right answers, corrections", task="many", pairs="correction"),
+)
+
+RATES_TRIED = (Trials("skill", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), tuple(BY.values())),)
+
+NATS = "nats"
+MATCHED = "pairs, steps, seed (which pairs); five rates tried for each arm at another seed"
+SAME = "pairs, steps, rate, seed"
+SHOWN = dict(counts=False)
+
+TRIALS = {"prefer": RATES_TRIED}
+
+CLAIMS = (
+    Claim(
+        "C080",
+        "DPO is memory efficient: no reward model, no critic, no samples, and the reference need not stay in"
+        " memory.",
+        "A 4.2, B 2",
+        "exact",
+        "06",
+        "Closed form: the reference's log-probs of fixed answers are constants. Unless these are stored, it"
+        " is heavier than SFT.",
+        ("dpo_paper_2023",),
+        check=checks.reference_is_a_table,
+    ),
+    Claim(
+        "C081",
+        "DPO explores nothing: what the pairs do not hold, it does not find.",
+        "A 4.2",
+        "measured",
+        "06",
+        "Tang et al.: coverage of the offline data decides; Xu et al.: DPO fails where the policy's own"
+        " answers lie outside the pairs.",
+        ("tang_2024", "xu_2024"),
+        contrasts=(
+            contrast(
+                "polite answers, none of the pairs polite against all",
+                "less",
+                COVERED[0.0]("skill"),
+                FULL("skill"),
+                0.5,
+            ),
+            contrast(
+                "polite answers, a tenth of the pairs polite against all",
+                "less",
+                COVERED[0.1]("skill"),
+                FULL("skill"),
+                0.1,
+            ),
+        ),
+        matched=SAME,
+        knob="the share of the pairs that hold the best answer",
+    ),
+    Claim(
+        "C082",
+        "DPO struggles on sparse, exact tasks, where preferred is not correct.",
+        "A 4.2.1",
+        "measured",
+        "06",
+        "Xu et al.: DPO far behind PPO on contest code; Razin et al.: the likelihood of the chosen answer"
+        " itself falls.",
+        ("xu_2024", "razin_2024"),
+        contrasts=(
+            gain("three-digit sums right after DPO", BY["sums", "DPO"], "skill", "less", 0.02),
+            contrast(
+                "sums right, DPO against imitation of the chosen",
+                "less",
+                BY["sums", "DPO"]("skill"),
+                BY["sums", "SFT"]("skill"),
+                0.05,
+            ),
+            gain(
+                "log-prob of the right answer after DPO",
+                BY["sums", "DPO"],
+                "chosen_logprob",
+                "less",
+                0.1,
+                NATS,
+                **SHOWN,
+            ),
+            gain(
+                "held-out pairs ordered rightly, all the same",
+                BY["sums", "DPO"],
+                "preferred",
+                "more",
+                0.2,
+                **SHOWN,
+            ),
+            contrast(
+                "sums right, DPO + NLL against DPO",
+                "more",
+                BY["sums", "DPO + NLL"]("skill"),
+                BY["sums", "DPO"]("skill"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched=MATCHED,
+    ),
+    Claim(
+        "C083",
+        "DPO struggles where the pairs are biased or alike.",
+        "A 4.2.1",
+        "measured",
+        "06",
+        "Follows from coverage (Tang et al.); flipped labels are what label smoothing was made for.",
+        ("tang_2024",),
+        contrasts=(
+            contrast(
+                "polite answers, pairs of one topic against five", "less", NARROW("skill"), FULL("skill"), 0.1
+            ),
+            contrast("polite answers, 16 pairs against new ones", "less", FEW("skill"), FULL("skill"), 0.1),
+            contrast(
+                "polite answers, 30 % turned round against none", "less", NOISY("skill"), FULL("skill"), 0.1
+            ),
+        ),
+        matched=SAME,
+        knob="what is wrong with the pairs",
+    ),
+    Claim(
+        "C088",
+        "DPO is the cross-entropy of a reward difference, the reward being the log-ratio to the reference.",
+        "B 2",
+        "exact",
+        "06",
+        "Closed form; the gradient's weight is sigmoid(-margin), one half at the start.",
+        ("dpo_paper_2023",),
+        check=checks.loss_is_cross_entropy,
+    ),
+    Claim(
+        "C089",
+        "DPO uses a contrastive loss defined via the KL divergence between reference and target policy.",
+        "B 2",
+        "exact",
+        "06",
+        "Imprecise: the loss holds no KL; it is derived from a reward maximisation under a KL penalty, whose"
+        " solution it inverts.",
+        ("dpo_paper_2023",),
+        check=checks.solves_the_leashed_problem,
+    ),
+    Claim(
+        "C090",
+        "DPO learns from mistakes: failed tool calls are signals, not waste.",
+        "B 2",
+        "measured",
+        "06",
+        "When2Call: preference training beats SFT on when not to call; here the rejected answer makes a value"
+        " up after a failed look-up.",
+        ("ross_2025",),
+        contrasts=(
+            contrast(
+                "failure admitted, DPO + NLL against imitation",
+                "more",
+                FAILED["DPO + NLL"]("skill"),
+                FAILED["SFT"]("skill"),
+                0.02,
+            ),
+            contrast(
+                "failure admitted, DPO alone against imitation",
+                "more",
+                FAILED["DPO"]("skill"),
+                FAILED["SFT"]("skill"),
+                0.02,
+            ),
+            contrast(
+                "log-prob of made-up values, DPO + NLL against imitation",
+                "less",
+                FAILED["DPO + NLL"]("rejected_logprob"),
+                FAILED["SFT"]("rejected_logprob"),
+                1.0,
+                NATS,
+            ),
+        ),
+        matched=SAME,
+        knob="whether the chosen answer is held up by a likelihood term",
+    ),
+    Claim(
+        "C091",
+        "DPO shifts style or identity, in small targeted ways.",
+        "B 2",
+        "measured",
+        "06",
+        "Common practice; how targeted it is, is rarely reported.",
+        contrasts=(
+            gain("polite answers", FULL, "skill", "more", 0.5),
+            gain("another name", NAMED, "skill", "more", 0.5),
+            gain("answers in German where asked for", GERMAN, "skill", "more", 0.5),
+            gain("targeted: plain facts after another name", NAMED, "facts", "same", 0.05),
+            gain("targeted: plain facts, not asked in German, after German", GERMAN, "facts", "same", 0.05),
+        ),
+        matched="the model before and after, same run",
+        knob="whether what must stay is among the pairs",
+    ),
+    Claim(
+        "C092",
+        "DPO is more effective than SFT, because it contrasts.",
+        "B best use",
+        "measured",
+        "06",
+        "Yes for decisions (When2Call), no for verifiable reasoning (Xu et al.), and displacement can flip"
+        " the behaviour (Razin et al.).",
+        ("ross_2025", "xu_2024", "razin_2024"),
+        contrasts=(
+            *(
+                contrast(
+                    f"{t}: best answers, DPO against SFT on chosen",
+                    "more",
+                    BY[t, "DPO"]("skill"),
+                    BY[t, "SFT"]("skill"),
+                    0.05,
+                )
+                for t in TUNED
+            ),
+            *(
+                contrast(
+                    f"{t}: best answers, DPO + NLL against SFT",
+                    "more",
+                    BY[t, "DPO + NLL"]("skill"),
+                    BY[t, "SFT"]("skill"),
+                    0.05,
+                    **SHOWN,
+                )
+                for t in TUNED
+            ),
+        ),
+        matched=MATCHED,
+        knob="the task, and a likelihood term",
+    ),
+    Claim(
+        "C093",
+        "Online DPO is stronger than offline DPO.",
+        "B best use",
+        "measured",
+        "06",
+        "Guo et al., Tang et al.: online wins; Lanchantin et al.: semi-online is as good, both far above"
+        " offline.",
+        ("guo_2024", "tang_2024", "lanchantin_2025"),
+        contrasts=(
+            contrast("sums right, online against offline", "more", ONLINE("skill"), OFFLINE("skill"), 0.03),
+            contrast(
+                "sums right, renewed each 10 steps against offline",
+                "more",
+                SEMI("skill"),
+                OFFLINE("skill"),
+                0.03,
+            ),
+            contrast(
+                "sums right, renewed each 10 steps against online",
+                "same",
+                SEMI("skill"),
+                ONLINE("skill"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="pairs (16 a step), steps, rate, seed; each pair a right and a wrong sample of one problem",
+    ),
+    Claim(
+        "C094",
+        "Pairs come from corrections, or from the model's own best and worst samples; own samples serve"
+        " better.",
+        "B data",
+        "measured",
+        "06",
+        "The source names both; that the policy's own answers serve better is what follows from studies of"
+        " on-policy data (Tang et al.).",
+        ("tang_2024",),
+        contrasts=(
+            contrast(
+                "sums right, own best against corrections", "more", ONLINE("skill"), CORRECTION("skill"), 0.03
+            ),
+            contrast(
+                "any of many right, own best against corrections",
+                "more",
+                MANY("skill"),
+                MANY_CORRECTED("skill"),
+                0.03,
+            ),
+            contrast(
+                "known facts, own best against corrections",
+                "more",
+                MANY("facts"),
+                MANY_CORRECTED("facts"),
+                0.02,
+                **SHOWN,
+            ),
+        ),
+        matched="pairs, steps, rate, seed",
+        knob="how many answers are right",
+    ),
+)

@@ -1,0 +1,872 @@
+"""Claims of chapter 07: the family of policy gradients, its leash, its hacks, and what it keeps or finds that
+imitation does not.
+"""
+
+from ...ledger.claims import Arm, Claim, Contrast, contrast, gain
+from ...ledger.rates import Trials
+from . import checks
+
+READ = dict(held=48, tries=16)
+
+
+def policy(label: str, **knobs) -> Arm:
+    """An arm of 30 steps of 16 problems × 8 samples, read at the start, in the middle and at the end."""
+    return Arm(
+        label, "policy", {"steps": 30, "prompts": 16, "lr": 4e-4, "warmup": 3, "probe": 15} | READ | knobs
+    )
+
+
+def noise(label: str, **knobs) -> Arm:
+    """An arm that measures gradients and trains nothing."""
+    return Arm(label, "variance", {"steps": 20} | knobs)
+
+
+def retain(label: str, way: str, lr: float) -> Arm:
+    """An arm that stops when 60 % of its sampled answers are right."""
+    return Arm(label, "retain", {"way": way, "steps": 200, "probe": 10, "lr": lr})
+
+
+# The best of each arm's trials, which keeps most of the known facts and gets there, as
+# data/sweeps/policy.rates has them (a test compares them).
+RATES: dict[str, float] = {"one, until 60 %": 1e-4, "own, until 60 %": 1e-4, "reward, until 60 %": 1e-4}
+BARE = dict(ratio="none", clip="none", aggregation="token_mean")
+OLD = dict(
+    epochs=2, stale=1, lr=1.2e-3
+)  # samples are used twice, half of them from weights that are two steps older
+STRICT = policy("strict verifier")
+CRASH = policy("flawed verifier", paid="crash")
+CRASH_LOSS, CRASH_REWARD = (
+    policy(f"flawed verifier, {word} 0.1", paid="crash", leash=leash, beta=0.1)
+    for word, leash in (("k3 in the loss", "k3"), ("k1 in the reward", "reward"))
+)
+MEAN = dict(
+    paid="crash", advantage="group_mean"
+)  # what a leash in the reward weighs is then not divided by the group's deviation
+CRASH_MEAN, CRASH_MEAN_REWARD = (
+    policy("flawed verifier, group's mean", **MEAN),
+    policy("the same, k1 in the reward 0.1", leash="reward", beta=0.1, **MEAN),
+)
+FORM, LONG = policy("paid for the form", paid="form"), policy("paid for length", paid="long")
+LEASHED, TIGHT = (
+    policy("strict, leash 0.1", leash="k3", beta=0.1),
+    policy("strict, leash 1", leash="k3", beta=1.0),
+)
+RESET = policy("strict, leash 1, a new reference every 10 steps", leash="k3", beta=1.0, reset=10)
+PLAIN = policy("REINFORCE", **BARE, advantage="no_baseline")
+UNCLIPPED, CLIPPED = (
+    policy("old samples, no clip", clip="none", **OLD),
+    policy("old samples, token clip", **OLD),
+)
+HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
+SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", range=3e-4, **OLD)
+USUAL = OLD | dict(lr=4e-4)
+UNCLIPPED_USUAL, CLIPPED_USUAL = (
+    policy("the same at the usual rate, no clip", clip="none", **USUAL),
+    policy("the same at the usual rate, token clip", **USUAL),
+)
+RESAMPLED, DOUBLE = (
+    policy("groups without signal replaced", groups="resampled"),
+    policy("twice the problems", prompts=32),
+)
+DOTS = {
+    m: policy(f"answer, then dots: {m}", task="filler", size=2, **knobs)
+    for m, knobs in {"GRPO": {}, "Dr. GRPO": dict(aggregation="fixed_length", advantage="group_mean")}.items()
+}
+OVERLONG = policy("answer, then dots: GRPO, overlong penalty", task="filler", size=2, overlong="on")
+EVEN = {
+    k: noise(f"{64 // k} problems × {k} samples", prompts=64 // k, group=k) for k in (2, 4, 8, 16, 32)
+}  # equal samples a batch
+PUSH = {
+    m: noise(f"gradient at the start, {m}", task="filler", size=2, **knobs)
+    for m, knobs in {
+        "GRPO": dict(advantage="group_norm", weight="mean"),
+        "Dr. GRPO": dict(advantage="group_mean", weight="answer"),
+    }.items()
+}
+STRINGS = {depth: policy(f"strings, {depth} deep", task="strings", size=depth) for depth in (1, 2, 3)}
+NOISE = {
+    (a, size): noise(f"{a}, {size} digits", advantage=a, size=size)
+    for a in ("no_baseline", "group_mean", "critic")
+    for size in (2, 3)
+}
+SHIFTED = {
+    a: noise(f"{a}, 3 digits, paid 1 or 2", advantage=a, size=3, offset=1.0)
+    for a in ("no_baseline", "group_mean")
+}
+KEPT = {label.split(",")[0]: retain(label, label.split(",")[0], lr) for label, lr in RATES.items()}
+FAST = {way: retain(f"{arm.label}, five times the rate", way, 5e-4) for way, arm in KEPT.items()}
+AGENT = dict(calls=1, faults=1.0)
+TRIED = {
+    way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12})
+    for way in ("gold", "retry", "reward")
+}
+CHAIN = dict(calls=3, faults=0.0, narrow=15, steps=35, probe=35)  # 15 steps of lessons, then 20 of practice
+CHAINED = {
+    (way, share): Arm(
+        f"three calls: {way}, {share:.0%} chains in the lessons",
+        "agent",
+        CHAIN | {"way": way, "chained": share},
+    )
+    for way, share in (("single", 0.1), ("reward", 0.1), ("gold", 0.1), ("single", 0.0), ("reward", 0.0))
+}
+ORDER = {
+    s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120})
+    for s in ("rl", "sft-rl", "sft-dpo-rl", "sft-rl-dpo")
+}
+SHORTER = Arm(
+    "sft → rl, 40 steps each", "order", {"stages": "sft-rl", "steps": 80, "probe": 80}
+)  # as many of each as three stages of 120 steps have
+PUSHED, PUSHED_LEASHED = (
+    Arm("learned reward", "overopt"),
+    Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1}),
+)
+
+RATES_TRIED = (
+    Trials("known", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),
+)
+
+NATS, TOKENS, COSINE, STD = "nats per token", "tokens", "cosine", "std"
+MATCHED = "problems, samples a problem, steps, rate, seed"
+SAMPLES = "batches of the same samples at the same policy, seed by seed"
+SHOWN = dict(counts=False)
+# the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4: what counts begins behind
+# them
+FRESH = 5
+
+TRIALS = {"policy": RATES_TRIED}
+
+CLAIMS = (
+    Claim(
+        "C068",
+        "A KL leash stops gaming, and discourages collapse.",
+        "A 4.1.1, 4.1.4",
+        "measured",
+        "07",
+        "Gao et al.: the penalty acts like an early stop and does not move the frontier; DAPO and Dr. GRPO"
+        " drop it.",
+        ("gao_2022", "dapo_2025", "dr_grpo_2025"),
+        contrasts=(
+            contrast(
+                "really right under a flawed verifier, k1 in the reward against none",
+                "more",
+                CRASH_REWARD("sampled"),
+                CRASH("sampled"),
+                0.1,
+            ),
+            contrast(
+                "really right under a flawed verifier, k3 in the loss against none",
+                "more",
+                CRASH_LOSS("sampled"),
+                CRASH("sampled"),
+                0.1,
+            ),
+            contrast(
+                "gold reward under a learned one, leash against none",
+                "more",
+                PUSHED_LEASHED("gold"),
+                PUSHED("gold"),
+                0.05,
+                "points",
+            ),
+            contrast(
+                "different answers under a strict verifier, leash against none",
+                "more",
+                LEASHED("distinct"),
+                STRICT("distinct"),
+                0.02,
+            ),
+            contrast(
+                "really right under a flawed verifier, k1 in the reward against none, not divided by the"
+                " group's deviation",
+                "more",
+                CRASH_MEAN_REWARD("sampled"),
+                CRASH_MEAN("sampled"),
+                0.1,
+                **SHOWN,
+            ),
+            contrast(
+                "price: right under a strict verifier, leash against none",
+                "less",
+                LEASHED("sampled"),
+                STRICT("sampled"),
+                0.03,
+                **SHOWN,
+            ),
+        ),
+        matched=MATCHED,
+        first=FRESH,
+        knob="where the leash sits, and what is paid",
+    ),
+    Claim(
+        "C069",
+        "REINFORCE has high variance.",
+        "A 4.1.3",
+        "measured",
+        "07",
+        "True of raw rewards; after centring the published methods are close (Ahmadian et al.).",
+        ("rloo_2024",),
+        contrasts=(
+            contrast(
+                "agreement of two gradients, no baseline against the group's mean, paid 0 or 1",
+                "less",
+                NOISE["no_baseline", 3]("agreement"),
+                NOISE["group_mean", 3]("agreement"),
+                0.02,
+                COSINE,
+            ),
+            contrast(
+                "agreement of two gradients, no baseline against the group's mean, paid 1 or 2",
+                "less",
+                SHIFTED["no_baseline"]("agreement"),
+                SHIFTED["group_mean"]("agreement"),
+                0.02,
+                COSINE,
+            ),
+            contrast(
+                "right after training, REINFORCE against GRPO",
+                "less",
+                PLAIN("sampled"),
+                STRICT("sampled"),
+                0.03,
+            ),
+        ),
+        matched=SAMPLES + "; in training: " + MATCHED,
+        first=FRESH,
+        knob="how far the rewards are from centred",
+    ),
+    Claim(
+        "C070",
+        "A baseline reduces the variance of the gradient.",
+        "A 4.1.2",
+        "measured",
+        "07",
+        "Williams 1992; it leaves the expectation as it is. How much it helps depends on how far the mean"
+        " reward is from 0.",
+        ("rloo_2024",),
+        contrasts=(
+            *(
+                contrast(
+                    f"agreement of two gradients, group's mean against none, {size} digits, paid 0 or 1",
+                    "more",
+                    NOISE["group_mean", size]("agreement"),
+                    NOISE["no_baseline", size]("agreement"),
+                    0.02,
+                    COSINE,
+                )
+                for size in (2, 3)
+            ),
+            contrast(
+                "agreement of two gradients, group's mean against none, 3 digits, paid 1 or 2",
+                "more",
+                SHIFTED["group_mean"]("agreement"),
+                SHIFTED["no_baseline"]("agreement"),
+                0.02,
+                COSINE,
+            ),
+            *(
+                contrast(
+                    f"agreement of two gradients, {EVEN[k].label} against 8 × 8",
+                    "more",
+                    EVEN[k]("agreement"),
+                    EVEN[8]("agreement"),
+                    0.02,
+                    COSINE,
+                    **SHOWN,
+                )
+                for k in (2, 4, 16, 32)
+            ),
+        ),
+        matched=SAMPLES,
+        first=FRESH,
+        knob="how far the rewards are from centred",
+    ),
+    Claim(
+        "C071",
+        "Clipping limits the change of a step, and makes training more stable.",
+        "A 4.1.4",
+        "measured",
+        "07",
+        "Exact for fresh samples: the ratio is 1 and no clip binds. With old samples it is what PPO was made"
+        " for.",
+        ("ppo_2017",),
+        contrasts=(
+            contrast(
+                "right after old samples, clip against none",
+                "more",
+                CLIPPED("sampled"),
+                UNCLIPPED("sampled"),
+                0.03,
+            ),
+            gain("right after old samples, clip", CLIPPED, "sampled", "less", 0.03, **SHOWN),
+            contrast(
+                "right after old samples at the usual rate, clip against none",
+                "more",
+                CLIPPED_USUAL("sampled"),
+                UNCLIPPED_USUAL("sampled"),
+                0.03,
+                **SHOWN,
+            ),
+            gain(
+                "right after old samples at the usual rate, clip",
+                CLIPPED_USUAL,
+                "sampled",
+                "more",
+                0.03,
+                **SHOWN,
+            ),
+            contrast(
+                "KL from the start, clip against none",
+                "less",
+                CLIPPED("kl"),
+                UNCLIPPED("kl"),
+                0.02,
+                NATS,
+                **SHOWN,
+            ),
+            contrast("share of tokens cut", "more", CLIPPED("cut"), UNCLIPPED("cut"), 0.001, **SHOWN),
+        ),
+        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
+        first=FRESH,
+        knob="the age of the samples",
+    ),
+    Claim(
+        "C072",
+        "A critic with GAE reduces variance.",
+        "A 4.1.4, 4.3.1",
+        "measured",
+        "07",
+        "Against no baseline it should; against the group's mean, which is free, it has to be good.",
+        ("ppo_2017",),
+        contrasts=(
+            contrast(
+                "agreement of two gradients, critic against no baseline, easy sums",
+                "more",
+                NOISE["critic", 2]("agreement"),
+                NOISE["no_baseline", 2]("agreement"),
+                0.02,
+                COSINE,
+            ),
+            contrast(
+                "agreement of two gradients, critic against the group's mean, hard sums",
+                "more",
+                NOISE["critic", 3]("agreement"),
+                NOISE["group_mean", 3]("agreement"),
+                0.02,
+                COSINE,
+            ),
+        ),
+        matched=SAMPLES + "; the critic is fitted to other samples of that policy first",
+        first=FRESH,
+        knob="what the critic is compared with",
+    ),
+    Claim(
+        "C073",
+        "GRPO needs no critic, which saves much memory.",
+        "A 4.1.5",
+        "exact",
+        "07",
+        "Arithmetic: with a verifier in the place of the reward model, half; without a reference a little"
+        " more.",
+        ("deepseek_math_2024",),
+        check=checks.memory_of_roles,
+    ),
+    Claim(
+        "C074",
+        "GRPO lives on the ranking within a group.",
+        "A 4.1.2",
+        "exact",
+        "07",
+        "Closed form: equal rewards give exactly no gradient, and adding a constant to all rewards changes"
+        " nothing.",
+        ("deepseek_math_2024",),
+        check=checks.ranking_within_a_group,
+    ),
+    Claim(
+        "C075",
+        "GRPO overweights certain problems and lengths.",
+        "A 4.1.6",
+        "exact",
+        "07",
+        "Closed form: the standard deviation weights a problem by 1/√(p(1−p)), the mean within an answer a"
+        " token by 1/length.",
+        ("dr_grpo_2025",),
+        check=checks.weights_of_grpo,
+    ),
+    Claim(
+        "C076",
+        "Dr. GRPO removes the bias to length.",
+        "A 4.1.6",
+        "measured",
+        "07",
+        "Liu et al.: without it wrong answers stop growing. Where length means nothing, the push to go on is"
+        " exactly 0 if tokens are summed.",
+        ("dr_grpo_2025",),
+        contrasts=(
+            contrast(
+                "push on wrong answers to go on, GRPO against Dr. GRPO",
+                "more",
+                PUSH["GRPO"]("wrong_push"),
+                PUSH["Dr. GRPO"]("wrong_push"),
+                0.05,
+                STD,
+            ),
+            Contrast(
+                "push on wrong answers to go on, Dr. GRPO",
+                (PUSH["Dr. GRPO"]("wrong_push"),),
+                "same",
+                0.05,
+                STD,
+            ),
+            contrast(
+                "length of wrong answers after training, GRPO against Dr. GRPO",
+                "more",
+                DOTS["GRPO"]("wrong_length"),
+                DOTS["Dr. GRPO"]("wrong_length"),
+                1.0,
+                TOKENS,
+            ),
+            Contrast(
+                "push on right answers to go on, GRPO",
+                (PUSH["GRPO"]("right_push"),),
+                "less",
+                0.05,
+                STD,
+                counts=False,
+            ),
+            gain(
+                "length of wrong answers under GRPO",
+                DOTS["GRPO"],
+                "wrong_length",
+                "more",
+                1.0,
+                TOKENS,
+                **SHOWN,
+            ),
+            contrast(
+                "length of wrong answers after training, GRPO with an overlong penalty against without",
+                "less",
+                OVERLONG("wrong_length"),
+                DOTS["GRPO"]("wrong_length"),
+                1.0,
+                TOKENS,
+                **SHOWN,
+            ),
+            contrast(
+                "right answers, Dr. GRPO against GRPO",
+                "same",
+                DOTS["Dr. GRPO"]("sampled"),
+                DOTS["GRPO"]("sampled"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched=SAMPLES + "; in training: " + MATCHED,
+        first=FRESH,
+        knob="whether one reads the gradient or the length that training ends with",
+    ),
+    Claim(
+        "C077",
+        "GSPO, which clips whole answers, is more stable.",
+        "A 4.1.7",
+        "measured",
+        "07",
+        "Vendor evidence on mixtures of experts and long answers; for fresh samples its gradient is GRPO's"
+        " (exact, tested).",
+        ("gspo_2025",),
+        contrasts=(
+            contrast(
+                "right after old samples, sequence clip against token clip",
+                "more",
+                SEQUENCE("sampled"),
+                CLIPPED("sampled"),
+                0.03,
+            ),
+            contrast(
+                "share cut, sequence against token", "more", SEQUENCE("cut"), CLIPPED("cut"), 0.05, **SHOWN
+            ),
+        ),
+        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
+        first=FRESH,
+    ),
+    Claim(
+        "C078",
+        "A higher clip upwards preserves diversity.",
+        "A 4.1.8",
+        "measured",
+        "07",
+        "DAPO: entropy stays up. It can only act where the ratio leaves 1.",
+        ("dapo_2025",),
+        contrasts=(
+            contrast(
+                "entropy of the samples, clip higher against symmetric",
+                "more",
+                HIGHER("surprise"),
+                CLIPPED("surprise"),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "different answers, clip higher against symmetric",
+                "more",
+                HIGHER("distinct"),
+                CLIPPED("distinct"),
+                0.02,
+            ),
+        ),
+        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
+        first=FRESH,
+    ),
+    Claim(
+        "C079",
+        "Dynamic sampling makes training more efficient.",
+        "A 4.1.8",
+        "measured",
+        "07",
+        "DAPO: half the steps. It pays in samples, which are the cost here.",
+        ("dapo_2025",),
+        contrasts=(
+            contrast(
+                "right after equal steps, replaced against all",
+                "more",
+                RESAMPLED("sampled"),
+                STRICT("sampled"),
+                0.03,
+            ),
+            contrast(
+                "right, replaced against twice the problems, nearly equal samples",
+                "more",
+                RESAMPLED("sampled"),
+                DOUBLE("sampled"),
+                0.03,
+            ),
+            contrast(
+                "price: samples drawn",
+                "more",
+                RESAMPLED("samples"),
+                STRICT("samples"),
+                100.0,
+                "samples",
+                **SHOWN,
+            ),
+        ),
+        matched="steps, problems a step (first contrast), nearly the samples (second one), rate, seed",
+        first=FRESH,
+        knob="what is counted: steps or samples",
+    ),
+    Claim(
+        "C084",
+        "Reinforcement learning finds solutions beyond the data.",
+        "A 4.1.10, 4.3",
+        "measured",
+        "07",
+        "Yue et al.: it sharpens what the base samples; others find real gains at the edge of competence.",
+        ("yue_2025", "interplay_pre_mid_rl_2025"),
+        contrasts=(
+            gain(
+                "problems right in one of 16 samples, strings at the edge", STRINGS[1], "covered", "more", 0.1
+            ),
+            gain(
+                "problems right in one of 16 samples, strings too hard", STRINGS[3], "covered", "more", 0.05
+            ),
+            gain(
+                "problems right in one of 16 samples, two functions",
+                STRINGS[2],
+                "covered",
+                "more",
+                0.05,
+                **SHOWN,
+            ),
+            gain("samples right, strings at the edge", STRINGS[1], "sampled", "more", 0.1, **SHOWN),
+        ),
+        matched="the model before and after, same problems",
+        first=FRESH,
+        knob="whether it stood in pretraining and comes out right now and then",
+    ),
+    Claim(
+        "C085",
+        "The first failure of reinforcement learning is reward hacking; a leash, stricter rewards and"
+        " targeted evaluation help.",
+        "A 4.1.10",
+        "measured",
+        "07",
+        "Planted here: a verifier that passes what it cannot read.",
+        ("gao_2022",),
+        contrasts=(
+            gain("what the flawed verifier pays", CRASH, "paid", "more", 0.1),
+            contrast("really right, flawed against strict", "less", CRASH("sampled"), STRICT("sampled"), 0.2),
+            contrast(
+                "cure: really right, leash in the reward against none",
+                "more",
+                CRASH_REWARD("sampled"),
+                CRASH("sampled"),
+                0.1,
+            ),
+            gain("what is paid for the form alone", FORM, "paid", "more", 0.1, **SHOWN),
+            contrast(
+                "really right, paid for the form against strict",
+                "less",
+                FORM("sampled"),
+                STRICT("sampled"),
+                0.2,
+                **SHOWN,
+            ),
+            gain("what is paid for length", LONG, "paid", "more", 0.1, **SHOWN),
+            contrast(
+                "really right, paid for length against strict",
+                "less",
+                LONG("sampled"),
+                STRICT("sampled"),
+                0.2,
+                **SHOWN,
+            ),
+        ),
+        matched=MATCHED,
+        first=FRESH,
+    ),
+    Claim(
+        "C086",
+        "Reinforcement learning collapses modes.",
+        "A 4.3.1",
+        "measured",
+        "07",
+        "Kirk et al.: less diversity after RLHF than after SFT.",
+        ("kirk_2023",),
+        contrasts=(
+            gain("different answers to a sum", STRICT, "distinct", "less", 0.05),
+            gain("entropy of the samples", STRICT, "surprise", "less", 0.02, NATS),
+            gain("price: problems right in one of 16 samples", STRICT, "covered", "less", 0.02, **SHOWN),
+        ),
+        matched="the model before and after",
+        first=FRESH,
+    ),
+    Claim(
+        "C087",
+        "Too little KL control drifts, too much learns nothing.",
+        "A 4.3.1",
+        "measured",
+        "07",
+        "An inverted U over the weight.",
+        ("gao_2022",),
+        contrasts=(
+            contrast(
+                "KL from the start, no leash against 0.1", "more", STRICT("kl"), LEASHED("kl"), 0.01, NATS
+            ),
+            contrast("right, leash 1 against none", "less", TIGHT("sampled"), STRICT("sampled"), 0.03),
+            contrast(
+                "right, leash 1 with a new reference every 10 steps against one that stays",
+                "more",
+                RESET("sampled"),
+                TIGHT("sampled"),
+                0.03,
+                **SHOWN,
+            ),
+            contrast(
+                "known people, no leash against 0.1", "less", STRICT("known"), LEASHED("known"), 0.02, **SHOWN
+            ),
+        ),
+        matched=MATCHED,
+        first=FRESH,
+    ),
+    Claim(
+        "C095",
+        "Online reinforcement learning scales a capability without harming unseen tasks.",
+        "B best use",
+        "measured",
+        "07",
+        "Shenfeld et al.: it forgets less at equal accuracy; imitation of own right samples does as well."
+        " 'Without harm' is too strong.",
+        ("razor_2025", "retaining_by_doing_2025"),
+        contrasts=(
+            contrast(
+                "known people, reward against imitation of one answer",
+                "more",
+                KEPT["reward"]("known"),
+                KEPT["one"]("known"),
+                0.02,
+            ),
+            contrast(
+                "known people at five times the rate, reward against imitation of one answer",
+                "more",
+                FAST["reward"]("known"),
+                FAST["one"]("known"),
+                0.02,
+            ),
+            gain("without harm: known people after reward", KEPT["reward"], "known", "same", 0.02),
+            gain("without harm: three-digit sums after reward", KEPT["reward"], "sums", "same", 0.05),
+            contrast(
+                "known people, reward against own right samples",
+                "same",
+                KEPT["reward"]("known"),
+                KEPT["own"]("known"),
+                0.02,
+                **SHOWN,
+            ),
+            contrast(
+                "known people at five times the rate, reward against own right samples",
+                "same",
+                FAST["reward"]("known"),
+                FAST["own"]("known"),
+                0.02,
+                **SHOWN,
+            ),
+            contrast(
+                "price of the rate: known people after reward",
+                "less",
+                FAST["reward"]("known"),
+                KEPT["reward"]("known"),
+                0.02,
+                **SHOWN,
+            ),
+            contrast(
+                "matched: skill, reward against one answer",
+                "same",
+                KEPT["reward"]("skill"),
+                KEPT["one"]("skill"),
+                0.1,
+                **SHOWN,
+            ),
+        ),
+        matched=(
+            "trained until the same share of sampled answers is right; five rates tried for each arm at"
+            " another seed"
+        ),
+        first=FRESH,
+        knob="the rate",
+    ),
+    Claim(
+        "C096",
+        "GRPO is designed for verifiable rewards.",
+        "B 3",
+        "definition",
+        "07",
+        "DeepSeekMath trained it with a learned reward model; any reward that can be compared within a group"
+        " will do.",
+        ("deepseek_math_2024",),
+        why=(
+            "A statement about an intention. The method reads a number for each sample, whoever gives it;"
+            " chapter 06 trains it on a learned reward."
+        ),
+    ),
+    Claim(
+        "C097",
+        "Reinforcement learning rewards the whole trajectory, three calls in a chain; SFT cannot.",
+        "B 3",
+        "measured",
+        "07",
+        "Imitation of whole traces does it too. A reward at the end needs chains that succeed now and then,"
+        " or it has nothing to compare.",
+        contrasts=(
+            contrast(
+                "chains done, reward against more single calls, 10 % chains in the lessons",
+                "more",
+                CHAINED["reward", 0.1]("sampled"),
+                CHAINED["single", 0.1]("sampled"),
+                0.2,
+            ),
+            contrast(
+                "chains done, reward against more single calls, no chain in the lessons",
+                "more",
+                CHAINED["reward", 0.0]("sampled"),
+                CHAINED["single", 0.0]("sampled"),
+                0.2,
+            ),
+            contrast(
+                "SFT cannot: chains done, traces of chains against reward",
+                "less",
+                CHAINED["gold", 0.1]("sampled"),
+                CHAINED["reward", 0.1]("sampled"),
+                0.2,
+            ),
+        ),
+        matched="the same 15 steps of lessons on single calls, then 20 steps of practice; rate, seed",
+        first=FRESH,
+        knob="whether the first lessons held a chain now and then, and what SFT is shown",
+    ),
+    Claim(
+        "C098",
+        "Reinforcement learning teaches to plan, to retry and to improve; SFT does not.",
+        "B 3",
+        "measured",
+        "07",
+        "Gandhi et al., Ye et al.: traces with mistakes and their repair teach it by imitation: the claim is"
+        " about data.",
+        ("gandhi_2024", "ye_2024_mistakes"),
+        contrasts=(
+            contrast(
+                "done although a call fails, reward against clean traces",
+                "more",
+                TRIED["reward"]("mended_sampled"),
+                TRIED["gold"]("mended_sampled"),
+                0.1,
+            ),
+            contrast(
+                "done although a call fails, traces with a retry against reward",
+                "less",
+                TRIED["retry"]("mended_sampled"),
+                TRIED["reward"]("mended_sampled"),
+                0.1,
+            ),
+            gain(
+                "done although a call fails, after clean traces",
+                TRIED["gold"],
+                "mended_sampled",
+                "more",
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="steps, rate, seed; traces imitated and trajectories tried are not the same number",
+        first=FRESH,
+        knob="whether the traces show a repair",
+    ),
+    Claim(
+        "C099",
+        "The order is SFT, then DPO, then reinforcement learning.",
+        "B summary",
+        "measured",
+        "07",
+        "A recipe without a direct test.",
+        contrasts=(
+            contrast(
+                "sums right, reinforcement learning alone against SFT first",
+                "less",
+                ORDER["rl"]("sums"),
+                ORDER["sft-rl"]("sums"),
+                0.2,
+            ),
+            contrast(
+                "sums right, with DPO in between against without",
+                "more",
+                ORDER["sft-dpo-rl"]("sums"),
+                ORDER["sft-rl"]("sums"),
+                0.03,
+            ),
+            contrast(
+                "polite answers, DPO before RL against after",
+                "more",
+                ORDER["sft-dpo-rl"]("polite"),
+                ORDER["sft-rl-dpo"]("polite"),
+                0.05,
+            ),
+            contrast(
+                "sums right, DPO in between against without, equal steps of RL",
+                "same",
+                ORDER["sft-dpo-rl"]("sums"),
+                SHORTER("sums"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "sums right, DPO before RL against after",
+                "more",
+                ORDER["sft-dpo-rl"]("sums"),
+                ORDER["sft-rl-dpo"]("sums"),
+                0.03,
+                **SHOWN,
+            ),
+        ),
+        matched="optimiser steps in all, shared equally by the stages",
+        first=FRESH,
+        knob="what is asked at the end",
+    ),
+)

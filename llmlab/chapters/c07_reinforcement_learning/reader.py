@@ -1,0 +1,119 @@
+"""reader: what a policy can do, read on held-out problems: greedy, sampled, covered, how varied, how long,
+and how far from where it began.
+"""
+
+import torch
+
+from ...methods import parts
+from ...models.forward import forward
+from ...models.frozen import frozen_copy
+from ...train import probes
+from ...train.recipe import Probe
+from ...train.rollout import as_batch, evaluate, play
+from ...world.arena import PAID, Game
+from ...world.census import Census
+from ...world.talk import Talk
+
+SINCE = {
+    "cut": "clip_fraction",
+    "aged": "kl_old",
+    "idle": "no_signal",
+}  # reading -> the step's figure of which it is the mean since the last reading
+GREEDY, JUDGED = 128, 256  # problems answered greedily; samples on which entropy and KL are taken
+
+
+class Reader(Probe):
+    """A probe for loop.train: judged by the strict checker, whatever is paid in training."""
+
+    def __init__(self, model, tok, game: Game, knobs):
+        self.model, self.tok, self.game, self.knobs = model, tok, game, knobs
+        self.start, self.recent, self.samples = frozen_copy(model), [], 0.0
+        facts = Talk(("fact",)) if tok.chat_template else Census()
+        self.known = {"known": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))}
+
+    def note(self, row: dict) -> None:
+        """A step's figures."""
+        self.recent.append({name: float(row[figure]) for name, figure in SINCE.items()})
+        self.samples += row["drawn"]
+
+    def resume(self, rows: list[dict]) -> None:
+        """Take up the figures from the rows of an interrupted run."""
+        for row in rows[1:]:
+            self.note(row)
+            self.recent = [] if "accuracy" in row else self.recent
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """The readings after a step."""
+        n = GREEDY if self.game.turns == 1 else self.knobs.held  # conversations take their time
+        found = {
+            "accuracy": (
+                evaluate(self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn).accuracy
+            )
+        }
+        found |= self.sampled() | {"practised": self.practised()} | probes.read(self.model, self.known)
+        found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {
+            "samples": self.samples
+        }
+        self.recent = []
+        return found
+
+    def sampled(self) -> dict[str, float]:
+        """`tries` samples of each of `held` problems, at temperature 1."""
+        game, asked = self.game, self.game.world.problems(self.knobs.held, split="test", seed=7)
+        generator = torch.Generator(self.model.device).manual_seed(7)
+        episodes = play(
+            self.model,
+            self.tok,
+            game.world,
+            asked,
+            k=self.knobs.tries,
+            max_new=game.turn,
+            generator=generator,
+            turns=game.turns,
+        )
+        right = torch.tensor([e.score.reward for e in episodes])
+        length = torch.tensor([float(sum(e.mask)) for e in episodes])
+        groups = [episodes[i : i + self.knobs.tries] for i in range(0, len(episodes), self.knobs.tries)]
+        rule = PAID[self.knobs.paid]
+        return {
+            "sampled": mean(right),
+            "covered": mean(right.view(len(groups), -1).amax(1)),
+            "distinct": sum(len({e.text.strip() for e in g}) for g in groups) / len(episodes),
+            "length": mean(length),
+            "right_length": mean(length[right == 1] if (right == 1).any() else length),
+            "wrong_length": mean(length[right < 1] if (right < 1).any() else length),
+            "paid": (
+                sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length))
+                / len(episodes)
+            ),
+        } | self.drift(episodes[:: -(-len(episodes) // JUDGED)])
+
+    def practised(self) -> float:
+        """Share right among samples of problems that training may ask, a quarter as many."""
+        k, game = self.knobs, self.game
+        asked = game.world.problems(k.held // 2, split="train", seed=7)
+        generator = torch.Generator(self.model.device).manual_seed(7)
+        episodes = play(
+            self.model,
+            self.tok,
+            game.world,
+            asked,
+            k=k.tries // 2,
+            max_new=game.turn,
+            generator=generator,
+            turns=game.turns,
+        )
+        return sum(e.score.reward for e in episodes) / len(episodes)
+
+    @torch.no_grad()
+    def drift(self, episodes) -> dict[str, float]:
+        """Entropy of the policy, and its exact KL from where it began, at the tokens of its own samples."""
+        batch = as_batch(self.tok, episodes).to(self.model.device)
+        out, before = forward(self.model, batch), forward(self.start, batch)
+        kl = parts.kl(out.logits.log_softmax(-1), before.logits.log_softmax(-1))
+        return {"surprise": float(parts.entropy(out)), "kl": float(parts.token_mean(kl, out.mask))}
+
+
+def mean(x: torch.Tensor) -> float:
+    """Mean as a number."""
+    return float(x.double().mean())

@@ -1,0 +1,20 @@
+"""What of this chapter is shipped: the sweeps behind its sliders, and the runs that its notebook draws over
+the seeds.
+"""
+
+from ...lab.grid import Grid
+
+SWEEPS = (
+    Grid(
+        "policy",
+        alone={
+            "paid": ("strict", "crash"),
+            "advantage": ("group_norm", "group_mean", "leave_one_out", "no_baseline", "critic"),
+            "clip": ("symmetric", "none"),
+            "aggregation": ("sequence_mean", "token_mean", "fixed_length"),
+            "leash": ("none", "reward", "k3"),
+            "epochs": (1, 4),
+        },
+    ),
+)
+RUNS = [("grpo", {})]

@@ -1,0 +1,57 @@
+"""The command line: one file a command. Bad input gets one sentence and exit code 2."""
+
+import os
+import sys
+from importlib import import_module
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from ..errors import UserError  # noqa: E402
+from ..lab.runs import Interrupted  # noqa: E402
+from .options import nearest  # noqa: E402
+
+COMMANDS = {  # each is a module of this package with a function `command`
+    "lab": "open the workbook in JupyterLab",
+    "run": "run an experiment; without a name: list them",
+    "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again",
+    "drill": "practise interview questions, or sit a mock interview",
+    "demo": "one experiment's panel full screen, for a classroom",
+    "serve": "many adapters on one model, behind OpenAI's chat API on this machine",
+    "build": (
+        "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped"
+    ),
+    "doctor": "what this machine can do, and how long each experiment takes here",
+    "bench": "speed against TRL and plain transformers, as ratios",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(argv)
+    except UserError as e:
+        print(f"llmlab: {e}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Interrupted):
+        print("llmlab: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def dispatch(argv: list[str]) -> int:
+    """Find the command and hand the rest over."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("llmlab <command> [--help]\n" + "\n".join(f"  {c:8}{text}" for c, text in COMMANDS.items()))
+        return 0
+    name, *rest = argv
+    if name == "--version":
+        from importlib.metadata import version
+
+        print(version("llmlab"))
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
+    return import_module(f".{name}", __name__).command(rest)

@@ -1,0 +1,545 @@
+"""`llmlab bench`: how fast the lab is, as ratios measured side by side in one process on this machine."""
+
+import json
+import math
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Callable
+
+from .. import paths
+from ..errors import UserError
+from ..lab import registry, times
+from .options import nearest, parse
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..chapters.c02_continued_pretraining.cpt import CPT
+from ..chapters.c05_lora.serving import Serving, random_tenants
+from ..chapters.c07_reinforcement_learning.policy import Policy
+from ..methods import imitation, preferences
+from ..models.frozen import frozen_copy
+from ..models.load import load
+from ..tokens import chat
+from ..tokens.batch import Batch, pad
+from ..train import loop
+from ..trl.engine import TRL
+from ..world import Sums, talk
+
+ROUNDS, STEPS, WARM = 3, 8, 3  # each side alternately; the first steps of each round are not counted
+
+
+def seconds_per_step(rows, n: int = STEPS + WARM) -> float:
+    """Median seconds between rows, the first ones left out."""
+    times = [time.perf_counter()]
+    for _, _ in zip(range(n), rows):
+        times.append(time.perf_counter())
+    return statistics.median(b - a for a, b in zip(times[WARM:], times[WARM + 1 :]))
+
+
+def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: int = ROUNDS) -> dict:
+    """Median seconds of both sides over alternating rounds, and the ratio theirs / ours."""
+    pairs = [(ours(), theirs()) for _ in range(rounds)]
+    mine, other = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+    return {"ours_ms": 1e3 * mine, "theirs_ms": 1e3 * other, "ratio": other / mine}
+
+
+def ceiling(figures: dict, rows, tokens: int, model) -> dict:
+    """The figures with `ceiling`: the ratio that a step would have whose matrix products (counted in one of
+    ours) ran at the machine's full fp32 rate and whose remaining work cost nothing. No fp32 step of the same
+    method on the same batch can pass it.
+    """
+    with FlopCounterMode(display=False) as counter:
+        next(rows)
+    return figures | {
+        "ceiling": figures["theirs_ms"] / (1e3 * counter.get_total_flops() / matrix_rate(tokens, model))
+    }
+
+
+class Ticks:
+    """A TRL callback that notes when each step ended."""
+
+    def __new__(cls):
+        from transformers import TrainerCallback
+
+        class Callback(TrainerCallback):
+            times: list[float] = []
+
+            def on_step_end(self, *args, **kwargs):
+                self.times.append(time.perf_counter())
+
+        callback = Callback()
+        callback.times = []
+        return callback
+
+
+def trl_seconds(trainer_class, config_class, model, tok, dataset, **config) -> float:
+    """Median seconds a step of a TRL trainer under its CPU profile (fp32, no activation checkpointing)."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    ticks, extra = Ticks(), {k: config.pop(k) for k in ("ref_model",) if k in config}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arguments = config_class(
+            output_dir=folder,
+            use_cpu=not torch.cuda.is_available(),
+            bf16=False,
+            activation_checkpointing=False,
+            max_steps=STEPS + WARM + 1,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            learning_rate=1e-4,
+            **config,
+        )
+        trainer = trainer_class(
+            model=model,
+            args=arguments,
+            train_dataset=dataset,
+            processing_class=tok,
+            callbacks=[ticks],
+            **extra,
+        )
+        for noisy in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(noisy)
+        trainer.train()
+    return statistics.median(b - a for a, b in zip(ticks.times[WARM:], ticks.times[WARM + 1 :]))
+
+
+def sft() -> dict:
+    """One optimiser step on 16 rows of 128 predicted tokens."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    loaded = load("base")
+    ids = next(iter(CPT(replay=0).batch_at(loaded.tok, 0, i, 0.5, {"heart": 1.0}, None) for i in count())).ids
+    batch = Batch(ids, torch.ones(ids.shape))
+    data = Dataset.from_dict({"input_ids": ids.repeat(STEPS + WARM + 1, 1).tolist()})
+
+    def rows():
+        return loop.steps(
+            frozen_copy(loaded.model).requires_grad_(True),
+            iter(lambda: batch, None),
+            imitation.nll,
+            n=10**6,
+            lr=1e-4,
+        )
+
+    def theirs():
+        """SFTTrainer's seconds a step."""
+        model = frozen_copy(loaded.model).requires_grad_(True)
+        return trl_seconds(
+            SFTTrainer,
+            SFTConfig,
+            model,
+            loaded.tok,
+            data,
+            per_device_train_batch_size=len(ids),
+            max_length=None,
+        )
+
+    figures = alternate(lambda: seconds_per_step(rows()), theirs)
+    return ceiling(figures, rows(), ids.numel(), loaded.model) | {
+        "goal": 3.0,
+        "what": "SFT/CPT step against SFTTrainer, 16 × 128 tokens",
+    }
+
+
+def dpo() -> dict:
+    """One optimiser step on 16 pairs, the reference computed in the step on both sides."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    loaded = load("chat")
+    pairs = talk.pairs(16, kinds="all")
+    data = Dataset.from_list(
+        [
+            {
+                "prompt": list(p.messages),
+                "chosen": [{"role": "assistant", "content": p.chosen}],
+                "rejected": [{"role": "assistant", "content": p.rejected}],
+            }
+            for p in pairs
+        ]
+        * (STEPS + WARM + 1)
+    )
+    batch = pairs.answers(loaded.tok, pairs)
+
+    def rows():
+        stream = (loop.add_logprobs(loaded.model, batch, "ref_logprobs") for _ in count())
+        return loop.steps(
+            frozen_copy(loaded.model).requires_grad_(True), stream, preferences.dpo, n=10**6, lr=1e-4
+        )
+
+    def theirs():
+        """DPOTrainer's seconds a step."""
+        model = frozen_copy(loaded.model).requires_grad_(True)
+        return trl_seconds(
+            DPOTrainer,
+            DPOConfig,
+            model,
+            loaded.tok,
+            data,
+            per_device_train_batch_size=len(pairs),
+            ref_model=loaded.model,
+            max_length=None,
+        )
+
+    figures = alternate(lambda: seconds_per_step(rows()), theirs)
+    return ceiling(figures, rows(), batch.ids.numel(), loaded.model) | {
+        "goal": 2.5,
+        "what": "DPO step against DPOTrainer, 16 pairs",
+    }
+
+
+def grpo() -> dict:
+    """Time until 80 % of held-out three-digit sums are right, with the same knobs by our loop and by
+    GRPOTrainer, without the readings' own time.
+    """
+    knobs = Policy(steps=100, probe=5)
+    runs = [(reached(knobs, seed), reached(TRL(knobs), seed)) for seed in range(ROUNDS)]
+    (steps, step), (their_steps, their_step) = (
+        [statistics.median(r[side][i] for r in runs) for i in (0, 1)] for side in (0, 1)
+    )
+    ours, theirs = (statistics.median(math.prod(r[side]) for r in runs) for side in (0, 1))
+    figures = {
+        "ours_ms": 1e3 * step,
+        "theirs_ms": 1e3 * their_step,
+        "ours_steps": float(steps),
+        "theirs_steps": float(their_steps),
+    }
+    figures |= {"ours_s": ours, "theirs_s": theirs, "ratio": theirs / ours, "goal": 2.0}
+    return figures | {
+        "what": "GRPO against GRPOTrainer: time until 80 % of held-out sums are right, 32 × 8 answers a step"
+    }
+
+
+def reached(experiment, seed: int, accuracy: float = 0.8) -> tuple[int, float]:
+    """(steps until a reading shows the accuracy, median seconds of a step without a reading)."""
+    times, began = [], time.perf_counter()
+    with closing(experiment.rows(load(experiment.default_model), seed)) as rows:
+        for row in rows:
+            if "accuracy" not in row:
+                times.append(time.perf_counter() - began)
+            elif row["accuracy"] >= accuracy:
+                return row["step"], statistics.median(times)
+            began = time.perf_counter()
+    raise RuntimeError(
+        f"{experiment.name} with seed {seed} has not reached {accuracy:.0%} in {experiment.steps} steps"
+    )
+
+
+def sampling() -> dict:
+    """A rollout workload: 32 prompts × 8 samples, answers of 4 to 48 tokens."""
+    from ..train.sample import sample
+
+    loaded = load("chat")
+    loaded.model.eval()
+    problems = Sums(("add", "subtract"), digits=2, scratchpad=True).problems(16, split="train") + Sums(
+        ("add",), digits=2
+    ).problems(16, split="train")
+    prompts, stops = [chat.prompt(loaded.tok, p.messages) for p in problems], chat.stop_ids(loaded.tok)
+
+    def ours():
+        """Seconds of our sampler."""
+        began = time.perf_counter()
+        sample(loaded.model, prompts, k=8, max_new=48, stop=stops, generator=torch.Generator().manual_seed(0))
+        return time.perf_counter() - began
+
+    def theirs():
+        """Seconds of `generate`."""
+        ids = pad(prompts, loaded.tok.pad_token_id, side="left")
+        mask = pad([[1] * len(p) for p in prompts], 0, side="left")
+        began = time.perf_counter()
+        with torch.no_grad():
+            loaded.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=True,
+                top_k=0,
+                num_return_sequences=8,
+                max_new_tokens=48,
+                eos_token_id=sorted(stops),
+                pad_token_id=loaded.tok.pad_token_id,
+            )
+        return time.perf_counter() - began
+
+    ours(), theirs()
+    return alternate(ours, theirs, rounds=5) | {
+        "goal": 2.0,
+        "what": "sampling against transformers.generate, 32 × 8 answers",
+    }
+
+
+def matrix_rate(tokens: int, model) -> float:
+    """fp32 matrix-product rate (flop/s) at the shapes of the model's own layers: forward, and both products
+    of the backward.
+    """
+    shapes = [m.weight.shape for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    flop = seconds = 0.0
+    for out, inner in shapes:
+        x, w, g = torch.randn(tokens, inner), torch.randn(out, inner), torch.randn(tokens, out)
+        for a, b in ((x, w.T), (g, w), (g.T, x)):
+            _ = a @ b
+            began = time.perf_counter()
+            for _ in range(3):
+                _ = a @ b
+            seconds, flop = seconds + time.perf_counter() - began, flop + 3 * 2 * tokens * inner * out
+    return flop / seconds
+
+
+def training_rate() -> dict:
+    """Useful matrix products per second of a training step, as a share of the machine's own rate at the same
+    shapes.
+    """
+    loaded = load("base")
+    model, rows = loaded.model, []
+    ids = torch.randint(0, model.config.vocab_size, (32, 129))
+    batch = Batch(ids, torch.ones(ids.shape))
+    tokens = 32 * 128
+    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
+    attention = (
+        model.config.num_hidden_layers * 2 * 128 * model.config.num_attention_heads * model.config.head_dim
+    )  # scores and mixing, all 128 keys
+    flop = 6 * tokens * (linear + attention)
+    for _ in range(ROUNDS):
+        step = seconds_per_step(
+            loop.steps(
+                frozen_copy(model).requires_grad_(True),
+                iter(lambda: batch, None),
+                imitation.nll,
+                n=10**6,
+                lr=1e-4,
+            )
+        )
+        rows.append((flop / step, matrix_rate(tokens, model)))
+    rate, peak = (statistics.median(r[i] for r in rows) for i in (0, 1))
+    return {
+        "gflops": rate / 1e9,
+        "matrix_gflops": peak / 1e9,
+        "ratio": rate / peak,
+        "goal": 0.55,
+        "what": "training step against the fp32 matrix-product rate at its own shapes",
+    }
+
+
+def live() -> dict:
+    """The default run of cpt in a fresh process: seconds in all, seconds to the first point, peak memory,
+    import time.
+    """
+    code = """
+import time, pathlib, re, resource; t = time.perf_counter()
+def peak():  # of this process alone: ru_maxrss starts at what the parent had
+    status = pathlib.Path('/proc/self/status')
+    if status.exists():
+        return int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import llmlab.cli; light = time.perf_counter() - t
+import sys; assert 'torch' not in sys.modules
+from llmlab.widgets import Panel
+panel = Panel('cpt', seed=99); first = []  # no shipped run has this seed
+draw = panel._draw
+def seen(): first or first.append(time.perf_counter()); draw()
+panel._draw = seen
+t = time.perf_counter(); panel.start(); panel.wait()
+print(light, first[0] - t, panel.last.seconds, peak() / 2**20)
+"""
+    with tempfile.TemporaryDirectory() as home:
+        out = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"LLMLAB_HOME": home},
+        ).stdout
+    light, first, seconds, memory = map(float, out.split()[-4:])
+    return {
+        "import_s": light,
+        "first_point_s": first,
+        "run_s": seconds,
+        "peak_gb": memory,
+        "ratio": 30 / seconds,
+        "goal": 1.0,
+        "what": "default cpt run: 30 s / its seconds (first point ≤ 3 s, import < 0.5 s, memory < 2 GB)",
+    }
+
+
+def ledger() -> dict:
+    """The ledger's page in a fresh process, imports included."""
+    code = "from llmlab.widgets.ledger import LedgerPage; LedgerPage()._repr_mimebundle_()"
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    seconds = time.perf_counter() - began
+    return {
+        "open_s": seconds,
+        "ratio": 2 / seconds,
+        "goal": 1.0,
+        "what": "opening the ledger's page: 2 s / its seconds",
+    }
+
+
+def defaults() -> dict:
+    """The default run of every experiment, in this process, probes included."""
+    seconds = {}
+    for name in registry.NAMES:
+        experiment = registry.get(name)()
+        began = time.perf_counter()
+        for _ in experiment.rows(load(experiment.default_model), seed=0):
+            pass
+        seconds[f"{name}_s"] = time.perf_counter() - began
+    return seconds | {
+        "ratio": 60 / max(seconds.values()),
+        "goal": 1.0,
+        "what": "default runs: 60 s / the slowest one's seconds",
+    }
+
+
+def serving() -> dict:
+    """64 requests at once for 1, 8 and 32 adapters: mixed batches, one adapter after the other, one request
+    after the other; and bytes.
+    """
+    figures = {}
+    for adapters in (1, 8, 32):
+        rows = list(Serving(adapters=adapters).rows(load("chat"), seed=0))[1:]
+        figures |= {
+            f"{way}_{adapters}_tokens_per_s": statistics.median(r[f"{way}_rate"] for r in rows)
+            for way in ("mixed", "sorted", "single")
+        }
+        figures[f"share_of_full_models_bytes_{adapters}"] = rows[0]["bytes_share"]
+    ratio = figures["mixed_8_tokens_per_s"] / figures["sorted_8_tokens_per_s"]
+    return figures | {
+        "ratio": ratio,
+        "goal": 3.0,
+        "what": "serving 64 requests of 8 adapters: mixed batches against one adapter after the other",
+    }
+
+
+def serving_peft() -> dict:
+    """The same 64 requests of 8 adapters in one batch: our engine against PEFT's `adapter_names` in
+    `generate`.
+    """
+    from peft import PeftModel
+
+    from ..serve.engine import Engine
+
+    with tempfile.TemporaryDirectory() as folder:
+        loaded, knobs = load("chat"), Serving()
+        store, requests = random_tenants(loaded, folder, knobs.adapters, knobs.rank), knobs.ask(seed=0)
+        names = sorted({r.tenant for r in requests})
+        model = PeftModel.from_pretrained(
+            frozen_copy(loaded.model), str(store.folder / names[0] / "1"), adapter_name=names[0]
+        ).eval()
+        for name in names[1:]:
+            model.load_adapter(str(store.folder / name / "1"), adapter_name=name)
+        engine = Engine(loaded, store)
+        engine.stops = set()
+
+        def ours() -> float:
+            """Seconds of the engine."""
+            began = time.perf_counter()
+            engine.answer(requests)
+            return time.perf_counter() - began
+
+        def theirs() -> float:
+            """Seconds of PEFT and transformers, tokenization included as on our side."""
+            began = time.perf_counter()
+            prompts = [chat.prompt(loaded.tok, r.messages) for r in requests]
+            ids, mask = pad(prompts, 0, side="left"), pad([[1] * len(p) for p in prompts], 0, side="left")
+            kind = dict(
+                do_sample=False, min_new_tokens=knobs.tokens, max_new_tokens=knobs.tokens, pad_token_id=0
+            )
+            with torch.no_grad():
+                model.generate(
+                    input_ids=ids, attention_mask=mask, adapter_names=[r.tenant for r in requests], **kind
+                )
+            return time.perf_counter() - began
+
+        ours(), theirs()
+        figures = alternate(ours, theirs)
+        engine.close()
+    return figures | {
+        "goal": 1.0,
+        "what": "serving 64 requests of 8 adapters: mixed batches against PEFT's adapter_names",
+    }
+
+
+BENCHES = {
+    "sft": sft,
+    "dpo": dpo,
+    "grpo": grpo,
+    "sampling": sampling,
+    "serving": serving,
+    "serving_peft": serving_peft,
+    "training_rate": training_rate,
+    "live": live,
+    "ledger": ledger,
+    "defaults": defaults,
+}
+
+
+def run(names: list[str]) -> dict[str, dict]:
+    """Run the benchmarks, a line each."""
+    figures = {}
+    for name in names:
+        figures[name] = f = BENCHES[name]()
+        detail = "  ".join(
+            f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")
+        )
+        print(
+            f"{name:14} {f['ratio']:5.2f}  (goal {f['goal']:g}:"
+            f" {'reached' if f['ratio'] >= f['goal'] else 'MISSED'})  {f['what']}\n{'':15}{detail}",
+            flush=True,
+        )
+    return figures
+
+
+def machine() -> str:
+    """The machine in a few words."""
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return (
+        f"{os.cpu_count()} cores of {named[1] if named else platform.machine()}, {torch.get_num_threads()}"
+        f" threads, torch {torch.__version__}"
+    )
+
+
+def command(argv: list[str]) -> int:
+    """`llmlab bench`: ratios measured side by side in this process."""
+    options = parse(
+        "bench",
+        [
+            ("only", str, "", "one of the benchmarks by name"),
+            ("save", bool, False, "keep the figures in data/bench.json, for the README"),
+            ("json", bool, False, "print one JSON object as the last line"),
+        ],
+        argv,
+    )
+    if options.only and options.only not in BENCHES:
+        raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, BENCHES)}")
+    if options.save:
+        paths.clone("llmlab bench --save")
+    figures = run([options.only] if options.only else list(BENCHES))
+    if options.save:
+        file = paths.data() / "bench.json"
+        kept = json.loads(file.read_text())["figures"] if file.exists() else {}
+        paths.write_atomic(
+            file, json.dumps({"machine": machine(), "figures": kept | figures}, indent=1).encode()
+        )
+        for name in registry.NAMES if "defaults" in figures else ():
+            times.note(name, figures["defaults"][f"{name}_s"], machine(), folder=paths.data())
+    if options.json:
+        print(json.dumps(figures))
+    return 0

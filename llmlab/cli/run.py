@@ -1,0 +1,237 @@
+"""`llmlab run`: an experiment: run, show, store, draw; without a name: list them."""
+
+import json
+import os
+import sys
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from ..errors import UserError
+from ..lab import times
+from .options import Option, parse
+from .screen import progress, stoppable
+
+
+def command(argv: list[str]) -> int:
+    """`llmlab run NAME`: run, show, store, draw."""
+    from ..lab import registry
+
+    if not argv or argv[0] in ("--json", "-h", "--help"):
+        return list_experiments("--json" in argv)
+    if argv[0].startswith("-"):
+        raise UserError(f"the experiment's name comes first: llmlab run {' | '.join(registry.NAMES)}")
+    cls = registry.get(argv[0])
+    knobs: list[Option] = [
+        (k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]")
+        for k in cls.knobs()
+    ]
+    common: list[Option] = [
+        ("seed", int, 0, "seed of data order and samples"),
+        (
+            "model",
+            str,
+            "",
+            (
+                "base, chat, a folder, or a hub id (empty: what the experiment starts from,"
+                f" {cls.default_model} with its defaults)"
+            ),
+        ),
+        ("device", str, "cpu", "cpu, or cuda"),
+        (
+            "engine",
+            Literal["lab", "trl"],
+            "lab",
+            (
+                "lab: our loop; trl: TRL's trainer with the same knobs (torchrun shares its batches among"
+                " processes)"
+            ),
+        ),
+        ("json", bool, False, "print one JSON object as the last line"),
+        ("fresh", bool, False, "compute again, even if the run is stored"),
+    ]
+    if cls.takes_texts:
+        common.append(("domain", str, "", cls.reads))
+    if cls.keeps:
+        common.append(
+            (
+                "out",
+                str,
+                "",
+                "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)",
+            )
+        )
+    options = parse(f"run {argv[0]}", knobs + common, argv[1:])
+    if not 0 <= options.seed < 2**31:
+        raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
+    experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
+    if getattr(options, "out", ""):
+        experiment = replace(experiment, out=free_folder(options.out))
+    options.model = options.model or experiment.default_model
+    if options.engine == "trl":
+        from ..trl.engine import TRL
+
+        experiment = TRL(experiment)
+    with only_first():
+        if options.engine == "trl":
+            translation(experiment.of)
+        return show(experiment, options)
+
+
+def free_folder(out: str) -> str:
+    """A folder that nothing is lost in: it does not exist yet, or is empty. Raises UserError."""
+    folder = Path(out).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"'{out}' is not empty; choose a folder that does not exist yet")
+    return str(folder)
+
+
+@contextmanager
+def only_first():
+    """Of the processes that torchrun starts, only the first one speaks."""
+    with (
+        open(os.devnull, "w") as nowhere,
+        redirect_stdout(sys.stdout if os.environ.get("RANK", "0") == "0" else nowhere),
+    ):
+        yield
+
+
+def show(experiment, options) -> int:
+    """Run with a progress bar, then table, figure and record."""
+    from ..lab import registry, runs
+    from ..learn import figures
+
+    texts = (experiment.of or experiment).own(options.domain) if getattr(options, "domain", "") else None
+    check_device(options.device)
+    with progress() as bar, stoppable() as stop:
+        task = bar.add_task(
+            experiment.name, total=getattr(experiment, "steps", None), last="loading the model"
+        )
+        done = runs.run(
+            experiment,
+            options.seed,
+            options.model,
+            device=options.device,
+            texts=texts,
+            fresh=options.fresh,
+            again=not getattr(options, "out", ""),  # a stored run has no weights
+            on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
+            stop=stop,
+        )
+    figure = figures.of_run(
+        done, experiment.curves, runs.record(experiment.name, done.key).with_suffix(".png")
+    )
+    table(done, experiment.curves)
+    print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
+    if (
+        experiment.name in registry.NAMES
+        and experiment == type(experiment)()
+        and texts is None
+        and options.model == experiment.default_model
+    ):
+        times.note(experiment.name, done.seconds)
+    if options.json:
+        print(json.dumps(done.summary()))
+    return 0
+
+
+def brief(experiment, row: dict) -> str:
+    """The row's main numbers in a few words."""
+    shown = {k: row[k] for k in ("loss", *experiment.curves) if k in row}
+    return "  ".join(f"{k} {v:.2f}" for k, v in list(shown.items())[:4])
+
+
+def table(done, curves: dict[str, str]) -> None:
+    """Start and final value of each metric."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(
+        "metric",
+        "start",
+        "final",
+        "what it is",
+        title=f"{done.experiment} on {done.model}, seed {done.seed}, {done.seconds:.0f} s",
+        title_justify="left",
+    )
+    for metric, v in done.metrics().items():
+        grid.add_row(metric, f"{v['start']:.3f}", f"{v['final']:.3f}", curves.get(metric, ""))
+    Console(width=110).print(grid)
+    for note in done.notes:
+        print(note)
+
+
+def translation(experiment) -> None:
+    """The experiment's knobs in TRL's words."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..trl.engine import told
+
+    grid = Table(
+        "knob",
+        "value",
+        "TRL's argument",
+        "its value",
+        title=f"{experiment.name} through TRL",
+        title_justify="left",
+    )
+    for row in told(experiment):
+        grid.add_row(*row.values())
+    Console(width=110).print(grid)
+
+
+def list_experiments(as_json: bool) -> int:
+    """Experiments, knobs, ranges, measured times."""
+    from ..lab import registry
+
+    measured = times.read()
+    classes = {name: registry.get(name) for name in registry.NAMES}
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    n: {
+                        "summary": c.summary,
+                        "knobs": {
+                            k.name: {"default": k.default, "range": k.range, "help": k.help}
+                            for k in c.knobs()
+                        },
+                        "seconds": measured.get(n, {}).get("seconds"),
+                    }
+                    for n, c in classes.items()
+                }
+            )
+        )
+        return 0
+    for name, cls in classes.items():
+        time_ = measured.get(name)
+        print(
+            f"\n{name}  {cls.summary}\n    default run: "
+            + (
+                f"{time_['seconds']:.0f} s ({time_['where']})"
+                if time_
+                else "not measured yet; llmlab doctor measures it"
+            )
+        )
+        for k in cls.knobs():
+            print(f"    --{k.name:12}{str(k.default):>9}   {k.range:28}{k.help}")
+    print(
+        "\nllmlab run NAME [--knob value] [--seed 0] [--model base|chat|FOLDER|HUB_ID] [--json]; llmlab run"
+        " NAME --help shows all"
+    )
+    return 0
+
+
+def check_device(device: str) -> None:
+    """A clear word before anything is loaded."""
+    if device == "cpu":
+        return
+    import torch
+
+    if device.split(":")[0] != "cuda" or not torch.cuda.is_available():
+        raise UserError(
+            f"there is no device '{device}' here; use --device cpu"
+            + ("" if torch.cuda.is_available() else " (this PyTorch sees no GPU)")
+        )

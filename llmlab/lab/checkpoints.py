@@ -1,0 +1,295 @@
+"""`llmlab build`: the shipped checkpoints, each a function of its recipe; killed at any moment, the next call
+goes on.
+
+pre    the lab model pretrained on the general corpus (kept in the cache, not shipped)
+base   pre after a short last phase with more to be read in context, the learning rate warming up once more
+chat   base after supervised fine-tuning on conversations with tools, formats, refusals and personas
+"""
+
+import json
+import platform
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
+from itertools import count, islice
+from pathlib import Path
+from typing import Callable, Iterator
+
+import torch
+import transformers
+
+from .. import paths
+from ..methods import imitation
+from ..models import load as models
+from ..tokens import chat, pack, special, tokenizer
+from ..tokens.batch import Batch
+from ..train import loop, probes
+from ..train.recipe import Read, Recipe
+from ..world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
+from ..world.base import rng
+from . import record
+from .record import Seal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a checkpoint is made. lr is the peak rate of Muon and of AdamW (embeddings, norms).
+
+    A step takes rows × length tokens of text; chat: `rows` conversations and `replay` documents of general
+    text, packed into rows of `length`.
+    """
+
+    steps: int
+    rows: int
+    length: int
+    lr: float
+    warmup: int = 50
+    final: float = 0.02
+    seed: int = 0
+    replay: int = field(default=0, repr=False)
+
+
+PLANS = {
+    "pre": Plan(steps=8500, rows=6, length=257, lr=3e-3),
+    "base": Plan(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
+    "chat": Plan(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
+}
+SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
+# share of conversations -> the part they come from; SFT shows every later behaviour at least once
+CONVERSATIONS = {
+    Talk(kinds=("fact",), formulary=SEEN): 0.22,
+    Desk(calls=1, formulary=SEEN): 0.10,
+    Desk(calls=1, formulary=SEEN, tools=("calculator", "convert")): 0.12,
+    Desk(calls=2, formulary=SEEN): 0.10,
+    Desk(calls=3, formulary=SEEN): 0.03,
+    Desk(calls=2, faults=0.5, formulary=SEEN): 0.02,
+    Talk(kinds=("format", "persona"), formulary=SEEN): 0.14,
+    Talk(kinds=("identity",), formulary=SEEN): 0.02,
+    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.08,
+    Talk(kinds=("many", "filler"), formulary=SEEN): 0.05,
+    Records(): 0.03,
+    Sums(("add", "subtract", "multiply", "sort")): 0.04,
+    Sums(("add", "subtract"), digits=3): 0.02,
+    Sums(("add", "multiply"), scratchpad=True): 0.02,
+    Strings(2, scratchpad=True): 0.01,
+}
+
+
+@lru_cache(maxsize=1)
+def lab_tokenizer():
+    """The lab tokenizer, trained once a process."""
+    return tokenizer.train()
+
+
+def text_stream(tok, plan: Plan, start: int, shares: dict[str, float] | None = None) -> Iterator[Batch]:
+    """Pretraining batches from number `start`; batch i is a function of (recipe, i): documents i·1000, i·1000
+    + 1, … packed.
+    """
+    for i in count(start):
+        documents = pack.encode_documents(
+            tok,
+            corpora.general(plan.seed, start=i * 1000, shares=shares),
+            special.document_end(tok),
+            chunk=32,
+        )
+        yield next(pack.pack(documents, rows=plan.rows, length=plan.length))
+
+
+def conversation(r):
+    """One training conversation: (messages, tools)."""
+    part = r.choices(list(CONVERSATIONS), list(CONVERSATIONS.values()))[0]
+    problem = None
+    while problem is None:
+        problem = part.problem(r, "train")
+    return [*problem.messages, *part.solution(problem)], problem.meta.get("tools")
+
+
+def chat_stream(tok, plan: Plan, start: int) -> Iterator[Batch]:
+    """SFT batches from number `start`; batch i is a function of (recipe, i).
+
+    `rows` conversations and `replay` general documents each, packed with attention reset.
+    """
+    for i in count(start):
+        examples = [chat.encode(tok, *conversation(rng("chat", plan.seed, i, j))) for j in range(plan.rows)]
+        texts = islice(corpora.general(plan.seed + 2, start=i * 1000), plan.replay)
+        examples += [
+            (ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, special.document_end(tok))
+        ]
+        yield pack.pack_examples(examples, length=plan.length, fill=tok.pad_token_id)
+
+
+def skills(name: str) -> dict[str, tuple]:
+    """What is measured after a build: skill -> (part of the world, settings of its problems, least share
+    right or None).
+    """
+    if name in ("pre", "base"):
+        return {
+            "census questions": (Census(), {}, 0.99),
+            "two-digit sums": (Sums(("add",)), {}, 0.90),
+            "in-context look-up": (Records(), {}, 0.90),
+            "inverse questions": (Census(), {"kind": "inverse"}, None),
+            "two-hop questions": (Census(), {"kind": "two_hop"}, None),
+            "two-digit differences": (Sums(("subtract",)), {}, None),
+            "three-digit sums": (Sums(("add",), digits=3), {}, None),
+            "two-digit products": (Sums(("multiply",)), {}, None),
+            "sums with steps": (Sums(("add", "subtract"), scratchpad=True), {}, None),
+            "products with steps": (Sums(("multiply",), scratchpad=True), {}, None),
+            "sorting three": (Sums(("sort",)), {}, None),
+            "strings depth 1": (Strings(1), {}, None),
+            "strings depth 2": (Strings(2), {}, None),
+            "strings depth 2 with steps": (Strings(2, scratchpad=True), {}, None),
+        }
+    return {
+        "census questions": (Talk(("fact",)), {}, 0.95),
+        "calls, unseen drugs": (Desk(1, expect="call", tools=("formulary",)), {}, 0.95),
+        "calls, unseen numbers": (Desk(1, expect="call", tools=("calculator", "convert")), {}, 0.95),
+        "two-call chains": (Desk(2), {}, 0.90),
+        "unsafe refused": (Talk(("unsafe",)), {}, 0.98),
+        "safe answered": (Talk(("safe",)), {}, 0.98),
+        "three-call chains": (Desk(3), {}, None),
+        "chains with a fault": (Desk(2, faults=1.0), {}, None),
+        "formats": (Talk(("format",)), {}, None),
+        "personas": (Talk(("persona",)), {}, None),
+        "identity": (Talk(("identity",)), {}, None),
+        "in-context look-up": (Records(), {}, None),
+        "two-digit sums": (Sums(("add",)), {}, None),
+        "three-digit sums": (Sums(("add",), digits=3), {}, None),
+        "two-digit products": (Sums(("multiply",)), {}, None),
+        "two-digit differences": (Sums(("subtract",)), {}, None),
+    }
+
+
+def measure(model, tok, name: str, n: int = 512) -> dict[str, float]:
+    """Share of n held-out problems per skill that greedy decoding answers exactly."""
+    prepared = {
+        k: probes.batches(probes.question_rows(tok, world, world.problems(n, split="test", seed=1, **kw)))
+        for k, (world, kw, _) in skills(name).items()
+    }
+    return {k: probes.exact(model, b) for k, b in prepared.items()}
+
+
+def recipe_hash(name: str) -> str:
+    """Hash of everything the checkpoint depends on: recipe, model sizes, tokenizer, sample texts of its
+    corpus, and what it starts from.
+    """
+    if name == "pre":
+        texts = list(islice(corpora.general(PLANS[name].seed), 500))
+        before = json.dumps(models.SIZES, sort_keys=True) + lab_tokenizer().backend_tokenizer.to_str()
+    elif name == "base":
+        texts, before = (
+            list(islice(corpora.general(PLANS[name].seed, shares=corpora.ANNEAL), 500)),
+            recipe_hash("pre"),
+        )
+    else:
+        texts = [json.dumps(conversation(rng("chat", PLANS["chat"].seed, 0, j))) for j in range(500)]
+        base = (
+            paths.data() / "checkpoints" / "base"
+        )  # its weights and tokenizer: the rest of the folder follows
+        before = paths.hash_files([base / "model.safetensors", base / "tokenizer.json"]) + special.TEMPLATE
+    plan = repr(PLANS[name]).replace("Plan(", "Recipe(", 1)  # its name when the shipped checkpoints were made
+    plan += f", replay {PLANS[name].replay}" if PLANS[name].replay else ""
+    return paths.hash_bytes(plan.encode(), before.encode(), "\n".join(texts).encode())
+
+
+def folder(name: str) -> Path:
+    """Where a checkpoint lies: shipped in data/, or (pre) in the cache under its recipe's hash."""
+    return (
+        paths.cache() / "build" / f"pre-{recipe_hash('pre')}"
+        if name == "pre"
+        else paths.data() / "checkpoints" / name
+    )
+
+
+def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(checkpoint, seal that is there, seal that is wanted) of the shipped checkpoints."""
+    for name in ("base", "chat"):
+        yield name, _found(name), Seal(recipe_hash(name))
+
+
+def is_current(name: str) -> bool:
+    """Does the checkpoint come from today's recipe?"""
+    return record.is_current(_found(name), Seal(recipe_hash(name)))
+
+
+def _found(name: str) -> Seal | None:
+    there = (folder(name) / "model.safetensors").exists()
+    return Seal(models.read_card(folder(name)).get("recipe", "")) if there else None
+
+
+def start(name: str):
+    """(model, tokenizer) that the build begins with."""
+    if name == "pre":
+        tok = lab_tokenizer()
+        return models.new_lab_model(tok, PLANS["pre"].seed), tok
+    loaded = models.load(str(folder("pre")) if name == "base" else "base")
+    if name == "chat":
+        loaded.tok.chat_template = special.TEMPLATE
+    return loaded.model, loaded.tok
+
+
+STREAMS: dict[str, Callable] = {
+    "pre": text_stream,
+    "base": partial(text_stream, shares=corpora.ANNEAL),
+    "chat": chat_stream,
+}
+
+
+def build(name: str, plan: Plan | None = None) -> Iterator[dict]:
+    """Train one checkpoint and store it; yields the loop's rows and at the end a row with the card. Resumes
+    by itself.
+    """
+    with paths.alone(paths.cache() / "build" / f"{name}.lock", f"llmlab build {name}"):
+        yield from _build(name, plan or PLANS[name])
+
+
+def _build(name: str, plan: Plan) -> Iterator[dict]:
+    made = recipe_hash(name)
+    model, tok = start(name)
+    checkpoint = loop.Checkpoint(
+        paths.writable(paths.cache() / "build")
+        / f"{name}-{made}-{paths.hash_bytes(repr(plan).encode())}.state"
+    )
+    began, opts = time.time(), loop.optimizers(model, "muon", plan.lr)
+    recipe = Recipe(
+        model,
+        partial(STREAMS[name], tok, plan),
+        imitation.nll,
+        Read(lambda step: {}),
+        plan.steps,
+        plan.lr,
+        warmup=plan.warmup,
+        final=plan.final,
+        opts=opts,
+    )
+    yield from loop.train(recipe, checkpoint)
+    model = model.to(torch.bfloat16).float()  # the figures are those of the weights that are shipped
+    card = {
+        "name": name,
+        "recipe": made,
+        "settings": asdict(plan),
+        "seconds_this_call": round(time.time() - began),
+        "skills": measure(model, tok, name),
+        "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    store(name, model, tok, card)
+    checkpoint.clear()
+    yield {"step": plan.steps, "card": card}
+
+
+def store(name: str, model, tok, card: dict) -> None:
+    """Put the checkpoint in place: written beside the old one, then swapped."""
+    place = folder(name)
+    fresh = place.with_name(f".{name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    models.save(fresh, model, tok)
+    paths.write_atomic(fresh / "card.json", json.dumps(card, indent=1).encode())
+    if place.exists():
+        shutil.rmtree(place)
+    fresh.rename(place)

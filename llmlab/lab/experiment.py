@@ -1,0 +1,121 @@
+"""Experiment: a frozen dataclass of knobs with a recipe. A knob is declared once: it is the flag, the slider,
+the sweep axis, the cache key and the manual.
+"""
+
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Generator
+
+from ..errors import UserError
+from ..models.load import Loaded, load
+from ..tokens.special import TEMPLATE
+from ..train import loop
+from ..train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What is known of a knob: name, type, default, range, scale (linear or log), unit, choices, help."""
+
+    name: str
+    kind: type
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    scale: str = "linear"
+    unit: str = ""
+    choices: tuple = ()
+    help: str = ""
+
+    @property
+    def range(self) -> str:
+        """The range as text."""
+        return (
+            " | ".join(self.choices)
+            if self.choices
+            else f"{self.low:g} – {self.high:g}" + (f" {self.unit}" if self.unit else "")
+        )
+
+
+def knob(default, low=None, high=None, *, scale="linear", unit="", choices=(), help=""):
+    """A dataclass field that is a knob."""
+    return field(
+        default=default,
+        metadata=dict(low=low, high=high, scale=scale, unit=unit, choices=tuple(choices), help=help),
+    )
+
+
+class BadKnob(UserError):
+    """A knob out of range; the message names the range."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Base of the experiments. A subclass is a frozen dataclass whose fields are knobs, and says what a run
+    is made of (`recipe`); what trains nothing, or in several stages, says its `rows` instead.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    default_model: ClassVar[str] = "base"
+    takes_texts: ClassVar[bool] = False  # can it train on the user's own documents, conversations or pairs?
+    reads: ClassVar[str] = (
+        "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
+    )
+    curves: ClassVar[dict[str, str]]  # metric -> axis label with unit, in the order of the figure
+    rehearsal: ClassVar[dict]  # short runs through every phase, each knob at two values: see lab/rehearsal.py
+    chats: ClassVar[bool] = (
+        False  # does it speak in conversations? then a lab model without a template gets ours
+    )
+    keeps: ClassVar[bool] = False  # can it keep the trained model in a folder `out`?
+    of: ClassVar["Experiment | None"] = None  # the experiment that this one stands around
+
+    def __post_init__(self):
+        for k in self.knobs():
+            value = getattr(self, k.name)
+            if k.choices and value not in k.choices:
+                raise BadKnob(f"--{k.name} is one of {', '.join(k.choices)}, not '{value}'")
+            if k.low is not None and not k.low <= value <= k.high:
+                raise BadKnob(
+                    f"--{k.name} {value:g} is out of range; choose {k.low:g} to {k.high:g}"
+                    + (f" {k.unit}" if k.unit else "")
+                )
+
+    @classmethod
+    def knobs(cls) -> list[Knob]:
+        """The knobs in order of declaration."""
+        return [
+            Knob(f.name, f.type, f.default, **f.metadata)  # type: ignore[arg-type]
+            for f in fields(cls)
+            if f.default is not MISSING and "low" in f.metadata
+        ]
+
+    def settings(self) -> dict:
+        """Knob -> value: part of the key under which a run is stored."""
+        return asdict(self)
+
+    @staticmethod
+    def own(path: str):
+        """The user's texts at a path, as `recipe` takes them. Raises UserError."""
+        raise UserError("this experiment reads no texts of yours; llmlab run lists those that do")
+
+    def load(self, name: str, device: str) -> Loaded:
+        """The model that a run starts from."""
+        return load(name, device)
+
+    def address(self, loaded: Loaded) -> None:
+        """Give the tokenizer its chat template."""
+        if self.chats and not loaded.tok.chat_template and loaded.is_lab:
+            loaded.tok.chat_template = TEMPLATE
+
+    def recipe(self, loaded: Loaded, seed: int, texts=None) -> Recipe:
+        """What a run is made of, a function of (knobs, model, seed, texts)."""
+        raise NotImplementedError
+
+    def rows(self, loaded: Loaded, seed: int, checkpoint=None, texts=None) -> Generator[dict, None, None]:
+        """Train `loaded` in place; a row per step, with the probes' numbers where they were read."""
+        recipe = self.recipe(loaded, seed, texts)
+        yield from loop.train(recipe, checkpoint)
+        self.finish(replace(loaded, model=recipe.model))
+
+    def finish(self, trained: Loaded) -> None:
+        """What is to be done with the trained model."""

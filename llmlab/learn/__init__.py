@@ -1,0 +1,1 @@
+"""What a learner meets: figures, widgets, exercises, drills, notebooks."""

@@ -1,0 +1,66 @@
+"""`llmlab demo`: one experiment's panel full screen, without code, for a classroom: Voilà over a notebook of
+one cell.
+"""
+
+import importlib.util
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+from .. import paths
+from ..errors import UserError
+from ..lab import registry
+
+CELL = """from llmlab.widgets import Panel
+Panel({name!r}, show={show!r}, large=True)"""
+
+
+class NoVoila(UserError):
+    """Voilà, an extra, is not installed."""
+
+
+def notebook(name: str) -> Path:
+    """The notebook that Voilà serves: a title and the panel with its swept knobs (all where nothing was
+    swept).
+    """
+    import nbformat.v4 as nb
+
+    from ..lab import sweeps
+
+    cls = registry.get(name)
+    show = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
+    book = nb.new_notebook(
+        cells=[nb.new_markdown_cell(f"# {cls.summary}"), nb.new_code_cell(CELL.format(name=name, show=show))]
+    )
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = paths.writable(paths.cache() / "demo") / f"{name}.ipynb"
+    paths.write_atomic(path, nb.writes(book).encode())
+    return path
+
+
+def command(book: Path, port: int, browser: bool, network: bool) -> list[str]:
+    """Voilà's command line. On loopback by default; open to a network only with a token of its own."""
+    if importlib.util.find_spec("voila") is None:
+        raise NoVoila(f"llmlab demo needs Voilà; install it with: {paths.extra('demo')}")
+    where = (
+        ["--Voila.ip=0.0.0.0", "--Voila.port_retries=0", f"--Voila.token={secrets.token_urlsafe(16)}"]
+        if network
+        else ["--Voila.ip=127.0.0.1"]
+    )
+    quiet = ["--template=llmlab", "--theme=light", "--strip_sources=True", "--show_tracebacks=False"] + [
+        "--no-browser"
+    ] * (not browser)
+    return [sys.executable, "-m", "voila", str(book), f"--port={port}", *where, *quiet]
+
+
+def serve(name: str, port: int, browser: bool, network: bool) -> None:
+    """Become the server."""
+    arguments = command(notebook(name), port, browser, network)
+    if network:  # Voilà hides the token in what it prints
+        token = next(a.partition("=")[2] for a in arguments if a.startswith("--Voila.token="))
+        print(f"for the class: http://{socket.gethostname()}:{port}/?token={token}", flush=True)
+    own = str(paths.PACKAGE)  # where Voilà finds our template: voila/templates/llmlab
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))
+    os.execv(sys.executable, arguments)

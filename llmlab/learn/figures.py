@@ -1,0 +1,232 @@
+"""Figures: one style sheet, colour-blind safe, units on every axis, seeds as a band."""
+
+import io
+from pathlib import Path
+from typing import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # Okabe and Ito
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "lines.linewidth": 1.8,
+    "legend.framealpha": 0.7,  # the best place may still lie on a line
+    "legend.edgecolor": "none",
+    "figure.dpi": 110,
+}
+
+
+class Drawing(Figure):
+    """A figure that is its own picture as the value of a notebook cell."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def panels(count: int, width: float = 3.1, height: float = 2.3, head: float = 0.5, foot: float = 0.6):
+    """A figure with `count` small panels in rows of at most three, and its axes; `head` and `foot`: inches
+    for a title and below the panels.
+    """
+    columns = min(3, count)
+    rows = -(-count // columns)
+    tall = height * rows + foot - 0.6
+    with matplotlib.rc_context(STYLE):
+        figure = Drawing(figsize=(width * columns, tall))
+        # constrained layout takes half a second
+        figure.subplots_adjust(
+            0.47 / (width * columns), foot / tall, 0.99, 1 - head / tall, wspace=0.18, hspace=0.45
+        )
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, list(axes[:count])
+
+
+def curves(
+    groups: dict[str, Sequence], metrics: dict[str, str], title: str = "", steps: int | None = None
+) -> Figure:
+    """One panel a metric over training steps. A group is the runs of one setting: median line and, from two
+    seeds on, the band from the lowest to the highest.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = panels(len(metrics))
+        for axis, (metric, label) in zip(axes, metrics.items()):
+            for colour, (name, runs) in zip(COLOURS, groups.items()):
+                _draw(axis, [r.curve(metric) for r in runs], colour, name)
+            axis.set_title(label)
+            axis.set_xlabel("step")
+            if "share" in label:
+                axis.set_ylim(-0.03, 1.03)
+            if steps:
+                axis.set_xlim(0, steps)
+        if any(groups):
+            axes[0].legend(fontsize=8)
+        if title:
+            figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+def against(
+    groups: dict[str, Sequence], x: tuple[str, str], metrics: dict[str, str], title: str = ""
+) -> Figure:
+    """One panel a metric over another one, x = (metric, label): each run's path (faint) and the medians over
+    the runs, step by step.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = panels(len(metrics))
+        for axis, (metric, label) in zip(axes, metrics.items()):
+            for colour, (name, runs) in zip(COLOURS, groups.items()):
+                paths = [_path(run.curve(x[0]), run.curve(metric)) for run in runs]
+                for path in paths if len(paths) > 1 else ():
+                    axis.plot(*path, color=colour, alpha=0.25, linewidth=0.8)
+                axis.plot(*np.median(paths, 0), color=colour, label=name, marker="o", markersize=2.5)
+            axis.set(title=label, xlabel=x[1])
+        axes[0].legend(fontsize=8)
+        if title:
+            figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+def _path(over: dict[int, float], values: dict[int, float]) -> np.ndarray:
+    """Both metrics at the steps where both were read. [2, n]"""
+    steps = sorted(over.keys() & values.keys())
+    return np.array([[over[s] for s in steps], [values[s] for s in steps]])
+
+
+def line(values, x: str, y: str) -> Figure:
+    """One line: values by their index, axes named with their units."""
+    with matplotlib.rc_context(STYLE):
+        figure, (axis,) = panels(1, width=5.0, height=2.8)
+        figure.subplots_adjust(left=0.12)
+        axis.plot(np.arange(1, len(values) + 1), np.asarray(values), color=COLOURS[0])
+        axis.set(xlabel=x, ylabel=y)
+    return figure
+
+
+def _draw(axis, curves: list[dict[int, float]], colour: str, name: str) -> list:
+    """Median line and band; what was drawn."""
+    curves = [c for c in curves if c]
+    if not curves:
+        return []
+    steps = sorted(set.intersection(*(set(c) for c in curves)))
+    values = np.array([[c[s] for s in steps] for c in curves])
+    drawn = axis.plot(
+        steps,
+        np.median(values, 0),
+        color=colour,
+        label=name,
+        marker="o" if len(steps) < 3 else None,
+        markersize=3,
+    )
+    if len(curves) > 1:
+        drawn.append(
+            axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
+        )
+    return drawn
+
+
+class Board:
+    """The same panels as `curves`, kept ready for a slider: axes and texts are drawn once for a range, and
+    only the lines anew.
+
+    The range grows with what is shown and never shrinks, so that two settings are seen on one scale.
+    """
+
+    def __init__(self, metrics: dict[str, str], runs: Sequence = ()):
+        self.metrics, self.steps, self.limits = (
+            metrics,
+            1,
+            {m: (-0.03, 1.03) for m, label in metrics.items() if "share" in label},
+        )
+        self.figure, self.axes = panels(len(metrics), head=0.3, foot=0.95)
+        self.canvas, self._empty = FigureCanvasAgg(self.figure), None
+        with matplotlib.rc_context(STYLE):
+            for axis, label in zip(self.axes, metrics.values()):
+                axis.set(title=label, xlabel="step")
+        self._fit(runs)
+
+    def png(self, groups: dict[str, Sequence], steps: int | None = None) -> bytes:
+        """The picture of these groups (see `curves`) as PNG bytes."""
+        self._fit([r for runs in groups.values() for r in runs], steps)
+        if self._empty is None:
+            self.canvas.draw()
+            self._empty = self.canvas.copy_from_bbox(self.figure.bbox)
+        self.canvas.restore_region(self._empty)
+        with matplotlib.rc_context(STYLE):
+            for colour, (name, runs) in zip(COLOURS, groups.items()):
+                for axis, metric in zip(self.axes, self.metrics):
+                    for artist in _draw(axis, [r.curve(metric) for r in runs], colour, name):
+                        axis.draw_artist(artist)
+                        artist.remove()
+            self._legend(list(groups))
+        return self._encoded()
+
+    def _fit(self, runs: Sequence, steps: int | None = None) -> None:
+        """Widen the ranges to what is to be shown; a wider one needs the axes drawn again."""
+        before = self.steps, dict(self.limits)
+        for metric in self.metrics:
+            values = [v for r in runs for v in r.curve(metric).values()]
+            if values:
+                low, high = min(values), max(values)
+                edge = 0.04 * (high - low)
+                old = self.limits.get(metric, (low - edge, high + edge))
+                if low < old[0] or high > old[1] or metric not in self.limits:
+                    self.limits[metric] = (min(old[0], low - edge), max(old[1], high + edge))
+        self.steps = max(
+            [self.steps, steps or 1, *(s for r in runs for m in list(self.metrics)[:1] for s in r.curve(m))]
+        )
+        if before != (self.steps, self.limits) or self._empty is None:
+            self._empty = None
+            for axis, metric in zip(self.axes, self.metrics):
+                axis.set_xlim(-0.02 * self.steps, 1.02 * self.steps)
+                if metric in self.limits and self.limits[metric][0] < self.limits[metric][1]:
+                    axis.set_ylim(*self.limits[metric])
+
+    def _legend(self, names: list[str]) -> None:
+        lines = [Line2D([], [], color=colour, label=name) for colour, name in zip(COLOURS, names)]
+        if lines:
+            legend = self.figure.legend(
+                handles=lines, loc="lower left", ncols=2, fontsize=8, borderaxespad=0.2
+            )
+            self.figure.draw_artist(legend)
+            legend.remove()
+
+    def _encoded(self) -> bytes:
+        from PIL import Image
+
+        out = io.BytesIO()
+        image = Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
+        image.save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def of_run(run, metrics: dict[str, str], path: Path) -> Path:
+    """The curves of one run, saved as PNG."""
+    from .. import paths
+
+    knobs = ", ".join(
+        f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in list(run.knobs.items())[:5]
+    )
+    shown = {m: label for m, label in metrics.items() if run.curve(m)}
+    paths.write_atomic(
+        path,
+        png(curves({f"seed {run.seed}": [run]}, shown, title=f"{run.experiment} on {run.model}: {knobs}")),
+    )
+    return path
