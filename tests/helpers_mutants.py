@@ -10,11 +10,9 @@ from pathlib import Path
 from llmlab import paths
 from llmlab.lab import code
 
-# replays rehearsals of one experiment; a JSON object: label -> (first difference, first one beyond the tolerance)
+# replays rehearsals of one experiment; JSON: label -> (first difference, first one beyond the tolerance)
 REPLAY = """
 import json, sys
-import torch
-torch.set_num_threads(1)
 from llmlab.lab import registry, rehearsal
 name, *labels = sys.argv[1:]
 book, found = rehearsal.Book(name, rehearsal.plan(registry.get(name))), {}
@@ -30,8 +28,8 @@ print(json.dumps(found))
 
 
 def package(folder: Path, *changes: tuple[str, str]) -> Path:
-    """A copy of the package in which each (old text, new text) is changed, wherever the old one stands, which must be
-    one place; the folder to import it from.
+    """A copy of the package in which each (old text, new text) is changed, wherever the old one stands, which
+    must be one place; the folder to import it from.
     """
     shutil.copytree(code.ROOT, folder / "llmlab", ignore=shutil.ignore_patterns("__pycache__"))
     texts = {f: f.read_text(encoding="utf-8") for f in (folder / "llmlab").rglob("*.py")}
@@ -43,17 +41,8 @@ def package(folder: Path, *changes: tuple[str, str]) -> Path:
     return folder
 
 
-def data(folder: Path, *books: str) -> Path:
-    """A data folder with the shipped checkpoints and these books."""
-    (folder / "rehearsals").mkdir(parents=True)
-    (folder / "checkpoints").symlink_to(paths.data() / "checkpoints")
-    for name in books:
-        shutil.copyfile(paths.data() / "rehearsals" / f"{name}.book", folder / "rehearsals" / f"{name}.book")
-    return folder
-
-
 def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
-    """What a script prints as JSON in its last line, run with a copy of the package."""
+    """What a script prints as JSON in its last line, run with a copy of the package and a data folder."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, *arguments],
         capture_output=True,
@@ -67,5 +56,5 @@ def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
 
 
 def replay(name: str, labels: list[str], copy: Path) -> dict[str, list[str]]:
-    """label -> (first difference to the shipped book, first one beyond the tolerance) with a copy of the package."""
+    """label -> (first difference to the shipped book, first one beyond the tolerance) with that copy."""
     return call(REPLAY, name, *labels, copy=copy, data=paths.data())

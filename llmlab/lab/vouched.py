@@ -20,8 +20,8 @@ def file() -> Path:
 
 
 def alike(name: str, one: str, other: str) -> bool:
-    """Do two codes of an experiment do the same: are they one, or vouched for, step by step? Which of them is the
-    newer one makes no difference. Raises BadList.
+    """Do two codes of an experiment do the same: are they one, or vouched for, step by step? Which of them is
+    the newer one makes no difference. Raises BadList.
     """
     return one == other or other in _reached(name, one)
 
@@ -62,6 +62,6 @@ def _entries(path: Path, changed: int) -> tuple[dict, ...]:
         return tuple(found)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise BadList(
-            f"'{path}' is damaged, so nothing is vouched for; restore it (git checkout), or remove it and compute"
-            " again what is stale then"
+            f"'{path}' is damaged, so nothing is vouched for; restore it (git checkout), or remove it and"
+            " compute again what is stale then"
         ) from None

@@ -1,5 +1,5 @@
-"""Records: what was written comes back, what is not whole is never taken for true, and a record is current while
-what was asked for is the same and its code does the same.
+"""Records: what was written comes back, what is not whole is never taken for true, and a record is current
+while what was asked for is the same and its code does the same.
 """
 
 import json
@@ -60,7 +60,7 @@ def test_a_missing_record_is_an_os_error_and_has_no_seal(tmp_path):
 
 
 # --- damaged
-# --------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------------------------------------------------
 
 
 def head(**parts) -> bytes:
@@ -122,7 +122,7 @@ def test_a_record_that_is_cut_anywhere_is_damage(tmp_path_factory, cut, seed):
 
 
 # --- current
-# --------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------------------------------------------------
 
 CURRENT = {
     "the same": SEAL,

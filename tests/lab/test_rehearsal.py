@@ -1,5 +1,5 @@
-"""Rehearsals: the plan turns every knob, the book is what today's code and libraries give, and every knob is live: turned,
-it changes what the run measures. A dead knob is a defect.
+"""Rehearsals: the plan turns every knob, the book is what today's code and libraries give, and every knob is
+live: turned, it changes what the run measures. A dead knob is a defect.
 
 The whole book is rehearsed once a session; the rows lie in a file that pytest's workers share.
 """
@@ -17,15 +17,15 @@ from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.lab import code, record, registry, rehearsal
 from llmlab.lab.experiment import Experiment, knob
 from llmlab.lab.rehearsal import Book, Rehearsal
-from llmlab.ledger.rehearsed import OTHERS
+from llmlab.ledger.rehearsed import others
 from llmlab.train import probes
 from llmlab.world.sums import Sums
 
-BOOKS = rehearsal.books(OTHERS)
+BOOKS = rehearsal.books(others())
 
 
 # --- the plan
-# -------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", registry.NAMES)
@@ -110,7 +110,9 @@ def test_a_plan_turns_knobs_to_stated_values_choices_and_ends_of_ranges():
         *("whole", "short", "seed", "colour red, shade 0.5", "steps 8", "probe 2", "depth 1", "depth 7"),
         *("lr 0.1", "low 1.0", "colour red", "colour green", "for shade: colour red", "shade 1.0"),
     ]
-    assert plan["whole"].experiment.probe == 6, "full readings cost much: before the first step, and at the end"
+    assert plan["whole"].experiment.probe == 6, (
+        "full readings cost much: before the first step, and at the end"
+    )
     assert plan["shade 1.0"].alone == ("for shade: colour red", "shade")
     assert plan["depth 7"].alone == ("short", "depth") and plan["depth 7"].rows == rehearsal.TURNED
 
@@ -144,7 +146,7 @@ def test_a_rehearsal_begins_with_an_untouched_checkpoint():
 
 
 # --- the book
-# -------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -159,7 +161,11 @@ def book(tmp_path, monkeypatch):
 
 def test_a_book_comes_back_with_the_machine_that_made_it(book):
     found = book.read()
-    assert found["machine"] == rehearsal.machine() and set(found["machine"]) == {"processor", "capability", "torch"}
+    assert found["machine"] == rehearsal.machine() and set(found["machine"]) == {
+        "processor",
+        "capability",
+        "torch",
+    }
     assert list(found["rows"]) == [r.label for r in book.wanted] and found["rows"]["short"][0]["size"] == 2
     assert found["asked"] == book.asked
     assert record.is_current(record.seal_of(book.file), book.seal) and book.clock == ("rate",)
@@ -223,7 +229,10 @@ SAME = {
     "another clock": [ROWS[0] | {"rate": 6.0}, ROWS[1]],
 }
 OTHER = {
-    "a last bit": ([ROWS[0] | {"loss": 1.0 + 2**-52}, ROWS[1]], "step 0: loss is 1.0000000000000002, it was 1.0"),
+    "a last bit": (
+        [ROWS[0] | {"loss": 1.0 + 2**-52}, ROWS[1]],
+        "step 0: loss is 1.0000000000000002, it was 1.0",
+    ),
     "a lost reading": ([{"step": 0, "rate": 5.0}, ROWS[1]], "step 0: loss is None, it was 1.0"),
     "a number for none": ([ROWS[0], ROWS[1] | {"loss": 1.0}], "step 1: loss is 1.0, it was nan"),
     "another word": ([ROWS[0], ROWS[1] | {"note": "no"}], "step 1: note is no, it was so"),
@@ -249,7 +258,7 @@ def test_a_difference_is_told_in_words(after, told):
 
 @pytest.fixture(scope="session")
 def replayed(tmp_path_factory):
-    """replayed(name): the rows of all rehearsals of a book by label, performed once by whichever worker asks first."""
+    """replayed(name): the rows of all rehearsals of a book by label, performed by the worker that asks first."""
     folder = tmp_path_factory.getbasetemp()
     folder, known = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder, {}
 
@@ -316,7 +325,7 @@ def dead_knobs(cls, plan: list[Rehearsal], rows: dict) -> list[str]:
         turned = [r for r in plan if r.alone and r.alone[1] == k]
         labels = [turned[0].alone[0], *(r.label for r in turned)]
         first = [rows[label][: rehearsal.TURNED] for label in labels]
-        # more steps stretch the schedule, which acts beyond the rows that are kept: there the rate is the effect
+        # more steps stretch the schedule, which acts beyond the rows that are kept: the rate is the effect
         leave_out = ("step",) if k == "steps" else SET
         if not all(differ(a, b, metric, leave_out) for a, b in combinations(first, 2)):
             dead.append(k)
@@ -336,7 +345,11 @@ class Planted(CPT):
 
 
 def test_a_planted_dead_knob_is_found():
-    plan = [r for r in rehearsal.plan(Planted) if r.label == "short" or (r.alone or ("", ""))[1] in ("shine", "noise")]
+    plan = [
+        r
+        for r in rehearsal.plan(Planted)
+        if r.label == "short" or (r.alone or ("", ""))[1] in ("shine", "noise")
+    ]
     rows = {r.label: rehearsal.perform(r) for r in plan}
     assert dead_knobs(Planted, plan, rows) == ["shine"]
 
