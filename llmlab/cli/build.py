@@ -138,8 +138,8 @@ def rehearse(name: str, options) -> None:
 
 
 def spot_checks(books: dict) -> dict[str, list[tuple]]:
-    """name -> [(experiment, seed, rows)] of a shipped run of each experiment that was current under the code of
-    its book: one that was stale before says nothing of the change.
+    """name -> [(experiment, seed, rows)] of a shipped run of each experiment that was current under the code
+    of its book: one that was stale before says nothing of the change.
     """
     from ..lab import record, runs
     from ..learn import shipped

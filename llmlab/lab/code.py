@@ -51,7 +51,9 @@ def files(start: Path) -> list[Path]:
 
 @lru_cache
 def _imported(file: Path) -> list[Path]:
-    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from it."""
+    """Our modules that a file imports by name. A package's __init__ counts only where a name is taken from
+    it.
+    """
     return list(_named(file))
 
 

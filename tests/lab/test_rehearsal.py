@@ -258,7 +258,7 @@ def test_a_difference_is_told_in_words(after, told):
 
 @pytest.fixture(scope="session")
 def replayed(tmp_path_factory):
-    """replayed(name): the rows of all rehearsals of a book by label, performed by the worker that asks first."""
+    """replayed(name): the rows of all rehearsals of a book by label, performed by whoever asks first."""
     folder = tmp_path_factory.getbasetemp()
     folder, known = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder, {}
 

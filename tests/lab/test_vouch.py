@@ -1,5 +1,5 @@
-"""Vouching, both ways: a refactoring keeps the records, and a change of behaviour is caught by the rehearsals.
-What is said of a book that cannot be compared is one sentence.
+"""Vouching, both ways: a refactoring keeps the records, a change of behaviour is caught by the rehearsals. What
+is said of a book that cannot be compared is one sentence.
 """
 
 import os
@@ -237,7 +237,7 @@ class Two(One):
 
 @pytest.fixture
 def books(tmp_path, monkeypatch):
-    """Two small books in an empty data folder, of which `one` is written; all is performed in this process."""
+    """Two small books in an empty data folder, of which `one` is written, all in this process."""
     (tmp_path / "checkpoints").symlink_to(paths.data() / "checkpoints")
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
     monkeypatch.setattr(rehearsal, "performed", here)
