@@ -10,14 +10,10 @@ from pathlib import Path
 from llmlab import paths
 from llmlab.lab import code
 
-# replays rehearsals of one experiment; a JSON object: label -> (first difference, first one beyond the
-# tolerance)
+# replays rehearsals of one experiment; JSON: label -> (first difference, first one beyond the tolerance)
 REPLAY = """
 import json, sys
-import torch
-torch.set_num_threads(1)
-from llmlab.lab import registry
-from llmlab.lab import rehearsal
+from llmlab.lab import registry, rehearsal
 name, *labels = sys.argv[1:]
 book, found = rehearsal.Book(name, rehearsal.plan(registry.get(name))), {}
 before = book.read()["rows"]
@@ -31,30 +27,22 @@ print(json.dumps(found))
 """
 
 
-def package(folder: Path, changes: list[tuple[str, str, str]]) -> Path:
-    """A copy of the package in which each (file, old text, new text) is changed; the folder to import it
-    from.
+def package(folder: Path, *changes: tuple[str, str]) -> Path:
+    """A copy of the package in which each (old text, new text) is changed, wherever the old one stands, which
+    must be one place; the folder to import it from.
     """
-    copied = folder / "llmlab"
-    shutil.copytree(code.ROOT, copied, ignore=shutil.ignore_patterns("__pycache__"))
-    for file, old, new in changes:
-        text = (copied / file).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
-        (copied / file).write_text(text.replace(old, new), encoding="utf-8")
-    return folder
-
-
-def data(folder: Path, *books: str) -> Path:
-    """A data folder with the shipped checkpoints and these books."""
-    (folder / "rehearsals").mkdir(parents=True)
-    (folder / "checkpoints").symlink_to(paths.data() / "checkpoints")
-    for name in books:
-        shutil.copyfile(paths.data() / "rehearsals" / f"{name}.book", folder / "rehearsals" / f"{name}.book")
+    shutil.copytree(code.ROOT, folder / "llmlab", ignore=shutil.ignore_patterns("__pycache__"))
+    texts = {f: f.read_text(encoding="utf-8") for f in (folder / "llmlab").rglob("*.py")}
+    for old, new in changes:
+        places = [f for f, text in texts.items() for _ in range(text.count(old))]
+        assert len(places) == 1, f"{len(places)} places have: {old}"
+        texts[places[0]] = texts[places[0]].replace(old, new)
+        places[0].write_text(texts[places[0]], encoding="utf-8")
     return folder
 
 
 def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
-    """What a script prints as JSON in its last line, run with a copy of the package."""
+    """What a script prints as JSON in its last line, run with a copy of the package and a data folder."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, *arguments],
         capture_output=True,
@@ -68,7 +56,5 @@ def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
 
 
 def replay(name: str, labels: list[str], copy: Path) -> dict[str, list[str]]:
-    """label -> (first difference to the shipped book, first one beyond the tolerance) with a copy of the
-    package.
-    """
+    """label -> (first difference to the shipped book, first one beyond the tolerance) with that copy."""
     return call(REPLAY, name, *labels, copy=copy, data=paths.data())

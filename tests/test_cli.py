@@ -10,9 +10,12 @@ import sys
 
 import pytest
 from helpers_families import save_family
+from helpers_ledger import data_folder
 
 from llmlab import cli
-from llmlab.lab import registry
+from llmlab.lab import code as lab_code
+from llmlab.lab import registry, sweeps
+from llmlab.ledger import TRIALS
 
 KNOBS = {name: [k.name for k in registry.get(name).knobs()] for name in registry.NAMES}
 DOMAIN = ("domain_loss", "domain_recall", "general_loss", "general_recall", "arithmetic")
@@ -191,6 +194,31 @@ def test_a_missing_lab_checkpoint_names_its_build(name, tmp_path, capsys, monkey
     assert f"the lab checkpoint '{name}' is missing; run: llmlab build {name}" in complaint(
         ["run", "cpt", "--model", name], capsys
     )
+
+
+@pytest.fixture
+def other_code(tmp_path, monkeypatch):
+    """All that is shipped, made by other code than today's; nothing is vouched for."""
+    folder = data_folder(tmp_path / "data")
+    (folder / "vouched.json").unlink(missing_ok=True)
+    monkeypatch.setenv("LLMLAB_DATA", str(folder))
+    monkeypatch.setattr(lab_code, "version", lambda file: "other code")
+    return folder
+
+
+def test_what_other_code_made_is_named_and_nothing_is_built(other_code, capsys):
+    made = sorted(p for p in other_code.rglob("*"))
+    exit_code, out, err = call(["build", "rates", "sweeps", "--check"], capsys)
+    assert (exit_code, err) == (0, []) and sorted(other_code.rglob("*")) == made
+    assert out == [
+        f"rates: stale or missing: {', '.join(TRIALS)}",
+        f"sweeps: stale or missing: {', '.join(sweeps.GRIDS)}",
+    ]
+
+
+def test_a_damaged_list_of_what_is_vouched_for_is_told_before_anything_is_called_stale(other_code, capsys):
+    (other_code / "vouched.json").write_text("[")
+    assert "vouched.json' is damaged" in complaint(["build", "rates", "--check"], capsys)
 
 
 def test_a_truncated_lab_checkpoint_names_its_build(tmp_path, capsys, monkeypatch):

@@ -3,13 +3,18 @@ prose is typed. (nbmake executes them: see pyproject.toml.)
 """
 
 import re
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+from helpers_ledger import data_folder
 
-from llmlab.learn import drills, exercises
+from llmlab import paths
+from llmlab.lab import record
+from llmlab.learn import books, drills, exercises
 from llmlab.learn.notebook import NoReference, bibliography, references
 
 BOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -192,3 +197,70 @@ def test_every_key_of_the_sources_has_its_entry():
 def test_an_unknown_key_is_a_sentence():
     with pytest.raises(NoReference, match="has no entry 'nobody_2030'"):
         references("nobody_2030")
+
+
+# ---- an executed notebook is current while its script and all that it may show are ----
+
+
+@pytest.fixture
+def one_book(tmp_path, monkeypatch):
+    """A script with its notebook, sealed as if executed now, and a data folder that may be changed."""
+    data = data_folder(tmp_path / "data")
+    for changing in ("runs", "sweeps"):
+        (data / changing).unlink()
+        shutil.copytree(paths.data() / changing, data / changing)
+    shutil.copytree(paths.data() / "ledger", data / "ledger")
+    (data / "times.json").unlink()
+    shutil.copyfile(paths.data() / "times.json", data / "times.json")
+    monkeypatch.setenv("LLMLAB_DATA", str(data))
+    monkeypatch.setattr(books, "ROOT", tmp_path / "notebooks")
+    (tmp_path / "notebooks" / "py").mkdir(parents=True)
+    (script := tmp_path / "notebooks" / "py" / "00_one.py").write_text("# %%\n1 + 1\n")
+    book = nbformat.v4.new_notebook(metadata={"llmlab": asdict(books.seal(script, books.shown()))})
+    nbformat.write(book, tmp_path / "notebooks" / "00_one.ipynb")
+    return tmp_path
+
+
+def rewritten(path: Path, change, code=None):
+    """A record with its content changed, sealed again."""
+    seal, content = record.read(path)
+    record.write(path, replace(seal, code=code or seal.code), change(content))
+
+
+def of_run(folder):
+    return sorted((folder / "data" / "runs" / "dpo").glob("*.json"))[0]
+
+
+SHOWN = {
+    "script": lambda d: (d / "notebooks" / "py" / "00_one.py").write_text("# %%\n1 + 2\n"),
+    "no notebook": lambda d: (d / "notebooks" / "00_one.ipynb").unlink(),
+    "a row of a run": lambda d: rewritten(
+        of_run(d), lambda c: c.replace(b'"step": 1,', b'"step": 1, "new": 1,')
+    ),
+    "a lost run": lambda d: of_run(d).unlink(),
+    "a sweep": lambda d: rewritten(d / "data" / "sweeps" / "cpt.sweep", lambda c: c + b"0"),
+    "a verdict": lambda d: rewritten(
+        d / "data" / "ledger" / "results.json", lambda c: c.replace(b'"supported"', b'"refuted"', 1)
+    ),
+    "a measured time": lambda d: (d / "data" / "times.json").write_text("{}"),
+}
+UNSEEN = {
+    "nothing": lambda d: None,
+    "the code that made a run": lambda d: rewritten(of_run(d), lambda c: c, {"dpo": "other code"}),
+    "how long a run took": lambda d: rewritten(
+        of_run(d), lambda c: re.sub(rb'"seconds": [\d.]+', b'"seconds": 1.5', c)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", SHOWN.values(), ids=SHOWN)
+def test_a_notebook_is_stale_with_its_script_and_with_all_that_it_may_show(one_book, change):
+    assert books.stale() == []
+    change(one_book)
+    assert [s.stem for s in books.stale()] == ["00_one"]
+
+
+@pytest.mark.parametrize("change", UNSEEN.values(), ids=UNSEEN)
+def test_what_a_reader_does_not_see_keeps_the_notebook(one_book, change):
+    change(one_book)
+    assert books.stale() == []

@@ -3,6 +3,7 @@ for.
 """
 
 from contextlib import closing
+from dataclasses import replace
 from itertools import takewhile
 
 from .. import paths
@@ -109,8 +110,7 @@ def rehearse(name: str, options) -> None:
     """`build book`: rehearse what changed and write it down, before a refactoring. `build vouch`: rehearse
     again after it, and vouch for what is bit for bit the same.
     """
-    from ..lab import record, rehearsal, runs, vouch
-    from ..learn import shipped
+    from ..lab import record, rehearsal, vouch
     from ..ledger.rehearsed import others
 
     books = rehearsal.books(others())
@@ -130,13 +130,26 @@ def rehearse(name: str, options) -> None:
         if name == "book":
             lines = vouch.write(books, told)
         else:
-            checks = {
-                e.name: [(e, s, runs.rows_of(shipped.place(e, seal)))] for (e, s), seal in shipped.wanted()
-            }
             meant = tuple(filter(None, options.changed.split(",")))
-            lines = vouch.vouch(books, checks, told, meant)
-        for line in lines:
-            print(line, flush=True)
+            lines = vouch.vouch(books, spot_checks(books), told, meant)
+        done = [print(line, flush=True) for line in lines]
+    if not done:
+        print(f"{name}: current")
+
+
+def spot_checks(books: dict) -> dict[str, list[tuple]]:
+    """name -> [(experiment, seed, rows)] of a shipped run of each experiment that was current under the code
+    of its book: one that was stale before says nothing of the change.
+    """
+    from ..lab import record, runs
+    from ..learn import shipped
+
+    found = {}
+    for (experiment, seed), wanted in shipped.wanted():
+        place, book = shipped.place(experiment, wanted), record.seal_of(books[experiment.name].file)
+        if book and record.is_current(record.seal_of(place), replace(wanted, code=book.code)):
+            found[experiment.name] = [(experiment, seed, runs.rows_of(place))]
+    return found
 
 
 def build_one(builder, name: str) -> dict:

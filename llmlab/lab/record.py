@@ -78,3 +78,11 @@ def seal_of(path: Path) -> Seal | None:
         return read(path)[0]
     except (OSError, Damaged):
         return None
+
+
+def content_of(path: Path) -> bytes:
+    """The content of a whole record; nothing where the file is missing or damaged."""
+    try:
+        return read(path)[1]
+    except (OSError, Damaged):
+        return b""

@@ -70,6 +70,9 @@ def plan(cls) -> list[Rehearsal]:
         for value in _values(knob, getattr(start, knob.name), stated["values"].get(knob.name)):
             turned = replace(start, **{knob.name: value})
             found.append(Rehearsal(f"{knob.name} {value}", turned, rows=TURNED, alone=(beside, knob.name)))
+    twice = {r.label for i, r in enumerate(found) if r.label in {other.label for other in found[:i]}}
+    if twice:  # their rows would lie under one label, so the book would never be complete
+        raise ValueError(f"{cls.name} states two rehearsals alike: {', '.join(sorted(twice))}")
     return found
 
 
@@ -88,9 +91,11 @@ def _values(knob, here, stated) -> list:
 
 
 def perform(r: Rehearsal) -> Rows:
-    """The rows of one rehearsal, from its experiment's own checkpoint."""
+    """The rows of one rehearsal, from its experiment's own checkpoint, on one thread: two give other last
+    bits.
+    """
     inner = _inner(r.experiment)
-    with _small(type(inner)) if r.small else nullcontext():
+    with _one_thread(), _small(type(inner)) if r.small else nullcontext():
         rows = r.experiment.rows(fresh(inner.default_model), r.seed)
         with closing(rows):
             return json.loads(json.dumps(list(islice(rows, r.rows))))
@@ -111,6 +116,18 @@ def _loaded(name: str):
 def fresh(name: str):
     """A checkpoint that may be trained."""
     return copy.deepcopy(_loaded(name))
+
+
+@contextmanager
+def _one_thread():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -170,9 +187,6 @@ class Book:
 
     def __init__(self, name: str, wanted: list[Rehearsal]):
         self.name, self.wanted = name, wanted
-        for label in (labels := [r.label for r in wanted]):
-            if labels.count(label) > 1:
-                raise ValueError(f"two rehearsals of {name} are called '{label}'; rows are kept by that name")
 
     @property
     def file(self) -> Path:

@@ -119,8 +119,10 @@ def _by_book(books: Mapping[str, Book | Known], on_rehearsal) -> Iterator[tuple[
 
 
 def _spot(experiment, seed: int, rows: Rows) -> list[str]:
-    """The first difference between a real record's first rows and today's. Records come from other machines,
-    so within the tolerance of rehearsal.far.
+    """The first difference between a real record's first rows and today's; none where there is no record.
+    Records come from other machines, so within the tolerance of rehearsal.far.
     """
+    if not rows:
+        return []
     again = list(islice(experiment.rows(rehearsal.fresh(experiment.default_model), seed), SPOT))
     return list(islice(rehearsal.far(rows[:SPOT], again, type(experiment).rehearsal.get("clock", ())), 1))

@@ -12,7 +12,7 @@ import nbformat
 
 from .. import paths
 from ..errors import UserError
-from ..lab import record, sweeps, times
+from ..lab import record, runs, sweeps, times
 from ..lab.record import Seal
 from ..ledger import results
 from . import shipped
@@ -25,25 +25,31 @@ class BrokenCell(UserError):
 ROOT = paths.shipped("notebooks")
 
 
-def seal(script: Path) -> Seal:
-    """What an executed notebook depends on: its script, the ledger's numbers and verdicts, and the stored
-    runs, sweeps and measured times that it may show.
+def shown() -> bytes:
+    """All that notebooks may show: the rows of the stored runs, the sweeps, the ledger's numbers and
+    verdicts, and the measured times. Which code made them is not seen.
     """
-    shown = [s.identity for _, s in shipped.wanted()] + [grid.seal.identity for grid in sweeps.GRIDS.values()]
+    rows = [runs.rows_of(shipped.place(experiment, seal)) for (experiment, _), seal in shipped.wanted()]
+    swept = [paths.hash_bytes(record.content_of(grid.file)) for grid in sweeps.GRIDS.values()]
     try:
         ledger = [{k: v for k, v in found.items() if k != "seal"} for found in results.load().values()]
     except results.BadResults:
         ledger = []
-    parts = [shown, ledger, times.read(paths.data())]
-    return Seal(paths.hash_bytes(script.read_bytes(), json.dumps(parts, sort_keys=True).encode()))
+    return json.dumps([rows, swept, ledger, times.read(paths.data())], sort_keys=True).encode()
+
+
+def seal(script: Path, shown: bytes) -> Seal:
+    """What an executed notebook depends on: its script, and all that it may show."""
+    return Seal(paths.hash_bytes(script.read_bytes(), shown))
 
 
 def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
     """(script's name, seal that is there, seal that is wanted) of every notebook."""
+    now = shown()
     for script in scripts():
         book = ROOT / f"{script.stem}.ipynb"
         found = nbformat.read(book, 4).metadata.get("llmlab") if book.exists() else None
-        yield script.stem, Seal.read(found), seal(script)
+        yield script.stem, Seal.read(found), seal(script, now)
 
 
 def scripts() -> list[Path]:
@@ -74,7 +80,10 @@ def build(force: bool = False) -> Iterator[str]:
             ) from None
         for cell in book.cells:
             cell.metadata.pop("execution", None)  # timestamps: every rebuild would differ
-        book.metadata |= {"llmlab": asdict(seal(script)), "llmlab_seconds": round(time.monotonic() - began)}
+        book.metadata |= {
+            "llmlab": asdict(seal(script, shown())),
+            "llmlab_seconds": round(time.monotonic() - began),
+        }
         paths.write_atomic(ROOT / f"{script.stem}.ipynb", nbformat.writes(book).encode())
         yield f"{script.stem}: {book.metadata['llmlab_seconds']} s"
 
