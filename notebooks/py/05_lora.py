@@ -171,13 +171,13 @@ def tried(trials):
     found = pd.concat([pd.DataFrame({a.label: table[a.label] for a in t.arms}).T for t in trials]).round(2)
     return found[sorted(found.columns, key=float)].astype(object).fillna("").rename_axis(columns="rate")
 
-tried([t for t in claims.TRIALS if t.metric == "kilobits"])
+tried([t for t in claims.RATES_TRIED if t.metric == "kilobits"])
 
 # %% [markdown]
 # The three tasks: share right.
 
 # %%
-tried([t for t in claims.TRIALS if t.metric == "skill"])
+tried([t for t in claims.RATES_TRIED if t.metric == "skill"])
 
 # %% [markdown]
 # At those rates, over the ledger's seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).

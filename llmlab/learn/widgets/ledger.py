@@ -16,7 +16,8 @@ from matplotlib.lines import Line2D
 
 from ...errors import UserError
 from ...lab import runs
-from ...ledger import CLAIMS, forest, results, table
+from ...ledger import CLAIMS, results, table
+from .. import forest
 from ...ledger.claims import Contrast
 from .. import figures
 
