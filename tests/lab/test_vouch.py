@@ -1,5 +1,5 @@
-"""Vouching, both ways: a refactoring keeps the records, a change of behaviour is caught by the rehearsals. What
-is said of a book that cannot be compared is one sentence.
+"""Vouching, both ways: a refactoring keeps the records, a change of behaviour is caught by the rehearsals.
+What is said of a book that cannot be compared is one sentence.
 """
 
 import os
