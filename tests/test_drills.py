@@ -14,7 +14,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmlab import cli, paths
+from llmlab import paths
+from llmlab.cli.options import parse
 from llmlab.errors import UserError
 from llmlab.lab import registry
 from llmlab.learn import drills, shipped
@@ -69,7 +70,7 @@ def test_no_run_ships_twice():
 def test_the_command_makes_the_same_run(drill):
     cls, (llmlab, run, name, *flags) = registry.get(drill.link.name), shlex.split(drill.link.command)
     assert (llmlab, run, name) == ("llmlab", "run", drill.link.name)
-    options = cli.parse(
+    options = parse(
         "run", [(k.name, k.kind, k.default, k.help) for k in cls.knobs()] + [("seed", int, 1, "")], flags
     )
     assert (

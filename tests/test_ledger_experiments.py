@@ -251,7 +251,7 @@ def test_practice_that_leaves_nothing_for_reading_is_refused(steps, practice):
 @pytest.mark.parametrize("lesson", midtrain.LESSONS)
 def test_only_practice_of_running_sums_is_sampled_and_has_advantages(tiny, lesson):
     experiment = Midtrain(lesson=lesson, prompts=3, group=2, batch=4)
-    batch = next(experiment.practised(tiny.model, tiny.tok, 0, 0))
+    batch = next(experiment.practised(tiny.model, tiny.tok, 0)(0))
     assert len(batch) == (6 if lesson == "steps" else 4)
     assert ("advantages" in batch.given) == (lesson == "steps") and not experiment.reading_at(
         tiny.tok, 0, 0
@@ -263,9 +263,9 @@ def test_only_practice_of_running_sums_is_sampled_and_has_advantages(tiny, lesso
 @pytest.mark.parametrize("lesson", ["calls", "advice"])
 def test_demonstrations_are_a_function_of_seed_and_number_and_go_on_from_any(tiny, lesson):
     model, tok, experiment = tiny.model, tiny.tok, Midtrain(lesson=lesson, batch=4)
-    whole = list(islice(experiment.practised(model, tok, 1, 0), 4))
-    assert all(map(equal, whole[2:], islice(experiment.practised(model, tok, 1, 2), 2)))
-    assert not equal(whole[0], whole[1]) and not equal(whole[0], next(experiment.practised(model, tok, 2, 0)))
+    whole = list(islice(experiment.practised(model, tok, 1)(0), 4))
+    assert all(map(equal, whole[2:], islice(experiment.practised(model, tok, 1)(2), 2)))
+    assert not equal(whole[0], whole[1]) and not equal(whole[0], next(experiment.practised(model, tok, 2)(0)))
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_stopped_while_reading_and_while_practising_it_ends_bit_equal(
     stopped_at(3, experiment)
     stopped_at(7, experiment)
     assert len(list((home / "unfinished").glob("midtrain-*.state"))) == 1
-    monkeypatch.setattr(Midtrain, "reading_at", None)  # what was read is not read again
+    monkeypatch.setattr(Midtrain, "reading_at", lambda *_: pytest.fail("what was read is read again"))
     assert runs.run(experiment).rows == expected
 
 

@@ -127,6 +127,24 @@ def test_the_reward_can_be_chosen(shipped):
     assert (batch["rewards"] >= 10).all()
 
 
+def test_what_is_asked_can_be_chosen_by_the_number_of_the_batch(shipped):
+    asked, numbers = SUMS.problems(2, split="test", seed=9), []
+    batches = list(islice(stream(shipped, ask=lambda i: numbers.append(i) or asked, prompts=2), 2))
+    assert numbers == [0, 1]
+    for batch in batches:
+        for row, ids in enumerate(batch.ids.tolist()):
+            head = chat.prompt(shipped.tok, asked[row // 4].messages)
+            assert ids[: len(head)] == head
+
+
+@pytest.mark.parametrize("fallback, kept", [(None, 12), (4, 4)])
+def test_where_no_group_has_a_signal_all_episodes_stay_or_as_many_as_asked_for(shipped, fallback, kept):
+    same = dict(groups="filtered", rewards=paid(lambda score: 1), fallback=fallback)
+    batch = next(stream(shipped, **same))
+    assert len(batch) == kept and not batch["advantages"].any()
+    assert batch.info == {"reward": 1.0, "no_signal": 1.0, "drawn": 12.0}
+
+
 def test_batches_are_a_function_of_model_seed_and_number(shipped):
     first, second = islice(stream(shipped), 2)
     assert equal(first, next(stream(shipped))) and equal(second, next(stream(shipped, start=1)))

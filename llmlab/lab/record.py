@@ -59,7 +59,12 @@ def write(path: Path, seal: Seal, content: bytes) -> None:
 
 def read(path: Path) -> tuple[Seal, bytes]:
     """(seal, content). Raises Damaged, or OSError where there is no such file."""
-    head, _, content = path.read_bytes().partition(b"\n")
+    return opened(path.read_bytes(), path)
+
+
+def opened(raw: bytes, path: Path) -> tuple[Seal, bytes]:
+    """(seal, content) of a file's bytes. Raises Damaged, which names the file."""
+    head, _, content = raw.partition(b"\n")
     try:
         found = json.loads(head)
         seal, whole = Seal.read(found), found["sha256"] == paths.hash_bytes(content)

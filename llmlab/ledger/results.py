@@ -88,9 +88,15 @@ def load() -> dict[str, dict]:
     it was written.
     """
     try:
-        return json.loads(sealed.read(file())[1])
+        return read(file().read_bytes())
     except OSError:
         raise BadResults(f"'{file()}' is missing; run: llmlab claims run") from None
+
+
+def read(raw: bytes) -> dict[str, dict]:
+    """The records in the file's bytes. Raises BadResults."""
+    try:
+        return json.loads(sealed.opened(raw, file())[1])
     except sealed.Damaged as e:
         raise BadResults(f"{e}, so no verdict in it counts; run: llmlab claims run") from None
 

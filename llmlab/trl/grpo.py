@@ -11,7 +11,7 @@ from ..world.sums import Sums
 from .trainer import optimizers, share
 
 KIND = GRPO
-# the dials of the family (llmlab.objectives) in TRL's words: dial -> our part -> TRL's settings
+# the dials of the family (methods.policy, methods.parts) in TRL's words: dial -> our part -> TRL's settings
 RATIO = {
     "token_ratio": {"importance_sampling_level": "token"},
     "sequence_ratio": {"importance_sampling_level": "sequence"},
@@ -91,7 +91,7 @@ def assemble(recipe: Recipe, tok, seed: int, settings: dict, asked: list[Problem
 
 
 def problems(world: World, k: GRPO, seed: int) -> list[Problem]:
-    """What rollout.on_policy would ask, batch after batch."""
+    """What the collector would ask, batch after batch."""
     batches = range(-(-k.steps // k.epochs))
     return [p for i in batches for p in world.problems(k.prompts, split="train", seed=seed * 1_000_003 + i)]
 

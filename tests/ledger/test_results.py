@@ -151,7 +151,7 @@ def test_a_moved_threshold_is_stale(stored):
 
 def test_other_code_of_the_experiment_makes_it_stale_unless_it_is_vouched_for(stored, monkeypatch):
     record, old = results.load()["C998"], results.seal(CLAIM).code["cpt"]
-    monkeypatch.setattr(results, "_code", lambda name: "another version")
+    monkeypatch.setattr(results, "_named", lambda name: {name: "another version"})
     assert not results.is_current(CLAIM, record) and table.Row(CLAIM, record).verdict == "stale"
     assert sealed.stale(s for s in results.seals() if s[0] == "C998") == ["C998"]
     vouched.add([{"name": "cpt", "old": old, "new": "another version"}])

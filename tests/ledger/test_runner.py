@@ -252,7 +252,7 @@ def test_drift_is_nothing_at_the_start_and_grows(base):
         tokenizer_checks.old_tokenizer,
         tokenizer_checks.rows_saved,
         lora_checks.merged_is_unmerged,
-        checks_serving.one_base_many_adapters,
+        lora_checks.one_base_many_adapters,
         chat_checks.literal_roles,
         checks_serving.bleed,
     ],
@@ -301,7 +301,7 @@ def test_adapters_that_copy_the_base_fail_the_check(monkeypatch):
 
     monkeypatch.setattr(memory.Shape, "adapters", lambda self, rank, targets="both": self.parameters)
     with pytest.raises(AssertionError, match="are not those of one base"):
-        checks_serving.one_base_many_adapters()
+        lora_checks.one_base_many_adapters()
 
 
 def test_a_tokenizer_that_reads_typed_control_tokens_fails_the_check(monkeypatch):

@@ -71,6 +71,11 @@ class Stages(Experiment):
 
         return replace(stage, probe=Read(both))
 
+    def rows(self, loaded, seed, checkpoint=None, texts=None):
+        """The stage's rows; afterwards the tokenizer has the template that it had."""
+        with template(loaded.tok, self.trained):
+            yield from super().rows(loaded, seed, checkpoint, texts)
+
     def prober(self, model, tok):
         """A function that asks for polite answers, facts and sums."""
         pairs, sums = talk.pairs(self.held, split="test", seed=7, kinds="style"), Sums(("add",), digits=3)
