@@ -46,7 +46,7 @@ def test_shipped_data_is_small():
 
 def test_a_changed_recipe_or_corpus_is_stale(monkeypatch):
     before = checkpoints.recipe_hash("base")
-    monkeypatch.setitem(checkpoints.RECIPES, "base", checkpoints.Recipe(steps=1, rows=6, length=257, lr=3e-3))
+    monkeypatch.setitem(checkpoints.PLANS, "base", checkpoints.Plan(steps=1, rows=6, length=257, lr=3e-3))
     assert checkpoints.recipe_hash("base") != before
     monkeypatch.undo()
     general = checkpoints.corpora.general

@@ -311,6 +311,27 @@ def test_what_another_machine_does_not_do_is_far(rows, change):
     assert told.startswith(f"step {step.removeprefix('step')}: {next(iter(changed))} is ")
 
 
+def test_a_run_that_imitates_its_samples_parts_at_their_length():
+    """It has no reading of a step that learns from samples, but other runs of its experiment do."""
+    longer = with_(SUPERVISED, step2=dict(tokens=317, loss=0.5, share=0.5))
+    assert list(rehearsal.far(SUPERVISED, longer, samples=True)) == []
+    assert len(list(rehearsal.far(SUPERVISED, longer))) == 3
+    same_length = with_(SUPERVISED, step2=dict(loss=0.5))
+    first = with_(SUPERVISED, step1=dict(tokens=301))
+    rate = with_([r | {"lr": 0.1} for r in SUPERVISED], step2=dict(tokens=317, lr=0.2))
+    for rows in (same_length, first):
+        assert len(list(rehearsal.far(SUPERVISED, rows, samples=True))) == 1
+    (lr,) = rehearsal.far([r | {"lr": 0.1} for r in SUPERVISED], rate, samples=True)
+    assert lr == "step 2: lr is 0.2, it was 0.1"
+
+
+def test_whether_an_experiment_learns_from_samples_is_read_off_its_rows():
+    found = [n for n, b in BOOKS.items() if rehearsal.learns_from_samples(b.read()["rows"].values())]
+    assert found == [
+        *("midtrain", "stages", "lora", "online", "overopt", "grpo", "policy", "retain", "order", "agent")
+    ]
+
+
 def test_a_run_may_end_elsewhere_only_behind_samples_that_fell_otherwise():
     assert list(rehearsal.far(ON_POLICY, ON_POLICY[:4])) == ["4 rows, there were 5"]
     assert list(rehearsal.far(ON_POLICY, with_(ON_POLICY, step2=dict(tokens=311))[:4])) == []
@@ -340,24 +361,26 @@ def replayed(tmp_path_factory):
     return of
 
 
-def told(name: str, after: dict, how) -> list[str]:
+def told(before: dict, after: dict, how, *more) -> list[str]:
     """The first difference of each rehearsal."""
-    before, clock = BOOKS[name].read()["rows"], BOOKS[name].clock
-    first = {label: next(how(before[label], after[label], clock), "") for label in before}
+    first = {label: next(how(before[label], after[label], *more), "") for label in before}
     return [f"'{label}': {difference}" for label, difference in first.items() if difference]
 
 
 @pytest.mark.parametrize("name", BOOKS)
 def test_todays_code_and_libraries_give_what_the_book_says(replayed, name):
     """Within what another machine's last bits may change: the alarm for an upgrade of a library."""
-    assert told(name, replayed(name), rehearsal.far) == []
+    book, before = BOOKS[name], BOOKS[name].read()["rows"]
+    samples = rehearsal.learns_from_samples(before.values())
+    assert told(before, replayed(name), rehearsal.far, book.clock, samples) == []
 
 
 @pytest.mark.parametrize("name", BOOKS)
 def test_on_the_machine_that_wrote_the_book_it_is_so_bit_for_bit(replayed, name):
-    if BOOKS[name].read()["machine"] != rehearsal.machine():
+    kept = BOOKS[name].read()
+    if kept["machine"] != rehearsal.machine():
         pytest.skip("another machine wrote the book")
-    assert told(name, replayed(name), rehearsal.differences) == []
+    assert told(kept["rows"], replayed(name), rehearsal.differences, BOOKS[name].clock) == []
 
 
 SET = ("step", "lr", "rollbacks", "lr_scale")  # what was set, or follows from it without any training
