@@ -1,5 +1,5 @@
-"""DPO on one page: what `llmlab run dpo` does, top to bottom, with nothing of llmlab but its checkpoint, its pairs and
-its chat template. tests/test_one_page.py holds it to the library's numbers.
+"""DPO on one page: what `llmlab run dpo` does, top to bottom, with nothing of llmlab but its checkpoint,
+its pairs and its chat template. tests/test_one_page.py holds it to the library's numbers.
 
     python docs/dpo_on_one_page.py
 """

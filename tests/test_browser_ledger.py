@@ -12,7 +12,7 @@ from helpers_ledger import stored
 from llmlab.ledger import CLAIMS
 
 pytestmark = NEEDS_CHROMIUM
-CELL = """from llmlab.widgets.ledger import LedgerPage
+CELL = """from llmlab.learn.widgets.ledger import LedgerPage
 
 page = LedgerPage()
 page"""

@@ -25,25 +25,25 @@ ANSWER = "421.9"  # 7.5 cubed, as Predict writes it: it stands in no cell
 
 CELLS = {
     "panel": (
-        """from llmlab.widgets import Panel
+        """from llmlab.learn.widgets import Panel
 panel = Panel("cpt", show=["replay", "lr", "warmup"])
 panel"""
     ),
     "strip": (
         """import copy
 
-from llmlab import objectives
+from llmlab.methods import imitation
 from llmlab.models.load import load
 from llmlab.tokens import chat
 from llmlab.tokens.batch import Batch, pad
-from llmlab.widgets import TokenStrip
+from llmlab.learn.widgets import TokenStrip
 from llmlab.world import Talk
 
 base = load("chat")
 rows = [chat.example(base.tok, p.messages, Talk().solution(p)) for p in Talk(("fact",)).problems(2, seed=1)]
 ids, masks = zip(*rows)
 batch = Batch(pad(ids, base.tok.pad_token_id), pad(masks, 0).float())
-strip = TokenStrip(base.tok, batch, base.model, objectives.nll)
+strip = TokenStrip(base.tok, batch, base.model, imitation.nll)
 data = copy.deepcopy(strip.data)
 data["rows"][0]["pieces"][1] = "<script>document.title = 'taken'</script>"
 data["rows"][0]["label"] = "<img src=x onerror=\\"document.title='taken'\\">"
@@ -51,7 +51,7 @@ strip.data = data
 strip"""
     ),
     "predict": (
-        """from llmlab.widgets import Predict
+        """from llmlab.learn.widgets import Predict
 predict = Predict("How much is the cube of 7.5?", lambda: 7.5 ** 3, unit="units", low=0, high=1000)
 predict"""
     ),
@@ -61,18 +61,18 @@ sketch = Predict("What will the two do?", curves, kind="sketch", metrics=["domai
 sketch"""
     ),
     "drills": (
-        """from llmlab.widgets import Drills
+        """from llmlab.learn.widgets import Drills
 drills = Drills("02", level=1)
 drills"""
     ),
     "map": (
-        """from llmlab.widgets.atlas import Flow, Map
+        """from llmlab.learn.widgets.atlas import Flow, Map
 Map()"""
     ),
     "flow": "Flow()",
     "evidence": (
         """import time
-from llmlab.atlas import Leaf, Question, Reading
+from llmlab.learn.atlas import Leaf, Question, Reading
 
 def slow():
     time.sleep(2)
@@ -81,7 +81,7 @@ def slow():
 Flow(Question("Ready?", {"yes": Leaf("A lever", "why", "risk", "measure", "02", (slow,))}))"""
     ),
     "judge": (
-        """from llmlab.judge import check
+        """from llmlab.learn.judge import check
 
 def mine(documents, end, length):
     stream = [token for ids in documents for token in ids]

@@ -173,7 +173,7 @@ def test_points_in_dispute_are_marked():
         assert next(d for d in ALL if d.id == must).contested
 
 
-@pytest.mark.parametrize("name", ["llmlab.drills", "llmlab.practice", "llmlab.drill_terminal"])
+@pytest.mark.parametrize("name", ["llmlab.learn.drills", "llmlab.learn.practice", "llmlab.cli.drill"])
 def test_importing_is_light(name):
     code = f"import sys, {name}; assert not {{'torch', 'transformers', 'matplotlib'}} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)

@@ -376,7 +376,7 @@ def test_the_notebook_shows_that_sentence_without_a_traceback():
     shell = InteractiveShell.instance()
     try:
         with capture_output() as seen:
-            shell.run_cell("from llmlab.judge import hint\nhint('shfit')")
+            shell.run_cell("from llmlab.learn.judge import hint\nhint('shfit')")
     finally:
         InteractiveShell.clear_instance()
     assert "did you mean shift" in seen.stdout + seen.stderr and "Traceback" not in seen.stdout + seen.stderr

@@ -459,8 +459,8 @@ def test_a_claim_without_arms_cannot_be_run(full):
 def test_the_page_opens_without_torch(everything):
     """How fast: `llmlab bench --only ledger`."""
     code = """import sys
-import llmlab.widgets.ledger
-page = llmlab.widgets.ledger.LedgerPage()
+import llmlab.learn.widgets.ledger
+page = llmlab.learn.widgets.ledger.LedgerPage()
 page.wait()
 page._repr_mimebundle_()
 assert not {'torch', 'transformers'} & set(sys.modules)"""
@@ -498,7 +498,7 @@ def test_the_script_parses(tmp_path):
 def test_the_script_has_a_shape_for_every_verdict_and_is_installed():
     assert all(re.search(rf"SHAPES = .*\b{verdict}: \[", Forest._esm) for verdict in forest.MARKS)
     settings = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    assert "widgets/*.js" in settings["tool"]["setuptools"]["package-data"]["llmlab"]
+    assert "learn/widgets/*.js" in settings["tool"]["setuptools"]["package-data"]["llmlab"]
 
 
 def test_a_record_of_the_tests_passes_for_current():

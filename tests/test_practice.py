@@ -222,8 +222,8 @@ def test_a_home_that_is_no_folder_is_a_sentence(tmp_path, monkeypatch):
 
 WRITER = """
 import sys
-from llmlab import practice
-from llmlab.practice import Rating, Review
+from llmlab.learn import practice
+from llmlab.learn.practice import Rating, Review
 name, count = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()
 for i in range(count):

@@ -349,7 +349,7 @@ def peak():  # of this process alone: ru_maxrss starts at what the parent had
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 import llmlab.cli; light = time.perf_counter() - t
 import sys; assert 'torch' not in sys.modules
-from llmlab.widgets import Panel
+from llmlab.learn.widgets import Panel
 panel = Panel('cpt', seed=99); first = []  # no shipped run has this seed
 draw = panel._draw
 def seen(): first or first.append(time.perf_counter()); draw()
@@ -379,7 +379,7 @@ print(light, first[0] - t, panel.last.seconds, peak() / 2**20)
 
 def ledger() -> dict:
     """The ledger's page in a fresh process, imports included."""
-    code = "from llmlab.widgets.ledger import LedgerPage; LedgerPage()._repr_mimebundle_()"
+    code = "from llmlab.learn.widgets.ledger import LedgerPage; LedgerPage()._repr_mimebundle_()"
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     seconds = time.perf_counter() - began

@@ -13,7 +13,7 @@ from .. import paths
 from ..errors import UserError
 from ..lab import registry
 
-CELL = """from llmlab.widgets import Panel
+CELL = """from llmlab.learn.widgets import Panel
 Panel({name!r}, show={show!r}, large=True)"""
 
 
@@ -61,6 +61,6 @@ def serve(name: str, port: int, browser: bool, network: bool) -> None:
     if network:  # Voilà hides the token in what it prints
         token = next(a.partition("=")[2] for a in arguments if a.startswith("--Voila.token="))
         print(f"for the class: http://{socket.gethostname()}:{port}/?token={token}", flush=True)
-    own = str(paths.PACKAGE)  # where Voilà finds our template: voila/templates/llmlab
+    own = str(paths.PACKAGE / "learn")  # where Voilà finds our template: voila/templates/llmlab
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))
     os.execv(sys.executable, arguments)

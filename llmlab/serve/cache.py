@@ -1,7 +1,7 @@
 """The key-value cache of a batch that rows join and leave at any time: token j of a row stands in column j,
 whatever the other rows do.
 
-llmlab.sample pads prompts on the left, which is simpler where all rows start together; here a new row would
+train.sample pads prompts on the left, which is simpler where all rows start together; here a new row would
 have to be lined up with the longest one. vLLM goes one step further and cuts a row's columns into pages
 (PagedAttention, Kwon et al., 2023), so that short rows take no room for long ones.
 """

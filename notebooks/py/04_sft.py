@@ -34,6 +34,7 @@ from statistics import median
 import pandas as pd
 import torch
 
+# %%
 from llmlab.learn import figures
 from llmlab.lab import runs
 from llmlab.models.load import load

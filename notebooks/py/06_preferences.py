@@ -37,6 +37,7 @@ from statistics import median
 import pandas as pd
 import torch
 
+# %%
 from llmlab.learn import figures
 from llmlab.train import loop
 from llmlab.methods import preferences

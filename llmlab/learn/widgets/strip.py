@@ -1,4 +1,4 @@
-"""TokenStrip: the coloured view of any batch. It draws what llmlab.strips measured, in the browser, as text,
+"""TokenStrip: the coloured view of any batch. It draws what learn.strips measured, in the browser, as text,
 or as a picture.
 """
 
