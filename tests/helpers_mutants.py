@@ -17,12 +17,13 @@ from llmlab.lab import registry, rehearsal
 name, *labels = sys.argv[1:]
 book, found = rehearsal.Book(name, rehearsal.plan(registry.get(name))), {}
 before = book.read()["rows"]
+samples = rehearsal.learns_from_samples(before.values())
 for r in book.wanted:
     if r.label in labels:
         rows = rehearsal.perform(r)
-        found[r.label] = [
-            next(how(before[r.label], rows, book.clock), "") for how in (rehearsal.differences, rehearsal.far)
-        ]
+        both = before[r.label], rows, book.clock
+        ways = rehearsal.differences(*both), rehearsal.far(*both, samples)
+        found[r.label] = [next(way, "") for way in ways]
 print(json.dumps(found))
 """
 

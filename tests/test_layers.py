@@ -3,9 +3,12 @@
 import ast
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from llmlab.lab import registry
 
 PACKAGE = Path(__file__).parent.parent / "llmlab"
 # bottom to top. Modules of one row do not know each other; the files inside a folder may, without going round
@@ -140,5 +143,12 @@ def test_no_two_files_know_each_other():
 )
 def test_light_modules_do_without_torch(name):
     code = f"import sys, {name}; assert not {{'torch', 'transformers'}} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", [f"{c}.claims" for c in registry.chapters() if find_spec(f"{c}.claims")])
+def test_a_chapters_claims_may_be_imported_before_the_ledger(name):
+    code = f"import {name}; from llmlab.ledger import CLAIMS, TRIALS; assert CLAIMS and TRIALS"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
