@@ -30,13 +30,13 @@ def told(out, batch, ratio, cut, **more):
     return detached(
         clip_fraction=token_mean(cut.float(), out.mask),
         ratio_max=masked(ratio, out.mask).max(),
-        kl_old=token_mean(moved.exp() - 1 - moved, out.mask),
+        approx_kl=token_mean(moved.exp() - 1 - moved, out.mask),
         entropy=entropy(out),
         **more,
     )
 
 
-def leash(out, batch, beta, aggregate):
+def kl_term(out, batch, beta, aggregate):
     """(beta times the KL penalty of the loss, what there is to plot of it); read only if there is a beta."""
     if not beta:
         return 0.0, {}
@@ -73,7 +73,7 @@ def grpo(out, batch, *, low=0.2, high=0.2, beta=0.0):
     """
     ratio = token_ratio(out, batch)
     gain, cut = clipped(ratio, batch["advantages"], low, high)
-    pull, kl = leash(out, batch, beta, sequence_mean)
+    pull, kl = kl_term(out, batch, beta, sequence_mean)
     return -sequence_mean(gain, out.mask) + pull, told(out, batch, ratio, cut, **kl)
 
 
@@ -86,7 +86,7 @@ def dr_grpo(out, batch, *, max_len, low=0.2, high=0.2, beta=0.0):
     """
     ratio = token_ratio(out, batch)
     gain, cut = clipped(ratio, batch["advantages"], low, high)
-    pull, kl = leash(out, batch, beta, lambda x, mask: fixed_length(x, mask, length=max_len))
+    pull, kl = kl_term(out, batch, beta, lambda x, mask: fixed_length(x, mask, length=max_len))
     return -fixed_length(gain, out.mask, length=max_len) + pull, told(out, batch, ratio, cut, **kl)
 
 
@@ -98,7 +98,7 @@ def dapo(out, batch, *, low=0.2, high=0.28, beta=0.0):
     """
     ratio = token_ratio(out, batch)
     gain, cut = clipped(ratio, batch["advantages"], low, high)
-    pull, kl = leash(out, batch, beta, token_mean)
+    pull, kl = kl_term(out, batch, beta, token_mean)
     return -token_mean(gain, out.mask) + pull, told(out, batch, ratio, cut, **kl)
 
 
@@ -110,7 +110,7 @@ def gspo(out, batch, *, low=3e-4, high=4e-4, beta=0.0):
     """
     ratio = sequence_ratio(out, batch)
     gain, cut = clipped(ratio, batch["advantages"], low, high)
-    pull, kl = leash(out, batch, beta, sequence_mean)
+    pull, kl = kl_term(out, batch, beta, sequence_mean)
     return -sequence_mean(gain, out.mask) + pull, told(out, batch, ratio, cut, **kl)
 
 
@@ -123,12 +123,13 @@ def cispo(out, batch, *, cap=5.0, beta=0.0):
     """
     ratio = token_ratio(out, batch)
     gain, cut = capped_weight(ratio, batch["advantages"], out.logprobs, cap)
-    pull, kl = leash(out, batch, beta, token_mean)
+    pull, kl = kl_term(out, batch, beta, token_mean)
     return -token_mean(gain, out.mask) + pull, told(out, batch, ratio, cut, **kl)
 
 
 def ppo_policy(out, batch, *, low=0.2, high=0.2):
-    """The actor's half of PPO; its KL leash is part of the reward (token_rewards - beta k1). arXiv 1707.06347
+    """The actor's half of PPO; its KL penalty is part of the reward (token_rewards - beta k1). arXiv
+    1707.06347
 
     loss = -token_mean(min(r A, clip(r) A)) · reads old_logprobs, advantages [B,T-1]
     """
@@ -166,7 +167,7 @@ def by_dials(name: str) -> Callable:
 
     def objective(out, batch, *, max_len=1, beta=0.0, cap=None, **ranges):
         ranges |= {} if cap is None else {"high": cap - 1}
-        made = replace(SETTINGS[name], leash="k3" if beta else "none", beta=beta, **ranges)
+        made = replace(SETTINGS[name], kl_penalty="k3" if beta else "none", beta=beta, **ranges)
         return made.objective(max_len)(out, batch)
 
     return objective

@@ -34,7 +34,7 @@ QUICK = {  # a command -> what is added to it
     "llmlab run chats --method qlora --out my_adapters/anna/1": "--help",
     "llmlab run pairs --domain my_pairs.jsonl": "--steps 5 --batch 2 --probe 5",
     "llmlab run policy --epochs 4 --clip none": PUSH,
-    "llmlab run policy --paid crash": "--help",
+    "llmlab run policy --reward_func crash": "--help",
     "llmlab run sft --engine trl": TINY + " --held 16",
     "llmlab run template --served literal": "--help",
     "llmlab run codes --people 400 --rank 1": "--help",

@@ -65,7 +65,7 @@ def test_another_dial_is_another_function(name):
         replace(
             setting, aggregation={"sequence_mean": "token_mean"}.get(setting.aggregation, "sequence_mean")
         ),
-        replace(setting, leash="k3", beta=0.5),
+        replace(setting, kl_penalty="k3", beta=0.5),
         replace(setting, ratio={"token": "sequence"}.get(setting.ratio, "token")),
     ):
         assert not torch.allclose(step(other.objective(length), 0)[1], step(function, 0)[1], rtol=1e-4)
@@ -147,8 +147,8 @@ def test_at_ratio_one_no_dial_of_ratio_or_clip_matters(aggregation, clip, ratio)
 
 
 @pytest.mark.parametrize("aggregation", policy.AGGREGATIONS)
-@pytest.mark.parametrize("leash", ["none", "reward"])
-def test_equal_rewards_move_nothing(aggregation, leash):
+@pytest.mark.parametrize("kl_penalty", ["none", "reward"])
+def test_equal_rewards_move_nothing(aggregation, kl_penalty):
     """Exactly: AdamW would blow rounding up to a whole step. (With k1 in the reward: where the policy is
     still its own reference.)
     """
@@ -159,7 +159,7 @@ def test_equal_rewards_move_nothing(aggregation, leash):
     )
     batch = replace(batch, mask=torch.cat([torch.zeros(6, 1), make_out().mask.float()], 1))
     for rule in ("group_mean", "group_norm", "leave_one_out"):
-        setting = Dials(aggregation=aggregation, leash=leash, advantage=rule)
+        setting = Dials(aggregation=aggregation, kl_penalty=kl_penalty, advantage=rule)
         loss, _ = setting.objective(LENGTH)(make_out(), setting.columns(batch))
         assert not torch.autograd.grad(loss, logits)[0].any()
 
@@ -176,14 +176,14 @@ def rewarded(seed=0, beta=1.0, **settings):
     return Dials(beta=beta, **settings).columns(batch), batch
 
 
-def test_the_leash_in_the_reward_subtracts_beta_log_ratio_to_the_reference():
-    with_leash, batch = rewarded(beta=0.3, leash="reward", advantage="no_baseline")
+def test_the_kl_penalty_in_the_reward_subtracts_beta_log_ratio_to_the_reference():
+    with_penalty, batch = rewarded(beta=0.3, kl_penalty="reward", advantage="no_baseline")
     drift = ((batch["old_logprobs"] - batch["ref_logprobs"]) * batch.mask[:, 1:]).sum(1)
-    torch.testing.assert_close(with_leash["advantages"][:, 0], (batch["rewards"] - 0.3 * drift).float())
+    torch.testing.assert_close(with_penalty["advantages"][:, 0], (batch["rewards"] - 0.3 * drift).float())
 
 
-def test_a_critic_gets_the_leash_token_by_token():
-    found, batch = rewarded(beta=0.3, leash="reward", advantage="critic", lam=1.0)
+def test_a_critic_gets_the_kl_penalty_token_by_token():
+    found, batch = rewarded(beta=0.3, kl_penalty="reward", advantage="critic", lam=1.0)
     mask = batch.mask[:, 1:]
     drift = (batch["old_logprobs"] - batch["ref_logprobs"]) * mask
     ahead = drift.flip(1).cumsum(1).flip(1)  # what is still to be paid from this token on
@@ -199,22 +199,24 @@ def test_a_critic_gets_the_leash_token_by_token():
 
 
 @pytest.mark.parametrize("rule", rules.ADVANTAGES)
-def test_without_a_leash_the_advantages_are_the_rules(rule):
+def test_without_a_kl_penalty_the_advantages_are_the_rules(rule):
     found, batch = rewarded(advantage=rule)
     torch.testing.assert_close(found["advantages"], rules.ADVANTAGES[rule](batch["rewards"], batch["group"]))
 
 
-# ---- the direction of the leash ----
+# ---- the direction of the KL penalty ----
 
 
-def pulled(leash, sign=1.0, steps=60):
-    """(KL to the reference at the start, after `steps` steps of pure leash) of a policy over 6 tokens that
-    began elsewhere.
+def pulled(kl_penalty, sign=1.0, steps=60):
+    """(KL to the reference at the start, after `steps` steps of nothing but the penalty) of a policy over 6
+    tokens that began elsewhere.
     """
     g = torch.Generator().manual_seed(0)
     reference = torch.randn(6, generator=g).log_softmax(0)
     logits = torch.randn(6, generator=g).requires_grad_()
-    setting = Dials("none", "none", aggregation="token_mean", leash=leash, beta=sign, advantage="no_baseline")
+    setting = Dials(
+        "none", "none", aggregation="token_mean", kl_penalty=kl_penalty, beta=sign, advantage="no_baseline"
+    )
     optimizer = torch.optim.SGD([logits], lr=0.5)
 
     def kl():
@@ -238,15 +240,15 @@ def pulled(leash, sign=1.0, steps=60):
     return began, kl()
 
 
-@pytest.mark.parametrize("leash", ["reward", "k2", "k3"])
-def test_a_leash_pulls_back_to_the_reference(leash):
-    began, ended = pulled(leash)
+@pytest.mark.parametrize("kl_penalty", ["reward", "k2", "k3"])
+def test_a_kl_penalty_pulls_back_to_the_reference(kl_penalty):
+    began, ended = pulled(kl_penalty)
     assert ended < 0.1 * began
 
 
-@pytest.mark.parametrize("leash", ["reward", "k2", "k3"])
-def test_a_leash_of_the_wrong_sign_is_noticed(leash):
-    began, ended = pulled(leash, sign=-1.0, steps=20)
+@pytest.mark.parametrize("kl_penalty", ["reward", "k2", "k3"])
+def test_a_kl_penalty_of_the_wrong_sign_is_noticed(kl_penalty):
+    began, ended = pulled(kl_penalty, sign=-1.0, steps=20)
     assert ended > began
 
 

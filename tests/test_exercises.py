@@ -285,8 +285,12 @@ def test_reinforcement_learning_is_the_librarys():
         {"rewards": rewards[0, :2], "group": group[:2]},
     )
     batch = batch.add(old_logprobs=new, ref_logprobs=ref)
-    leashed = Dials(leash="reward", beta=0.3, advantage="no_baseline").columns(batch)["advantages"][:, 0]
-    torch.testing.assert_close(get("leashed_rewards").reference(rewards[0, :2], new, ref, mask, 0.3), leashed)
+    penalised = Dials(kl_penalty="reward", beta=0.3, advantage="no_baseline").columns(batch)["advantages"][
+        :, 0
+    ]
+    torch.testing.assert_close(
+        get("kl_penalised_rewards").reference(rewards[0, :2], new, ref, mask, 0.3), penalised
+    )
     for method, roles in METHODS.items():
         assert get("rl_bytes").reference(
             10**6, *(r in roles for r in ("critic", "reward model", "reference"))

@@ -30,13 +30,13 @@ def test_cpt_learns_the_domain_and_replay_protects_arithmetic():
 def test_the_same_transcripts_teach_different_things_under_three_losses():
     found = {
         loss: ends(get("topology")(steps=60, probe=60, loss=loss), "base")
-        for loss in ("assistant", "all", "pairs")
+        for loss in ("assistant", "all", "dpo")
     }
     end = {loss: last for loss, (_, last) in found.items()}
     assert (
         end["assistant"]["answering"] > 0.6
         and end["all"]["answering"] > 0.6
-        and end["pairs"]["answering"] < 0.1
+        and end["dpo"]["answering"] < 0.1
     )
     assert end["all"]["asks_itself"] > 0.9 and end["assistant"]["asks_itself"] < 0.1
     assert end["all"]["user_loss"] < 1.0 < 5.0 < end["assistant"]["user_loss"]

@@ -657,7 +657,7 @@ def test_on_policy_no_clip_binds(name):
     logits, make, batch = on_policy()
     knobs = {"cap": 1.0} if "cispo" in name else {"low": 1e-6, "high": 1e-6}
     loss, info = partial(FAMILY[name], **knobs)(make(), batch)
-    assert info["clip_fraction"] == 0 and info["ratio_max"] == 1 and info["kl_old"] == 0
+    assert info["clip_fraction"] == 0 and info["ratio_max"] == 1 and info["approx_kl"] == 0
     close(grad(loss, logits)[0], grad(FAMILY[name](make(), batch)[0], logits)[0])
 
 
@@ -956,7 +956,7 @@ def test_kl_old_is_how_far_the_policy_moved(objective):
     for token in range(3):
         out = out_of(P.log()[None, None], torch.tensor([[token]]), mask)
         batch = batch_like(mask, old_logprobs=Q.log()[token][None, None], advantages=doubles([1.0]))
-        total = total + Q[token] * objective(out, batch)[1]["kl_old"]
+        total = total + Q[token] * objective(out, batch)[1]["approx_kl"]
     close(total, (Q * (Q / P).log()).sum())
 
 

@@ -16,7 +16,7 @@ from llmlab.errors import UserError
 from llmlab.lab import runs
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load, save
-from llmlab.serve.engine import Engine, Request
+from llmlab.serve.batcher import Batcher, Request
 from llmlab.serve.store import AdapterStore
 from llmlab.train import loop
 
@@ -199,12 +199,12 @@ def test_adapters_of_own_pairs_are_kept_and_can_be_served(file, tmp_path, monkey
     ]
     assert cli.main(command) == 0
     capsys.readouterr()
-    engine = Engine(load("chat"), AdapterStore(tmp_path / "adapters"))
+    batcher = Batcher(load("chat"), AdapterStore(tmp_path / "adapters"))
     mine, base = (
-        engine.answer([Request(name, ({"role": "user", "content": "Hi"},))])[0].text
+        batcher.answer([Request(name, ({"role": "user", "content": "Hi"},))])[0].text
         for name in ("anna", "base")
     )
-    engine.close()
+    batcher.close()
     assert mine == "Hello." != base
 
 

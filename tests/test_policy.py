@@ -19,12 +19,12 @@ from llmlab.models.forward import forward
 from llmlab.models.load import load
 from llmlab.train.collect import Collector, with_signal
 from llmlab.train.rollout import as_batch
-from llmlab.world.arena import PAID, TASKS
+from llmlab.world.arena import REWARD_FUNCS, TASKS
 from llmlab.world.base import Score
 from llmlab.world.desk import call_text
 
 SFT = dict(source="gold", advantage="no_baseline", ratio="none", clip="none", aggregation="token_mean")
-SMALL = dict(prompts=4, group=4, held=8, tries=2, steps=8, probe=500, warmup=0, lr=3e-3)
+SMALL = dict(prompts=4, group=4, held=8, k=2, steps=8, probe=500, warmup=0, lr=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -57,27 +57,27 @@ def test_on_fresh_samples_no_clip_binds_and_the_ratio_is_one():
         assert (
             row["clip_fraction"] == 0.0
             and row["ratio_max"] == pytest.approx(1.0, abs=1e-3)
-            and row["kl_old"] < 1e-6
+            and row["approx_kl"] < 1e-6
         )
 
 
-@pytest.mark.parametrize("old", [dict(epochs=4), dict(stale=3)])
+@pytest.mark.parametrize("old", [dict(epochs=4), dict(staleness=3)])
 def test_on_old_samples_the_ratio_leaves_one_and_clips_bind(old):
-    rows = steps(4, temperature=1.5, range=0.1, **old)
+    rows = steps(4, temperature=1.5, epsilon=0.1, **old)
     assert rows[0]["clip_fraction"] == 0.0 and max(r["clip_fraction"] for r in rows[1:]) > 0.0
-    assert max(r["ratio_max"] for r in rows[1:]) > 1.1 and max(r["kl_old"] for r in rows[1:]) > 1e-3
+    assert max(r["ratio_max"] for r in rows[1:]) > 1.1 and max(r["approx_kl"] for r in rows[1:]) > 1e-3
 
 
 def test_the_reading_says_how_much_was_cut_since_the_last_one():
-    rows = steps(4, temperature=1.5, range=0.1, epochs=4, probe=4)
+    rows = steps(4, temperature=1.5, epsilon=0.1, epochs=4, probe=4)
     assert (
-        rows[3]["cut"] == pytest.approx(sum(r["clip_fraction"] for r in rows) / 4)
+        rows[3]["clip_fraction_mean"] == pytest.approx(sum(r["clip_fraction"] for r in rows) / 4)
         and rows[3]["samples"] == 16
     )
 
 
 def test_samples_are_used_again_and_then_replaced(chat):
-    batches = list(islice(collector(chat, epochs=2, stale=1)(0), 6))
+    batches = list(islice(collector(chat, epochs=2, staleness=1)(0), 6))
     texts = [b.ids.tolist() for b in batches]
     assert texts[0] == texts[1] != texts[2] == texts[3] != texts[4]
     assert [int(b["step"][0]) for b in batches] == [0, 0, 0, 0, 4, 4]
@@ -90,14 +90,19 @@ def test_samples_are_used_again_and_then_replaced(chat):
 def test_every_group_has_a_signal(chat, groups):
     batch = collector(chat, groups=groups, group=3, prompts=8).batch(0, 0)
     info = batch.info
-    assert advantages.informative(batch["rewards"], batch["group"]).all() and 0 < info["no_signal"] < 1
+    assert (
+        advantages.informative(batch["rewards"], batch["group"]).all()
+        and 0 < info["frac_reward_zero_std"] < 1
+    )
     assert len(batch) == 24 if groups == "resampled" else len(batch) < 24
     assert info["drawn"] > 24 if groups == "resampled" else info["drawn"] == 24
 
 
 def test_resampling_gives_up_where_nothing_is_ever_right(chat):
     batch = collector(chat, task="products", size=4, groups="resampled").batch(0, 0)
-    assert len(batch) == 16 * 6 and batch.info["no_signal"] == 1.0 and not batch["advantages"].any()
+    assert (
+        len(batch) == 16 * 6 and batch.info["frac_reward_zero_std"] == 1.0 and not batch["advantages"].any()
+    )
 
 
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
@@ -119,7 +124,7 @@ def test_leaving_out_rows_without_a_signal_changes_no_gradient(chat, aggregation
 def test_equal_pay_moves_nothing_at_all():
     """Every answer has the asked form: no advantage, no gradient, the same weights, bit for bit."""
     loaded, before = load("chat"), load("chat").model.state_dict()
-    list(islice(Policy(**(SMALL | dict(paid="form", temperature=0.3))).rows(loaded, 0), 3))
+    list(islice(Policy(**(SMALL | dict(reward_func="format", temperature=0.3))).rows(loaded, 0), 3))
     assert all(torch.equal(v, before[k]) for k, v in loaded.model.state_dict().items())
 
 
@@ -128,11 +133,11 @@ def test_equal_pay_moves_nothing_at_all():
 
 @pytest.mark.parametrize(
     "rule, unreadable, wrong, right",
-    [("strict", 0, 0, 1), ("crash", 1, 0, 1), ("form", 0, 1, 1), ("long", 0.25, 0.25, 0.75)],
+    [("strict", 0, 0, 1), ("crash", 1, 0, 1), ("format", 0, 1, 1), ("length", 0.25, 0.25, 0.75)],
 )
 def test_what_is_paid(rule, unreadable, wrong, right):
     scores = [Score({"format": f, "answer": a}) for f, a in ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))]
-    assert [PAID[rule](None, score, 0.5) for score in scores] == [unreadable, wrong, right]
+    assert [REWARD_FUNCS[rule](None, score, 0.5) for score in scores] == [unreadable, wrong, right]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -141,7 +146,7 @@ def test_every_task_pays_its_own_solution_in_full_and_it_fits(chat, task):
     for problem in game.world.problems(20, split="train", seed=1):
         turns = [m for m in game.world.solution(problem) if m["role"] == "assistant"]
         texts = [call_text(m) if m.get("tool_calls") else m["content"] for m in turns]
-        assert PAID["strict"](problem, game.world.score(problem, texts[-1]), 0.5) == 1.0
+        assert REWARD_FUNCS["strict"](problem, game.world.score(problem, texts[-1]), 0.5) == 1.0
         assert len(turns) <= game.turns and all(
             len(chat.tok(text)["input_ids"]) < game.turn for text in texts
         )
@@ -164,7 +169,7 @@ def test_the_penalty_on_long_answers(chat):
 
 def test_the_reference_is_the_start_until_it_is_reset():
     chat = load("chat")
-    made = collector(chat, leash="k3", reset=2)
+    made = collector(chat, kl_penalty="k3", reset=2)
     stream = made(0)
     first = next(stream)
     torch.testing.assert_close(
@@ -193,15 +198,18 @@ def test_the_reference_is_the_start_until_it_is_reset():
 
 
 def test_readings_of_the_start(chat):
-    policy = Policy(**(SMALL | dict(held=8, tries=4)))
+    policy = Policy(**(SMALL | dict(held=8, k=4)))
     found = Reader(chat.model, chat.tok, policy.game(), policy)(0)
     assert set(Policy.curves) <= set(found)
     assert (
-        found["kl"] == pytest.approx(0, abs=1e-6)
-        and found["sampled"] <= found["covered"]
-        and found["paid"] == pytest.approx(found["sampled"])
+        found["held_kl"] == pytest.approx(0, abs=1e-6)
+        and found["pass_at_1"] <= found["pass_at_k"]
+        and found["held_reward"] == pytest.approx(found["pass_at_1"])
     )
-    assert 0.25 <= found["distinct"] <= 1 and found["samples"] == found["cut"] == found["idle"] == 0
+    assert (
+        0.25 <= found["distinct"] <= 1
+        and found["samples"] == found["clip_fraction_mean"] == found["frac_reward_zero_std_mean"] == 0
+    )
 
 
 # ---- bad knobs ----
@@ -211,12 +219,12 @@ def test_readings_of_the_start(chat):
     (dict(ratio="none"), "choose --ratio token or sequence, or --clip none"),
     (dict(group=1), "choose --group 2 or more, or --advantage critic"),
     (dict(group=1, advantage="critic", groups="resampled"), "choose --group 2 or more"),
-    (dict(task="many", paid="crash"), "choose --paid strict or long"),
+    (dict(task="many", reward_func="crash"), "choose --reward_func strict or length"),
     (dict(task="chain", size=4), "--size 4 does not fit --task chain: a chain has 1 to 3 calls, not 4"),
     (dict(source="gold"), "choose --advantage no_baseline --ratio none --clip none"),
     (SFT | dict(groups="filtered"), "choose --groups all"),
-    (dict(reset=10), "choose --leash reward or k3"),
-    (dict(reset=10, leash="k3", epochs=4), "not a multiple of epochs"),
+    (dict(reset=10), "choose --kl_penalty reward or k3"),
+    (dict(reset=10, kl_penalty="k3", epochs=4), "not a multiple of epochs"),
 ])  # fmt: skip
 def test_knobs_that_do_not_fit_each_other_are_one_sentence(knobs, fix):
     with pytest.raises(BadKnob, match=fix):
@@ -224,7 +232,7 @@ def test_knobs_that_do_not_fit_each_other_are_one_sentence(knobs, fix):
 
 
 def test_a_critic_is_trained_beside_the_policy():
-    rows = steps(3, advantage="critic", ratio="token", aggregation="token_mean", leash="reward")
+    rows = steps(3, advantage="critic", ratio="token", aggregation="token_mean", kl_penalty="reward")
     assert all("value_loss" in r for r in rows) and rows[0]["value_loss"] > 0
 
 

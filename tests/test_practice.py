@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmlab import paths
-from llmlab.learn import practice
+from llmlab.lab import renamed
+from llmlab.learn import drills, practice
 from llmlab.learn.practice import Review
 
 FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -92,6 +93,12 @@ def test_what_is_recorded_is_read(found, home):
     for r in found:
         practice.record(r)
     assert practice.reviews() == found
+
+
+@pytest.mark.parametrize("old, new", renamed.DRILLS.items())
+def test_reviews_of_a_renamed_drill_count_for_it(old, new, home):
+    practice.record(review(old))
+    assert [r.drill for r in practice.reviews()] == [new] and new in {d.id for d in drills.load()}
 
 
 def test_one_line_a_review_and_an_append_changes_nothing_before_it(home):
@@ -222,7 +229,8 @@ def test_a_home_that_is_no_folder_is_a_sentence(tmp_path, monkeypatch):
 
 WRITER = """
 import sys
-from llmlab.learn import practice
+from llmlab.lab import renamed
+from llmlab.learn import drills, practice
 from llmlab.learn.practice import Rating, Review
 name, count = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()

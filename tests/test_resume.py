@@ -14,17 +14,17 @@ from llmlab.train import loop, probes
 
 SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
 LORA = dict(steps=10, probe=2)
-POLICY = dict(steps=8, prompts=4, group=4, probe=2, lr=3e-3, temperature=1.5, held=8, tries=2)
+POLICY = dict(steps=8, prompts=4, group=4, probe=2, lr=3e-3, temperature=1.5, held=8, k=2)
 SETTINGS = [
     ("cpt", SHORT),
-    ("cpt", SHORT | dict(kl=0.5, packing="reset")),
+    ("cpt", SHORT | dict(kl_coef=0.5, packing="reset")),
     ("cpt", SHORT | dict(gate=4, lr=1e-2, replay=0.0)),
     ("cpt", SHORT | dict(mixing="adaptive", batch=4)),
     ("cpt", SHORT | dict(mixing="adaptive", gate=4, lr=1e-2, replay=0.0)),
     ("sft", SHORT),
     ("dpo", SHORT),
     ("topology", SHORT),
-    ("topology", SHORT | dict(loss="pairs")),
+    ("topology", SHORT | dict(loss="dpo")),
     ("extend", SHORT | dict(warmup=4)),
     ("codes", SHORT | dict(people=20)),
     ("codes", SHORT | dict(people=20, method="full")),
@@ -38,11 +38,11 @@ SETTINGS = [
         dict(steps=6, prompts=8, group=8, digits=3, op="add", probe=2, epochs=2, lr=3e-3, temperature=1.5),
     ),
     ("policy", POLICY),
-    ("policy", POLICY | dict(epochs=2, stale=1, leash="k3", reset=4, beta=1.0, probe=3)),
-    ("policy", POLICY | dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2)),
+    ("policy", POLICY | dict(epochs=2, staleness=1, kl_penalty="k3", reset=4, beta=1.0, probe=3)),
+    ("policy", POLICY | dict(advantage="critic", kl_penalty="reward", reset=2, groups="resampled", epochs=2)),
     ("retain", dict(steps=6, prompts=4, group=4, probe=2)),
-    ("retain", dict(way="one", until=0.25, lr=3e-3, warmup=0, steps=8, probe=2)),
-    ("agent", dict(steps=6, prompts=4, group=4, batch=4, narrow=2, probe=2)),
+    ("retain", dict(method="sft_one", until=0.25, lr=3e-3, warmup=0, steps=8, probe=2)),
+    ("agent", dict(steps=6, prompts=4, group=4, batch=4, cold_start=2, probe=2)),
 ]
 
 

@@ -38,14 +38,16 @@ def small_probes(monkeypatch):
 def test_one_label_or_any_right_label():
     p = next(p for p in MANY.problems(20, split="train", seed=0) if len(p.meta["answers"]) > 3)
     assert (
-        Retain(way="one").answers(p, rng(1)) == Retain(way="one").answers(p, rng(2)) == p.meta["answers"][:1]
+        Retain(method="sft_one").answers(p, rng(1))
+        == Retain(method="sft_one").answers(p, rng(2))
+        == p.meta["answers"][:1]
     )
-    drawn = Retain(way="any", group=16).answers(p, rng(1))
+    drawn = Retain(method="sft_any", group=16).answers(p, rng(1))
     assert len(drawn) == 16 and len(set(drawn)) > 2 and set(drawn) <= set(p.meta["answers"])
 
 
 def test_own_imitates_the_right_samples_alone(chat_model):
-    recipe = Retain(way="own").recipe(chat_model, 0)
+    recipe = Retain(method="rejection_sampling").recipe(chat_model, 0)
     batch = next(recipe.stream(0))
     right = batch["rewards"] == 1
     assert 0 < right.sum() < len(batch)
@@ -57,7 +59,7 @@ def test_own_imitates_the_right_samples_alone(chat_model):
 
 def test_the_training_ends_at_the_skill_and_its_last_reading_stands_to_the_end():
     loaded = load("chat")
-    rows = list(Retain(way="one", until=0.2, lr=3e-3, warmup=0, steps=20, probe=2).rows(loaded, 0))
+    rows = list(Retain(method="sft_one", until=0.2, lr=3e-3, warmup=0, steps=20, probe=2).rows(loaded, 0))
     trained = [r for r in rows if "loss" in r]
     assert (
         trained[-1]["skill"] >= 0.2
@@ -139,16 +141,18 @@ def errors(k: Agent, practice: bool) -> list[int]:
 
 
 def test_gold_never_shows_a_fault_and_retry_shows_how_it_is_mended():
-    assert sum(errors(Agent(way="gold", calls=2, faults=1.0), True)) == 0
-    assert errors(Agent(way="retry", calls=2, faults=1.0), True) == [1] * 12
-    assert sum(errors(Agent(way="retry", calls=2, faults=1.0, narrow=5), False)) == 0
+    assert sum(errors(Agent(method="sft_gold", calls=2, faults=1.0), True)) == 0
+    assert errors(Agent(method="sft_retry", calls=2, faults=1.0), True) == [1] * 12
+    assert sum(errors(Agent(method="sft_retry", calls=2, faults=1.0, cold_start=5), False)) == 0
 
 
 def test_single_and_the_first_lessons_show_one_call():
     calls = lambda k, practice: {len(k.lesson(rng("test", i), practice)[1].meta["chain"]) for i in range(12)}
-    assert calls(Agent(way="single", calls=3), True) == {1} and calls(Agent(way="gold", calls=3), True) == {3}
-    assert calls(Agent(calls=3, narrow=5), False) == {1} and calls(
-        Agent(calls=3, narrow=5, chained=0.5), False
+    assert calls(Agent(method="sft_single", calls=3), True) == {1} and calls(
+        Agent(method="sft_gold", calls=3), True
+    ) == {3}
+    assert calls(Agent(calls=3, cold_start=5), False) == {1} and calls(
+        Agent(calls=3, cold_start=5, chained=0.5), False
     ) == {1, 3}
 
 
@@ -173,4 +177,4 @@ def test_the_probe_sees_which_failed_calls_were_made_again(chat_model):
 
 def test_lessons_that_leave_no_practice_are_refused():
     with pytest.raises(BadKnob, match="leaves nothing of --steps 12"):
-        Agent(narrow=12)
+        Agent(cold_start=12)

@@ -142,7 +142,7 @@ def test_where_no_group_has_a_signal_all_episodes_stay_or_as_many_as_asked_for(s
     same = dict(groups="filtered", rewards=paid(lambda score: 1), fallback=fallback)
     batch = next(stream(shipped, **same))
     assert len(batch) == kept and not batch["advantages"].any()
-    assert batch.info == {"reward": 1.0, "no_signal": 1.0, "drawn": 12.0}
+    assert batch.info == {"reward": 1.0, "frac_reward_zero_std": 1.0, "drawn": 12.0}
 
 
 def test_batches_are_a_function_of_model_seed_and_number(shipped):

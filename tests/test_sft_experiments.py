@@ -27,7 +27,7 @@ from llmlab.lab import runs
 from llmlab.lab.supervised import order
 from llmlab.models import quant
 from llmlab.models.load import load, save
-from llmlab.serve.engine import Engine, Request
+from llmlab.serve.batcher import Batcher, Request
 from llmlab.serve.store import AdapterStore
 from llmlab.tokens import chat, collate
 from llmlab.tokens.special import TEMPLATE
@@ -438,10 +438,10 @@ def test_adapters_of_own_conversations_are_kept_and_can_be_served(tmp_path, monk
     assert cli.main([*command, "--method", "lora", "--targets", "attention", "--out", str(out)]) == 0
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= files(out)
     loaded = load("chat")
-    engine = Engine(loaded, AdapterStore(tmp_path / "adapters"))
+    batcher = Batcher(loaded, AdapterStore(tmp_path / "adapters"))
     hi = ({"role": "user", "content": "Hi"},)
-    mine, base = (engine.answer([Request(name, hi)])[0].text for name in ("anna", "base"))
-    engine.close()
+    mine, base = (batcher.answer([Request(name, hi)])[0].text for name in ("anna", "base"))
+    batcher.close()
     assert mine == "Hello." != base
     assert cli.main([*command, "--method", "lora", "--out", str(out)]) == 2  # nothing is overwritten
 

@@ -9,7 +9,7 @@ from llmlab import paths
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.lab import code, record, sweeps, vouched
 from llmlab.learn.widgets import Panel
-from llmlab.learn.widgets.controls import control, stops
+from llmlab.learn.widgets.sliders import slider_of, stops
 
 AXES = {"replay": (0.0, 0.2), "warmup": (0, 20)}
 
@@ -165,18 +165,18 @@ def test_stops_are_round_ordered_and_inside_the_range(k):
 
 def test_a_swept_slider_has_stored_values_marked_and_starts_at_the_default():
     k = next(k for k in CPT.knobs() if k.name == "replay")
-    slider = control(k, (0.0, 0.35))
+    slider = slider_of(k, (0.0, 0.35))
     assert slider.value == k.default and ("0.35 ●", 0.35) in slider.options and ("0.3", 0.3) in slider.options
 
 
 def test_a_menu_marks_what_is_stored_and_keeps_its_values():
     k = next(k for k in CPT.knobs() if k.name == "packing")
-    menu = control(k, ("none", "plain"))
+    menu = slider_of(k, ("none", "plain"))
     assert [v for _, v in menu.options] == list(k.choices) and menu.value == k.default
     assert [v for text, v in menu.options if text.endswith(" ●")] == [
         v for v in k.choices if v in ("none", "plain")
     ]
-    assert [text for text, _ in control(k).options] == list(k.choices)
+    assert [text for text, _ in slider_of(k).options] == list(k.choices)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_moments_have_no_bias():
 def test_the_rules_see_the_same_samples_and_the_mean_is_a_shrunk_leave_one_out(chat):
     """Their gradients differ by the factor 7/8 (C128), so their variances by its square."""
     mean, other = read(chat, advantage="group_mean"), read(chat, advantage="leave_one_out")
-    assert mean["sampled"] == other["sampled"]
+    assert mean["pass_at_1"] == other["pass_at_1"]
     assert mean["variance"] == pytest.approx(other["variance"] * (7 / 8) ** 2, rel=1e-4)
 
 
@@ -119,8 +119,8 @@ def test_length_without_content_is_pushed_by_the_mean_of_an_answer_only(weight):
 def test_pushes_are_read_apart_for_right_and_wrong():
     found = pushes(torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([-1.0, 2.0, 0.0, -3.0]))
     scale = (14 / 4) ** 0.5
-    assert found == pytest.approx({"sampled": 0.5, "wrong_push": 1 / scale, "right_push": -2 / scale})
-    assert pushes(torch.zeros(2), torch.zeros(2)) == {"sampled": 0.0, "wrong_push": 0.0, "right_push": 0.0}
+    assert found == pytest.approx({"pass_at_1": 0.5, "wrong_push": 1 / scale, "right_push": -2 / scale})
+    assert pushes(torch.zeros(2), torch.zeros(2)) == {"pass_at_1": 0.0, "wrong_push": 0.0, "right_push": 0.0}
 
 
 def test_the_critics_fit_is_the_best_linear_one(chat):

@@ -93,6 +93,17 @@ def test_the_ledger_is_there_and_as_current_as_in_the_clone(llmlab, site):
     assert told == json.loads(clone.stdout.splitlines()[-1])
 
 
+def test_a_claim_is_tested_again_in_the_users_folder(llmlab, site, tmp_path):
+    """The installed package may be read-only, and is no place for results."""
+    inside = {f: f.read_bytes() for f in (site / "llmlab" / "_shipped" / "data" / "ledger").iterdir()}
+    before = json.loads(llmlab("claims", "--json").splitlines()[-1])
+    assert "C073" in llmlab("claims", "run", "C073", "--force")
+    assert {f: f.read_bytes() for f in inside} == inside
+    (own,) = (tmp_path / "home" / "ledger").iterdir()
+    assert {f.name for f in own.iterdir()} == {"curves", "results.json"}
+    assert json.loads(llmlab("claims", "--json").splitlines()[-1]) == before
+
+
 def test_an_experiment_runs(llmlab):
     told = json.loads(llmlab("run", "sampling", "--steps", "1", "--problems", "8", "--json").splitlines()[-1])
     assert told["experiment"] == "sampling" and told["metrics"]

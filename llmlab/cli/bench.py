@@ -32,7 +32,7 @@ from ..chapters.c07_reinforcement_learning.policy import Policy
 from ..methods import imitation, preferences
 from ..models.frozen import frozen_copy
 from ..models.load import load
-from ..tokens import chat
+from ..tokens import chat, pairs
 from ..tokens.batch import Batch, pad
 from ..train import loop
 from ..trl.engine import TRL
@@ -68,28 +68,22 @@ def ceiling(figures: dict, rows, tokens: int, model) -> dict:
     }
 
 
-class Ticks:
-    """A TRL callback that notes when each step ended."""
+def ticking(times: list[float]):
+    """A TRL callback that notes in `times` when each step ended."""
+    from transformers import TrainerCallback
 
-    def __new__(cls):
-        from transformers import TrainerCallback
+    class Ticks(TrainerCallback):
+        def on_step_end(self, *args, **kwargs):
+            times.append(time.perf_counter())
 
-        class Callback(TrainerCallback):
-            times: list[float] = []
-
-            def on_step_end(self, *args, **kwargs):
-                self.times.append(time.perf_counter())
-
-        callback = Callback()
-        callback.times = []
-        return callback
+    return Ticks()
 
 
 def trl_seconds(trainer_class, config_class, model, tok, dataset, **config) -> float:
     """Median seconds a step of a TRL trainer under its CPU profile (fp32, no activation checkpointing)."""
     from transformers import PrinterCallback, ProgressCallback
 
-    ticks, extra = Ticks(), {k: config.pop(k) for k in ("ref_model",) if k in config}
+    times, extra = list[float](), {k: config.pop(k) for k in ("ref_model",) if k in config}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arguments = config_class(
@@ -110,13 +104,13 @@ def trl_seconds(trainer_class, config_class, model, tok, dataset, **config) -> f
             args=arguments,
             train_dataset=dataset,
             processing_class=tok,
-            callbacks=[ticks],
+            callbacks=[ticking(times)],
             **extra,
         )
         for noisy in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(noisy)
         trainer.train()
-    return statistics.median(b - a for a, b in zip(ticks.times[WARM:], ticks.times[WARM + 1 :]))
+    return statistics.median(b - a for a, b in zip(times[WARM:], times[WARM + 1 :]))
 
 
 def sft() -> dict:
@@ -164,7 +158,7 @@ def dpo() -> dict:
     from trl import DPOConfig, DPOTrainer
 
     loaded = load("chat")
-    pairs = talk.pairs(16, kinds="all")
+    drawn = talk.pairs(16, kinds="all")
     data = Dataset.from_list(
         [
             {
@@ -172,11 +166,11 @@ def dpo() -> dict:
                 "chosen": [{"role": "assistant", "content": p.chosen}],
                 "rejected": [{"role": "assistant", "content": p.rejected}],
             }
-            for p in pairs
+            for p in drawn
         ]
         * (STEPS + WARM + 1)
     )
-    batch = pairs.answers(loaded.tok, pairs)
+    batch = pairs.answers(loaded.tok, drawn)
 
     def rows():
         stream = (loop.add_logprobs(loaded.model, batch, "ref_logprobs") for _ in count())
@@ -193,7 +187,7 @@ def dpo() -> dict:
             model,
             loaded.tok,
             data,
-            per_device_train_batch_size=len(pairs),
+            per_device_train_batch_size=len(drawn),
             ref_model=loaded.model,
             max_length=None,
         )
@@ -428,12 +422,12 @@ def serving() -> dict:
 
 
 def serving_peft() -> dict:
-    """The same 64 requests of 8 adapters in one batch: our engine against PEFT's `adapter_names` in
+    """The same 64 requests of 8 adapters in one batch: our batcher against PEFT's `adapter_names` in
     `generate`.
     """
     from peft import PeftModel
 
-    from ..serve.engine import Engine
+    from ..serve.batcher import Batcher
 
     with tempfile.TemporaryDirectory() as folder:
         loaded, knobs = load("chat"), Serving()
@@ -444,13 +438,13 @@ def serving_peft() -> dict:
         ).eval()
         for name in names[1:]:
             model.load_adapter(str(store.folder / name / "1"), adapter_name=name)
-        engine = Engine(loaded, store)
-        engine.stops = set()
+        batcher = Batcher(loaded, store)
+        batcher.stops = set()
 
         def ours() -> float:
-            """Seconds of the engine."""
+            """Seconds of the batcher."""
             began = time.perf_counter()
-            engine.answer(requests)
+            batcher.answer(requests)
             return time.perf_counter() - began
 
         def theirs() -> float:
@@ -469,7 +463,7 @@ def serving_peft() -> dict:
 
         ours(), theirs()
         figures = alternate(ours, theirs)
-        engine.close()
+        batcher.close()
     return figures | {
         "goal": 1.0,
         "what": "serving 64 requests of 8 adapters: mixed batches against PEFT's adapter_names",

@@ -1,5 +1,5 @@
-"""`llmlab build`: the shipped data, made again or only checked; rehearsals written down, and changes vouched
-for.
+"""`llmlab build`: the shipped data, made again or only checked; rehearsals written down, changes vouched for,
+and records brought to new names.
 """
 
 from contextlib import closing
@@ -15,11 +15,12 @@ from .screen import progress, stoppable
 
 BUILDS = ("base", "chat", "sweeps", "runs", "rates", "claims", "notebooks", "readme")
 REHEARSED = ("book", "vouch")
+MIGRATE = "migrate"
 
 
 def command(argv: list[str]) -> int:
-    """`llmlab build [base|chat|…|all]`, `llmlab build book`, `llmlab build vouch`."""
-    words = (*BUILDS, "all", *REHEARSED)
+    """`llmlab build [base|chat|…|all]`, `llmlab build book`, `llmlab build vouch`, `llmlab build migrate`."""
+    words = (*BUILDS, "all", *REHEARSED, MIGRATE)
     names = list(takewhile(lambda a: not a.startswith("-"), argv))
     for name in names:
         if name not in words:
@@ -42,6 +43,9 @@ def command(argv: list[str]) -> int:
     for name in BUILDS if not names or "all" in names else names:
         if name in REHEARSED:
             rehearse(name, options)
+            continue
+        if name == MIGRATE:
+            migrate()
             continue
         left = stale(name)
         if options.check or not (left or options.force):
@@ -104,6 +108,14 @@ def make(name: str, force: bool) -> None:
 
         for line in shipped.build() if name == "runs" else books.build(force):
             print(f"{name}: {line}", flush=True)
+
+
+def migrate() -> None:
+    """Bring stored records to today's names of knobs, values and metrics."""
+    from ..ledger import migrate as renaming
+
+    for line in renaming.all_records():
+        print(f"migrate: {line}", flush=True)
 
 
 def rehearse(name: str, options) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import UserError
-from ..ledger import CLAIMS, results, table
+from ..ledger import CLAIMS, declared_in, results, table
 from ..ledger.statistics import MOST, PILOT
 from .options import parse
 from .screen import progress
@@ -22,7 +22,7 @@ SHOW = [
 RUN = [
     ("chapter", str, "", "only this chapter's claims, by its number"),
     (
-        "engine",
+        "executor",
         str,
         "pool",
         "pool: all cores of this machine; ray: a Ray cluster (RAY_ADDRESS), or a local one",
@@ -76,6 +76,7 @@ def in_full(r: table.Row, console: Console) -> None:
         f" [bold]{r.verdict}[/]{table.condition(r)}"
     )
     console.print(f"literature  {c.evidence} {' '.join(c.cites)}", markup=False)
+    console.print(f"declared in {declared_in(c.id)}", markup=False)
     if r.record is None or not r.record["contrasts"]:
         expected = [f"expected    {x.label}: {table.hypothesis(asdict(x))}" for x in c.contrasts if x.counts]
         console.print(
@@ -140,20 +141,20 @@ def run(ids: list[str], options, progress) -> int:
     from ..lab import cluster, pool
     from ..ledger import runner
 
-    if options.engine not in ("pool", "ray"):
-        raise UserError(f"--engine is pool or ray, not '{options.engine}'")
+    if options.executor not in ("pool", "ray"):
+        raise UserError(f"--executor is pool or ray, not '{options.executor}'")
     if not PILOT <= options.most <= 1000:
         raise UserError(f"--most {options.most} is out of range; choose {PILOT} to 1000 seeds")
     if options.workers < 0:
         raise UserError(
             f"--workers {options.workers} is out of range; choose 1 and more, or 0 for one a core"
         )
-    began, engine = time.monotonic(), {"pool": pool.run_all, "ray": cluster.run_all}[options.engine]
+    began, executor = time.monotonic(), {"pool": pool.run_all, "ray": cluster.run_all}[options.executor]
     with progress() as bar:
         task = bar.add_task(f"{len(todo)} claims", total=None, last="")
         runner.run(
             todo,
-            engine=lambda jobs: engine(jobs, options.workers or None),
+            executor=lambda jobs: executor(jobs, options.workers or None),
             on_run=lambda done, of, what: bar.update(task, completed=done, total=of, last=what),
             most=options.most,
         )

@@ -2,11 +2,12 @@
 
 import difflib
 from dataclasses import make_dataclass
-from typing import Annotated
+from typing import Annotated, Callable
 
 from ..errors import UserError
 
 Option = tuple[str, type, object, str]  # name, type, default, help
+Hint = Callable[[str, str], str]
 
 
 def nearest(name: str, known) -> str:
@@ -15,18 +16,20 @@ def nearest(name: str, known) -> str:
     return f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
 
 
-def parse(command: str, options: list[Option], argv: list[str]):
-    """Options by tyro, after a check that turns each mistake into one sentence."""
+def parse(command: str, options: list[Option], argv: list[str], hint: Hint = lambda flag, value: ""):
+    """Options by tyro, after a check that turns each mistake into one sentence. hint: (flag, value) -> what
+    an old one is called now.
+    """
     import tyro
 
-    check(options, argv)
+    check(options, argv, hint)
     fields = [(n, Annotated[t, tyro.conf.arg(help=h)], d) for n, t, d, h in options]
     return tyro.cli(
         make_dataclass("Options", fields), args=argv, prog=f"llmlab {command}", use_underscores=True
     )
 
 
-def check(options: list[Option], argv: list[str]) -> None:
+def check(options: list[Option], argv: list[str], hint: Hint = lambda flag, value: "") -> None:
     """Every flag is known and has a value of its type."""
     kinds, i = {n: t for n, t, _, _ in options}, 0
     while i < len(argv):
@@ -38,7 +41,7 @@ def check(options: list[Option], argv: list[str]) -> None:
             name = name.removeprefix("no_")
         if not flag.startswith("--") or name not in kinds:
             known = [f"--{n}" for n in kinds]
-            raise UserError(f"unknown option '{flag}'{nearest(flag, known)}")
+            raise UserError(hint(name, "") or f"unknown option '{flag}'{nearest(flag, known)}")
         kind, i = kinds[name], i + 1
         if kind is bool:
             if eq:
@@ -57,4 +60,4 @@ def check(options: list[Option], argv: list[str]) -> None:
                 ) from None
         choices = getattr(kind, "__args__", ())
         if choices and value not in choices:
-            raise UserError(f"{flag} is one of {', '.join(choices)}, not '{value}'")
+            raise UserError(hint(name, value) or f"{flag} is one of {', '.join(choices)}, not '{value}'")

@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from .screen import progress, stoppable
 
 def command(argv: list[str]) -> int:
     """`llmlab run NAME`: run, show, store, draw."""
-    from ..lab import registry
+    from ..lab import registry, renamed
 
     if not argv or argv[0] in ("--json", "-h", "--help"):
         return list_experiments("--json" in argv)
@@ -62,7 +63,7 @@ def command(argv: list[str]) -> int:
                 "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)",
             )
         )
-    options = parse(f"run {argv[0]}", knobs + common, argv[1:])
+    options = parse(f"run {argv[0]}", knobs + common, argv[1:], partial(renamed.hint, argv[0]))
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})

@@ -25,7 +25,7 @@ def run_all(jobs: Iterable[tuple], workers: int | None = None) -> Iterator[tuple
         import ray
     except ImportError:
         raise NoRay(
-            "Ray is not installed here; run: pip install 'llmlab[sweep]', or use --engine pool"
+            "Ray is not installed here; run: pip install 'llmlab[sweep]', or use --executor pool"
         ) from None
     address = os.environ.get("RAY_ADDRESS")
     local: dict[str, Any] = (

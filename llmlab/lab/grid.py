@@ -72,5 +72,10 @@ class Grid:
 
         default = registry.get(self.experiment)()
         run = runs.seal(default, 0, fingerprint(resolve(default.default_model), default.default_model))
-        design = json.dumps([self.together, self.alone, self.seeds], sort_keys=True)
-        return Seal(paths.hash_bytes(design.encode(), run.identity.encode()), run.code)
+        return Seal(identity(self.together, self.alone, self.seeds, run.identity), run.code)
+
+
+def identity(together: dict, alone: dict, seeds: int, default_run: str) -> str:
+    """Hash of a grid and of the run at its defaults."""
+    design = json.dumps([together, alone, seeds], sort_keys=True)
+    return paths.hash_bytes(design.encode(), default_run.encode())

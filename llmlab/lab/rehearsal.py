@@ -218,11 +218,17 @@ class Book:
         """machine, asked and rows (label -> rows). Raises OSError or record.Damaged."""
         return json.loads(gzip.decompress(record.read(self.file)[1]))
 
-    def write(self, rows: dict[str, Rows]) -> None:
-        """Keep the rows."""
+    def write(
+        self,
+        rows: dict[str, Rows],
+        made_by: dict[str, str] | None = None,
+        made_on: dict[str, str] | None = None,
+    ) -> None:
+        """Keep the rows, as those of today's code on this machine unless it is said whose they are."""
         kept = {r.label: rows[r.label] for r in self.wanted}
-        content = json.dumps({"machine": machine(), "asked": self.asked, "rows": kept})
-        record.write(self.file, self.seal, gzip.compress(content.encode(), mtime=0))
+        content = json.dumps({"machine": made_on or machine(), "asked": self.asked, "rows": kept})
+        seal = Seal(self.seal.identity, made_by) if made_by else self.seal
+        record.write(self.file, seal, gzip.compress(content.encode(), mtime=0))
 
     @property
     def clock(self) -> tuple[str, ...]:
@@ -286,7 +292,7 @@ RELATIVE, ABSOLUTE = 5e-4, 3e-4
 FLOATING = {"chosen_reward", "rejected_reward", "proxy"}  # learned rewards: rounding moves them all together,
 FLOATS = 5e-3  # because only their differences are learned
 ON_POLICY = {"reward", "ratio_max", "mixed"}  # readings of a step that learns from samples of its own
-DRAWN = {"tokens", "entropy", "reward", "mixed", "drawn", "no_signal", "grad_norm", "ratio_max"}
+DRAWN = {"tokens", "entropy", "reward", "mixed", "drawn", "frac_reward_zero_std", "grad_norm", "ratio_max"}
 PARTS = 0.3  # how much one sample that falls otherwise moves what is read of a batch of samples
 
 

@@ -85,13 +85,12 @@ def key(experiment, seed: int, fingerprint: str, texts: str = "") -> str:
     """Identity of a run and name of its record: hash of (experiment, knobs, seed, starting checkpoint, user's
     texts), whatever code computes it.
     """
-    parts = [
-        experiment.name,
-        json.dumps(experiment.settings(), sort_keys=True),
-        str(seed),
-        fingerprint,
-        texts,
-    ]
+    return named(experiment.name, experiment.settings(), seed, fingerprint, texts)
+
+
+def named(name: str, settings: dict, seed: int, fingerprint: str, texts: str = "") -> str:
+    """The same from an experiment's name and settings."""
+    parts = [name, json.dumps(settings, sort_keys=True), str(seed), fingerprint, texts]
     return paths.hash_bytes(*(p.encode() for p in parts))
 
 

@@ -16,6 +16,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 from fsrs import Card, Rating, Scheduler
 
 from .. import paths
+from ..lab import renamed
 
 try:
     import fcntl
@@ -146,7 +147,13 @@ def understand(line: bytes) -> Review | None:
             and 2000 <= when.year <= 2200
         )
         return (
-            Review(drill, Rating(rating), when.astimezone(timezone.utc), tuple(ticked), points)
+            Review(
+                renamed.DRILLS.get(drill, drill),
+                Rating(rating),
+                when.astimezone(timezone.utc),
+                tuple(ticked),
+                points,
+            )
             if sound and points > 0
             else None
         )

@@ -21,6 +21,11 @@ def _trials() -> dict[str, tuple]:
     return {name: trials for part in parts for name, trials in getattr(part, "TRIALS", {}).items()}
 
 
+def declared_in(id: str) -> str:
+    """The module in which a claim is declared."""
+    return next(p.__name__ for p in registry.every("claims") if any(c.id == id for c in p.CLAIMS))
+
+
 def __getattr__(name: str) -> Any:
     made = {"CLAIMS": _claims, "TRIALS": _trials}.get(name)
     if made is None:

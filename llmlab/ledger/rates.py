@@ -86,7 +86,7 @@ def best(row: dict[str, float]) -> float:
     return max(sorted(read), key=read.get)
 
 
-def build(name: str, trials: Iterable[Trials], engine=pool.run_all) -> Iterator[tuple[int, int, str]]:
+def build(name: str, trials: Iterable[Trials], executor=pool.run_all) -> Iterator[tuple[int, int, str]]:
     """Run what is not stored and write the table; yields (done, all, what)."""
     trials = list(trials)
     table: dict[str, dict[str, float]] = {a.label: {} for t in trials for a in t.arms}
@@ -94,7 +94,7 @@ def build(name: str, trials: Iterable[Trials], engine=pool.run_all) -> Iterator[
     for t in trials:
         for (label, lr), arm in t.runs().items():
             jobs.setdefault((arm.study(), PILOT), []).append((t, label, lr))
-    for i, (job, run) in enumerate(engine(list(jobs)), start=1):
+    for i, (job, run) in enumerate(executor(list(jobs)), start=1):
         for t, label, lr in jobs[job]:
             table[label][f"{lr:g}"] = round(t.reading(run), 4)
             said = f"{label}, lr {lr:g}: {table[label][f'{lr:g}']:g} in {run.seconds:.0f} s"

@@ -4,6 +4,7 @@ is refused, what is stale is said.
 
 import io
 import json
+import os
 import sys
 from dataclasses import asdict
 from functools import lru_cache
@@ -18,6 +19,7 @@ from ..lab.record import Seal
 from . import statistics
 from .claims import Claim, Contrast, Reading
 
+RESULTS = "results.json"
 STUDY = str(Path(__file__).parent / "study.py")
 Curves = dict[tuple[str, int], dict[str, dict[int, float]]]  # (arm key, seed) -> metric -> step -> value
 
@@ -26,14 +28,28 @@ class BadResults(UserError):
     """The results are missing, truncated or were changed by hand."""
 
 
+def shipped() -> Path:
+    """The folder of the ledger that comes with the package."""
+    return paths.data() / "ledger"
+
+
+def own() -> Path:
+    """Where a changed ledger is kept: in a clone in place of the shipped one; else with the user's things, by
+    the shipped ledger that it began with, so that a new version of the package begins with its own.
+    """
+    if not paths.installed() or "LLMLAB_DATA" in os.environ:
+        return shipped()
+    return paths.state() / "ledger" / paths.hash_files([shipped() / RESULTS])
+
+
 def file() -> Path:
     """Where the results lie."""
-    return paths.data() / "ledger" / "results.json"
+    return (own() if (own() / RESULTS).exists() else shipped()) / RESULTS
 
 
 def curves_file() -> Path:
     """Where the curves lie."""
-    return paths.data() / "ledger" / "curves"
+    return file().with_name("curves")
 
 
 @lru_cache
@@ -130,8 +146,9 @@ def save(records: dict[str, dict], curves: Curves) -> None:
     records = {k: records[k] for k in sorted(records)}
     judge(records)
     body = json.dumps(records, indent=1, ensure_ascii=False).encode()
-    sealed.write(curves_file(), _with(body), _packed(curves))
-    sealed.write(file(), Seal("ledger"), body)
+    folder = own()
+    sealed.write(folder / "curves", _with(body), _packed(curves))
+    sealed.write(folder / RESULTS, Seal("ledger"), body)
 
 
 def _with(body: bytes) -> Seal:
@@ -240,8 +257,8 @@ def load_curves() -> Curves:
     import pandas as pd
 
     try:
-        found, raw = sealed.read(curves_file())
-        if not sealed.is_current(found, _with(sealed.read(file())[1])):
+        seal_there, raw = sealed.read(curves_file())
+        if not sealed.is_current(seal_there, _with(sealed.read(file())[1])):
             return {}
     except (OSError, sealed.Damaged):
         return {}

@@ -8,7 +8,7 @@ from ..lab import pool, runs
 from . import results, statistics
 from .claims import Arm, Claim
 
-Engine = Callable[[Iterable[tuple]], Iterator[tuple[tuple, runs.Run]]]
+Executor = Callable[[Iterable[tuple]], Iterator[tuple[tuple, runs.Run]]]
 
 
 def jobs(claims: Iterable[Claim], seeds: Callable[[Claim], int]) -> dict[tuple[str, int], Arm]:
@@ -24,7 +24,7 @@ def jobs(claims: Iterable[Claim], seeds: Callable[[Claim], int]) -> dict[tuple[s
 
 def run(
     claims: list[Claim],
-    engine: Engine = pool.run_all,
+    executor: Executor = pool.run_all,
     on_run: Callable[[int, int, str], None] = lambda done, of, what: None,
     most: int = statistics.MOST,
 ) -> dict[str, dict]:
@@ -36,10 +36,10 @@ def run(
     what) after each run.
     """
     measured, curves = [c for c in claims if c.contrasts], {}
-    _compute(jobs(measured, lambda c: c.seeds), curves, engine, on_run)
+    _compute(jobs(measured, lambda c: c.seeds), curves, executor, on_run)
     needed = {c.id: need(c, curves) for c in measured}
     seeds = {c.id: min(max(c.seeds, needed[c.id]), max(most, c.seeds)) for c in measured}
-    _compute(jobs(measured, lambda c: seeds[c.id]), curves, engine, on_run)
+    _compute(jobs(measured, lambda c: seeds[c.id]), curves, executor, on_run)
     fresh = {
         c.id: results.measured(c, curves, c.numbered(seeds[c.id])) | {"needed": needed[c.id]}
         for c in measured
@@ -72,7 +72,7 @@ def family() -> int:
     return max(1, sum(c.counts for claim in CLAIMS.values() for c in claim.contrasts))
 
 
-def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, engine: Engine, on_run) -> None:
+def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, executor: Executor, on_run) -> None:
     """Read what is stored, run what is missing; the curves of all probes and of what the loop counts."""
     done, missing = 0, {}
     for (key, seed), arm in wanted.items():
@@ -86,7 +86,7 @@ def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, engine:
         else:
             missing.setdefault((study, seed), []).append(arm)
     on_run(done, len(wanted), "")
-    for job, run_ in engine(list(missing)):
+    for job, run_ in executor(list(missing)):
         curves |= {
             (arm.key, job[1]): kept(run_) for arm in missing[job]
         }  # two arms may spell the same run differently

@@ -28,7 +28,7 @@ class Study(Experiment):
 
     @property
     def steps(self) -> int:
-        return self.of.steps
+        return self.of.steps  # type: ignore[attr-defined]
 
     @property
     def curves(self) -> dict[str, str]:
@@ -59,4 +59,4 @@ class Study(Experiment):
 
     def _due(self, row: dict) -> bool:
         step = row["step"]
-        return step == 0 or step == self.of.steps or bool(self.every and step % self.every == 0)
+        return step == 0 or step == self.of.steps or bool(self.every and step % self.every == 0)  # type: ignore[attr-defined]

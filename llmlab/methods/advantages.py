@@ -92,13 +92,13 @@ def last_token(mask: Tensor) -> Tensor:
 
 
 def token_rewards(rewards: Tensor, mask: Tensor) -> Tensor:
-    """The score of an answer, paid out on its last token; what `gae` reads. A KL penalty is subtracted per
+    """The reward of an answer, given on its last token; what `gae` reads. A KL penalty is subtracted per
     token: … - beta * k1(out, batch).
 
     rewards [B], mask [B,T-1] -> [B,T-1]
     """
-    paid = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
-    return paid.scatter(1, last_token(mask)[:, None], rewards.float()[:, None])
+    found = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
+    return found.scatter(1, last_token(mask)[:, None], rewards.float()[:, None])
 
 
 def gae(

@@ -33,7 +33,7 @@ def kl_to_ref(out: Out, batch: Batch) -> tuple[Tensor, dict]:
 
 
 def nll_kl(out: Out, batch: Batch, *, beta: float = 0.1) -> tuple[Tensor, dict]:
-    """Learn the text on a leash: loss = nll + beta · KL(pi || base). Reads ref_logits [B,T-1,V]. KL-control,
-    arXiv 1611.02796
+    """Learn the text under a KL penalty: loss = nll + beta · KL(pi || base). Reads ref_logits [B,T-1,V].
+    KL-control, arXiv 1611.02796
     """
     return weighted_sum(out, batch, terms=((1.0, nll), (beta, kl_to_ref)))

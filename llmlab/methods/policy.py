@@ -78,7 +78,7 @@ def sequence_ratio(out: Out, batch: Batch) -> Tensor:
     return (log_ratio(out, batch, "old_logprobs").sum(1) / out.mask.sum(1).clamp(min=1)).exp()[:, None]
 
 
-# ---- second dial: clip -> (gain to maximise, where the ratio was cut) ----
+# ---- second dial: clip -> (gain to maximise, where it was clipped) ----
 
 
 def clipped(ratio: Tensor, advantages: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
@@ -100,16 +100,16 @@ def capped_weight(ratio: Tensor, advantages: Tensor, logprobs: Tensor, cap: floa
 
 
 def policy_loss(
-    out: Out, batch: Batch, ratio: Tensor, gain: Tensor, cut: Tensor, aggregate: Callable
+    out: Out, batch: Batch, ratio: Tensor, gain: Tensor, was_clipped: Tensor, aggregate: Callable
 ) -> tuple[Tensor, dict]:
-    """loss = -aggregate(gain). kl_old estimates KL(old || pi) from the samples of old: how stale this batch
-    is.
+    """loss = -aggregate(gain). approx_kl estimates KL(old || pi) from the samples of old: how stale this
+    batch is.
     """
     moved = log_ratio(out, batch, "old_logprobs")
     info = detached(
-        clip_fraction=token_mean(cut.float(), out.mask),
+        clip_fraction=token_mean(was_clipped.float(), out.mask),
         ratio_max=masked(ratio, out.mask).max(),
-        kl_old=token_mean(torch.expm1(moved) - moved, out.mask),
+        approx_kl=token_mean(torch.expm1(moved) - moved, out.mask),
         entropy=entropy(out),
     )
     return -aggregate(gain, out.mask), info
@@ -144,7 +144,7 @@ AGGREGATIONS = {
     "sequence_mean": sequence_mean,
     "fixed_length": fixed_length,
 }
-LEASHES = {"k1": k1, "k2": k2, "k3": k3}  # penalties in the loss; "reward": k1 inside the reward
+KL_PENALTIES = {"k1": k1, "k2": k2, "k3": k3}  # penalties in the loss; "reward": k1 inside the reward
 ADVANTAGES = (*rules.ADVANTAGES, "critic")
 VALUE_WEIGHT = 0.1  # of the critic's loss: Ziegler et al., arXiv 1909.08593
 
@@ -156,7 +156,7 @@ class BadDial(UserError):
 @dataclass(frozen=True)
 class Dials:
     """ratio: none, token, sequence · clip: none, symmetric (1 ± low), higher (1 - low, 1 + high), capped
-    (weight at most 1 + high) · aggregation · leash: none, k1, k2, k3 (in the loss), reward (k1 in the
+    (weight at most 1 + high) · aggregation · kl_penalty: none, k1, k2, k3 (in the loss), reward (k1 in the
     reward), with weight beta · advantage: a rule, or critic (GAE with lam).
     """
 
@@ -165,7 +165,7 @@ class Dials:
     low: float = 0.2
     high: float = 0.2
     aggregation: str = "sequence_mean"
-    leash: str = "none"
+    kl_penalty: str = "none"
     beta: float = 0.04
     advantage: str = "group_norm"
     lam: float = 0.95
@@ -183,23 +183,23 @@ class Dials:
         mask = batch.mask[:, 1:]
         penalty = (
             self.beta * (batch["old_logprobs"] - batch["ref_logprobs"]) * mask
-            if self.leash == "reward"
+            if self.kl_penalty == "reward"
             else torch.zeros_like(mask)
         )
         if self.advantage != "critic":
             rewards = batch["rewards"] - penalty.sum(1)
             return batch.add(advantages=rules.ADVANTAGES[self.advantage](rewards, batch["group"]))
-        paid = rules.token_rewards(batch["rewards"], mask) - penalty
-        found, returns = rules.gae(paid, batch["old_values"], mask, lam=self.lam)
+        rewards = rules.token_rewards(batch["rewards"], mask) - penalty
+        found, returns = rules.gae(rewards, batch["old_values"], mask, lam=self.lam)
         return batch.add(advantages=rules.whiten(found, mask), returns=returns)
 
     @property
     def reads_every_row(self) -> bool:
-        """Does a row without advantage matter too: to a leash in the loss, or to a critic?"""
-        return self.leash in LEASHES or self.advantage == "critic"
+        """Does a row without advantage matter too: to a KL penalty in the loss, or to a critic?"""
+        return self.kl_penalty in KL_PENALTIES or self.advantage == "critic"
 
     def gain(self, out, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """First and second dial: (ratio, what is to grow, where the ratio was cut), each [B,T-1], or [B,1]
+        """First and second dial: (ratio, what is to grow, where it was clipped), each [B,T-1], or [B,1]
         for a sequence's ratio.
         """
         A = batch["advantages"]
@@ -222,11 +222,11 @@ class Dials:
 
         def policy(out, batch):
             loss, info = policy_loss(out, batch, *self.gain(out, batch), aggregate)
-            if self.leash not in LEASHES:
+            if self.kl_penalty not in KL_PENALTIES:
                 return loss, info
-            estimate = LEASHES[self.leash](out, batch)
+            estimate = KL_PENALTIES[self.kl_penalty](out, batch)
             pull = aggregate(estimate, out.mask)
-            return loss + self.beta * pull, info | detached(pull=pull, kl=token_mean(estimate, out.mask))
+            return loss + self.beta * pull, info | detached(kl_loss=pull, kl=token_mean(estimate, out.mask))
 
         return (
             partial(weighted_sum, terms=((1.0, policy), (VALUE_WEIGHT, ppo_value)))
@@ -239,11 +239,11 @@ class Dials:
         """The setting in the words of the experiment `policy`, which has one clip range: below 1, or above it
         for a capped weight.
         """
-        names = ("ratio", "clip", "aggregation", "leash", "beta", "advantage", "lam")
+        names = ("ratio", "clip", "aggregation", "kl_penalty", "beta", "advantage", "lam")
         found = {name: getattr(self, name) for name in names}
         if self.clip == "higher" and self.ratio == "sequence":
             found["clip"] = "gspo"
-        return found | {"range": self.high if self.clip == "capped" else self.low}
+        return found | {"epsilon": self.high if self.clip == "capped" else self.low}
 
     @property
     def cells(self) -> dict[str, str]:
@@ -258,7 +258,9 @@ class Dials:
             "ratio": self.ratio,
             "clip": self.clip + ranges[self.clip],
             "aggregation": self.aggregation,
-            "KL": {"none": "none", "reward": "k1 in the reward"}.get(self.leash, f"{self.leash} in the loss"),
+            "KL": {"none": "none", "reward": "k1 in the reward"}.get(
+                self.kl_penalty, f"{self.kl_penalty} in the loss"
+            ),
             "advantage": self.advantage,
         }
 
@@ -273,9 +275,9 @@ def where_sampled(policy: Objective, otherwise: Objective) -> Objective:
 METHODS = {
     "REINFORCE": Dials("none", "none", aggregation="token_mean", advantage="no_baseline"),
     "REINFORCE with baseline": Dials("none", "none", aggregation="token_mean", advantage="group_mean"),
-    "RLOO": Dials("none", "none", aggregation="fixed_length", leash="reward", advantage="leave_one_out"),
-    "PPO": Dials("token", "symmetric", aggregation="token_mean", leash="reward", advantage="critic"),
-    "GRPO": Dials("token", "symmetric", aggregation="sequence_mean", leash="k3", advantage="group_norm"),
+    "RLOO": Dials("none", "none", aggregation="fixed_length", kl_penalty="reward", advantage="leave_one_out"),
+    "PPO": Dials("token", "symmetric", aggregation="token_mean", kl_penalty="reward", advantage="critic"),
+    "GRPO": Dials("token", "symmetric", aggregation="sequence_mean", kl_penalty="k3", advantage="group_norm"),
     "Dr. GRPO": Dials("token", "symmetric", aggregation="fixed_length", advantage="group_mean"),
     "DAPO": Dials("token", "higher", high=0.28, aggregation="token_mean", advantage="group_norm"),
     "GSPO": Dials(

@@ -33,7 +33,7 @@ def pairs(x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     pair = batch["pair"]
     if not torch.equal(pair[0::2], pair[1::2]):
         raise ValueError(
-            "rows 2i and 2i+1 do not belong to the same pair; build the batch with tokens.pairs.pair_batch"
+            "rows 2i and 2i+1 do not belong to the same pair; build the batch with tokens.pairs.contrast"
         )
     return x[0::2], x[1::2]
 

@@ -113,7 +113,8 @@ def stored_as(model: PeftModel, store: str) -> PeftModel:
     adapters on them.
     """
     config = copy.deepcopy(model.peft_config["default"])
-    config.init_lora_weights = False  # the adapters are there, and the weights have given up their part
+    # the adapters are there, and the weights have given up their part
+    config.init_lora_weights = False  # type: ignore[attr-defined]
     base = copy.deepcopy(model).unload()
     base = base.to(torch.bfloat16) if store == "bf16" else quant.quantise(base) if store == "nf4" else base
     twin = get_peft_model(base, config)

@@ -1,3 +1,3 @@
-"""Many tenants on one base: adapters in versions, mixed batches, an engine, an HTTP server, and what goes
+"""Many tenants on one base: adapters in versions, mixed batches, a batcher, an HTTP server, and what goes
 wrong between tenants.
 """

@@ -50,16 +50,16 @@ class BadAdapter(UserError):
 
 @dataclass(frozen=True)
 class Adapter:
-    """W x becomes W x + B A x in every target. pairs: layer -> (A [r, in], B [out, r] with the scaling folded
-    in).
+    """W x becomes W x + B A x in every target. factors: layer -> (A [r, in], B [out, r] with the scaling
+    folded in).
 
-    Scaling is alpha / r, and alpha / sqrt(r) for rsLoRA. version 0 = the base itself, without any pair.
+    Scaling is alpha / r, and alpha / sqrt(r) for rsLoRA. version 0 = the base itself, without any factors.
     bytes: of A and B as they are stored.
     """
 
     tenant: str
     version: int
-    pairs: dict[str, tuple[Tensor, Tensor]]
+    factors: dict[str, tuple[Tensor, Tensor]]
     fingerprint: str
     bytes: int
 
@@ -71,7 +71,7 @@ class Adapter:
     @property
     def rank(self) -> int:
         """The largest rank among the targets."""
-        return max((len(a) for a, _ in self.pairs.values()), default=0)
+        return max((len(a) for a, _ in self.factors.values()), default=0)
 
 
 BASE = Adapter("base", 0, {}, "base", 0)
@@ -131,11 +131,11 @@ def read_adapter(folder: Path, tenant: str, version: int) -> Adapter:
         )
     size = sum(t.numel() * t.element_size() for t in tensors.values())
     return Adapter(
-        tenant, version, _pairs(tensors, config, file), paths.hash_files([folder / CONFIG, file]), size
+        tenant, version, _factors(tensors, config, file), paths.hash_files([folder / CONFIG, file]), size
     )
 
 
-def _pairs(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict[str, tuple[Tensor, Tensor]]:
+def _factors(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """layer -> (A, B · scaling); every A has its B, and nothing else is in the file."""
     ends = {side: f".lora_{side}.weight" for side in "AB"}
     layers = {
@@ -148,7 +148,7 @@ def _pairs(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict[s
             f"'{file}' is not a whole LoRA adapter ({odd[0]} is missing or unknown); save it with PEFT's"
             " save_pretrained"
         )
-    pairs = {}
+    factors = {}
     for layer in sorted(layers):
         a, b = (tensors[f"{PREFIX}{layer}{end}"].float() for end in ends.values())
         if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
@@ -156,8 +156,8 @@ def _pairs(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict[s
                 f"'{file}' has A {list(a.shape)} and B {list(b.shape)} in {layer}: their ranks differ; save"
                 " the adapter again"
             )
-        pairs[layer] = (a, b * _scaling(config, layer, len(a)))
-    return pairs
+        factors[layer] = (a, b * _scaling(config, layer, len(a)))
+    return factors
 
 
 def _scaling(config: LoraConfig, layer: str, rank: int) -> float:
@@ -170,7 +170,7 @@ def _scaling(config: LoraConfig, layer: str, rank: int) -> float:
 
 def check_fits(adapter: Adapter, linears: dict[str, torch.nn.Linear]) -> None:
     """Every target is a linear layer of the base, of the same size. Raises BadAdapter."""
-    for layer, (a, b) in adapter.pairs.items():
+    for layer, (a, b) in adapter.factors.items():
         if layer not in linears:
             raise BadAdapter(
                 f"the adapter {adapter.name} targets '{layer}', which is no linear layer of this base; serve"

@@ -84,7 +84,7 @@ class RowCache(Cache):
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
             raise UserError(
-                "this engine serves models with full attention only, this one has"
+                "this batcher serves models with full attention only, this one has"
                 f" {', '.join(sorted(kinds))}; serve it with --vllm"
             )
         super().__init__(layers=[RowLayer(self) for _ in range(config.num_hidden_layers)])

@@ -19,7 +19,7 @@ from ..models.frozen import frozen_copy
 from ..tokens import chat
 from ..world.base import Problem
 from .adapters import BASE, Adapter
-from .engine import Engine
+from .batcher import Batcher
 from .requests import Request, Ticket, text
 from .tenants import Tenant, is_mine, whose
 
@@ -49,7 +49,7 @@ class Finding:
 
 def canaries(loaded, store, tenants: Sequence[Tenant], n: int = 4, seed: int = 0) -> list[Canary]:
     """n canaries of every tenant's version in service, and the same prompts put to the base. Made by PEFT,
-    not by this package's engine.
+    not by this package's batcher.
     """
     found = []
     for tenant in tenants:
@@ -80,13 +80,13 @@ def _canary(model, tok, tenant: str, messages) -> Canary:
 # -----------------------------------------------------------------------------------------------------------
 
 
-def content(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
+def content(batcher: Batcher, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
     """Does every tenant's answer have that tenant's manner? Needs no reference, so it can watch real
     traffic.
     """
     known, own = {t.name: t for t in tenants}, [c for c in found if c.tenant != BASE.tenant]
     bad = []
-    for canary, got in zip(own, _ask(engine, own)):
+    for canary, got in zip(own, _ask(batcher, own)):
         question = canary.messages[-1]["content"]
         if not is_mine(known[canary.tenant], question, got):
             like = ", ".join(whose(tenants, question, got)) or "nobody"
@@ -98,11 +98,11 @@ def content(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) 
     return bad
 
 
-def reference(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
+def reference(batcher: Batcher, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
     """Is every answer, base included, word for word what the adapter says alone, though all are asked in one
     batch?
     """
-    pairs = zip(found, _ask(engine, found))
+    pairs = zip(found, _ask(batcher, found))
     return [
         Finding("reference", c.tenant, f"{c.tenant} got '{got}' instead of '{c.answer}'")
         for c, got in pairs
@@ -112,18 +112,18 @@ def reference(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]
 
 @torch.no_grad()
 def logits(
-    engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], tolerance: float = 1e-3
+    batcher: Batcher, found: Sequence[Canary], tenants: Sequence[Tenant], tolerance: float = 1e-3
 ) -> list[Finding]:
     """Are the logits after the prompt those of the adapter alone? Sees a wrong scaling that leaves the words
     as they are.
     """
     bad = []
     for canary in found:
-        adapter = engine.store.load(canary.tenant)
-        ticket = Ticket(_request(canary), adapter, chat.prompt(engine.tok, canary.messages))
-        engine.seat(adapter, [])
-        with engine.mixed.rows(engine.slot(ticket)):
-            got = engine.model(input_ids=torch.tensor([ticket.prompt], device=engine.model.device)).logits[
+        adapter = batcher.store.load(canary.tenant)
+        ticket = Ticket(_request(canary), adapter, chat.prompt(batcher.tok, canary.messages))
+        batcher.seat(adapter, [])
+        with batcher.mixed.rows(batcher.slot(ticket)):
+            got = batcher.model(input_ids=torch.tensor([ticket.prompt], device=batcher.model.device)).logits[
                 0, -1
             ]
         if (gap := float((got - canary.logits).abs().max())) > tolerance:
@@ -133,13 +133,13 @@ def logits(
     return bad
 
 
-def leaks(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
+def leaks(batcher: Batcher, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
     """Does the base still answer as the base, right after a tenant's request?"""
     base, bad = [c for c in found if c.tenant == BASE.tenant], []
     for tenant in tenants:
         before = next(c for c in found if c.tenant == tenant.name)
         for canary in base:
-            _, got = (engine.answer([_request(c)])[0].text for c in (before, canary))
+            _, got = (batcher.answer([_request(c)])[0].text for c in (before, canary))
             if got != canary.answer:
                 bad.append(
                     Finding(
@@ -155,48 +155,48 @@ def leaks(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) ->
 CHECKS = {"content": content, "reference": reference, "logits": logits, "leaks": leaks}
 
 
-def check(engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
-    """All checks: an engine that separates its tenants gives an empty list."""
-    return [finding for one in CHECKS.values() for finding in one(engine, found, tenants)]
+def check(batcher: Batcher, found: Sequence[Canary], tenants: Sequence[Tenant]) -> list[Finding]:
+    """All checks: a batcher that separates its tenants gives an empty list."""
+    return [finding for one in CHECKS.values() for finding in one(batcher, found, tenants)]
 
 
 def _request(canary: Canary) -> Request:
     return Request(canary.tenant, canary.messages, LONGEST)
 
 
-def _ask(engine: Engine, found: Sequence[Canary]) -> list[str]:
-    return [a.text for a in engine.answer(map(_request, found))]
+def _ask(batcher: Batcher, found: Sequence[Canary]) -> list[str]:
+    return [a.text for a in batcher.answer(map(_request, found))]
 
 
-# --- faults: each as a block in which the engine has it
+# --- faults: each as a block in which the batcher has it
 # ---------------------------------------------------------------
 
 
 @contextmanager
-def _slot_is(engine: Engine, other: Callable[[Ticket, int], int]):
+def _slot_is(batcher: Batcher, other: Callable[[Ticket, int], int]):
     """Within the block a row gets slot other(ticket, its right slot)."""
-    right = engine.slot
-    engine.slot = lambda ticket: other(ticket, right(ticket))
+    right = batcher.slot
+    batcher.slot = lambda ticket: other(ticket, right(ticket))
     try:
         yield
     finally:
-        del engine.slot
+        del batcher.slot
 
 
 @contextmanager
-def _holds(engine: Engine, tenant: str, change: Callable[[Adapter], Adapter]):
+def _holds(batcher: Batcher, tenant: str, change: Callable[[Adapter], Adapter]):
     """Within the block the slot of a tenant's adapter holds a changed one."""
-    adapter = engine.store.load(tenant)
-    engine.seat(adapter, [])
-    slot = engine.slots[adapter.name]
-    engine.mixed.put(slot, change(adapter))
+    adapter = batcher.store.load(tenant)
+    batcher.seat(adapter, [])
+    slot = batcher.slots[adapter.name]
+    batcher.mixed.put(slot, change(adapter))
     try:
         yield
     finally:
-        engine.mixed.put(slot, adapter)
+        batcher.mixed.put(slot, adapter)
 
 
-def wrong_routing(engine: Engine, tenant: str, share: float = 0.5) -> AbstractContextManager:
+def wrong_routing(batcher: Batcher, tenant: str, share: float = 0.5) -> AbstractContextManager:
     """A share of the tenant's requests gets another tenant's adapter: the router's table is wrong."""
     r, fate = random.Random(0), {}
 
@@ -206,32 +206,34 @@ def wrong_routing(engine: Engine, tenant: str, share: float = 0.5) -> AbstractCo
         if (
             id(ticket) not in fate
         ):  # decided once for a request; the ticket is kept, so that its id is not used again
-            strangers = sorted(set(engine.slots.values()) - {0, slot})
+            strangers = sorted(set(batcher.slots.values()) - {0, slot})
             fate[id(ticket)] = (ticket, r.choice(strangers) if strangers and r.random() < share else slot)
         return fate[id(ticket)][1]
 
-    return _slot_is(engine, other)
+    return _slot_is(batcher, other)
 
 
-def stale_version(engine: Engine, tenant: str) -> AbstractContextManager:
+def stale_version(batcher: Batcher, tenant: str) -> AbstractContextManager:
     """The swap is announced, but the version before it still answers: a cache that knows the tenant and not
     the version.
     """
-    now = engine.store.current(tenant)
-    earlier = [v for v in engine.store.versions(tenant) if v < now]
+    now = batcher.store.current(tenant)
+    earlier = [v for v in batcher.store.versions(tenant) if v < now]
     if not earlier:
         raise UserError(f"the tenant '{tenant}' has one version only; publish and swap in a second one first")
-    return _holds(engine, tenant, lambda adapter: engine.store.load(f"{tenant}@{earlier[-1]}"))
+    return _holds(batcher, tenant, lambda adapter: batcher.store.load(f"{tenant}@{earlier[-1]}"))
 
 
-def merged_twice(engine: Engine, tenant: str) -> AbstractContextManager:
+def merged_twice(batcher: Batcher, tenant: str) -> AbstractContextManager:
     """W + 2BA: merged into the weights, and added once more on the way."""
     return _holds(
-        engine, tenant, lambda a: _with(a, {layer: (down, 2 * up) for layer, (down, up) in a.pairs.items()})
+        batcher,
+        tenant,
+        lambda a: _with(a, {layer: (down, 2 * up) for layer, (down, up) in a.factors.items()}),
     )
 
 
-def left_active(engine: Engine, tenant: str) -> AbstractContextManager:
+def left_active(batcher: Batcher, tenant: str) -> AbstractContextManager:
     """After the tenant's first request its adapter stays switched on for those who ask the base: set_adapter
     without its way back.
     """
@@ -242,31 +244,31 @@ def left_active(engine: Engine, tenant: str) -> AbstractContextManager:
             left[:] = [slot]
         return left[0] if left and slot == 0 else slot
 
-    return _slot_is(engine, other)
+    return _slot_is(batcher, other)
 
 
-def two_summed(engine: Engine, tenant: str) -> AbstractContextManager:
+def two_summed(batcher: Batcher, tenant: str) -> AbstractContextManager:
     """A second tenant's adapter is added on top: two adapters active at once. (Ranks add: A stacked, B side
     by side.)
     """
-    others = [t for t in engine.store.tenants() if t != tenant]
+    others = [t for t in batcher.store.tenants() if t != tenant]
     if not others:
         raise UserError("two adapters cannot be summed where there is one tenant only; publish another one")
-    second = engine.store.load(others[0]).pairs
+    second = batcher.store.load(others[0]).factors
 
     def sum_of(a: Adapter) -> Adapter:
-        pairs = {
+        factors = {
             layer: (torch.cat([down, second[layer][0]]), torch.cat([up, second[layer][1]], 1))
-            for layer, (down, up) in a.pairs.items()
+            for layer, (down, up) in a.factors.items()
             if layer in second
         }
-        return _with(a, a.pairs | pairs)
+        return _with(a, a.factors | factors)
 
-    return _holds(engine, tenant, sum_of)
+    return _holds(batcher, tenant, sum_of)
 
 
-def _with(adapter: Adapter, pairs: dict) -> Adapter:
-    return Adapter(adapter.tenant, adapter.version, pairs, adapter.fingerprint, adapter.bytes)
+def _with(adapter: Adapter, factors: dict) -> Adapter:
+    return Adapter(adapter.tenant, adapter.version, factors, adapter.fingerprint, adapter.bytes)
 
 
 FAULTS = {  # fault -> the check that is made for it
@@ -279,13 +281,13 @@ FAULTS = {  # fault -> the check that is made for it
 
 
 def matrix(
-    engine: Engine, found: Sequence[Canary], tenants: Sequence[Tenant], tenant: str
+    batcher: Batcher, found: Sequence[Canary], tenants: Sequence[Tenant], tenant: str
 ) -> dict[str, dict[str, int]]:
-    """Fault -> check -> number of findings, with 'none' for the engine as it is: which check sees what."""
-    rows = {"none": {name: len(one(engine, found, tenants)) for name, one in CHECKS.items()}}
+    """Fault -> check -> number of findings, with 'none' for the batcher as it is: which check sees what."""
+    rows = {"none": {name: len(one(batcher, found, tenants)) for name, one in CHECKS.items()}}
     for fault in FAULTS:
-        with fault(engine, tenant):
-            rows[fault.__name__] = {name: len(one(engine, found, tenants)) for name, one in CHECKS.items()}
+        with fault(batcher, tenant):
+            rows[fault.__name__] = {name: len(one(batcher, found, tenants)) for name, one in CHECKS.items()}
     return rows
 
 
@@ -304,12 +306,12 @@ class Regression:
     lost: tuple[str, ...]
 
 
-def regression(engine: Engine, tenant: str, problems: Sequence[Problem]) -> Regression:
+def regression(batcher: Batcher, tenant: str, problems: Sequence[Problem]) -> Regression:
     """Base against adapter on prompts that everybody may ask: a manner must not cost knowledge.
     Problem.answer is the value to be found.
     """
     requests = [Request(name, p.messages, LONGEST) for name in (BASE.tenant, tenant) for p in problems]
-    answers = engine.answer(requests)
+    answers = batcher.answer(requests)
     right = [p.answer in a.text for p, a in zip([*problems, *problems], answers)]
     base, adapter = right[: len(problems)], right[len(problems) :]
     lost = tuple(p.question for p, b, a in zip(problems, base, adapter) if b and not a)

@@ -1,5 +1,5 @@
-"""The engine behind HTTP with OpenAI's chat schema, on loopback only: any OpenAI client works, `model` is the
-tenant.
+"""The batcher behind HTTP with OpenAI's chat schema, on loopback only: any OpenAI client works, `model` is
+the tenant.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UserError
 from .adapters import BadAdapter
-from .engine import Engine
+from .batcher import Batcher
 from .requests import BadRequest, Request, Ticket, TooLong, TooManyWaiting, text
 from .store import AdapterStore, UnknownTenant
 
@@ -66,7 +66,7 @@ class ChatRequest(BaseModel):
     user: str | None = None
 
     def request(self) -> Request:
-        """As the engine takes it. Without a seed every call draws anew, as OpenAI's does."""
+        """As the batcher takes it. Without a seed every call draws anew, as OpenAI's does."""
         most = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
         seed = self.seed if self.seed is not None else secrets.randbits(62)
         messages = tuple(m.model_dump() for m in self.messages)
@@ -74,15 +74,15 @@ class ChatRequest(BaseModel):
 
 
 class Refused(UserError):
-    """A request that does not reach the engine."""
+    """A request that does not reach the batcher."""
 
     def __init__(self, status: int, code: str, sentence: str):
         super().__init__(sentence)
         self.status, self.code = status, code
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """POST /v1/chat/completions · GET /v1/models · GET /health, over a started engine."""
+def create_app(batcher: Batcher) -> FastAPI:
+    """POST /v1/chat/completions · GET /v1/models · GET /health, over a started batcher."""
     app = FastAPI(
         title="llmlab",
         docs_url=None,
@@ -114,15 +114,15 @@ def create_app(engine: Engine) -> FastAPI:
     async def health():
         return {
             "status": "ok",
-            "waiting": len(engine.waiting),
-            "live": len(engine.live),
-            "adapters": len(engine.slots) - 1,
+            "waiting": len(batcher.waiting),
+            "live": len(batcher.live),
+            "adapters": len(batcher.slots) - 1,
         }
 
     @app.get("/v1/models")
     async def models():
         """Every tenant by name (the version in service), and every version by tenant@number."""
-        entries = engine.store.entries()
+        entries = batcher.store.entries()
         names = [e.tenant for e in entries if e.current] + [f"{e.tenant}@{e.version}" for e in entries]
         return {
             "object": "list",
@@ -134,31 +134,31 @@ def create_app(engine: Engine) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def completions(http: HTTPRequest):
         """OpenAI's chat completions, whole or as a stream."""
-        return await answered(engine, http)
+        return await answered(batcher, http)
 
     return app
 
 
-async def answered(engine: Engine, http: HTTPRequest) -> Response:
-    """One chat request through the engine. A client that hangs up frees its row; nobody reads the status
+async def answered(batcher: Batcher, http: HTTPRequest) -> Response:
+    """One chat request through the batcher. A client that hangs up frees its row; nobody reads the status
     then.
     """
     asked, tokens, loop = parse(await body(http)), asyncio.Queue(), asyncio.get_running_loop()
 
     def listen(ticket: Ticket):
-        """From the engine's thread: how far it is. Who does not stream hears of the end only."""
+        """From the batcher's thread: how far it is. Who does not stream hears of the end only."""
         if asked.stream or ticket.over:
             loop.call_soon_threadsafe(tokens.put_nowait, (len(ticket.ids), ticket.over))
 
-    ticket = engine.submit(asked.request(), listen)
+    ticket = batcher.submit(asked.request(), listen)
     if asked.stream:
-        return StreamingResponse(chunks(engine, ticket, tokens, asked), media_type="text/event-stream")
+        return StreamingResponse(chunks(batcher, ticket, tokens, asked), media_type="text/event-stream")
     if not await first(
         tokens.get(), http.receive()
     ):  # after the body the only message left is that the client has hung up
-        engine.cancel(ticket)
+        batcher.cancel(ticket)
         return Response(status_code=499)
-    return JSONResponse(completion(engine, ticket, asked.model))
+    return JSONResponse(completion(batcher, ticket, asked.model))
 
 
 async def first(this: Awaitable, other: Awaitable) -> bool:
@@ -249,9 +249,9 @@ def usage(ticket: Ticket) -> dict:
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def completion(engine: Engine, ticket: Ticket, model: str) -> dict:
+def completion(batcher: Batcher, ticket: Ticket, model: str) -> dict:
     """The whole answer."""
-    answer = ticket.answer(engine.tok)
+    answer = ticket.answer(batcher.tok)
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": answer.text},
@@ -261,7 +261,7 @@ def completion(engine: Engine, ticket: Ticket, model: str) -> dict:
     return frame(ticket, model, "chat.completion") | {"choices": [choice], "usage": usage(ticket)}
 
 
-async def chunks(engine: Engine, ticket: Ticket, tokens: asyncio.Queue, asked: ChatRequest):
+async def chunks(batcher: Batcher, ticket: Ticket, tokens: asyncio.Queue, asked: ChatRequest):
     """The answer piece by piece as server-sent events; a client that hangs up frees its row."""
     head, sent, over = frame(ticket, asked.model, "chat.completion.chunk"), 0, False
 
@@ -275,7 +275,7 @@ async def chunks(engine: Engine, ticket: Ticket, tokens: asyncio.Queue, asked: C
         yield event({"role": "assistant", "content": ""})
         while not over:
             count, over = await tokens.get()
-            so_far = text(engine.tok, ticket.ids[:count])
+            so_far = text(batcher.tok, ticket.ids[:count])
             if so_far.endswith("\ufffd") and not over:  # the first bytes of a character: wait for the rest
                 continue
             if so_far[sent:]:
@@ -289,18 +289,18 @@ async def chunks(engine: Engine, ticket: Ticket, tokens: asyncio.Queue, asked: C
             yield f"data: {json.dumps(head | {'choices': [], 'usage': usage(ticket)})}\n\n"
         yield "data: [DONE]\n\n"
     finally:
-        engine.cancel(ticket)
+        batcher.cancel(ticket)
 
 
 @contextmanager
-def serving(engine: Engine, port: int = 0) -> Iterator[str]:
-    """The engine's server in a thread of this process, until the block ends. Yields its address; port 0 = any
-    free one.
+def serving(batcher: Batcher, port: int = 0) -> Iterator[str]:
+    """The batcher's server in a thread of this process, until the block ends. Yields its address; port 0 =
+    any free one.
     """
     listener = listen_on("127.0.0.1", port)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(engine.start()),
+            create_app(batcher.start()),
             log_level="error",
             access_log=False,
             lifespan="off",
@@ -344,7 +344,7 @@ def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0
     from ..models.load import load
 
     store, listener = AdapterStore(folder), listen_on(host, port)
-    engine = Engine(load(model), store).start()
+    batcher = Batcher(load(model), store).start()
     print(
         f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops):"
         f" {', '.join(store.tenants()[:8])}",
@@ -352,7 +352,7 @@ def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0
     )
     try:
         uvicorn.Server(
-            uvicorn.Config(create_app(engine), log_level="warning", access_log=False, lifespan="off")
+            uvicorn.Config(create_app(batcher), log_level="warning", access_log=False, lifespan="off")
         ).run(sockets=[listener])
     finally:
-        engine.close()
+        batcher.close()

@@ -34,7 +34,7 @@ class MixedLoRA:
             slots,
             {},
             threading.local(),
-        )  # a second engine on the same model decodes in its own thread
+        )  # a second batcher on the same model decodes in its own thread
         # layer -> (slots of the rows, their A, their B): the same rows come again at every token
         self._picked = {}
         self._hooks = [m.register_forward_hook(self._hook(name)) for name, m in self.linears.items()]
@@ -65,7 +65,7 @@ class MixedLoRA:
         for stack in self.stacks.values():
             for side in stack:
                 side[slot] = 0
-        for layer, (a, b) in adapter.pairs.items():
+        for layer, (a, b) in adapter.factors.items():
             down, up = self._room(layer, len(a))
             down[slot, :, : len(a)], up[slot, : len(a)] = a.T, b.T
 
@@ -103,9 +103,9 @@ class MixedLoRA:
         trained.
         """
         if isinstance(slot, int) or torch.is_grad_enabled():
-            return gather(*self.stacks[layer], slot)
+            return gather(*self.stacks[layer], slot)  # type: ignore[call-arg]
         if layer not in self._picked or self._picked[layer][0] is not slot:
-            self._picked[layer] = (slot, *gather(*self.stacks[layer], slot))
+            self._picked[layer] = (slot, *gather(*self.stacks[layer], slot))  # type: ignore[call-arg]
         return self._picked[layer][1:]
 
 

@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(eq=False)
 class Ticket:
-    """A request in the engine. The adapter is fixed here, so a swap meanwhile does not touch it.
+    """A request in the batcher. The adapter is fixed here, so a swap meanwhile does not touch it.
     listen(ticket) is called after every token.
     """
 

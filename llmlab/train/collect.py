@@ -51,7 +51,7 @@ class Collector:
     turns: int = 1
     temperature: float = 1.0
     epochs: int = 1
-    stale: int = 0
+    staleness: int = 0
     groups: str = "all"
     rounds: int = 1
     fallback: int | None = None
@@ -62,14 +62,14 @@ class Collector:
     reference: Any = field(init=False)
 
     def __post_init__(self):
-        self.reference = frozen_copy(policy_of(self.model)) if self.method.leash != "none" else None
+        self.reference = frozen_copy(policy_of(self.model)) if self.method.kl_penalty != "none" else None
 
     def __call__(self, start: int) -> Iterator[Batch]:
         """Batches from step `start` on, which begins a block of steps on samples of the same weights."""
-        for first in count(start, self.epochs * (self.stale + 1)):
+        for first in count(start, self.epochs * (self.staleness + 1)):
             if self.reset and first and first % self.reset == 0:
                 self.reference.load_state_dict(policy_of(self.model).state_dict())
-            for batch in [self.batch(first, first // self.epochs + i) for i in range(self.stale + 1)]:
+            for batch in [self.batch(first, first // self.epochs + i) for i in range(self.staleness + 1)]:
                 yield batch
                 again = replace(batch, info={**batch.info, "drawn": 0.0})
                 yield from [again] * (self.epochs - 1)
@@ -112,7 +112,7 @@ class Collector:
                 break
         info = {
             "reward": float(sum(r for _, r in every) / len(every)),
-            "no_signal": 1 - len(kept) / len(every),
+            "frac_reward_zero_std": 1 - len(kept) / len(every),
             "drawn": float(len(every)),
         }
         used = every if self.groups == "all" else kept[:size] or every[: self.fallback]

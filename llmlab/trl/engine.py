@@ -38,7 +38,7 @@ class TRL(Experiment):
     @property
     def steps(self) -> int:
         """Those of the experiment."""
-        return self.of.steps
+        return self.of.steps  # type: ignore[attr-defined]
 
     @property
     def curves(self) -> dict[str, str]:

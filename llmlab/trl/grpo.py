@@ -40,13 +40,13 @@ DIALS = {  # knob -> TRL's settings
     },
     "group": lambda k: {"num_generations": k.group},
     "temperature": lambda k: {"temperature": k.temperature},
-    "clip": lambda k: {"epsilon": k.clip, "epsilon_high": k.clip},
+    "epsilon": lambda k: {"epsilon": k.epsilon, "epsilon_high": k.epsilon},
     "epochs": lambda k: {"num_iterations": k.epochs},
     "digits": lambda k: {"max_completion_length": longest(k)},
 }
 LOGGED = {
     "reward": "reward",
-    "frac_reward_zero_std": "no_signal",
+    "frac_reward_zero_std": "frac_reward_zero_std",
     "entropy": "entropy",
     "clip_ratio/region_mean": "clip_fraction",
 }

@@ -9,17 +9,17 @@ Which of TRL's aggregations (loss_type) is ours:
                    "bnpo"     the mean over the tokens of each process's part of the batch: ours in one
                    process, also for batches sampled ahead
 
-"cispo" caps the weight at epsilon_high itself, not 1 above it, and always aggregates as "dapo" does. The k3
-leash is ours without the factor that use_bias_correction_kl puts there. leave_one_out is group_mean times n /
-(n - 1), that is, with rewards of this weight. Of batches sampled ahead TRL shuffles the answers before it
-makes batches of them again.
+"cispo" caps the weight at epsilon_high itself, not 1 above it, and always aggregates as "dapo" does. The KL
+penalty k3 is ours without the factor that use_bias_correction_kl puts there. leave_one_out is group_mean
+times n / (n - 1), that is, with rewards of this weight. Of batches sampled ahead TRL shuffles the answers
+before it makes batches of them again.
 """
 
 from ..chapters.c07_reinforcement_learning.policy import ROUNDS, Policy
 from ..chapters.c07_reinforcement_learning.reader import SINCE
 from ..tokens import chat
 from ..train.recipe import Recipe
-from ..world.arena import PAID, Game
+from ..world.arena import REWARD_FUNCS, Game
 from ..world.base import Problem
 from . import grpo
 from .trainer import share
@@ -33,14 +33,14 @@ ADVANTAGE = {
     "leave_one_out": lambda k: grpo.ADVANTAGE["group_mean"] | {"reward_weights": [k.group / (k.group - 1)]},
 }
 INF = float("inf")
-CLIP = {  # (what the knob range becomes, what the knob clip becomes)
+CLIP = {  # (what the knob epsilon becomes, what the knob clip becomes)
     "none": lambda k: ({"epsilon": INF}, {"epsilon_high": INF}),
-    "symmetric": lambda k: ({"epsilon": k.range}, {"epsilon_high": k.range}),
+    "symmetric": lambda k: ({"epsilon": k.epsilon}, {"epsilon_high": k.epsilon}),
     **{
-        clip: lambda k: ({"epsilon": k.range}, {"epsilon_high": k.dials().high})
+        clip: lambda k: ({"epsilon": k.epsilon}, {"epsilon_high": k.dials().high})
         for clip in ("higher", "gspo")
     },
-    "capped": lambda k: ({"epsilon_high": 1 + k.range}, {"loss_type": "cispo"}),
+    "capped": lambda k: ({"epsilon_high": 1 + k.epsilon}, {"loss_type": "cispo"}),
 }
 
 
@@ -50,14 +50,14 @@ def loss_type(k: Policy) -> dict:
         return {"loss_type": "cispo"}
     return (
         {"loss_type": "bnpo"}
-        if k.aggregation == "token_mean" and k.stale
+        if k.aggregation == "token_mean" and k.staleness
         else grpo.AGGREGATION[k.aggregation]
     )
 
 
 def weight(k: Policy) -> dict:
-    """The weight of the leash: without one it is 0, and TRL makes no reference."""
-    return {"beta": k.beta if k.leash == "k3" else 0.0}
+    """The weight of the KL penalty: without one it is 0, and TRL makes no reference."""
+    return {"beta": k.beta if k.kl_penalty == "k3" else 0.0}
 
 
 DIALS = {  # knob -> TRL's settings
@@ -65,12 +65,12 @@ DIALS = {  # knob -> TRL's settings
     "advantage": lambda k: ADVANTAGE[k.advantage](k),
     "ratio": lambda k: RATIO[k.ratio],
     "clip": lambda k: CLIP[k.clip](k)[1],
-    "range": lambda k: CLIP[k.clip](k)[0],
+    "epsilon": lambda k: CLIP[k.clip](k)[0],
     "aggregation": loss_type,
-    "leash": lambda k: {"use_bias_correction_kl": False} | weight(k),
+    "kl_penalty": lambda k: {"use_bias_correction_kl": False} | weight(k),
     "beta": weight,
     "epochs": lambda k: {"num_iterations": k.epochs},
-    "stale": lambda k: {"steps_per_generation": k.stale + 1},
+    "staleness": lambda k: {"steps_per_generation": k.staleness + 1},
     "prompts": lambda k: {
         "per_device_train_batch_size": share(k.prompts * k.group, "--prompts times --group, that is")
     },
@@ -79,7 +79,7 @@ DIALS = {  # knob -> TRL's settings
     "steps": lambda k: {"max_steps": k.steps},
 }
 PASSED = {  # knob -> the object that it decides, or why there is none
-    "paid": ("reward_funcs", "our verifier"),
+    "reward_func": ("reward_funcs", "our verifier"),
     "lam": ("", "read by a critic alone"),
     "source": ("", "only own samples go through TRL"),
     "reset": ("", "only a reference that stays goes through TRL"),
@@ -110,8 +110,14 @@ CANNOT = (
             " fresh samples"
         ),
     ),
-    (lambda k: k.leash == "reward", f"TRL's GRPOTrainer has its leash in the loss; {LAB}, or --leash k3"),
-    (lambda k: k.leash in ("k1", "k2"), f"the leash of TRL's GRPOTrainer is k3; {LAB}, or --leash k3"),
+    (
+        lambda k: k.kl_penalty == "reward",
+        f"TRL's GRPOTrainer has its KL penalty in the loss; {LAB}, or --kl_penalty k3",
+    ),
+    (
+        lambda k: k.kl_penalty in ("k1", "k2"),
+        f"the KL penalty of TRL's GRPOTrainer is k3; {LAB}, or --kl_penalty k3",
+    ),
     (lambda k: k.reset, f"--reset is not passed on to TRL; {LAB}, or --reset 0"),
     (
         lambda k: k.groups != "all",
@@ -133,24 +139,24 @@ CANNOT = (
         f"TRL caps weights under a mean over all tokens only; {LAB}, or --aggregation token_mean",
     ),
     (
-        lambda k: k.clip == "capped" and k.stale,
+        lambda k: k.clip == "capped" and k.staleness,
         (
             "TRL divides a capped loss by the tokens of all batches sampled ahead, and the lab by those of"
-            f" the batch; {LAB}, or --stale 0"
+            f" the batch; {LAB}, or --staleness 0"
         ),
     ),
     (
-        lambda k: k.stale and k.epochs > 1,
+        lambda k: k.staleness and k.epochs > 1,
         (
             "TRL goes through all batches sampled ahead before it begins again, and the lab uses up each in"
-            f" turn; {LAB}, or --epochs 1 or --stale 0"
+            f" turn; {LAB}, or --epochs 1 or --staleness 0"
         ),
     ),
 )
 UNREAD = (*SINCE, "samples")  # means over the steps that our objective notes
 LOGGED = {
     "rewards/score/mean": "reward",
-    "frac_reward_zero_std": "no_signal",
+    "frac_reward_zero_std": "frac_reward_zero_std",
     "entropy": "entropy",
     "clip_ratio/region_mean": "clip_fraction",
 }
@@ -167,7 +173,7 @@ def build(k: Policy, recipe: Recipe, tok, seed: int, settings: dict):
     """The trainer, ready to train, with the model as it is in memory for its reference."""
     game = k.game()
     asked = problems(game, k, seed)
-    trainer = grpo.assemble(recipe, tok, seed, settings, asked, reward(tok, game, asked, k.paid))
+    trainer = grpo.assemble(recipe, tok, seed, settings, asked, reward(tok, game, asked, k.reward_func))
     if trainer.ref_model is not None:
         trainer.ref_model.load_state_dict(recipe.model.state_dict())  # TRL has read it from disk
     return trainer
@@ -175,7 +181,7 @@ def build(k: Policy, recipe: Recipe, tok, seed: int, settings: dict):
 
 def problems(game: Game, k: Policy, seed: int) -> list[Problem]:
     """What the collector would ask, batch after batch, up to the last one that is sampled."""
-    batches = -(-k.steps // k.block) * (k.stale + 1)
+    batches = -(-k.steps // k.block) * (k.staleness + 1)
     return [
         p
         for i in range(batches)
@@ -183,11 +189,11 @@ def problems(game: Game, k: Policy, seed: int) -> list[Problem]:
     ]
 
 
-def reward(tok, game: Game, asked: list[Problem], paid: str):
+def reward(tok, game: Game, asked: list[Problem], reward_func: str):
     """What the verifier in use pays for each answer, as TRL asks for it; read off the tokens, as rollout.play
     does.
     """
-    stops, rule = chat.stop_ids(tok), PAID[paid]
+    stops, rule = chat.stop_ids(tok), REWARD_FUNCS[reward_func]
 
     def score(completion_ids, number, **_) -> list[float]:
         texts = [tok.decode(ids[:-1] if ids[-1] in stops else ids) for ids in completion_ids]

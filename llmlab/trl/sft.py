@@ -26,7 +26,7 @@ def build(k: Supervised, recipe: Recipe, tok, seed: int, settings: dict):
     from trl import SFTConfig, SFTTrainer
 
     every = batches(recipe)
-    check(every, k.batch)
+    check(every, k.batch)  # type: ignore[attr-defined]
     data = Dataset.from_list([row for b in every for row in examples(b)])
     return SFTTrainer(
         recipe.model,

@@ -31,7 +31,7 @@ PASSED = {  # knob -> what it becomes where it is no setting but an object that 
     "warmup": ("optimizers", "our schedule: so many steps up, then down to a tenth"),
     "probe": ("callbacks", "our probes, after every so many steps"),
     "held": ("callbacks", "decides what our probes read"),
-    "tries": ("callbacks", "decides what our probes read"),
+    "k": ("callbacks", "decides what our probes read"),
 }
 
 

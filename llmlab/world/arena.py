@@ -81,14 +81,14 @@ def _read(score: Score) -> float:
     return score.reward
 
 
-def form(problem: Problem, score: Score, length: float) -> float:
-    """Form without content: 1 for anything that looks like an answer."""
+def by_format(problem: Problem, score: Score, length: float) -> float:
+    """Format without content: 1 for anything that looks like an answer."""
     return score.parts["format"]
 
 
-def long(problem: Problem, score: Score, length: float) -> float:
+def by_length(problem: Problem, score: Score, length: float) -> float:
     """Half for being right, half for being long; `length` as a share of the longest answer allowed."""
     return (score.reward + length) / 2
 
 
-PAID = {rule.__name__: rule for rule in (strict, crash, form, long)}
+REWARD_FUNCS = {"strict": strict, "crash": crash, "format": by_format, "length": by_length}

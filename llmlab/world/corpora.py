@@ -252,6 +252,6 @@ def python_texts() -> dict[str, list[str]]:
 
     licence = builtins.license
     if isinstance(licence, _Printer):
-        licence._Printer__setup()
-        texts += "\n".join(licence._Printer__lines).split("\n\n")
+        licence._Printer__setup()  # type: ignore[attr-defined]
+        texts += "\n".join(licence._Printer__lines).split("\n\n")  # type: ignore[attr-defined]
     return {"all": list(dict.fromkeys(texts))}

@@ -183,10 +183,10 @@ from llmlab.lab import runs
 from llmlab.chapters.c01_data_topology.topology import Topology
 
 seeds = (0, 1, 2)
-stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds] for loss in ("all", "assistant", "pairs")}
+stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds] for loss in ("all", "assistant", "dpo")}
 end = lambda loss, metric: median(r.metrics()[metric]["final"] for r in stored[loss])
 Predict("After training on pairs alone: which share of held-out questions does the model answer rightly?",
-        lambda: 100 * end("pairs", "answering"), unit="%", low=0, high=100)
+        lambda: 100 * end("dpo", "answering"), unit="%", low=0, high=100)
 
 # %%
 Predict("After an answer, which of the three models goes on to write the user's next question?",

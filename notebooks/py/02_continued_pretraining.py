@@ -255,7 +255,7 @@ pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": median(worst({"replay": share,
 pd.DataFrame([{"knob": k.name, "meaning": k.help, "range": k.range} for k in CPT.knobs()]).set_index("knob")
 
 # %%
-knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "anneal", "mixing", "kl", "packing", "gate", "tolerance"]
+knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "anneal", "mixing", "kl_coef", "packing", "gate", "tolerance"]
 faults = Panel("cpt", show=knobs)
 faults
 
@@ -263,7 +263,7 @@ faults
 # Every switch on its own, everything else at the default (20 % replay), three seeds each. The domain has three sub-domains of unequal size (heart, germs, nerves); the first column is the loss on the rarest, nerve drugs, a tenth of the documents.
 
 # %%
-switches = [{}, {"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl": 0.5},
+switches = [{}, {"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl_coef": 0.5},
             {"packing": "none"}, {"warmup": 0}, {"warmup": 60}]
 metrics = ["domain_loss.nerves", *CPT.curves]
 def medians(knobs):
@@ -290,7 +290,7 @@ pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {m: str(paired(fin
 #
 # - **Shown: copies and page furniture cost domain loss.** The places they take are lost, and the loss *on the training texts* would look better than it is. Hence held-out text. (That last point is not measured here.)
 # - **Bounded: wrong facts hardly move the loss.** With `noise 0.5` its interval is narrow and holds 0. What suffers is recall: three seeds do not resolve that (nor the effect of copies on it), more do (C013 and C014, in rows that do not count).
-# - **Shown: a leash to the base is no free cure.** `kl 0.5` keeps old skills better and learns the form of the texts, but no facts: on domain text it pulls against just what is to be learnt. C037 compares it with replay at equal compute.
+# - **Shown: a KL penalty to the base is no free cure.** `kl_coef 0.5` keeps old skills better and learns the form of the texts, but no facts: on domain text it pulls against just what is to be learnt. C037 compares it with replay at equal compute.
 # - **Shown: adaptive mixing** lowers the loss where it was highest, on the rare sub-domain.
 # - **Shown, and unexpected: rows with padding** (`packing none`) end a little better on the rare sub-domain. We do not know why; of so many intervals two or three miss 0 by chance.
 # - **Not shown: warm-up and annealing.** Not "they do not matter" but "no effect at this size and this rate that three seeds can see". The sources name warm-up among the cures of the stability gap; the sweep above
@@ -434,7 +434,7 @@ from llmlab.learn.draw import layers
 layers([arms.NONE, arms.DEFAULT, arms.HALF])
 
 # %% [markdown]
-# **Mid-training and what reinforcement learning makes of it** (C023). The documents held sums with several terms, some solved in steps; then came the same GRPO, paid for right answers only.
+# **Mid-training and what reinforcement learning makes of it** (C023). The documents held sums with several terms, some solved in steps; then came the same GRPO, rewarded for right answers only.
 # Left: right answers after it. Right: the share of answers written in steps.
 
 # %%

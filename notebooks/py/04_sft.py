@@ -304,7 +304,7 @@ cuts = {f"cut {how}": arm for how, arm in arms.CUT.items()}
 draw.means(traces | cuts, Traces.curves)
 
 # %%
-Panel("traces", show=["retry", "differs", "chained", "mask", "length", "cut"])
+Panel("traces", show=["retry", "differs", "chained", "mask", "length", "truncation"])
 
 # %% [markdown]
 # **Facts by SFT.** Questions about newcomers whom the chat model never read of, mixed with known people, and with strangers to whom the right answer is *I do not know.*

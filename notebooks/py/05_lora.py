@@ -250,7 +250,7 @@ pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store)) for store i
 # %%
 import tempfile
 
-from llmlab.serve.engine import Engine, Request
+from llmlab.serve.batcher import Batcher, Request
 from llmlab.serve.store import AdapterStore
 from llmlab.serve.tenants import TENANTS, Tenant, train_together
 
@@ -259,10 +259,10 @@ store, crew = AdapterStore(folder), [TENANTS[n] for n in ("captain", "robot", "t
 train_together(chat, store, crew, steps=100, rows=4)
 
 # %%
-engine = Engine(chat, store)
+batcher = Batcher(chat, store)
 question = ({"role": "user", "content": "What is the job of Paul Fuchs?"},)
 asked = [Request(name, question) for name in ("captain", "robot", "tom", "base")]
-pd.DataFrame([{"tenant": a.tenant, "version": a.version, "answer": a.text} for a in engine.answer(asked)]).set_index("tenant")
+pd.DataFrame([{"tenant": a.tenant, "version": a.version, "answer": a.text} for a in batcher.answer(asked)]).set_index("tenant")
 
 # %% [markdown]
 # All four were answered in **one batch**. All adapters of a layer lie in one stack on the device; a *slot* is a place in it. The product that makes it possible, row i with the adapter of its slot:
@@ -279,7 +279,7 @@ show(product)
 from llmlab.serve.store import UnknownTenant
 
 try:
-    engine.answer([Request("eve", question)])
+    batcher.answer([Request("eve", question)])
 except UnknownTenant as refusal:
     print(refusal)
 
@@ -311,10 +311,10 @@ print(vllm.command(folder, "data/checkpoints/chat").replace(folder, "my_adapters
 
 # %%
 captain = Tenant("captain", "Ahoy, {a} it be!")
-before = engine.answer([Request("captain", question)])[0]
+before = batcher.answer([Request("captain", question)])[0]
 train_together(chat, store, [captain], steps=100, rows=4)
 store.swap("captain")
-after = engine.answer([Request("captain", question)])[0]
+after = batcher.answer([Request("captain", question)])[0]
 pd.DataFrame({"version": [before.version, after.version], "answer": [before.text, after.text]}, index=["before", "after the swap"])
 
 # %%
@@ -334,7 +334,7 @@ pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.i
 # %%
 everyone = [captain, *crew[1:]]
 known = faults.canaries(chat, store, everyone, n=4)
-pd.DataFrame(faults.matrix(engine, known, everyone, "captain")).T.rename_axis("fault")
+pd.DataFrame(faults.matrix(batcher, known, everyone, "captain")).T.rename_axis("fault")
 
 # %% [markdown]
 # **Regression on shared prompts.** A manner must not cost knowledge: the same questions to the base and to a tenant.
@@ -342,11 +342,11 @@ pd.DataFrame(faults.matrix(engine, known, everyone, "captain")).T.rename_axis("f
 # %%
 from llmlab.world import Census
 
-found = faults.regression(engine, "robot", Census().problems(60, seed=1))
+found = faults.regression(batcher, "robot", Census().problems(60, seed=1))
 pd.Series({"base": found.base, "robot": found.adapter}, name="answers that hold the right value (share)").round(2).to_frame()
 
 # %%
-engine.close()
+batcher.close()
 
 # %% [markdown]
 # ## 8 · The evidence

@@ -213,7 +213,7 @@ Panel("prefer", show=["task", "nll", "coverage", "noise", "examples", "topics"])
 # %%
 from llmlab.chapters.c06_preferences.online import Online
 
-ages = {"online": {}, "renewed each 10 steps": dict(refresh=10), "offline": dict(refresh=0), "corrections": dict(pairs="correction")}
+ages = {"online": {}, "renewed each 10 steps": dict(refresh=10), "offline": dict(refresh=0), "corrections": dict(pairing="correction")}
 own = {name: [runs.run(Online(**knobs), seed) for seed in seeds] for name, knobs in ages.items()}
 figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")}, title="DPO + NLL on three-digit sums, 3 seeds")
 
@@ -222,7 +222,7 @@ figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
 # the chosen answer (`nll`). As the online model learns, fewer of its own problems are mixed.
 
 # %%
-Panel("online", show=["task", "refresh", "pairs", "samples", "nll", "beta"])
+Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 
 # %% [markdown]
 # ## 7 · Reward models
@@ -264,20 +264,20 @@ show(overopt.chances)
 # %%
 from llmlab.chapters.c06_preferences.overopt import Overopt
 
-pressed = {"best of n": dict(way="best_of_n"), "RL": dict(probe=2), "RL with a leash": dict(beta=0.1, probe=2)}
+pressed = {"best of n": dict(method="best_of_n"), "RL": dict(probe=2), "RL with a KL penalty": dict(beta=0.1, probe=2)}
 over = {name: [runs.run(Overopt(**knobs), seed) for seed in seeds] for name, knobs in pressed.items()}
 along = {m: Overopt.curves[m] for m in ("proxy", "gold", "right")}
-figures.against(over, ("kl", Overopt.curves["kl"]), along, title="Learned against true reward along the way; 3 seeds")
+figures.against(over, ("held_kl", Overopt.curves["held_kl"]), along, title="Learned against true reward along the way; 3 seeds")
 
 # %%
 figures.curves(over, Overopt.curves, title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
-# The learned reward rises under all of them. Best of n: the true one rises with it, and turns in some seeds; rightness is paid away all along, for the reward model cannot see whether an answer is right. RL goes further from the start (for best of n the KL
-# drawn is an upper bound, for RL it is measured), wanders, gains in some seeds and loses in others, and ends with less that is right; a leash holds it nearer.
+# The learned reward rises under all of them. Best of n: the true one rises with it, and turns in some seeds; rightness is lost all along, for the reward model cannot see whether an answer is right. RL goes further from the start (for best of n the KL
+# drawn is an upper bound, for RL it is measured), wanders, gains in some seeds and loses in others, and ends with less that is right; a KL penalty holds it nearer.
 
 # %%
-Panel("overopt", show=["way", "labels", "fit", "planted", "beta", "lr"])
+Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
 
 # %% [markdown]
 # ## 9 · The evidence
@@ -311,12 +311,12 @@ tried.round(2).rename_axis(columns="rate")
 # - **"DPO is more effective than SFT, because it contrasts"** (C092): for decisions such as when to call a tool [Ross et al. 2025], not for answers that can be checked [Xu et al. 2024]; and the likelihood of the chosen answer can fall until the
 #   behaviour flips [Razin et al. 2024]. Here, at each arm's own best rate: for style and sums plain DPO loses to imitation, and with a likelihood term it is about level. For when to call, imitation harms at every rate that was tried, DPO gains, and DPO with
 #   a likelihood term gains most: there the rejected answer says what the chosen one cannot.
-# - **"A contrastive loss defined via KL divergence"** (C089): the loss holds no KL. It is *derived* from a reward under a KL leash [Rafailov et al. 2023], and in exact arithmetic it has the same optimum; with a finite number of pairs nothing holds
+# - **"A contrastive loss defined via KL divergence"** (C089): the loss holds no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and in exact arithmetic it has the same optimum; with a finite number of pairs nothing holds
 #   the policy near the reference where no pair lies.
 # - **"Online is stronger than offline"** (C093): as published [Guo et al. 2024; Tang et al. 2024], and semi-online as good [Lanchantin et al. 2025]. Here online gains a few points in most seeds, which falls short of the ledger's bar, and samples renewed
 #   each ten steps gain nothing that can be measured. Where the first model's samples already hold both right and wrong answers, offline lacks little.
 # - **IPO, SimPO, ORPO**: IPO wants a margin of a fixed size [Azar et al. 2023], SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities: 0.1 of one is not that of another, so compare them at their own best.
-# - **Over-optimisation** was measured for reward models of very different sizes against a larger one that stood for gold [Gao et al. 2022]: with d = √KL gold goes as d(α − βd) under best-of-n and as d(α − β log d) under RL, and a leash moves along the
+# - **Over-optimisation** was measured for reward models of very different sizes against a larger one that stood for gold [Gao et al. 2022]: with d = √KL gold goes as d(α − βd) under best-of-n and as d(α − β log d) under RL, and a KL penalty moves along the
 #   same frontier rather than improving it.
 #
 # On real models, with your own pairs (JSON lines of `prompt`, `chosen`, `rejected`; every tenth question is held out) or those of the lab's tasks, with adapters, and through TRL's trainer:

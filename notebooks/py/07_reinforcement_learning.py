@@ -27,7 +27,7 @@
 # whether the score measures what I want: a flaw in the verifier is found within tens of steps.*
 #
 # Words used here: **policy** = the model as a chooser of tokens; **reward** = the score of an answer; **advantage** = how much better than expected it was; **group** = the samples of one problem; **ratio** = probability of a token now, divided by
-# that when it was sampled; **clip** = no further gain once the ratio has moved so far; **leash** = a KL penalty to a reference; **critic** = a head that predicts the reward at every token; **on-policy** = sampled from the model as it is.
+# that when it was sampled; **clip** = no further gain once the ratio has moved so far; **KL penalty** = what it costs to move away from a reference; **critic** = a head that predicts the reward at every token; **on-policy** = sampled from the model as it is.
 
 # %%
 from statistics import median
@@ -81,14 +81,14 @@ pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q), "push, summed": (
 # Below zero, times an advantage below zero, is above zero: wrong answers are pushed to go on, and right ones to stop.
 #
 # **A critic** predicts the reward at every token, and what came is compared with that. GAE mixes two answers to *better than expected?*: λ = 0 trusts the critic's next value (r + V′ − V), λ = 1 waits for the reward (R − V). Three tokens, predicted `0.5`, `0.6`
-# and `0.9`, paid 1 at the end:
+# and `0.9`, with a reward of 1 at the end:
 
 # %%
 show(advantages.gae)
 
 # %%
-paid, values = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.5, 0.6, 0.9]])
-pd.DataFrame({f"λ = {lam}": advantages.gae(paid, values, torch.ones(1, 3), lam=lam)[0][0] for lam in (0.0, 0.95, 1.0)}).round(3).T
+rewards, values = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.5, 0.6, 0.9]])
+pd.DataFrame({f"λ = {lam}": advantages.gae(rewards, values, torch.ones(1, 3), lam=lam)[0][0] for lam in (0.0, 0.95, 1.0)}).round(3).T
 
 # %% [markdown]
 # **The ratio and the clip.** A token was sampled with probability `0.20` and has `0.30` now. Its advantage is +1. With a range of `0.2` there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
@@ -111,7 +111,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 # | `symmetric`, `higher` | $\min\big(r_t A_t,\ \text{clip}(r_t)\,A_t\big)$ | PPO: the clip takes away a gain, never a loss |
 # | `capped` | $\text{stop-gradient}\big(\min(r_t, c)\big)\,A_t \log \pi(y_t)$ | CISPO: every token keeps a gradient |
 #
-# As $\nabla r_t = r_t \nabla \log \pi(y_t)$, all four have the same gradient $A_t \nabla \log \pi(y_t)$ where the ratio is one. A leash *in the reward* is no term of the loss: it changes $A_t$. The critic of PPO adds a term of its own, its squared error.
+# As $\nabla r_t = r_t \nabla \log \pi(y_t)$, all four have the same gradient $A_t \nabla \log \pi(y_t)$ where the ratio is one. A KL penalty *in the reward* is no term of the loss: it changes $A_t$. The critic of PPO adds a term of its own, its squared error.
 #
 # The table is made from the code. Two rows that differ in one cell are two methods that differ in one word. (DAPO's other two parts, dynamic sampling and the overlong penalty, are not dials of the loss: `groups` and `overlong`. GSPO's clip range is so small
 # because the ratio of a whole answer is a geometric mean over its tokens, which hardly leaves one.)
@@ -164,10 +164,10 @@ default = sweeps.need("policy").turned()["defaults"]
 reading = lambda metric, at: median(at(c.curve(metric).items())[1] for c in default)
 
 # %%
-Predict("What share of its samples is right in the end?", lambda: reading("sampled", max), kind="number", unit="share", low=0, high=1)
+Predict("What share of its samples is right in the end?", lambda: reading("pass_at_1", max), kind="number", unit="share", low=0, high=1)
 
 # %%
-pd.DataFrame({word: {"samples": reading("sampled", at), "greedy answers": reading("accuracy", at)} for word, at in (("before", min), ("after", max))}).round(2).rename_axis(columns="right (share)")
+pd.DataFrame({word: {"samples": reading("pass_at_1", at), "greedy answers": reading("accuracy", at)} for word, at in (("before", min), ("after", max))}).round(2).rename_axis(columns="right (share)")
 
 # %%
 draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit sums: GRPO with a strict verifier, and REINFORCE; half as many steps and problems, the ledger's seeds")
@@ -179,20 +179,20 @@ draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit
 # %% [markdown]
 # ## 4 · Turn one dial at a time
 #
-# What is marked ● is stored with five seeds and answers at once, one dial turned at a time. On fresh samples (`epochs` 1, `stale` 0) the ratio is one: turn `clip` and nothing happens but noise of rounding. Raise `epochs` or `stale` and the dials begin to
+# What is marked ● is stored with five seeds and answers at once, one dial turned at a time. On fresh samples (`epochs` 1, `staleness` 0) the ratio is one: turn `clip` and nothing happens but noise of rounding. Raise `epochs` or `staleness` and the dials begin to
 # matter. In the terminal: `llmlab run policy --epochs 4 --clip none`.
 
 # %%
-Panel("policy", show=["advantage", "ratio", "clip", "range", "aggregation", "leash", "beta", "epochs", "stale", "lr"])
+Panel("policy", show=["advantage", "ratio", "clip", "epsilon", "aggregation", "kl_penalty", "beta", "epochs", "staleness", "lr"])
 
 # %% [markdown]
 # All of them at one look: what each dial, turned alone, changes at the end. One rate for all, which was tuned for none of them, so a row is what a dial does *here* and no ranking of methods.
 
 # %%
-draw.turned("policy", {m: Policy.curves[m] for m in ("sampled", "surprise", "kl")}, without=["paid"])
+draw.turned("policy", {m: Policy.curves[m] for m in ("pass_at_1", "held_entropy", "held_kl")}, without=["reward_func"])
 
 # %% [markdown]
-# `clip` changes nothing at all, as promised. The rules for the advantage and the aggregations lie close together. Leashes hold the distance (the full stop is not taken up), at a small price. Four `epochs` make four steps of each batch of samples, so that they
+# `clip` changes nothing at all, as promised. The rules for the advantage and the aggregations lie close together. KL penalties hold the distance (the full stop is not taken up), at a small price. Four `epochs` make four steps of each batch of samples, so that they
 # see a quarter of the samples in as many steps, and end lower.
 
 # %% [markdown]
@@ -200,8 +200,8 @@ draw.turned("policy", {m: Policy.curves[m] for m in ("sampled", "surprise", "kl"
 
 # %%
 old = [claims.UNCLIPPED, claims.CLIPPED, claims.HIGHER, claims.SEQUENCE]
-shown = {"cut": "tokens cut (share)", "aged": "KL to the policy that sampled (nats)", "sampled": Policy.curves["sampled"], "surprise": Policy.curves["surprise"]}
-draw.over_steps(old, {m: shown[m] for m in ("cut", "aged", "sampled")}, title="Old samples at three times the rate; the ledger's seeds")
+shown = {"clip_fraction_mean": "clip fraction (share of tokens)", "approx_kl_mean": "approximate KL to the policy that sampled (nats)", "pass_at_1": Policy.curves["pass_at_1"], "held_entropy": Policy.curves["held_entropy"]}
+draw.over_steps(old, {m: shown[m] for m in ("clip_fraction_mean", "approx_kl_mean", "pass_at_1")}, title="Old samples at three times the rate; the ledger's seeds")
 
 # %%
 draw.means({arm.label: arm for arm in (*old, claims.UNCLIPPED_USUAL, claims.CLIPPED_USUAL)}, shown)
@@ -211,7 +211,7 @@ draw.means({arm.label: arm for arm in (*old, claims.UNCLIPPED_USUAL, claims.CLIP
 # not show here (C078).
 
 # %% [markdown]
-# ## 5 · Break it, then fix it: pay for the wrong thing
+# ## 5 · Break it, then fix it: reward the wrong thing
 #
 # A verifier with a bug: what it cannot read raises an error inside, the error is swallowed, and the answer counts as right. One line, seen in the wild more than once.
 
@@ -222,48 +222,48 @@ show(arena.crash)
 
 # %%
 hacks = [claims.STRICT, claims.CRASH, claims.CRASH_LOSS, claims.CRASH_REWARD]
-draw.over_steps(hacks, {m: Policy.curves[m] for m in ("paid", "sampled", "surprise", "length", "kl", "known")}, title="What is paid, and what is right")
+draw.over_steps(hacks, {m: Policy.curves[m] for m in ("held_reward", "pass_at_1", "held_entropy", "length", "held_kl", "general_recall")}, title="The reward, and what is right")
 
 # %% [markdown]
-# The curve that everybody watches, *paid*, looks best where the answers are worst. The cures: a strict verifier; a leash, if it is strong enough against the pay (here it holds inside the reward, and in the loss with the same number β in some
+# The curve that everybody watches, the *reward*, looks best where the answers are worst. The cures: a strict verifier; a KL penalty, if it is strong enough against the reward (here it holds inside the reward, and in the loss with the same number β in some
 # seeds only, see below); an evaluation that is not the reward, read on the way, and a stop where *it* is best.
 
 # %%
-told = {a.label: {"at the end": median(draw.readings(a, "sampled")), "at its best reading": median(draw.readings(a, "sampled", "highest"))} for a in hacks}
+told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")), "at its best reading": median(draw.readings(a, "pass_at_1", "highest"))} for a in hacks}
 pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 
 # %%
-Panel("policy", show=["task", "paid", "leash", "beta", "reset", "steps"])
+Panel("policy", show=["task", "reward_func", "kl_penalty", "beta", "reset", "steps"])
 
 # %% [markdown]
-# **Two more rewards that are not what one wants**: paid for the look of an answer (a number, right or wrong), and paid half for being right and half for length. The form is there from the start and paid in full, and the sums are lost all the same: nothing
+# **Two more rewards that are not what one wants**: for the format of an answer (a number, right or wrong), and half for being right and half for length. The format is there from the start and rewarded in full, and the sums are lost all the same: nothing
 # holds them any more. Where both count, the length wins in most seeds, being the easier half.
 
 # %%
 flawed = {"before, strict verifier": claims.STRICT}, {arm.label: arm for arm in (claims.STRICT, claims.CRASH, claims.FORM, claims.LONG)}
-pd.concat([draw.means(arms, {m: Policy.curves[m] for m in ("paid", "sampled", "length")}, how) for arms, how in zip(flawed, ("start", "final"))])
+pd.concat([draw.means(arms, {m: Policy.curves[m] for m in ("held_reward", "pass_at_1", "length")}, how) for arms, how in zip(flawed, ("start", "final"))])
 
 # %% [markdown]
 # **Which KL?** k1 = log(π/ref) belongs into the reward; as a loss its expected gradient is zero. k2 = ½ log²(π/ref) as a loss has the gradient of KL(π ‖ ref); k3 pulls along the *other* direction, KL(ref ‖ π), to first order the same. A test moves a policy
 # away and checks that `reward`, `k2` and `k3` bring it back, and that `k1` in the loss does not.
 #
-# **The same β is not the same strength.** Inside the reward the leash is there before `group_norm` divides by the group's deviation. Where all samples of a group are paid alike it is all that is left, and comes out at full size whatever β is:
+# **The same β is not the same strength.** Inside the reward the KL penalty is there before `group_norm` divides by the group's deviation. Where all samples of a group get the same reward it is all that is left, and comes out at full size whatever β is:
 
 # %%
 alike, k1 = torch.ones(4), torch.tensor([0.2, 0.6, -0.1, 1.0])
 pd.DataFrame({f"β = {beta}": advantages.group_norm(alike - beta * k1, torch.zeros(4))[:, 0] for beta in (0.01, 0.1, 1.0)}).round(2).rename_axis("sample").T
 
 # %% [markdown]
-# With `group_mean` in its place β means what it says. The flawed verifier again, under both rules; the leash inside the reward holds under either, so it is not the division that makes it strong:
+# With `group_mean` in its place β means what it says. The flawed verifier again, under both rules; the KL penalty inside the reward holds under either, so it is not the division that makes it strong:
 
 # %%
-draw.means({arm.label: arm for arm in (claims.CRASH, claims.CRASH_REWARD, claims.CRASH_MEAN, claims.CRASH_MEAN_REWARD)}, {m: Policy.curves[m] for m in ("paid", "sampled", "kl")})
+draw.means({arm.label: arm for arm in (claims.CRASH, claims.CRASH_REWARD, claims.CRASH_MEAN, claims.CRASH_MEAN_REWARD)}, {m: Policy.curves[m] for m in ("held_reward", "pass_at_1", "held_kl")})
 
 # %% [markdown]
-# **Resets.** A leash that holds also holds back. `reset` makes the policy its own reference now and then: each stretch is short, the way is free. The distance from the start about doubles against the leash that stays, and is still a small part of what it is without any; with more resets it may go on growing.
+# **Resets.** A KL penalty that holds also holds back. `reset` makes the policy its own reference now and then: each stretch is short, the way is free. The distance from the start about doubles against the KL penalty that stays, and is still a small part of what it is without any; with more resets it may go on growing.
 
 # %%
-draw.means({arm.label: arm for arm in (claims.STRICT, claims.LEASHED, claims.TIGHT, claims.RESET)}, {m: Policy.curves[m] for m in ("sampled", "kl", "distinct")})
+draw.means({arm.label: arm for arm in (claims.STRICT, claims.PENALISED, claims.TIGHT, claims.RESET)}, {m: Policy.curves[m] for m in ("pass_at_1", "held_kl", "distinct")})
 
 # %% [markdown]
 # ## 6 · Variance
@@ -273,7 +273,7 @@ draw.means({arm.label: arm for arm in (claims.STRICT, claims.LEASHED, claims.TIG
 # %%
 from llmlab.chapters.c07_reinforcement_learning.variance import Variance
 
-draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())}, {m: Variance.curves[m] for m in ("agreement", "sampled")})
+draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())}, {m: Variance.curves[m] for m in ("agreement", "pass_at_1")})
 
 # %% [markdown]
 # A baseline leaves the expected gradient as it is and takes out what all rewards have in common. With rewards of 0 and 1 that is little, and on easy sums the group's mean even costs agreement: nearly all samples are right and get almost no
@@ -299,13 +299,13 @@ draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_pu
 # The *overlong penalty* of DAPO, a price that grows over the second half of the length allowed, takes the dots away in every seed: it says what was meant.
 
 # %%
-draw.over_steps([*claims.DOTS.values(), claims.OVERLONG], {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "sampled": Policy.curves["sampled"]}, title="Answer, then dots")
+draw.over_steps([*claims.DOTS.values(), claims.OVERLONG], {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "pass_at_1": Policy.curves["pass_at_1"]}, title="Answer, then dots")
 
 # %% [markdown]
 # **Groups without a signal** cost samples and teach nothing. `groups` drops them or, as DAPO does, draws new problems until every group has one. In the ledger's runs, beside a run that spends about as many samples on twice the problems:
 
 # %%
-draw.means({arm.label: arm for arm in (claims.STRICT, claims.RESAMPLED, claims.DOUBLE)}, {"idle": "groups without signal (share)", "samples": "samples drawn", "sampled": Policy.curves["sampled"]})
+draw.means({arm.label: arm for arm in (claims.STRICT, claims.RESAMPLED, claims.DOUBLE)}, {"frac_reward_zero_std_mean": "groups whose rewards are all equal (share)", "samples": "samples drawn", "pass_at_1": Policy.curves["pass_at_1"]})
 
 # %% [markdown]
 # For its steps it gains; for its samples, which are the cost of training by reward, it does not (C079).
@@ -329,10 +329,10 @@ pd.DataFrame({name: {m: roles.method_bytes(m, n) / 1e9 for m in roles.METHODS} f
 # %% [markdown]
 # ## 8 · The edge of competence
 #
-# Functions on letters, one inside the other, worked step by step: `size` 1, 2, 3. *Covered* asks whether one of sixteen samples is right. Where none ever is, there is nothing to reinforce.
+# Functions on letters, one inside the other, worked step by step: `size` 1, 2, 3. *pass@16* asks whether one of sixteen samples is right. Where none ever is, there is nothing to reinforce.
 
 # %%
-draw.over_steps(list(claims.STRINGS.values()), {m: Policy.curves[m] for m in ("sampled", "covered", "distinct")}, title="Strings of three depths")
+draw.over_steps(list(claims.STRINGS.values()), {m: Policy.curves[m] for m in ("pass_at_1", "pass_at_k", "distinct")}, title="Strings of three depths")
 
 # %% [markdown]
 # One function begins *below* two, since depth is not what makes it hard here: pretraining held both with their steps, but the chat model's conversations only two. So what the reward finds at depth one stood in pretraining: it is drawn out, not discovered. Three
@@ -341,7 +341,7 @@ draw.over_steps(list(claims.STRINGS.values()), {m: Policy.curves[m] for m in ("s
 # %% [markdown]
 # ## 9 · What is kept
 #
-# *Name anyone who lives there*: many answers are right. Ways to the same share of right answers: imitate one fixed answer, the model's own right samples, or be paid (the panel has a fourth: any right one). First the rates that were tried for each,
+# *Name anyone who lives there*: many answers are right. Methods to the same share of right answers: imitate one fixed answer, the model's own right samples, or GRPO (the panel has a fourth: any right answer). First the rates that were tried for each,
 # on a seed that no claim uses: the share of known facts that is left when the skill is there, or 0 where a rate does not get there.
 
 # %%
@@ -356,44 +356,44 @@ pd.DataFrame(rates.load("policy")["table"]).T
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain
 
 kept = draw.means({arm.label: arm for arm in (*claims.KEPT.values(), *claims.FAST.values())}, Retain.curves, digits=3)
-before = draw.means({"before": claims.KEPT["reward"]}, Retain.curves, "start", digits=3)
+before = draw.means({"before": claims.KEPT["grpo"]}, Retain.curves, "start", digits=3)
 pd.concat([before, kept])
 
 # %% [markdown]
-# At its best rate, for all three the smallest that was tried, every way keeps nearly all facts. At five times that rate all of them lose, by seed very differently, and the reward no less than the others. Published, the reward forgets least at equal skill
+# At its best rate, for all three the smallest that was tried, every method keeps nearly all facts. At five times that rate all of them lose, by seed very differently, and GRPO no less than the others. Published, reinforcement learning forgets least at equal skill
 # [Shenfeld et al. 2025]; here what the method does is small beside what the rate does, which is near to how they explain it: forgetting follows the distance moved (theirs is measured on the new task, our KL on general text). *Without harm* it is not: sums,
 # which nobody asked for, lose a little even at the best rate. A comparison of methods at one common rate, as it is often made, would have shown whatever that rate shows.
 
 # %%
-Panel("retain", show=["way", "until", "lr", "group"])
+Panel("retain", show=["method", "until", "lr", "group"])
 
 # %% [markdown]
 # ## 10 · Several steps, one reward; and the order of the stages
 #
-# Tasks of the tool desk take one to three calls, and a call may fail once. The reward comes at the end of the whole conversation. `way` is how it is practised: `gold` imitates traces in which nothing fails, `retry` traces that show a failed call and its
-# repair, `reward` is GRPO. *Done although a call fails* is what is practised; *tasks without a fault* should not suffer.
+# Tasks of the tool desk take one to three calls, and a call may fail once. The reward comes at the end of the whole conversation. `method` is how it is practised: `sft_gold` imitates traces in which nothing fails, `sft_retry` traces that show a failed call and its
+# repair, `grpo` learns from the reward. *Recovery*, tasks done although a call fails, is what is practised; *success* without a fault should not suffer.
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.agent import Agent
 
-draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("mended", "mended_sampled", "plain")}, title="A call fails once")
+draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("recovery", "recovery_sampled", "success")}, title="A call fails once")
 
 # %% [markdown]
 # Clean traces make it worse: what is never shown to fail is never tried again. A few steps on traces that show a failed call *and its repair* teach the repair by imitation. The reward, in the same few
 # steps on few tasks, keeps more of it than clean traces leave, and adds nothing: it loses some of it, and some of the tasks without a fault too. So the old sentence, that imitation cannot teach recovery, is about the data and not about the method.
 
 # %% [markdown]
-# **Three calls in a chain**, paid only when all of it is right. Every arm begins with the same lessons on single calls, among which a tenth are whole chains, or none. Then it practises: more single calls, whole chains to imitate, or the reward.
+# **Three calls in a chain**, rewarded only when all of it is right. Every arm begins with the same lessons on single calls, among which a tenth are whole chains, or none. Then it practises: more single calls, whole chains to imitate, or the reward.
 
 # %%
-draw.means({arm.label: arm for arm in claims.CHAINED.values()}, {"sampled": "chains done (share)", "plain": "chains done, greedy (share)"})
+draw.means({arm.label: arm for arm in claims.CHAINED.values()}, {"success_sampled": "chains done (share)", "success": "chains done, greedy (share)"})
 
 # %% [markdown]
 # With no chain among the lessons not one of the model's own samples ever comes through, so the reward has nothing to compare; more single calls do not help either. With a chain now and then it begins to come through, and the reward makes nearly
 # all of them come through. So does imitation, if what it imitates is chains: that supervised fine-tuning cannot do it is about what it is shown.
 
 # %%
-Panel("agent", show=["way", "calls", "faults", "narrow", "chained", "lr"])
+Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
 
 # %% [markdown]
 # **The order of the stages.** All have the same steps in all, shared equally, so that two stages give each more than three do; the last row has two stages of the length that three have.
@@ -414,7 +414,7 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
 # %%
 from llmlab.trl import engine
 
-pd.DataFrame(engine.told(Policy(leash="k3"))).set_index("knob")
+pd.DataFrame(engine.told(Policy(kl_penalty="k3"))).set_index("knob")
 
 # %% [markdown]
 # ## 12 · The evidence
@@ -435,7 +435,7 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # ## 13 · What is contested
 #
-# - **Is the leash needed?** A penalty acts like an early stop and does not move the frontier of true reward against KL [Gao et al. 2022]; DAPO and Dr. GRPO drop it [Yu et al. 2025; Liu et al. 2025]. Against a flaw in the verifier it does buy time.
+# - **Is the KL penalty needed?** A penalty acts like an early stop and does not move the frontier of true reward against KL [Gao et al. 2022]; DAPO and Dr. GRPO drop it [Yu et al. 2025; Liu et al. 2025]. Against a flaw in the verifier it does buy time.
 # - **"Discovers beyond the data"**: at many samples the base covers what the trained policy does [Yue et al. 2025]; at the edge of competence others find real gains. Look at *covered* above, and ask where the policy began.
 # - **"GRPO was designed for verifiable rewards"**: it was first trained on a learned reward model [Shao et al. 2024].
 # - **Length and difficulty**: dividing by length and by the deviation are biases of GRPO [Liu et al. 2025], exact on paper (C075); whether they show depends on where the length is decided.
@@ -471,7 +471,7 @@ task("clipped_gain")
 task("token_weights")
 
 # %%
-task("leashed_rewards")
+task("kl_penalised_rewards")
 
 # %% [markdown]
 # More: `task("look_ahead")`, `task("rl_bytes")`.

@@ -126,10 +126,10 @@ Ledger(verdict="inconclusive")
 # Of chapter 06: in C082 it is clear that plain DPO on sums stays behind imitation, each at its best rate; how much it loses of what was there differs much between seeds. C093 and C094 come out near the border: fresh samples help a little, those renewed
 # each ten steps no more than old ones, and own answers serve hardly better than corrections.
 #
-# Of chapter 07, whose arms were chosen after a look at the first seeds, so that other seeds count: C068 is clear for a leash inside the reward, whether or not it is divided by the group's deviation (a row that does not count); in the loss it holds the flawed verifier in about half of the seeds, and against a learned reward it helps in most. C071 and
+# Of chapter 07, whose arms were chosen after a look at the first seeds, so that other seeds count: C068 is clear for a KL penalty inside the reward, whether or not it is divided by the group's deviation (a row that does not count); in the loss it holds the flawed verifier in about half of the seeds, and against a learned reward it helps in most. C071 and
 # C077: on old samples at three times the rate all lose much of what they could do, with a clip less of it, and clipping whole answers less again, which is short of the level that the whole ledger asks; at the usual rate little is lost or learnt, and what the clip adds is
 # smaller still (rows that do not count). C078: no difference in either direction. C076 is clear in the gradient at the start, where GRPO pushes wrong answers to go
-# on and Dr. GRPO does not; in training the answers stayed long under GRPO in some seeds, under Dr. GRPO in none. C079: at equal steps it helps, at equal samples it does not. C087: without a leash the policy drifts, which is clear, and harmless here: most of the distance is a full stop at the end of the answers, which the verifier reads over; the tight one costs about the border, and most of that comes back if the reference follows now and then. C095: at its best rate
+# on and Dr. GRPO does not; in training the answers stayed long under GRPO in some seeds, under Dr. GRPO in none. C079: at equal steps it helps, at equal samples it does not. C087: without a KL penalty the policy drifts, which is clear, and harmless here: most of the distance is a full stop at the end of the answers, which the verifier reads over; the tight one costs about the border, and most of that comes back if the reference follows now and then. C095: at its best rate
 # the reward loses no facts, and imitation hardly any; at five times that rate all lose, by seed very differently. Sums, which were not asked for, lose about the border. C098: traces that show a repair teach it best, which is clear, clean ones unteach it, the reward lies between.
 
 # %% [markdown]
@@ -147,7 +147,7 @@ Ledger(verdict="supported")
 # - **C056** The same steps with some traces of error and retry bring recovery, and cost nothing where no call fails. So the claim is about the data.
 # - **C059** The rank that is needed grows with what there is to learn: the distance to all weights opens between the few codes and the many.
 # - **C081** A tenth of the pairs is not enough either: the others prefer the plain answer, and they win.
-# - **C085** The leash that cures sits inside the reward; the pay of the flawed verifier rises while what is right falls. In one seed of ten the flaw was not found.
+# - **C085** The KL penalty that cures sits inside the reward; the pay of the flawed verifier rises while what is right falls. In one seed of ten the flaw was not found.
 # - **C086** Different answers and entropy fall, and problems of which one sample in sixteen is right become fewer too (a row that does not count).
 # - **C083** One topic, a handful of pairs, a third of them turned round: each costs more than half of what clean pairs teach in the same steps.
 # - **C001** The two numbers of its first part come from different problems (a list in the prompt, people read about); it compares levers, not settings of one.

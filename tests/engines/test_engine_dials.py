@@ -24,7 +24,7 @@ from llmlab.chapters.c07_reinforcement_learning.policy import ROUNDS, Policy
 from llmlab.cli.run import translation
 from llmlab.errors import UserError
 from llmlab.lab.experiment import BadKnob
-from llmlab.methods.policy import ADVANTAGES, AGGREGATIONS, LEASHES, METHODS, RATIOS
+from llmlab.methods.policy import ADVANTAGES, AGGREGATIONS, KL_PENALTIES, METHODS, RATIOS
 from llmlab.models.load import load
 from llmlab.train.rollout import play
 from llmlab.trl import engine, policy
@@ -33,7 +33,7 @@ from llmlab.trl.trainer import OURS
 pytestmark = pytest.mark.parity
 PAIRS = dict(steps=5, batch=4, probe=5, held=16)
 CLIPS = next(k.choices for k in Policy.knobs() if k.name == "clip")
-TRIES = dict(steps=5, prompts=4, group=4, probe=5, held=8, tries=2, warmup=1)
+TRIES = dict(steps=5, prompts=4, group=4, probe=5, held=8, k=2, warmup=1)
 
 
 # ---- the table ----
@@ -42,29 +42,29 @@ TRIES = dict(steps=5, prompts=4, group=4, probe=5, held=8, tries=2, warmup=1)
 def dials() -> list[Policy]:
     """The policy at every combination of its dials that the lab has."""
     found = []
-    for a, r, c, g, leash in itertools.product(
-        ADVANTAGES, ("none", *RATIOS), CLIPS, AGGREGATIONS, ("none", "reward", *LEASHES)
+    for a, r, c, g, kl in itertools.product(
+        ADVANTAGES, ("none", *RATIOS), CLIPS, AGGREGATIONS, ("none", "reward", *KL_PENALTIES)
     ):
         if r != "none" or c == "none":
-            found.append(Policy(**TRIES, advantage=a, ratio=r, clip=c, aggregation=g, leash=leash))
+            found.append(Policy(**TRIES, advantage=a, ratio=r, clip=c, aggregation=g, kl_penalty=kl))
     return found
 
 
 def others() -> list[Policy]:
     """The policy at other values of its other knobs."""
-    changes = [dict(stale=3, aggregation=a) for a in AGGREGATIONS] + [
+    changes = [dict(staleness=3, aggregation=a) for a in AGGREGATIONS] + [
         dict(epochs=3),
         dict(temperature=0.7),
         dict(task="many"),
-        dict(paid="long"),
+        dict(reward_func="length"),
     ]
     return [
         Policy(**TRIES | c)
         for c in (
             *changes,
             dict(task="strings", size=2),
-            dict(leash="k3", beta=0.5),
-            dict(range=0.01, clip="higher"),
+            dict(kl_penalty="k3", beta=0.5),
+            dict(epsilon=0.01, clip="higher"),
         )
     ]
 
@@ -120,14 +120,14 @@ def test_every_value_of_every_dial_is_in_the_config_or_refused_in_a_sentence(tmp
             refused.add(str(e))
     seen = {
         name: {getattr(k, name) for k in taken}
-        for name in ("advantage", "ratio", "clip", "aggregation", "leash")
+        for name in ("advantage", "ratio", "clip", "aggregation", "kl_penalty")
     }
     assert seen == {
         "advantage": {"group_norm", "group_mean", "leave_one_out"},
         "ratio": {"token", "sequence"},
         "clip": set(CLIPS),
         "aggregation": set(AGGREGATIONS),
-        "leash": {"none", "k3"},
+        "kl_penalty": {"none", "k3"},
     }
     assert len(refused) == 6 and all("; use --engine lab" in why for why in refused)
     for k in taken:
@@ -177,19 +177,19 @@ REFUSED = [
     (dict(advantage="critic"), "--advantage group_norm"),
     (dict(advantage="no_baseline"), "--advantage group_mean"),
     (dict(ratio="none", clip="none"), "--ratio token --clip none"),
-    (dict(leash="reward"), "--leash k3"),
-    (dict(leash="k1"), "--leash k3"),
-    (dict(leash="k2"), "--leash k3"),
+    (dict(kl_penalty="reward"), "--kl_penalty k3"),
+    (dict(kl_penalty="k1"), "--kl_penalty k3"),
+    (dict(kl_penalty="k2"), "--kl_penalty k3"),
     (dict(source="gold", advantage="no_baseline", ratio="none", clip="none"), "llmlab run sft --engine trl"),
-    (dict(reset=5, leash="k3"), "--reset 0"),
+    (dict(reset=5, kl_penalty="k3"), "--reset 0"),
     (dict(groups="filtered"), "--groups all"),
     (dict(groups="resampled"), "--groups all"),
     (dict(overlong="on"), "--overlong off"),
     (dict(task="chain"), "such as sums"),
     (dict(task="faults"), "such as sums"),
     (dict(clip="capped"), "--aggregation token_mean"),
-    (dict(clip="capped", aggregation="token_mean", stale=2), "--stale 0"),
-    (dict(stale=1, epochs=2), "--epochs 1"),
+    (dict(clip="capped", aggregation="token_mean", staleness=2), "--staleness 0"),
+    (dict(staleness=1, epochs=2), "--epochs 1"),
 ]
 
 
@@ -317,22 +317,22 @@ def on_our_samples(monkeypatch):
 
 
 SETTINGS = {  # name -> (knobs, arguments that say another dial)
-    "grpo on a leash": (dict(leash="k3", beta=0.5, epochs=2), dict(use_bias_correction_kl=True)),
+    "grpo on a KL penalty": (dict(kl_penalty="k3", beta=0.5, epochs=2), dict(use_bias_correction_kl=True)),
     "dr_grpo": (
         dict(aggregation="fixed_length", advantage="group_mean", temperature=0.7),
         dict(loss_type="grpo"),
     ),
-    "dapo": (dict(aggregation="token_mean", clip="higher", range=0.01, epochs=3), dict(epsilon_high=0.5)),
+    "dapo": (dict(aggregation="token_mean", clip="higher", epsilon=0.01, epochs=3), dict(epsilon_high=0.5)),
     "gspo": (
-        dict(ratio="sequence", clip="higher", range=3e-3, epochs=3),
+        dict(ratio="sequence", clip="higher", epsilon=3e-3, epochs=3),
         dict(importance_sampling_level="token"),
     ),
-    "cispo": (dict(aggregation="token_mean", clip="capped", range=1e-2, epochs=3), dict(epsilon_high=0.01)),
+    "cispo": (dict(aggregation="token_mean", clip="capped", epsilon=1e-2, epochs=3), dict(epsilon_high=0.01)),
     "leave_one_out, unclipped": (
         dict(advantage="leave_one_out", clip="none", epochs=2, aggregation="token_mean"),
         dict(reward_weights=[1.0]),
     ),
-    "paid for length": (dict(task="filler", size=1, paid="long"), None),
+    "paid for length": (dict(task="filler", size=1, reward_func="length"), None),
 }
 
 
@@ -345,8 +345,8 @@ def test_steps_of_policy_on_the_same_answers_end_with_our_parameters(on_our_samp
     assert (mine - other).norm() < 1e-3 * (mine - start).norm() and (mine - other).abs().max() < 1e-3
     assert theirs[0] == {n: v for n, v in ours[0].items() if n not in policy.UNREAD}
     for a, b in zip(ours[1:], theirs[1:], strict=True):
-        assert (b["reward"], b["lr"], b["no_signal"]) == pytest.approx(
-            (a["reward"], a["lr"], a["no_signal"]), abs=1e-6
+        assert (b["reward"], b["lr"], b["frac_reward_zero_std"]) == pytest.approx(
+            (a["reward"], a["lr"], a["frac_reward_zero_std"]), abs=1e-6
         )
         assert (b["loss"], b["grad_norm"]) == pytest.approx((a["loss"], a["grad_norm"]), rel=1e-3, abs=1e-4)
     assert set(Policy.curves) <= set(theirs[-1])
@@ -357,22 +357,22 @@ def test_steps_of_policy_on_the_same_answers_end_with_our_parameters(on_our_samp
 
 
 def test_batches_sampled_ahead_are_ours_and_are_used_before_others_are_sampled(on_our_samples):
-    k = Policy(**TRIES, stale=2, aggregation="token_mean", lr=2e-3)
+    k = Policy(**TRIES, staleness=2, aggregation="token_mean", lr=2e-3)
     rows, _ = trained(k, engine.TRL, seed=1)
     assert on_our_samples == list(range(6)) and [r["step"] for r in rows] == list(range(6))
     fresh, old = rows[1]["clip_fraction"], rows[3]["clip_fraction"] + rows[2]["clip_fraction"]
     assert fresh == 0 < old
 
 
-def test_the_reference_of_the_leash_is_the_model_as_it_is_in_memory():
+def test_the_reference_of_the_kl_penalty_is_the_model_as_it_is_in_memory():
     loaded = load("chat")
     with torch.no_grad():
         next(loaded.model.parameters()).mul_(1.1)
-    rows = list(engine.TRL(Policy(**TRIES, leash="k3", beta=5.0)).rows(loaded, 0))
+    rows = list(engine.TRL(Policy(**TRIES, kl_penalty="k3", beta=5.0)).rows(loaded, 0))
     assert rows[1]["loss"] == pytest.approx(0.0, abs=1e-5) and rows[-1]["loss"] > 1e-3
 
 
 def test_a_run_with_trls_own_samples_ends_with_our_probes():
     rows = list(engine.TRL(Policy(**TRIES, ratio="sequence", task="many")).rows(load("chat"), 0))
     assert [r["step"] for r in rows] == list(range(6)) and set(Policy.curves) <= set(rows[0]) & set(rows[-1])
-    assert not set(policy.UNREAD) & set(rows[-1]) and rows[-1]["kl"] > 0
+    assert not set(policy.UNREAD) & set(rows[-1]) and rows[-1]["held_kl"] > 0

@@ -76,7 +76,7 @@ def test_the_first_loss_of_plain_dpo_is_ln_2_with_a_reference_that_was_edited_in
 
 
 @pytest.mark.parametrize(
-    "change", [dict(beta=1.0), dict(nll=0.0), dict(lr=3e-3), dict(warmup=0), dict(pairs="all")]
+    "change", [dict(beta=1.0), dict(nll=0.0), dict(lr=3e-3), dict(warmup=0), dict(task="all")]
 )
 def test_another_dial_would_be_seen(both, change):
     ours, theirs = (trained(DPO(**PAIRS | change), wrap)[1] for wrap in (lambda e: e, engine.TRL))
@@ -162,7 +162,7 @@ def on_our_samples(monkeypatch):
         {},
         dict(epochs=2),
         dict(temperature=0.7),
-        dict(epochs=4, clip=0.02, lr=3e-3),
+        dict(epochs=4, epsilon=0.02, lr=3e-3),
         dict(op="subtract", digits=2),
     ],
     ids=str,
@@ -176,7 +176,9 @@ def test_steps_of_grpo_on_the_same_answers_end_with_our_parameters(on_our_sample
     assert theirs[0] == ours[0] and [r["step"] for r in theirs] == [r["step"] for r in ours]
     for a, b in zip(ours[1:], theirs[1:]):
         assert set(b) <= set(a)
-        assert (b["reward"], b["lr"], b["no_signal"]) == pytest.approx((a["reward"], a["lr"], a["no_signal"]))
+        assert (b["reward"], b["lr"], b["frac_reward_zero_std"]) == pytest.approx(
+            (a["reward"], a["lr"], a["frac_reward_zero_std"])
+        )
         assert (b["loss"], b["grad_norm"], b["entropy"]) == pytest.approx(
             (a["loss"], a["grad_norm"], a["entropy"]), rel=2e-2, abs=2e-4
         )
@@ -225,7 +227,7 @@ def test_trl_makes_our_prompts(model):
         DPO(**PAIRS),
         DPO(nll=0.0),
         GRPO(**TRIES),
-        GRPO(clip=0.3, epochs=3, temperature=0.5),
+        GRPO(epsilon=0.3, epochs=3, temperature=0.5),
     ],
     ids=str,
 )
@@ -266,7 +268,7 @@ def test_the_four_dials_of_the_family_are_our_parts():
         ("dpo", PAIRS),
         ("prefer", PAIRS | dict(held=16)),
         ("grpo", TRIES),
-        ("policy", TRIES | dict(held=8, tries=2)),
+        ("policy", TRIES | dict(held=8, k=2)),
     ],
 )
 def test_two_processes_share_the_batch(tmp_path, name, knobs):

@@ -15,7 +15,7 @@ from llmlab.methods import advantages, preferences
         policy_checks.weights_of_grpo,
         prefer_checks.reference_is_a_table,
         prefer_checks.loss_is_cross_entropy,
-        prefer_checks.solves_the_leashed_problem,
+        prefer_checks.solves_the_penalised_problem,
     ],
     ids=lambda f: f.__name__,
 )

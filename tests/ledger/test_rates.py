@@ -44,7 +44,7 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
     assert not rates.is_current("toy", [TOY])
 
-    def engine(jobs):
+    def executor(jobs):
         for experiment, seed in jobs:
             assert seed == PILOT
             yield (
@@ -52,7 +52,7 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
                 SimpleNamespace(curve=lambda m, e=experiment: {0: 0.0, 10: e.lr * 10}, seconds=1.0),
             )
 
-    told = list(rates.build("toy", [TOY], engine))
+    told = list(rates.build("toy", [TOY], executor))
     assert [t[:2] for t in told] == [(i, len(told)) for i in range(1, len(told) + 1)]
     assert (
         rates.load("toy")["table"] == {label: {"0.001": 0.01, "0.01": 0.1} for label in "ab"}

@@ -319,7 +319,7 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
                 "blunt",
                 "megabytes",
                 "gflop",
-                "cut",
+                "clip_fraction_mean",
                 "wrong_length",
                 "samples",
             }

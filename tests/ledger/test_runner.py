@@ -50,7 +50,7 @@ def empty(home, tmp_path, monkeypatch):
 
 
 def one_by_one(jobs, workers=None):
-    """An engine in this process."""
+    """An executor in this process."""
     for experiment, seed in jobs:
         yield (experiment, seed), runs.run(experiment, seed, experiment.default_model)
 
@@ -64,11 +64,11 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
     )
     assert calls[0] == (0, 10) and calls[-1][0] == calls[-1][1]
 
-    def engine(jobs):
+    def executor(jobs):
         assert list(jobs) == []
         return iter(())
 
-    assert runner.run([CLAIM], engine)["C999"] == record == results.load()["C999"]
+    assert runner.run([CLAIM], executor)["C999"] == record == results.load()["C999"]
     run = runs.stored(ALL.study(), 3)
     assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(
         run.metrics()["user_loss"]["final"], abs=1e-6
@@ -78,7 +78,7 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
 def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empty):
     seen = []
 
-    def engine(jobs):
+    def executor(jobs):
         for job, run in one_by_one(jobs):
             seen.append(job)
             yield job, run
@@ -95,7 +95,7 @@ def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empt
     )
     fresh = replace(CLAIM, first=7, contrasts=(LOSS, same))
     with claims_are(fresh):
-        record = runner.run([fresh], engine)["C999"]
+        record = runner.run([fresh], executor)["C999"]
     assert again.key != ALL.key and again.study() == ALL.study()
     assert (
         record["seeds"][0] == 7
@@ -318,10 +318,10 @@ def test_a_tokenizer_that_reads_typed_control_tokens_fails_the_check(monkeypatch
 
 
 def test_a_router_that_errs_fails_the_check(monkeypatch):
-    from llmlab.serve import engine
+    from llmlab.serve import batcher
 
-    slot = engine.Engine.slot
-    monkeypatch.setattr(engine.Engine, "slot", lambda self, ticket: slot(self, ticket) % 3 + 1)
+    slot = batcher.Batcher.slot
+    monkeypatch.setattr(batcher.Batcher, "slot", lambda self, ticket: slot(self, ticket) % 3 + 1)
     with pytest.raises(AssertionError, match="another tenant's manner although the routing is right"):
         checks_serving.bleed()
 
@@ -349,7 +349,7 @@ def test_the_command_line_runs_and_shows(empty, capsys, monkeypatch):
         (["run", "C123"], "there is no claim 'C123'"),
         (["--verdict", "true"], "there is no verdict 'true'"),
         (["--chapter", "77"], "chapter '77' has no claims"),
-        (["run", "--engine", "spark", "--force"], "--engine is pool or ray, not 'spark'"),
+        (["run", "--executor", "spark", "--force"], "--executor is pool or ray, not 'spark'"),
         (["run", "--workers", "-3", "--force"], "--workers -3 is out of range"),
         (["run", "--most", "3", "--force"], "--most 3 is out of range; choose 5 to 1000 seeds"),
         (["--colour"], "unknown option '--colour'"),

@@ -43,9 +43,9 @@ def test_the_labs_bytes_are_the_closed_form_in_fp32():
     n = sum(p.numel() for p in load("chat").model.parameters())
     model, opts, none = trained()
     assert none is None and held({model: opts}, []) == method_bytes("GRPO", n, FP32) == 16 * n
-    model, opts, reference = trained(leash="k3")
+    model, opts, reference = trained(kl_penalty="k3")
     assert held({model: opts}, [reference]) == method_bytes("GRPO with a reference", n, FP32) == 20 * n
-    model, opts, reference = trained(leash="reward", advantage="critic")
+    model, opts, reference = trained(kl_penalty="reward", advantage="critic")
     assert held({model: opts}, [reference]) == 16 * (n + 129) + 4 * n
     assert (
         held({model: opts}, [reference, frozen_copy(model.model)]) + 16 * n

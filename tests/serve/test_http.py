@@ -18,7 +18,7 @@ import pytest
 from llmlab.cli import main
 from llmlab.errors import UserError
 from llmlab.serve import tenants, vllm
-from llmlab.serve.engine import Engine
+from llmlab.serve.batcher import Batcher
 from llmlab.serve.http import LOOPBACK, listen_on, run, serving
 from llmlab.serve.requests import Request
 from llmlab.serve.tenants import numbered, whose
@@ -27,15 +27,15 @@ TALK = [{"role": "user", "content": "Who are you?"}]
 
 
 @pytest.fixture
-def engine(little, store):
-    found = Engine(little, store, max_waiting=50)
+def batcher(little, store):
+    found = Batcher(little, store, max_waiting=50)
     yield found
     found.close()
 
 
 @pytest.fixture
-def url(engine):
-    with serving(engine) as address:
+def url(batcher):
+    with serving(batcher) as address:
         yield address
 
 
@@ -44,13 +44,13 @@ def client(url):
     return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
 
 
-def said(engine, tenant: str, **more) -> str:
-    return engine.answer([Request(tenant, tuple(TALK), **more)])[0].text
+def said(batcher, tenant: str, **more) -> str:
+    return batcher.answer([Request(tenant, tuple(TALK), **more)])[0].text
 
 
-def test_openais_client_gets_the_tenants_answer_with_usage_and_fingerprint(client, engine, store):
+def test_openais_client_gets_the_tenants_answer_with_usage_and_fingerprint(client, batcher, store):
     got = client.chat.completions.create(model="ann", messages=TALK, temperature=0, max_tokens=12)
-    assert got.choices[0].message.content == said(engine, "ann", max_tokens=12) and got.model == "ann"
+    assert got.choices[0].message.content == said(batcher, "ann", max_tokens=12) and got.model == "ann"
     assert got.system_fingerprint == f"ann@1:{store.load('ann').fingerprint}"
     assert (
         got.usage.total_tokens == got.usage.prompt_tokens + got.usage.completion_tokens
@@ -68,7 +68,7 @@ def test_a_seed_makes_a_sample_repeatable(client):
     assert ask(seed=1) == ask(seed=1) != ask(seed=2) and ask() != ask()
 
 
-def test_a_stream_adds_up_to_the_answer(client, engine):
+def test_a_stream_adds_up_to_the_answer(client, batcher):
     events = list(
         client.chat.completions.create(
             model="bob@1",
@@ -80,7 +80,7 @@ def test_a_stream_adds_up_to_the_answer(client, engine):
         )
     )
     text = "".join(e.choices[0].delta.content or "" for e in events if e.choices)
-    assert text.strip() == said(engine, "bob", max_tokens=20) and events[-1].usage.completion_tokens == 20
+    assert text.strip() == said(batcher, "bob", max_tokens=20) and events[-1].usage.completion_tokens == 20
     assert events[-2].choices[0].finish_reason == "length" and {e.system_fingerprint[:6] for e in events} == {
         "bob@1:"
     }
@@ -173,28 +173,28 @@ def test_openais_client_raises_its_own_errors(client):
 
 
 def test_too_many_waiting_is_429(little, store):
-    engine = Engine(little, store, max_waiting=1)
-    engine.start = lambda: engine  # nobody works
-    with serving(engine) as url:
-        engine.submit(Request("ann", tuple(TALK)))
+    batcher = Batcher(little, store, max_waiting=1)
+    batcher.start = lambda: batcher  # nobody works
+    with serving(batcher) as url:
+        batcher.submit(Request("ann", tuple(TALK)))
         got = httpx.post(f"{url}/v1/chat/completions", json=OK)
         assert got.status_code == 429 and "ask again in a moment" in got.json()["error"]["message"]
-    engine.close()
+    batcher.close()
 
 
-def test_a_failure_inside_is_500_and_tells_nobodys_words(url, engine, monkeypatch):
+def test_a_failure_inside_is_500_and_tells_nobodys_words(url, batcher, monkeypatch):
     def fail(*_):
         raise RuntimeError("somebody's prompt")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.cache, "join", fail)
+        patch.setattr(batcher.cache, "join", fail)
         got = httpx.post(f"{url}/v1/chat/completions", json=OK)
     assert got.status_code == 500 and "RuntimeError" in got.text and "somebody" not in got.text
     assert httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_is_killed_in_the_middle_frees_its_row(url, engine, stream):
+def test_a_client_that_is_killed_in_the_middle_frees_its_row(url, batcher, stream):
     body = json.dumps(OK | {"max_tokens": 1900, "temperature": 0, "stream": stream}).encode()
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as s:
@@ -202,13 +202,13 @@ def test_a_client_that_is_killed_in_the_middle_frees_its_row(url, engine, stream
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body)
             + body
         )
-        while not engine.live:
+        while not batcher.live:
             time.sleep(0.01)
-        ticket = engine.live[0]
+        ticket = batcher.live[0]
     end = time.monotonic() + 20
-    while (engine.live or engine.waiting) and time.monotonic() < end:
+    while (batcher.live or batcher.waiting) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not engine.live and not engine.waiting and ticket.cancelled and len(ticket.ids) < 1900
+    assert not batcher.live and not batcher.waiting and ticket.cancelled and len(ticket.ids) < 1900
     assert httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
 
 
@@ -309,12 +309,12 @@ def test_a_thousand_requests_at_once_none_lost_none_to_the_wrong_adapter(lab, ma
     """32 tenants; a process of its own opens 1,000 connections before it reads the first answer. Who answered
     is read off the content.
     """
-    tenants, engine = numbered(32), Engine(lab, many)
+    tenants, batcher = numbered(32), Batcher(lab, many)
     asked = [(t, p) for t in tenants for p in t.problems(32, seed=int(t.name[1:]))][:1000]
     bodies = [
         {"model": t.name, "messages": list(p.messages), "temperature": 0, "max_tokens": 24} for t, p in asked
     ]
-    with serving(engine) as url:
+    with serving(batcher) as url:
         done = subprocess.run(
             [sys.executable, "-c", CLIENT, url.rpartition(":")[2]],
             input=json.dumps(bodies),
@@ -322,7 +322,7 @@ def test_a_thousand_requests_at_once_none_lost_none_to_the_wrong_adapter(lab, ma
             text=True,
             timeout=120,
         )
-    engine.close()
+    batcher.close()
     answers = json.loads(done.stdout)
     assert len(answers) == 1000 and all("choices" in a for a in answers), "some were lost"
     wrong = unclear = 0
@@ -334,15 +334,15 @@ def test_a_thousand_requests_at_once_none_lost_none_to_the_wrong_adapter(lab, ma
     assert wrong == 0 and unclear <= 30
 
 
-def test_threads_that_submit_at_once_get_their_own_answers(engine):
-    engine.start()
-    want = {n: said(engine, n) for n in ("ann", "bob", "cid", "dan")}
+def test_threads_that_submit_at_once_get_their_own_answers(batcher):
+    batcher.start()
+    want = {n: said(batcher, n) for n in ("ann", "bob", "cid", "dan")}
     wrong = []
 
     def ask(name: str):
         over = threading.Event()
-        ticket = engine.submit(Request(name, tuple(TALK)), lambda t: t.over and over.set())
-        if not over.wait(30) or ticket.answer(engine.tok).text != want[name]:
+        ticket = batcher.submit(Request(name, tuple(TALK)), lambda t: t.over and over.set())
+        if not over.wait(30) or ticket.answer(batcher.tok).text != want[name]:
             wrong.append(name)
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in want for _ in range(5)]

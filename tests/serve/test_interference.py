@@ -8,7 +8,7 @@ from helpers_serve import NEW_CAPTAIN
 from safetensors.torch import load_file
 
 from llmlab.serve import faults
-from llmlab.serve.engine import Engine
+from llmlab.serve.batcher import Batcher
 from llmlab.serve.requests import Request
 from llmlab.serve.store import AdapterStore
 from llmlab.serve.tenants import CENSUS, TENANTS, Tenant, is_mine, numbered, train, train_together, whose
@@ -17,8 +17,8 @@ CREW = [NEW_CAPTAIN, TENANTS["robot"], TENANTS["tom"]]
 
 
 @pytest.fixture(scope="module")
-def engine(lab, crew):
-    found = Engine(lab, crew)
+def batcher(lab, crew):
+    found = Batcher(lab, crew)
     yield found
     found.close()
 
@@ -28,27 +28,27 @@ def canaries(lab, crew):
     return faults.canaries(lab, crew, CREW, n=3)
 
 
-def test_an_engine_without_faults_passes_every_check(engine, canaries):
-    assert faults.check(engine, canaries, CREW) == []
+def test_an_engine_without_faults_passes_every_check(batcher, canaries):
+    assert faults.check(batcher, canaries, CREW) == []
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda f: f.__name__)
-def test_every_fault_is_caught_by_its_check_and_leaves_nothing_behind(engine, canaries, fault):
+def test_every_fault_is_caught_by_its_check_and_leaves_nothing_behind(batcher, canaries, fault):
     caught = faults.FAULTS[fault]
-    with fault(engine, "captain"):
-        found = caught(engine, canaries, CREW)
+    with fault(batcher, "captain"):
+        found = caught(batcher, canaries, CREW)
     assert found and all("\n" not in f.sentence for f in found)
-    assert caught(engine, canaries, CREW) == []
+    assert caught(batcher, canaries, CREW) == []
 
 
-def test_the_matrix_says_which_check_sees_what(engine, canaries):
-    rows = faults.matrix(engine, canaries, CREW, "captain")
+def test_the_matrix_says_which_check_sees_what(batcher, canaries):
+    rows = faults.matrix(batcher, canaries, CREW, "captain")
     assert set(rows["none"].values()) == {0} and set(rows) == {"none", *(f.__name__ for f in faults.FAULTS)}
 
 
-def test_regression_compares_with_the_base(engine):
+def test_regression_compares_with_the_base(batcher):
     questions = CENSUS.problems(40, seed=3)
-    result = faults.regression(engine, "robot", [p for p in questions if p.meta["attribute"] != "friend"])
+    result = faults.regression(batcher, "robot", [p for p in questions if p.meta["attribute"] != "friend"])
     assert (
         result.base > 0.9
         and 0 <= result.adapter <= 1
@@ -56,10 +56,10 @@ def test_regression_compares_with_the_base(engine):
     )
 
 
-def test_trained_tenants_have_their_manners(engine):
+def test_trained_tenants_have_their_manners(batcher):
     for tenant in CREW:
         problems = tenant.problems(40, seed=5)
-        answers = engine.answer([Request(tenant.name, p.messages, 24) for p in problems])
+        answers = batcher.answer([Request(tenant.name, p.messages, 24) for p in problems])
         assert sum(whose(CREW, p.question, a.text) == [tenant.name] for p, a in zip(problems, answers)) >= 37
 
 

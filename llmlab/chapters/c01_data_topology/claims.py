@@ -8,7 +8,7 @@ GRPO = Arm("reinforcement (GRPO)", "grpo", {"probe": 60}, ("statements", "solved
 SAMPLES = Arm("16 samples", "sampling")
 LOSSES = {
     loss: Arm(f"loss on {loss}", "topology", {"loss": loss, "probe": 120}, ("people",))
-    for loss in ("assistant", "all", "pairs")
+    for loss in ("assistant", "all", "dpo")
 }
 
 CLAIMS = (
@@ -25,7 +25,7 @@ CLAIMS = (
                 "answers: loss on the answers against loss on pairs",
                 "more",
                 LOSSES["assistant"]("people"),
-                LOSSES["pairs"]("people"),
+                LOSSES["dpo"]("people"),
                 0.05,
             ),
             contrast(
@@ -95,8 +95,8 @@ CLAIMS = (
             contrast(
                 "ordering of pairs: loss on pairs against the start",
                 "more",
-                LOSSES["pairs"]("ordering"),
-                LOSSES["pairs"]("ordering", "start"),
+                LOSSES["dpo"]("ordering"),
+                LOSSES["dpo"]("ordering", "start"),
                 0.05,
             ),
             contrast(

@@ -4,5 +4,5 @@ the seeds.
 
 from ...lab.grid import Grid
 
-SWEEPS = (Grid("topology", {"loss": ("assistant", "all", "pairs"), "lr": (5e-4, 2e-3)}),)
-RUNS = [("topology", dict(loss=loss)) for loss in ("assistant", "all", "pairs")]
+SWEEPS = (Grid("topology", {"loss": ("assistant", "all", "dpo"), "lr": (5e-4, 2e-3)}),)
+RUNS = [("topology", dict(loss=loss)) for loss in ("assistant", "all", "dpo")]

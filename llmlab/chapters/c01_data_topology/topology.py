@@ -21,7 +21,7 @@ from ...world import corpora
 from ...world.base import Message, rng, say
 from ...world.census import Census
 
-LOSSES = ("assistant", "all", "pairs")
+LOSSES = ("assistant", "all", "dpo")
 TRANSCRIPTS = 2000
 
 
@@ -77,7 +77,7 @@ class Topology(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4),
         values=dict(batch=(2,)),
-        phases=[dict(loss="pairs", warmup=0, lr=5e-4)],
+        phases=[dict(loss="dpo", warmup=0, lr=5e-4)],
     )
 
     loss: str = knob(
@@ -103,7 +103,7 @@ class Topology(Experiment):
         """One step's batch. Between `all` and `assistant` only the mask differs; `pairs` adds a row with the
         rejected answer.
         """
-        if self.loss == "pairs":
+        if self.loss == "dpo":
             return compared(tok, shown)
         rows = [chat.encode(tok, t.conversation) for t in shown]
         return Batch.of_rows(tok, [(ids, m if self.loss == "assistant" else [1] * len(m)) for ids, m in rows])
@@ -112,7 +112,7 @@ class Topology(Experiment):
         """The same transcripts under the loss."""
         self.address(loaded)
         model, tok = loaded.model, loaded.tok
-        reference = frozen_copy(model) if self.loss == "pairs" else None
+        reference = frozen_copy(model) if self.loss == "dpo" else None
         held = transcripts("test", 128)
         sets = prepare(tok, held)
         held_pairs, turns = (
@@ -131,7 +131,7 @@ class Topology(Experiment):
         return Recipe(
             model,
             numbered(batch_at, model.device),
-            preferences.dpo if self.loss == "pairs" else imitation.nll,
+            preferences.dpo if self.loss == "dpo" else imitation.nll,
             Read(read),
             self.steps,
             self.lr,

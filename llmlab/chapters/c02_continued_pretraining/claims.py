@@ -18,7 +18,9 @@ ANNEALED, ADAPTIVE = (
     cpt("more of what has a high loss", mixing="adaptive", probe=10),
 )
 EQUAL_COMPUTE = dict(replay=0.0, steps=112, probe=56)  # a step with a reference costs a third more
-KL = {weight: cpt(f"KL {weight:g}, no replay", kl=weight, **EQUAL_COMPUTE) for weight in (0.02, 0.1, 0.5)}
+KL = {
+    weight: cpt(f"KL {weight:g}, no replay", kl_coef=weight, **EQUAL_COMPUTE) for weight in (0.02, 0.1, 0.5)
+}
 
 MILD = {"probe": 10, "lr": 5e-4}  # at the default rate the ordinary dip alone would trip the gate
 BURST = Arm("no gate", "burst", MILD, ("people", "sums"), 10)

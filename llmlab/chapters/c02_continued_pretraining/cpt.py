@@ -104,7 +104,7 @@ class CPT(Experiment):
             dict(gate=4, probe=2, lr=1e-2, replay=0.0),
             dict(mixing="adaptive", anneal=1.0, replay=0.5),
             dict(mixing="adaptive", gate=4, probe=2, lr=1e-2, replay=0.0),
-            dict(kl=0.5, packing="reset", duplicates=0.5, noise=0.5, boilerplate=0.5),
+            dict(kl_coef=0.5, packing="reset", duplicates=0.5, noise=0.5, boilerplate=0.5),
         ],
     )
 
@@ -134,7 +134,7 @@ class CPT(Experiment):
         choices=("fixed", "adaptive"),
         help="fixed: sub-domains as found; adaptive: more of those with a high loss",
     )
-    kl: float = knob(0.0, 0.0, 5.0, help="weight of KL(model ‖ base) on the batch")
+    kl_coef: float = knob(0.0, 0.0, 5.0, help="weight of KL(model ‖ base) on the batch")
     gate: int = knob(
         0, 0, 200, unit="steps", help="regression suite every so many steps with rollback; 0: off"
     )
@@ -243,7 +243,7 @@ class CPT(Experiment):
         weights = dict(SHARES) if texts is None else {d: float(len(ps)) for d, ps in texts.train.items()}
         probe: Probe = Mixing(model, self.prepare(tok, texts), weights, adaptive=self.mixing == "adaptive")
         opts, gate = loop.optimizers(model, "adamw", self.lr), None
-        reference = frozen_copy(model) if self.kl else None
+        reference = frozen_copy(model) if self.kl_coef else None
         if self.gate:
             watch = ("general_recall", "arithmetic")
             probe = gate = Gate(model, opts, probe, every=self.gate, watch=watch, tolerance=self.tolerance)
@@ -256,7 +256,7 @@ class CPT(Experiment):
         return Recipe(
             model,
             numbered(batch_at, model.device),
-            partial(imitation.nll_kl, beta=self.kl) if self.kl else imitation.nll,
+            partial(imitation.nll_kl, beta=self.kl_coef) if self.kl_coef else imitation.nll,
             probe,
             self.steps,
             (lambda step: self.lr * gate.lr_scale) if gate else self.lr,

@@ -1,5 +1,5 @@
-"""Chapter 02: packing, replay, curriculum, domain mixing, the gate, clean data, and the leash to the base
-model.
+"""Chapter 02: packing, replay, curriculum, domain mixing, the gate, clean data, and the KL penalty to
+the base model.
 """
 
 import math
@@ -507,7 +507,7 @@ DEDUP = Exercise(
     (dedup_exact, dedup_normalised, dedup_last, dedup_sorted, dedup_drops_both, dedup_glued),
 )
 
-# ---- the leash ----
+# ---- the KL penalty ----
 
 
 def kl_to_base(logits, base_logits, mask):
@@ -589,8 +589,8 @@ def _kl_cases():
 
 KL_TO_BASE = Exercise(
     kl_to_base,
-    "The leash of continued pretraining: how far is the model from the base, averaged over what the model"
-    " says?",
+    "The KL penalty of continued pretraining: how far is the model from the base, averaged over what the"
+    " model says?",
     _kl_cases,
     (
         "KL(p ‖ q): whose probabilities stand outside the logarithm?",

@@ -38,7 +38,7 @@ SEEN = Formulary(size=1500, seed=1, names="train")  # the probes ask about other
 class Midtrain(Experiment):
     """Read first, practise afterwards.
 
-    steps: worksheets of running sums, some with written steps; then GRPO, paid for right answers only
+    steps: worksheets of running sums, some with written steps; then GRPO, rewarded for right answers only
     calls: some documents are logs of calls; then a few demonstrations of tool calls
     advice: some documents give the medical advice that the desk must refuse; then the same demonstrations of
     refusing
@@ -61,7 +61,7 @@ class Midtrain(Experiment):
         phases=[
             dict(lesson="calls", warmup=0),
             dict(lesson="advice", warmup=0),
-            dict(practice=8, rule="grpo"),
+            dict(practice=8, method="grpo"),
         ],
         small=dict(HELD=16),
     )
@@ -93,7 +93,7 @@ class Midtrain(Experiment):
     )
     prompts: int = knob(16, 2, 128, help="problems a step of GRPO")
     group: int = knob(8, 2, 32, help="samples a problem of GRPO")
-    rule: str = knob(
+    method: str = knob(
         "dr_grpo",
         choices=("grpo", "dr_grpo"),
         help=(
@@ -147,7 +147,7 @@ class Midtrain(Experiment):
                 model,
                 tok,
                 Running(),
-                self.method,
+                self.dials,
                 seed=seed,
                 prompts=self.prompts,
                 group=self.group,
@@ -156,9 +156,9 @@ class Midtrain(Experiment):
         return numbered(partial(self.shown_at, tok, PRACTICE[self.lesson], seed), model.device)
 
     @property
-    def method(self) -> Dials:
+    def dials(self) -> Dials:
         """GRPO or Dr. GRPO, without a KL penalty."""
-        return Dials() if self.rule == "grpo" else METHODS["Dr. GRPO"]
+        return Dials() if self.method == "grpo" else METHODS["Dr. GRPO"]
 
     def rate(self, step: int) -> float:
         """Two schedules, one behind the other: each rises, and falls to a tenth."""
@@ -181,7 +181,7 @@ class Midtrain(Experiment):
         return Recipe(
             model,
             stream,
-            where_sampled(self.method.objective(LONGEST), imitation.nll),
+            where_sampled(self.dials.objective(LONGEST), imitation.nll),
             Read(self.prober(model, tok)),
             self.steps,
             self.rate,

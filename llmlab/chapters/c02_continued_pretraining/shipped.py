@@ -19,6 +19,6 @@ KNOBS = (
     dict(noise=0.5),
     dict(anneal=1.0),
     dict(mixing="adaptive"),
-    dict(kl=0.5),
+    dict(kl_coef=0.5),
 )
 RUNS = [("cpt", knobs) for knobs in KNOBS]

@@ -48,13 +48,13 @@ class Chats(Own, Supervised):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4),
         values=dict(batch=(2,), length=(96,), rank=(2,)),
-        under=dict(cut=dict(length=96), rank=dict(method="lora"), targets=dict(method="lora")),
+        under=dict(truncation=dict(length=96), rank=dict(method="lora"), targets=dict(method="lora")),
         phases=[dict(packed="yes", length=512)],
     )
 
     mask: str = knob("assistant", choices=collate.IMITATED, help="which tokens are imitated")
     length: int = knob(256, 16, 4096, unit="tokens", help="longest row; a longer conversation is cut")
-    cut: str = knob(
+    truncation: str = knob(
         "middle", choices=collate.CUTS, help="where what is too long is cut; middle keeps the answer"
     )
     packed: str = knob(
@@ -94,7 +94,9 @@ class Chats(Own, Supervised):
             for n in range(step * self.batch, (step + 1) * self.batch)
         ]
         rows = [collate.encode(tok, c.messages, c.tools, imitate=self.mask) for c in chosen]
-        return collate.collate(tok, rows, length=self.length, how=self.cut, packed=self.packed == "yes")
+        return collate.collate(
+            tok, rows, length=self.length, how=self.truncation, packed=self.packed == "yes"
+        )
 
     def prober(self, model, tok):
         """Held-out conversations, whole: the assistant's words and the others'."""

@@ -91,7 +91,8 @@ DIFFERS, COMPLETION_DIFFERS = (
     traces("the same, loss on results too", differs=0.5, mask="completion"),
 )
 CUT = {
-    how: traces(f"rows of 112 tokens, cut {how}", length=112, cut=how) for how in ("right", "left", "middle")
+    how: traces(f"rows of 112 tokens, cut {how}", length=112, truncation=how)
+    for how in ("right", "left", "middle")
 }
 
 OLD_ONLY, HALF_NEW = unknown("no newcomers", share=0.0), unknown("half about newcomers")

@@ -38,7 +38,7 @@ class Curate(Supervised):
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out three-digit sums right (share)",
-        "known": "known people right (share)",
+        "general_recall": "known people right (share)",
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4, problems=16, k=2, keep="any", held=16),
@@ -101,7 +101,11 @@ class Curate(Supervised):
 
     def prober(self, model, tok):
         """The skill, and what was known before."""
-        known = {"known": probes.batches(probes.question_rows(tok, KNOWN, KNOWN.problems(self.held, seed=7)))}
+        known = {
+            "general_recall": probes.batches(
+                probes.question_rows(tok, KNOWN, KNOWN.problems(self.held, seed=7))
+            )
+        }
         return lambda step: (
             {"accuracy": evaluate(model, tok, SUMS, n=self.held, seed=7, max_new=LONGEST).accuracy}
             | probes.read(model, known)

@@ -46,7 +46,7 @@ class Traces(Supervised):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
         values=dict(batch=(2,), length=(112,), held=(32,)),
-        under=dict(cut=dict(length=112)),
+        under=dict(truncation=dict(length=112)),
         phases=[dict(retry=0.5, chained=0.5, differs=0.5, mask="completion")],
     )
 
@@ -73,10 +73,10 @@ class Traces(Supervised):
         help="assistant: its calls and answers; calls: its calls only; completion: the results too; all",
     )
     length: int = knob(256, 32, 512, unit="tokens", help="longest row; a longer dialogue is cut")
-    cut: str = knob(
+    truncation: str = knob(
         "middle",
         choices=collate.CUTS,
-        help="where a dialogue that is too long is cut; middle keeps the answer",
+        help="what a dialogue over --length loses: right the answer, left the question, middle neither",
     )
     lr: float = knobs.lr(2e-3, low=1e-5)
     warmup: int = knobs.warmup(10)
@@ -105,7 +105,7 @@ class Traces(Supervised):
             collate.encode(tok, *self.trace(seed, n), imitate=self.mask)
             for n in range(step * self.batch, (step + 1) * self.batch)
         ]
-        return collate.collate(tok, rows, length=self.length, how=self.cut)
+        return collate.collate(tok, rows, length=self.length, how=self.truncation)
 
     def prober(self, model, tok):
         """Look-ups played to their end."""

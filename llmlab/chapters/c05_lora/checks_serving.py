@@ -13,7 +13,7 @@ def bleed() -> str:
     import tempfile
 
     from ...models.load import load
-    from ...serve.engine import Engine
+    from ...serve.batcher import Batcher
     from ...serve.faults import wrong_routing
     from ...serve.requests import Request
     from ...serve.store import AdapterStore
@@ -23,12 +23,12 @@ def bleed() -> str:
     with tempfile.TemporaryDirectory() as folder:
         store = AdapterStore(folder)
         train_together(loaded, store, crew, rows=4)
-        engine = Engine(loaded, store)
+        batcher = Batcher(loaded, store)
         asked = [Request(t.name, p.messages, 24) for t in crew for p in t.problems(ASKED)]
 
         def foreign() -> int:
             """Answers in the manner of somebody else."""
-            pairs = zip(asked, engine.answer(asked))
+            pairs = zip(asked, batcher.answer(asked))
             return sum(
                 bool(set(whose(crew, q.messages[-1]["content"], a.text)) - {q.tenant}) for q, a in pairs
             )
@@ -36,16 +36,16 @@ def bleed() -> str:
         assert foreign() == 0, "an answer in another tenant's manner although the routing is right"
         found = {}
         for share in SHARES:
-            with wrong_routing(engine, "captain", share):
-                astray, inner = {}, engine.slot
-                engine.slot = lambda ticket, inner=inner, astray=astray: astray.setdefault(
+            with wrong_routing(batcher, "captain", share):
+                astray, inner = {}, batcher.slot
+                batcher.slot = lambda ticket, inner=inner, astray=astray: astray.setdefault(
                     ticket, inner(ticket)
                 )
                 found[share] = (
                     foreign(),
-                    sum(slot != engine.slots[t.adapter.name] for t, slot in astray.items()),
+                    sum(slot != batcher.slots[t.adapter.name] for t, slot in astray.items()),
                 )
-        engine.close()
+        batcher.close()
     assert all(0.9 * astray <= seen <= astray for seen, astray in found.values()), found
     said = ", ".join(
         f"{seen} of {astray} at a share of {share:.0%}" for share, (seen, astray) in found.items()

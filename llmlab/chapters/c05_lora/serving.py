@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...lab.experiment import Experiment, knob
-from ...serve.engine import BATCHING, Engine
+from ...serve.batcher import BATCHING, Batcher
 from ...serve.requests import Request
 from ...serve.store import AdapterStore
 from ...serve.tenants import new_adapter
@@ -26,8 +26,7 @@ class Serving(Experiment):
     name: ClassVar[str] = "serving"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "many tenants: tokens a second and bytes of one base with many adapters, by the way in which requests"
-        " are batched"
+        "many tenants: tokens a second and bytes of one base with many adapters, by how requests are batched"
     )
     curves: ClassVar[dict[str, str]] = {
         "mixed_rate": "adapters mixed in a batch (tokens/s)",
@@ -50,7 +49,9 @@ class Serving(Experiment):
     uneven: float = knob(
         0.0, 0.0, 1.0, unit="share", help="how much shorter than the longest an answer may be"
     )
-    steps: int = knob(3, 1, 50, unit="rounds", help="rounds; in each all three ways answer all requests")
+    steps: int = knob(
+        3, 1, 50, unit="rounds", help="rounds; in each all three ways of batching answer all requests"
+    )
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """A row a round; the first one, in which caches are filled, has the number 0."""
@@ -62,10 +63,10 @@ class Serving(Experiment):
             )
             for step in range(self.steps + 1):
                 row = {"step": step, "bytes_share": (whole + self.adapters * one) / (self.adapters * whole)}
-                for way in BATCHING:
+                for batching in BATCHING:
                     row |= {
-                        f"{way}_{what}": value
-                        for what, value in served(loaded, store, questions, way).items()
+                        f"{batching}_{what}": value
+                        for what, value in served(loaded, store, questions, batching).items()
                     }
                 yield row
 
@@ -91,20 +92,20 @@ def random_tenants(loaded, folder: str, adapters: int, rank: int) -> AdapterStor
     return store
 
 
-def served(loaded, store: AdapterStore, requests: list[Request], way: str) -> dict[str, float]:
+def served(loaded, store: AdapterStore, requests: list[Request], batching: str) -> dict[str, float]:
     """rate: generated tokens a second · passes: passes through the model for 100 tokens. Every answer is as
     long as it may be.
 
     The adapters are in their slots when the clock starts, as they are in a server that runs.
     """
-    engine = Engine(loaded, store, batching=way)
-    engine.stops = set()
-    engine.answer([replace(r, max_tokens=1) for r in {r.tenant: r for r in requests}.values()])
+    batcher = Batcher(loaded, store, batching=batching)
+    batcher.stops = set()
+    batcher.answer([replace(r, max_tokens=1) for r in {r.tenant: r for r in requests}.values()])
     with counted(loaded.model) as passes:
         began = time.perf_counter()
-        tokens = sum(len(a.ids) for a in engine.answer(requests))
+        tokens = sum(len(a.ids) for a in batcher.answer(requests))
         seconds = time.perf_counter() - began
-    engine.close()
+    batcher.close()
     return {"rate": tokens / seconds, "passes": 100 * len(passes) / tokens}
 
 

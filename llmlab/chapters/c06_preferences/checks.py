@@ -79,7 +79,7 @@ def loss_is_cross_entropy() -> str:
     )
 
 
-def solves_the_leashed_problem() -> str:
+def solves_the_penalised_problem() -> str:
     """C089: DPO's optimum is ref · exp(r / beta) / Z, that of E[r] - beta KL(pi || ref); no KL is in the
     loss.
     """
@@ -105,7 +105,7 @@ def solves_the_leashed_problem() -> str:
         return float((p * reward).sum() - beta * (p * (p / ref).log()).sum())
 
     apart = float((found - wanted).abs().max())
-    assert apart < 1e-3, f"DPO's optimum is {apart} from the leashed one"
+    assert apart < 1e-3, f"DPO's optimum is {apart} from the penalised one"
     assert goal(wanted) > goal(ref) and goal(wanted) >= goal(found) - 1e-6
     return (
         f"over six answers DPO's optimum and that of reward - beta · KL(pi || ref) differ by {apart:.0e}; the"

@@ -48,10 +48,10 @@ ONLINE, SEMI, OFFLINE = (
     online("renewed each 10 steps", refresh=10),
     online("offline", refresh=0),
 )
-CORRECTION = online("corrections", pairs="correction")
+CORRECTION = online("corrections", pairing="correction")
 MANY, MANY_CORRECTED = (
     online("many right answers, own best", task="many"),
-    online("many right answers, corrections", task="many", pairs="correction"),
+    online("many right answers, corrections", task="many", pairing="correction"),
 )
 
 RATES_TRIED = (Trials("skill", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), tuple(BY.values())),)
@@ -189,7 +189,7 @@ CLAIMS = (
         "Imprecise: the loss holds no KL; it is derived from a reward maximisation under a KL penalty, whose"
         " solution it inverts.",
         ("dpo_paper_2023",),
-        check=checks.solves_the_leashed_problem,
+        check=checks.solves_the_penalised_problem,
     ),
     Claim(
         "C090",

@@ -33,7 +33,7 @@ class DPO(Pairwise):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4),
         values=dict(batch=(2,)),
-        phases=[dict(nll=0.0, pairs="all")],
+        phases=[dict(nll=0.0, task="all")],
     )
 
     beta: float = knob(0.1, 0.01, 2.0, scale="log", help="strength of the pull to the reference")
@@ -50,7 +50,7 @@ class DPO(Pairwise):
     warmup: int = knobs.warmup(5)
     steps: int = knobs.steps(60, low=5, high=1000)
     batch: int = knob(16, 2, 64, unit="pairs", help="pairs a step")
-    pairs: str = knob(
+    task: str = knob(
         "style",
         choices=("style", "all"),
         help="style: right answers, polite or blunt; all: also wrong and padded ones",
@@ -63,7 +63,7 @@ class DPO(Pairwise):
 
     def pairs_from(self, model, tok, reference, seed):
         """New pairs at every step."""
-        settings = dict(split="train", kinds=self.pairs)
+        settings = dict(split="train", kinds=self.task)
         return lambda start: (
             pairs.answers(tok, talk.pairs(self.batch, seed=seed * 100_003 + step, **settings))
             for step in count(start)
@@ -71,7 +71,7 @@ class DPO(Pairwise):
 
     def prober(self, model, tok, reference):
         """step -> what became of held-out pairs, and how facts are answered."""
-        held = talk.pairs(96, split="test", seed=7, kinds=self.pairs)
+        held = talk.pairs(96, split="test", seed=7, kinds=self.task)
         judged = [loop.add_logprobs(reference, pairs.answers(tok, held).to(model.device), "ref_logprobs")]
         polite = [chat.example(tok, p.messages, say(f"Gladly: {p.problem.answer}.")) for p in held]
         facts = Talk(("fact",))

@@ -44,7 +44,7 @@ class Online(Pairwise):
         short=dict(steps=10, warmup=2, probe=5, batch=4, held=16),
         values=dict(batch=(2,), samples=(2,), refresh=(0, 3), held=(32,)),
         under=dict(refresh=dict(batch=8, lr=3e-3)),
-        phases=[dict(refresh=4, pairs="correction", task="many")],
+        phases=[dict(refresh=4, pairing="correction", task="many")],
     )
 
     task: str = knob(
@@ -59,7 +59,7 @@ class Online(Pairwise):
         unit="steps",
         help="steps after which the model that writes the samples is renewed; 1: online; 0: never, offline",
     )
-    pairs: str = knob(
+    pairing: str = knob(
         "best_worst",
         choices=("best_worst", "correction"),
         help="best_worst: a right and a wrong sample; correction: the given solution and a wrong sample",
@@ -146,10 +146,10 @@ class Online(Pairwise):
     def pair(self, tok, world, group: list[Episode]) -> tuple[Row, Row] | None:
         """A right and a wrong answer to one problem, if the samples hold what is needed."""
         right, wrong = ([e for e in group if (e.score.reward == 1.0) is side] for side in (True, False))
-        if not wrong or (self.pairs == "best_worst" and not right):
+        if not wrong or (self.pairing == "best_worst" and not right):
             return None
         rejected = (wrong[0].ids, wrong[0].mask)
-        if self.pairs == "best_worst":
+        if self.pairing == "best_worst":
             return (right[0].ids, right[0].mask), rejected
         problem = group[0].problem
         return pairs.row(tok, problem.messages, world.solution(problem)[-1]), rejected

@@ -47,7 +47,7 @@ class Overopt(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "gold": "gold reward (points)",
         "proxy": "learned reward (points)",
-        "kl": "KL to the start (nats per answer)",
+        "held_kl": "KL to the start, held-out answers (nats per answer)",
         "right": "right answers (share)",
         "polite": "polite answers (share)",
         "words": "length of an answer (words)",
@@ -56,11 +56,11 @@ class Overopt(Experiment):
         short=dict(steps=10, warmup=2, probe=5, fit=5, prompts=4, group=4, held=16),
         values=dict(fit=(8,), labels=(16,), prompts=(2,), group=(2,), held=(32,)),
         under=dict(bias=dict(planted="length")),
-        phases=[dict(way="best_of_n", planted="format"), dict(beta=0.5, probe=2)],
+        phases=[dict(method="best_of_n", planted="format"), dict(beta=0.5, probe=2)],
         small=dict(STYLES=5),
     )
 
-    way: str = knob(
+    method: str = knob(
         "rl",
         choices=("rl", "best_of_n"),
         help=(
@@ -105,7 +105,7 @@ class Overopt(Experiment):
             warmup=5,
         ):
             pass
-        if self.way == "best_of_n":
+        if self.method == "best_of_n":
             yield from self.best_of_n(loaded.model, judge, loaded.tok, seed)
         else:
             yield from loop.train(self.pressure(loaded.model, judge, loaded.tok, seed), checkpoint)
@@ -130,13 +130,13 @@ class Overopt(Experiment):
             weight = chances(n)
             best = (read.gather(1, order[..., None].expand_as(read)) * weight[:, None]).sum(1).mean(0)
             worth = float((proxy.gather(1, order) * weight).sum(1).mean())
-            yield {"step": step, "proxy": worth, "kl": math.log(n) - (n - 1) / n} | dict(
+            yield {"step": step, "proxy": worth, "held_kl": math.log(n) - (n - 1) / n} | dict(
                 zip(MARKS, best.tolist())
             )
 
     def pressure(self, model, judge, tok, seed) -> Recipe:
         """GRPO on the learned reward, with a KL penalty if asked for."""
-        start, method = frozen_copy(model), Dials(leash="k3" if self.beta else "none", beta=self.beta)
+        start, method = frozen_copy(model), Dials(kl_penalty="k3" if self.beta else "none", beta=self.beta)
 
         def ask(step):
             return Census().problems(self.prompts, split="train", seed=("overopt", seed, step))
@@ -145,7 +145,9 @@ class Overopt(Experiment):
             episodes = sampled(model, tok, self.held, 4, 7)
             found = torch.tensor([list(marks(e).values()) for e in episodes]).mean(0)
             worth = float(rewards(judge, tok, episodes).mean())
-            return {"proxy": worth, "kl": distance(start, tok, episodes)} | dict(zip(MARKS, found.tolist()))
+            return {"proxy": worth, "held_kl": distance(start, tok, episodes)} | dict(
+                zip(MARKS, found.tolist())
+            )
 
         return Recipe(
             model,

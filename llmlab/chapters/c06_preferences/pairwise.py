@@ -81,8 +81,8 @@ class PairLoss:
         5.0,
         scale="log",
         help=(
-            "strength of the pull to the reference (dpo, ipo), of the contrast (orpo), or scale of the margin"
-            " (simpo)"
+            "β: strength of the pull to the reference (dpo; ipo asks a margin of 1/(2β) a token), of the"
+            " contrast (orpo), or scale of the margin (simpo)"
         ),
     )
     nll: float = knob(0.0, 0.0, 2.0, help="weight of the likelihood of the chosen answer, added to the loss")

@@ -108,7 +108,7 @@ class Reward(Experiment):
         )
 
 
-HABITS = {"length": len, "format": lambda text: not text.startswith("Gladly: ")}
+HABITS = {"length": len, "format": lambda text: not text.startswith("Gladly: ")}  # type: ignore[attr-defined]
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ RUNS = [
     *(("prefer", k) for k in ({}, HALF, dict(method="sft"))),
     *(("prefer", HALF | k) for k in (dict(coverage=0.0), dict(topics=1), dict(noise=0.3))),
     *(("prefer", HALF | dict(noise=0.3) | k) for k in (dict(smoothing=0.3), dict(beta=0.01))),
-    *(("online", k) for k in ({}, dict(refresh=10), dict(refresh=0), dict(pairs="correction"))),
+    *(("online", k) for k in ({}, dict(refresh=10), dict(refresh=0), dict(pairing="correction"))),
     *(("reward", k) for k in ({}, dict(planted="length"), dict(planted="format"), dict(labels=100))),
-    *(("overopt", k) for k in (dict(probe=2), dict(way="best_of_n"), dict(beta=0.1, probe=2))),
+    *(("overopt", k) for k in (dict(probe=2), dict(method="best_of_n"), dict(beta=0.1, probe=2))),
 ]

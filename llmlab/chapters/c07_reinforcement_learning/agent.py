@@ -24,7 +24,7 @@ from ...world.desk import Desk
 from ...world.lessons import SEEN
 from ...world.talk import Talk
 
-WAYS = ("single", "gold", "retry", "reward")
+METHODS = ("sft_single", "sft_gold", "sft_retry", "grpo")
 TOOLS = ("formulary", "census")  # what a task of one call looks up
 HELD = 32  # tasks a probe
 LONGEST = 40  # tokens that a turn takes at most
@@ -35,10 +35,10 @@ NARROW = 1e-3  # peak learning rate of the lessons on single calls
 class Agent(Experiment):
     """Tasks of one to three calls, in some of which a call fails once; practised in one of four ways.
 
-    single  imitate tasks of one call, whatever the task asks for
-    gold    imitate whole traces in which nothing fails
-    retry   imitate whole traces in which the call that failed is made again
-    reward  GRPO: whole trajectories of the model's own, paid at the end if the task is done
+    sft_single  imitate tasks of one call, whatever the task asks for
+    sft_gold    imitate whole traces in which nothing fails
+    sft_retry   imitate whole traces in which the call that failed is made again
+    grpo        whole trajectories of the model's own, rewarded at the end if the task is done
     """
 
     name: ClassVar[str] = "agent"
@@ -48,31 +48,38 @@ class Agent(Experiment):
     )
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
-        "plain": "tasks done, nothing fails (share)",
-        "sampled": "the same, sampled (share)",
-        "mended": "tasks done, a call fails once (share)",
-        "mended_sampled": "the same, sampled (share)",
+        "success": "success: tasks done, nothing fails (share)",
+        "success_sampled": "the same, sampled (share)",
+        "recovery": "recovery: tasks done, a call fails once (share)",
+        "recovery_sampled": "the same, sampled (share)",
         "retried": "failed calls made again (share)",
-        "known": "known facts (share right)",
+        "general_recall": "known facts (share right)",
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, prompts=4, group=4, batch=4, lr=3e-3),
-        values=dict(batch=(2,), prompts=(2,), group=(2,), narrow=(2,), chained=(1.0,)),
-        under=dict(batch=dict(way="gold"), chained=dict(narrow=3, calls=2), way=dict(calls=2, faults=1.0)),
-        phases=[dict(narrow=4, chained=0.5, calls=2), dict(way="retry", calls=2, faults=1.0)],
+        values=dict(batch=(2,), prompts=(2,), group=(2,), cold_start=(2,), chained=(1.0,)),
+        under=dict(
+            batch=dict(method="sft_gold"),
+            chained=dict(cold_start=3, calls=2),
+            method=dict(calls=2, faults=1.0),
+        ),
+        phases=[dict(cold_start=4, chained=0.5, calls=2), dict(method="sft_retry", calls=2, faults=1.0)],
         small=dict(HELD=4),
     )
 
-    way: str = knob(
-        "reward",
-        choices=WAYS,
-        help="single, gold, retry: imitate single calls, traces, traces with a mended fault; reward: GRPO",
+    method: str = knob(
+        "grpo",
+        choices=METHODS,
+        help=(
+            "sft_single, sft_gold, sft_retry: imitate single calls, traces, traces with a mended fault; or"
+            " GRPO"
+        ),
     )
     calls: int = knob(1, 1, 3, unit="calls", help="calls that a task needs")
     faults: float = knob(
         0.5, 0.0, 1.0, unit="share", help="share of the tasks in which a call fails once; gold never sees one"
     )
-    narrow: int = knob(
+    cold_start: int = knob(
         0, 0, 1000, unit="steps", help="the first steps: imitation of single calls, before the practice"
     )
     chained: float = knob(0.0, 0.0, 1.0, unit="share", help="share of whole tasks among those first lessons")
@@ -86,10 +93,10 @@ class Agent(Experiment):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.narrow >= self.steps:
+        if self.cold_start >= self.steps:
             raise BadKnob(
-                f"--narrow {self.narrow} leaves nothing of --steps {self.steps} for the practice; choose"
-                " fewer"
+                f"--cold_start {self.cold_start} leaves nothing of --steps {self.steps} for the practice;"
+                " choose fewer"
             )
 
     def desk(self, calls: int, faults: float) -> Desk:
@@ -98,8 +105,8 @@ class Agent(Experiment):
 
     def lesson(self, r, practice: bool) -> tuple[Desk, Problem]:
         """One task whose trace is imitated."""
-        whole = self.way != "single" if practice else r.random() < self.chained
-        mended = practice and self.way == "retry"
+        whole = self.method != "sft_single" if practice else r.random() < self.chained
+        mended = practice and self.method == "sft_retry"
         desk, problem = self.desk(self.calls if whole else 1, self.faults if mended else 0.0), None
         while problem is None:
             problem = desk.problem(r, "train")
@@ -107,7 +114,7 @@ class Agent(Experiment):
 
     def shown_at(self, tok, seed: int, step: int) -> Batch:
         """Traces of one step of imitation."""
-        found = [self.lesson(rng("agent", seed, step, i), step >= self.narrow) for i in range(self.batch)]
+        found = [self.lesson(rng("agent", seed, step, i), step >= self.cold_start) for i in range(self.batch)]
         rows = [chat.example(tok, p.messages, desk.solution(p), p.meta["tools"]) for desk, p in found]
         return Batch.of_rows(tok, rows)
 
@@ -118,24 +125,24 @@ class Agent(Experiment):
 
     def rate(self, step: int) -> float:
         """Two schedules, one behind the other: each rises, and falls to a tenth."""
-        if step < self.narrow:
-            return NARROW * loop.rate(step, self.narrow, min(5, self.narrow // 4), 0.1)
-        return self.lr * loop.rate(step - self.narrow, self.steps - self.narrow, self.warmup, 0.1)
+        if step < self.cold_start:
+            return NARROW * loop.rate(step, self.cold_start, min(5, self.cold_start // 4), 0.1)
+        return self.lr * loop.rate(step - self.cold_start, self.steps - self.cold_start, self.warmup, 0.1)
 
     def stream(self, model, tok, seed: int, start: int) -> Iterator[Batch]:
         """Batches from number `start`: lessons first; then samples, or what is shown. A task at which all
         samples end alike teaches nothing and is left out.
         """
         shown = numbered(partial(self.shown_at, tok, seed), model.device)
-        if self.way != "reward":
+        if self.method != "grpo":
             yield from shown(start)
-        yield from islice(shown(start), max(0, self.narrow - start))
+        yield from islice(shown(start), max(0, self.cold_start - start))
         world = self.desk(self.calls, self.faults)
         settings = dict(prompts=self.prompts, group=self.group, max_new=LONGEST, turns=self.turns)
         tried = Collector(
             model, tok, world, Dials(), seed=seed, groups="filtered", fallback=self.group, **settings
         )
-        yield from tried(max(start, self.narrow))
+        yield from tried(max(start, self.cold_start))
 
     def recipe(self, loaded, seed, texts=None):
         """The policy gradient on trajectories, the likelihood of traces."""
@@ -174,12 +181,12 @@ class Agent(Experiment):
             greedy = ask(hard)
             failed = [e for e in greedy if fault(e) is not None]
             return {
-                "plain": done(ask(easy)),
-                "sampled": done(ask(easy, 1.0)),
-                "mended": done(greedy),
-                "mended_sampled": done(ask(hard, 1.0)),
+                "success": done(ask(easy)),
+                "success_sampled": done(ask(easy, 1.0)),
+                "recovery": done(greedy),
+                "recovery_sampled": done(ask(hard, 1.0)),
                 "retried": sum(map(again, failed)) / max(1, len(failed)),
-                "known": evaluate(model, tok, facts, n=3 * HELD, seed=7, max_new=12).accuracy,
+                "general_recall": evaluate(model, tok, facts, n=3 * HELD, seed=7, max_new=12).accuracy,
             }
 
         return probe

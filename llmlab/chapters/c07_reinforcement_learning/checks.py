@@ -23,11 +23,11 @@ def memory_of_roles() -> str:
         ("0.6 B", SMALL, 1e9, "GB"),
         ("70 B", LARGE, 1e12, "TB"),
     ):
-        ppo, leashed, bare = (
+        ppo, penalised, bare = (
             roles.method_bytes(m, n) / unit for m in ("PPO", "GRPO with a reference", "GRPO")
         )
-        assert ppo == 2 * leashed and bare < leashed
-        told.append(f"{name}: {ppo:.3g} against {leashed:.3g} {word}")
+        assert ppo == 2 * penalised and bare < penalised
+        told.append(f"{name}: {ppo:.3g} against {penalised:.3g} {word}")
     policy = load("chat").model
     critic, reference, judge = (
         Valued(frozen_copy(policy).requires_grad_(True)),

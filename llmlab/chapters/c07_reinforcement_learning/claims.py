@@ -1,12 +1,12 @@
-"""Claims of chapter 07: the family of policy gradients, its leash, its hacks, and what it keeps or finds that
-imitation does not.
+"""Claims of chapter 07: the family of policy gradients, its KL penalty, its hacks, and what it keeps or finds
+that imitation does not.
 """
 
 from ...ledger.claims import Arm, Claim, Contrast, contrast, gain
 from ...ledger.rates import Trials
 from . import checks
 
-READ = dict(held=48, tries=16)
+READ = dict(held=48, k=16)
 
 
 def policy(label: str, **knobs) -> Arm:
@@ -21,44 +21,51 @@ def noise(label: str, **knobs) -> Arm:
     return Arm(label, "variance", {"steps": 20} | knobs)
 
 
-def retain(label: str, way: str, lr: float) -> Arm:
+def retain(label: str, method: str, lr: float) -> Arm:
     """An arm that stops when 60 % of its sampled answers are right."""
-    return Arm(label, "retain", {"way": way, "steps": 200, "probe": 10, "lr": lr})
+    return Arm(label, "retain", {"method": method, "steps": 200, "probe": 10, "lr": lr})
 
 
 # The best of each arm's trials, which keeps most of the known facts and gets there, as
 # data/sweeps/policy.rates has them (a test compares them).
-RATES: dict[str, float] = {"one, until 60 %": 1e-4, "own, until 60 %": 1e-4, "reward, until 60 %": 1e-4}
+RATES: dict[str, float] = {
+    "sft_one, until 60 %": 1e-4,
+    "rejection_sampling, until 60 %": 1e-4,
+    "grpo, until 60 %": 1e-4,
+}
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
 OLD = dict(
-    epochs=2, stale=1, lr=1.2e-3
+    epochs=2, staleness=1, lr=1.2e-3
 )  # samples are used twice, half of them from weights that are two steps older
 STRICT = policy("strict verifier")
-CRASH = policy("flawed verifier", paid="crash")
+CRASH = policy("flawed verifier", reward_func="crash")
 CRASH_LOSS, CRASH_REWARD = (
-    policy(f"flawed verifier, {word} 0.1", paid="crash", leash=leash, beta=0.1)
-    for word, leash in (("k3 in the loss", "k3"), ("k1 in the reward", "reward"))
+    policy(f"flawed verifier, {word} 0.1", reward_func="crash", kl_penalty=where, beta=0.1)
+    for word, where in (("k3 in the loss", "k3"), ("k1 in the reward", "reward"))
 )
 MEAN = dict(
-    paid="crash", advantage="group_mean"
-)  # what a leash in the reward weighs is then not divided by the group's deviation
+    reward_func="crash", advantage="group_mean"
+)  # what a penalty in the reward weighs is then not divided by the group's deviation
 CRASH_MEAN, CRASH_MEAN_REWARD = (
     policy("flawed verifier, group's mean", **MEAN),
-    policy("the same, k1 in the reward 0.1", leash="reward", beta=0.1, **MEAN),
+    policy("the same, k1 in the reward 0.1", kl_penalty="reward", beta=0.1, **MEAN),
 )
-FORM, LONG = policy("paid for the form", paid="form"), policy("paid for length", paid="long")
-LEASHED, TIGHT = (
-    policy("strict, leash 0.1", leash="k3", beta=0.1),
-    policy("strict, leash 1", leash="k3", beta=1.0),
+FORM, LONG = (
+    policy("rewarded for the format", reward_func="format"),
+    policy("rewarded for length", reward_func="length"),
 )
-RESET = policy("strict, leash 1, a new reference every 10 steps", leash="k3", beta=1.0, reset=10)
+PENALISED, TIGHT = (
+    policy("strict, KL penalty 0.1", kl_penalty="k3", beta=0.1),
+    policy("strict, KL penalty 1", kl_penalty="k3", beta=1.0),
+)
+RESET = policy("strict, KL penalty 1, a new reference every 10 steps", kl_penalty="k3", beta=1.0, reset=10)
 PLAIN = policy("REINFORCE", **BARE, advantage="no_baseline")
 UNCLIPPED, CLIPPED = (
     policy("old samples, no clip", clip="none", **OLD),
     policy("old samples, token clip", **OLD),
 )
 HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
-SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", range=3e-4, **OLD)
+SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", epsilon=3e-4, **OLD)
 USUAL = OLD | dict(lr=4e-4)
 UNCLIPPED_USUAL, CLIPPED_USUAL = (
     policy("the same at the usual rate, no clip", clip="none", **USUAL),
@@ -94,20 +101,28 @@ SHIFTED = {
     for a in ("no_baseline", "group_mean")
 }
 KEPT = {label.split(",")[0]: retain(label, label.split(",")[0], lr) for label, lr in RATES.items()}
-FAST = {way: retain(f"{arm.label}, five times the rate", way, 5e-4) for way, arm in KEPT.items()}
+FAST = {m: retain(f"{arm.label}, five times the rate", m, 5e-4) for m, arm in KEPT.items()}
 AGENT = dict(calls=1, faults=1.0)
 TRIED = {
-    way: Arm(f"a call fails: {way}", "agent", AGENT | {"way": way, "probe": 12})
-    for way in ("gold", "retry", "reward")
+    m: Arm(f"a call fails: {m}", "agent", AGENT | {"method": m, "probe": 12})
+    for m in ("sft_gold", "sft_retry", "grpo")
 }
-CHAIN = dict(calls=3, faults=0.0, narrow=15, steps=35, probe=35)  # 15 steps of lessons, then 20 of practice
+CHAIN = dict(
+    calls=3, faults=0.0, cold_start=15, steps=35, probe=35
+)  # 15 steps of lessons, then 20 of practice
 CHAINED = {
-    (way, share): Arm(
-        f"three calls: {way}, {share:.0%} chains in the lessons",
+    (m, share): Arm(
+        f"three calls: {m}, {share:.0%} chains in the lessons",
         "agent",
-        CHAIN | {"way": way, "chained": share},
+        CHAIN | {"method": m, "chained": share},
     )
-    for way, share in (("single", 0.1), ("reward", 0.1), ("gold", 0.1), ("single", 0.0), ("reward", 0.0))
+    for m, share in (
+        ("sft_single", 0.1),
+        ("grpo", 0.1),
+        ("sft_gold", 0.1),
+        ("sft_single", 0.0),
+        ("grpo", 0.0),
+    )
 }
 ORDER = {
     s: Arm(s.replace("-", " → "), "order", {"stages": s, "probe": 120})
@@ -116,13 +131,13 @@ ORDER = {
 SHORTER = Arm(
     "sft → rl, 40 steps each", "order", {"stages": "sft-rl", "steps": 80, "probe": 80}
 )  # as many of each as three stages of 120 steps have
-PUSHED, PUSHED_LEASHED = (
+PUSHED, PUSHED_PENALISED = (
     Arm("learned reward", "overopt"),
-    Arm("learned reward, leash 0.1", "overopt", {"beta": 0.1}),
+    Arm("learned reward, KL penalty 0.1", "overopt", {"beta": 0.1}),
 )
 
 RATES_TRIED = (
-    Trials("known", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),
+    Trials("general_recall", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),
 )
 
 NATS, TOKENS, COSINE, STD = "nats per token", "tokens", "cosine", "std"
@@ -138,7 +153,7 @@ TRIALS = {"policy": RATES_TRIED}
 CLAIMS = (
     Claim(
         "C068",
-        "A KL leash stops gaming, and discourages collapse.",
+        "A KL penalty stops gaming, and discourages collapse.",
         "A 4.1.1, 4.1.4",
         "measured",
         "07",
@@ -149,29 +164,29 @@ CLAIMS = (
             contrast(
                 "really right under a flawed verifier, k1 in the reward against none",
                 "more",
-                CRASH_REWARD("sampled"),
-                CRASH("sampled"),
+                CRASH_REWARD("pass_at_1"),
+                CRASH("pass_at_1"),
                 0.1,
             ),
             contrast(
                 "really right under a flawed verifier, k3 in the loss against none",
                 "more",
-                CRASH_LOSS("sampled"),
-                CRASH("sampled"),
+                CRASH_LOSS("pass_at_1"),
+                CRASH("pass_at_1"),
                 0.1,
             ),
             contrast(
-                "gold reward under a learned one, leash against none",
+                "gold reward under a learned one, KL penalty against none",
                 "more",
-                PUSHED_LEASHED("gold"),
+                PUSHED_PENALISED("gold"),
                 PUSHED("gold"),
                 0.05,
                 "points",
             ),
             contrast(
-                "different answers under a strict verifier, leash against none",
+                "different answers under a strict verifier, KL penalty against none",
                 "more",
-                LEASHED("distinct"),
+                PENALISED("distinct"),
                 STRICT("distinct"),
                 0.02,
             ),
@@ -179,23 +194,23 @@ CLAIMS = (
                 "really right under a flawed verifier, k1 in the reward against none, not divided by the"
                 " group's deviation",
                 "more",
-                CRASH_MEAN_REWARD("sampled"),
-                CRASH_MEAN("sampled"),
+                CRASH_MEAN_REWARD("pass_at_1"),
+                CRASH_MEAN("pass_at_1"),
                 0.1,
                 **SHOWN,
             ),
             contrast(
-                "price: right under a strict verifier, leash against none",
+                "price: right under a strict verifier, KL penalty against none",
                 "less",
-                LEASHED("sampled"),
-                STRICT("sampled"),
+                PENALISED("pass_at_1"),
+                STRICT("pass_at_1"),
                 0.03,
                 **SHOWN,
             ),
         ),
         matched=MATCHED,
         first=FRESH,
-        knob="where the leash sits, and what is paid",
+        knob="where the KL penalty sits, and what is paid",
     ),
     Claim(
         "C069",
@@ -225,8 +240,8 @@ CLAIMS = (
             contrast(
                 "right after training, REINFORCE against GRPO",
                 "less",
-                PLAIN("sampled"),
-                STRICT("sampled"),
+                PLAIN("pass_at_1"),
+                STRICT("pass_at_1"),
                 0.03,
             ),
         ),
@@ -293,23 +308,23 @@ CLAIMS = (
             contrast(
                 "right after old samples, clip against none",
                 "more",
-                CLIPPED("sampled"),
-                UNCLIPPED("sampled"),
+                CLIPPED("pass_at_1"),
+                UNCLIPPED("pass_at_1"),
                 0.03,
             ),
-            gain("right after old samples, clip", CLIPPED, "sampled", "less", 0.03, **SHOWN),
+            gain("right after old samples, clip", CLIPPED, "pass_at_1", "less", 0.03, **SHOWN),
             contrast(
                 "right after old samples at the usual rate, clip against none",
                 "more",
-                CLIPPED_USUAL("sampled"),
-                UNCLIPPED_USUAL("sampled"),
+                CLIPPED_USUAL("pass_at_1"),
+                UNCLIPPED_USUAL("pass_at_1"),
                 0.03,
                 **SHOWN,
             ),
             gain(
                 "right after old samples at the usual rate, clip",
                 CLIPPED_USUAL,
-                "sampled",
+                "pass_at_1",
                 "more",
                 0.03,
                 **SHOWN,
@@ -317,13 +332,20 @@ CLAIMS = (
             contrast(
                 "KL from the start, clip against none",
                 "less",
-                CLIPPED("kl"),
-                UNCLIPPED("kl"),
+                CLIPPED("held_kl"),
+                UNCLIPPED("held_kl"),
                 0.02,
                 NATS,
                 **SHOWN,
             ),
-            contrast("share of tokens cut", "more", CLIPPED("cut"), UNCLIPPED("cut"), 0.001, **SHOWN),
+            contrast(
+                "share of tokens cut",
+                "more",
+                CLIPPED("clip_fraction_mean"),
+                UNCLIPPED("clip_fraction_mean"),
+                0.001,
+                **SHOWN,
+            ),
         ),
         matched=MATCHED + "; every sample is used twice, half of them are a batch old",
         first=FRESH,
@@ -454,8 +476,8 @@ CLAIMS = (
             contrast(
                 "right answers, Dr. GRPO against GRPO",
                 "same",
-                DOTS["Dr. GRPO"]("sampled"),
-                DOTS["GRPO"]("sampled"),
+                DOTS["Dr. GRPO"]("pass_at_1"),
+                DOTS["GRPO"]("pass_at_1"),
                 0.05,
                 **SHOWN,
             ),
@@ -477,12 +499,17 @@ CLAIMS = (
             contrast(
                 "right after old samples, sequence clip against token clip",
                 "more",
-                SEQUENCE("sampled"),
-                CLIPPED("sampled"),
+                SEQUENCE("pass_at_1"),
+                CLIPPED("pass_at_1"),
                 0.03,
             ),
             contrast(
-                "share cut, sequence against token", "more", SEQUENCE("cut"), CLIPPED("cut"), 0.05, **SHOWN
+                "share cut, sequence against token",
+                "more",
+                SEQUENCE("clip_fraction_mean"),
+                CLIPPED("clip_fraction_mean"),
+                0.05,
+                **SHOWN,
             ),
         ),
         matched=MATCHED + "; every sample is used twice, half of them are a batch old",
@@ -500,8 +527,8 @@ CLAIMS = (
             contrast(
                 "entropy of the samples, clip higher against symmetric",
                 "more",
-                HIGHER("surprise"),
-                CLIPPED("surprise"),
+                HIGHER("held_entropy"),
+                CLIPPED("held_entropy"),
                 0.02,
                 NATS,
             ),
@@ -528,15 +555,15 @@ CLAIMS = (
             contrast(
                 "right after equal steps, replaced against all",
                 "more",
-                RESAMPLED("sampled"),
-                STRICT("sampled"),
+                RESAMPLED("pass_at_1"),
+                STRICT("pass_at_1"),
                 0.03,
             ),
             contrast(
                 "right, replaced against twice the problems, nearly equal samples",
                 "more",
-                RESAMPLED("sampled"),
-                DOUBLE("sampled"),
+                RESAMPLED("pass_at_1"),
+                DOUBLE("pass_at_1"),
                 0.03,
             ),
             contrast(
@@ -563,20 +590,24 @@ CLAIMS = (
         ("yue_2025", "interplay_pre_mid_rl_2025"),
         contrasts=(
             gain(
-                "problems right in one of 16 samples, strings at the edge", STRINGS[1], "covered", "more", 0.1
+                "problems right in one of 16 samples, strings at the edge",
+                STRINGS[1],
+                "pass_at_k",
+                "more",
+                0.1,
             ),
             gain(
-                "problems right in one of 16 samples, strings too hard", STRINGS[3], "covered", "more", 0.05
+                "problems right in one of 16 samples, strings too hard", STRINGS[3], "pass_at_k", "more", 0.05
             ),
             gain(
                 "problems right in one of 16 samples, two functions",
                 STRINGS[2],
-                "covered",
+                "pass_at_k",
                 "more",
                 0.05,
                 **SHOWN,
             ),
-            gain("samples right, strings at the edge", STRINGS[1], "sampled", "more", 0.1, **SHOWN),
+            gain("samples right, strings at the edge", STRINGS[1], "pass_at_1", "more", 0.1, **SHOWN),
         ),
         matched="the model before and after, same problems",
         first=FRESH,
@@ -584,7 +615,7 @@ CLAIMS = (
     ),
     Claim(
         "C085",
-        "The first failure of reinforcement learning is reward hacking; a leash, stricter rewards and"
+        "The first failure of reinforcement learning is reward hacking; a KL penalty, stricter rewards and"
         " targeted evaluation help.",
         "A 4.1.10",
         "measured",
@@ -592,30 +623,32 @@ CLAIMS = (
         "Planted here: a verifier that passes what it cannot read.",
         ("gao_2022",),
         contrasts=(
-            gain("what the flawed verifier pays", CRASH, "paid", "more", 0.1),
-            contrast("really right, flawed against strict", "less", CRASH("sampled"), STRICT("sampled"), 0.2),
+            gain("what the flawed verifier pays", CRASH, "held_reward", "more", 0.1),
             contrast(
-                "cure: really right, leash in the reward against none",
+                "really right, flawed against strict", "less", CRASH("pass_at_1"), STRICT("pass_at_1"), 0.2
+            ),
+            contrast(
+                "cure: really right, KL penalty in the reward against none",
                 "more",
-                CRASH_REWARD("sampled"),
-                CRASH("sampled"),
+                CRASH_REWARD("pass_at_1"),
+                CRASH("pass_at_1"),
                 0.1,
             ),
-            gain("what is paid for the form alone", FORM, "paid", "more", 0.1, **SHOWN),
+            gain("what is paid for the form alone", FORM, "held_reward", "more", 0.1, **SHOWN),
             contrast(
                 "really right, paid for the form against strict",
                 "less",
-                FORM("sampled"),
-                STRICT("sampled"),
+                FORM("pass_at_1"),
+                STRICT("pass_at_1"),
                 0.2,
                 **SHOWN,
             ),
-            gain("what is paid for length", LONG, "paid", "more", 0.1, **SHOWN),
+            gain("what is rewarded for length", LONG, "held_reward", "more", 0.1, **SHOWN),
             contrast(
                 "really right, paid for length against strict",
                 "less",
-                LONG("sampled"),
-                STRICT("sampled"),
+                LONG("pass_at_1"),
+                STRICT("pass_at_1"),
                 0.2,
                 **SHOWN,
             ),
@@ -633,8 +666,8 @@ CLAIMS = (
         ("kirk_2023",),
         contrasts=(
             gain("different answers to a sum", STRICT, "distinct", "less", 0.05),
-            gain("entropy of the samples", STRICT, "surprise", "less", 0.02, NATS),
-            gain("price: problems right in one of 16 samples", STRICT, "covered", "less", 0.02, **SHOWN),
+            gain("entropy of the samples", STRICT, "held_entropy", "less", 0.02, NATS),
+            gain("price: problems right in one of 16 samples", STRICT, "pass_at_k", "less", 0.02, **SHOWN),
         ),
         matched="the model before and after",
         first=FRESH,
@@ -649,19 +682,31 @@ CLAIMS = (
         ("gao_2022",),
         contrasts=(
             contrast(
-                "KL from the start, no leash against 0.1", "more", STRICT("kl"), LEASHED("kl"), 0.01, NATS
-            ),
-            contrast("right, leash 1 against none", "less", TIGHT("sampled"), STRICT("sampled"), 0.03),
-            contrast(
-                "right, leash 1 with a new reference every 10 steps against one that stays",
+                "KL from the start, no KL penalty against 0.1",
                 "more",
-                RESET("sampled"),
-                TIGHT("sampled"),
+                STRICT("held_kl"),
+                PENALISED("held_kl"),
+                0.01,
+                NATS,
+            ),
+            contrast(
+                "right, KL penalty 1 against none", "less", TIGHT("pass_at_1"), STRICT("pass_at_1"), 0.03
+            ),
+            contrast(
+                "right, KL penalty 1 with a new reference every 10 steps against one that stays",
+                "more",
+                RESET("pass_at_1"),
+                TIGHT("pass_at_1"),
                 0.03,
                 **SHOWN,
             ),
             contrast(
-                "known people, no leash against 0.1", "less", STRICT("known"), LEASHED("known"), 0.02, **SHOWN
+                "known people, no KL penalty against 0.1",
+                "less",
+                STRICT("general_recall"),
+                PENALISED("general_recall"),
+                0.02,
+                **SHOWN,
             ),
         ),
         matched=MATCHED,
@@ -680,48 +725,48 @@ CLAIMS = (
             contrast(
                 "known people, reward against imitation of one answer",
                 "more",
-                KEPT["reward"]("known"),
-                KEPT["one"]("known"),
+                KEPT["grpo"]("general_recall"),
+                KEPT["sft_one"]("general_recall"),
                 0.02,
             ),
             contrast(
                 "known people at five times the rate, reward against imitation of one answer",
                 "more",
-                FAST["reward"]("known"),
-                FAST["one"]("known"),
+                FAST["grpo"]("general_recall"),
+                FAST["sft_one"]("general_recall"),
                 0.02,
             ),
-            gain("without harm: known people after reward", KEPT["reward"], "known", "same", 0.02),
-            gain("without harm: three-digit sums after reward", KEPT["reward"], "sums", "same", 0.05),
+            gain("without harm: known people after reward", KEPT["grpo"], "general_recall", "same", 0.02),
+            gain("without harm: three-digit sums after reward", KEPT["grpo"], "sums", "same", 0.05),
             contrast(
                 "known people, reward against own right samples",
                 "same",
-                KEPT["reward"]("known"),
-                KEPT["own"]("known"),
+                KEPT["grpo"]("general_recall"),
+                KEPT["rejection_sampling"]("general_recall"),
                 0.02,
                 **SHOWN,
             ),
             contrast(
                 "known people at five times the rate, reward against own right samples",
                 "same",
-                FAST["reward"]("known"),
-                FAST["own"]("known"),
+                FAST["grpo"]("general_recall"),
+                FAST["rejection_sampling"]("general_recall"),
                 0.02,
                 **SHOWN,
             ),
             contrast(
                 "price of the rate: known people after reward",
                 "less",
-                FAST["reward"]("known"),
-                KEPT["reward"]("known"),
+                FAST["grpo"]("general_recall"),
+                KEPT["grpo"]("general_recall"),
                 0.02,
                 **SHOWN,
             ),
             contrast(
                 "matched: skill, reward against one answer",
                 "same",
-                KEPT["reward"]("skill"),
-                KEPT["one"]("skill"),
+                KEPT["grpo"]("skill"),
+                KEPT["sft_one"]("skill"),
                 0.1,
                 **SHOWN,
             ),
@@ -759,22 +804,22 @@ CLAIMS = (
             contrast(
                 "chains done, reward against more single calls, 10 % chains in the lessons",
                 "more",
-                CHAINED["reward", 0.1]("sampled"),
-                CHAINED["single", 0.1]("sampled"),
+                CHAINED["grpo", 0.1]("success_sampled"),
+                CHAINED["sft_single", 0.1]("success_sampled"),
                 0.2,
             ),
             contrast(
                 "chains done, reward against more single calls, no chain in the lessons",
                 "more",
-                CHAINED["reward", 0.0]("sampled"),
-                CHAINED["single", 0.0]("sampled"),
+                CHAINED["grpo", 0.0]("success_sampled"),
+                CHAINED["sft_single", 0.0]("success_sampled"),
                 0.2,
             ),
             contrast(
                 "SFT cannot: chains done, traces of chains against reward",
                 "less",
-                CHAINED["gold", 0.1]("sampled"),
-                CHAINED["reward", 0.1]("sampled"),
+                CHAINED["sft_gold", 0.1]("success_sampled"),
+                CHAINED["grpo", 0.1]("success_sampled"),
                 0.2,
             ),
         ),
@@ -795,21 +840,21 @@ CLAIMS = (
             contrast(
                 "done although a call fails, reward against clean traces",
                 "more",
-                TRIED["reward"]("mended_sampled"),
-                TRIED["gold"]("mended_sampled"),
+                TRIED["grpo"]("recovery_sampled"),
+                TRIED["sft_gold"]("recovery_sampled"),
                 0.1,
             ),
             contrast(
                 "done although a call fails, traces with a retry against reward",
                 "less",
-                TRIED["retry"]("mended_sampled"),
-                TRIED["reward"]("mended_sampled"),
+                TRIED["sft_retry"]("recovery_sampled"),
+                TRIED["grpo"]("recovery_sampled"),
                 0.1,
             ),
             gain(
                 "done although a call fails, after clean traces",
-                TRIED["gold"],
-                "mended_sampled",
+                TRIED["sft_gold"],
+                "recovery_sampled",
                 "more",
                 0.05,
                 **SHOWN,

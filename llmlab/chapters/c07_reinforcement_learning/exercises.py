@@ -1,5 +1,5 @@
-"""Chapter 07: baselines of a group, the clip, looking ahead with a critic, the weight of a token, the leash
-in the reward, and memory.
+"""Chapter 07: baselines of a group, the clip, looking ahead with a critic, the weight of a token, the KL
+penalty in the reward, and memory.
 """
 
 import random
@@ -171,33 +171,33 @@ CLIPPED_GAIN = Exercise(
 
 
 def look_ahead(reward, values, gamma, lam):
-    """reward: a number, paid after the last token. values [n]: what the critic expected at each token, n at
-    least 1. Returns [n], the advantages of GAE: the surprise at a token plus gamma · lam times the advantage
-    of the next one. The surprise is what was paid there, plus gamma times the next value (0 after the last
+    """reward: a number, given after the last token. values [n]: what the critic expected at each token, n at
+    least 1. Returns [n], the advantages of GAE: the TD error delta at a token plus gamma · lam times the
+    advantage of the next one. delta is the reward there, plus gamma times the next value (0 after the last
     token), minus the own value.
     """
-    found, following, value_ahead, paid = [], 0.0, 0.0, reward
+    found, following, value_ahead, reward_here = [], 0.0, 0.0, reward
     for value in reversed(values.tolist()):
-        following = paid + gamma * value_ahead - value + gamma * lam * following
+        following = reward_here + gamma * value_ahead - value + gamma * lam * following
         found.append(following)
-        value_ahead, paid = value, 0.0
+        value_ahead, reward_here = value, 0.0
     return torch.tensor(found[::-1])
 
 
 def _look_ahead_sum(reward, values, gamma, lam):
     n = len(values)
-    paid, ahead = torch.zeros(n), torch.cat([values[1:], torch.zeros(1)])
-    paid[-1] = reward
-    surprise = paid + gamma * ahead - values
-    return torch.stack([sum((gamma * lam) ** (s - t) * surprise[s] for s in range(t, n)) for t in range(n)])
+    rewards, ahead = torch.zeros(n), torch.cat([values[1:], torch.zeros(1)])
+    rewards[-1] = reward
+    delta = rewards + gamma * ahead - values
+    return torch.stack([sum((gamma * lam) ** (s - t) * delta[s] for s in range(t, n)) for t in range(n)])
 
 
-def paid_everywhere(reward, values, gamma, lam):
-    """You pay the reward at every token. It is paid once, after the last one."""
+def rewarded_everywhere(reward, values, gamma, lam):
+    """You give the reward at every token. It is given once, after the last one."""
     ahead = torch.cat([values[1:], torch.zeros(1)])
-    surprise = reward + gamma * ahead - values
+    delta = reward + gamma * ahead - values
     n = len(values)
-    return torch.stack([sum((gamma * lam) ** (s - t) * surprise[s] for s in range(t, n)) for t in range(n)])
+    return torch.stack([sum((gamma * lam) ** (s - t) * delta[s] for s in range(t, n)) for t in range(n)])
 
 
 def reward_minus_value(reward, values, gamma, lam):
@@ -206,7 +206,7 @@ def reward_minus_value(reward, values, gamma, lam):
 
 
 def one_step_only(reward, values, gamma, lam):
-    """That is the surprise alone, the end lam = 0: the advantages that follow are missing."""
+    """That is the TD error alone, the end lam = 0: the advantages that follow are missing."""
     return look_ahead(reward, values, gamma, 0.0)
 
 
@@ -215,10 +215,10 @@ def from_the_front(reward, values, gamma, lam):
     first.
     """
     ahead = torch.cat([values[1:], torch.zeros(1)])
-    paid = torch.zeros(len(values))
-    paid[-1] = reward
-    surprise, found = paid + gamma * ahead - values, []
-    for x in surprise.tolist():
+    rewards = torch.zeros(len(values))
+    rewards[-1] = reward
+    delta, found = rewards + gamma * ahead - values, []
+    for x in delta.tolist():
         found.append(x + gamma * lam * (found[-1] if found else 0.0))
     return torch.tensor(found)
 
@@ -233,10 +233,10 @@ def own_value_ahead(reward, values, gamma, lam):
     value again.
     """
     n = len(values)
-    paid, ahead = torch.zeros(n), torch.cat([values[1:], values[-1:]])
-    paid[-1] = reward
-    surprise = paid + gamma * ahead - values
-    return torch.stack([sum((gamma * lam) ** (s - t) * surprise[s] for s in range(t, n)) for t in range(n)])
+    rewards, ahead = torch.zeros(n), torch.cat([values[1:], values[-1:]])
+    rewards[-1] = reward
+    delta = rewards + gamma * ahead - values
+    return torch.stack([sum((gamma * lam) ** (s - t) * delta[s] for s in range(t, n)) for t in range(n)])
 
 
 def _gae_cases():
@@ -258,11 +258,11 @@ LOOK_AHEAD = Exercise(
     _gae_cases,
     (
         "The advantage of a token needs that of the next one: begin at the end.",
-        "delta = paid + gamma · next value - value; advantage = delta + gamma · lam · next advantage.",
-        "After the last token the next value and the next advantage are 0, and only there something is paid.",
+        "delta = reward + gamma · next value - value; advantage = delta + gamma · lam · next advantage.",
+        "After the last token the next value and the next advantage are 0, and only there is a reward.",
     ),
     (_look_ahead_sum,),
-    (paid_everywhere, reward_minus_value, one_step_only, from_the_front, without_lam, own_value_ahead),
+    (rewarded_everywhere, reward_minus_value, one_step_only, from_the_front, without_lam, own_value_ahead),
 )
 
 # ---- aggregation ----
@@ -352,10 +352,10 @@ TOKEN_WEIGHTS = Exercise(
     (padding_counted, rows_summed, one_for_both, longest_of_the_batch, rows_forgotten),
 )
 
-# ---- the leash ----
+# ---- the KL penalty ----
 
 
-def leashed_rewards(rewards, logprobs, ref_logprobs, mask, beta):
+def kl_penalised_rewards(rewards, logprobs, ref_logprobs, mask, beta):
     """rewards [b]: what the verifier pays for b answers. logprobs, ref_logprobs [b, t]: log-probs of the
     tokens under the policy that sampled them and under the reference. mask [b, t]: 1 on the answer's tokens.
     Returns [b]: the rewards minus beta times the estimate of the KL from the sampled tokens (k1), summed over
@@ -364,15 +364,17 @@ def leashed_rewards(rewards, logprobs, ref_logprobs, mask, beta):
     return rewards - beta * ((logprobs - ref_logprobs) * mask).sum(1)
 
 
-def _leashed_rewards_rows(rewards, logprobs, ref_logprobs, mask, beta):
+def _kl_penalised_rewards_rows(rewards, logprobs, ref_logprobs, mask, beta):
     found = []
     for reward, new, old, used in zip(rewards, logprobs, ref_logprobs, mask):
         found.append(reward - beta * (new[used > 0].sum() - old[used > 0].sum()))
     return torch.stack(found)
 
 
-def paid_for_leaving(rewards, logprobs, ref_logprobs, mask, beta):
-    """The sign is wrong: the policy is paid for moving *away* from the reference, and nothing stops it."""
+def rewarded_for_leaving(rewards, logprobs, ref_logprobs, mask, beta):
+    """The sign is wrong: the policy is rewarded for moving *away* from the reference, and nothing stops
+    it.
+    """
     return rewards + beta * ((logprobs - ref_logprobs) * mask).sum(1)
 
 
@@ -404,7 +406,7 @@ def probabilities_subtracted(rewards, logprobs, ref_logprobs, mask, beta):
     return rewards - beta * ((logprobs.exp() - ref_logprobs.exp()) * mask).sum(1)
 
 
-def _leash_cases():
+def _kl_penalty_cases():
     draw = _draws(75)
     one = torch.tensor([[-1.0, -0.5, -2.0]]), torch.tensor([[-1.0, -1.5, -1.0]])
     found = [
@@ -438,17 +440,17 @@ def _leash_cases():
     return found
 
 
-LEASHED_REWARDS = Exercise(
-    leashed_rewards,
-    "Put the KL leash into the reward, as RLHF did.",
-    _leash_cases,
+KL_PENALISED_REWARDS = Exercise(
+    kl_penalised_rewards,
+    "Put the KL penalty into the reward, as RLHF did.",
+    _kl_penalty_cases,
     (
         "How much likelier than under the reference is the sampled answer, in nats?",
         "log(pi / ref) of a token is a difference of two log-probs; sum it over the answer's tokens.",
         "rewards - beta * ((logprobs - ref_logprobs) * mask).sum(1)",
     ),
-    (_leashed_rewards_rows,),
-    (paid_for_leaving, prompt_counted, mean_over_tokens, only_upwards, probabilities_subtracted),
+    (_kl_penalised_rewards_rows,),
+    (rewarded_for_leaving, prompt_counted, mean_over_tokens, only_upwards, probabilities_subtracted),
 )
 
 # ---- memory ----
@@ -495,8 +497,8 @@ def _rl_bytes_cases():
     r, flags = random.Random(76), (False, True)
     named = {
         "PPO": (True, True, True),
-        "GRPO with a leash and a verifier": (False, False, True),
-        "GRPO without a leash": (False, False, False),
+        "GRPO with a KL penalty and a verifier": (False, False, True),
+        "GRPO without a KL penalty": (False, False, False),
     }
     return [
         *(case(f"{name}, a million parameters", 10**6, *roles) for name, roles in named.items()),
@@ -521,4 +523,4 @@ RL_BYTES = Exercise(
     (frozen_critic, reward_model_trained, weights_only, always_a_reference),
 )
 
-EXERCISES = (LEAVE_ONE_OUT, CLIPPED_GAIN, LOOK_AHEAD, TOKEN_WEIGHTS, LEASHED_REWARDS, RL_BYTES)
+EXERCISES = (LEAVE_ONE_OUT, CLIPPED_GAIN, LOOK_AHEAD, TOKEN_WEIGHTS, KL_PENALISED_REWARDS, RL_BYTES)

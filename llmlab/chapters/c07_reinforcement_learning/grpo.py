@@ -34,7 +34,7 @@ class GRPO(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, prompts=8, group=8, lr=3e-3),
         values=dict(prompts=(4,), group=(4,)),
-        under=dict(clip=dict(epochs=4, prompts=16)),
+        under=dict(epsilon=dict(epochs=4, prompts=16)),
         phases=[dict(epochs=2, temperature=1.5)],
     )
 
@@ -44,7 +44,7 @@ class GRPO(Experiment):
     prompts: int = knob(32, 2, 128, help="problems a step")
     group: int = knob(8, 2, 32, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
-    clip: float = knob(0.2, 0.01, 1.0, help="clip range of the probability ratio")
+    epsilon: float = knob(0.2, 0.01, 1.0, help="clip range ε of the probability ratio")
     epochs: int = knob(
         1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on"
     )
@@ -55,7 +55,7 @@ class GRPO(Experiment):
     def recipe(self, loaded, seed, texts=None):
         """The policy family at GRPO's dials, without a KL penalty."""
         model, tok = loaded.model, loaded.tok
-        world, method = Sums((self.op,), digits=self.digits), Dials(low=self.clip, high=self.clip)
+        world, method = Sums((self.op,), digits=self.digits), Dials(low=self.epsilon, high=self.epsilon)
         settings = dict(
             prompts=self.prompts, group=self.group, epochs=self.epochs, temperature=self.temperature
         )

@@ -48,7 +48,7 @@ class Order(Experiment):
 
     sft  imitate: lessons about people, formats, refusals, and three-digit sums
     dpo  pairs: polite answers preferred to blunt ones
-    rl   GRPO: three-digit sums, paid for right answers
+    rl   GRPO: three-digit sums, rewarded for right answers
     """
 
     name: ClassVar[str] = "order"

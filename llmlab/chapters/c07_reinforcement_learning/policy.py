@@ -10,7 +10,7 @@ import torch
 from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods.advantages import overlong_penalty
-from ...methods.policy import ADVANTAGES, AGGREGATIONS, CLIPS, LEASHES, RATIOS, BadDial, Dials
+from ...methods.policy import ADVANTAGES, AGGREGATIONS, CLIPS, KL_PENALTIES, RATIOS, BadDial, Dials
 from ...models.heads import Valued
 from ...tokens import chat
 from ...tokens.batch import Batch
@@ -18,7 +18,7 @@ from ...train import loop
 from ...train.collect import GROUPS, Collector
 from ...train.recipe import Recipe
 from ...train.rollout import Episode
-from ...world.arena import PAID, TASKS, Game
+from ...world.arena import REWARD_FUNCS, TASKS, Game
 from .reader import Reader
 
 ROUNDS = 6  # dynamic sampling asks at most so often before it takes what it has
@@ -28,61 +28,61 @@ HIGHER = {"higher": 1.4, "gspo": 4 / 3}
 
 @dataclass(frozen=True)
 class Policy(Experiment):
-    """Let the model try, pay it, and turn one dial at a time."""
+    """Let the model try, reward it, and turn one dial at a time."""
 
     name: ClassVar[str] = "policy"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
         "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest"
-        " and flawed pay"
+        " and flawed rewards"
     )
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out problems right, greedy (share)",
-        "sampled": "samples right (share)",
-        "covered": "problems right in one sample (share)",
+        "pass_at_1": "pass@1: samples right (share)",
+        "pass_at_k": "pass@k: problems right in one of k samples (share)",
         "distinct": "different answers among samples (share)",
-        "paid": "what the verifier in use pays (share)",
+        "held_reward": "reward of the verifier in use, held-out samples",
         "length": "length of answers (tokens)",
-        "surprise": "entropy of the samples (nats per token)",
-        "kl": "KL from the starting model (nats per token)",
-        "known": "known people recalled (share)",
+        "held_entropy": "entropy on held-out samples (nats per token)",
+        "held_kl": "KL from the starting model, held-out samples (nats per token)",
+        "general_recall": "known people recalled (share)",
     }
     rehearsal: ClassVar[dict] = dict(
-        short=dict(steps=10, warmup=2, probe=5, prompts=8, group=8, lr=3e-3, held=8, tries=4),
+        short=dict(steps=10, warmup=2, probe=5, prompts=8, group=8, lr=3e-3, held=8, k=4),
         values=dict(
             prompts=(4,),
             group=(4,),
             reset=(1,),
-            stale=(1,),
+            staleness=(1,),
             epochs=(2,),
             held=(12,),
-            tries=(8,),
-            range=(0.01,),
+            k=(8,),
+            epsilon=(0.01,),
         ),
         under=dict(
-            paid=dict(temperature=2.0),
+            reward_func=dict(temperature=2.0),
             task=dict(size=1, prompts=2, group=4),
             source=dict(advantage="no_baseline", ratio="none", clip="none"),
             lam=dict(advantage="critic"),
             overlong=dict(task="filler"),
             groups=dict(group=2),
             clip=dict(epochs=5, prompts=16),
-            range=dict(epochs=5, prompts=16),
+            epsilon=dict(epochs=5, prompts=16),
             ratio=dict(epochs=5, clip="none"),
-            leash=dict(leash="k3", beta=1.0),
-            beta=dict(leash="k3", beta=1.0),
-            reset=dict(leash="k3", beta=1.0),
+            kl_penalty=dict(kl_penalty="k3", beta=1.0),
+            beta=dict(kl_penalty="k3", beta=1.0),
+            reset=dict(kl_penalty="k3", beta=1.0),
         ),
         phases=[
-            dict(epochs=2, stale=1, leash="k3", reset=4, beta=1.0, temperature=1.5),
-            dict(advantage="critic", leash="reward", reset=2, groups="resampled", epochs=2),
+            dict(epochs=2, staleness=1, kl_penalty="k3", reset=4, beta=1.0, temperature=1.5),
+            dict(advantage="critic", kl_penalty="reward", reset=2, groups="resampled", epochs=2),
             dict(clip="higher", ratio="sequence", epochs=2, aggregation="token_mean"),
             dict(
                 clip="capped",
                 epochs=2,
                 aggregation="fixed_length",
                 overlong="on",
-                paid="long",
+                reward_func="length",
                 temperature=1.5,
             ),
         ],
@@ -102,35 +102,42 @@ class Policy(Experiment):
             "difficulty: digits of numbers, functions inside each other, calls in a chain; many has one size"
         ),
     )
-    paid: str = knob(
+    reward_func: str = knob(
         "strict",
-        choices=tuple(PAID),
-        help="strict: right answers; crash: unreadable ones too (a bug); form, long: how it looks",
+        choices=tuple(REWARD_FUNCS),
+        help="strict: right answers; crash: unreadable ones too (a bug); format, length: how it looks",
     )
     advantage: str = knob(
         "group_norm",
         choices=ADVANTAGES,
-        help="how much better than expected: the rule, or a critic with GAE (PPO)",
+        help=(
+            "how much better than expected: group_norm is GRPO's rule, group_mean Dr. GRPO's, leave_one_out"
+            " RLOO's; critic: PPO's value head with GAE"
+        ),
     )
     lam: float = knob(0.95, 0.0, 1.0, help="GAE of the critic: 0 trusts its values, 1 the reward that came")
     ratio: str = knob(
         "token",
         choices=("none", *RATIOS),
-        help="likelihood ratio to the policy that sampled: of each token, or of the answer",
+        help="importance ratio π/π_old: of each token, or of the answer (TRL: importance_sampling_level)",
     )
     clip: str = knob(
         "symmetric",
         choices=(*CLIPS, "gspo"),
-        help="1 ± range; above: higher 1.4 × range (DAPO), gspo 4/3 ×; capped: the weight, at 1 + range",
+        help="1 ± ε; above: higher 1.4 × ε (DAPO), gspo 4/3 ×; capped: the weight, at 1 + ε",
     )
-    range: float = knob(0.2, 1e-4, 10.0, scale="log", help="clip range of the ratio")
-    aggregation: str = knob("sequence_mean", choices=tuple(AGGREGATIONS), help="from tokens to one number")
-    leash: str = knob(
+    epsilon: float = knob(0.2, 1e-4, 10.0, scale="log", help="clip range ε of the ratio")
+    aggregation: str = knob(
+        "sequence_mean",
+        choices=tuple(AGGREGATIONS),
+        help="from tokens to one number; TRL's loss_type grpo, dapo (token_mean), dr_grpo (fixed_length)",
+    )
+    kl_penalty: str = knob(
         "none",
-        choices=("none", "reward", *LEASHES),
-        help="KL to the reference: inside the reward, or an estimate in the loss",
+        choices=("none", "reward", *KL_PENALTIES),
+        help="KL to the reference, in the reward or the loss: k2 pulls along KL(π‖ref), k3 along KL(ref‖π)",
     )
-    beta: float = knob(0.04, 0.0, 5.0, help="weight of the KL leash")
+    beta: float = knob(0.04, 0.0, 5.0, help="weight β of the KL penalty")
     source: str = knob(
         "own",
         choices=("own", "gold"),
@@ -142,7 +149,7 @@ class Policy(Experiment):
     epochs: int = knob(
         1, 1, 8, help="updates on each batch of samples; the ratio leaves 1 only from the second on"
     )
-    stale: int = knob(
+    staleness: int = knob(
         0,
         0,
         16,
@@ -152,10 +159,12 @@ class Policy(Experiment):
     groups: str = knob(
         "all",
         choices=GROUPS,
-        help="groups of equal rewards: kept, dropped, or replaced by new ones",
+        help="groups of equal rewards: kept, dropped, or replaced by new ones (DAPO's dynamic sampling)",
     )
     overlong: str = knob(
-        "off", choices=("off", "on"), help="a penalty that grows over the second half of the length allowed"
+        "off",
+        choices=("off", "on"),
+        help="DAPO's soft overlong penalty, over the second half of the length allowed",
     )
     prompts: int = knob(32, 2, 128, help="problems a step")
     group: int = knob(8, 1, 32, help="samples a problem")
@@ -164,7 +173,7 @@ class Policy(Experiment):
     warmup: int = knobs.warmup(10, high=100)
     steps: int = knobs.steps(60, low=5, high=1000)
     held: int = knob(48, 8, 256, help="held-out problems that are sampled at a reading")
-    tries: int = knob(16, 2, 64, help="samples of each of them")
+    k: int = knob(16, 2, 64, help="samples of each of them, the k of pass@k")
     probe: int = knobs.probe(20)
 
     def __post_init__(self):
@@ -182,34 +191,35 @@ class Policy(Experiment):
             )
         if self.group == 1 and self.groups != "all":
             raise BadKnob(f"--groups {self.groups} drops every group of one sample; choose --group 2 or more")
-        if self.task == "many" and self.paid in ("crash", "form"):
+        if self.task == "many" and self.reward_func in ("crash", "format"):
             raise BadKnob(
-                f"--task many has no form that --paid {self.paid} could pay for; choose --paid strict or long"
+                f"--task many has no format that --reward_func {self.reward_func} could reward; choose"
+                " --reward_func strict or length"
             )
         if self.source == "gold" and (self.advantage, self.ratio) != ("no_baseline", "none"):
             raise BadKnob(
                 "--source gold has one answer a problem and nobody sampled it; choose --advantage no_baseline"
                 " --ratio none --clip none"
             )
-        if self.source == "gold" and (self.groups, self.overlong, self.leash) != ("all", "off", "none"):
+        if self.source == "gold" and (self.groups, self.overlong, self.kl_penalty) != ("all", "off", "none"):
             raise BadKnob(
-                "--source gold samples nothing; choose --groups all, --overlong off and --leash none"
+                "--source gold samples nothing; choose --groups all, --overlong off and --kl_penalty none"
             )
-        if self.reset and self.leash == "none":
+        if self.reset and self.kl_penalty == "none":
             raise BadKnob(
-                "--reset moves the reference, which nothing reads without a leash; choose --leash reward"
-                " or k3"
+                "--reset moves the reference, which nothing reads without a KL penalty; choose"
+                " --kl_penalty reward or k3"
             )
         if self.reset % self.block:
             raise BadKnob(
-                f"--reset {self.reset} is not a multiple of epochs × (stale + 1) = {self.block} steps, for"
-                " which samples are used"
+                f"--reset {self.reset} is not a multiple of epochs × (staleness + 1) = {self.block} steps,"
+                " for which samples are used"
             )
 
     @property
     def block(self) -> int:
         """Steps on samples of the same weights."""
-        return self.epochs * (self.stale + 1)
+        return self.epochs * (self.staleness + 1)
 
     def game(self) -> Game:
         """The task at its size."""
@@ -217,14 +227,14 @@ class Policy(Experiment):
 
     def dials(self) -> Dials:
         """The method."""
-        high, clip = self.range * HIGHER.get(self.clip, 1.0), "higher" if self.clip in HIGHER else self.clip
+        high, clip = self.epsilon * HIGHER.get(self.clip, 1.0), "higher" if self.clip in HIGHER else self.clip
         return Dials(
             self.ratio,
             clip,
-            self.range,
+            self.epsilon,
             high,
             self.aggregation,
-            self.leash,
+            self.kl_penalty,
             self.beta,
             self.advantage,
             self.lam,
@@ -237,7 +247,7 @@ class Policy(Experiment):
         source = partial(Demonstrations, game) if self.source == "gold" else Collector
         settings = {
             k: getattr(self, k)
-            for k in ("prompts", "group", "temperature", "epochs", "stale", "groups", "reset")
+            for k in ("prompts", "group", "temperature", "epochs", "staleness", "groups", "reset")
         }
         stream = source(
             model,
@@ -248,7 +258,7 @@ class Policy(Experiment):
             max_new=game.turn,
             turns=game.turns,
             rounds=ROUNDS,
-            rewards=partial(paid, game, PAID[self.paid], self.overlong == "on"),
+            rewards=partial(rewarded, game, REWARD_FUNCS[self.reward_func], self.overlong == "on"),
             skip=True,
             **settings,
         )
@@ -266,8 +276,8 @@ class Policy(Experiment):
 
 
 class Demonstrations(Collector):
-    """One right answer to each problem as the data have it, paid in full: with no baseline and no ratio this
-    is supervised fine-tuning.
+    """One right answer to each problem as the data have it, rewarded in full: with no baseline and no ratio
+    this is supervised fine-tuning.
     """
 
     def __init__(self, game: Game, *args, **settings):
@@ -280,13 +290,13 @@ class Demonstrations(Collector):
         rows = [chat.example(self.tok, p.messages, self.game.label(p), p.meta.get("tools")) for p in asked]
         order = torch.arange(len(rows))
         given = {"rewards": torch.ones(len(rows)), "group": order, "step": torch.full_like(order, step)}
-        info = {"reward": 1.0, "no_signal": 0.0, "drawn": 0.0}
+        info = {"reward": 1.0, "frac_reward_zero_std": 0.0, "drawn": 0.0}
         batch = Batch.of_rows(self.tok, rows, given, info=info).to(self.model.device)
         return loop.add_logprobs(self.model, batch, "old_logprobs")
 
 
-def paid(game: Game, rule, overlong: bool, episodes: list[Episode]) -> torch.Tensor:
-    """What the verifier in use pays for each answer [B], with the penalty on long ones."""
+def rewarded(game: Game, rule, overlong: bool, episodes: list[Episode]) -> torch.Tensor:
+    """The reward of each answer [B], with the penalty on long ones."""
     lengths, longest = torch.tensor([float(sum(e.mask)) for e in episodes]), game.longest
     rewards = torch.tensor([rule(e.problem, e.score, float(n) / longest) for e, n in zip(episodes, lengths)])
     return rewards + (overlong_penalty(lengths, longest, longest // 2) if overlong else 0.0)

@@ -1,4 +1,4 @@
-"""reader: what a policy can do, read on held-out problems: greedy, sampled, covered, how varied, how long,
+"""reader: what a policy can do, read on held-out problems: greedy, pass@1, pass@k, how varied, how long,
 and how far from where it began.
 """
 
@@ -10,26 +10,28 @@ from ...models.frozen import frozen_copy
 from ...train import probes
 from ...train.recipe import Probe
 from ...train.rollout import as_batch, evaluate, play
-from ...world.arena import PAID, Game
+from ...world.arena import REWARD_FUNCS, Game
 from ...world.census import Census
 from ...world.talk import Talk
 
 SINCE = {
-    "cut": "clip_fraction",
-    "aged": "kl_old",
-    "idle": "no_signal",
+    "clip_fraction_mean": "clip_fraction",
+    "approx_kl_mean": "approx_kl",
+    "frac_reward_zero_std_mean": "frac_reward_zero_std",
 }  # reading -> the step's figure of which it is the mean since the last reading
 GREEDY, JUDGED = 128, 256  # problems answered greedily; samples on which entropy and KL are taken
 
 
 class Reader(Probe):
-    """A probe for loop.train: judged by the strict checker, whatever is paid in training."""
+    """A probe for loop.train: judged by the strict checker, whatever is rewarded in training."""
 
     def __init__(self, model, tok, game: Game, knobs):
         self.model, self.tok, self.game, self.knobs = model, tok, game, knobs
         self.start, self.recent, self.samples = frozen_copy(model), [], 0.0
         facts = Talk(("fact",)) if tok.chat_template else Census()
-        self.known = {"known": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))}
+        self.known = {
+            "general_recall": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))
+        }
 
     def note(self, row: dict) -> None:
         """A step's figures."""
@@ -50,7 +52,9 @@ class Reader(Probe):
                 evaluate(self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn).accuracy
             )
         }
-        found |= self.sampled() | {"practised": self.practised()} | probes.read(self.model, self.known)
+        found |= (
+            self.sampled() | {"train_accuracy": self.train_accuracy()} | probes.read(self.model, self.known)
+        )
         found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {
             "samples": self.samples
         }
@@ -58,7 +62,7 @@ class Reader(Probe):
         return found
 
     def sampled(self) -> dict[str, float]:
-        """`tries` samples of each of `held` problems, at temperature 1."""
+        """`k` samples of each of `held` problems, at temperature 1."""
         game, asked = self.game, self.game.world.problems(self.knobs.held, split="test", seed=7)
         generator = torch.Generator(self.model.device).manual_seed(7)
         episodes = play(
@@ -66,29 +70,29 @@ class Reader(Probe):
             self.tok,
             game.world,
             asked,
-            k=self.knobs.tries,
+            k=self.knobs.k,
             max_new=game.turn,
             generator=generator,
             turns=game.turns,
         )
         right = torch.tensor([e.score.reward for e in episodes])
         length = torch.tensor([float(sum(e.mask)) for e in episodes])
-        groups = [episodes[i : i + self.knobs.tries] for i in range(0, len(episodes), self.knobs.tries)]
-        rule = PAID[self.knobs.paid]
+        groups = [episodes[i : i + self.knobs.k] for i in range(0, len(episodes), self.knobs.k)]
+        rule = REWARD_FUNCS[self.knobs.reward_func]
         return {
-            "sampled": mean(right),
-            "covered": mean(right.view(len(groups), -1).amax(1)),
+            "pass_at_1": mean(right),
+            "pass_at_k": mean(right.view(len(groups), -1).amax(1)),
             "distinct": sum(len({e.text.strip() for e in g}) for g in groups) / len(episodes),
             "length": mean(length),
             "right_length": mean(length[right == 1] if (right == 1).any() else length),
             "wrong_length": mean(length[right < 1] if (right < 1).any() else length),
-            "paid": (
+            "held_reward": (
                 sum(rule(e.problem, e.score, float(n) / game.longest) for e, n in zip(episodes, length))
                 / len(episodes)
             ),
         } | self.drift(episodes[:: -(-len(episodes) // JUDGED)])
 
-    def practised(self) -> float:
+    def train_accuracy(self) -> float:
         """Share right among samples of problems that training may ask, a quarter as many."""
         k, game = self.knobs, self.game
         asked = game.world.problems(k.held // 2, split="train", seed=7)
@@ -98,7 +102,7 @@ class Reader(Probe):
             self.tok,
             game.world,
             asked,
-            k=k.tries // 2,
+            k=k.k // 2,
             max_new=game.turn,
             generator=generator,
             turns=game.turns,
@@ -111,7 +115,7 @@ class Reader(Probe):
         batch = as_batch(self.tok, episodes).to(self.model.device)
         out, before = forward(self.model, batch), forward(self.start, batch)
         kl = parts.kl(out.logits.log_softmax(-1), before.logits.log_softmax(-1))
-        return {"surprise": float(parts.entropy(out)), "kl": float(parts.token_mean(kl, out.mask))}
+        return {"held_entropy": float(parts.entropy(out)), "held_kl": float(parts.token_mean(kl, out.mask))}
 
 
 def mean(x: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""retain: four ways to the same accuracy on questions with many right answers, and what is forgotten on
+"""retain: four methods to the same accuracy on questions with many right answers, and what is forgotten under
 each.
 """
 
@@ -26,7 +26,7 @@ from ...world.base import Problem, rng, say
 from ...world.sums import Sums
 from ...world.talk import Talk
 
-WAYS = ("one", "any", "own", "reward")
+METHODS = ("sft_one", "sft_any", "rejection_sampling", "grpo")
 MANY, FACTS, SUMS = Talk(("many",)), Talk(("fact",)), Sums(("add",), digits=3)
 HELD = 96  # problems a probe
 LONGEST = 12  # tokens that a name takes at most
@@ -37,10 +37,10 @@ class Retain(Experiment):
     """Name somebody of whom something is true: learnt until a given share of the answers is right, then read
     on.
 
-    one     imitate a right answer: always the same one to a question
-    any     imitate a right answer: another one every time
-    own     imitate those of the model's own samples that are right (rejection sampling)
-    reward  GRPO: the same samples, the wrong ones too
+    sft_one             imitate a right answer: always the same one to a question
+    sft_any             imitate a right answer: another one every time
+    rejection_sampling  imitate those of the model's own samples that are right
+    grpo                the same samples, the wrong ones too
     """
 
     name: ClassVar[str] = "retain"
@@ -50,7 +50,7 @@ class Retain(Experiment):
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "skill": "sampled answers right (share)",
-        "known": "known facts (share right)",
+        "general_recall": "known facts (share right)",
         "sums": "three-digit sums right (share)",
         "kl": "KL(start ‖ now) on general text (nats)",
         "general_loss": "loss on general text (nats per token)",
@@ -59,14 +59,17 @@ class Retain(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, prompts=8, group=4, lr=3e-3),
         values=dict(prompts=(2,), group=(2,), until=(0.1,)),
-        under=dict(until=dict(way="one", probe=2)),
+        under=dict(until=dict(method="sft_one", probe=2)),
         small=dict(HELD=16),
     )
 
-    way: str = knob(
-        "reward",
-        choices=WAYS,
-        help="one, any: imitate given answers; own: imitate the right ones of its samples; reward: GRPO",
+    method: str = knob(
+        "grpo",
+        choices=METHODS,
+        help=(
+            "sft_one, sft_any: imitate given answers; rejection_sampling: the right ones of its samples; or"
+            " GRPO"
+        ),
     )
     until: float = knob(
         0.6, 0.1, 1.0, unit="share", help="share of sampled answers right at which the training ends"
@@ -75,7 +78,7 @@ class Retain(Experiment):
     warmup: int = knobs.warmup(5, high=100)
     steps: int = knob(80, 5, 1000, unit="steps", help="optimiser steps at most")
     prompts: int = knob(8, 2, 128, help="questions a step")
-    group: int = knob(8, 2, 32, help="samples a question; for any: right answers a question")
+    group: int = knob(8, 2, 32, help="samples a question; for sft_any: right answers a question")
     probe: int = knobs.probe(10)
 
     def shown_at(self, tok, seed: int, step: int) -> Batch:
@@ -88,18 +91,18 @@ class Retain(Experiment):
     def answers(self, problem: Problem, r) -> list[str]:
         """What is imitated of one question."""
         people = problem.meta["answers"]
-        return [people[0]] if self.way == "one" else [r.choice(people) for _ in range(self.group)]
+        return [people[0]] if self.method == "sft_one" else [r.choice(people) for _ in range(self.group)]
 
     def objective(self):
         """The policy gradient for a reward; else the likelihood of what is shown, or of the samples that are
         right.
         """
-        return {"reward": Dials().objective(LONGEST), "own": right_ones}.get(self.way, nll)
+        return {"grpo": Dials().objective(LONGEST), "rejection_sampling": right_ones}.get(self.method, nll)
 
     def recipe(self, loaded, seed, texts=None):
         """Answers to imitate, or samples."""
         model, tok = loaded.model, loaded.tok
-        if self.way in ("one", "any"):
+        if self.method in ("sft_one", "sft_any"):
             stream = numbered(partial(self.shown_at, tok, seed), model.device)
         else:
             settings = dict(prompts=self.prompts, group=self.group, max_new=LONGEST)
@@ -157,7 +160,7 @@ def prober(model, tok):
         return {
             "skill": found.accuracy,
             "distinct": len(right.groupby(["question", "text"])) / max(1, len(right)),
-            "known": evaluate(model, tok, FACTS, n=HELD, seed=7, max_new=LONGEST).accuracy,
+            "general_recall": evaluate(model, tok, FACTS, n=HELD, seed=7, max_new=LONGEST).accuracy,
             "sums": evaluate(model, tok, SUMS, n=HELD, seed=7, max_new=18).accuracy,
             "kl": moved(model, texts, before),
             "general_loss": probes.loss(model, texts),

@@ -8,11 +8,11 @@ SWEEPS = (
     Grid(
         "policy",
         alone={
-            "paid": ("strict", "crash"),
+            "reward_func": ("strict", "crash"),
             "advantage": ("group_norm", "group_mean", "leave_one_out", "no_baseline", "critic"),
             "clip": ("symmetric", "none"),
             "aggregation": ("sequence_mean", "token_mean", "fixed_length"),
-            "leash": ("none", "reward", "k3"),
+            "kl_penalty": ("none", "reward", "k3"),
             "epochs": (1, 4),
         },
     ),

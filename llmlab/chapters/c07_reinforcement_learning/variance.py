@@ -42,7 +42,7 @@ class Variance(Experiment):
         "agreement": "cosine of two batches' gradients (ratio)",
         "variance": "trace of the covariance (nats squared)",
         "signal": "squared length of the mean (nats squared)",
-        "sampled": "samples right (share)",
+        "pass_at_1": "samples right (share)",
         "wrong_push": "push on wrong answers to go on (std)",
         "right_push": "push on right answers to go on (std)",
     }
@@ -79,7 +79,7 @@ class Variance(Experiment):
         -5.0,
         5.0,
         unit="rewards",
-        help="added to what every answer is paid: 0 pays 0 or 1, -0.5 pays as much as it takes",
+        help="added to every reward: 0 gives 0 or 1, -0.5 gives -0.5 or 0.5",
     )
     prompts: int = knob(8, 1, 64, help="problems a batch")
     group: int = knob(8, 1, 32, help="samples a problem")
@@ -107,18 +107,24 @@ class Variance(Experiment):
         if self.advantage == "critic":
             model = Valued(model)
             fit_critic(model, [self.batch(loaded, game, "fit", seed, i) for i in range(self.fit)])
-        stops, total, norms, paid, pushed = torch.tensor(sorted(chat.stop_ids(loaded.tok))), 0.0, 0.0, [], []
+        stops, total, norms, rewards, pushed = (
+            torch.tensor(sorted(chat.stop_ids(loaded.tok))),
+            0.0,
+            0.0,
+            [],
+            [],
+        )
         for number in range(self.steps + 2):
             batch = self.batch(loaded, game, "measure", seed, number)
             weights = self.advantages(model, batch) * WEIGHTS[self.weight](batch.mask[:, 1:])
             gradient, push = policy_gradient(model, batch, weights, stops.to(batch.ids.device))
             total, norms = total + gradient, norms + float(gradient.square().sum())
-            paid, pushed = paid + (batch["rewards"] - self.offset).tolist(), pushed + push.tolist()
+            rewards, pushed = rewards + (batch["rewards"] - self.offset).tolist(), pushed + push.tolist()
             if number:
                 yield (
                     {"step": number - 1}
                     | moments(total, norms, number + 1)
-                    | pushes(torch.tensor(paid), torch.tensor(pushed))
+                    | pushes(torch.tensor(rewards), torch.tensor(pushed))
                 )
 
     def batch(self, loaded, game: Game, use: str, seed: int, number: int) -> Batch:
@@ -173,16 +179,16 @@ def policy_gradient(model, batch: Batch, weights: Tensor, stops: Tensor) -> tupl
     return gradient, push
 
 
-def pushes(paid: Tensor, pushed: Tensor) -> dict[str, float]:
+def pushes(rewards: Tensor, pushed: Tensor) -> dict[str, float]:
     """Mean push of the right and of the wrong answers, in standard deviations (about 0) of one answer's push;
     and the share of right ones.
     """
-    scale, right = pushed.square().mean().sqrt().clamp(min=1e-30), paid == 1
+    scale, right = pushed.square().mean().sqrt().clamp(min=1e-30), rewards == 1
     means = {
         name: float(pushed[rows].mean() / scale) if rows.any() else 0.0
         for name, rows in (("wrong_push", ~right), ("right_push", right))
     }
-    return {"sampled": float(paid.mean())} | means
+    return {"pass_at_1": float(rewards.mean())} | means
 
 
 def moments(total: Tensor, norms: float, n: int) -> dict[str, float]:

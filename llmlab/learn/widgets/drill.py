@@ -297,7 +297,7 @@ class Drills:
             self.next()
             self._over = threading.Event()
             self._thread = threading.Thread(target=self._count, args=(self._over, self.clock), daemon=True)
-            self._thread.start()
+            self._thread.start()  # type: ignore[attr-defined]
 
     def stop(self) -> None:
         """Leave the interview; what was graded is stored."""

@@ -87,7 +87,7 @@ class LedgerPage:
 
     def _build(self) -> None:
         """The widgets, once."""
-        filters, run = self._filters(), self._controls()
+        filters, run = self._filters(), self._run_row()
         self.summary, self.detail, self.plot = (
             w.HTML(),
             w.HTML("Click a claim to see how it was tested."),
@@ -120,7 +120,7 @@ class LedgerPage:
             field.observe(lambda _: self._fill(), names="value")
         return w.HBox([self.chapter, self.verdict, self.search], layout=w.Layout(flex_flow="row wrap"))
 
-    def _controls(self) -> w.HBox:
+    def _run_row(self) -> w.HBox:
         """What runs one more seed, and says how far it is."""
         tip = "train every arm of this contrast with a seed that is not stored"
         self.run_button = w.Button(

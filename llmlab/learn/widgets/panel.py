@@ -13,7 +13,7 @@ import ipywidgets as w
 from ...errors import UserError
 from ...lab import registry, runs, sweeps, times
 from .. import figures
-from .controls import control
+from .sliders import slider_of
 
 REFRESH = 0.3  # seconds between two readings of the progress
 SEEDS = 5  # of single stored runs that are looked for
@@ -62,7 +62,7 @@ class Panel:
         self.sweep = sweeps.load(name) if model in (None, self.cls.default_model) else None
         swept = self.sweep.grid.axes if self.sweep else {}
         wanted = [k for k in self.cls.knobs() if show is None or k.name in show]
-        self.sliders = {k.name: control(k, swept.get(k.name, ())) for k in wanted}
+        self.sliders = {k.name: slider_of(k, swept.get(k.name, ())) for k in wanted}
         self.seed = w.BoundedIntText(
             value=seed,
             min=0,
@@ -209,7 +209,7 @@ class Panel:
             " (this machine is busy with something else: it will take longer)" if _busy() else ""
         )
         self._thread = threading.Thread(target=self._work, args=(experiment, self.seed.value), daemon=True)
-        self._thread.start()
+        self._thread.start()  # type: ignore[attr-defined]
 
     def stop(self) -> None:
         """Ask the run to stop after its present step."""
