@@ -87,8 +87,8 @@ pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q), "push, summed": (
 show(advantages.gae)
 
 # %%
-rewards, values = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.5, 0.6, 0.9]])
-pd.DataFrame({f"λ = {lam}": advantages.gae(rewards, values, torch.ones(1, 3), lam=lam)[0][0] for lam in (0.0, 0.95, 1.0)}).round(3).T
+by_token, values = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.5, 0.6, 0.9]])
+pd.DataFrame({f"λ = {lam}": advantages.gae(by_token, values, torch.ones(1, 3), lam=lam)[0][0] for lam in (0.0, 0.95, 1.0)}).round(3).T
 
 # %% [markdown]
 # **The ratio and the clip.** A token was sampled with probability `0.20` and has `0.30` now. Its advantage is +1. With a range of `0.2` there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
