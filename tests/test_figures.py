@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from llmlab.lab.registry import NAMES, get
 from llmlab.learn import figures
@@ -109,3 +110,45 @@ def test_the_board_draws_what_curves_draws():
     changed = np.abs(full - empty).sum(2) > 0
     height, width = changed.shape
     assert changed[: height // 2, : width // 2].mean() > 0.1  # a band across the first panel
+
+
+def extents(figure, artists):
+    """Where things lie on the canvas."""
+    FigureCanvasAgg(figure).draw()
+    return [a.get_window_extent() for a in artists]
+
+
+def run_of(metrics) -> Live:
+    return Live(0, [{"step": s} | {m: 0.1 * s for m in metrics} for s in range(4)])
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_the_legend_lies_on_no_data(n):
+    names = [f"arm {i} with a rather long name, of which there are some" for i in range(n)]
+    run = run_of(["a", "b", "c", "d"])
+    for figure in (
+        figures.curves({name: [run] for name in names}, {m: f"{m} (share)" for m in "abcd"}, "a title"),
+        figures.against(
+            {name: [run] for name in names}, ("a", "a (nats)"), {"b": "b (share)", "c": "c (nats)"}
+        ),
+    ):
+        (legend,), axes = figure.legends, [a for a in figure.axes if a.axison]
+        found, *panels = extents(figure, [legend, *axes])
+        words = extents(figure, [t for a in axes for t in (a.title, a._left_title, a.xaxis.label)])
+        assert not any(found.overlaps(box) for box in (*panels, *words))
+        assert [t.get_text() for t in legend.get_texts()] == names
+
+
+def test_groups_without_a_name_have_no_legend():
+    assert figures.curves({"": [run_of(["a"])]}, {"a": "a (share)"}).legends == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_title_of_a_panel_runs_into_the_next(name):
+    metrics = get(name).curves
+    figure = figures.curves({"seed 0": [run_of(metrics)]}, metrics)
+    titles = [a._left_title for a in figure.axes if a.axison]
+    boxes = extents(figure, titles)
+    for i, box in enumerate(boxes):
+        assert box.x1 <= figure.bbox.x1 + 1, titles[i].get_text()
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :]), titles[i].get_text()

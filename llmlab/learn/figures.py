@@ -17,13 +17,15 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
-    "axes.titlesize": 9,
+    "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
     "lines.linewidth": 1.8,
-    "legend.framealpha": 0.7,  # the best place may still lie on a line
     "legend.edgecolor": "none",
     "figure.dpi": 110,
 }
+
+
+ROW, COLUMNS = 0.18, 2  # inches of a line of the legend, and its columns
 
 
 class Drawing(Figure):
@@ -59,7 +61,7 @@ def curves(
     seeds on, the band from the lowest to the highest.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = panels(len(metrics))
+        figure, axes = panels(len(metrics), foot=0.6 + below(groups))
         for axis, (metric, label) in zip(axes, metrics.items()):
             for colour, (name, runs) in zip(COLOURS, groups.items()):
                 _draw(axis, [r.curve(metric) for r in runs], colour, name)
@@ -69,11 +71,25 @@ def curves(
                 axis.set_ylim(-0.03, 1.03)
             if steps:
                 axis.set_xlim(0, steps)
-        if any(groups):
-            axes[0].legend(fontsize=8)
+        legend(figure, groups)
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def below(names: Sequence[str] | dict) -> float:
+    """Inches that the legend takes below the panels, where it lies on no data."""
+    return ROW * -(-len(names) // COLUMNS) if any(names) else 0.0
+
+
+def legend(figure: Figure, names: Sequence[str] | dict):
+    """The groups' names in their colours, at the foot of the figure; None where none has a name."""
+    lines = [Line2D([], [], color=colour, label=name) for colour, name in zip(COLOURS, names)]
+    return (
+        figure.legend(handles=lines, loc="lower left", ncols=COLUMNS, fontsize=8, borderaxespad=0.2)
+        if any(names)
+        else None
+    )
 
 
 def against(
@@ -83,7 +99,7 @@ def against(
     the runs, step by step.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = panels(len(metrics))
+        figure, axes = panels(len(metrics), foot=0.6 + below(groups))
         for axis, (metric, label) in zip(axes, metrics.items()):
             for colour, (name, runs) in zip(COLOURS, groups.items()):
                 paths = [_path(run.curve(x[0]), run.curve(metric)) for run in runs]
@@ -91,7 +107,7 @@ def against(
                     axis.plot(*path, color=colour, alpha=0.25, linewidth=0.8)
                 axis.plot(*np.median(paths, 0), color=colour, label=name, marker="o", markersize=2.5)
             axis.set(title=label, xlabel=x[1])
-        axes[0].legend(fontsize=8)
+        legend(figure, groups)
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
@@ -193,13 +209,9 @@ class Board:
                     axis.set_ylim(*self.limits[metric])
 
     def _legend(self, names: list[str]) -> None:
-        lines = [Line2D([], [], color=colour, label=name) for colour, name in zip(COLOURS, names)]
-        if lines:
-            legend = self.figure.legend(
-                handles=lines, loc="lower left", ncols=2, fontsize=8, borderaxespad=0.2
-            )
-            self.figure.draw_artist(legend)
-            legend.remove()
+        if drawn := legend(self.figure, names):
+            self.figure.draw_artist(drawn)
+            drawn.remove()
 
     def _encoded(self) -> bytes:
         from PIL import Image

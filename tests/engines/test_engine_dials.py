@@ -293,7 +293,7 @@ def on_our_samples(monkeypatch):
 
         def sample(prompts, trainer):
             first, episodes = trainer.state.global_step // k.epochs, []
-            for number in range(seed * 1_000_003 + first, seed * 1_000_003 + first + k.stale + 1):
+            for number in range(seed * 1_000_003 + first, seed * 1_000_003 + first + k.staleness + 1):
                 problems = game.world.problems(k.prompts, split="train", seed=number * ROUNDS)
                 generator = torch.Generator().manual_seed(number)
                 given = dict(

@@ -47,7 +47,7 @@ class Overopt(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "gold": "gold reward (points)",
         "proxy": "learned reward (points)",
-        "held_kl": "KL to the start, held-out answers (nats per answer)",
+        "held_kl": "KL to the start (nats per answer)",
         "right": "right answers (share)",
         "polite": "polite answers (share)",
         "words": "length of an answer (words)",

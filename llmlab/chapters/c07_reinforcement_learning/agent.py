@@ -50,7 +50,7 @@ class Agent(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "success": "success: tasks done, nothing fails (share)",
         "success_sampled": "the same, sampled (share)",
-        "recovery": "recovery: tasks done, a call fails once (share)",
+        "recovery": "recovery: done, a call fails once (share)",
         "recovery_sampled": "the same, sampled (share)",
         "retried": "failed calls made again (share)",
         "general_recall": "known facts (share right)",

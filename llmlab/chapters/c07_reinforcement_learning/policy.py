@@ -39,12 +39,12 @@ class Policy(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out problems right, greedy (share)",
         "pass_at_1": "pass@1: samples right (share)",
-        "pass_at_k": "pass@k: problems right in one of k samples (share)",
+        "pass_at_k": "pass@k: one of k samples right (share)",
         "distinct": "different answers among samples (share)",
-        "held_reward": "reward of the verifier in use, held-out samples",
+        "held_reward": "reward in use, held out (share)",
         "length": "length of answers (tokens)",
-        "held_entropy": "entropy on held-out samples (nats per token)",
-        "held_kl": "KL from the starting model, held-out samples (nats per token)",
+        "held_entropy": "entropy, held out (nats per token)",
+        "held_kl": "KL to the start, held out (nats per token)",
         "general_recall": "known people recalled (share)",
     }
     rehearsal: ClassVar[dict] = dict(
