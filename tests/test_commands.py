@@ -16,7 +16,7 @@ from llmlab import cli
 
 ROOT = Path(__file__).parent.parent
 TINY = "--steps 10 --batch 2 --probe 10"
-PUSH = "--steps 5 --prompts 2 --group 2 --held 8 --tries 2"
+PUSH = "--steps 5 --prompts 2 --group 2 --held 8 --k 2"
 QUICK = {  # a command -> what is added to it
     "llmlab lab": "--no-browser",
     "llmlab claims": "",

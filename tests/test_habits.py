@@ -44,8 +44,13 @@ def test_the_types_of_the_library_agree():
 
 
 def test_the_type_checker_looks_at_methods_training_tokens_and_the_lab():
-    looked_at = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
-    assert {f"llmlab/{folder}" for folder in ("methods", "train", "tokens", "lab")} <= set(looked_at)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    eased = next(o for o in settings["overrides"] if isinstance(o["module"], list))
+    assert settings["files"] == ["llmlab"]
+    assert not {f"llmlab.{folder}.*" for folder in ("methods", "train", "tokens", "lab")} & set(
+        eased["module"]
+    )
+    assert not {"attr-defined", "name-defined", "call-arg", "no-redef"} & set(eased["disable_error_code"])
 
 
 def test_ruff_looks_at_lines_and_imports():

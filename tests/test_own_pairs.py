@@ -18,6 +18,7 @@ from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load, save
 from llmlab.serve.batcher import Batcher, Request
 from llmlab.serve.store import AdapterStore
+from llmlab.tokens.pairs import last_turn
 from llmlab.train import loop
 
 PROMPT = '{"prompt": "Hi", "chosen": "Hello.", "rejected": "What?"}'
@@ -222,9 +223,9 @@ def test_only_the_last_turn_of_the_assistant_is_learnt():
         "Me."
     ) and "Hello" in tok.decode(ids)
     assert (
-        pairs.last_turn([7, 8, 9, 7], [1, 0, 1, 1])[1] == [0, 0, 1, 1]
-        and pairs.last_turn([7, 8], [1, 1])[1] == [1, 1]
-        and pairs.last_turn([7, 8, 9], [1, 1, 0])[1] == [1, 1, 0]
+        last_turn([7, 8, 9, 7], [1, 0, 1, 1])[1] == [0, 0, 1, 1]
+        and last_turn([7, 8], [1, 1])[1] == [1, 1]
+        and last_turn([7, 8, 9], [1, 1, 0])[1] == [1, 1, 0]
     )
 
 

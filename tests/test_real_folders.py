@@ -69,7 +69,7 @@ def test_own_pairs_are_preferred_by_a_folder(folder, method):
     "experiment",
     [
         Prefer(steps=5, batch=4, held=16, warmup=0, probe=5),
-        Policy(steps=5, prompts=4, group=4, held=8, tries=2, warmup=0, probe=5),
+        Policy(steps=5, prompts=4, group=4, held=8, k=2, warmup=0, probe=5),
     ],
     ids=["prefer", "policy"],
 )

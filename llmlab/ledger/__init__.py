@@ -22,8 +22,9 @@ def _trials() -> dict[str, tuple]:
 
 
 def declared_in(id: str) -> str:
-    """The module in which a claim is declared."""
-    return next(p.__name__ for p in registry.every("claims") if any(c.id == id for c in p.CLAIMS))
+    """The module in which a claim is declared; empty for none of the chapters'."""
+    found = (p.__name__ for p in registry.every("claims") if any(c.id == id for c in p.CLAIMS))
+    return next(found, "")
 
 
 def __getattr__(name: str) -> Any:

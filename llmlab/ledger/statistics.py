@@ -81,11 +81,16 @@ def estimate(effects: Sequence[float], contrast: Contrast) -> Estimate:
 
 def adjust(ps: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment over the whole ledger: the chance of one false verdict in all of it stays
-    below 5 %.
-    """
-    from statsmodels.stats.multitest import multipletests
+    below 5 %. statsmodels gives the same and empties Python's garbage at every call, half a second in a large
+    process.
 
-    return [float(p) for p in multipletests(ps, ALPHA, method="holm")[1]] if len(ps) else []
+    adjusted p of the k-th smallest of n (k from 0) = max over j ≤ k of (n − j)·p_j, at most 1. Holm 1979
+    """
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for k, i in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        highest = max(highest, (len(ps) - k) * ps[i])
+        adjusted[i] = min(1.0, highest)
+    return adjusted
 
 
 def judge(e: Estimate, p: float, against: float, contrast: Contrast) -> str:

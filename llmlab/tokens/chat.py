@@ -4,85 +4,19 @@ anybody else's.
 A base model without a template gets the plain form of the general corpus instead: 'Question: …\\nAnswer: ….'
 """
 
-import os
-
-from jinja2 import TemplateError
-
-from ..errors import UserError
 from ..world.base import Message
+from .render import NoTemplate, render, turn_end
 from .special import TEMPLATE, document_end
+from .turns import NoMask, assistant_spans, dropped_reasoning
 
-SENTINEL = "zqxsentinelxqz"
-
-
-class NoTemplate(UserError):
-    """A conversation was to be rendered with a tokenizer that has no chat template, or one that refuses
-    it.
-    """
-
-
-def render(tok, messages, tools=None, prompt: bool = False, thinking: bool = False) -> str:
-    """The conversation as text. `prompt`: end where the assistant is to begin. Thinking is switched off where
-    a template knows it.
-    """
-    if not tok.chat_template:
-        raise NoTemplate(
-            "this model's tokenizer has no chat template; choose a chat model, or set tok.chat_template"
-        )
-    try:
-        return tok.apply_chat_template(
-            list(messages),
-            tools=tools,
-            tokenize=False,
-            add_generation_prompt=prompt,
-            enable_thinking=thinking,
-        )
-    except TemplateError as e:
-        raise NoTemplate(
-            f"this model's chat template refuses the conversation ({e}); choose another model, or set"
-            " tok.chat_template"
-        ) from None
-
-
-def turn_end(tok) -> str:
-    """The text with which the template closes an assistant turn, such as <|im_end|>."""
-    closed = render(tok, [{"role": "user", "content": "a"}, {"role": "assistant", "content": SENTINEL}])
-    return closed.split(SENTINEL)[1].strip()
-
-
-def assistant_spans(tok, messages, tools=None) -> list[tuple[int, int]]:
-    """Character spans of the assistant turns, each with its closing token, in `render(tok, messages, tools)`.
-
-    A turn begins where the generation prompt before it ends: what the model is given at inference is never
-    trained, whatever
-    the template writes there.
-    """
-    full, closing, spans = render(tok, messages, tools), turn_end(tok), []
-    for i, message in enumerate(messages):
-        if message["role"] == "assistant":
-            start = _turn_start(tok, full, messages[:i], tools)
-            end = full.find(closing, start) if closing else -1
-            spans.append((start, end + len(closing) if end >= 0 else len(full)))
-    return spans
-
-
-def _turn_start(tok, full, before, tools) -> int:
-    """Length of the generation prompt after `before`, as it stands in the full text: with an empty think
-    block, or, in earlier turns, without one.
-    """
-    for thinking in (False, True):
-        head = render(tok, before, tools, prompt=True, thinking=thinking)
-        if full.startswith(head):
-            return len(head)
-    return len(os.path.commonprefix([full, head]))
+__all__ = ["NoMask", "NoTemplate", "assistant_spans", "dropped_reasoning", "render", "turn_end"]
 
 
 def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
     """ids and mask (1 = written by the assistant, its stop token included) of a conversation.
 
-    Our own template marks its assistant turns ({% generation %}), others are searched for them: the marks of
-    foreign templates often leave
-    the stop token out.
+    Our own template marks its assistant turns ({% generation %}); others are followed through their loops:
+    the marks of foreign templates often leave the stop token out. Raises NoMask.
     """
     if tok.chat_template == TEMPLATE:
         out = tok.apply_chat_template(
@@ -90,9 +24,9 @@ def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
         )
         return out["input_ids"], out["assistant_masks"]
     text = render(tok, messages, tools)
-    spans = assistant_spans(tok, messages, tools)
+    turns = assistant_spans(tok, messages, tools)
     out = tok(text, add_special_tokens=False, return_offsets_mapping=True)
-    mask = [int(any(a < e and s < b for a, b in spans)) if e > s else 0 for s, e in out["offset_mapping"]]
+    mask = [int(any(a < e and s < b for a, b, _ in turns)) for s, e in out["offset_mapping"]]
     return out["input_ids"], mask
 
 

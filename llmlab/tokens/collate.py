@@ -55,7 +55,11 @@ def encode(
     spans = [
         s
         for turn in turns
-        for s in (_calls(text, *turn, closing) if imitate == "calls" else _json(text, *turn))
+        for s in (
+            _calls(text, turn.start, turn.end, closing)
+            if imitate == "calls"
+            else _json(text, turn.start, turn.end)
+        )
     ]
     offsets = tok(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return ids, [int(b > a and any(a < e and s < b for s, e in spans)) for a, b in offsets]
@@ -111,7 +115,10 @@ def cut(ids: list[int], mask: list[int], length: int, how: str) -> tuple[list[in
         return ids, mask
     if how == "right":
         return ids[:length], mask[:length]
-    tail = length if how == "left" else max(length - length // 2, _last_turn(mask))
+    answer = (
+        0 if all(mask) else _last_turn(mask)
+    )  # where every token is imitated no turn is kept before others
+    tail = length if how == "left" else max(length - length // 2, answer)
     if tail > length:
         raise TooLong(
             f"the answer has {tail} tokens, a row {length}; choose longer rows or shorten the answer"

@@ -12,12 +12,19 @@ Turns = tuple[
 
 
 def row(tok, messages, turn: Message, tools=None) -> Row:
-    """ids and mask of a conversation of which only the last turn is learnt."""
-    ids, mask = chat.example(tok, messages, [turn], tools)
-    if any(m["role"] == "assistant" for m in messages):  # earlier turns are context
-        start = len(chat.prompt(tok, messages, tools))
-        mask = [0] * start + mask[start:]
-    return ids, mask
+    """ids and mask of a conversation of which only the last turn is learnt: earlier turns of the assistant
+    are context. Raises chat.NoMask.
+    """
+    return last_turn(*chat.example(tok, messages, [turn], tools))
+
+
+def last_turn(ids: list[int], mask: list[int]) -> Row:
+    """The row with the last run of ones alone in its mask."""
+    if 1 not in mask:
+        return ids, mask
+    end = len(mask) - mask[::-1].index(1)
+    start = end - next((i for i, m in enumerate(mask[:end][::-1]) if not m), end)
+    return ids, [0] * start + mask[start:end] + [0] * (len(mask) - end)
 
 
 def contrast(tok, pairs: list[Turns]) -> Batch:

@@ -6,7 +6,7 @@ import random
 from statistics import mean, stdev
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -144,3 +144,12 @@ def test_among_many_tests_more_seeds_are_needed():
     assert n > statistics.seeds_needed(sd, rule())
     draws = [[r.gauss(0.05, sd) for _ in range(n)] for _ in range(2000)]
     assert mean(float(stats.ttest_1samp(d, 0).pvalue < 0.05 / 100) for d in draws) > 0.77
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=40))
+def test_holm_is_that_of_statsmodels(ps):
+    from statsmodels.stats.multitest import multipletests
+
+    theirs = [float(p) for p in multipletests(ps, 0.05, method="holm")[1]] if ps else []
+    assert statistics.adjust(ps) == theirs

@@ -13,7 +13,7 @@ from ...lab.experiment import Experiment, knob
 from ...methods import imitation, preferences
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
-from ...tokens import chat, pairs
+from ...tokens import chat, pairs, render
 from ...tokens.batch import Batch
 from ...train import loop, probes
 from ...train.recipe import Read, Recipe, numbered
@@ -167,8 +167,8 @@ def next_turn(tok, transcript: Transcript) -> tuple[list[int], list[int]]:
     answer.
     """
     opening = (
-        chat.render(tok, [*transcript.conversation, {"role": "user", "content": chat.SENTINEL}])
-        .split(chat.SENTINEL)[0]
+        chat.render(tok, [*transcript.conversation, {"role": "user", "content": render.SENTINEL}])
+        .split(render.SENTINEL)[0]
         .rstrip(" ")
     )
     closed = chat.turn_end(tok)

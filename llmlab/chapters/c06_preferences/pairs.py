@@ -16,9 +16,8 @@ from ...lab.experiment import knob
 from ...lab.own import Own, needs, read, schemas, spoken
 from ...lab.supervised import order
 from ...methods import preferences
-from ...tokens import chat
 from ...tokens.batch import Batch, pad
-from ...tokens.pairs import Row, Turns, of_rows
+from ...tokens.pairs import Row, Turns, of_rows, row
 from ...train import loop, probes
 from ...train.recipe import Read, Recipe
 from ...world import corpora, tastes
@@ -220,16 +219,7 @@ def said(words, role: str) -> tuple[Message, ...]:
 def two_rows(tok, turn: Turns) -> Two:
     """A pair as two rows, of which only the last turn is learnt."""
     messages, chosen, rejected, tools = turn
-    return last_turn(*chat.example(tok, messages, [chosen], tools)), last_turn(
-        *chat.example(tok, messages, [rejected], tools)
-    )
-
-
-def last_turn(ids: list[int], mask: list[int]) -> Row:
-    """The row with the last run of ones alone in its mask: earlier turns of the assistant are context."""
-    end = len(mask) - mask[::-1].index(1)
-    start = end - next((i for i, m in enumerate(mask[:end][::-1]) if not m), end)
-    return ids, [0] * start + mask[start:end] + [0] * (len(mask) - end)
+    return row(tok, messages, chosen, tools), row(tok, messages, rejected, tools)
 
 
 def divided(pairs: tuple[Turns, ...]) -> tuple[list[Turns], list[Turns]]:
