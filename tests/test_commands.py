@@ -30,6 +30,7 @@ QUICK = {  # a command -> what is added to it
     "llmlab run cpt --domain my_documents": TINY,
     "llmlab run cpt --domain python --json": TINY,
     "llmlab run cpt --model FOLDER_OR_HUB_ID": TINY,
+    "llmlab show chats --domain my_chats.jsonl": "",
     "llmlab run chats --domain my_chats.jsonl": TINY,
     "llmlab run chats --method qlora --out my_adapters/anna/1": "--help",
     "llmlab run pairs --domain my_pairs.jsonl": "--steps 5 --batch 2 --probe 5",

@@ -9,6 +9,7 @@ from llmlab.lab.experiment import BadKnob
 from llmlab.lab.registry import NAMES, get
 from llmlab.models.load import load
 from llmlab.world import corpora
+from llmlab.lab.documents import NoText
 
 
 def ends(experiment, model: str, texts=None):
@@ -154,5 +155,5 @@ def test_own_texts_are_split_and_learnt():
 
 
 def test_too_little_text_is_said():
-    with pytest.raises(corpora.EmptyFolder, match="less than two pieces"):
+    with pytest.raises(NoText, match="less than two pieces"):
         Texts.cut({"all": ["one short line"]})

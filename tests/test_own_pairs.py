@@ -86,21 +86,20 @@ def test_files_as_other_programs_write_them(file, tmp_path):
 @pytest.mark.parametrize(
     "line, problem",
     [
-        ("{", "line 2 is no pair"),
-        ("[]", "line 2 is no pair"),
-        ('{"prompt": "Hi", "chosen": "a"}', "line 2 is no"),
-        ('{"prompt": "Hi", "chosen": "a", "rejected": "a"}', "line 2 is no"),
-        ('{"prompt": "Hi", "chosen": "a", "rejected": 3}', "line 2 is no"),
-        ('{"prompt": [], "chosen": "a", "rejected": "b"}', "line 2 is no"),
-        (CALL.replace('"name": "f", "arg', '"arg'), "line 2 is no"),
-        (CALL.replace(', "parameters": {}', ""), "line 2 is no"),
-        (AS_TRL.replace("[{", '[{"role": "user", "content": "1"}, {', 2), "line 2 is no"),
+        ("{", "line 2: it is no JSON"),
+        ("[]", "line 2: it is a JSON list"),
+        ('{"prompt": "Hi", "chosen": "a"}', "line 2: "),
+        ('{"prompt": "Hi", "chosen": "a", "rejected": "a"}', "line 2: "),
+        ('{"prompt": "Hi", "chosen": "a", "rejected": 3}', "line 2: "),
+        ('{"prompt": [], "chosen": "a", "rejected": "b"}', "line 2: "),
+        (CALL.replace('"name": "f", "arg', '"arg'), "line 2: "),
+        (AS_TRL.replace("[{", '[{"role": "user", "content": "1"}, {', 2), "line 2: "),
         (
             '{"prompt": [{"role": "assistant", "content": "Hi"}], "chosen": "a", "rejected": "b"}',
-            "line 2 is no",
+            "line 2: ",
         ),
-        ('{"prompt": "Hi", "chosen": [], "rejected": "b"}', "line 2 is no"),
-        ('{"prompt": "Hi", "chosen": {"role": "user", "content": "a"}, "rejected": "b"}', "line 2 is no"),
+        ('{"prompt": "Hi", "chosen": [], "rejected": "b"}', "line 2: "),
+        ('{"prompt": "Hi", "chosen": {"role": "user", "content": "a"}, "rejected": "b"}', "line 2: "),
         ("", "holds 1 pair;"),
         (PROMPT, "about the same question"),
     ],
@@ -113,9 +112,7 @@ def test_a_bad_file_of_pairs_is_one_sentence(file, capsys, line, problem):
 
 def test_no_file_no_template_and_nothing_short_enough_are_sentences(file, tmp_path, capsys):
     assert cli.main(["run", "pairs", "--domain", str(tmp_path / "none.jsonl")]) == 2
-    assert (
-        "none.jsonl' cannot be read (FileNotFoundError); give a file of JSON lines" in capsys.readouterr().err
-    )
+    assert "none.jsonl' does not exist; give a file of .jsonl" in capsys.readouterr().err
     assert cli.main(["run", "pairs", "--model", "base"]) == 2
     assert "no chat template" in capsys.readouterr().err
     with pytest.raises(

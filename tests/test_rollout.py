@@ -20,9 +20,9 @@ from llmlab.world.desk import TOOLS, call_text, parse
 SUMS = Sums(("add",), digits=3)
 
 
-def stream(loaded, world=SUMS, start=0, **more):
+def stream(loaded, world=SUMS, start=0, rule="group_norm", **more):
     settings = dict(prompts=3, group=4, seed=1, max_new=8) | more
-    return Collector(loaded.model, loaded.tok, world, Dials(), **settings)(start)
+    return Collector(loaded.model, loaded.tok, world, Dials(advantage=rule), **settings)(start)
 
 
 def paid(reward):
@@ -142,7 +142,30 @@ def test_where_no_group_has_a_signal_all_episodes_stay_or_as_many_as_asked_for(s
     same = dict(groups="filtered", rewards=paid(lambda score: 1), fallback=fallback)
     batch = next(stream(shipped, **same))
     assert len(batch) == kept and not batch["advantages"].any()
-    assert batch.info == {"reward": 1.0, "frac_reward_zero_std": 1.0, "drawn": 12.0}
+    assert batch.info == {"reward": 1.0, "frac_reward_zero_std": 1.0, "drawn": 12.0, "broken_rewards": 0.0}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("rule", advantages.ADVANTAGES)
+def test_a_reward_that_is_no_number_spoils_its_own_group_only(shipped, rule, value):
+    """Rewards 0 and 1 in turn; in the second group one is no number: that group teaches nothing, all others
+    what they would teach without it.
+    """
+    turns = [float(i % 2) for i in range(12)]
+    broken = [*turns[:5], value, *turns[6:]]
+    found = [
+        next(stream(shipped, rewards=lambda episodes, r=r: torch.tensor(r), rule=rule))
+        for r in (turns, broken)
+    ]
+    whole, spoilt = (batch["advantages"].view(3, 4) for batch in found)
+    assert spoilt.isfinite().all() and torch.equal(whole[[0, 2]], spoilt[[0, 2]]) and not spoilt[1].any()
+    assert [batch.info["broken_rewards"] for batch in found] == [0.0, 1.0]
+
+
+def test_a_matrix_product_alone_would_spread_it():
+    """Negative control: the rules themselves carry one NaN into every group."""
+    rewards, group = torch.tensor([0.0, 1.0, float("nan"), 1.0]), torch.tensor([0, 0, 1, 1])
+    assert advantages.group_mean(rewards, group)[:2].isnan().all()
 
 
 def test_batches_are_a_function_of_model_seed_and_number(shipped):

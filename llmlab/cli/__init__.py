@@ -14,6 +14,7 @@ from .options import nearest  # noqa: E402
 COMMANDS = {  # each is a module of this package with a function `command`
     "lab": "open the workbook in JupyterLab",
     "run": "run an experiment; without a name: list them",
+    "show": "which tokens of your own data are trained",
     "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again",
     "drill": "practise interview questions, or sit a mock interview",
     "demo": "one experiment's panel full screen, for a classroom",

@@ -12,6 +12,7 @@ from typing import Literal
 from ..errors import UserError
 from ..lab import times
 from .options import Option, parse
+from .own import addressed, before_a_run, knobs_of, read_own
 from .screen import progress, stoppable
 
 
@@ -24,10 +25,6 @@ def command(argv: list[str]) -> int:
     if argv[0].startswith("-"):
         raise UserError(f"the experiment's name comes first: llmlab run {' | '.join(registry.NAMES)}")
     cls = registry.get(argv[0])
-    knobs: list[Option] = [
-        (k.name, Literal[k.choices] if k.choices else k.kind, k.default, f"{k.help} [{k.range}]")
-        for k in cls.knobs()
-    ]
     common: list[Option] = [
         ("seed", int, 0, "seed of data order and samples"),
         (
@@ -54,6 +51,7 @@ def command(argv: list[str]) -> int:
     ]
     if cls.takes_texts:
         common.append(("domain", str, "", cls.reads))
+        common.append(("skip_bad", bool, False, "leave out records that cannot be read, and count them"))
     if cls.keeps:
         common.append(
             (
@@ -63,7 +61,7 @@ def command(argv: list[str]) -> int:
                 "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)",
             )
         )
-    options = parse(f"run {argv[0]}", knobs + common, argv[1:], partial(renamed.hint, argv[0]))
+    options = parse(f"run {argv[0]}", knobs_of(cls) + common, argv[1:], partial(renamed.hint, argv[0]))
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
@@ -103,8 +101,10 @@ def show(experiment, options) -> int:
     from ..lab import registry, runs
     from ..learn import figures
 
-    texts = (experiment.of or experiment).own(options.domain) if getattr(options, "domain", "") else None
+    texts, said = read_own(experiment, options)
     check_device(options.device)
+    if texts is not None:
+        tell_own(experiment.of or experiment, texts, said, options)
     with progress() as bar, stoppable() as stop:
         task = bar.add_task(
             experiment.name, total=getattr(experiment, "steps", None), last="loading the model"
@@ -135,6 +135,15 @@ def show(experiment, options) -> int:
     if options.json:
         print(json.dumps(done.summary()))
     return 0
+
+
+def tell_own(experiment, texts, said: str, options) -> None:
+    """What was recognised of the user's data, the first example in two colours, and how much is trained."""
+    from ..lab.experiment import Experiment
+
+    print(said)
+    if type(experiment).shown is not Experiment.shown:
+        before_a_run(experiment, addressed(experiment, options.model), texts)
 
 
 def brief(experiment, row: dict) -> str:

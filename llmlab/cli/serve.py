@@ -26,6 +26,12 @@ def command(argv: list[str]) -> int:
                 False,
                 "first train the lab's small tenants that the folder lacks, a few seconds each",
             ),
+            (
+                "keys",
+                str,
+                "",
+                "JSON file of tenant and key: a client must send the key of the tenant it asks",
+            ),
             ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
         ],
         argv if argv[0].startswith("-") else argv[1:],
@@ -40,7 +46,7 @@ def command(argv: list[str]) -> int:
         return 0
     from ..serve import http
 
-    http.run(argv[0], options.model, options.port)
+    http.run(argv[0], options.model, options.port, keys=options.keys)
     return 0
 
 

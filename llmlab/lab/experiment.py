@@ -3,10 +3,11 @@ the sweep axis, the cache key and the manual.
 """
 
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Generator
+from typing import Any, Callable, ClassVar, Generator, Iterator
 
 from ..errors import UserError
 from ..models.load import Loaded, load
+from ..tokens.example import Example
 from ..tokens.special import TEMPLATE
 from ..train import loop
 from ..train.recipe import Recipe
@@ -94,8 +95,14 @@ class Experiment:
         return asdict(self)
 
     @staticmethod
-    def own(path: str):
-        """The user's texts at a path, as `recipe` takes them. Raises UserError."""
+    def own(path: str, skip_bad: bool = False, on_found: Callable[[str], None] = lambda told: None):
+        """The user's texts at a path, as `recipe` takes them; on_found is told what was recognised. Raises
+        UserError.
+        """
+        raise UserError("this experiment reads no texts of yours; llmlab run lists those that do")
+
+    def shown(self, loaded: Loaded, texts=None) -> Iterator[Example]:
+        """The user's texts (or the lab's) as the rows that are trained, each once."""
         raise UserError("this experiment reads no texts of yours; llmlab run lists those that do")
 
     def load(self, name: str, device: str) -> Loaded:

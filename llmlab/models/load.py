@@ -135,6 +135,12 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
             f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a"
             " hub id"
         ) from None
+    return Loaded(model.to(device), tokenizer(name), name, fingerprint(folder, name))
+
+
+def tokenizer(name: str):
+    """The tokenizer of a model by name. Raises BadCheckpoint."""
+    where = str(resolve(name) or name)
     try:
         tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as e:
@@ -152,7 +158,7 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
             f"the tokenizer of '{name}' is a slow one, without character offsets; convert it to"
             " tokenizer.json"
         )
-    return Loaded(model.to(device), tok, name, fingerprint(folder, name))
+    return tok
 
 
 def fingerprint(folder: Path | None, name: str) -> str:

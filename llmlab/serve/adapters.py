@@ -3,6 +3,7 @@ a batch.
 """
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,15 +157,27 @@ def _factors(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict
                 f"'{file}' has A {list(a.shape)} and B {list(b.shape)} in {layer}: their ranks differ; save"
                 " the adapter again"
             )
-        factors[layer] = (a, b * _scaling(config, layer, len(a)))
+        b = b * _scaling(config, layer, len(a), file)
+        if not b.isfinite().all():
+            raise BadAdapter(f"'{file}' is no longer finite in {layer} when B is scaled; train it again")
+        factors[layer] = (a, b)
     return factors
 
 
-def _scaling(config: LoraConfig, layer: str, rank: int) -> float:
+def _scaling(config: LoraConfig, layer: str, rank: int, file: Path) -> float:
     """alpha / r, or alpha / sqrt(r) for rsLoRA (Kalajdzievski, 2023); a layer may have its own alpha
-    (alpha_pattern).
+    (alpha_pattern). Raises BadAdapter for an alpha that is no finite number.
     """
-    alpha = config.alpha_pattern.get(get_pattern_key(list(config.alpha_pattern), layer), config.lora_alpha)
+    try:
+        own = config.alpha_pattern or {}
+        alpha = own.get(get_pattern_key(list(own), layer), config.lora_alpha)
+        sound = rank > 0 and math.isfinite(alpha)
+    except (TypeError, AttributeError, re.error):
+        sound = False
+    if not sound:
+        raise BadAdapter(
+            f"'{file}' is scaled by an alpha that is no finite number in {layer}; mend its {CONFIG}"
+        )
     return alpha / (math.sqrt(rank) if config.use_rslora else rank)
 
 

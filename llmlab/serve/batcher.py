@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..tokens import chat
-from .adapters import BASE, Adapter, check_fits
+from .adapters import BASE, Adapter, BadAdapter, check_fits
 from .cache import RowCache
 from .lora import MixedLoRA
 from .requests import Answer, Request, Ticket, TooManyWaiting, prompt_ids
@@ -147,15 +147,20 @@ class Batcher:
 
     def _take(self, tickets: list[Ticket], logits: Tensor) -> None:
         """Give every ticket its next token; drop the rows that are finished."""
+        finite = logits.isfinite().all(-1)
+        logits = torch.where(finite[:, None], logits, 0.0)
         temperature = torch.tensor([t.request.temperature for t in tickets], device=logits.device)
         uniform = [t.uniforms[len(t.ids)] if t.uniforms else 0.0 for t in tickets]
-        for ticket, token in zip(
-            tickets,
-            choose(
-                logits, temperature, torch.tensor(uniform, dtype=torch.float64, device=logits.device)
-            ).tolist(),
-        ):
-            ticket.take(token, self.stops)
+        draws = torch.tensor(uniform, dtype=torch.float64, device=logits.device)
+        chosen = choose(logits, temperature, draws).tolist()
+        for ticket, token, sound in zip(tickets, chosen, finite.tolist()):
+            if sound:
+                ticket.take(token, self.stops)
+            else:
+                ticket.error = BadAdapter(
+                    f"the adapter {ticket.adapter.name} gives numbers that are not finite; its weights are"
+                    " too large: train it again with a lower rate"
+                )
             if ticket.listen:
                 ticket.listen(ticket)
         self._drop()

@@ -43,6 +43,7 @@ class RowLayer(CacheLayerMixin):
         self._grow(cache.width)
         if cache.joining:
             rows, width = slice(len(cache.lengths), len(cache.lengths) + n), key_states.shape[2]
+            self.clear(rows)
             self.keys[rows, :width], self.values[rows, :width] = (
                 key_states.transpose(1, 2),
                 value_states.transpose(1, 2),
@@ -54,6 +55,12 @@ class RowLayer(CacheLayerMixin):
             value_states[:, :, 0],
         )
         return self.keys[:n, : cache.width].transpose(1, 2), self.values[:n, : cache.width].transpose(1, 2)
+
+    def clear(self, rows: slice):
+        """Zeros in place of what earlier requests left there: it is masked, but 0 · NaN is NaN, so that one
+        adapter's broken numbers would spoil every answer that gets the row after it.
+        """
+        self.keys[rows], self.values[rows] = 0.0, 0.0
 
     def _grow(self, width: int):
         """Room for at least `width` columns."""
@@ -128,4 +135,5 @@ class RowCache(Cache):
         for layer in self.layers:
             for states in (layer.keys, layer.values):
                 states[moved, : self.width] = states[order[moved], : self.width]
+            layer.clear(slice(len(order), len(self.lengths)))
         self.lengths = self.lengths[order]

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Awaitable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Iterator, Literal
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -26,6 +28,25 @@ from .store import AdapterStore, UnknownTenant
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_BYTES = 2**20  # of a request's body
+PATIENCE = 10.0  # seconds that a client may take for the next piece of it
+# fields that common clients send, and the values with which they change nothing
+NEUTRAL: dict[str, tuple] = {
+    "stop": (None, [], ""),
+    "top_p": (None, 1),
+    "presence_penalty": (None, 0),
+    "frequency_penalty": (None, 0),
+    "tools": (None, []),
+    "tool_choice": (None, "none", "auto"),
+    "parallel_tool_calls": (None, True, False),
+    "functions": (None, []),
+    "logit_bias": (None, {}),
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "response_format": (None, {"type": "text"}),
+    "metadata": (None, {}),
+    "store": (None, False),
+    "service_tier": (None, "auto", "default"),
+}
 STATUS = {
     UnknownTenant: (404, "model_not_found"),
     TooLong: (400, "context_length_exceeded"),
@@ -81,8 +102,11 @@ class Refused(UserError):
         self.status, self.code = status, code
 
 
-def create_app(batcher: Batcher) -> FastAPI:
-    """POST /v1/chat/completions · GET /v1/models · GET /health, over a started batcher."""
+def create_app(batcher: Batcher, keys: dict[str, str] | None = None) -> FastAPI:
+    """POST /v1/chat/completions · GET /v1/models · GET /health, over a started batcher. keys: tenant -> what
+    a client must send as `Authorization: Bearer …` to be answered by it; None: anybody on this machine may
+    ask.
+    """
     app = FastAPI(
         title="llmlab",
         docs_url=None,
@@ -134,16 +158,19 @@ def create_app(batcher: Batcher) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def completions(http: HTTPRequest):
         """OpenAI's chat completions, whole or as a stream."""
-        return await answered(batcher, http)
+        return await answered(batcher, http, keys)
 
     return app
 
 
-async def answered(batcher: Batcher, http: HTTPRequest) -> Response:
+async def answered(batcher: Batcher, http: HTTPRequest, keys: dict[str, str] | None) -> Response:
     """One chat request through the batcher. A client that hangs up frees its row; nobody reads the status
     then.
     """
+    no_web_page(http)
     asked, tokens, loop = parse(await body(http)), asyncio.Queue(), asyncio.get_running_loop()
+    if keys is not None:
+        know(asked.model, http.headers.get("authorization", ""), keys)
 
     def listen(ticket: Ticket):
         """From the batcher's thread: how far it is. Who does not stream hears of the end only."""
@@ -177,10 +204,33 @@ def only_this_machine(http: HTTPRequest) -> None:
         raise Refused(403, "wrong_host", "this server answers on loopback only; ask http://127.0.0.1")
 
 
+def no_web_page(http: HTTPRequest) -> None:
+    """A page of another site can send no request that the browser would not ask about first."""
+    kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(415, "wrong_type", f"the body is '{kind}'; send Content-Type: application/json")
+    origin = http.headers.get("origin")
+    if origin and urlsplit(origin).hostname not in LOOPBACK:
+        raise Refused(403, "wrong_origin", "this server answers no page of another site")
+
+
+def know(tenant: str, given: str, keys: dict[str, str]) -> None:
+    """Raises Refused unless the key is the tenant's."""
+    wanted = keys.get(tenant.partition("@")[0])
+    if wanted is None or not secrets.compare_digest(given.encode(), f"Bearer {wanted}".encode()):
+        raise Refused(401, "invalid_api_key", "this tenant needs its key; send it as Authorization: Bearer …")
+
+
 async def body(http: HTTPRequest) -> bytes:
-    """The request's body, refused as soon as it is too large."""
-    parts, size = [], 0
-    async for part in http.stream():
+    """The request's body, refused as soon as it is too large or too slow."""
+    parts, size, stream = [], 0, http.stream()
+    while True:
+        try:
+            part = await asyncio.wait_for(anext(stream), PATIENCE)
+        except StopAsyncIteration:
+            break
+        except TimeoutError:
+            raise Refused(408, "too_slow", f"nothing came for {PATIENCE:g} seconds; ask again") from None
         parts.append(part)
         size += len(part)
         if size > MOST_BYTES:
@@ -200,11 +250,22 @@ def parse(raw: bytes) -> ChatRequest:
             "malformed_json",
             f"the body is not JSON ({str(e)[:80]}); send an object with model and messages",
         ) from None
+    if isinstance(data, dict):
+        data = {k: v for k, v in data.items() if not (k in NEUTRAL and v in NEUTRAL[k])}
     try:
-        return ChatRequest.model_validate(data)
+        asked = ChatRequest.model_validate(data)
+        "".join(m.role + m.content for m in asked.messages).encode()
+        return asked
+    except UnicodeEncodeError:
+        raise Refused(400, "invalid_request", "a message holds half a character; send valid text") from None
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the body"
+        if where in NEUTRAL:
+            allowed = " or ".join(json.dumps(v) for v in NEUTRAL[where][1:])
+            raise Refused(
+                400, "invalid_request", f"{where} is not supported; leave it out, or send {allowed}"
+            ) from None
         raise Refused(
             400,
             "invalid_request",
@@ -293,14 +354,14 @@ async def chunks(batcher: Batcher, ticket: Ticket, tokens: asyncio.Queue, asked:
 
 
 @contextmanager
-def serving(batcher: Batcher, port: int = 0) -> Iterator[str]:
+def serving(batcher: Batcher, port: int = 0, keys: dict[str, str] | None = None) -> Iterator[str]:
     """The batcher's server in a thread of this process, until the block ends. Yields its address; port 0 =
     any free one.
     """
     listener = listen_on("127.0.0.1", port)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(batcher.start()),
+            create_app(batcher.start(), keys),
             log_level="error",
             access_log=False,
             lifespan="off",
@@ -339,20 +400,47 @@ def listen_on(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0.1") -> None:
-    """Serve a folder of adapters until Ctrl-C."""
+def read_keys(file: str) -> dict[str, str]:
+    """tenant -> key, of a JSON file with such an object. Raises UserError."""
+    try:
+        found = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError, RecursionError) as e:
+        raise UserError(
+            f"'{file[:200]}' cannot be read as JSON ({type(e).__name__}); write tenant and key in an object"
+        ) from None
+    if not isinstance(found, dict) or not all(isinstance(v, str) and len(v) >= 8 for v in found.values()):
+        raise UserError(f"'{file}' is no object of tenants with keys of at least 8 characters each")
+    return found
+
+
+def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0.1", keys: str = "") -> None:
+    """Serve a folder of adapters until Ctrl-C or SIGTERM. Raises UserError where there is no tenant."""
     from ..models.load import load
 
+    known = read_keys(keys) if keys else None
     store, listener = AdapterStore(folder), listen_on(host, port)
-    batcher = Batcher(load(model), store).start()
+    loaded = load(model)
+    if not store.tenants():
+        listener.close()
+        raise UserError(
+            f"'{folder}' holds no tenant; put adapters into TENANT/VERSION/ in it, or add --make for the"
+            " lab's"
+        )
+    batcher = Batcher(loaded, store).start()
     print(
         f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops):"
-        f" {', '.join(store.tenants()[:8])}",
+        f" {', '.join(store.tenants()[:8])}"
+        + ("" if known else "\nanybody on this machine may ask any tenant; --keys FILE gives each its key"),
         flush=True,
     )
+    config = uvicorn.Config(
+        create_app(batcher, known),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
     try:
-        uvicorn.Server(
-            uvicorn.Config(create_app(batcher), log_level="warning", access_log=False, lifespan="off")
-        ).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
     finally:
         batcher.close()

@@ -16,9 +16,10 @@ def encode(tok, messages, tools=None) -> tuple[list[int], list[int]]:
     """ids and mask (1 = written by the assistant, its stop token included) of a conversation.
 
     Our own template marks its assistant turns ({% generation %}); others are followed through their loops:
-    the marks of foreign templates often leave the stop token out. Raises NoMask.
+    the marks of foreign templates often leave the stop token out. A message with `weight` 0 is context.
+    Raises NoMask.
     """
-    if tok.chat_template == TEMPLATE:
+    if tok.chat_template == TEMPLATE and all(m.get("weight", 1) for m in messages):
         out = tok.apply_chat_template(
             list(messages), tools=tools, return_dict=True, return_assistant_tokens_mask=True
         )

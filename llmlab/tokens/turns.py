@@ -34,9 +34,11 @@ def assistant_spans(tok, messages, tools=None) -> list[Turn]:
 
     A turn begins where the generation prompt before it ends: what the model is given at inference is never
     trained, whatever the template writes there. It ends with the last character of its own that is no blank.
-    Raises NoMask where a turn does not show its whole answer, or holds words of somebody else's.
+    A message with `weight` 0 is context. Raises NoMask where a turn does not show its whole answer, or holds
+    words of somebody else's.
     """
-    return list(_checked(tok, *_written(tok, messages, tools), messages, tools))
+    found = _checked(tok, *_written(tok, messages, tools), messages, tools)
+    return [turn for turn in found if messages[turn.message].get("weight", 1)]
 
 
 def _written(tok, messages, tools) -> tuple[str, list[spans.Part]]:

@@ -37,7 +37,7 @@ class Collector:
     skip              leave out rows whose advantage is 0: the same gradient for less work
 
     Batch i is a function of (model, seed, i). Its `info`: mean reward, share of groups without a signal,
-    samples drawn.
+    samples drawn, rewards that were no number.
     """
 
     model: Any
@@ -99,14 +99,18 @@ class Collector:
 
     def chosen(self, draw: int, number: int) -> tuple[list[Episode], Tensor, dict[str, float]]:
         """Episodes to learn from, their rewards [B], and what happened."""
-        size, every, kept = self.prompts * self.group, [], []
+        every: list[tuple[Episode, Tensor]] = []
+        size, kept, broken = self.prompts * self.group, [], 0
         generator = torch.Generator(self.model.device).manual_seed(draw)
         for again in range(self.rounds if self.groups == "resampled" else 1):
             fresh = self.episodes(self.problems(draw, number, again), generator)
             for e in fresh:
                 e.group += again * self.prompts
-            every += list(zip(fresh, rewards := self.rewards(fresh)))
-            signal = informative(rewards, torch.tensor([e.group for e in fresh]))
+            groups = torch.tensor([e.group for e in fresh])
+            rewards, bad = finite(self.rewards(fresh), groups)
+            every += zip(fresh, rewards)
+            broken += bad
+            signal = informative(rewards, groups)
             kept += [every[r - len(fresh)] for r in signal.nonzero()[:, 0].tolist()]
             if len(kept) >= size:
                 break
@@ -114,6 +118,7 @@ class Collector:
             "reward": float(sum(r for _, r in every) / len(every)),
             "frac_reward_zero_std": 1 - len(kept) / len(every),
             "drawn": float(len(every)),
+            "broken_rewards": float(broken),
         }
         used = every if self.groups == "all" else kept[:size] or every[: self.fallback]
         return [e for e, _ in used], torch.stack([r for _, r in used]), info
@@ -130,6 +135,15 @@ class Collector:
             k=self.group, max_new=self.max_new, temperature=self.temperature, turns=self.turns
         )
         return play(self.model, self.tok, self.world, problems, generator=generator, **settings)
+
+
+def finite(rewards: Tensor, group: Tensor) -> tuple[Tensor, int]:
+    """(rewards, how many are no number). A group with one such is paid alike, so that it teaches nothing and
+    no other group hears of it. rewards, group [B]
+    """
+    broken = ~rewards.isfinite()
+    hit = ((group[:, None] == group[None, :]) & broken[None, :]).any(1)
+    return torch.where(hit, 0.0, rewards), int(broken.sum())
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:

@@ -1,15 +1,12 @@
-"""Corpora: endless documents, number i a function of (seed, i) alone: general, domain (with its faults), and
-the user's own.
+"""Corpora: endless documents, number i a function of (seed, i) alone: general, and domain (with its
+faults).
 """
 
 import builtins
 import importlib
 import inspect
-import json
-from pathlib import Path
 from typing import Iterator
 
-from ..errors import UserError
 from .base import rng
 from .census import Census
 from .formulary import BOILERPLATE, Formulary
@@ -120,83 +117,6 @@ def domain_document(
     if shape < boilerplate + duplicates:
         r = rng("domain copy", split, seed, r.randrange(10))
     return formulary.monograph(r, split, family, wrong=fault < noise)
-
-
-class EmptyFolder(UserError):
-    """A document folder without one usable text."""
-
-
-def folder(path: str | Path) -> list[str]:
-    """The user's own documents: .txt and .md (a document each), .jsonl (field 'text' of every line). UTF-8
-    only.
-
-    Raises EmptyFolder or UserError with one sentence that names the file and the fix.
-    """
-    root = Path(path)
-    if not root.is_dir():
-        raise EmptyFolder(f"there is no folder '{path}'; give a folder with .txt, .md or .jsonl files")
-    texts = [
-        t
-        for f in sorted(root.rglob("*"))
-        if f.suffix in (".txt", ".md", ".jsonl") and f.is_file()
-        for t in _read(f)
-    ]
-    texts = [t for t in texts if t.strip()]
-    if not texts:
-        raise EmptyFolder(
-            f"the folder '{path}' holds no text; it needs .txt, .md or .jsonl files (one JSON object with"
-            " 'text' a line)"
-        )
-    return texts
-
-
-def _read(file: Path) -> list[str]:
-    try:
-        content = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as e:
-        raise UserError(
-            f"'{file}' is not UTF-8 (byte {e.start}); convert it, for example with: iconv -f latin1 -t utf-8"
-        ) from None
-    if file.suffix != ".jsonl":
-        return [content]
-    texts = []
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            texts.append(json.loads(line)["text"])
-        except (json.JSONDecodeError, KeyError, TypeError):
-            raise UserError(
-                f"'{file}' line {number} is not a JSON object with a field 'text'; mend or remove the line"
-            ) from None
-        if not isinstance(texts[-1], str):
-            raise UserError(
-                f"'{file}' line {number}: the field 'text' is not a string; mend or remove the line"
-            )
-    return texts
-
-
-def folders(path: str | Path) -> dict[str, list[str]]:
-    """The user's documents by sub-folder (sub-domains for mixing); files at the top are the sub-domain
-    'all'.
-    """
-    root, found = Path(path), {"all": folder(path)}
-    inner = [
-        d
-        for d in sorted(root.iterdir())
-        if d.is_dir() and any(f.suffix in (".txt", ".md", ".jsonl") for f in d.rglob("*"))
-    ]
-    if not inner:
-        return found
-    found = {d.name: folder(d) for d in inner}
-    top = [
-        t
-        for f in sorted(root.iterdir())
-        if f.is_file() and f.suffix in (".txt", ".md", ".jsonl")
-        for t in _read(f)
-        if t.strip()
-    ]
-    return found | ({"all": top} if top else {})
 
 
 def python_texts() -> dict[str, list[str]]:

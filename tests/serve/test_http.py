@@ -17,13 +17,14 @@ import pytest
 
 from llmlab.cli import main
 from llmlab.errors import UserError
-from llmlab.serve import tenants, vllm
+from llmlab.serve import http, tenants, vllm
 from llmlab.serve.batcher import Batcher
 from llmlab.serve.http import LOOPBACK, listen_on, run, serving
 from llmlab.serve.requests import Request
 from llmlab.serve.tenants import numbered, whose
 
 TALK = [{"role": "user", "content": "Who are you?"}]
+AS_JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -120,7 +121,14 @@ REFUSED = {
         400,
         "messages.0.content: Input should be a valid string",
     ),
-    "unknown field": (OK | {"top_p": 0.5}, 400, "top_p: Extra inputs are not permitted"),
+    "unknown field": (OK | {"best_of": 2}, 400, "best_of: Extra inputs are not permitted"),
+    "not supported": (OK | {"top_p": 0.5}, 400, "top_p is not supported; leave it out, or send 1"),
+    "stop words": (OK | {"stop": ["."]}, 400, "stop is not supported; leave it out, or send []"),
+    "half a character": (
+        b'{"model": "ann", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        400,
+        "half a character",
+    ),
     "two choices": (OK | {"n": 2}, 400, "n: Input should be 1"),
     "cold": (OK | {"temperature": -1}, 400, "temperature is -1; choose 0"),
     "nan": (
@@ -143,7 +151,7 @@ REFUSED = {
 @pytest.mark.parametrize("body, status, sentence", REFUSED.values(), ids=REFUSED)
 def test_a_bad_request_gets_a_status_and_one_sentence(url, body, status, sentence):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    got = httpx.post(f"{url}/v1/chat/completions", content=raw)
+    got = httpx.post(f"{url}/v1/chat/completions", content=raw, headers=AS_JSON)
     error = got.json()["error"]
     assert (
         got.status_code == status
@@ -154,6 +162,80 @@ def test_a_bad_request_gets_a_status_and_one_sentence(url, body, status, sentenc
         "\n" not in error["message"]
         and httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2}).status_code == 200
     )
+
+
+def post(url, more=None, **headers) -> httpx.Response:
+    """A short question to ann with more fields, and headers with - for _."""
+    named = {k.replace("_", "-"): v for k, v in headers.items()}
+    return httpx.post(f"{url}/v1/chat/completions", json=OK | {"max_tokens": 2} | (more or {}), headers=named)
+
+
+@pytest.mark.parametrize("name", http.NEUTRAL)
+def test_fields_that_change_nothing_are_accepted(url, name):
+    for value in http.NEUTRAL[name]:
+        assert post(url, {name: value}).status_code == 200, value
+
+
+def test_all_neutral_fields_at_once_give_the_same_answer(url):
+    plain, more = (
+        {"temperature": 0, "max_tokens": 8},
+        {name: values[1] for name, values in http.NEUTRAL.items()},
+    )
+    one, two = (post(url, x).json()["choices"][0] for x in (plain, plain | more))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
+def test_a_form_of_a_web_page_is_refused(url, kind):
+    got = httpx.post(f"{url}/v1/chat/completions", content=json.dumps(OK), headers={"Content-Type": kind})
+    assert got.status_code == 415 and "send Content-Type: application/json" in got.text
+
+
+def test_a_page_of_another_site_is_refused_and_one_of_this_machine_is_not(url):
+    assert post(url, origin="https://evil.example").status_code == 403
+    assert post(url, origin="null").status_code in (200, 403)
+    assert post(url, origin="http://localhost:8888").status_code == 200
+
+
+def test_a_tenant_with_a_key_answers_only_who_sends_it(batcher):
+    with serving(batcher, keys={"ann": "a-long-key", "bob": "another-key"}) as url:
+        assert post(url).status_code == 401 and "needs its key" in post(url).text
+        for wrong in ("Bearer another-key", "a-long-key", "Bearer", "Bearer a-long-key2", "Basic a-long-key"):
+            assert post(url, authorization=wrong).status_code == 401
+        assert post(url, authorization="Bearer a-long-key").status_code == 200
+        assert post(url, {"model": "ann@1"}, authorization="Bearer a-long-key").status_code == 200
+        assert post(url, {"model": "cid"}, authorization="Bearer a-long-key").status_code == 401
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"ann": 5}', '{"ann": "short"}'])
+def test_bad_files_of_keys_are_one_sentence(tmp_path, text, store):
+    (tmp_path / "keys.json").write_text(text)
+    with pytest.raises(UserError, match="keys.json"):
+        run(str(store.folder), keys=str(tmp_path / "keys.json"))
+
+
+def test_a_client_that_sends_half_a_body_is_timed_out_and_shuts_nobody_out(url, monkeypatch):
+    monkeypatch.setattr(http, "PATIENCE", 0.3)
+    host, port = url.removeprefix("http://").split(":")
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    slow = [socket.create_connection((host, int(port))) for _ in range(300)]
+    try:
+        for s in slow[:150]:
+            s.sendall(f"{head}Content-Length: 500\r\n\r\n{{".encode())
+        began = time.monotonic()
+        assert post(url).status_code == 200 and time.monotonic() - began < 20
+        slow[0].settimeout(20)
+        assert b"408" in slow[0].recv(200)
+    finally:
+        for s in slow:
+            s.close()
+
+
+def test_a_folder_without_a_tenant_is_said(tmp_path):
+    with pytest.raises(UserError, match="holds no tenant"):
+        run(str(tmp_path))
 
 
 def test_wrong_addresses_have_the_same_form(url):
@@ -199,10 +281,11 @@ def test_a_client_that_is_killed_in_the_middle_frees_its_row(url, batcher, strea
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as s:
         s.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body)
-            + body
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body) + body
         )
-        while not batcher.live:
+        end = time.monotonic() + 20
+        while not batcher.live and time.monotonic() < end:
             time.sleep(0.01)
         ticket = batcher.live[0]
     end = time.monotonic() + 20
@@ -290,6 +373,7 @@ async def ask(port, body):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     raw = json.dumps(body).encode()
     head = [b"POST /v1/chat/completions HTTP/1.1", b"Host: 127.0.0.1", b"Connection: close"]
+    head += [b"Content-Type: application/json"]
     head += [b"Content-Length: %d" % len(raw)]
     writer.write(b"\\r\\n".join(head) + b"\\r\\n\\r\\n" + raw)
     answer = await reader.read()

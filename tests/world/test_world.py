@@ -414,34 +414,3 @@ def test_unknown_settings_are_named():
     ):
         with pytest.raises(ValueError, match="not|unknown|use"):
             make()
-
-
-# ---- the user's own documents ----
-
-
-def test_folder_reads_three_kinds(tmp_path):
-    (tmp_path / "a.txt").write_text("one", encoding="utf-8")
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "b.md").write_text("two", encoding="utf-8")
-    (tmp_path / "c.jsonl").write_text('{"text": "three"}\n\n{"text": "four"}\n', encoding="utf-8")
-    (tmp_path / "d.bin").write_bytes(b"\xff")
-    assert sorted(corpora.folder(tmp_path)) == ["four", "one", "three", "two"]
-
-
-@pytest.mark.parametrize(
-    "name, content, message",
-    [
-        ("a.txt", b"\xff\xfe\x00bad", "UTF-8"),
-        ("a.jsonl", b'{"txt": 1}\n', "line 1"),
-        ("a.jsonl", b'{"text": "x"}\nnot json\n', "line 2"),
-        ("a.jsonl", b'{"text": 3}', "not a string"),
-        ("a.txt", b"   \n", "holds no text"),
-        ("a.pdf", b"x", "holds no text"),
-    ],
-)
-def test_bad_folders_get_one_sentence_with_the_fix(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        corpora.folder(tmp_path)
-    with pytest.raises(ValueError, match="there is no folder"):
-        corpora.folder(tmp_path / "missing")

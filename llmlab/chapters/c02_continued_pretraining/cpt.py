@@ -5,7 +5,7 @@ cures.
 import math
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import ClassVar
 
 from ...lab import knobs
@@ -14,6 +14,7 @@ from ...methods import imitation
 from ...models.frozen import frozen_copy
 from ...tokens import pack
 from ...tokens.batch import Batch, concatenate
+from ...tokens.example import Example
 from ...tokens.special import document_end
 from ...train import loop, probes
 from ...train.gate import Gate
@@ -21,6 +22,7 @@ from ...train.recipe import Probe, Recipe, numbered
 from ...world import corpora
 from ...world.base import rng, side
 from ...world.census import Census
+from ...lab.documents import Documents, NoText
 from ...world.formulary import Formulary
 from ...world.sums import Sums
 
@@ -40,9 +42,13 @@ class Texts:
     test: dict[str, list[str]]
 
     @classmethod
-    def read(cls, domain: str) -> "Texts":
+    def read(cls, domain, skip_bad=False, on_found=lambda told: None) -> "Texts":
         """The user's texts by sub-folder, or those that every Python has."""
-        return cls.cut(corpora.python_texts() if domain == "python" else corpora.folders(domain))
+        if domain == "python":
+            return cls.cut(corpora.python_texts())
+        found = Documents(domain, skip_bad)
+        on_found(found.told())
+        return cls.cut(found.by_domain)
 
     @classmethod
     def cut(cls, by_domain: dict[str, list[str]], words: int = 90) -> "Texts":
@@ -71,7 +77,7 @@ class Texts:
             }
         short = [d for d, ps in parts["train"].items() if not ps]
         if short:
-            raise corpora.EmptyFolder(
+            raise NoText(
                 f"'{short[0]}' holds less than two pieces of about {words} words, so nothing can be held out;"
                 " add text"
             )
@@ -231,6 +237,19 @@ class CPT(Experiment):
             probes.question_rows(tok, Sums(), Sums(("add",)).problems(128, seed=7))
         )
         return sets
+
+    def shown(self, loaded, texts=None):
+        """The documents once, in order, as packed rows."""
+        end = document_end(loaded.tok)
+        pieces = [p for ps in texts.train.values() for p in ps] if texts else self.some(0)
+        documents = pack.encode_documents(loaded.tok, pieces, end)
+        packed = pack.pack(documents, rows=1, length=LENGTH, how=self.packing, fill=end)
+        for i, batch in enumerate(packed, 1):
+            yield Example({"row": i}, batch.ids[0].tolist(), [int(m) for m in batch.mask[0]])
+
+    def some(self, seed: int) -> list[str]:
+        """Some of the lab's documents."""
+        return list(islice(self.documents(seed, 0, dict(SHARES), None), 16))
 
     def recipe(self, loaded, seed, texts=None):
         """Domain text and replay; adaptive weights, a gate and a reference where asked for."""

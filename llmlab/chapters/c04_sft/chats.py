@@ -6,27 +6,20 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar
 
-from ...lab import knobs
+from ...errors import UserError
+from ...lab import forms, knobs
 from ...lab.experiment import knob
-from ...lab.own import Own, needs, read, schemas, spoken
+from ...lab.forms import Conversation
+from ...lab.own import Own, enough
 from ...lab.supervised import Supervised, order
 from ...tokens import chat, collate
-from ...tokens.batch import Batch
+from ...tokens.batch import Batch, Row
+from ...tokens.example import Example
 from ...train import probes
 from ...world import corpora
-from ...world.base import Message, rng
+from ...world.base import rng
 from ...world.desk import Desk
 from ...world.lessons import SEEN, Lessons
-
-FORM = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """Messages of a conversation, and the schemas of its tools."""
-
-    messages: tuple[Message, ...]
-    tools: tuple | None = None
 
 
 @dataclass(frozen=True)
@@ -35,10 +28,10 @@ class Chats(Own, Supervised):
 
     name: ClassVar[str] = "chats"
     summary: ClassVar[str] = (
-        "SFT on your own conversations (JSON lines of messages): mask, row length, cut, packing, adapters"
+        "SFT on your own conversations, in any usual form: mask, row length, cut, packing, adapters"
     )
     takes_texts: ClassVar[bool] = True
-    reads: ClassVar[str] = "file of your own conversations, JSON lines with messages in each"
+    reads: ClassVar[str] = "file of your own conversations: messages, ShareGPT, Alpaca, prompt and completion"
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "answer_loss": "loss on held-out answers (nats per token)",
@@ -69,17 +62,66 @@ class Chats(Own, Supervised):
     given: tuple[Conversation, ...] = field(default=(), repr=False)  # what `rows` was called with: no knob
 
     @staticmethod
-    def own(path: str) -> tuple[Conversation, ...]:
-        """Conversations of a file of JSON lines, each with `messages` and perhaps `tools`. Raises UserError
-        with file, line and fix.
+    def own(path, skip_bad=False, on_found=lambda told: None) -> tuple[Conversation, ...]:
+        """Conversations of a file, in any of the forms that people have. Raises UserError with file, line and
+        fix.
         """
-        return read(path, conversation, "conversation", FORM)
+        found = forms.conversations(path, skip_bad)
+        on_found(found.told("conversations"))
+        return enough(found.records, "conversation", path)
+
+    def shown(self, loaded, texts=None):
+        """Every conversation as the row that is trained, cut to the longest row."""
+        self.address(loaded)
+        for i, c in enumerate(texts or examples(), 1):
+            ids, mask = collate.encode(loaded.tok, c.messages, c.tools, imitate=self.mask)
+            label: dict = {"conversation": i}
+            if len(ids) > self.length:
+                label |= {"longer than a row": len(ids)}
+            if dropped := chat.dropped_reasoning(loaded.tok, c.messages, c.tools):
+                label |= {"thoughts left out by the template": dropped}
+            try:
+                yield Example(label, *collate.cut(ids, mask, self.length, self.truncation))
+            except collate.TooLong:
+                yield Example(label | {"answer longer than a row": sum(mask)}, ids, mask)
+
+    def row(self, tok, c: Conversation) -> Row:
+        """ids and mask of a conversation, not longer than a row."""
+        ids, mask = collate.encode(tok, c.messages, c.tools, imitate=self.mask)
+        return collate.cut(ids, mask, self.length, self.truncation)
 
     def recipe(self, loaded, seed, texts=None):
-        """SFT on given conversations, or on the lab's; what was trained is kept in `out`."""
-        own = replace(self, given=texts or examples())
-        recipe = super(Chats, own).recipe(self.ready(loaded, seed), seed)
+        """SFT on given conversations, or on the lab's; what was trained is kept in `out`. Raises UserError
+        where nothing would be learnt.
+        """
+        own, ready = replace(self, given=texts or examples()), self.ready(loaded, seed)
+        self.address(ready)
+        own.check(ready.tok, seed)
+        recipe = super(Chats, own).recipe(ready, seed)
         return replace(recipe, partly=self.method != "full")
+
+    def check(self, tok, seed: int) -> None:
+        """Looks at every conversation that the run will read, before its first step. Raises UserError where
+        an answer is longer than a row, or where nothing is trained.
+        """
+        given, trained = self.learnt, 0
+        n = len(given)
+        for at in dict.fromkeys(self.number(seed, i, n) for i in range(min(n, self.steps * self.batch))):
+            try:
+                trained += any(self.row(tok, given[at])[1])
+            except (collate.TooLong, chat.NoMask, chat.NoTemplate) as e:
+                place = at + at // 9 + 2  # of each ten the first is held out
+                raise UserError(f"conversation {place}: {e}") from None
+        if not trained:
+            raise UserError(
+                f"in none of the {n} conversations to learn from is a token trained under --mask {self.mask},"
+                f" --length {self.length} and --truncation {self.truncation}; llmlab show chats shows what"
+                " each of them holds"
+            )
+
+    def number(self, seed: int, i: int, n: int) -> int:
+        """The place among the n learnt ones of the i-th conversation that a run reads."""
+        return order(seed, i // n, n)[i % n]
 
     @property
     def learnt(self) -> list[Conversation]:
@@ -89,19 +131,21 @@ class Chats(Own, Supervised):
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """The next conversations, in an order of the epoch's."""
         learnt = self.learnt
-        chosen = [
-            learnt[order(seed, n // len(learnt), len(learnt))[n % len(learnt)]]
-            for n in range(step * self.batch, (step + 1) * self.batch)
-        ]
+        chosen = [learnt[self.number(seed, step * self.batch + i, len(learnt))] for i in range(self.batch)]
         rows = [collate.encode(tok, c.messages, c.tools, imitate=self.mask) for c in chosen]
-        return collate.collate(
+        batch = collate.collate(
             tok, rows, length=self.length, how=self.truncation, packed=self.packed == "yes"
         )
+        nothing = sum(not row.any() for row in batch.mask)
+        return replace(batch, info={"untrained_rows": float(nothing)})
 
     def prober(self, model, tok):
-        """Held-out conversations, whole: the assistant's words and the others'."""
+        """Held-out conversations, in rows as long as those that are learnt: the assistant's words and the
+        others'.
+        """
+        whole = [chat.encode(tok, c.messages, c.tools) for c in self.given[::10]]
         rows, general = (
-            [chat.encode(tok, c.messages, c.tools) for c in self.given[::10]],
+            [collate.cut(ids, mask, self.length, self.truncation) for ids, mask in whole],
             corpora.general(0, split="test"),
         )
         sets = {
@@ -110,13 +154,6 @@ class Chats(Own, Supervised):
             "general_loss": probes.text_rows(tok, [next(general) for _ in range(32)]),
         }
         return lambda step: probes.read(model, sets)
-
-
-def conversation(found: dict) -> Conversation:
-    """One line of the file. Raises ValueError, KeyError or TypeError for what is none."""
-    messages = spoken(found["messages"])
-    needs(any(m["role"] == "assistant" for m in messages))
-    return Conversation(messages, schemas(found.get("tools")))
 
 
 @lru_cache

@@ -11,23 +11,19 @@ from typing import Callable, ClassVar, Iterator
 from torch import Tensor
 
 from ...errors import UserError
-from ...lab import knobs
+from ...lab import forms, knobs
 from ...lab.experiment import knob
-from ...lab.own import Own, needs, read, schemas, spoken
+from ...lab.own import Own, enough
 from ...lab.supervised import order
 from ...methods import preferences
 from ...tokens.batch import Batch, pad
+from ...tokens.example import Example
 from ...tokens.pairs import Row, Turns, of_rows, row
 from ...train import loop, probes
 from ...train.recipe import Read, Recipe
 from ...world import corpora, tastes
-from ...world.base import Message
 from .pairwise import PairLoss, figures
 
-FORM = (
-    '{"prompt": "…", "chosen": "…", "rejected": "…"}; each may be a list of messages, and chosen and rejected'
-    " differ in the last one only"
-)
 EXAMPLES = dict(seed=0, examples=0, topics=5, coverage=1.0, noise=0.0)
 Two = tuple[Row, Row]  # chosen, rejected
 
@@ -41,10 +37,11 @@ class Pairs(PairLoss, Own):
     name: ClassVar[str] = "pairs"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = (
-        "DPO, IPO, SimPO or ORPO on your own pairs (JSON lines of prompt, chosen, rejected), whole or by"
-        " adapters"
+        "DPO, IPO, SimPO or ORPO on your own pairs (in any usual form), whole or by adapters"
     )
-    reads: ClassVar[str] = "file of your own pairs, JSON lines with prompt, chosen and rejected in each"
+    reads: ClassVar[str] = (
+        "file of your own pairs: prompt, chosen, rejected; transcripts; scored or labelled answers"
+    )
     curves: ClassVar[dict[str, str]] = {
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
@@ -81,11 +78,17 @@ class Pairs(PairLoss, Own):
     probe: int = knobs.probe(20)
 
     @staticmethod
-    def own(path: str) -> tuple[Turns, ...]:
-        """Pairs of a file of JSON lines, in any of the forms that TRL reads. Raises UserError with file, line
-        and fix.
-        """
-        return read(path, pair, "pair", FORM)
+    def own(path, skip_bad=False, on_found=lambda told: None) -> tuple[Turns, ...]:
+        """Pairs of a file, in any of the forms that people have. Raises UserError with file, line and fix."""
+        found = forms.pairs(path, skip_bad)
+        on_found(found.told("pairs"))
+        return enough(found.records, "pair", path)
+
+    def shown(self, loaded, texts=None):
+        """Both answers of every pair as the rows that are compared."""
+        for i, turn in enumerate(texts or examples(), 1):
+            for side, (ids, mask) in zip(("chosen", "rejected"), two_rows(loaded.tok, turn)):
+                yield Example({"pair": i, "answer": side}, ids, mask)
 
     def recipe(self, loaded, seed, texts=None):
         """A loss on given pairs, or on the lab's; what was trained is kept in `out`."""
@@ -189,31 +192,6 @@ class Pairs(PairLoss, Own):
             return probes.read(model, sets) | told | {"too_long": too_long}
 
         return reading
-
-
-def pair(found: dict) -> Turns:
-    """One line of the file. Raises ValueError, KeyError or TypeError for what is none."""
-    asked, (chosen, rejected) = (
-        said(found.get("prompt", []), "user"),
-        (said(found[side], "assistant") for side in ("chosen", "rejected")),
-    )
-    needs(chosen and rejected and chosen[:-1] == rejected[:-1] and chosen[-1] != rejected[-1])
-    needs(all(side[-1]["role"] == "assistant" for side in (chosen, rejected)))
-    again = chosen[: len(asked)] == asked  # some files write the prompt into both sides once more
-    messages = chosen[:-1] if again else asked + chosen[:-1]
-    needs(messages and messages[-1]["role"] != "assistant")
-    return messages, chosen[-1], rejected[-1], schemas(found.get("tools"))
-
-
-def said(words, role: str) -> tuple[Message, ...]:
-    """Words of a role, a message, or a list of messages, as messages."""
-    return spoken(
-        [{"role": role, "content": words}]
-        if isinstance(words, str)
-        else [words]
-        if isinstance(words, dict)
-        else words
-    )
 
 
 def two_rows(tok, turn: Turns) -> Two:

@@ -290,7 +290,7 @@ class Demonstrations(Collector):
         rows = [chat.example(self.tok, p.messages, self.game.label(p), p.meta.get("tools")) for p in asked]
         order = torch.arange(len(rows))
         given = {"rewards": torch.ones(len(rows)), "group": order, "step": torch.full_like(order, step)}
-        info = {"reward": 1.0, "frac_reward_zero_std": 0.0, "drawn": 0.0}
+        info = {"reward": 1.0, "frac_reward_zero_std": 0.0, "drawn": 0.0, "broken_rewards": 0.0}
         batch = Batch.of_rows(self.tok, rows, given, info=info).to(self.model.device)
         return loop.add_logprobs(self.model, batch, "old_logprobs")
 
