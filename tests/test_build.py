@@ -110,3 +110,15 @@ def test_the_map_names_every_folder_at_the_top():
     top = {line.split("/")[0] for line in tree.splitlines() if line and line[0] != " "}
     assert top == {"llmlab", "notebooks", "data", "docs", "tests"}
     assert all(re.match(r" *[\w]+/ +\S|llmlab/$", line) for line in tree.strip().splitlines())
+
+
+@pytest.mark.parametrize(
+    "ids, told",
+    [
+        (["C001"], "C001"),
+        (["C002", "C001", "C003"], "C001–C003"),
+        (["C080", "C081", "C088", "C090", "C091"], "C080–C081, C088, C090–C091"),
+    ],
+)
+def test_ids_in_a_row_are_told_by_their_ends(ids, told):
+    assert readme.spans(ids) == told

@@ -107,9 +107,21 @@ def of_ledger() -> str:
     verdicts = list(ledger.counts(every))
     rows = []
     for chapter in sorted({r.claim.chapter for r in every}):
-        counts = ledger.counts([r for r in every if r.claim.chapter == chapter])
-        rows.append([chapter, *(str(counts.get(v, 0)) for v in verdicts)])
-    return table(["chapter", *verdicts], rows)
+        mine = [r for r in every if r.claim.chapter == chapter]
+        counts = ledger.counts(mine)
+        rows.append([chapter, spans([r.claim.id for r in mine]), *(str(counts.get(v, 0)) for v in verdicts)])
+    return table(["chapter", "claims", *verdicts], rows)
+
+
+def spans(ids: list[str]) -> str:
+    """Ids in a row as their first and last: C001, C003–C005."""
+    runs: list[list[str]] = []
+    for name in sorted(ids):
+        if runs and int(name[1:]) == int(runs[-1][-1][1:]) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return ", ".join(run[0] if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
 def of_verdicts() -> str:

@@ -6,10 +6,13 @@ import io
 import json
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator
+
+from filelock import FileLock, Timeout
 
 from .. import paths
 from ..errors import UserError
@@ -20,6 +23,7 @@ from . import statistics
 from .claims import Claim, Contrast, Reading
 
 RESULTS = "results.json"
+CURVES, NEW_CURVES = "curves", "curves.new"  # .new: its writer died before it took its place
 STUDY = str(Path(__file__).parent / "study.py")
 Curves = dict[tuple[str, int], dict[str, dict[int, float]]]  # (arm key, seed) -> metric -> step -> value
 
@@ -49,7 +53,35 @@ def file() -> Path:
 
 def curves_file() -> Path:
     """Where the curves lie."""
-    return file().with_name("curves")
+    return file().with_name(CURVES)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Only one process at a time reads and writes the ledger; the others wait, a minute at most. Raises
+    paths.Busy.
+    """
+    place = paths.cache() / f"ledger-{paths.hash_bytes(str(own().resolve()).encode())}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(place, timeout=60):
+            yield
+    except Timeout:
+        raise paths.Busy(
+            "another process has held the ledger for a minute; wait until it has ended"
+        ) from None
+
+
+def set_aside() -> Path | None:
+    """A copy of results that cannot be read, beside them, before anything is written in their place; None
+    where there are none.
+    """
+    if not file().exists():
+        return None
+    raw = file().read_bytes()
+    copy = file().with_name(f"{RESULTS}.damaged-{paths.hash_bytes(raw)}")
+    paths.write_atomic(copy, raw)
+    return copy
 
 
 @lru_cache
@@ -147,8 +179,10 @@ def save(records: dict[str, dict], curves: Curves) -> None:
     judge(records)
     body = json.dumps(records, indent=1, ensure_ascii=False).encode()
     folder = own()
-    sealed.write(folder / "curves", _with(body), _packed(curves))
+    # the old curves stay until the results are there that the new ones belong to
+    sealed.write(folder / NEW_CURVES, _with(body), _packed(curves))
     sealed.write(folder / RESULTS, Seal("ledger"), body)
+    (folder / NEW_CURVES).replace(folder / CURVES)
 
 
 def _with(body: bytes) -> Seal:
@@ -250,17 +284,23 @@ def _packed(curves: Curves) -> bytes:
     return out.getvalue()
 
 
+def _curves_of(name: str) -> bytes | None:
+    """The content of a file of curves, if it was written with the results that are there."""
+    try:
+        seal, raw = sealed.read(file().with_name(name))
+        return raw if sealed.is_current(seal, _with(sealed.read(file())[1])) else None
+    except (OSError, sealed.Damaged):
+        return None
+
+
 def load_curves() -> Curves:
     """The stored curves; none where the file is missing, or is not the one that was written with the
     results.
     """
     import pandas as pd
 
-    try:
-        seal_there, raw = sealed.read(curves_file())
-        if not sealed.is_current(seal_there, _with(sealed.read(file())[1])):
-            return {}
-    except (OSError, sealed.Damaged):
+    raw = _curves_of(CURVES) or _curves_of(NEW_CURVES)
+    if raw is None:
         return {}
     frame = pd.read_parquet(io.BytesIO(raw))
     found: Curves = {}

@@ -30,11 +30,15 @@ def run(
 ) -> dict[str, dict]:
     """Test the claims and store their records; id -> record. What is stored already is not computed again.
 
+    Raises results.BadResults before any run where the stored ledger is damaged and more than these claims
+    would be lost; where nothing else is in it, the damaged file is set aside and made anew.
+
     First every claim runs its declared seeds. Their spread says how many seeds the smallest effect of
     interest needs at the ledger's level
     (Stein's two-stage design: the mean is not looked at); those are run, up to `most`. on_run(done, all,
     what) after each run.
     """
+    _kept_of_the_others(claims)
     measured, curves = [c for c in claims if c.contrasts], {}
     _compute(jobs(measured, lambda c: c.seeds), curves, executor, on_run)
     needed = {c.id: need(c, curves) for c in measured}
@@ -47,7 +51,7 @@ def run(
     fresh |= {
         c.id: results.checked(c) if c.check else results.untestable(c) for c in claims if not c.contrasts
     }
-    return _merge(fresh, curves)
+    return _merge(fresh, curves, claims)
 
 
 def need(claim: Claim, curves: results.Curves) -> int:
@@ -100,17 +104,42 @@ def kept(run_: runs.Run) -> dict[str, dict[int, float]]:
     return {m: c for m, c in found.items() if c}
 
 
-def _merge(fresh: dict[str, dict], curves: results.Curves) -> dict[str, dict]:
-    """The fresh records among the stored ones of the claims that still exist, written to disk."""
+def _kept_of_the_others(claims: Iterable[Claim]) -> dict[str, dict]:
+    """The stored records of claims that still exist. Raises BadResults where they cannot be read and `claims`
+    are not all of them.
+    """
     from . import CLAIMS
 
     try:
-        before = {k: v for k, v in results.load().items() if k in CLAIMS}
-    except results.BadResults:
-        before = {}
-    records = before | fresh
-    counted = {
-        (a.key, s) for c in CLAIMS.values() if c.id in records for a in c.arms for s in records[c.id]["seeds"]
-    }
-    results.save(records, {k: v for k, v in (results.load_curves() | curves).items() if k in counted})
-    return {k: results.load()[k] for k in fresh}
+        return {k: v for k, v in results.load().items() if k in CLAIMS}
+    except results.BadResults as e:
+        if results.file().exists() and CLAIMS.keys() - {c.id for c in claims}:
+            raise results.BadResults(
+                f"{e} without an id, or restore the file (git checkout); nothing was overwritten"
+            ) from None
+        return {}
+
+
+def _merge(
+    fresh: dict[str, dict], curves: dict[tuple[str, int], dict], claims: Iterable[Claim]
+) -> dict[str, dict]:
+    """The fresh records among the stored ones, written to disk; what another process wrote meanwhile
+    stays.
+    """
+    from . import CLAIMS
+
+    with results.locked():
+        before = _kept_of_the_others(claims)
+        if not before:
+            results.set_aside()
+        records = before | fresh
+        counted = {
+            (a.key, s)
+            for c in CLAIMS.values()
+            if c.id in records
+            for a in c.arms
+            for s in records[c.id]["seeds"]
+        }
+        results.save(records, {k: v for k, v in (results.load_curves() | curves).items() if k in counted})
+        written = results.load()
+    return {k: written[k] for k in fresh}
