@@ -33,13 +33,21 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return dispatch(argv)
     except UserError as e:
-        print(f"llmlab: {e}", file=sys.stderr)
-        return 2
+        return refused(str(e))
     except (KeyboardInterrupt, Interrupted):
         print("llmlab: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as e:  # of files and folders that somebody named: too long, forbidden, gone, a device
+        return refused(f"{e.strerror or e}: '{str(e.filename or '')[:200]}'; check the path")
+
+
+def refused(sentence: str) -> int:
+    """One line on stderr, whatever was quoted in it; exit code 2."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
+    print(f"llmlab: {line}", file=sys.stderr)
+    return 2
 
 
 def dispatch(argv: list[str]) -> int:
@@ -54,5 +62,5 @@ def dispatch(argv: list[str]) -> int:
         print(version("llmlab"))
         return 0
     if name not in COMMANDS:
-        raise UserError(f"there is no command '{name}'{nearest(name, COMMANDS)}")
+        raise UserError(f"there is no command '{name[:80]}'{nearest(name, COMMANDS)}")
     return import_module(f".{name}", __name__).command(rest)

@@ -7,6 +7,7 @@ from typing import Annotated, Callable
 from ..errors import UserError
 
 Option = tuple[str, type, object, str]  # name, type, default, help
+LONGEST = 4096  # characters of a value: as long as a path may be
 Hint = Callable[[str, str], str]
 
 
@@ -29,6 +30,17 @@ def parse(command: str, options: list[Option], argv: list[str], hint: Hint = lam
     )
 
 
+def number(flag: str, kind: type, value: str) -> None:
+    """Raises UserError unless the value is a number that arithmetic can bear."""
+    try:
+        sound = abs(kind(value)) < 2**63  # false for nan, too
+    except (ValueError, OverflowError):
+        word = "whole number" if kind is int else "number"
+        raise UserError(f"{flag} takes a {word}, not '{value[:80]}'") from None
+    if not sound:
+        raise UserError(f"{flag} {value[:80]} is out of range; choose a smaller number")
+
+
 def check(options: list[Option], argv: list[str], hint: Hint = lambda flag, value: "") -> None:
     """Every flag is known and has a value of its type."""
     kinds, i = {n: t for n, t, _, _ in options}, 0
@@ -41,7 +53,7 @@ def check(options: list[Option], argv: list[str], hint: Hint = lambda flag, valu
             name = name.removeprefix("no_")
         if not flag.startswith("--") or name not in kinds:
             known = [f"--{n}" for n in kinds]
-            raise UserError(hint(name, "") or f"unknown option '{flag}'{nearest(flag, known)}")
+            raise UserError(hint(name, "") or f"unknown option '{flag[:80]}'{nearest(flag, known)}")
         kind, i = kinds[name], i + 1
         if kind is bool:
             if eq:
@@ -51,13 +63,10 @@ def check(options: list[Option], argv: list[str], hint: Hint = lambda flag, valu
             if i >= len(argv) or argv[i].startswith("--"):
                 raise UserError(f"{flag} needs a value")
             value, i = argv[i], i + 1
+        if len(value) > LONGEST or not value.isprintable():
+            raise UserError(f"the value of {flag} is longer than {LONGEST} characters, or no readable text")
         if kind in (int, float):
-            try:
-                kind(value)
-            except ValueError:
-                raise UserError(
-                    f"{flag} takes a {'whole number' if kind is int else 'number'}, not '{value}'"
-                ) from None
+            number(flag, kind, value)
         choices = getattr(kind, "__args__", ())
         if choices and value not in choices:
             raise UserError(hint(name, value) or f"{flag} is one of {', '.join(choices)}, not '{value}'")

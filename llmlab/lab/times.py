@@ -19,10 +19,15 @@ def read(*folders) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for folder in folders or (paths.data(), paths.cache()):
         try:
-            found |= json.loads(_file(folder).read_text())
-        except (OSError, ValueError):
-            continue  # not measured there yet
+            found |= {n: t for n, t in json.loads(_file(folder).read_text()).items() if _sound(t)}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue  # not measured there yet, or damaged
     return found
+
+
+def _sound(time) -> bool:
+    """Is it a figure as `note_all` writes it?"""
+    return isinstance(time, dict) and isinstance(time.get("seconds"), (int, float)) and "where" in time
 
 
 def note(experiment: str, seconds: float, where: str = HERE, folder=None) -> None:
@@ -35,7 +40,8 @@ def note_all(found: dict[str, tuple[float, str]], folder=None) -> None:
     folder = folder or paths.cache()
     try:
         kept = json.loads(_file(folder).read_text())
-    except (OSError, ValueError):
+        kept = kept if isinstance(kept, dict) else {}
+    except (OSError, ValueError, RecursionError):
         kept = {}
     new = {name: {"seconds": round(seconds, 1), "where": where} for name, (seconds, where) in found.items()}
     paths.write_atomic(_file(folder), json.dumps(kept | new, indent=1).encode())
