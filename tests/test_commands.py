@@ -100,7 +100,7 @@ def served(place, monkeypatch):
 
     train = tenants.train
     monkeypatch.setattr(tenants, "train", lambda *args: train(*args, steps=2))
-    monkeypatch.setattr(http, "run", lambda folder, *_: place.append(str(folder)))
+    monkeypatch.setattr(http, "run", lambda folder, *_, **__: place.append(str(folder)))
 
 
 @pytest.mark.parametrize("command", SHOWN)

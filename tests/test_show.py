@@ -142,3 +142,36 @@ def test_pairs_and_documents_are_shown_too(capsys, tmp_path):
 def test_mistakes_are_one_sentence(capsys, argv, words):
     assert cli.main(["show", *argv]) == 2
     assert words in capsys.readouterr().err
+
+
+# --- what is kept
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_run_killed_while_it_writes_its_model_leaves_no_half_folder_and_goes_on(
+    capsys, home, tmp_path, file, monkeypatch, method
+):
+    out = tmp_path / "mine" / "1"
+    argv = ["run", "chats", "--domain", file, "--model", "chat", "--steps", "10", "--batch", "2"]
+    argv += ["--method", method, "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lab()), "save_pretrained", killed)  # the weights are written by then
+        assert cli.main(argv) == 130
+    assert not out.exists() and (tmp_path / "mine" / "1.part").exists()
+    assert cli.main(argv) == 0
+    assert {f.suffix for f in out.iterdir()} >= {".safetensors", ".json"} and not (
+        tmp_path / "mine" / "1.part"
+    ).exists()
+    capsys.readouterr()
+    assert cli.main(argv) == 2 and "is not empty" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_said_before_training(capsys, home, tmp_path, file, monkeypatch):
+    (tmp_path / "a file").write_text("x")
+    argv = ["run", "chats", "--domain", file, "--out", str(tmp_path / "a file" / "model")]
+    monkeypatch.setattr("llmlab.lab.runs.run", lambda *a, **k: pytest.fail("training was begun"))
+    assert cli.main(argv) == 2 and "cannot write to" in capsys.readouterr().err

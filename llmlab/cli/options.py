@@ -31,9 +31,10 @@ def parse(command: str, options: list[Option], argv: list[str], hint: Hint = lam
 
 
 def number(flag: str, kind: type, value: str) -> None:
-    """Raises UserError unless the value is a number that arithmetic can bear."""
+    """Raises UserError unless the value is a number, of no more digits than one has."""
     try:
-        sound = abs(kind(value)) < 2**63  # false for nan, too
+        read = kind(value)
+        sound = read == read and len(value) <= 40  # nan is not itself
     except (ValueError, OverflowError):
         word = "whole number" if kind is int else "number"
         raise UserError(f"{flag} takes a {word}, not '{value[:80]}'") from None

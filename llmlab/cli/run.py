@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from .. import paths
 from ..errors import UserError
 from ..lab import times
 from .options import Option, parse
@@ -79,10 +80,13 @@ def command(argv: list[str]) -> int:
 
 
 def free_folder(out: str) -> str:
-    """A folder that nothing is lost in: it does not exist yet, or is empty. Raises UserError."""
-    folder = Path(out).expanduser()
+    """A folder that nothing is lost in: it does not exist yet, or is empty, and can be made, which is proven
+    before anything is trained. Raises UserError.
+    """
+    folder = Path(out).expanduser().absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"'{out}' is not empty; choose a folder that does not exist yet")
+    paths.writable(folder.parent)
     return str(folder)
 
 

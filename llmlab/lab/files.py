@@ -84,7 +84,9 @@ def _text(path: str, raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line = raw.count(b"\n", 0, e.start) + 1
-        raise Unreadable(f"{path}, line {line} is not UTF-8; save the file as UTF-8") from None
+        raise Unreadable(
+            f"{path}, line {line} is not UTF-8; convert it, for example with: iconv -f latin1 -t utf-8"
+        ) from None
 
 
 def _lines(path: str, raw: bytes) -> Iterator[Record]:

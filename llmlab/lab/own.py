@@ -2,6 +2,7 @@
 was trained. The data is read by `forms`.
 """
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -53,15 +54,20 @@ class Own(Experiment):
 
     def finish(self, trained: Loaded) -> None:
         """Keep the trained model in `out`, or its adapters as PEFT saves them (what `llmlab serve` reads as
-        TENANT/VERSION/), with the tokenizer.
+        TENANT/VERSION/), with the tokenizer. The folder is whole or not there: it is written beside, and
+        renamed.
         """
         if not self.out:
             return
+        whole = Path(self.out)
+        part = whole.with_name(f"{whole.name}.part")
+        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed while it wrote
         if isinstance(trained.model, adapters.PeftModel):
-            trained.model.save_pretrained(self.out)
-            trained.tok.save_pretrained(self.out)
+            trained.model.save_pretrained(part)
+            trained.tok.save_pretrained(part)
         else:
-            save(Path(self.out), trained.model, trained.tok)
+            save(part, trained.model, trained.tok)
+        part.replace(whole)
 
 
 def enough(found: list, what: str, path: str) -> tuple:

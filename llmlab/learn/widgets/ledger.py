@@ -509,7 +509,8 @@ def picture(groups: dict[str, list], metrics: dict[str, str]) -> bytes:
     tall = 2.4 + foot
     figure.set_size_inches(width, tall)
     figure.subplots_adjust(left=0.6 / width, right=1 - 0.15 / width, bottom=foot / tall, top=1 - 0.3 / tall)
-    figure.axes[0].get_legend().remove()
+    for below in list(figure.legends):  # two columns, and the names are long
+        below.remove()
     names = [Line2D([], [], color=colour, label=name) for colour, name in zip(figures.COLOURS, groups)]
     figure.legend(
         handles=names,
