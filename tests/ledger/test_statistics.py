@@ -146,7 +146,7 @@ def test_among_many_tests_more_seeds_are_needed():
     assert mean(float(stats.ttest_1samp(d, 0).pvalue < 0.05 / 100) for d in draws) > 0.77
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=40))
 def test_holm_is_that_of_statsmodels(ps):
     from statsmodels.stats.multitest import multipletests
