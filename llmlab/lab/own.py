@@ -63,7 +63,7 @@ class Own(Experiment):
         part = whole.with_name(f"{whole.name}.part")
         shutil.rmtree(part, ignore_errors=True)  # of a run that was killed while it wrote
         if isinstance(trained.model, adapters.PeftModel):
-            trained.model.save_pretrained(part)
+            trained.model.save_pretrained(part)  # type: ignore[arg-type]
             trained.tok.save_pretrained(part)
         else:
             save(part, trained.model, trained.tok)
