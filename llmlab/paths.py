@@ -1,11 +1,13 @@
 """Where things lie: shipped data, the user's cache, atomic writes, file hashes. No torch."""
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
@@ -15,6 +17,7 @@ from filelock import FileLock, Timeout
 from .errors import UserError
 
 PACKAGE = Path(__file__).parent
+KILLED = 600.0  # seconds after which an unfinished write is one that was killed
 SHIPPED = PACKAGE / "_shipped"  # an installed wheel has data/ and notebooks/ here: see setup.py
 
 
@@ -89,10 +92,13 @@ def writable(folder: Path, need_mb: float = 20) -> Path:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """All of the content or none of it: written beside, flushed to disk, renamed. Raises NoRoom."""
+    """All of the content or none of it: written beside, flushed to disk, renamed. What a killed write of this
+    file left is removed. Raises NoRoom.
+    """
     handle, name = None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        clear_killed(path.parent, f"{glob.escape(path.name)}????????.tmp")
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
         with os.fdopen(handle, "wb") as f:
             f.write(content)
@@ -108,6 +114,14 @@ def write_atomic(path: Path, content: bytes) -> None:
                 f"cannot write '{path}' ({e.strerror}); free some space or set LLMLAB_HOME to another folder"
             ) from None
         raise
+
+
+def clear_killed(folder: Path, names: str = "*.tmp") -> None:
+    """Remove what killed writes left in a folder of ours: files too old to be still written."""
+    for left in folder.glob(names):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > KILLED:
+                left.unlink()
 
 
 @contextmanager

@@ -25,12 +25,27 @@ from transformers import AutoTokenizer  # noqa: E402
 torch.set_num_threads(1)
 
 from llmlab import paths  # noqa: E402
-from llmlab.lab import checkpoints, registry, runs  # noqa: E402
+from llmlab.lab import checkpoints, pool, registry, runs, sweeps  # noqa: E402
+from llmlab.ledger import CLAIMS, results, runner  # noqa: E402
+from llmlab.ledger.claims import Arm, Claim, contrast  # noqa: E402
 from llmlab.models import load as models  # noqa: E402
 from llmlab.train import loop  # noqa: E402
 
 CPT = registry.get("cpt")
 RUN = CPT(steps=40, batch=2, probe=5)
+SHORT = {"steps": 12, "batch": 2, "probe": 4}
+GRID = sweeps.Grid("cpt", {"lr": (1e-3, 3e-3)} | {k: (v,) for k, v in SHORT.items()}, seeds=2)
+ONE, TWO = (Arm(name, "cpt", SHORT | {"lr": lr}) for name, lr in (("one", 1e-3), ("two", 2e-3)))
+CLAIM = Claim(
+    "C999",
+    "A higher rate is another run.",
+    "A 0",
+    "measured",
+    "01",
+    "none",
+    matched="steps",
+    contrasts=(contrast("a gap", "more", ONE("domain_loss"), TWO("domain_loss"), 0.01),),
+)
 EARLY = 8  # kills at random before the systematic ones
 CHANGES = (
     "os.rename",
@@ -62,6 +77,9 @@ class Checkpoint(loop.Checkpoint):
 def shrink():
     """Everything small enough for a second or two."""
     loop.Checkpoint = Checkpoint
+    sweeps.GRIDS = {"cpt": GRID}
+    # one process, so that a kill hits the work itself; the pool's workers have tests of their own
+    pool.run_all = lambda jobs: ((job, runs.run(*job)) for job in jobs)
     prepare = CPT.prepare
     CPT.prepare = lambda self, tok, texts: {
         name: [batches[0].pick(slice(0, 4))] for name, batches in prepare(self, tok, texts).items()
@@ -91,6 +109,25 @@ def shrink():
 
 def do_run():
     runs.run(RUN, 0, "base")
+
+
+def do_out():
+    """As a user: who finds the folder filled is told so and does not run again."""
+    pairs = registry.get("pairs")
+    out = paths.cache().parent / "mine"
+    if not out.exists():
+        runs.run(pairs(steps=16, batch=2, probe=8, method="lora", out=str(out)), 0, again=False)
+
+
+def do_sweep():
+    if not sweeps.is_current(GRID):
+        list(sweeps.build(GRID))
+
+
+def do_claims():
+    CLAIMS.clear()
+    CLAIMS.update({CLAIM.id: CLAIM})
+    runner.run([CLAIM], executor=pool.run_all)
 
 
 def do_build():
@@ -155,6 +192,28 @@ def outcome_run(home: Path, data: Path):
     return json.loads(found[0].read_bytes().split(b"\n", 1)[1])["rows"] if found else None
 
 
+def outcome_out(home: Path, data: Path):
+    """The adapters that were trained, and the rows; None where either is not there."""
+    out, found = home.parent / "mine", list((home / "runs" / "pairs").glob("*.json"))
+    if not out.exists() or not found:
+        return None
+    weights = paths.hash_files([out / "adapter_model.safetensors", out / "tokenizer.json"])
+    return [weights, json.loads(found[0].read_bytes().split(b"\n", 1)[1])["rows"]]
+
+
+def outcome_sweep(home: Path, data: Path):
+    """The bytes of the sweep, or None."""
+    return paths.hash_files([GRID.file]) if sweeps.is_current(GRID) else None
+
+
+def outcome_claims(home: Path, data: Path):
+    """What the ledger holds."""
+    CLAIMS.clear()
+    CLAIMS.update({CLAIM.id: CLAIM})
+    found = results.load()
+    return [found[CLAIM.id]["contrasts"], sorted(map(repr, results.load_curves().items()))] if found else None
+
+
 def outcome_build(home: Path, data: Path):
     """Hash of all weights and tokenizers, and the measured skills, or None."""
     folders = [data / "checkpoints" / name for name in ("base", "chat")]
@@ -177,7 +236,8 @@ def broken(home: Path, data: Path) -> list[str]:
         bad += [file.name] if json.loads(head)["sha256"] != paths.hash_bytes(body) else []
     for file in home.rglob("*.state"):
         raw = file.read_bytes()
-        bad += [file.name] if raw[:16] != paths.hash_bytes(raw[16:]).encode() else []
+        whole = paths.hash_bytes(file.name.encode(), raw[16:]).encode()
+        bad += [file.name] if raw[:16] != whole else []
     for folder in [
         f for place in (data / "checkpoints", home / "build") for f in place.glob("[!.]*") if f.is_dir()
     ]:
@@ -200,8 +260,11 @@ def broken(home: Path, data: Path) -> list[str]:
 
 def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
     """An empty cache and, for builds, an empty data folder."""
-    home, data = folder / "home", folder / "data" if what == "build" else shipped
+    home, data = folder / "home", shipped if what in ("run", "out") else folder / "data"
     home.mkdir(parents=True)
+    if what in ("sweep", "claims"):
+        data.mkdir()
+        (data / "checkpoints").symlink_to(shipped / "checkpoints")
     os.environ |= {"LLMLAB_HOME": str(home), "LLMLAB_DATA": str(data)}
     return home, data
 
@@ -210,7 +273,7 @@ def kill_often(what: str, folder: Path) -> dict:
     """Kills some at a random time, some at a random change of a file, then one at every change of the folders
     that hold what is finished.
     """
-    work, outcome = {"run": (do_run, outcome_run), "build": (do_build, outcome_build)}[what]
+    work, outcome = KINDS[what]
     shipped, r = paths.data(), random.Random(0)
     home, data = place(folder / "alone", what, shipped)
     began = time.monotonic()
@@ -224,9 +287,8 @@ def kill_often(what: str, folder: Path) -> dict:
             nth, at_random = nth + 1, not systematic and nth % 2
             death = partial(die_writing, home.parent, r.randrange(1, 16), r.choice([0, 5_000, 1_000_000]))
             if systematic:
-                death = partial(
-                    die_writing, home / "runs" if what == "run" else data, nth, r.choice([0, 200, 5_000])
-                )
+                holds = {"run": home / "runs", "out": home.parent / "mine"}.get(what, data)
+                death = partial(die_writing, holds, nth, r.choice([0, 200, 5_000]))
             pid = child(work if at_random else lambda death=death: [death(), work()])
             status = wait(pid, r.uniform(0.1, 0.5 * alone) if at_random else 1e9)
             if status is None:
@@ -240,6 +302,15 @@ def kill_often(what: str, folder: Path) -> dict:
         if systematic:
             return found | {"left": [f.name for f in home.rglob("*.state")]}
     raise RuntimeError("every child was faster than its kill")
+
+
+KINDS = {
+    "run": (do_run, outcome_run),
+    "out": (do_out, outcome_out),
+    "sweep": (do_sweep, outcome_sweep),
+    "claims": (do_claims, outcome_claims),
+    "build": (do_build, outcome_build),
+}
 
 
 def two_at_once(folder: Path) -> dict:

@@ -163,7 +163,7 @@ def test_replay_rows_are_the_experiments():
 
 
 def test_adapters_are_the_librarys():
-    lora = pytest.importorskip("llmlab.models.lora", reason="chapter 05's modules are not merged yet")
+    lora = pytest.importorskip("llmlab.models.lora_by_hand", reason="chapter 05's modules are not merged yet")
     torch.manual_seed(2)
     x, W, A, B, dY = (
         torch.randn(4, 6),

@@ -27,7 +27,7 @@ def drive(what, folder) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["run", "build"])
+@pytest.fixture(scope="module", params=["run", "out", "sweep", "claims", "build"])
 def killed(request, tmp_path_factory):
     return drive(request.param, tmp_path_factory.mktemp(request.param))
 

@@ -2,6 +2,7 @@
 or draw random numbers.
 """
 
+import ctypes
 import random
 import sys
 import threading
@@ -380,3 +381,131 @@ def test_the_notebook_shows_that_sentence_without_a_traceback():
     finally:
         InteractiveShell.clear_instance()
     assert "did you mean shift" in seen.stdout + seen.stderr and "Traceback" not in seen.stdout + seen.stderr
+
+
+# ---- functions that harm what they run in ----
+
+
+def hostile_results():
+    """Objects that do something else than a result when they are looked at."""
+
+    def forever(self, *_):
+        while True:
+            pass
+
+    slow_repr = type("SlowRepr", (), {"__repr__": forever})()
+    slow_equal = type("SlowEqual", (), {"__eq__": forever, "__hash__": object.__hash__})()
+    slow_list = type("SlowList", (list,), {"__len__": forever, "__iter__": forever, "__repr__": forever})()
+    exits = type("Exits", (), {"__repr__": lambda self: sys.exit(3), "__eq__": lambda *_: sys.exit(3)})()
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    return {
+        "repr for ever": slow_repr,
+        "repr for ever in a list": [slow_repr],
+        "== for ever": slow_equal,
+        "a list that never ends": slow_list,
+        "looking at it exits": exits,
+        "brackets without end": deep,
+    }
+
+
+@pytest.mark.parametrize("kind", list(hostile_results()))
+def test_looking_at_a_result_is_under_the_limit_too(kind):
+    returned, began = hostile_results()[kind], time.monotonic()
+    result = judge.check("packing_mask", lambda documents: returned, limit=0.4)
+    assert not result and time.monotonic() - began < 4
+    assert repr(result) and result._repr_html_()
+    assert judge.check("packing_mask", RIGHT)
+
+
+def patching(documents):
+    """Replaces what everything else computes with."""
+    import builtins
+    import math
+    import os
+
+    torch.isclose = torch.equal = lambda *_, **__: True
+    torch.Tensor.double = lambda self: self * 0
+    torch.Tensor.softmax = None
+    torch.nn.functional.log_softmax = None
+    math.exp = math.isclose = lambda *_, **__: True
+    builtins.len = lambda _: 3
+    random.seed = np.random.seed = lambda *_: None
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(torch.get_num_threads() + 3)
+    sys.setrecursionlimit(150)
+    os.chdir("/")
+    return [], []
+
+
+def test_what_a_function_replaces_is_put_back():
+    import builtins
+    import math
+    import os
+
+    watched = {
+        "torch.isclose": lambda: torch.isclose,
+        "Tensor.double": lambda: torch.Tensor.double,
+        "Tensor.softmax": lambda: torch.Tensor.softmax,
+        "log_softmax": lambda: torch.nn.functional.log_softmax,
+        "math.exp": lambda: math.exp,
+        "len": lambda: builtins.len,
+        "seed": lambda: random.seed,
+        "dtype": torch.get_default_dtype,
+        "threads": torch.get_num_threads,
+        "recursion": sys.getrecursionlimit,
+        "folder": os.getcwd,
+        "_exit": lambda: os._exit,
+    }
+    before = {name: look() for name, look in watched.items()}
+    assert not judge.check("packing_mask", patching)
+    assert {name: look() for name, look in watched.items()} == before
+    assert judge.check("packing_mask", RIGHT)
+
+
+@pytest.mark.parametrize("way", ["sys.exit", "os._exit", "os.abort", "os.kill", "exit()"])
+def test_a_function_that_ends_the_process_does_not(way):
+    import os
+    import signal
+
+    ends = {
+        "sys.exit": lambda documents: sys.exit(0),
+        "os._exit": lambda documents: os._exit(0),
+        "os.abort": lambda documents: os.abort(),
+        "os.kill": lambda documents: os.kill(os.getpid(), signal.SIGKILL),
+        "exit()": lambda documents: exit(),
+    }
+    result = judge.check("packing_mask", ends[way])
+    assert not result and "it raised SystemExit" in result.message
+
+
+def test_printing_for_ever_is_cut_and_stopped(capsys):
+    def chatty(documents):
+        while True:
+            print("still here")
+            print("and here", file=sys.stderr)
+
+    result = judge.check("packing_mask", chatty, limit=0.3)
+    said = capsys.readouterr()
+    assert not result and "did not end within 0.3 s" in result.message
+    assert "here" not in said.out and "here" not in said.err and len(repr(result)) < 2000
+
+
+def test_one_left_behind_prints_nowhere(capsys, monkeypatch):
+    monkeypatch.setattr(judge, "GRACE", 0.1)
+    out, err, end = sys.stdout, sys.stderr, time.monotonic() + 2
+
+    def stuck(documents):
+        ctypes.CDLL(None).usleep(800_000)  # not Python, so it cannot be interrupted
+        while time.monotonic() < end:
+            try:
+                print("late words")
+            except:  # noqa: E722
+                pass
+
+    assert "restart the kernel" in judge.check("packing_mask", stuck, limit=0.2).message
+    sys.stdout.write("others still print\n")
+    time.sleep(max(0, end - time.monotonic()))
+    assert capsys.readouterr().out == "others still print\n"
+    sys.stdout, sys.stderr = out, err

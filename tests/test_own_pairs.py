@@ -4,14 +4,16 @@ adapters that can be served.
 
 import json
 import math
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
 
-from llmlab import cli
+from llmlab import cli, paths
 from llmlab.chapters.c06_preferences import pairs
 from llmlab.chapters.c06_preferences.pairs import Pairs
+from llmlab.cli.run import only_writer
 from llmlab.errors import UserError
 from llmlab.lab import runs
 from llmlab.models.frozen import frozen_copy
@@ -240,11 +242,36 @@ def test_an_interrupted_run_with_a_folder_goes_on_where_it_was(tmp_path, monkeyp
     )
     with pytest.raises(runs.Interrupted):
         runs.run(experiment, again=False, stop=lambda: len(seen) > 5, on_row=seen.append)
-    runs.run(experiment, again=False)
-    assert starts == [0, 5] and (tmp_path / "mine" / "model.safetensors").exists()
+    elsewhere = replace(experiment, out=str(tmp_path / "other"))
+    runs.run(elsewhere, again=False)  # another folder is no other run
+    assert starts == [0, 5] and (tmp_path / "other" / "model.safetensors").exists()
     runs.run(experiment, again=False)
     runs.run(experiment)
     assert starts == [0, 5, 0]  # what is stored is made again where weights are wanted, and read where not
+
+
+def test_a_folder_that_was_filled_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "home"))
+    out = tmp_path / "mine"
+    experiment = Pairs(steps=6, batch=4, probe=3, out=str(out))
+
+    def filled(row):
+        out.mkdir(exist_ok=True)
+        (out / "diary.txt").write_text("mine")
+
+    with pytest.raises(UserError, match="mine.part': rename it"):
+        runs.run(experiment, again=False, on_row=filled)
+    assert [p.name for p in out.iterdir()] == ["diary.txt"] and (
+        tmp_path / "mine.part" / "model.safetensors"
+    ).exists()
+
+
+def test_two_writers_of_one_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "home"))
+    out = str(tmp_path / "mine")
+    with only_writer(out), pytest.raises(paths.Busy, match="another 'llmlab run --out .*mine' is at work"):
+        with only_writer(out):
+            pass
 
 
 def test_own_pairs_through_trl(file, tmp_path, monkeypatch, capsys):

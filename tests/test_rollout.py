@@ -11,7 +11,7 @@ from llmlab.methods.policy import Dials
 from llmlab.models.forward import forward
 from llmlab.tokens import chat
 from llmlab.train import rollout
-from llmlab.train.collect import Collector
+from llmlab.train.collect import Collector, without_broken
 from llmlab.train.rollout import evaluate, play
 from llmlab.train.sample import Completions
 from llmlab.world import Census, Desk, Sums, Talk
@@ -20,9 +20,9 @@ from llmlab.world.desk import TOOLS, call_text, parse
 SUMS = Sums(("add",), digits=3)
 
 
-def stream(loaded, world=SUMS, start=0, rule="group_norm", **more):
+def stream(loaded, world=SUMS, start=0, rule="group_norm", method=None, **more):
     settings = dict(prompts=3, group=4, seed=1, max_new=8) | more
-    return Collector(loaded.model, loaded.tok, world, Dials(advantage=rule), **settings)(start)
+    return Collector(loaded.model, loaded.tok, world, method or Dials(advantage=rule), **settings)(start)
 
 
 def paid(reward):
@@ -160,6 +160,22 @@ def test_a_reward_that_is_no_number_spoils_its_own_group_only(shipped, rule, val
     whole, spoilt = (batch["advantages"].view(3, 4) for batch in found)
     assert spoilt.isfinite().all() and torch.equal(whole[[0, 2]], spoilt[[0, 2]]) and not spoilt[1].any()
     assert [batch.info["broken_rewards"] for batch in found] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("column", ["ref_logprobs", "old_logprobs"])
+def test_a_log_prob_that_is_no_number_spoils_its_own_group_only(shipped, column):
+    """In the second group one log-prob is NaN: its rows are trained on no more, the others as before."""
+    whole = next(stream(shipped, method=Dials(kl_penalty="k3"), temperature=2.0))
+    spoilt = whole.add(**{column: whole[column].clone()})
+    spoilt[column][5] = float("nan")
+    found = without_broken(spoilt)
+    assert without_broken(whole) is whole
+    assert found.info["broken_logprobs"] == 1 and not found.mask[4:8].any()
+    assert torch.equal(found.mask[[0, 1, 2, 3, 8, 9, 10, 11]], whole.mask[[0, 1, 2, 3, 8, 9, 10, 11]])
+    assert all(found[c].isfinite().all() for c in ("ref_logprobs", "old_logprobs"))
+    objective = Dials(kl_penalty="k3").objective(8)
+    assert objective(forward(shipped.model, found), found)[0].isfinite()
+    assert not objective(forward(shipped.model, spoilt), spoilt)[0].isfinite(), "negative control"
 
 
 def test_a_matrix_product_alone_would_spread_it():

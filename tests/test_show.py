@@ -70,7 +70,10 @@ def test_pieces_are_the_text_again(letters):
 def test_the_terminal_says_the_share_and_what_is_odd(capsys, file):
     assert cli.main(["show", "chats", "--domain", file, "--model", "chat"]) == 0
     out = capsys.readouterr().out
-    assert "2 conversations from JSON lines (messages)" in out and "tokens in 2 examples are trained" in out
+    assert (
+        "2 conversations from JSON lines (messages)" in out
+        and "tokens in 1 examples are trained; 1 more are held out" in out
+    )
     assert cli.main(["show", "chats", "--domain", file, "--model", "chat", "--mask", "json"]) == 0
     assert "nothing trained: 2 of them, the first is conversation 1" in capsys.readouterr().out
 
@@ -81,7 +84,8 @@ def test_a_run_shows_the_first_conversation_before_it_begins(capsys, home, file)
     )
     out = capsys.readouterr().out
     assert (
-        out.index("conversation 1 (trained: underlined)")
+        out.index("conversation 1 (held out; it would train: underlined)")
+        < out.index("conversation 2 (trained: underlined)")
         < out.index("are trained")
         < out.index("answer_loss")
     )

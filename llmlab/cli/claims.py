@@ -6,17 +6,19 @@ from dataclasses import asdict
 from itertools import takewhile
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..errors import UserError
 from ..ledger import CLAIMS, declared_in, results, table
-from ..ledger.statistics import MOST, PILOT
+from ..ledger.statistics import LOOKS
 from .options import parse
 from .screen import progress
 
 SHOW = [
     ("chapter", str, "", "only this chapter's claims, by its number"),
     ("verdict", str, "", f"only claims with this verdict: {', '.join((*table.VERDICTS, *table.OPEN))}"),
+    ("quotable", bool, False, "only what is decided and can be quoted, with its caveat"),
     ("json", bool, False, "print one JSON object as the last line"),
 ]
 RUN = [
@@ -31,21 +33,18 @@ RUN = [
     (
         "most",
         int,
-        MOST,
-        (
-            f"seeds a claim gets at most; the spread of the first {PILOT} says how many its smallest effect"
-            " needs"
-        ),
+        LOOKS[-1],
+        f"seeds a claim gets at most: it is looked at with {', '.join(map(str, LOOKS))} while a part is open",
     ),
     ("force", bool, False, "judge again what is current (runs are never computed twice)"),
     ("json", bool, False, "print one JSON object as the last line"),
 ]
-COLOURS = {"supported": "green", "refuted": "red", "conditional": "yellow", "exact": "green"}
+COLOURS = {"supported": "green", "refuted": "red", "conditional": "yellow", "proven": "green"}
 
 
 def show(ids: list[str], options) -> int:
     """The table; with a single id, that claim in full."""
-    found = table.rows(ids, options.chapter, options.verdict)
+    found = table.rows(ids, options.chapter, options.verdict, options.quotable)
     console = Console(highlight=False, width=None if Console().is_terminal else 150)
     if options.json:
         print(json.dumps(as_json(found), ensure_ascii=False))
@@ -54,53 +53,55 @@ def show(ids: list[str], options) -> int:
     else:
         console.print(grid(found))
         console.print(", ".join(f"{n} {v}" for v, n in table.counts(found).items()) or "no claim fits")
+        console.print(table.false_share(found))
     return 0
 
 
 def grid(found: list[table.Row]) -> Table:
-    """The rows with their effects."""
-    out = Table("claim", "verdict", "words", "measured", show_lines=True)
+    """The rows: effects first."""
+    out = Table("claim", "measured", "words", "verdict", show_lines=True)
     for r in found:
-        verdict = f"[{COLOURS.get(r.verdict, 'white')}]{r.verdict}[/]" + table.condition(r)
-        out.add_row(r.claim.id, verdict, r.claim.words, "\n".join(e.replace("[", "\\[") for e in r.effects))
+        verdict = f"[{COLOURS.get(r.verdict, 'white')}]{escape(table.ruling(r))}[/]"
+        caveat = f"\n[italic]{escape(r.caveat)}[/]" if r.caveat else ""
+        out.add_row(r.claim.id, escape("\n".join(r.effects)), r.claim.words, verdict + caveat)
     return out
 
 
 def in_full(r: table.Row, console: Console) -> None:
-    """Everything about one claim: words, source, evidence, what was fixed, every contrast with its per-seed
-    effects.
+    """Everything about one claim: what was found in plain words, the literature beside it, what would change
+    our mind; then every contrast with its per-seed effects.
     """
     c = r.claim
-    console.print(
-        f"[bold]{c.id}  {c.words}[/]\nsource {c.source}, chapter {c.chapter}, {c.kind}:"
-        f" [bold]{r.verdict}[/]{table.condition(r)}"
-    )
-    console.print(f"literature  {c.evidence} {' '.join(c.cites)}", markup=False)
-    console.print(f"declared in {declared_in(c.id)}", markup=False)
+    console.print(f"[bold]{c.id}  {escape(c.words)}[/]")
+    facts = {
+        "in the lab": table.in_the_lab(r),
+        "verdict": table.ruling(r) + (f", q {r.record['q']:.2g}" if (r.record or {}).get("q") else ""),
+        "caveat": r.caveat,
+        "literature": f"{c.evidence} {' '.join(c.cites)}",
+        "its regime": table.regime(r),
+        "other mind": table.change_of_mind(r) if r.record else "",
+        "source": f"{c.source}, chapter {c.chapter}, {c.kind}; declared in {declared_in(c.id)}",
+    }
+    if r.record and r.record["contrasts"]:
+        facts |= {"matched": c.matched, "seeds": f"{len(r.record['seeds'])}, read at {r.counted[0]['n']}"}
+    for name, said in facts.items():
+        if said:
+            console.print(f"{name:<11} {said}", markup=False)
     if r.record is None or not r.record["contrasts"]:
         expected = [f"expected    {x.label}: {table.hypothesis(asdict(x))}" for x in c.contrasts if x.counts]
-        console.print(
-            "\n".join(r.effects or [*expected, f"not run yet: llmlab claims run {c.id}"]), markup=False
-        )
+        if r.record is None:
+            console.print("\n".join([*expected, f"not run yet: llmlab claims run {c.id}"]), markup=False)
         return
-    console.print(
-        f"matched     {c.matched}\nseeds       {len(r.record['seeds'])}, the smallest effect needs"
-        f" {r.record['needed']}",
-        markup=False,
-    )
-    out = Table("contrast", "expected", "effect", "95 % interval", "p (Holm)", "verdict", "by seed")
-    for x in r.record["contrasts"]:
-        low, high = (table.number(x[end], x["unit"], sign=False) for end in ("low", "high"))
-        verdict = x["verdict"] if x["counts"] else f"({x['verdict']})"
-        effect = f"{table.number(x['mean'], x['unit'])} {table.unit_name(x['unit'])}"
+    out = Table("contrast", "expected", "effect [98 % interval]", "p", "it is", "by seed")
+    guards = [x | {"label": f"guard: {x['label']}"} for x in r.record.get("guards", ())]
+    for x in [*guards, *r.record["contrasts"]]:
         seeds = " ".join(table.number(e, x["unit"]) for e in x["effects"])
         out.add_row(
-            x["label"],
+            x["label"] if x["counts"] else f"({x['label']})",
             table.hypothesis(x),
-            effect,
-            f"{low} to {high}",
-            f"{x['adjusted']:.2g}",
-            verdict,
+            escape(table.amount(x)),
+            f"{x['p']:.2g}",
+            x["verdict"],
             seeds,
         )
     console.print(out)
@@ -116,12 +117,22 @@ def as_json(found: list[table.Row]) -> dict:
                 "kind": r.claim.kind,
                 "chapter": r.claim.chapter,
                 "verdict": r.verdict,
+                "ruling": table.ruling(r),
+                "in_the_lab": table.in_the_lab(r),
+                "caveat": r.caveat,
+                "quotable": r.quotable,
+                "regime": table.regime(r),
+                "change_of_mind": table.change_of_mind(r) if r.record else "",
                 "knob": r.claim.knob,
                 "matched": r.claim.matched,
                 "evidence": r.claim.evidence,
                 "cites": list(r.claim.cites),
             }
-            | {k: v for k, v in (r.record or {}).items() if k in ("seeds", "needed", "contrasts", "found")}
+            | {
+                k: v
+                for k, v in (r.record or {}).items()
+                if k in ("seeds", "q", "contrasts", "guards", "found")
+            }
         )
         for r in found
     }
@@ -134,7 +145,7 @@ def run(ids: list[str], options, progress) -> int:
         if results_readable()
         else [table.Row(c, None) for c in chosen(ids, options.chapter)]
     )
-    todo = [r.claim for r in found if options.force or not r.current]
+    todo = [r.claim for r in found if options.force or not r.current or undecided(r, options.most)]
     if not todo:
         print("all current; --force judges them again")
         return show_after(found, options)
@@ -143,8 +154,11 @@ def run(ids: list[str], options, progress) -> int:
 
     if options.executor not in ("pool", "ray"):
         raise UserError(f"--executor is pool or ray, not '{options.executor}'")
-    if not PILOT <= options.most <= 1000:
-        raise UserError(f"--most {options.most} is out of range; choose {PILOT} to 1000 seeds")
+    if options.most not in LOOKS:
+        raise UserError(
+            f"--most {options.most} is no look: seeds are looked at when there are"
+            f" {', '.join(map(str, LOOKS))}, so that a verdict cannot be waited for"
+        )
     if options.workers < 0:
         raise UserError(
             f"--workers {options.workers} is out of range; choose 1 and more, or 0 for one a core"
@@ -162,13 +176,18 @@ def run(ids: list[str], options, progress) -> int:
     return show_after(table.rows([c.id for c in todo]), options)
 
 
+def undecided(r: table.Row, most: int) -> bool:
+    """Has the claim an open part, and a look ahead?"""
+    return any(c["verdict"] == "open" and c["n"] < most for c in r.counted)
+
+
 def show_after(found: list[table.Row], options) -> int:
     """The verdicts, in short."""
     if options.json:
         print(json.dumps(as_json(found), ensure_ascii=False))
         return 0
     for r in found:
-        print(f"{r.claim.id}  {r.verdict}{table.condition(r)}  {r.claim.words}")
+        print(f"{r.claim.id}  {table.ruling(r)}  {r.claim.words}")
     return 0
 
 

@@ -41,6 +41,7 @@ class Seen:
     """Counts what goes by: examples, tokens, trained ones, and what is odd about some of them."""
 
     examples: int = 0
+    held_out: int = 0
     tokens: int = 0
     trained: int = 0
     odd: dict[str, list[str]] = field(default_factory=dict)  # what -> where
@@ -49,8 +50,11 @@ class Seen:
         """The same examples, counted."""
         for example in every:
             self.examples += 1
-            self.tokens += len(example.ids)
-            self.trained += sum(example.mask)
+            if example.held_out:
+                self.held_out += 1
+            else:
+                self.tokens += len(example.ids)
+                self.trained += sum(example.mask)
             (name, number), *odd = example.label.items()
             for what, _ in [*odd, *([] if any(example.mask) else [("nothing trained", 0)])]:
                 self.odd.setdefault(what, []).append(f"{name} {number}")
@@ -59,7 +63,10 @@ class Seen:
     def told(self, of: str = "") -> str:
         """The counts in a line, and a line for each oddity."""
         share = self.trained / max(1, self.tokens)
-        lines = [f"{share:.0%} of {self.tokens:,} tokens in {of}{self.examples:,} examples are trained"]
+        learnt = self.examples - self.held_out
+        lines = [f"{share:.0%} of {self.tokens:,} tokens in {of}{learnt:,} examples are trained"]
+        if self.held_out:
+            lines[0] += f"; {self.held_out:,} more are held out, the curves are read on them"
         for what, where in self.odd.items():
             if what != "answer":
                 lines.append(f"{what}: {len(where):,} of them, the first is {where[0]}")
@@ -67,11 +74,14 @@ class Seen:
 
 
 def before_a_run(experiment, loaded, texts) -> None:
-    """The first example and the share of tokens that are trained. Raises UserError if none is."""
-    seen = Seen()
-    for i, example in enumerate(seen.of(islice(experiment.shown(loaded, texts), COUNTED))):
-        if not i:
+    """The first example, the first that is learnt from where that is another one, and the share of tokens
+    that are trained. Raises UserError if none is.
+    """
+    seen, learnt = Seen(), False
+    for example in seen.of(islice(experiment.shown(loaded, texts), COUNTED)):
+        if seen.examples == 1 or not (learnt or example.held_out):
             draw(loaded.tok, example)
+        learnt = learnt or not example.held_out
     print(seen.told("the first " if seen.examples == COUNTED else ""))
 
 
@@ -88,5 +98,6 @@ def draw(tok, example) -> None:
         )
     )
     console = Console(width=110, highlight=False)
-    console.print(Text.assemble((head, "bold"), " (trained: ", ("underlined", "bold blue underline"), ")"))
+    role = "held out; it would train" if example.held_out else "trained"
+    console.print(Text.assemble((head, "bold"), f" ({role}: ", ("underlined", "bold blue underline"), ")"))
     console.print(body)

@@ -66,14 +66,15 @@ def command(argv: list[str]) -> int:
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
-    if getattr(options, "out", ""):
-        experiment = replace(experiment, out=free_folder(options.out))
+    out = free_folder(options.out) if getattr(options, "out", "") else ""
+    if out:
+        experiment = replace(experiment, out=out)
     options.model = options.model or experiment.default_model
     if options.engine == "trl":
         from ..trl.engine import TRL
 
         experiment = TRL(experiment)
-    with only_first():
+    with only_first(), only_writer(out):
         if options.engine == "trl":
             translation(experiment.of)
         return show(experiment, options)
@@ -88,6 +89,17 @@ def free_folder(out: str) -> str:
         raise UserError(f"'{out}' is not empty; choose a folder that does not exist yet")
     paths.writable(folder.parent)
     return str(folder)
+
+
+@contextmanager
+def only_writer(out: str):
+    """Nobody else of this user trains for the same folder meanwhile. Raises Busy."""
+    if not out or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock = paths.writable(paths.cache() / "out") / f"{paths.hash_bytes(out.encode())}.lock"
+    with paths.alone(lock, f"llmlab run --out {out}"):
+        yield
 
 
 @contextmanager

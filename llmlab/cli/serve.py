@@ -32,6 +32,12 @@ def command(argv: list[str]) -> int:
                 "",
                 "JSON file of tenant and key: a client must send the key of the tenant it asks",
             ),
+            (
+                "max_rank",
+                int,
+                128,
+                "largest rank of an adapter; every tenant pays for the largest",
+            ),
             ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
         ],
         argv if argv[0].startswith("-") else argv[1:],
@@ -46,7 +52,7 @@ def command(argv: list[str]) -> int:
         return 0
     from ..serve import http
 
-    http.run(argv[0], options.model, options.port, keys=options.keys)
+    http.run(argv[0], options.model, options.port, keys=options.keys, max_rank=options.max_rank)
     return 0
 
 

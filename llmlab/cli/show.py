@@ -36,7 +36,7 @@ def command(argv: list[str]) -> int:
         for example in every:
             print(
                 json.dumps(
-                    example.label | {"pieces": pieces(loaded.tok, example.ids, example.mask)},
+                    example.told | {"pieces": pieces(loaded.tok, example.ids, example.mask)},
                     ensure_ascii=False,
                 )
             )

@@ -213,8 +213,11 @@ def is_current(name: str) -> bool:
 
 
 def _found(name: str) -> Seal | None:
-    there = (folder(name) / "model.safetensors").exists()
-    return Seal(models.read_card(folder(name)).get("recipe", "")) if there else None
+    """The recipe that the card names, if the card belongs to the weights and the tokenizer that lie there."""
+    place = folder(name)
+    card = models.read_card(place)
+    whole = card.get("fingerprint") == models.fingerprint(place, name)
+    return Seal(card.get("recipe", "")) if whole else None
 
 
 def start(name: str):
@@ -289,6 +292,7 @@ def store(name: str, model, tok, card: dict) -> None:
     fresh = place.with_name(f".{name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     models.save(fresh, model, tok)
+    card |= {"fingerprint": models.fingerprint(fresh, name)}
     paths.write_atomic(fresh / "card.json", json.dumps(card, indent=1).encode())
     if place.exists():
         shutil.rmtree(place)

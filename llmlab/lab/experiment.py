@@ -125,4 +125,7 @@ class Experiment:
         self.finish(replace(loaded, model=recipe.model))
 
     def finish(self, trained: Loaded) -> None:
-        """What is to be done with the trained model."""
+        """What is to be done with the trained model, before the run is stored."""
+
+    def place(self) -> None:
+        """What is to be done once the run is stored."""

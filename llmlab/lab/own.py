@@ -36,6 +36,10 @@ class Own(Experiment):
         default="", repr=False
     )  # folder for the trained model or its adapters: no knob, it changes nothing
 
+    def settings(self) -> dict:
+        """Knob -> value; where the model goes is no part of what the run is."""
+        return super().settings() | {"out": ""}
+
     def load(self, name: str, device: str) -> Loaded:
         """The starting model; for qlora a folder or hub id is read in 4 bits, layer by layer."""
         return (
@@ -52,22 +56,37 @@ class Own(Experiment):
         tokens = () if loaded.tok.chat_template else sorted(loaded.tok.added_tokens_decoder)
         return wrapped(loaded, method, seed, rank=self.rank, targets=self.targets, tokens=tokens)
 
+    @property
+    def _part(self) -> Path:
+        """Beside `out`: what is written, or was of a run that was killed."""
+        return Path(self.out).with_name(f"{Path(self.out).name}.part")
+
     def finish(self, trained: Loaded) -> None:
-        """Keep the trained model in `out`, or its adapters as PEFT saves them (what `llmlab serve` reads as
-        TENANT/VERSION/), with the tokenizer. The folder is whole or not there: it is written beside, and
-        renamed.
+        """Write the trained model, or its adapters as PEFT saves them (what `llmlab serve` reads as
+        TENANT/VERSION/), with the tokenizer, beside `out`.
         """
         if not self.out:
             return
-        whole = Path(self.out)
-        part = whole.with_name(f"{whole.name}.part")
-        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed while it wrote
+        shutil.rmtree(self._part, ignore_errors=True)
         if isinstance(trained.model, adapters.PeftModel):
-            trained.model.save_pretrained(part)  # type: ignore[arg-type]
-            trained.tok.save_pretrained(part)
+            trained.model.save_pretrained(self._part)  # type: ignore[arg-type]
+            trained.tok.save_pretrained(self._part)
         else:
-            save(part, trained.model, trained.tok)
-        part.replace(whole)
+            save(self._part, trained.model, trained.tok)
+
+    def place(self) -> None:
+        """The folder `out` is whole or not there. Raises UserError where it was filled by somebody else
+        meanwhile; then what was trained stays beside.
+        """
+        if not self.out:
+            return
+        try:
+            self._part.replace(self.out)
+        except OSError as e:
+            raise UserError(
+                f"'{self.out}' cannot be put in place ({e.strerror}); what was trained lies in"
+                f" '{self._part}': rename it"
+            ) from None
 
 
 def enough(found: list, what: str, path: str) -> tuple:

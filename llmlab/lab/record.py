@@ -68,7 +68,7 @@ def opened(raw: bytes, path: Path) -> tuple[Seal, bytes]:
     try:
         found = json.loads(head)
         seal, whole = Seal.read(found), found["sha256"] == paths.hash_bytes(content)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Damaged(f"'{path}' is truncated") from None
     if seal is None:
         raise Damaged(f"'{path}' has no seal")

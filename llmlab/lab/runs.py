@@ -196,6 +196,7 @@ def run(
     took = time.time() - began
     done = Run(experiment.name, experiment.settings(), seed, model, wanted.identity, rows, took, versions())
     store(done, wanted.code)
+    experiment.place()
     checkpoint.clear()
     return done
 
@@ -205,6 +206,7 @@ def _unfinished(name: str, wanted: Seal) -> Path:
     bit-equal; what other code began is removed.
     """
     folder = paths.writable(paths.cache() / "unfinished")
+    paths.clear_killed(folder)
     mine = folder / f"{name}-{wanted.identity}-{paths.hash_bytes(json.dumps(wanted.code).encode())}.state"
     for other in folder.glob(f"{name}-{wanted.identity}-*.state"):
         if other != mine:

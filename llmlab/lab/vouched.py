@@ -60,7 +60,7 @@ def _entries(path: Path, changed: int) -> tuple[dict, ...]:
         if any(not isinstance(e[key], str) for e in found for key in ("name", "old", "new")):
             raise TypeError
         return tuple(found)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise BadList(
             f"'{path}' is damaged, so nothing is vouched for; restore it (git checkout), or remove it and"
             " compute again what is stale then"

@@ -17,10 +17,12 @@ AXIS = "effect ÷ smallest effect of interest"
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 FURTHER = (100, 300, 1000, 3000, 10000)  # where an effect goes beyond the ticks
 MARKS = {
-    "supported": ("#0072B2", "o"),
-    "refuted": ("#D55E00", "s"),
-    "inconclusive": ("#CC79A7", "D"),
-}  # verdict -> colour, marker
+    "as claimed": ("#0072B2", "o"),
+    "reversed": ("#D55E00", "s"),
+    "too small": ("#E69F00", "s"),
+    "differs": ("#D55E00", "s"),
+    "open": ("#CC79A7", "D"),
+}  # what a part is -> colour, marker
 WIDTH, LEFT, LINE, HEAD, FOOT = (
     9.4,
     4.3,
@@ -197,9 +199,9 @@ def _interval(axis, y: float, entry: dict) -> None:
 
 
 def _look(verdict: str) -> dict:
-    """Colour and marker of a verdict; what is inconclusive is hollow."""
+    """Colour and marker of what a part is; what is open is hollow."""
     colour, marker = MARKS[verdict]
-    inside = "white" if verdict == "inconclusive" else colour
+    inside = "white" if verdict == "open" else colour
     return dict(
         color=colour,
         marker=marker,

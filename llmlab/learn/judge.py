@@ -1,9 +1,11 @@
 """The judge: check("shift", my_function) says whether it is right, or what is wrong; hint, solution, reset
 and task go with it.
 
-A learner's function runs in a thread of its own, on copies of the inputs, for at most LIMIT seconds. Its
-result is compared with the reference's, and, where it differs, with that of each known misconception: the one
-that errs as the learner does gives the hint.
+A learner's function runs in a thread of its own, on copies of the inputs, for at most LIMIT seconds; what it
+returned is compared and written out in that time too, as an object of the learner's own may do anything when
+it is looked at. Its result is compared with the reference's, and, where it differs, with that of each known
+misconception: the one that errs as the learner does gives the hint. Whatever it changed in torch and the like
+is changed back (kept).
 """
 
 import copy
@@ -16,14 +18,14 @@ import random
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Callable
 
 import numpy as np
 import torch
 
-from . import exercises
+from . import exercises, kept
 from .exercise import Case, Exercise, difference, short
 
 LIMIT = 10.0  # seconds for all cases together
@@ -148,70 +150,100 @@ class Result:
 # ---- trying the cases ----
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
     """What one call did: it returned a value, raised an error, or was stopped (and left behind, if even that
-    failed).
+    failed). shown: the value as text.
     """
 
     value: object = None
     error: BaseException | None = None
+    returned: bool = False
     stopped: bool = False
     left_behind: bool = False
+    shown: str = ""
 
     @property
     def empty(self) -> bool:
         """It ended, and returned nothing."""
-        return self.value is None and self.error is None and not self.stopped
+        return self.returned and self.value is None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A case, what came out, what is wrong with it (None: nothing), and the misconceptions that give the
-    same.
+    """A case, what was wanted, what came out, what is wrong with it (None: nothing), and the misconceptions
+    that give the same.
     """
 
     case: Case
+    wanted: object
     outcome: Outcome
     wrong: str | None
-    alike: frozenset
+    alike: frozenset = frozenset()
 
 
 def _try_all(exercise: Exercise, function: Callable, limit: float, prints: "_Prints") -> list[Trial]:
     trials, end = [], time.monotonic() + limit
     for case in exercise.cases():
-        given = copy.deepcopy(case.args)
-        outcome = _call(function, given, end, prints)
-        trials.append(
-            Trial(
-                case,
-                outcome,
-                _wrong(exercise, function, case, given, outcome, limit),
-                _alike(exercise, case, outcome),
-            )
-        )
-        if outcome.stopped:
+        trials.append(_try(exercise, function, case, end, prints, limit))
+        if trials[-1].outcome.stopped:
             break
     return trials
 
 
-def _wrong(
-    exercise: Exercise, function: Callable, case: Case, given: tuple, outcome: Outcome, limit: float
-) -> str | None:
-    """One sentence, or None."""
+def _try(
+    exercise: Exercise, function: Callable, case: Case, end: float, prints: "_Prints", limit: float
+) -> Trial:
+    """One case. The wanted result is computed before the learner's function can change anything."""
+    wanted, given = exercise.reference(*copy.deepcopy(case.args)), copy.deepcopy(case.args)
+    outcome, found = Outcome(), []
+
+    def work():
+        with kept.kept():
+            try:
+                outcome.value = function(*given)
+                outcome.returned = True
+            # sys.exit() and KeyboardInterrupt of the learner's code included: nothing may end the kernel
+            except BaseException as error:
+                outcome.error = error
+        found.extend(
+            (_wrong(exercise, function, case, given, outcome, wanted), _alike(exercise, case, outcome))
+        )
+        outcome.shown = _safe(outcome.value)
+
+    with kept.kept():  # a thread that is left behind puts nothing back
+        outcome.stopped, outcome.left_behind = _within(work, end, prints)
+    if outcome.stopped or not outcome.shown:
+        outcome.stopped = True
+        return Trial(case, wanted, outcome, _late(outcome, limit))
+    return Trial(case, wanted, outcome, *found)
+
+
+def _late(outcome: Outcome, limit: float) -> str:
+    """What took too long."""
     if outcome.left_behind:
         return (
             f"it did not end within {limit:g} s and cannot be interrupted; it goes on in the background, so"
             " restart the kernel."
         )
-    if outcome.stopped:
-        return f"it did not end within {limit:g} s: does every loop come to an end?"
+    if outcome.returned:
+        return (
+            f"its result, of type {type(outcome.value).__name__}, could not be compared within {limit:g} s:"
+            " return a plain value."
+        )
+    return f"it did not end within {limit:g} s: does every loop come to an end?"
+
+
+def _wrong(
+    exercise: Exercise, function: Callable, case: Case, given: tuple, outcome: Outcome, wanted: object
+) -> str | None:
+    """One sentence, or None."""
     if outcome.error is not None:
         return f"it raised {_told(function, outcome.error)}."
     changed = [name for name, a, b in zip(exercise.parameters, given, case.args) if _edited(a, b)]
     if changed:
         return f"it changes its input {changed[0]}: the caller still needs it. Work on a copy."
-    found = _compare(outcome.value, exercise.reference(*copy.deepcopy(case.args)))
+    found = _compare(outcome.value, wanted)
     return found and f"the result {found}."
 
 
@@ -245,8 +277,8 @@ def _attempt(function: Callable, args: tuple) -> Outcome:
 
 
 def _same(a: Outcome, b: Outcome) -> bool:
-    if a.stopped or a.error is not None or b.error is not None:
-        return not a.stopped and type(a.error) is type(b.error)
+    if a.error is not None or b.error is not None:
+        return type(a.error) is type(b.error)
     return _compare(a.value, b.value) is None
 
 
@@ -260,7 +292,7 @@ def _misconception(exercise: Exercise, trials: list[Trial]) -> str | None:
     return best and " ".join(inspect.getdoc(best).split())
 
 
-# ---- one call, in a thread that can be stopped ----
+# ---- work in a thread that can be stopped ----
 
 
 class _Stop(SystemExit):
@@ -269,21 +301,19 @@ class _Stop(SystemExit):
     """
 
 
-def _call(function: Callable, args: tuple, end: float, prints: "_Prints") -> Outcome:
-    """Call the function in a daemon thread until the time `end`; the same random numbers each time."""
-    box: dict = {}
+def _within(work: Callable[[], None], end: float, prints: "_Prints") -> tuple[bool, bool]:
+    """(it had to be stopped, even that failed): work in a daemon thread until the time `end`, with the same
+    random numbers each time.
+    """
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(0)
 
-    def work():
-        prints.thread = threading.get_ident()
-        try:
-            box["value"] = function(*args)
-        # sys.exit() and KeyboardInterrupt of the learner's code included: nothing may end the kernel
-        except BaseException as error:
-            box["error"] = error
+    def quiet():
+        prints.threads.add(threading.get_ident())
+        with suppress(SystemExit):  # of the one who waits, or of a result that exits when it is looked at
+            work()
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=quiet, daemon=True)
     thread.start()
     try:
         thread.join(max(0.0, end - time.monotonic()))
@@ -291,8 +321,12 @@ def _call(function: Callable, args: tuple, end: float, prints: "_Prints") -> Out
         _interrupt(thread)
         raise
     if not thread.is_alive():
-        return Outcome(box.get("value"), box.get("error"))
-    return Outcome(stopped=True, left_behind=not _interrupt(thread))
+        prints.threads.discard(thread.ident)
+        return False, False
+    stopped = _interrupt(thread)
+    if stopped:
+        prints.threads.discard(thread.ident)
+    return True, not stopped
 
 
 def _interrupt(thread: threading.Thread) -> bool:
@@ -307,26 +341,46 @@ def _interrupt(thread: threading.Thread) -> bool:
 
 
 class _Prints(io.TextIOBase):
-    """Takes what one thread prints, and passes on what the others print."""
+    """Takes what the learner's threads print, to the error stream too, and passes on what the others print.
+    It stays in place for a thread that had to be left behind.
+    """
 
     def __init__(self):
-        self.text, self.thread, self.onward = "", None, sys.stdout
+        self.text, self.threads, self.out, self.err = "", set(), sys.stdout, sys.stderr
 
     def __enter__(self):
-        sys.stdout = self
+        sys.stdout, sys.stderr = self, _Aside(self)
         return self
 
     def __exit__(self, *_):
-        sys.stdout = self.onward
+        if not self.threads:
+            sys.stdout, sys.stderr = self.out, self.err
 
     def write(self, text: str) -> int:
-        if threading.get_ident() != self.thread:
-            return self.onward.write(text)
+        return self.take(text, self.out)
+
+    def take(self, text: str, stream) -> int:
+        """Keep the text if it comes from one of the threads, else pass it on."""
+        if threading.get_ident() not in self.threads:
+            return stream.write(text)
         self.text += text[: PRINTED - len(self.text)]
         return len(text)
 
     def flush(self) -> None:
-        self.onward.flush()
+        self.out.flush()
+
+
+class _Aside(io.TextIOBase):
+    """The error stream beside _Prints."""
+
+    def __init__(self, prints: _Prints):
+        self.prints = prints
+
+    def write(self, text: str) -> int:
+        return self.prints.take(text, self.prints.err)
+
+    def flush(self) -> None:
+        self.prints.err.flush()
 
 
 @contextmanager
@@ -380,12 +434,8 @@ def _shown(exercise: Exercise, trial: Trial) -> tuple[tuple[str, str], ...]:
         ("case", case.about),
         *((name, short(value)) for name, value in zip(exercise.parameters, case.args)),
     ]
-    rows.append(("wanted", short(exercise.reference(*copy.deepcopy(case.args)))))
-    return (
-        tuple(rows)
-        if outcome.stopped or outcome.error is not None
-        else (*rows, ("yours", _safe(outcome.value)))
-    )
+    rows.append(("wanted", short(trial.wanted)))
+    return tuple(rows) if outcome.stopped or outcome.error is not None else (*rows, ("yours", outcome.shown))
 
 
 def _safe(value) -> str:

@@ -129,11 +129,11 @@ def of_verdicts() -> str:
     from ..ledger import table as ledger
 
     rows = [
-        [r.claim.id, r.claim.chapter, r.claim.words, r.verdict + ledger.condition(r)]
+        [r.claim.id, r.claim.chapter, r.claim.words, ledger.ruling(r), r.caveat]
         for r in ledger.rows()
-        if r.verdict in ("refuted", "conditional")
+        if r.verdict in ("refuted", "conditional") and r.quotable
     ]
-    return table(["claim", "chapter", "in our words", "verdict"], rows)
+    return table(["claim", "chapter", "in our words", "verdict", "to know before quoting it"], rows)
 
 
 BLOCKS = {

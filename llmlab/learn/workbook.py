@@ -61,6 +61,6 @@ def copy(target: Path) -> list[str]:
 def _noted(target: Path) -> dict[str, str]:
     try:
         found = json.loads((target / NOTED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}  # nothing was copied yet, or the note is broken: then every notebook counts as changed
     return found if isinstance(found, dict) else {}

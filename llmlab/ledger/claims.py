@@ -95,8 +95,7 @@ class Contrast:
 
     direction   more or less: the claim's sign; same: no difference as large as `least`
     least       smallest effect of interest, in `unit`
-    counts      False: shown beside the claim (a price, a side effect), no part of the verdict and of the Holm
-    family
+    counts      False: shown beside the claim (a price, a side effect): it has an interval and no verdict
     """
 
     label: str
@@ -116,6 +115,13 @@ class Contrast:
     def arms(self) -> list[Arm]:
         """The arms, each once, in order."""
         return list({t.arm.key: t.arm for t in self.terms}.values())
+
+
+def _rules(contrasts: tuple[Contrast, ...]) -> list[list]:
+    return [
+        [c.direction, c.least, c.unit, c.counts] + [[t.arm.key, t.metric, t.how, t.weight] for t in c.terms]
+        for c in contrasts
+    ]
 
 
 def contrast(
@@ -144,7 +150,12 @@ class Claim:
 
     words     ours; `source`: letter and section of the text
     matched   what is equal between the arms
-    knob      on what a conditional verdict depends
+    depends   name of the knob that a mixed outcome may depend on: some of the arms must differ in it
+    knob      the same in words, as it stands behind a conditional verdict
+    guards    contrasts that must come out as claimed before there is any verdict: who is said to teach beats
+              its own start; what is said to be matched is equal
+    items     questions behind a reading, where they are few: the smallest effect must be twice their error
+    corrects  what is true instead, where the source's words are imprecise
     first     its first seed; above 0 where the arms were chosen after a look at the seeds below
     check     exact claims: a function that raises AssertionError, or returns what it found in words
     why       untestable claims: why
@@ -160,6 +171,10 @@ class Claim:
     contrasts: tuple[Contrast, ...] = ()
     matched: str = ""
     knob: str = ""
+    depends: str = ""
+    guards: tuple[Contrast, ...] = ()
+    items: int = 0
+    corrects: str = ""
     seeds: int = 5
     first: int = 0
     check: Callable[[], str] | None = None
@@ -176,11 +191,13 @@ class Claim:
             raise ValueError(
                 f"{self.id} needs at least five seeds, and to say what is matched between its arms"
             )
+        if self.depends and len({str(a.knobs.get(self.depends)) for a in self.arms}) < 2:
+            raise ValueError(f"{self.id}: its arms do not differ in '{self.depends}'")
 
     @property
     def arms(self) -> list[Arm]:
         """All arms, each once."""
-        return list({a.key: a for c in self.contrasts for a in c.arms}.values())
+        return list({a.key: a for c in (*self.contrasts, *self.guards) for a in c.arms}.values())
 
     def numbered(self, n: int) -> range:
         """Its first n seeds."""
@@ -191,11 +208,7 @@ class Claim:
         """Of each contrast what decides its verdict: no words; arms are what they run, whatever they are
         called.
         """
-        return [
-            [c.direction, c.least, c.unit, c.counts]
-            + [[t.arm.key, t.metric, t.how, t.weight] for t in c.terms]
-            for c in self.contrasts
-        ]
+        return _rules(self.contrasts)
 
     @property
     def declared(self) -> str:
@@ -203,5 +216,7 @@ class Claim:
         be improved.
         """
         parts = [self.id, self.kind, self.seeds, self.first, bool(self.why), self.rules]
+        later = [_rules(self.guards), self.items, self.depends, bool(self.corrects)]
+        parts += [later] if any(later) else []
         checked = self.check.__name__ if self.check else ""
         return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode(), checked.encode())

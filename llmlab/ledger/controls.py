@@ -1,30 +1,40 @@
-"""Negative controls on the real results: what must not be found is not found."""
-
-import copy
-import random
-from collections import Counter
+"""Negative controls on the real results: what must not be found is not found, what was planted is."""
 
 from . import CLAIMS, results, statistics
+from .claims import Contrast
 
 
-def shuffled(id: str, times: int = 100, seed: int = 0) -> dict[str, int]:
-    """Verdicts of a claim whose runs are dealt to its arms at random, each time with the whole ledger judged
-    again; verdict -> how often.
+def same_arm(id: str) -> dict[str, int]:
+    """An A/A control: every arm of the claim against itself, its first seeds against its next ones, judged
+    as if it were a part that claims more; found -> how often. Nothing but `open` and `too small` is right.
     """
-    records, r, found = results.load(), random.Random(seed), Counter()
-    for _ in range(times):
-        dealt = copy.deepcopy(records)
-        for contrast in dealt[id]["contrasts"]:
-            values = [v for term in contrast["terms"] for v in term["values"]]
-            r.shuffle(values)
-            n = len(contrast["effects"])
-            columns = [values[i : i + n] for i in range(0, len(values), n)]
-            contrast["effects"] = [
-                sum(t["weight"] * v for t, v in zip(contrast["terms"], row)) for row in zip(*columns)
-            ]
-        results.judge(dealt)
-        found[dealt[id]["verdict"]] += 1
-    return dict(found.most_common())
+    found: dict[str, int] = {}
+    for c in results.load()[id]["contrasts"]:
+        for term in c["terms"]:
+            values = term["values"]
+            half = len(values) // 2
+            effects = [a - b for a, b in zip(values[:half], values[half : 2 * half])]
+            said = _judged(effects, c)
+            found[said] = found.get(said, 0) + 1
+    return found
+
+
+def planted(id: str, size: float) -> dict[str, int]:
+    """The same, after `size` smallest effects were added to one side: `as claimed` is what must be found."""
+    found: dict[str, int] = {}
+    for c in results.load()[id]["contrasts"]:
+        for term in c["terms"]:
+            values = term["values"]
+            half = len(values) // 2
+            effects = [size * c["least"] + a - b for a, b in zip(values[:half], values[half : 2 * half])]
+            said = _judged(effects, c)
+            found[said] = found.get(said, 0) + 1
+    return found
+
+
+def _judged(effects: list[float], c: dict) -> str:
+    rule = Contrast(c["label"], (), "more", c["least"], c["unit"])
+    return statistics.part(statistics.estimate(effects), rule)
 
 
 def dead_knob(id: str) -> str:

@@ -4,6 +4,7 @@ best is what its claims take.
 
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Iterable, Iterator
 
 from .. import paths
@@ -64,6 +65,7 @@ def seal(trials: Iterable[Trials]) -> Seal:
     )
 
 
+@lru_cache
 def load(name: str) -> dict:
     """{"seed", "table": label -> rate -> metric's last reading}."""
     return json.loads(record.read(file(name))[1])
@@ -84,6 +86,25 @@ def best(row: dict[str, float]) -> float:
     """The rate with the highest reading; of equals the lowest."""
     read = {float(lr): value for lr, value in row.items()}
     return max(sorted(read), key=read.get)
+
+
+def tried(arm: Arm) -> tuple[float, float, float] | None:
+    """(lowest, highest, best) of the rates tried for an arm that runs at the best of them; None for an arm
+    that was not tuned.
+    """
+    from . import TRIALS
+
+    for name, trials in TRIALS.items():
+        for t in trials:
+            for a in t.arms:
+                if _but_lr(a) == _but_lr(arm) and file(name).exists():
+                    found = best(load(name)["table"][a.label])
+                    return (min(t.rates), max(t.rates), found) if arm.knobs.get("lr") == found else None
+    return None
+
+
+def _but_lr(arm: Arm) -> tuple:
+    return arm.experiment, {k: v for k, v in arm.knobs.items() if k != "lr"}
 
 
 def build(name: str, trials: Iterable[Trials], executor=pool.run_all) -> Iterator[tuple[int, int, str]]:

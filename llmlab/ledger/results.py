@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..lab import code
 from ..lab import record as sealed
 from ..lab.record import Seal
-from . import statistics
+from . import guards, statistics
 from .claims import Claim, Contrast, Reading
 
 RESULTS = "results.json"
@@ -101,25 +101,32 @@ def _checkpoints(folder: Path) -> str:
             p
             for name in ("base", "chat")
             for p in (folder / name).glob("*.*")
-            if p.suffix in (".safetensors", ".json")
+            if p.suffix in (".safetensors", ".json") and p.name != "card.json"  # what it was measured to do
         )
     )
 
 
 def seal(claim: Claim) -> Seal:
-    """What a claim's record must be made from: its declaration, the checkpoints, and the code of the
-    experiments and their exam, or of its check.
+    """What a claim's record must be made from: its declaration, the code of the experiments and their exam
+    or of its check, and the checkpoints.
     """
-    identity = paths.hash_bytes(claim.declared.encode(), _checkpoints(paths.data() / "checkpoints").encode())
+    made_by = {"checkpoints": _checkpoints(paths.data() / "checkpoints")}
     if claim.check:
-        return Seal(identity, {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)})
-    made_by = {n: h for name in {a.experiment for a in claim.arms} for n, h in _named(name).items()}
-    return Seal(identity, made_by | ({"study": _code(STUDY)} if any(a.exam for a in claim.arms) else {}))
+        made_by |= {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)}
+    made_by |= {n: h for name in {a.experiment for a in claim.arms} for n, h in _named(name).items()}
+    made_by |= {"study": _code(STUDY)} if any(a.exam for a in claim.arms) else {}
+    return Seal(paths.hash_bytes(claim.declared.encode()), made_by)
 
 
 def is_current(claim: Claim, record: dict | None) -> bool:
     """Was the record made from today's declaration, code and checkpoints?"""
     return record is not None and sealed.is_current(Seal.read(record["seal"]), seal(claim))
+
+
+def same_runs(claim: Claim, record: dict | None) -> bool:
+    """Were the record's runs made by today's code from today's checkpoints, whatever is declared of them?"""
+    found, wanted = Seal.read((record or {}).get("seal")), seal(claim)
+    return found is not None and sealed.is_current(found, Seal(found.identity, wanted.code))
 
 
 def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
@@ -170,11 +177,11 @@ def worded(claim: Claim, record: dict | None) -> dict | None:
         }
         for found, c in zip(record["contrasts"], claim.contrasts)
     ]
-    return record | {"contrasts": contrasts} | ({"found": claim.why} if claim.why else {})
+    return record | {"contrasts": contrasts} | ({"found": claim.corrects or claim.why} if claim.why else {})
 
 
 def save(records: dict[str, dict], curves: Curves) -> None:
-    """Write both files. Holm's adjustment and all verdicts are made anew over all records that are there."""
+    """Write both files; all verdicts are made anew from the per-seed effects."""
     records = {k: records[k] for k in sorted(records)}
     judge(records)
     body = json.dumps(records, indent=1, ensure_ascii=False).encode()
@@ -191,24 +198,61 @@ def _with(body: bytes) -> Seal:
 
 
 def judge(records: dict[str, dict]) -> None:
-    """Adjusted p-values and verdicts of all records, in place, from their per-seed effects."""
-    tested = [
-        (c, statistics.estimate(c["effects"], _rule(c))) for r in records.values() for c in r["contrasts"]
-    ]
-    counted = [(c, e) for c, e in tested if c["counts"]]
-    for c, e in tested:  # what does not count is shown with its raw p-values
-        c |= {"mean": e.mean, "low": e.low, "high": e.high, "sd": e.sd, "p": e.p, "against": e.against} | {
-            "adjusted": e.p,
-            "adjusted_against": e.against,
-        }
-    for raw, name in (("p", "adjusted"), ("against", "adjusted_against")):
-        for (c, _), value in zip(counted, statistics.adjust([c[raw] for c, _ in counted])):
-            c[name] = value
-    for c, e in tested:
-        c["verdict"] = statistics.judge(e, c["adjusted"], c["adjusted_against"], _rule(c))
-    for r in records.values():
-        if r["contrasts"]:
-            r["verdict"] = statistics.overall([c["verdict"] for c in r["contrasts"] if c["counts"]])
+    """Verdicts of all records, in place, from their per-seed effects: a part's from its own interval, a
+    claim's from its parts and guards. q stands beside them and changes none.
+    """
+    from . import CLAIMS
+
+    for id, record in records.items():
+        if record["contrasts"]:
+            _judge(record, CLAIMS.get(id))
+    _with_q([c for r in records.values() for c in r["contrasts"] if c["counts"]])
+    for record in records.values():
+        decided = [c["q"] for c in record["contrasts"] if c["counts"] and c["verdict"] != "open"]
+        record["q"] = max(decided, default=None)
+
+
+def _judge(record: dict, claim: Claim | None) -> None:
+    """One measured record: parts at the look that the seeds reach, guards, verdict."""
+    counted = [c for c in record["contrasts"] if c["counts"]]
+    first = claim.seeds if claim else statistics.LOOKS[0]
+    n = statistics.look([c["effects"] for c in counted], [_rule(c) for c in counted], first)
+    for c in (*record["contrasts"], *record.get("guards", ())):
+        e = statistics.estimate(c["effects"][:n])
+        found = statistics.part(e, _rule(c))
+        c |= {"mean": e.mean, "low": e.low, "high": e.high, "sd": e.sd, "n": n}
+        c |= {"verdict": found if c["counts"] else "", "p": statistics.p_value(e, _rule(c), found)}
+    parts = [c["verdict"] for c in counted]
+    record["verdict"] = statistics.overall(parts, _depends(claim, parts), [c["p"] for c in counted])
+    record["parts"] = {found: parts.count(found) for found in statistics.PARTS if found in parts}
+    record["withheld"] = guards.refused(claim, record) if claim else ""
+    if record["withheld"]:
+        record["verdict"] = "withheld"
+
+
+def _depends(claim: Claim | None, parts: list[str]) -> bool:
+    """Do the arms of every part as claimed have other values of the declared knob than those of every
+    excluded part?
+    """
+    if claim is None or not claim.depends:
+        return False
+    counted = [c for c in claim.contrasts if c.counts]
+    values = [{str(a.knobs.get(claim.depends)) for a in c.arms} for c in counted]
+    claimed = [v for v, p in zip(values, parts) if p == "as claimed"]
+    return all(v != w for v in claimed for w, p in zip(values, parts) if p in statistics.EXCLUDED)
+
+
+def _with_q(counted: list[dict]) -> None:
+    """q of every counted part, over all of the ledger; the same contrast declared twice is one test."""
+    distinct: dict[str, float] = {_test(c): c["p"] for c in counted}
+    q = dict(zip(distinct, statistics.false_share(list(distinct.values()))))
+    for c in counted:
+        c["q"] = q[_test(c)]
+
+
+def _test(c: dict) -> str:
+    terms = [[t["arm"], t["metric"], t["how"], t["weight"]] for t in c["terms"]]
+    return json.dumps([c["direction"], c["least"], c["n"], terms])
 
 
 def _rule(record: dict) -> Contrast:
@@ -224,18 +268,24 @@ def measured(claim: Claim, curves: Curves, seeds: Iterable[int]) -> dict:
     return _head(claim) | {
         "seeds": seeds,
         "contrasts": [_contrast(c, curves, seeds) for c in claim.contrasts],
+        "guards": [_contrast(c, curves, seeds) for c in claim.guards],
         "verdict": "",
     }
 
 
 def checked(claim: Claim) -> dict:
-    """The record of an exact claim: it holds, or its check raises AssertionError."""
-    return _head(claim) | {"seeds": [], "contrasts": [], "verdict": "exact", "found": claim.check()}
+    """The record of an exact claim: it is proven (or what is true instead is), or its check raises
+    AssertionError.
+    """
+    verdict = "corrected" if claim.corrects else "proven"
+    return _head(claim) | {"seeds": [], "contrasts": [], "verdict": verdict, "found": claim.check()}
 
 
 def untestable(claim: Claim) -> dict:
-    """The record of a claim that cannot be tested here."""
-    return _head(claim) | {"seeds": [], "contrasts": [], "verdict": "untestable", "found": claim.why}
+    """The record of a claim that cannot be tested here, or need not be, as the truth can be looked up."""
+    verdict = "corrected" if claim.corrects else "untestable"
+    found = claim.corrects or claim.why
+    return _head(claim) | {"seeds": [], "contrasts": [], "verdict": verdict, "found": found}
 
 
 def _head(claim: Claim) -> dict:

@@ -1,7 +1,8 @@
-"""Running claims: the runs that are missing on all cores, as many seeds as the smallest effect needs, then
-the records.
+"""Running claims: the runs that are missing on all cores, more seeds while a part is open, then the
+records.
 """
 
+from itertools import count
 from typing import Callable, Iterable, Iterator
 
 from ..lab import pool, runs
@@ -26,54 +27,44 @@ def run(
     claims: list[Claim],
     executor: Executor = pool.run_all,
     on_run: Callable[[int, int, str], None] = lambda done, of, what: None,
-    most: int = statistics.MOST,
+    most: int = statistics.LOOKS[-1],
 ) -> dict[str, dict]:
     """Test the claims and store their records; id -> record. What is stored already is not computed again.
 
     Raises results.BadResults before any run where the stored ledger is damaged and more than these claims
     would be lost; where nothing else is in it, the damaged file is set aside and made anew.
 
-    First every claim runs its declared seeds. Their spread says how many seeds the smallest effect of
-    interest needs at the ledger's level
-    (Stein's two-stage design: the mean is not looked at); those are run, up to `most`. on_run(done, all,
-    what) after each run.
+    Seeds are looked at when there are 5, 10 and 20 of them (statistics.LOOKS), and a claim goes on to the
+    next look while one of its parts is open, up to `most`. on_run(done, all, what) after each run.
     """
-    _kept_of_the_others(claims)
-    measured, curves = [c for c in claims if c.contrasts], {}
-    _compute(jobs(measured, lambda c: c.seeds), curves, executor, on_run)
-    needed = {c.id: need(c, curves) for c in measured}
-    seeds = {c.id: min(max(c.seeds, needed[c.id]), max(most, c.seeds)) for c in measured}
-    _compute(jobs(measured, lambda c: seeds[c.id]), curves, executor, on_run)
-    fresh = {
-        c.id: results.measured(c, curves, c.numbered(seeds[c.id])) | {"needed": needed[c.id]}
-        for c in measured
-    }
+    kept = _kept_of_the_others(claims)
+    measured, curves = [c for c in claims if c.contrasts], _of_today(kept)
+    todo, fresh = measured, {}
+    for n in [n for n in statistics.LOOKS if n <= most]:
+        seeds = {c.id: max(n, c.seeds, stored(c, curves)) for c in todo}
+        _compute(jobs(todo, lambda c: seeds[c.id]), curves, executor, on_run)
+        fresh |= {c.id: results.measured(c, curves, c.numbered(seeds[c.id])) for c in todo}
+        results.judge({c.id: fresh[c.id] for c in todo})
+        todo = [c for c in todo if "open" in fresh[c.id]["parts"]]
     fresh |= {
         c.id: results.checked(c) if c.check else results.untestable(c) for c in claims if not c.contrasts
     }
     return _merge(fresh, curves, claims)
 
 
-def need(claim: Claim, curves: results.Curves) -> int:
-    """Seeds that the claim's counted contrasts need, from the spread of the first ones."""
-    record = results.measured(claim, curves, claim.numbered(statistics.PILOT))
-    spread = [
-        statistics.estimate(c["effects"], rule).sd for c, rule in zip(record["contrasts"], claim.contrasts)
-    ]
-    return max(
-        statistics.seeds_needed(sd, rule, family())
-        for sd, rule in zip(spread, claim.contrasts)
-        if rule.counts
-    )
+def stored(claim: Claim, curves: results.Curves) -> int:
+    """Seeds, from the claim's first one on, that all its arms have curves of."""
+    seeds = (s for s in count() if not all((a.key, claim.first + s) in curves for a in claim.arms))
+    return next(seeds)
 
 
-def family() -> int:
-    """Counted contrasts that are declared in the whole ledger: those that its adjustment runs over once all
-    of them are measured.
-    """
+def _of_today(records: dict[str, dict]) -> results.Curves:
+    """The ledger's curves of arms that today's code would run alike."""
     from . import CLAIMS
 
-    return max(1, sum(c.counts for claim in CLAIMS.values() for c in claim.contrasts))
+    alike = [CLAIMS[id] for id, record in records.items() if results.same_runs(CLAIMS[id], record)]
+    keys = {arm.key for claim in alike for arm in claim.arms}
+    return {(key, seed): curve for (key, seed), curve in results.load_curves().items() if key in keys}
 
 
 def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, executor: Executor, on_run) -> None:

@@ -6,18 +6,29 @@ from html import escape
 
 from ..errors import UserError
 from . import CLAIMS, results
+from .caveats import CAVEATS, REGIMES
 from .claims import Claim
-from .statistics import VERDICTS
+from .statistics import EXCLUDED, LOOKS, PARTS, VERDICTS
 
 SIGNS = {
     "supported": "✓",
     "refuted": "✗",
     "conditional": "±",
-    "inconclusive": "?",
-    "exact": "=",
+    "supported in part": "½✓",
+    "refuted in part": "½✗",
+    "supported in part, refuted in part": "½±",
+    "open": "?",
+    "withheld": "∅",
+    "proven": "=",
+    "corrected": "≠",
     "untestable": "–",
+    "as claimed": "✓",
+    "reversed": "✗",
+    "too small": "✗",
+    "differs": "✗",
 }
 OPEN = ("stale", "not run")  # states beside the verdicts
+DECIDED = ("supported", "refuted", "conditional", "proven", "corrected")
 
 
 @dataclass(frozen=True)
@@ -40,11 +51,28 @@ class Row:
         return self.record["verdict"] if self.current else "stale"
 
     @property
+    def counted(self) -> list[dict]:
+        """The parts that the verdict rests on, as they were measured."""
+        return [c for c in (self.record or {}).get("contrasts", ()) if c["counts"]]
+
+    @property
     def effects(self) -> list[str]:
-        """Each contrast that counts in a few words: what, how much, interval, seeds."""
+        """Each part in a few words: how much, interval, what, seeds, what it says."""
         if self.record is None:
             return []
-        return [told(c) for c in self.record["contrasts"] if c["counts"]] or [self.record["found"]]
+        return [told(c) for c in self.counted] or [self.record["found"]]
+
+    @property
+    def caveat(self) -> str:
+        """What must be known before the verdict is quoted; empty where there is nothing."""
+        known = CAVEATS.get(self.claim.id)
+        return known.words if known else ""
+
+    @property
+    def quotable(self) -> bool:
+        """Is it decided, by a design that lets it be quoted (with its caveat)?"""
+        known = CAVEATS.get(self.claim.id)
+        return self.verdict in DECIDED and (known is None or known.quote)
 
 
 def number(value: float, unit: str, sign: bool = True) -> str:
@@ -60,12 +88,100 @@ def unit_name(unit: str) -> str:
     return "points" if unit == "share" else unit
 
 
-def told(c: dict) -> str:
-    """'known people: +61.2 points [58.0, 64.4], 6 seeds: supported'."""
+def amount(c: dict) -> str:
+    """'+61.2 points [58.0, 64.4]': an effect with its 98 % interval."""
     inside = ", ".join(number(c[end], c["unit"], sign=False) for end in ("low", "high"))
+    return f"{number(c['mean'], c['unit'])} {unit_name(c['unit'])} [{inside}]"
+
+
+def told(c: dict) -> str:
+    """'+61.2 points [58.0, 64.4] known people, 5 seeds: as claimed'; a contrast that does not count has no
+    such word.
+    """
+    return f"{amount(c)} {c['label']}, {c['n']} seeds" + (f": {c['verdict']}" if c["verdict"] else "")
+
+
+def ruling(r: Row) -> str:
+    """The verdict with what belongs to it: on which knob, which kind of refuted, how many parts, why
+    withheld.
+    """
+    parts = (r.record or {}).get("parts", {})
+    of, excluded = sum(parts.values()), [p for p in EXCLUDED if p in parts]
+    match r.verdict:
+        case "conditional":
+            return f"conditional on {r.claim.knob}"
+        case "refuted":
+            return f"refuted: {' and '.join(excluded)}"
+        case "supported in part":
+            return f"supported in part ({parts['as claimed']} of {of})"
+        case "refuted in part":
+            return f"refuted in part ({of - parts['open']} of {of})"
+        case "supported in part, refuted in part":
+            n = sum(parts[p] for p in excluded)
+            return f"supported in part ({parts['as claimed']} of {of}), refuted in part ({n} of {of})"
+        case "withheld":
+            return f"withheld: {r.record['withheld']}"
+    return r.verdict
+
+
+def in_the_lab(r: Row) -> str:
+    """One sentence in plain words: what was found here."""
+    if r.verdict in OPEN:
+        return "Not run with today's code." if r.verdict == "stale" else "Not run yet."
+    if not r.counted:
+        return f"{r.record['found'].rstrip('.')}."
+    by = {found: [c for c in r.counted if c["verdict"] == found] for found in PARTS}
+    words = {
+        "as claimed": "it is so for",
+        "reversed": "it is the other way about for",
+        "too small": "too small to matter is",
+        "differs": "there is a difference for",
+        "open": "undecided is",
+    }
+    told = [
+        f"{words[found]} " + "; ".join(f"{c['label']} ({amount(c)})" for c in some)
+        for found, some in by.items()
+        if some
+    ]
+    return f"In the lab {', and '.join(told)}."
+
+
+def change_of_mind(r: Row) -> str:
+    """What would have to be measured for another verdict."""
+    if not r.counted:
+        return "A mistake in the check." if r.claim.check else "A text that says otherwise."
+    if r.verdict == "withheld":
+        return "A design that the guard lets pass."
+    ends = {
+        "as claimed": "an interval that reaches 0, or a mean below {least}",
+        "reversed": "an interval that reaches 0",
+        "too small": "an interval that reaches {least}",
+        "differs": "an interval inside ±{least}",
+        "open": "more seeds: {next}",
+    }
+    ahead = next((n for n in LOOKS if n > r.counted[0]["n"]), None)
+    more = f"the next look is at {ahead}" if ahead else "there is no further look, so another design"
+    said = [
+        ends[c["verdict"]].format(
+            least=f"{number(c['least'], c['unit'], sign=False)} {unit_name(c['unit'])}", next=more
+        )
+        for c in r.counted
+    ]
+    return ("; ".join(dict.fromkeys(said)) + ".").capitalize()
+
+
+def regime(r: Row) -> str:
+    """Whether the literature speaks of the same regime."""
+    return REGIMES.get(r.claim.id, "")
+
+
+def false_share(found: list["Row"]) -> str:
+    """One line for a page: the expected share of false ones among the parts that are decided."""
+    q = [c["q"] for r in found if r.verdict != "withheld" for c in r.counted if c["verdict"] != "open"]
+    if not q:
+        return ""
     return (
-        f"{c['label']}: {number(c['mean'], c['unit'])} {unit_name(c['unit'])} [{inside}], {len(c['effects'])}"
-        f" seeds: {c['verdict']}"
+        f"Of the {len(q)} parts that are decided here, at most {100 * max(q):.1f} % are expected to be false."
     )
 
 
@@ -75,9 +191,11 @@ def hypothesis(c: dict) -> str:
     return f"within ±{size}" if c["direction"] == "same" else f"{c['direction']}, by at least {size}"
 
 
-def rows(ids: list[str] | None = None, chapter: str = "", verdict: str = "") -> list[Row]:
-    """The claims by id, chapter or verdict, with their records. Raises UserError for an id, chapter or
-    verdict that does not exist.
+def rows(
+    ids: list[str] | None = None, chapter: str = "", verdict: str = "", quotable: bool = False
+) -> list[Row]:
+    """The claims by id, chapter or verdict, with their records; quotable: only what can be quoted. Raises
+    UserError for an id, chapter or verdict that does not exist.
     """
     for i in ids or []:
         if i not in CLAIMS:
@@ -102,7 +220,7 @@ def rows(ids: list[str] | None = None, chapter: str = "", verdict: str = "") -> 
         for c in CLAIMS.values()
         if (not ids or c.id in ids) and chapter in ("", c.chapter)
     ]
-    return [r for r in found if verdict in ("", r.verdict)]
+    return [r for r in found if verdict in ("", r.verdict) and (r.quotable or not quotable)]
 
 
 def counts(found: list[Row]) -> dict[str, int]:
@@ -128,12 +246,13 @@ class Ledger:
 
 
 def markdown(found: list[Row]) -> str:
-    """A Markdown table."""
-    lines = ["| claim | verdict | measured |", "| --- | --- | --- |"]
+    """A Markdown table: effects first."""
+    lines = ["| measured | claim | verdict |", "| --- | --- | --- |"]
     for r in found:
+        caveat = f"<br>*{r.caveat}*" if r.caveat else ""
         lines.append(
-            f"| **{r.claim.id}** {r.claim.words} | {SIGNS.get(r.verdict, '')} {r.verdict}{condition(r)} |"
-            f" {'<br>'.join(r.effects)} |"
+            f"| {'<br>'.join(r.effects)} | **{r.claim.id}** {r.claim.words} |"
+            f" {SIGNS.get(r.verdict, '')} {ruling(r)}{caveat} |"
         )
     return "\n".join(lines)
 
@@ -141,8 +260,10 @@ def markdown(found: list[Row]) -> str:
 def html(found: list[Row]) -> str:
     """The same as HTML, text on the left."""
     cells = "".join(
-        f"<tr><td><b>{r.claim.id}</b> {escape(r.claim.words)}</td><td>{SIGNS.get(r.verdict, '')}"
-        f" {r.verdict}{escape(condition(r))}</td><td>{'<br>'.join(map(escape, r.effects))}</td></tr>"
+        f"<tr><td>{'<br>'.join(map(escape, r.effects))}</td><td><b>{r.claim.id}</b>"
+        f" {escape(r.claim.words)}</td><td>{SIGNS.get(r.verdict, '')} {escape(ruling(r))}"
+        + (f"<br><i>{escape(r.caveat)}</i>" if r.caveat else "")
+        + "</td></tr>"
         for r in found
     )
     style = (
@@ -151,10 +272,5 @@ def html(found: list[Row]) -> str:
     )
     return (
         f"{style}<table"
-        f" class='llmlab-ledger'><tr><th>claim</th><th>verdict</th><th>measured</th></tr>{cells}</table>"
+        f" class='llmlab-ledger'><tr><th>measured</th><th>claim</th><th>verdict</th></tr>{cells}</table>"
     )
-
-
-def condition(r: Row) -> str:
-    """' on …' behind a conditional verdict."""
-    return f" on {r.claim.knob}" if r.verdict == "conditional" and r.claim.knob else ""

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
 from ..tokens.batch import Batch
+from .positions import check_length, check_packing
 
 # what a model's forward calls its key-value cache: `cache` since transformers 5.24, past_key_values before
 CACHE = "cache" if "cache" in inspect.signature(Qwen3ForCausalLM.forward).parameters else "past_key_values"
@@ -37,9 +38,12 @@ def forward(model, batch: Batch) -> Out:
     No attention mask is passed: rows are padded on the right, where causal attention makes padding harmless.
     With a
     `positions` column attention stays inside each packed document (transformers reads the resets; exact only
-    without attention mask and cache).
+    without attention mask and cache). Raises NoPosition for a row or a packing that the model cannot take.
     """
+    check_length(model, batch.ids.shape[1] - 1)
     positions = batch.given.get("positions")
+    if positions is not None:
+        check_packing(model)
     inputs = {} if positions is None else {"position_ids": positions[:, :-1]}
     result = model(input_ids=batch.ids[:, :-1], use_cache=False, **inputs)
     logits = result.logits.float()

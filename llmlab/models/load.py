@@ -117,25 +117,63 @@ def check_weights(folder: Path) -> None:
             ) from None
 
 
-def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.float32) -> Loaded:
-    """A model by name: 'base' or 'chat' (lab checkpoints), a folder, or a hub id. fp32 by default.
+def check_seal(name: str, mark: str) -> None:
+    """A lab checkpoint's files are those that its card was written for. Raises BadCheckpoint."""
+    if card(name).get("fingerprint", mark) != mark:
+        raise BadCheckpoint(
+            f"the lab checkpoint '{name}' is not the one that was built: its weights, tokenizer or config"
+            f" were changed; get it back (git checkout data/checkpoints/{name}), or run: llmlab build {name}"
+        )
 
-    Raises BadCheckpoint with one sentence: missing, truncated, without tokenizer, not reachable.
+
+def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.float32, **how) -> Loaded:
+    """A model by name: 'base' or 'chat' (lab checkpoints), a folder, or a hub id. fp32 by default. how: more
+    for from_pretrained (a quantisation).
+
+    Raises BadCheckpoint with one sentence: missing, truncated, without tokenizer, not reachable, weights that
+    the config wants and the files have not, a tokenizer with more tokens than the model.
     """
     folder = resolve(name)
     if folder is not None:
         check_weights(folder)
+    mark = fingerprint(folder, name)
+    if name in LAB:
+        check_seal(name, mark)
     where = str(folder or name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            where, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        model, said = AutoModelForCausalLM.from_pretrained(
+            where,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told, and refused here
+            **how,
         )
-    except (OSError, ValueError, SafetensorError, RuntimeError) as e:
+    except Exception as e:  # whatever a foreign config.json leads transformers into
         raise BadCheckpoint(
             f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a"
             " hub id"
         ) from None
-    return Loaded(model.to(device), tokenizer(name), name, fingerprint(folder, name))
+    if unlike := sorted(said["mismatched_keys"]):
+        key, found, wanted = unlike[0]
+        raise BadCheckpoint(
+            f"the weights of '{name}' are not those of its config.json ({key} is {list(found)} in the file"
+            f" and {list(wanted)} by the config, {len(unlike)} in all); copy the folder again"
+        )
+    if missing := sorted(said["missing_keys"]):
+        raise BadCheckpoint(
+            f"the weights of '{name}' lack {missing[0]} ({len(missing)} in all), which its config.json asks"
+            " for; they would be random: copy the folder again"
+        )
+    tok = tokenizer(name)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < len(tok):
+        raise BadCheckpoint(
+            f"the tokenizer of '{name}' has {len(tok)} tokens, and the model only {rows}: one of them is"
+            " another model's, or model.resize_token_embeddings(len(tokenizer)) was forgotten"
+        )
+    return Loaded(model if how else model.to(device), tok, name, mark)
 
 
 def tokenizer(name: str):
@@ -143,7 +181,7 @@ def tokenizer(name: str):
     where = str(resolve(name) or name)
     try:
         tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except Exception as e:  # whatever foreign tokenizer files lead transformers into
         raise BadCheckpoint(
             f"the model '{name}' has no usable tokenizer ({_first_line(e)}); save it into the same folder"
         ) from None
@@ -171,7 +209,7 @@ def fingerprint(folder: Path | None, name: str) -> str:
 
 
 def card(name: str) -> dict:
-    """The figures stored beside a lab checkpoint (recipe hash, measured skills, versions)."""
+    """The figures stored beside a lab checkpoint (recipe hash, fingerprint, measured skills, versions)."""
     return read_card(paths.data() / "checkpoints" / name)
 
 
@@ -179,7 +217,7 @@ def read_card(folder: Path) -> dict:
     """The card in a checkpoint's folder; empty if there is none or it is broken, which counts as stale."""
     try:
         found = json.loads((folder / "card.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

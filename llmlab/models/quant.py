@@ -4,15 +4,15 @@ compare with.
 QLoRA: Dettmers et al. 2023, arXiv 2305.14314.
 """
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import BitsAndBytesConfig
 
 from ..errors import UserError
-from .load import BadCheckpoint, Loaded, check_weights, fingerprint, resolve
+from .load import BadCheckpoint, Loaded, load
 
 BLOCK = 64  # weights that share a scale
 EDGE = (
@@ -127,27 +127,21 @@ def load_4bit(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32
 
     dtype: of the computation, and of what is not quantised. Raises BadCheckpoint with one sentence.
     """
-    folder = resolve(name)
-    if folder is not None:
-        check_weights(folder)
-    where, safe = str(folder or name), dict(use_safetensors=True, trust_remote_code=False)
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            where, dtype=dtype, quantization_config=config, device_map={"": device}, **safe
-        )
-        tok = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as e:
-        raise BadCheckpoint(
-            f"'{name}' cannot be loaded in 4 bits ({str(e).strip()[:120]}); check the folder, or your network"
-            " for a hub id"
-        ) from None
-    return Loaded(guard(model), tok, name, fingerprint(folder, name))
+    loaded = load(name, device, dtype, quantization_config=config, device_map={"": device})
+    for layer in layers4bit(loaded.model):  # transformers does not look at the sizes of what it quantises
+        if layer.weight.quant_state.shape != (layer.out_features, layer.in_features):
+            raise BadCheckpoint(
+                f"the weights of '{name}' are not those of its config.json (a layer is"
+                f" {list(layer.weight.quant_state.shape)} in the file and"
+                f" {[layer.out_features, layer.in_features]} by the config); copy the folder again"
+            )
+    return replace(loaded, model=guard(loaded.model))
 
 
 def _linear4bit(linear: nn.Linear, double: bool) -> nn.Module:

@@ -86,9 +86,10 @@ def read_config(folder: Path) -> LoraConfig:
         raise BadAdapter(f"'{folder}' has no {CONFIG}; save the adapter with PEFT's save_pretrained")
     try:
         config = PeftConfig.from_pretrained(str(folder))
-    except (ValueError, TypeError, KeyError, OSError) as e:
+    except Exception as e:  # whatever a foreign file leads PEFT into
+        said = " ".join(str(e).split())[:80]
         raise BadAdapter(
-            f"'{folder / CONFIG}' is not a PEFT configuration ({str(e)[:80]}); save the adapter again"
+            f"'{folder / CONFIG}' is not a PEFT configuration ({said}); save the adapter again"
         ) from None
     if not isinstance(config, LoraConfig):
         raise BadAdapter(
@@ -125,7 +126,7 @@ def read_adapter(folder: Path, tenant: str, version: int) -> Adapter:
         raise BadAdapter(
             f"'{file}' is truncated or not a safetensors file ({str(e)[:60]}); copy it again"
         ) from None
-    if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
+    if broken := [name for name, t in tensors.items() if not t.float().isfinite().all()]:
         raise BadAdapter(
             f"'{file}' holds numbers that are not finite in {broken[0]}: its training diverged, train it"
             " again with a lower rate"
@@ -181,8 +182,15 @@ def _scaling(config: LoraConfig, layer: str, rank: int, file: Path) -> float:
     return alpha / (math.sqrt(rank) if config.use_rslora else rank)
 
 
-def check_fits(adapter: Adapter, linears: dict[str, torch.nn.Linear]) -> None:
-    """Every target is a linear layer of the base, of the same size. Raises BadAdapter."""
+def check_fits(adapter: Adapter, linears: dict[str, torch.nn.Linear], max_rank: int) -> None:
+    """Every target is a linear layer of the base, of the same size, and no rank is larger than what all
+    tenants make room for. Raises BadAdapter.
+    """
+    if adapter.rank > max_rank:
+        raise BadAdapter(
+            f"the adapter {adapter.name} has rank {adapter.rank}, and every tenant would pay for more than"
+            f" {max_rank}; train it with a lower rank, or serve with --max_rank {adapter.rank}"
+        )
     for layer, (a, b) in adapter.factors.items():
         if layer not in linears:
             raise BadAdapter(

@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..tokens import chat
 from .adapters import BASE, Adapter, BadAdapter, check_fits
 from .cache import RowCache
-from .lora import MixedLoRA
+from .lora import MAX_RANK, MixedLoRA
 from .requests import Answer, Request, Ticket, TooManyWaiting, prompt_ids
 
 BATCHING = ("mixed", "sorted", "single")
@@ -32,8 +32,8 @@ class Batcher:
 
     max_rows: rows decoded together. max_waiting: requests that may wait, the next one raises TooManyWaiting.
     max_adapters: slots on the device;
-    the adapter used longest ago makes room for a new one, as in S-LoRA. A row's answer is a function of its
-    request and adapter alone (up to
+    the adapter used longest ago makes room for a new one, as in S-LoRA. max_rank: of an adapter (stacks
+    are as wide as the largest). A row's answer is a function of its request and adapter alone (up to
     float rounding, which depends on the batch's shape): greedy, or sampled with the request's own seed.
     """
 
@@ -46,16 +46,17 @@ class Batcher:
         max_rows: int = 64,
         max_waiting: int = 1024,
         max_adapters: int = 64,
+        max_rank: int = MAX_RANK,
     ):
         if batching not in BATCHING:
             raise UserError(f"batching is one of {', '.join(BATCHING)}, not '{batching}'")
-        if min(max_rows, max_waiting, max_adapters) < 1:
-            raise UserError("max_rows, max_waiting and max_adapters must be at least 1")
+        if min(max_rows, max_waiting, max_adapters, max_rank) < 1:
+            raise UserError("max_rows, max_waiting, max_adapters and max_rank must be at least 1")
         self.model, self.tok, self.store, self.batching = loaded.model.eval(), loaded.tok, store, batching
         self.max_rows, self.max_waiting, self.max_adapters = max_rows, max_waiting, max_adapters
         self.context, self.stops = self.model.config.max_position_embeddings, chat.stop_ids(self.tok)
         self.mixed, self.slots = (
-            MixedLoRA(self.model, max_adapters + 1),
+            MixedLoRA(self.model, max_adapters + 1, max_rank),
             {BASE.name: 0},
         )  # slots: adapter's name -> slot, last used last
         self.waiting, self.live = deque(), []  # live[i] is row i of the cache
@@ -83,7 +84,7 @@ class Batcher:
         """
         adapter = self.store.load(request.tenant)
         if adapter is not self._fits.get(adapter.name):
-            check_fits(adapter, self.mixed.linears)
+            check_fits(adapter, self.mixed.linears, self.mixed.max_rank)
             self._fits[adapter.name] = adapter
         ticket = Ticket(request, adapter, prompt_ids(self.tok, request, self.context), listen)
         with self._changed:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..errors import UserError
 from .adapters import BadAdapter
 from .batcher import Batcher
+from .lora import MAX_RANK
 from .requests import BadRequest, Request, Ticket, TooLong, TooManyWaiting, text
 from .store import AdapterStore, UnknownTenant
 
@@ -413,7 +414,14 @@ def read_keys(file: str) -> dict[str, str]:
     return found
 
 
-def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0.1", keys: str = "") -> None:
+def run(
+    folder: str,
+    model: str = "chat",
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    keys: str = "",
+    max_rank: int = MAX_RANK,
+) -> None:
     """Serve a folder of adapters until Ctrl-C or SIGTERM. Raises UserError where there is no tenant."""
     from ..models.load import load
 
@@ -426,7 +434,7 @@ def run(folder: str, model: str = "chat", port: int = 8000, host: str = "127.0.0
             f"'{folder}' holds no tenant; put adapters into TENANT/VERSION/ in it, or add --make for the"
             " lab's"
         )
-    batcher = Batcher(loaded, store).start()
+    batcher = Batcher(loaded, store, max_rank=max_rank).start()
     print(
         f"{len(store.tenants())} tenants on http://{host}:{port}/v1 (Ctrl-C stops):"
         f" {', '.join(store.tenants()[:8])}"

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from .adapters import Adapter, check_fits
 
+MAX_RANK = 128
+
 
 class MixedLoRA:
     """Stacks of adapters beside a model's linear layers, added by forward hooks: outside `rows` the model is
@@ -25,11 +27,12 @@ class MixedLoRA:
     as in PEFT's "all-linear".
     """
 
-    def __init__(self, model, slots: int):
+    def __init__(self, model, slots: int, max_rank: int = MAX_RANK):
         head = model.get_output_embeddings()
         self.linears = {
             n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head
         }
+        self.max_rank = max_rank
         self.slots, self.stacks, self._now = (
             slots,
             {},
@@ -60,7 +63,7 @@ class MixedLoRA:
         """Load an adapter into a slot, in place of what was there. Raises BadAdapter if it does not fit this
         base.
         """
-        check_fits(adapter, self.linears)
+        check_fits(adapter, self.linears, self.max_rank)
         self._picked.clear()
         for stack in self.stacks.values():
             for side in stack:

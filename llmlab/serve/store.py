@@ -30,6 +30,16 @@ class Entry:
     bytes: int
 
 
+def _number(pointer: Path) -> int:
+    """The number in a small plain file (a pipe would never end, a device neither). Raises ValueError or
+    OSError.
+    """
+    if not pointer.is_file():
+        raise ValueError("no plain file")
+    with open(pointer, "rb") as f:
+        return int(f.read(20))
+
+
 class AdapterStore:
     """A folder of tenants. A version is never changed once it is there; going back is another swap.
 
@@ -69,14 +79,14 @@ class AdapterStore:
 
     def current(self, tenant: str) -> int:
         """The version in service: what was swapped in last, else the newest one at the first question."""
-        versions = self.versions(tenant)
-        try:
-            chosen = int((self.folder / tenant / "current").read_text())
-        except FileNotFoundError:
+        versions, pointer = self.versions(tenant), self.folder / tenant / "current"
+        if not os.path.lexists(pointer):
             return self._first.setdefault(
                 tenant, versions[-1]
             )  # a folder that is copied in later waits for a swap
-        except ValueError:
+        try:
+            chosen = _number(pointer)
+        except (ValueError, OSError):
             raise BadAdapter(
                 f"'{self.folder / tenant / 'current'}' holds no version number; write one of {versions}"
                 " into it"

@@ -37,7 +37,7 @@ class Collector:
     skip              leave out rows whose advantage is 0: the same gradient for less work
 
     Batch i is a function of (model, seed, i). Its `info`: mean reward, share of groups without a signal,
-    samples drawn, rewards that were no number.
+    samples drawn, rewards (and, where there are any, log-probs) that were no number.
     """
 
     model: Any
@@ -95,7 +95,7 @@ class Collector:
             batch = loop.add_logprobs(self.reference, batch, "ref_logprobs")
         if self.method.advantage == "critic":
             batch = loop.add_values(self.model, batch)
-        return self.method.columns(batch)
+        return self.method.columns(without_broken(batch))
 
     def chosen(self, draw: int, number: int) -> tuple[list[Episode], Tensor, dict[str, float]]:
         """Episodes to learn from, their rewards [B], and what happened."""
@@ -144,6 +144,24 @@ def finite(rewards: Tensor, group: Tensor) -> tuple[Tensor, int]:
     broken = ~rewards.isfinite()
     hit = ((group[:, None] == group[None, :]) & broken[None, :]).any(1)
     return torch.where(hit, 0.0, rewards), int(broken.sum())
+
+
+def without_broken(batch: Batch) -> Batch:
+    """The batch; where a frozen log-prob or value of a row is no number, nothing of its group is trained, the
+    others go on, and `broken_logprobs` counts such rows.
+    """
+    frozen = {n: batch[n] for n in ("old_logprobs", "ref_logprobs", "old_values") if n in batch.given}
+    broken = torch.stack([~column.isfinite().all(1) for column in frozen.values()]).any(0)
+    if not broken.any():
+        return batch
+    group = batch["group"]
+    hit = ((group[:, None] == group[None, :]) & broken[None, :]).any(1)
+    whole = batch.add(**{n: torch.where(hit[:, None], 0.0, column) for n, column in frozen.items()})
+    return replace(
+        whole,
+        mask=torch.where(hit[:, None], 0.0, batch.mask),
+        info={**batch.info, "broken_logprobs": float(broken.sum())},
+    )
 
 
 def with_signal(batch: Batch, aggregation: str) -> Batch:

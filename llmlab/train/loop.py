@@ -90,7 +90,8 @@ def steps(
 
 class Checkpoint:
     """The state of an unfinished run in one file: model, optimisers and what the caller adds; written at most
-    every `seconds`.
+    every `seconds`. The file's name says which run it is, and the checksum is over name and content: the
+    state of another run, or a damaged one, counts as none.
     """
 
     def __init__(self, path: Path, seconds: float = 45.0):
@@ -105,7 +106,7 @@ class Checkpoint:
                     tensors |= {f"opt.{i}.{j}.{k}": v for k, v in state.items()}
             tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
             body = save(tensors, {"extra": json.dumps(extra())})
-            paths.write_atomic(self.path, paths.hash_bytes(body).encode() + body)
+            paths.write_atomic(self.path, self._sum(body) + body)
             self.last = time.monotonic()
 
     def load(self, model, opts) -> dict | None:
@@ -115,7 +116,7 @@ class Checkpoint:
         if not self.path.exists():
             return None
         raw = self.path.read_bytes()
-        if paths.hash_bytes(raw[16:]).encode() != raw[:16]:
+        if self._sum(raw[16:]) != raw[:16]:
             return None
         tensors = load(raw[16:])
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
@@ -127,6 +128,9 @@ class Checkpoint:
             o.load_state_dict(o.state_dict() | {"state": state})
         header = json.loads(raw[24 : 24 + int.from_bytes(raw[16:24], "little")])
         return json.loads(header["__metadata__"]["extra"])
+
+    def _sum(self, body: bytes) -> bytes:
+        return paths.hash_bytes(self.path.name.encode(), body).encode()
 
     def clear(self) -> None:
         """The run is finished and stored."""

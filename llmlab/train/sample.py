@@ -20,6 +20,7 @@ from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
 
 from ..errors import UserError
 from ..models.forward import CACHE
+from ..models.positions import check_length
 from ..tokens.batch import pad
 
 Allowed = Callable[
@@ -68,6 +69,7 @@ def sample(
     largest part).
     """
     limits = _limits(prompts, k, max_new, temperature)
+    check_length(model, max((len(prompts[r // k]) + new - 1 for r, new in enumerate(limits)), default=0))
     if generator is None:
         generator = torch.Generator()
         generator.seed()

@@ -5,6 +5,7 @@ With torchrun every process takes its part of each batch. A run is not checkpoin
 anew.
 """
 
+import os
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -64,7 +65,18 @@ class TRL(Experiment):
 
         yield {"step": 0} | made.probe(0)
         yield from streamed(work)
-        self.of.finish(replace(loaded, model=made.model))
+        if first():
+            self.of.finish(replace(loaded, model=made.model))
+
+    def place(self) -> None:
+        """That of the experiment."""
+        if first():
+            self.of.place()
+
+
+def first() -> bool:
+    """Of the processes that torchrun starts, one writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def method(experiment: Experiment):

@@ -68,10 +68,16 @@ def calculate(expression: str) -> str:
     tokens = re.findall(r"\d+(?:\.\d+)?|[-+*/()]", expression)
     if len(expression) > 200 or "".join(tokens) != re.sub(r"\s", "", expression) or not tokens:
         raise ToolError("bad_arguments", "an expression has numbers, + - * / and brackets")
-    value = _sum(tokens)
+    try:
+        value = _sum(tokens)
+        whole = int(value)
+    except RecursionError:
+        raise ToolError("bad_arguments", "too many brackets in one another") from None
+    except (OverflowError, ValueError):  # infinite, or no number any more
+        raise ToolError("bad_arguments", "the numbers are too large") from None
     if tokens:
         raise ToolError("bad_arguments", f"unexpected '{tokens[0]}'")
-    return str(int(value)) if value == int(value) else f"{value:.6g}"
+    return str(whole) if value == whole else f"{value:.6g}"
 
 
 def _sum(tokens: list[str]) -> float:
@@ -135,7 +141,7 @@ def parse(text: str) -> Message:
             if not isinstance(found["name"], str):
                 raise TypeError
             function = {"name": found["name"], "arguments": found["arguments"]}
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):  # brackets or digits without end too
             function = {"name": "", "arguments": {}}
         calls.append({"type": "function", "function": function})
     return {"role": "assistant", "content": text.split("<tool_call>")[0].strip(), "tool_calls": calls}
@@ -174,9 +180,13 @@ class Desk:
         """Run one tool. Raises ToolError(unknown_tool | bad_arguments | not_found)."""
         if name not in SCHEMAS:
             raise ToolError("unknown_tool", f"there is no tool '{name}'")
-        wrong = next(VALIDATORS[name].iter_errors(arguments), None)
+        try:
+            wrong = next(VALIDATORS[name].iter_errors(arguments), None)
+            said = wrong.message if wrong else ""
+        except RecursionError:
+            raise ToolError("bad_arguments", "too many brackets in one another") from None
         if wrong:
-            raise ToolError("bad_arguments", wrong.message)
+            raise ToolError("bad_arguments", said)
         return getattr(self, f"_{name}")(**arguments)
 
     def _calculator(self, expression: str) -> str:
@@ -203,6 +213,8 @@ class Desk:
     def _convert(self, value: float, unit: str, to: str) -> str:
         if (unit in MASS) != (to in MASS):
             raise ToolError("bad_arguments", f"{unit} and {to} measure different things")
+        if not abs(value) <= 1e300:  # NaN too
+            raise ToolError("bad_arguments", "the number is too large")
         return f"{value * UNITS[unit] / UNITS[to]:.10g}"
 
     def result(self, message: Message, fault: bool = False) -> Message:

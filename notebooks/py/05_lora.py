@@ -62,7 +62,7 @@ by_hand = x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
 B @ A, torch.linalg.matrix_rank(B @ A)
 
 # %%
-from llmlab.models import lora
+from llmlab.models import lora_by_hand as lora
 
 show(lora.scaling, lora.lora_forward, lora.merge)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from llmlab.models.lora import LoRALinear, init, lora_forward, lora_gradients, merge, scaling
+from llmlab.models.lora_by_hand import LoRALinear, init, lora_forward, lora_gradients, merge, scaling
 
 SHAPES = st.tuples(
     st.integers(1, 6), st.integers(2, 9), st.integers(2, 9), st.sampled_from([0.5, 8.0, 32.0]), st.booleans()

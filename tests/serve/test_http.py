@@ -1,10 +1,12 @@
-"""The server as clients see it: OpenAI's own library, streams, errors with one sentence, a thousand requests
-at once.
+"""The server as clients see it: OpenAI's own library, streams, errors with one sentence, two thousand
+requests at once.
 """
 
 import json
 import re
 import shlex
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,8 @@ import time
 import httpx
 import openai
 import pytest
+from helpers_browser import free_port
+from safetensors.torch import load_file, save_file
 
 from llmlab.cli import main
 from llmlab.errors import UserError
@@ -21,6 +25,7 @@ from llmlab.serve import http, tenants, vllm
 from llmlab.serve.batcher import Batcher
 from llmlab.serve.http import LOOPBACK, listen_on, run, serving
 from llmlab.serve.requests import Request
+from llmlab.serve.store import AdapterStore
 from llmlab.serve.tenants import numbered, whose
 
 TALK = [{"role": "user", "content": "Who are you?"}]
@@ -369,53 +374,100 @@ def test_help_needs_no_folder(flag, capsys):
 CLIENT = """
 import asyncio, json, sys
 
-async def ask(port, body):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    raw = json.dumps(body).encode()
-    head = [b"POST /v1/chat/completions HTTP/1.1", b"Host: 127.0.0.1", b"Connection: close"]
-    head += [b"Content-Type: application/json"]
-    head += [b"Content-Length: %d" % len(raw)]
-    writer.write(b"\\r\\n".join(head) + b"\\r\\n\\r\\n" + raw)
-    answer = await reader.read()
-    writer.close()
-    return json.loads(answer.partition(b"\\r\\n\\r\\n")[2])
+PORT, SLOW = int(sys.argv[1]), sys.argv[2]
+
+async def ask(body, room):
+    async with room:
+        reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+        raw = json.dumps(body).encode()
+        head = [b"POST /v1/chat/completions HTTP/1.1", b"Host: 127.0.0.1", b"Connection: close"]
+        head += [b"Content-Type: application/json"]
+        head += [b"Content-Length: %d" % len(raw)]
+        writer.write(b"\\r\\n".join(head) + b"\\r\\n\\r\\n")
+        slow = body["model"] == SLOW
+        for piece in [raw[i : i + 40] for i in range(0, len(raw), 40)] if slow else [raw]:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.2 * slow)
+        answer = b""
+        while piece := await reader.read(100 if slow else -1):
+            answer += piece
+            await asyncio.sleep(0.2 * slow)
+        writer.close()
+        return json.loads(answer.partition(b"\\r\\n\\r\\n")[2])
 
 async def main():
-    bodies = json.load(sys.stdin)
-    print(json.dumps(await asyncio.gather(*(ask(int(sys.argv[1]), b) for b in bodies))))
+    room = asyncio.Semaphore(1000)
+    print(json.dumps(await asyncio.gather(*(ask(b, room) for b in json.load(sys.stdin)))))
 
 asyncio.run(main())
 """
 
 
 @pytest.mark.slow
-def test_a_thousand_requests_at_once_none_lost_none_to_the_wrong_adapter(lab, many):
-    """32 tenants; a process of its own opens 1,000 connections before it reads the first answer. Who answered
-    is read off the content.
+def test_two_thousand_requests_with_a_poisoned_tenant_and_a_slow_one(lab, many, tmp_path):
+    """32 tenants, a thousand connections at a time from a process of its own. One tenant's weights are huge;
+    another one's clients send and read a few bytes at a time. Who answered is read off the content.
     """
-    tenants, batcher = numbered(32), Batcher(lab, many)
-    asked = [(t, p) for t in tenants for p in t.problems(32, seed=int(t.name[1:]))][:1000]
+    folder = shutil.copytree(many.folder, tmp_path / "many")
+    tenants, batcher = numbered(32), Batcher(lab, AdapterStore(folder))
+    poisoned, slow = tenants[5].name, tenants[7].name
+    weights = folder / poisoned / "1" / "adapter_model.safetensors"
+    save_file({k: t * 1e25 for k, t in load_file(weights).items()}, weights, {"format": "pt"})
+    asked = [(t, p) for t in tenants for p in t.problems(63, seed=int(t.name[1:]))][:2000]
     bodies = [
         {"model": t.name, "messages": list(p.messages), "temperature": 0, "max_tokens": 24} for t, p in asked
     ]
     with serving(batcher) as url:
         done = subprocess.run(
-            [sys.executable, "-c", CLIENT, url.rpartition(":")[2]],
+            [sys.executable, "-c", CLIENT, url.rpartition(":")[2], slow],
             input=json.dumps(bodies),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
     batcher.close()
     answers = json.loads(done.stdout)
-    assert len(answers) == 1000 and all("choices" in a for a in answers), "some were lost"
+    assert len(answers) == 2000, "some were lost"
     wrong = unclear = 0
     for (tenant, problem), answer in zip(asked, answers):
+        if tenant.name == poisoned:
+            assert "finite" in answer["error"]["message"]
+            continue
         text = answer["choices"][0]["message"]["content"]
         assert answer["system_fingerprint"].startswith(f"{tenant.name}@1:")
         wrong += bool(set(re.findall(r"t\d\d", text)) - {tenant.name})
         unclear += whose(tenants, problem.question, text) != [tenant.name]
-    assert wrong == 0 and unclear <= 30
+    assert wrong == 0 and unclear <= 60
+
+
+@pytest.mark.slow
+def test_idle_connections_shut_nobody_out_and_sigterm_ends_within_seconds(many, tmp_path):
+    port, log = free_port(), tmp_path / "log"
+    argv = [sys.executable, "-m", "llmlab.cli", "serve", str(many.folder), "--port", str(port)]
+    address = f"http://127.0.0.1:{port}/v1/chat/completions"
+    body = {"model": "t03", "messages": TALK, "max_tokens": 8}
+    with open(log, "w") as out:
+        server = subprocess.Popen(argv, stdout=out, stderr=out)
+    try:
+        until = time.monotonic() + 60
+        while "tenants on http" not in log.read_text() and time.monotonic() < until:
+            time.sleep(0.2)
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+        assert httpx.post(address, json=body, timeout=20).status_code == 200
+        long = body | {"stream": True, "max_tokens": 1500, "temperature": 1.5}
+        with httpx.stream("POST", address, json=long, timeout=20) as stream:
+            next(stream.iter_raw())
+            server.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            server.wait(15)
+        assert time.monotonic() - began < 8 and server.returncode in (0, -signal.SIGTERM)
+        assert "Traceback" not in log.read_text()
+        for s in idle:
+            s.close()
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_threads_that_submit_at_once_get_their_own_answers(batcher):

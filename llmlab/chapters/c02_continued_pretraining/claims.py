@@ -389,6 +389,7 @@ CLAIMS = (
         ),
         matched="tokens read, problems, GRPO steps and samples, seed",
         knob="the share of worked solutions",
+        depends="share",
     ),
     Claim(
         "C031",
@@ -444,6 +445,7 @@ CLAIMS = (
         ),
         matched="the same run at three times; " + STEPS,
         knob="replay",
+        depends="replay",
     ),
     Claim(
         "C032",
@@ -521,6 +523,24 @@ CLAIMS = (
         ),
         matched=STEPS,
         knob="the remedy: rate or warm-up",
+        guards=(
+            contrast(
+                "as much learnt: loss on domain text, warm-up 60 against none",
+                "same",
+                SLOW("domain_nats"),
+                COLD("domain_nats"),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "as much learnt: loss on domain text, lr 5e-4 against 5e-3",
+                "same",
+                LOW("domain_nats"),
+                HIGH("domain_nats"),
+                0.02,
+                NATS,
+            ),
+        ),
     ),
     Claim(
         "C034",
@@ -669,6 +689,7 @@ CLAIMS = (
             " settings of each remedy"
         ),
         knob="against what: nothing, or replay",
+        depends="replay",
     ),
     Claim(
         "C038",
@@ -716,6 +737,7 @@ CLAIMS = (
         ),
         matched="total tokens; " + STEPS,
         knob="recall or loss",
+        items=32,
     ),
     Claim(
         "C040",

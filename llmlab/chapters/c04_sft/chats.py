@@ -76,14 +76,15 @@ class Chats(Own, Supervised):
         for i, c in enumerate(texts or examples(), 1):
             ids, mask = collate.encode(loaded.tok, c.messages, c.tools, imitate=self.mask)
             label: dict = {"conversation": i}
+            held = i % 10 == 1  # see learnt
             if len(ids) > self.length:
                 label |= {"longer than a row": len(ids)}
             if dropped := chat.dropped_reasoning(loaded.tok, c.messages, c.tools):
                 label |= {"thoughts left out by the template": dropped}
             try:
-                yield Example(label, *collate.cut(ids, mask, self.length, self.truncation))
+                yield Example(label, *collate.cut(ids, mask, self.length, self.truncation), held)
             except collate.TooLong:
-                yield Example(label | {"answer longer than a row": sum(mask)}, ids, mask)
+                yield Example(label | {"answer longer than a row": sum(mask)}, ids, mask, held)
 
     def row(self, tok, c: Conversation) -> Row:
         """ids and mask of a conversation, not longer than a row."""

@@ -348,6 +348,7 @@ CLAIMS = (
         ),
         matched="conversations, " + STEPS,
         knob="which difference",
+        depends="served",
     ),
     Claim(
         "C047",

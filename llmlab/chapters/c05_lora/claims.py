@@ -256,6 +256,8 @@ CLAIMS = (
             ),
         ),
         matched="61,440 trained parameters; " + MATCHED,
+        depends="targets",
+        knob="the matrices that are compared",
     ),
     Claim(
         "C061",
@@ -372,6 +374,7 @@ CLAIMS = (
         ),
         matched=MATCHED,
         knob="the task",
+        depends="task",
     ),
     *claims_serving.CLAIMS,
 )

@@ -190,6 +190,10 @@ CLAIMS = (
         " solution it inverts.",
         ("dpo_paper_2023",),
         check=checks.solves_the_penalised_problem,
+        corrects=(
+            "The loss holds no KL divergence: it is a logistic loss on a difference of log-ratios,"
+            " and the KL stands in the problem whose solution it inverts."
+        ),
     ),
     Claim(
         "C090",
@@ -278,6 +282,7 @@ CLAIMS = (
         ),
         matched=MATCHED,
         knob="the task, and a likelihood term",
+        depends="task",
     ),
     Claim(
         "C093",
@@ -307,6 +312,8 @@ CLAIMS = (
             ),
         ),
         matched="pairs (16 a step), steps, rate, seed; each pair a right and a wrong sample of one problem",
+        depends="refresh",
+        knob="how often the pairs are renewed",
     ),
     Claim(
         "C094",

@@ -86,9 +86,10 @@ class Pairs(PairLoss, Own):
 
     def shown(self, loaded, texts=None):
         """Both answers of every pair as the rows that are compared."""
-        for i, turn in enumerate(texts or examples(), 1):
+        every = texts or examples()
+        for i, (turn, held) in enumerate(zip(every, held_out(every)), 1):
             for side, (ids, mask) in zip(("chosen", "rejected"), two_rows(loaded.tok, turn)):
-                yield Example({"pair": i, "answer": side}, ids, mask)
+                yield Example({"pair": i, "answer": side}, ids, mask, held)
 
     def recipe(self, loaded, seed, texts=None):
         """A loss on given pairs, or on the lab's; what was trained is kept in `out`."""
@@ -99,9 +100,9 @@ class Pairs(PairLoss, Own):
             )
         ready = self.ready(loaded, seed)
         model, tok = ready.model, ready.tok
-        learnt, held_out = divided(texts or examples())
+        learnt, held = divided(texts or examples())
         plan, encoded = self.plan(tok, learnt, seed)
-        judged = [two_rows(tok, p) for p in held_out[: self.held]]
+        judged = [two_rows(tok, p) for p in held[: self.held]]
         seen = [*encoded.values(), *judged]
         too_long = sum(not self.fits(two) for two in seen) / len(seen)
         return Recipe(
@@ -201,8 +202,14 @@ def two_rows(tok, turn: Turns) -> Two:
 
 
 def divided(pairs: tuple[Turns, ...]) -> tuple[list[Turns], list[Turns]]:
-    """(learnt, held out): every tenth question with all its pairs, so that no question is on both sides.
-    Raises UserError for a single question.
+    """(learnt, held out), see held_out."""
+    sides = held_out(pairs)
+    return [p for p, held in zip(pairs, sides) if not held], [p for p, held in zip(pairs, sides) if held]
+
+
+def held_out(pairs: tuple[Turns, ...]) -> list[bool]:
+    """Which pairs are held out: every tenth question with all its pairs, so that no question is on both
+    sides. Raises UserError for a single question.
     """
     asked = [json.dumps(messages, sort_keys=True, ensure_ascii=False) for messages, *_ in pairs]
     place = {q: i for i, q in enumerate(dict.fromkeys(asked))}
@@ -211,8 +218,7 @@ def divided(pairs: tuple[Turns, ...]) -> tuple[list[Turns], list[Turns]]:
             "all pairs are about the same question; at least two are needed, one to learn from and one to be"
             " held out"
         )
-    sides = {q: i % 10 == 0 for q, i in place.items()}
-    return [p for p, q in zip(pairs, asked) if not sides[q]], [p for p, q in zip(pairs, asked) if sides[q]]
+    return [place[q] % 10 == 0 for q in asked]
 
 
 def joined(tok, every: list[Two], table: list[tuple[Tensor, Tensor]]) -> Batch:

@@ -248,6 +248,7 @@ CLAIMS = (
         matched=SAMPLES + "; in training: " + MATCHED,
         first=FRESH,
         knob="how far the rewards are from centred",
+        depends="offset",
     ),
     Claim(
         "C070",
@@ -294,6 +295,7 @@ CLAIMS = (
         matched=SAMPLES,
         first=FRESH,
         knob="how far the rewards are from centred",
+        depends="offset",
     ),
     Claim(
         "C071",
@@ -350,6 +352,7 @@ CLAIMS = (
         matched=MATCHED + "; every sample is used twice, half of them are a batch old",
         first=FRESH,
         knob="the age of the samples",
+        items=48,
     ),
     Claim(
         "C072",
@@ -514,6 +517,7 @@ CLAIMS = (
         ),
         matched=MATCHED + "; every sample is used twice, half of them are a batch old",
         first=FRESH,
+        items=48,
     ),
     Claim(
         "C078",
@@ -579,6 +583,8 @@ CLAIMS = (
         matched="steps, problems a step (first contrast), nearly the samples (second one), rate, seed",
         first=FRESH,
         knob="what is counted: steps or samples",
+        depends="prompts",
+        items=48,
     ),
     Claim(
         "C084",
@@ -612,6 +618,7 @@ CLAIMS = (
         matched="the model before and after, same problems",
         first=FRESH,
         knob="whether it stood in pretraining and comes out right now and then",
+        depends="size",
     ),
     Claim(
         "C085",
@@ -711,6 +718,7 @@ CLAIMS = (
         ),
         matched=MATCHED,
         first=FRESH,
+        items=48,
     ),
     Claim(
         "C095",
@@ -762,13 +770,14 @@ CLAIMS = (
                 0.02,
                 **SHOWN,
             ),
+        ),
+        guards=(
             contrast(
                 "matched: skill, reward against one answer",
                 "same",
                 KEPT["grpo"]("skill"),
                 KEPT["sft_one"]("skill"),
                 0.1,
-                **SHOWN,
             ),
         ),
         matched=(
@@ -777,6 +786,7 @@ CLAIMS = (
         ),
         first=FRESH,
         knob="the rate",
+        items=96,
     ),
     Claim(
         "C096",
@@ -790,6 +800,10 @@ CLAIMS = (
         why=(
             "A statement about an intention. The method reads a number for each sample, whoever gives it;"
             " chapter 06 trains it on a learned reward."
+        ),
+        corrects=(
+            "DeepSeekMath, where GRPO was introduced, trained it with a learned reward model; the"
+            " method reads a number for each sample, whoever gives it."
         ),
     ),
     Claim(
@@ -826,6 +840,7 @@ CLAIMS = (
         matched="the same 15 steps of lessons on single calls, then 20 steps of practice; rate, seed",
         first=FRESH,
         knob="whether the first lessons held a chain now and then, and what SFT is shown",
+        items=32,
     ),
     Claim(
         "C098",
@@ -863,6 +878,17 @@ CLAIMS = (
         matched="steps, rate, seed; traces imitated and trajectories tried are not the same number",
         first=FRESH,
         knob="whether the traces show a repair",
+        depends="method",
+        items=32,
+        guards=(
+            gain(
+                "the reward arm does better than its own start",
+                TRIED["grpo"],
+                "recovery_sampled",
+                "more",
+                0.05,
+            ),
+        ),
     ),
     Claim(
         "C099",

@@ -40,7 +40,8 @@ const CSS = `
   .llmlab-forest .claim .verdict { white-space: normal; max-width: 8.5em; }
 }
 `;
-const SHAPES = { supported: ["circle", { r: 5 }], refuted: ["rect", { x: -4.5, y: -4.5, width: 9, height: 9 }], inconclusive: ["path", { d: "M 0 -6 L 6 0 L 0 6 L -6 0 Z" }] };
+const SQUARE = ["rect", { x: -4.5, y: -4.5, width: 9, height: 9 }];
+const SHAPES = { "as claimed": ["circle", { r: 5 }], reversed: SQUARE, "too small": SQUARE, differs: SQUARE, open: ["path", { d: "M 0 -6 L 6 0 L 0 6 L -6 0 Z" }] };
 const STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity };
 
 function make(tag, name, text) {
@@ -61,7 +62,7 @@ const percent = (share) => `${(100 * share).toFixed(3)}%`;
 
 function mark(verdict, colours, at) {
   const [tag, attributes] = SHAPES[verdict];
-  const hollow = verdict === "inconclusive" ? "var(--jp-layout-color1, Canvas)" : colours[verdict];
+  const hollow = verdict === "open" ? "var(--jp-layout-color1, Canvas)" : colours[verdict];
   return draw("svg", { x: at, y: "50%", overflow: "visible", class: "mark" }, draw(tag, { ...attributes, stroke: colours[verdict], style: `fill: ${hollow}` }));
 }
 

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from ...errors import UserError
 from ...lab import runs
-from ...ledger import CLAIMS, results, table
+from ...ledger import CLAIMS, declarations, results, table
 from .. import forest
 from ...ledger.claims import Contrast
 from .. import figures
@@ -116,9 +116,13 @@ class LedgerPage:
         self.search = w.Text(
             placeholder="in ids and words", description="search", style={"description_width": "initial"}
         )
-        for field in (self.chapter, self.verdict, self.search):
+        self.quotable = w.Checkbox(
+            description="only what can be quoted", indent=False, layout=w.Layout(width="200px")
+        )
+        fields = [self.chapter, self.verdict, self.search, self.quotable]
+        for field in fields:
             field.observe(lambda _: self._fill(), names="value")
-        return w.HBox([self.chapter, self.verdict, self.search], layout=w.Layout(flex_flow="row wrap"))
+        return w.HBox(fields, layout=w.Layout(flex_flow="row wrap"))
 
     def _run_row(self) -> w.HBox:
         """What runs one more seed, and says how far it is."""
@@ -163,12 +167,14 @@ class LedgerPage:
             shown = [r for r in self.rows if self._fits(r)]
             verdicts = ", ".join(f"{n} {v}" for v, n in table.counts(shown).items())
             of = f" of {len(self.rows)}" if len(shown) < len(self.rows) else ""
-            self.summary.value = f"{len(shown)}{of} claims" + (f": {verdicts}" if verdicts else "")
+            said = f"{len(shown)}{of} claims" + (f": {verdicts}." if verdicts else ".")
+            self.summary.value = f"{said} {table.false_share(shown)}"
             self.plot.data = front_end(shown, self.end)
 
     def _fits(self, row: Seen) -> bool:
         text = f"{row.claim.id} {row.claim.words}".casefold()
         chosen = self.chapter.value in ("", row.claim.chapter) and self.verdict.value in ("", row.verdict)
+        chosen = chosen and (row.quotable or not self.quotable.value)
         return chosen and all(word in text for word in self.search.value.casefold().split())
 
     def _compare(self) -> None:
@@ -390,7 +396,7 @@ def front_end(shown: list[table.Row], end: float) -> dict:
             "Point at a line, or move with the arrow keys, to read its numbers; click it, or press Enter, to"
             " open its claim."
         ),
-        "rest": "Without an effect to draw: exact or untestable, stale, or not run.",
+        "rest": "Without an effect to draw: proven, corrected or untestable, stale, or not run.",
         "empty": "No claim fits.",
     }
 
@@ -411,7 +417,7 @@ def _claim(row: table.Row, lines: list[dict]) -> dict:
     said = {"not run": "not run yet", "stale": "made by other code, or declared otherwise"}.get(
         row.verdict
     ) or "; ".join(row.effects)
-    text = f"{row.claim.words} {row.verdict}{table.condition(row)}" + ("" if lines else f": {said}")
+    text = f"{row.claim.words} {table.ruling(row)}" + ("" if lines else f": {said}")
     return {
         "id": row.claim.id,
         "words": row.claim.words,
@@ -428,13 +434,19 @@ def _claim(row: table.Row, lines: list[dict]) -> dict:
 def in_full(row: table.Row, here: Contrast | None) -> str:
     """A claim as HTML; `here`: the contrast that is marked."""
     c = row.claim
+    q = (row.record or {}).get("q")
     facts = {
-        "verdict": f"{table.SIGNS.get(row.verdict, '')} {row.verdict}{table.condition(row)}{_why_open(row)}",
-        "source": f"{c.source} (chapter {c.chapter}, {c.kind})",
+        "in the lab": table.in_the_lab(row),
+        "verdict": f"{table.SIGNS.get(row.verdict, '')} {table.ruling(row)}{_why_open(row)}"
+        + (f" (q {q:.2g})" if q else ""),
+        "caveat": row.caveat,
         "literature": c.evidence + (f" ({', '.join(c.cites)})" if c.cites else ""),
+        "its regime": table.regime(row),
+        "would change our mind": table.change_of_mind(row) if row.record else "",
         "matched": c.matched,
         "seeds": _seeds_told(row),
-        "found": (row.record or {}).get("found", c.why),
+        "source": f"{c.source} (chapter {c.chapter}, {c.kind})",
+        "declared": declarations.told(c),
     }
     cells = "".join(
         f"<tr><th>{name}</th><td>{escape(said)}</td></tr>" for name, said in facts.items() if said
@@ -456,8 +468,7 @@ def _seeds_told(row: table.Row) -> str:
         return ""
     if not seeds(row):
         return f"none run, {row.claim.seeds} declared"
-    needed = row.record.get("needed")
-    return f"{len(seeds(row))} run" + (f"; the smallest effect of interest needs {needed}" if needed else "")
+    return f"{len(seeds(row))} run, read at {row.counted[0]['n']}"
 
 
 def _contrasts(row: table.Row, here: Contrast | None) -> str:
@@ -469,13 +480,13 @@ def _contrasts(row: table.Row, here: Contrast | None) -> str:
     heads = (
         "contrast",
         "expected",
-        *(("effect", "95 % interval", "p (Holm)", "verdict", "by seed") if measured else ()),
+        *(("effect", "98 % interval", "p", "it is", "by seed") if measured else ()),
     )
     body = "".join(_contrast(c, measured, here is not None and here.label == c["label"]) for c in found)
     beside = (
         ""
         if all(c["counts"] for c in found)
-        else "<div>In brackets: shown beside the claim, no part of its verdict.</div>"
+        else "<div>In brackets: shown beside the claim, with an interval and no verdict.</div>"
     )
     return (
         f'<table class="contrasts"><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr>{body}</table>{beside}'
@@ -491,12 +502,12 @@ def _contrast(c: dict, measured: bool, here: bool) -> str:
 def _numbers(c: dict) -> str:
     """Cells of what was measured: effect, interval, p, verdict, and the effect of every seed."""
     low, high = (table.number(c[end], c["unit"], sign=False) for end in ("low", "high"))
-    verdict = f"{table.SIGNS[c['verdict']]} {c['verdict']}"
+    verdict = f"{table.SIGNS[c['verdict']]} {c['verdict']}" if c["verdict"] else ""
     short = (
         amount(c["mean"], c["unit"]),
         f"{low} to {high}",
-        f"{c['adjusted']:.2g}",
-        verdict if c["counts"] else f"({verdict})",
+        f"{c['p']:.2g}",
+        verdict,
     )
     seeds = " ".join(table.number(e, c["unit"]) for e in c["effects"])
     return "".join(f'<td class="short">{cell}</td>' for cell in short) + f'<td class="seeds">{seeds}</td>'

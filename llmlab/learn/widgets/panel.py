@@ -3,6 +3,7 @@ and the cell has long returned.
 """
 
 import base64
+import html
 import os
 import threading
 import time
@@ -135,7 +136,7 @@ class Panel:
         try:
             return self.experiment()
         except UserError as e:
-            self.status.value = f"<b>{e}</b>"
+            self.status.value = f"<b>{html.escape(str(e))}</b>"
             return None
 
     def answer(self) -> None:
@@ -264,9 +265,11 @@ class Panel:
             )
             self.done = [*self.done, (f"{self._label(experiment)}, seed {seed}", self.last)][-KEPT:]
             self.bar.value = self.bar.max
-            said = f"done in {time.monotonic() - began:.0f} s" + "".join(f"<br>{n}" for n in self.last.notes)
+            said = f"done in {time.monotonic() - began:.0f} s" + "".join(
+                f"<br>{html.escape(n)}" for n in self.last.notes
+            )
         except (UserError, runs.Interrupted) as e:
-            said = f"<b>{e}</b>"
+            said = f"<b>{html.escape(str(e))}</b>"
         finally:
             self._live = None
             self.run_button.disabled, self.stop_button.disabled = False, True

@@ -1,0 +1,135 @@
+"""Caveats: what a reader must know of a design before quoting its verdict. They travel with the verdict
+wherever it is shown. Words only: what decides a verdict stands in guards.py.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """quote: may the verdict be quoted with these words beside it, or not at all until the design is
+    mended?
+    """
+
+    words: str
+    quote: bool = True
+
+
+def _not(words: str) -> Caveat:
+    return Caveat(words, quote=False)
+
+
+CAVEATS = {
+    "C001": Caveat("The arms answer different problems, and no price is compared."),
+    "C004": Caveat(
+        "The methods differ in task, steps and distance moved, and statements are asked in a plain"
+        " form that chat training unlearns."
+    ),
+    "C005": _not(
+        "The vote is over bare answers, without reasoning paths, and the verifier is an oracle: nothing"
+        " is said about self-consistency."
+    ),
+    "C006": Caveat("The base model has never seen the chat's control tokens, so part of the gap is form."),
+    "C013": _not(
+        "The clean arm takes half the optimiser steps and is far from converged, and the noise averages out."
+    ),
+    "C014": Caveat("The dose is extreme, and verbatim memorisation is not read."),
+    "C015": Caveat("The exam shows each document alone, which is what only the reset arm trains."),
+    "C016": _not(
+        "With 20 % replay people who were known fall by more than the smallest effect of interest: it"
+        " keeps more than no replay does, and does not keep everything."
+    ),
+    "C017": Caveat("The high rate is twice the peak of pretraining, and learning is not matched."),
+    "C018": _not(
+        "The gate fires before the burst in most seeds and then holds learning back: the protected model"
+        " has read little."
+    ),
+    "C025": Caveat("The end point is arbitrary: the old tokenizer copies better early in training."),
+    "C026": Caveat(
+        "A first phase in which only the new rows learn washes the start out before the first reading."
+    ),
+    "C028": _not(
+        "The window decides: after step 40, and at equal steps of the whole model, both parts reverse."
+    ),
+    "C031": Caveat(
+        "Guo et al. read task performance; here it is loss on general text, and the recovery coincides"
+        " with the decay of the rate."
+    ),
+    "C032": Caveat("The effect lies on the border of the smallest effect of interest."),
+    "C034": Caveat("One wording is soon memorised, and then its gradients vanish."),
+    "C035": Caveat("Without replay the highest loss is the last reading, so this is not a dip."),
+    "C036": Caveat("One fluent wrong value about a drug can hardly reach other knowledge."),
+    "C037": Caveat("KL is taken on the domain's own text only."),
+    "C041": Caveat("There is no other method to compare with, so 'extremely' is not tested."),
+    "C042": Caveat("The two parts are read with different rulers."),
+    "C050": Caveat(
+        "Weight on the prompt also dilutes the answer's gradient; rates were not tuned for each arm."
+    ),
+    "C051": Caveat("The JSON span lacks the end of the turn, so stopping is not trained."),
+    "C053": _not(
+        "Both cuts that are compared keep almost nothing; cut on the left, which keeps question, call and"
+        " answer, most look-ups come out right."
+    ),
+    "C054": Caveat("'Any' means that about half of the labels are wrong."),
+    "C055": Caveat("The parts that count are near the floor."),
+    "C057": Caveat("'Whatever the traces' is our wording, and an absolute."),
+    "C058": Caveat("What is compared after so few readings is speed, not capacity."),
+    "C059": Caveat("Speed, not capacity: rank 8 holds all codes after four times the steps."),
+    "C060": _not("Speed, not capacity, in a regime that Schulman et al. do not speak of."),
+    "C062": Caveat("The margin is one standard error of the exam."),
+    "C064": Caveat("Few requests a tenant, and timed on one machine."),
+    "C065": Caveat("An adapter that is taught a form fails an exam that asks for another form."),
+    "C069": Caveat("Most of the variance lies between problems, which no baseline touches."),
+    "C070": Caveat(
+        "Most of the variance lies between problems, and with 0/1 rewards the best baseline weighs"
+        " samples by their squared score."
+    ),
+    "C071": Caveat("Both arms run at three times the usual rate, where both lose."),
+    "C072": _not("The critic is compared where every baseline hurts; where a baseline helps, it helps too."),
+    "C077": Caveat("Both arms run at three times the usual rate, where both lose."),
+    "C078": _not("The diversity of a policy that has been broken by its rate says nothing about clipping."),
+    "C079": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
+    "C081": _not(
+        "The best answer has probability 0 at the start, and no arm could find it: reinforcement learning"
+        " would not either."
+    ),
+    "C084": _not("The 'edge' is regained form, and the hard task gives no reward at all."),
+    "C086": _not("Sums have one right answer: fewer distinct answers is what getting better looks like."),
+    "C087": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
+    "C091": Caveat("One rate, and no neutral pairs: how targeted it is depends on the dose."),
+    "C092": Caveat("SFT on chosen answers ends below its own start in one task, at the lowest rate tried."),
+    "C093": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
+    "C094": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
+    "C095": _not(
+        "Half of the reward runs never reach the share of right answers that the arms are matched at."
+    ),
+    "C097": Caveat("32 tasks, and where there is no reward there is no gradient."),
+    "C098": _not(
+        "The reward arm ends below its own start: clean traces lose more, which is all that is shown."
+    ),
+    "C099": Caveat(
+        "The stages are of unequal length, and reinforcement learning alone starts without the chat form."
+    ),
+}
+
+# What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is
+# compared.
+REGIMES = {
+    "C005": (
+        "Wang et al. vote over sampled reasoning paths of large models; here bare answers of a small one."
+    ),
+    "C013": "LIMA fixes the steps and repeats a small set; here the small set gets half the steps.",
+    "C031": "Guo et al. read task performance of models of a billion parameters.",
+    "C050": "Shi et al. instruct large models on many tasks, with short answers among long prompts.",
+    "C059": "Schulman et al. train to convergence on large models.",
+    "C060": (
+        "Schulman et al. train to convergence on large models, where the MLP alone does as well as"
+        " all layers."
+    ),
+    "C070": "Textbook variance reduction assumes rewards that are not 0 or 1 around a rare success.",
+    "C072": "Critics of the textbooks are trained along with the policy; this one is the best linear fit.",
+    "C078": "DAPO trains large models for thousands of steps.",
+    "C079": "DAPO trains large models for thousands of steps.",
+    "C093": "Published online DPO runs for long on a learned judge.",
+    "C095": "Shenfeld et al. compare at equal accuracy over a whole grid of rates.",
+}
