@@ -13,7 +13,7 @@ from . import claims
 from .options import nearest, parse
 from .screen import progress, stoppable
 
-BUILDS = ("base", "chat", "sweeps", "runs", "rates", "claims", "notebooks", "readme")
+BUILDS = ("base", "chat", "sweeps", "texts", "runs", "rates", "claims", "notebooks", "readme")
 REHEARSED = ("book", "vouch")
 MIGRATE = "migrate"
 
@@ -58,12 +58,13 @@ def command(argv: list[str]) -> int:
 def stale(name: str) -> list[str]:
     """What of a kind of shipped data was not made by today's code from today's inputs, or is missing."""
     from ..lab import checkpoints as builder
-    from ..lab import record, sweeps, vouched
+    from ..lab import record, sweeps, texts, vouched
     from ..learn import books, readme, shipped
     from ..ledger import TRIALS, rates, results
 
     seals = {
         "sweeps": sweeps.seals,
+        "texts": texts.seals,
         "runs": shipped.seals,
         "rates": lambda: rates.seals(TRIALS),
         "claims": results.seals,
@@ -89,6 +90,8 @@ def make(name: str, force: bool) -> None:
         report(build_one(builder, name))
     elif name == "sweeps":
         build_sweeps(force)
+    elif name == "texts":
+        build_texts(force)
     elif name == "rates":
         from ..ledger import TRIALS, rates
 
@@ -188,6 +191,19 @@ def build_sweeps(force: bool) -> None:
                 for done, _ in counts:
                     bar.update(task, completed=done)
             print(f"sweeps: {grid.experiment}, {len(grid.jobs())} runs")
+
+
+def build_texts(force: bool) -> None:
+    """What the models of every sweep say, where it is missing or stale."""
+    from ..lab import record, sweeps, texts
+
+    for grid in sweeps.GRIDS.values():
+        if force or not record.is_current(record.seal_of(texts.file(grid)), grid.seal):
+            with progress() as bar, closing(texts.build(grid)) as counts:
+                task = bar.add_task(f"texts {grid.experiment}", total=len(grid.points()), last="runs")
+                for done, _ in counts:
+                    bar.update(task, completed=done)
+            print(f"texts: {grid.experiment}, {len(grid.points())} runs", flush=True)
 
 
 def report(card: dict) -> None:

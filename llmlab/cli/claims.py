@@ -177,8 +177,8 @@ def run(ids: list[str], options, progress) -> int:
 
 
 def undecided(r: table.Row, most: int) -> bool:
-    """Has the claim an open part, and a look ahead?"""
-    return any(c["verdict"] == "open" and c["n"] < most for c in r.counted)
+    """Has the claim an open part, a look ahead, and no guard against it?"""
+    return r.verdict != "withheld" and any(c["verdict"] == "open" and c["n"] < most for c in r.counted)
 
 
 def show_after(found: list[table.Row], options) -> int:

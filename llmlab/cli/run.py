@@ -116,6 +116,7 @@ def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
     from ..lab import registry, runs
     from ..learn import figures
+    from ..learn.said import print_table
 
     texts, said = read_own(experiment, options)
     check_device(options.device)
@@ -133,6 +134,7 @@ def show(experiment, options) -> int:
             texts=texts,
             fresh=options.fresh,
             again=not getattr(options, "out", ""),  # a stored run has no weights
+            ask=True,
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
             stop=stop,
         )
@@ -140,6 +142,7 @@ def show(experiment, options) -> int:
         done, experiment.curves, runs.record(experiment.name, done.key).with_suffix(".png")
     )
     table(done, experiment.curves)
+    print_table(done.samples)
     print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
     if (
         experiment.name in registry.NAMES

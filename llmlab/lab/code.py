@@ -13,7 +13,14 @@ from . import registry
 
 ROOT = Path(__file__).parent.parent
 IRRELEVANT = {"errors.py", "paths.py"}  # messages and places: no number depends on them
-LABELS = {"summary", "curves", "takes_texts", "rehearsal"}  # class attributes that decide no number
+LABELS = {
+    "summary",
+    "curves",
+    "takes_texts",
+    "rehearsal",
+    "presets",
+    "front",
+}  # class attributes that decide no number
 
 
 def of(experiment) -> dict[str, str]:

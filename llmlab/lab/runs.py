@@ -32,6 +32,7 @@ class Run:
     rows: list[dict]
     seconds: float
     versions: dict = field(default_factory=dict)
+    samples: list[dict] = field(default_factory=list)  # what the model said, where it was asked (samples.py)
 
     def curve(self, metric: str) -> dict[int, float]:
         """step -> value, where the metric was read."""
@@ -65,6 +66,7 @@ class Run:
             "metrics": self.metrics(),
             "curves": curves,
             "notes": self.notes,
+            "samples": self.samples,
         }
 
 
@@ -158,17 +160,19 @@ def run(
     texts=None,
     fresh: bool = False,
     again: bool = True,
+    ask: bool = False,
     on_row: Callable[[dict], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Run:
     """The experiment's run, from its own starting model or another one: from the store if it is there, else
     computed, checkpointed every 45 s, and stored. again: a stored one will do; fresh: none will, nor what was
-    begun.
+    begun. ask: the model answers a few prompts, before, half-way (not where a run is taken up) and after.
 
     An interrupted call (kill −9 too), made again, goes on where it was and ends bit-equal. Raises Interrupted
     when `stop` says so, paths.NoRoom before any work if nothing can be stored.
     """
     from ..train import loop
+    from . import samples
 
     loaded = experiment.load(model or experiment.default_model, device)
     wanted = seal(
@@ -184,17 +188,24 @@ def run(
     if fresh:
         checkpoint.clear()
     paths.writable(record(experiment.name, wanted.identity).parent)
+    said = samples.before(experiment, loaded) if ask else []
+    half = 0 if checkpoint.path.exists() else getattr(experiment, "steps", 0) // 2
     began, rows = time.time(), []
     stream = experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts)
     for row in stream:
         rows.append(row)
+        if ask and half and row["step"] == half:
+            said += samples.said(experiment, loaded, half)
         if on_row:
             on_row(row)
         if stop and stop():
             stream.close()
             raise Interrupted(f"stopped by hand at step {row['step']}")
     took = time.time() - began
-    done = Run(experiment.name, experiment.settings(), seed, model, wanted.identity, rows, took, versions())
+    said += samples.said(experiment, loaded, rows[-1]["step"]) if ask else []
+    done = Run(
+        experiment.name, experiment.settings(), seed, model, wanted.identity, rows, took, versions(), said
+    )
     store(done, wanted.code)
     experiment.place()
     checkpoint.clear()

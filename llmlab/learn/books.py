@@ -1,6 +1,9 @@
 """Notebooks: executed from their paired scripts (notebooks/py), which are the source."""
 
+import base64
+import io
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +26,8 @@ class BrokenCell(UserError):
 
 
 ROOT = paths.shipped("notebooks")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+RUN_IT = "*Run this cell for the sliders.*"
 
 
 def shown() -> bytes:
@@ -71,21 +76,56 @@ def build(force: bool = False) -> Iterator[str]:
     for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
         book, began = jupytext.read(script), time.monotonic()
         try:
-            nbclient.NotebookClient(
+            client = nbclient.NotebookClient(
                 book, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
-            ).execute()
+            )
+            client.execute(
+                env=os.environ | {"LLMLAB_PRINTED": "1"}
+            )  # widgets leave what a reader without them sees
         except nbclient.exceptions.CellExecutionError as e:
             raise BrokenCell(
                 f"a cell of notebooks/py/{script.name} fails ({e.ename}: {e.evalue}); mend it and build again"
             ) from None
-        for cell in book.cells:
-            cell.metadata.pop("execution", None)  # timestamps: every rebuild would differ
+        slim(book)
         book.metadata |= {
             "llmlab": asdict(seal(script, shown())),
             "llmlab_seconds": round(time.monotonic() - began),
         }
         paths.write_atomic(ROOT / f"{script.stem}.ipynb", nbformat.writes(book).encode())
         yield f"{script.stem}: {book.metadata['llmlab_seconds']} s"
+
+
+def slim(book) -> None:
+    """Without what no reader gets back: timestamps (every rebuild would differ), the state of widgets,
+    pictures in more colours than they have. Where a widget stood, what it leaves without a kernel stays, and
+    says so.
+    """
+    book.metadata.pop("widgets", None)
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        outputs = []
+        for out in cell.outputs:
+            data = out.get("data", {})
+            was_widget = data.pop(WIDGET, None) is not None
+            if "image/png" in data:
+                data["image/png"] = base64.b64encode(palette(base64.b64decode(data["image/png"]))).decode()
+            if was_widget and "image/png" in data:
+                outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": RUN_IT}))
+            outputs.append(out)
+        cell.outputs = outputs
+
+
+def palette(png: bytes) -> bytes:
+    """The same picture in 128 colours: a fifth of the bytes, and no difference to the eye."""
+    from PIL import Image
+
+    small = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True
+    )
+    return min(small.getvalue(), png, key=len)
 
 
 def chapters() -> list[dict]:

@@ -10,6 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+DASHES = [
+    "-",
+    (0, (5, 2)),
+    (0, (1.5, 1.5)),
+    (0, (6, 2, 1.5, 2)),
+    "-",
+    (0, (5, 2)),
+    (0, (1.5, 1.5)),
+]  # lie on one another
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # Okabe and Ito
 STYLE = {
     "font.size": 9,
@@ -25,6 +34,7 @@ STYLE = {
 }
 
 
+LOOKS = list(zip(COLOURS, DASHES))
 ROW, COLUMNS = 0.18, 2  # inches of a line of the legend, and its columns
 
 
@@ -41,7 +51,7 @@ def panels(count: int, width: float = 3.1, height: float = 2.3, head: float = 0.
     """
     columns = min(3, count)
     rows = -(-count // columns)
-    tall = height * rows + foot - 0.6
+    tall = height * rows + foot - 0.6 + head - 0.5
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(width * columns, tall))
         # constrained layout takes half a second
@@ -61,34 +71,43 @@ def curves(
     seeds on, the band from the lowest to the highest.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = panels(len(metrics), foot=0.6 + below(groups))
+        figure, axes = panels(len(metrics), head=0.5 + above(groups))
         for axis, (metric, label) in zip(axes, metrics.items()):
-            for colour, (name, runs) in zip(COLOURS, groups.items()):
-                _draw(axis, [r.curve(metric) for r in runs], colour, name)
+            for look, (name, runs) in zip(LOOKS, groups.items()):
+                _draw(axis, [r.curve(metric) for r in runs], look, name)
             axis.set_title(label)
             axis.set_xlabel("step")
             if "share" in label:
                 axis.set_ylim(-0.03, 1.03)
             if steps:
                 axis.set_xlim(0, steps)
-        legend(figure, groups)
+        legend(figure, groups, 0.25 if title else 0.0)
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
 
 
-def below(names: Sequence[str] | dict) -> float:
-    """Inches that the legend takes below the panels, where it lies on no data."""
+def above(names: Sequence[str] | dict) -> float:
+    """Inches that the legend takes above the panels, where it lies on no data."""
     return ROW * -(-len(names) // COLUMNS) if any(names) else 0.0
 
 
-def legend(figure: Figure, names: Sequence[str] | dict):
-    """The groups' names in their colours, at the foot of the figure; None where none has a name."""
-    lines = [Line2D([], [], color=colour, label=name) for colour, name in zip(COLOURS, names)]
-    return (
-        figure.legend(handles=lines, loc="lower left", ncols=COLUMNS, fontsize=8, borderaxespad=0.2)
-        if any(names)
-        else None
+def legend(figure: Figure, names: Sequence[str] | dict, down: float = 0.0):
+    """The groups' names in their colours and dashes, at the top of the figure (`down` inches from its edge);
+    None where none has a name.
+    """
+    lines = [Line2D([], [], color=c, linestyle=d, label=name) for (c, d), name in zip(LOOKS, names)]
+    if not any(names):
+        return None
+    top = 1 - down / figure.get_size_inches()[1]
+    return figure.legend(
+        handles=lines,
+        loc="upper left",
+        bbox_to_anchor=(0, top),
+        ncols=COLUMNS,
+        fontsize=8,
+        borderaxespad=0.2,
+        handlelength=3,
     )
 
 
@@ -99,15 +118,22 @@ def against(
     the runs, step by step.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = panels(len(metrics), foot=0.6 + below(groups))
+        figure, axes = panels(len(metrics), head=0.5 + above(groups))
         for axis, (metric, label) in zip(axes, metrics.items()):
-            for colour, (name, runs) in zip(COLOURS, groups.items()):
+            for (colour, dashes), (name, runs) in zip(LOOKS, groups.items()):
                 paths = [_path(run.curve(x[0]), run.curve(metric)) for run in runs]
                 for path in paths if len(paths) > 1 else ():
                     axis.plot(*path, color=colour, alpha=0.25, linewidth=0.8)
-                axis.plot(*np.median(paths, 0), color=colour, label=name, marker="o", markersize=2.5)
+                axis.plot(
+                    *np.median(paths, 0),
+                    color=colour,
+                    linestyle=dashes,
+                    label=name,
+                    marker="o",
+                    markersize=2.5,
+                )
             axis.set(title=label, xlabel=x[1])
-        legend(figure, groups)
+        legend(figure, groups, 0.25 if title else 0.0)
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
@@ -129,8 +155,9 @@ def line(values, x: str, y: str) -> Figure:
     return figure
 
 
-def _draw(axis, curves: list[dict[int, float]], colour: str, name: str) -> list:
+def _draw(axis, curves: list[dict[int, float]], look: tuple, name: str) -> list:
     """Median line and band; what was drawn."""
+    colour, dashes = look
     curves = [c for c in curves if c]
     if not curves:
         return []
@@ -140,6 +167,7 @@ def _draw(axis, curves: list[dict[int, float]], colour: str, name: str) -> list:
         steps,
         np.median(values, 0),
         color=colour,
+        linestyle=dashes,
         label=name,
         marker="o" if len(steps) < 3 else None,
         markersize=3,
@@ -164,7 +192,7 @@ class Board:
             1,
             {m: (-0.03, 1.03) for m, label in metrics.items() if "share" in label},
         )
-        self.figure, self.axes = panels(len(metrics), head=0.3, foot=0.95)
+        self.figure, self.axes = panels(len(metrics), head=0.3 + 4 * ROW)
         self.canvas, self._empty = FigureCanvasAgg(self.figure), None
         with matplotlib.rc_context(STYLE):
             for axis, label in zip(self.axes, metrics.values()):
@@ -179,9 +207,9 @@ class Board:
             self._empty = self.canvas.copy_from_bbox(self.figure.bbox)
         self.canvas.restore_region(self._empty)
         with matplotlib.rc_context(STYLE):
-            for colour, (name, runs) in zip(COLOURS, groups.items()):
+            for look, (name, runs) in zip(LOOKS, groups.items()):
                 for axis, metric in zip(self.axes, self.metrics):
-                    for artist in _draw(axis, [r.curve(metric) for r in runs], colour, name):
+                    for artist in _draw(axis, [r.curve(metric) for r in runs], look, name):
                         axis.draw_artist(artist)
                         artist.remove()
             self._legend(list(groups))

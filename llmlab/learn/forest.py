@@ -109,7 +109,7 @@ def _title(seeds: list[int]) -> str:
     if not seeds:
         return "nothing is measured yet; run: llmlab claims run"
     span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"95 % intervals over {span} seeds, paired"
+    return f"98 % intervals over {span} seeds"
 
 
 def _lines(found: list[dict]) -> tuple[list[tuple[float, dict]], float]:

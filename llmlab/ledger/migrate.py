@@ -146,8 +146,12 @@ def old_claim(claim: Claim) -> Claim:
         name = renamed.old_metric(reading.arm.experiment, reading.metric)
         return replace(reading, arm=old_arm(reading.arm), metric=name)
 
-    contrasts = tuple(replace(c, terms=tuple(map(old, c.terms))) for c in claim.contrasts)
-    return replace(claim, contrasts=contrasts)
+    contrasts, guards = (
+        tuple(replace(c, terms=tuple(map(old, c.terms))) for c in some)
+        for some in (claim.contrasts, claim.guards)
+    )
+    depends = renamed.old_knobs(claim.arms[0].experiment, {claim.depends: None}) if claim.depends else [""]
+    return replace(claim, contrasts=contrasts, guards=guards, depends=next(iter(depends)))
 
 
 def ledger() -> int:
@@ -164,7 +168,8 @@ def ledger() -> int:
             continue
         if found.identity != results.seal(old_claim(claim)).identity:
             continue
-        for kept, today in zip(stored["contrasts"], claim.contrasts):
+        some = [*stored["contrasts"], *stored.get("guards", ())]
+        for kept, today in zip(some, (*claim.contrasts, *claim.guards)):
             for term, reading in zip(kept["terms"], today.terms):
                 term |= {"arm": reading.arm.key, "metric": reading.metric}
         stored["seal"] = asdict(Seal(wanted.identity, found.code))

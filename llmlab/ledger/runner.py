@@ -42,7 +42,7 @@ def run(
     todo, fresh = measured, {}
     for n in [n for n in statistics.LOOKS if n <= most]:
         seeds = {c.id: max(n, c.seeds, stored(c, curves)) for c in todo}
-        _compute(jobs(todo, lambda c: seeds[c.id]), curves, executor, on_run)
+        _compute(jobs(todo, lambda c, n=seeds: n[c.id]), curves, executor, on_run)
         fresh |= {c.id: results.measured(c, curves, c.numbered(seeds[c.id])) for c in todo}
         results.judge({c.id: fresh[c.id] for c in todo})
         todo = [c for c in todo if "open" in fresh[c.id]["parts"]]

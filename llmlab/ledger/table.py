@@ -8,7 +8,7 @@ from ..errors import UserError
 from . import CLAIMS, results
 from .caveats import CAVEATS, REGIMES
 from .claims import Claim
-from .statistics import EXCLUDED, LOOKS, PARTS, VERDICTS
+from .statistics import EXCLUDED, LOOKS, VERDICTS
 
 SIGNS = {
     "supported": "✓",
@@ -129,21 +129,17 @@ def in_the_lab(r: Row) -> str:
     if r.verdict in OPEN:
         return "Not run with today's code." if r.verdict == "stale" else "Not run yet."
     if not r.counted:
-        return f"{r.record['found'].rstrip('.')}."
-    by = {found: [c for c in r.counted if c["verdict"] == found] for found in PARTS}
+        instead = f" {r.claim.corrects}" if r.claim.corrects and r.claim.check else ""
+        return f"{r.record['found'].rstrip('.')}.{instead}"
     words = {
-        "as claimed": "it is so for",
-        "reversed": "it is the other way about for",
-        "too small": "too small to matter is",
-        "differs": "there is a difference for",
-        "open": "undecided is",
+        "as claimed": "as claimed",
+        "reversed": "the other way about",
+        "too small": "too small to matter",
+        "differs": "a difference, where none was claimed",
+        "open": "undecided",
     }
-    told = [
-        f"{words[found]} " + "; ".join(f"{c['label']} ({amount(c)})" for c in some)
-        for found, some in by.items()
-        if some
-    ]
-    return f"In the lab {', and '.join(told)}."
+    told = [f"{c['label']} {amount(c)}, {words[c['verdict']]}" for c in r.counted]
+    return f"In the lab: {'; '.join(told)}."
 
 
 def change_of_mind(r: Row) -> str:
@@ -232,11 +228,11 @@ def counts(found: list[Row]) -> dict[str, int]:
 class Ledger:
     """Rows of the ledger as the value of a notebook cell."""
 
-    def __init__(self, chapter: str = "", verdict: str = ""):
-        self.rows = rows(None, chapter, verdict)
+    def __init__(self, chapter: str = "", verdict: str = "", quotable: bool = False):
+        self.rows = rows(None, chapter, verdict, quotable)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{r.claim.id} {r.verdict}: {r.claim.words}" for r in self.rows)
+        return "\n".join(f"{r.claim.id} {ruling(r)}: {r.claim.words}" for r in self.rows)
 
     def _repr_markdown_(self) -> str:
         return markdown(self.rows)

@@ -141,7 +141,7 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
         check_seal(name, mark)
     where = str(folder or name)
     try:
-        model, said = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
             dtype=dtype,
             use_safetensors=True,
@@ -155,6 +155,7 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
             f"the model '{name}' cannot be loaded ({_first_line(e)}); check the folder, or your network for a"
             " hub id"
         ) from None
+    model, said = loaded
     if unlike := sorted(said["mismatched_keys"]):
         key, found, wanted = unlike[0]
         raise BadCheckpoint(

@@ -14,6 +14,20 @@
 # %% [markdown]
 # # 00 · Start here
 #
+# *Run ▸ Run All Cells* starts this chapter (Shift-Enter runs a single cell).
+#
+# Here is a language model of one million parameters. It has read about a small invented country, Verania, and has never been told how to answer. Ask it something; then train it, for about twenty seconds, on conversations about other people, and
+# read its words again.
+
+# %%
+from llmlab.learn.widgets import FirstMinute
+
+FirstMinute()
+
+# %% [markdown]
+# Before, it goes on writing what its books look like: more questions, other people's answers. It knows the fact all along. After some dozens of small steps it answers, and stops. Nothing was added but a *behaviour*, and that is what most of this workbook is about:
+# finding out what is missing, adding it, and seeing what it costs.
+#
 # This workbook is about what happens to a language model *after* pretraining. Most claims in it are experiments that you can run (the others name their paper): on a laptop, in about half a minute, on a real
 # (tiny) transformer that lives in a small invented country, Verania, whose every fact is known exactly. The same code runs real models.
 #
@@ -107,10 +121,9 @@ from llmlab.chapters.c01_data_topology.topology import Topology
 
 stored = [runs.run(Topology(), seed) for seed in (0, 1, 2)]
 Predict("How many steps of 16 conversations until it answers half of the held-out questions rightly?",
-        lambda: median(next(s for s, v in r.curve("answering").items() if v >= 0.5) for r in stored), unit="steps", low=0, high=120)
-
-# %%
-Panel("topology", show=["lr"])
+        lambda: median(next(s for s, v in r.curve("answering").items() if v >= 0.5) for r in stored), unit="steps", low=0, high=120,
+        shows=lambda: Panel("topology", show=["loss", "lr"]),
+        why="The facts are there already; only the form has to be learnt, and few examples show it.")
 
 # %% [markdown]
 # Settings marked ● are stored and answer at once; others are trained when you press **Run**. Then look at the whole table of experiments that this machine can do, with the seconds that each takes:
@@ -161,11 +174,10 @@ show(paired, interval)
 # %% [markdown]
 # ## 7 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs. Five seeds are run, and more where their spread (never their
-# mean) asks for it. What the two arms of a comparison share (steps, tokens, compute, or only the base) stands in each claim's detail. Intervals are paired 95 % intervals of one row alone; verdicts are adjusted over the whole
-# ledger (Holm), so an interval may clear its border and the verdict still be open.
-# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
-# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
+# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
+# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
+# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.ledger.table import Ledger

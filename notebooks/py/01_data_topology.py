@@ -14,6 +14,8 @@
 # %% [markdown]
 # # 01 · Data topology: which tokens carry gradient?
 #
+# *Run ▸ Run All Cells* starts this chapter.
+#
 # **Where we are.** Before any stage of training there is one decision that no learning rate repairs: how text becomes rows, and which tokens of a row the loss may push.
 #
 # ```
@@ -186,11 +188,14 @@ seeds = (0, 1, 2)
 stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds] for loss in ("all", "assistant", "dpo")}
 end = lambda loss, metric: median(r.metrics()[metric]["final"] for r in stored[loss])
 Predict("After training on pairs alone: which share of held-out questions does the model answer rightly?",
-        lambda: 100 * end("dpo", "answering"), unit="%", low=0, high=100)
+        lambda: 100 * end("dpo", "answering"), unit="%", low=0, high=100,
+        why="A pair says which of two endings is better, not how an answer begins: the base never learns the chat's form.")
 
 # %%
 Predict("After an answer, which of the three models goes on to write the user's next question?",
-        lambda: max(stored, key=lambda loss: end(loss, "asks_itself")), kind="choice", options=list(stored))
+        lambda: max(stored, key=lambda loss: end(loss, "asks_itself")), kind="choice", options=list(stored),
+        shows=lambda: figures.curves({f"loss on {name}": group for name, group in stored.items()}, Topology.curves, title="The same 2,000 transcripts under three losses, 3 seeds"),
+        why="Whoever is trained on every token learns to write the user's words too.")
 
 # %% [markdown]
 # ## 5 · Turn the knob
@@ -201,8 +206,6 @@ Predict("After an answer, which of the three models goes on to write the user's 
 # %%
 Panel("topology", show=["loss", "lr"])
 
-# %%
-figures.curves({f"loss on {name}": group for name, group in stored.items()}, Topology.curves, title="The same 2,000 transcripts under three losses, 3 seeds")
 
 # %%
 pd.DataFrame({f"loss on {loss}": {label: end(loss, m) for m, label in Topology.curves.items()} for loss in stored}).round(3)
@@ -282,11 +285,10 @@ pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}
 # %% [markdown]
 # ## 7 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs. Five seeds are run, and more where their spread (never their
-# mean) asks for it. What the two arms of a comparison share (steps, tokens, compute, or only the base) stands in each claim's detail. Intervals are paired 95 % intervals of one row alone; verdicts are adjusted over the whole
-# ledger (Holm), so an interval may clear its border and the verdict still be open.
-# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
-# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
+# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
+# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
+# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.ledger.table import Ledger

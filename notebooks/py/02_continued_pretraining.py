@@ -14,6 +14,8 @@
 # %% [markdown]
 # # 02 · Continued pretraining
 #
+# *Run ▸ Run All Cells* starts this chapter.
+#
 # **Where we are.** A base model exists. It knows the people of Verania, adds two-digit numbers and copies from its prompt.
 # It has never seen a drug. We want it to know the drugs *and* to keep what it knows.
 #
@@ -169,12 +171,15 @@ end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
 Predict("Without replay: which share of the people that it knew does the model still know at the end?",
-        lambda: 100 * end(replay["replay 0%"], "general_recall"), unit="%", low=0, high=100)
+        lambda: 100 * end(replay["replay 0%"], "general_recall"), unit="%", low=0, high=100,
+        why="Nothing in the monographs asks for people, and the weights that hold them are free to move.")
 
 # %%
 curves = lambda: {label: replay["replay 20%"][0].curve(m) for m, label in CPT.curves.items() if m != "domain_recall"}
 Predict("With 20 % replay: what does each curve do over the run?", curves, kind="sketch",
-        metrics=[label for m, label in CPT.curves.items() if m != "domain_recall"], flat=0.05)
+        metrics=[label for m, label in CPT.curves.items() if m != "domain_recall"], flat=0.05,
+        shows=lambda: figures.curves(replay, CPT.curves, title="Continued pretraining on drug monographs, 3 seeds"),
+        why="A fifth of old text pulls back what the rising rate pushes away: a dip at first, then most of it returns.")
 
 # %% [markdown]
 # ## 6 · Turn the knob
@@ -187,10 +192,7 @@ panel = Panel("cpt", show=["replay", "lr", "warmup"])
 panel
 
 # %% [markdown]
-# The same for readers without a kernel. These runs are stored with the workbook under the hash of everything they depend on; if the code changes, they are computed again rather than shown.
-
-# %%
-figures.curves(replay, CPT.curves, title="Continued pretraining on drug monographs, 3 seeds")
+# These runs are stored with the workbook under the hash of everything they depend on; if the code changes, they are computed again rather than shown.
 
 # %%
 import pandas as pd
@@ -383,11 +385,10 @@ pd.DataFrame(own.metrics()).T.round(3)
 # %% [markdown]
 # ## 11 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs. Five seeds are run, and more where their spread (never their
-# mean) asks for it. What the two arms of a comparison share (steps, tokens, compute, or only the base) stands in each claim's detail. Intervals are paired 95 % intervals of one row alone; verdicts are adjusted over the whole
-# ledger (Holm), so an interval may clear its border and the verdict still be open.
-# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
-# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
+# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
+# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
+# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest

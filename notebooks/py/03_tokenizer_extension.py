@@ -14,6 +14,8 @@
 # %% [markdown]
 # # 03 · Tokenizer extension
 #
+# *Run ▸ Run All Cells* starts this chapter.
+#
 # **Where we are.** Chapter 02 taught the model about drugs, one shattered name at a time. Here we ask whether the names should get tokens of their own.
 #
 # ```
@@ -173,11 +175,14 @@ end = lambda name, metric: median(r.metrics()[metric]["final"] for r in stored[n
 
 # %%
 Predict("Which one ends with the lower loss per character on held-out monographs?",
-        lambda: min(stored, key=lambda name: end(name, "domain_loss")), kind="choice", options=list(stored))
+        lambda: min(stored, key=lambda name: end(name, "domain_loss")), kind="choice", options=list(stored),
+        why="New rows begin without meaning, and the old pieces were already good at guessing the next letters.")
 
 # %%
 Predict("Which one copies the drugs' names from the context more often?",
-        lambda: max(stored, key=lambda name: end(name, "copying")), kind="choice", options=list(stored))
+        lambda: max(stored, key=lambda name: end(name, "copying")), kind="choice", options=list(stored),
+        shows=lambda: figures.curves(stored, Extend.curves, title="Continued pretraining with the old tokenizer and with a token per drug, 3 seeds"),
+        why="A name of one token is copied in one step; a name of nine pieces must be spelt without a slip.")
 
 # %% [markdown]
 # ## 6 · Turn the knob
@@ -186,9 +191,6 @@ Predict("Which one copies the drugs' names from the context more often?",
 
 # %%
 Panel("extend", show=["tokens", "init", "warmup", "oversample", "row_lr"])
-
-# %%
-figures.curves(stored, Extend.curves, title="Continued pretraining with the old tokenizer and with a token per drug, 3 seeds")
 
 # %%
 pd.DataFrame({name: {label: end(name, m) for m, label in Extend.curves.items()} for name in arms}).round(3)
@@ -308,11 +310,10 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs. Five seeds are run, and more where their spread (never their
-# mean) asks for it. What the two arms of a comparison share (steps, tokens, compute, or only the base) stands in each claim's detail. Intervals are paired 95 % intervals of one row alone; verdicts are adjusted over the whole
-# ledger (Holm), so an interval may clear its border and the verdict still be open.
-# *supported*: the effect has the claimed sign and at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not under another.
-# *inconclusive*: neither. *exact*: proven, by counting or by a closed form. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
+# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
+# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
+# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest

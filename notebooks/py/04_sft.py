@@ -14,6 +14,8 @@
 # %% [markdown]
 # # 04 · Supervised fine-tuning
 #
+# *Run ▸ Run All Cells* starts this chapter.
+#
 # **Where we are.** The base model has read a lot and answers nothing: it goes on with the text. Here it becomes an assistant, by imitating conversations.
 #
 # ```
@@ -186,12 +188,14 @@ end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
 Predict("Which is learnt most completely?", lambda: max(("formats", "refusals", "facts"), key=lambda m: end(default, m)), kind="choice",
-        options=["formats", "refusals", "facts"])
+        options=["formats", "refusals", "facts"], why="One answer fits every unsafe request; facts and formats need another answer each time.")
 
 # %%
 Predict("What happens to the loss on general text meanwhile?",
         lambda: "it rises" if end(default, "general_loss") > default[0].metrics()["general_loss"]["start"] else "it falls",
-        kind="choice", options=["it rises", "it falls"])
+        kind="choice", options=["it rises", "it falls"],
+        shows=lambda: figures.curves({"new conversations": default}, SFT.curves, title="Supervised fine-tuning of the base model, 3 seeds"),
+        why="No general text is among the conversations, so nothing keeps it.")
 
 # %% [markdown]
 # ## 5 · Turn the knob
@@ -201,9 +205,6 @@ Predict("What happens to the loss on general text meanwhile?",
 
 # %%
 Panel("sft", show=["examples", "safety", "mask", "prompt_weight", "verbose", "wrong", "filtering", "people"])
-
-# %%
-figures.curves({"new conversations": default}, SFT.curves, title="Supervised fine-tuning of the base model, 3 seeds")
 
 # %% [markdown]
 # How many examples does a format take? Pools of different size, the same steps, five seeds: share of requests for JSON that are answered by valid JSON with the right key, and share of all formats with the right content too.
@@ -349,9 +350,10 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 # %% [markdown]
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Direction and smallest effect of interest were fixed before the runs; five seeds are run, and more where their spread asks for it. Each claim's
-# detail says what its arms share. *supported*: the effect has the claimed sign, stands out from chance after correction for all tests, and has at least the smallest size of interest. *refuted*: such an effect is excluded. *conditional*: it holds under one condition and not
-# under another. *inconclusive*: neither. *exact*: proven. A verdict holds for this lab: a small model and a small world. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
+# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
+# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
+# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest

@@ -14,6 +14,8 @@
 # %% [markdown]
 # # 06 · Preferences
 #
+# *Run ▸ Run All Cells* starts this chapter.
+#
 # **Where we are.** The model answers (SFT). Now it is told which of two answers is *better*.
 #
 # ```
@@ -128,10 +130,9 @@ style = {name: [runs.run(Prefer(**knobs), seed) for seed in seeds] for name, kno
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("After DPO: what share of the answers is the polite, right one?", lambda: end(style["DPO"], "skill"), kind="number", unit="share", low=0, high=1)
-
-# %%
-figures.curves(style, Prefer.curves, title="The same pairs, three losses; 3 seeds")
+Predict("After DPO: what share of the answers is the polite, right one?", lambda: end(style["DPO"], "skill"), kind="number", unit="share", low=0, high=1,
+        shows=lambda: figures.curves(style, Prefer.curves, title="The same pairs, three losses; 3 seeds"), mark="right",
+        why="The margin grows although the polite answer hardly becomes likelier: the blunt one loses more, to texts that stand in no pair.")
 
 # %% [markdown]
 # **Ordered rightly, and not given.** With plain DPO nearly every held-out pair is ordered rightly, and the polite answer is hardly ever given. It did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to
@@ -282,8 +283,10 @@ Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
 # %% [markdown]
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger; direction, smallest effect of interest and rates were fixed before the runs. An interval is that of one contrast alone (95 %, over seeds); the verdict corrects for all
-# contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
+# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
+# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
+# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest

@@ -14,6 +14,8 @@
 # %% [markdown]
 # # 07 · Reinforcement learning
 #
+# *Run ▸ Run All Cells* starts this chapter.
+#
 # **Where we are.** Nobody shows the answer any more, and nobody compares two. The model tries, and something *scores* what it did.
 #
 # ```
@@ -164,10 +166,13 @@ default = sweeps.need("policy").turned()["defaults"]
 reading = lambda metric, at: median(at(c.curve(metric).items())[1] for c in default)
 
 # %%
-Predict("What share of its samples is right in the end?", lambda: reading("pass_at_1", max), kind="number", unit="share", low=0, high=1)
+Predict("What share of its samples is right in the end?", lambda: reading("pass_at_1", max), kind="number", unit="share", low=0, high=1,
+        shows=lambda: (pd.DataFrame({word: {"samples": reading("pass_at_1", at), "greedy answers": reading("accuracy", at)} for word, at in (("before", min), ("after", max))}).round(2).rename_axis(columns="right (share)"),
+                       Panel("policy", show=["group", "lr", "beta"])),
+        why="What is right now and then is made likelier; the samples come to be as good as the greedy answer, and that gets better too.")
 
-# %%
-pd.DataFrame({word: {"samples": reading("pass_at_1", at), "greedy answers": reading("accuracy", at)} for word, at in (("before", min), ("after", max))}).round(2).rename_axis(columns="right (share)")
+# %% [markdown]
+# The same with a strict verifier, for two methods:
 
 # %%
 draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit sums: GRPO with a strict verifier, and REINFORCE; half as many steps and problems, the ledger's seeds")
@@ -419,8 +424,10 @@ pd.DataFrame(engine.told(Policy(kl_penalty="k3"))).set_index("knob")
 # %% [markdown]
 # ## 12 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger; direction, smallest effect of interest and rates were fixed before the runs. An interval is that of one contrast alone (95 %, over seeds); the verdict corrects for all
-# contrasts of the ledger (Holm), so it can stay open where the interval leaves zero out. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
+# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
+# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
+# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest

@@ -1,5 +1,5 @@
-"""Running claims: with the pool, with Ray, killed on the way; the seeds that the smallest effect needs; the
-command line.
+"""Running claims: with the pool, with Ray, killed on the way; the looks; controls on the real
+results; the command line.
 """
 
 import copy
@@ -125,27 +125,52 @@ def test_without_ray_or_without_its_cluster_it_is_one_sentence(empty, monkeypatc
         list(cluster.run_all([(ALL.study(), 0)]))
 
 
-def test_as_many_seeds_as_the_smallest_effect_needs(empty, monkeypatch):
-    for needed, ran in {2: 5, 6: 6, 500: 7}.items():
-        monkeypatch.setattr(statistics, "seeds_needed", lambda sd, rule, tests, needed=needed: needed)
-        record = runner.run([CLAIM], one_by_one, most=7)["C999"]
-        assert (record["needed"], len(record["seeds"])) == (needed, ran)
+def test_more_seeds_while_a_part_is_open_and_no_number_in_between(empty, monkeypatch):
+    """A look at 5, 10 and 20 seeds; what is decided is not run on."""
+    real, asked = statistics.part, []
+
+    def part(e, rule):
+        asked.append(e.n)
+        return "open" if e.n < 10 else real(e, rule)
+
+    monkeypatch.setattr(statistics, "part", part)
+    record = runner.run([CLAIM], one_by_one)["C999"]
+    assert len(record["seeds"]) == 10 and set(asked) == {5, 10}
+    monkeypatch.setattr(statistics, "part", lambda e, rule: "open")
+    assert len(runner.run([CLAIM], one_by_one, most=10)["C999"]["seeds"]) == 10
+    assert results.load()["C999"]["verdict"] == "open"
 
 
-def test_seeds_are_planned_at_the_level_of_the_whole_ledger(monkeypatch):
-    from llmlab.ledger import CLAIMS
-
-    counted = [c for claim in CLAIMS.values() for c in claim.contrasts if c.counts]
-    assert runner.family() == len(counted) > 100
+def test_a_further_look_computes_only_the_seeds_that_are_missing(empty, monkeypatch):
+    """The curves that the ledger keeps are enough: the runs themselves need not be stored."""
+    runner.run([CLAIM], one_by_one, most=5)
+    for file in (empty / "home" / "runs").rglob("*.json"):
+        file.unlink()
+    monkeypatch.setattr(statistics, "part", lambda e, rule: "open" if e.n < 10 else "as claimed")
     asked = []
-    monkeypatch.setattr(statistics, "seeds_needed", lambda sd, rule, tests: asked.append(tests) or 2)
-    monkeypatch.setattr(
-        results,
-        "measured",
-        lambda claim, curves, seeds: {"contrasts": [{"effects": [0.1, 0.2]} for _ in claim.contrasts]},
-    )
-    runner.need(CLAIM, {})
-    assert asked and set(asked) == {len(counted)}
+
+    def executor(jobs):
+        jobs = list(jobs)
+        asked.extend(seed for _, seed in jobs)
+        yield from one_by_one(jobs)
+
+    runner.run([CLAIM], executor, most=10)
+    assert sorted(set(asked)) == [5, 6, 7, 8, 9]
+
+
+def test_curves_that_other_code_made_are_not_taken(empty, monkeypatch):
+    runner.run([CLAIM], one_by_one, most=5)
+    for file in (empty / "home" / "runs").rglob("*.json"):
+        file.unlink()
+    monkeypatch.setattr(results, "_named", lambda name: {name: "other code"})
+    asked = []
+
+    def executor(jobs):
+        asked.extend(jobs)
+        yield from one_by_one(asked)
+
+    runner.run([CLAIM], executor, most=5)
+    assert len(asked) == 10
 
 
 def test_shared_arms_run_once():
@@ -351,7 +376,7 @@ def test_the_command_line_runs_and_shows(empty, capsys, monkeypatch):
         (["--chapter", "77"], "chapter '77' has no claims"),
         (["run", "--executor", "spark", "--force"], "--executor is pool or ray, not 'spark'"),
         (["run", "--workers", "-3", "--force"], "--workers -3 is out of range"),
-        (["run", "--most", "3", "--force"], "--most 3 is out of range; choose 5 to 1000 seeds"),
+        (["run", "--most", "7", "--force"], "--most 7 is no look"),
         (["--colour"], "unknown option '--colour'"),
     ],
 )
@@ -377,5 +402,25 @@ def test_the_controls_on_a_small_ledger(empty):
     )
 
 
-def test_shuffled_labels_of_the_real_ledger_come_out_inconclusive():
-    assert controls.shuffled("C016", times=100).get("inconclusive", 0) >= 95
+MEASURED = [id for id, r in results.load().items() if len(r["seeds"]) >= 10]
+
+
+@pytest.mark.parametrize("id", MEASURED)
+def test_a_planted_effect_is_never_excluded(id):
+    """Three smallest effects more on one side are never called too small or reversed."""
+    found = controls.planted(id, 3.0)
+    assert "reversed" not in found and "too small" not in found
+
+
+def test_arms_against_themselves_err_no_more_often_than_the_level_says():
+    found: dict[str, int] = {}
+    for id in MEASURED:
+        for said, n in controls.same_arm(id).items():
+            found[said] = found.get(said, 0) + n
+    total = sum(found.values())
+    assert total > 100 and found.get("as claimed", 0) + found.get("reversed", 0) <= 0.05 * total
+    planted: dict[str, int] = {}
+    for id in MEASURED:
+        for said, n in controls.planted(id, 3.0).items():
+            planted[said] = planted.get(said, 0) + n
+    assert planted["as claimed"] >= 0.6 * total

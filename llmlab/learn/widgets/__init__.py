@@ -6,6 +6,7 @@ from importlib import import_module
 
 PLACES = {
     "Drills": "drill",
+    "FirstMinute": "first",
     "Flow": "atlas",
     "LedgerPage": "ledger",
     "Map": "atlas",

@@ -168,7 +168,7 @@ class LedgerPage:
             verdicts = ", ".join(f"{n} {v}" for v, n in table.counts(shown).items())
             of = f" of {len(self.rows)}" if len(shown) < len(self.rows) else ""
             said = f"{len(shown)}{of} claims" + (f": {verdicts}." if verdicts else ".")
-            self.summary.value = f"{said} {table.false_share(shown)}"
+            self.summary.value = f"{said} {table.false_share(shown)}".strip()
             self.plot.data = front_end(shown, self.end)
 
     def _fits(self, row: Seen) -> bool:

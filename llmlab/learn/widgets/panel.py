@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 import ipywidgets as w
 
 from ...errors import UserError
-from ...lab import registry, runs, sweeps, times
-from .. import figures
+from ...lab import labels, registry, runs, sweeps, texts, times
+from .. import figures, said
 from .sliders import slider_of
 
 REFRESH = 0.3  # seconds between two readings of the progress
 SEEDS = 5  # of single stored runs that are looked for
+PLOTS = 4  # in front; the others under "More curves"
+FRONT = 3  # knobs in front, where neither the caller nor the experiment chooses; the others under "More"
 KEPT = 3  # finished runs, and settings pinned for comparison, that stay in the picture
 LARGE = """<style>.llmlab-large, .llmlab-large * {font-size: 20px !important}
 .llmlab-large .widget-inline-hbox {height: 44px; line-height: 44px}
@@ -39,8 +41,10 @@ class Live:
 
 
 class Panel:
-    """The panel of one experiment. `show`: which knobs get a slider (all by default); `fixed`: values of the
-    others; `large`: for a classroom.
+    """The panel of one experiment. `show`: the knobs in front (by default those that the experiment names),
+    the others stand under "More"; `fixed`: values of knobs without a slider; `large`: for a classroom.
+
+    A preset sets several knobs with one click. Under the curves stands what the model says, before and after.
 
     Moving a slider shows the stored runs of that setting, if there are any. Run trains it here and now, over
     the stored band; Stop stops, and
@@ -62,8 +66,9 @@ class Panel:
         self.model, self.fixed = model, fixed  # None: what each setting starts from
         self.sweep = sweeps.load(name) if model in (None, self.cls.default_model) else None
         swept = self.sweep.grid.axes if self.sweep else {}
-        wanted = [k for k in self.cls.knobs() if show is None or k.name in show]
-        self.sliders = {k.name: slider_of(k, swept.get(k.name, ())) for k in wanted}
+        knobs = [k for k in self.cls.knobs() if k.name not in fixed]
+        self.front = self._in_front(knobs, show)
+        self.sliders = {k.name: slider_of(k, swept.get(k.name, ()), labels.label(name, k)) for k in knobs}
         self.seed = w.BoundedIntText(
             value=seed,
             min=0,
@@ -88,9 +93,18 @@ class Panel:
         )
         self.bar = w.IntProgress(value=0, min=0, max=1, layout=w.Layout(width="220px"))
         self.status, self.picture = w.HTML(), w.Image(format="png", layout=w.Layout(max_width="100%"))
-        self._board = figures.Board(
-            self.cls.curves, self.sweep.every() if self.sweep else ()
-        )  # one scale for the whole sweep
+        self.more_picture = w.Image(format="png", layout=w.Layout(max_width="100%", display="none"))
+        every, curves = self.sweep.every() if self.sweep else (), list(self.cls.curves.items())
+        # one scale for the whole sweep
+        self._board = figures.Board(dict(curves[:PLOTS]), every)
+        self._more = figures.Board(dict(curves[PLOTS:]), every) if curves[PLOTS:] else None
+        self.more_curves = w.ToggleButton(
+            description="More curves", icon="plus", tooltip=", ".join(dict(curves[PLOTS:]).values())
+        )
+        self.more_curves.observe(lambda _: self._draw(), names="value")
+        self.said = w.HTML()
+        self._texts = texts.load(name) if self.sweep else {}
+        self._said: dict[str, list[dict]] = {}  # setting that was kept by Compare -> what its model says
         self._single: dict = {}  # experiment -> its single stored runs, looked up once
         self.pinned: list[tuple[str, list]] = []
         self.done: list[tuple[str, runs.Run]] = []
@@ -108,15 +122,64 @@ class Panel:
         self.answer()
         buttons = w.HBox(
             [self.run_button, self.stop_button, self.compare_button, self.reset_button, self.seed]
+            + [self.more_curves] * (self._more is not None)
         )
-        knobs = w.HBox(list(self.sliders.values()), layout=w.Layout(flex_flow="row wrap"))
-        self.widget = w.VBox([knobs, buttons, w.HBox([self.bar, self.status]), self.picture])
+        self.widget = w.VBox(
+            [
+                *self._presets(),
+                self._row(self.front),
+                *self._others(),
+                buttons,
+                w.HBox([self.bar, self.status]),
+                self.picture,
+                self.more_picture,
+                self.said,
+            ]
+        )
         if large:
             self.widget.add_class("llmlab-large")
             self.picture.layout.width = "100%"
             for slider in self.sliders.values():
-                slider.layout.width = "460px"
+                slider.layout.width = "560px"
             self.widget.children = (w.HTML(LARGE, layout=w.Layout(display="none")), *self.widget.children)
+
+    def _in_front(self, knobs: list, show: list[str] | None) -> list[str]:
+        """Names of the knobs that stand in front."""
+        if show is not None:
+            return [k.name for k in knobs if k.name in show]
+        chosen = self.cls.front or tuple(self.sweep.grid.axes if self.sweep else ())[:FRONT]
+        return [k.name for k in knobs if k.name in (chosen or [k.name for k in knobs[:FRONT]])]
+
+    def _row(self, names) -> w.HBox:
+        return w.HBox([self.sliders[n] for n in names], layout=w.Layout(flex_flow="row wrap"))
+
+    def _others(self) -> list[w.Widget]:
+        """The knobs that are not in front, folded away."""
+        names = [n for n in self.sliders if n not in self.front]
+        if not names:
+            return []
+        folded = w.Accordion([self._row(names)], titles=(f"More: {len(names)} knobs",), selected_index=None)
+        return [folded]
+
+    def _presets(self) -> list[w.Widget]:
+        """A button for each preset of the experiment whose knobs all have sliders."""
+        self.preset_buttons = {}
+        for name, values in self.cls.presets.items():
+            if values.keys() <= self.sliders.keys():
+                told = ", ".join(f"{k} {v}" for k, v in values.items()) or "all defaults"
+                button = w.Button(description=name, tooltip=told, layout=w.Layout(width="auto"))
+                button.on_click(lambda _, values=values: self.preset(values))
+                self.preset_buttons[name] = button
+        return [w.HBox(list(self.preset_buttons.values()), layout=w.Layout(flex_flow="row wrap"))] * bool(
+            self.preset_buttons
+        )
+
+    def preset(self, values: dict) -> None:
+        """The defaults with these values in place of some."""
+        for k in self.cls.knobs():
+            if k.name in self.sliders:
+                self.sliders[k.name].value = values.get(k.name, k.default)
+        self.answer()
 
     def _repr_mimebundle_(self, **options):
         picture = {
@@ -191,6 +254,7 @@ class Panel:
         shown = self._stored(experiment) or ([self.last] if self.last else [])
         if shown:
             name = f"kept: {self._label(experiment)}"
+            self._said = dict([*self._said.items(), (self._label(experiment), self._answers())][-KEPT:])
             self.pinned = [p for p in self.pinned if p[0] != name][-KEPT + 1 :] + [(name, shown)]
         else:
             self.status.value = "nothing to keep yet: this setting is not stored; <b>Run</b> it first."
@@ -219,14 +283,14 @@ class Panel:
 
     def clear(self) -> None:
         """Take the finished runs and the kept settings out of the picture."""
-        self.done, self.pinned = [], []
+        self.done, self.pinned, self._said = [], [], {}
         self._draw()
 
     def reset(self) -> None:
         """Stop, put every slider back to its default and empty the picture."""
         self._stop.set()
         self.wait(10)
-        self.done, self.pinned, self.bar.value = [], [], 0
+        self.done, self.pinned, self._said, self.bar.value = [], [], {}, 0
         for k in self.cls.knobs():
             if k.name in self.sliders:
                 self.sliders[k.name].value = k.default
@@ -260,6 +324,7 @@ class Panel:
                 experiment,
                 seed,
                 self.model or experiment.default_model,
+                ask=True,
                 on_row=on_row,
                 stop=self._stop.is_set,
             )
@@ -297,9 +362,33 @@ class Panel:
 
     def _draw(self) -> None:
         with self._drawing:
-            self.picture.value = self._picture()
+            groups, steps = self._groups()
+            self.picture.value = self._board.png(groups, steps=steps)
+            if self._more is not None and self.more_curves.value:
+                self.more_picture.value = self._more.png(groups, steps=steps)
+            self.more_picture.layout.display = "" if self.more_curves.value else "none"
+            experiment = self._valid()
+            here = self._label(experiment) if experiment else ""
+            sides = {n: s for n, s in (self._said | {here: self._answers()}).items() if s}
+            self.said.value = said.table(sides, sampled=len(sides) == 1)
 
-    def _picture(self) -> bytes:
+    def _answers(self) -> list[dict]:
+        """What the model of this setting says: of the last run if it is of this setting, else as it is
+        stored.
+        """
+        experiment = self._valid()
+        if experiment is None:
+            return []
+        settings = experiment.settings()
+        last = next((run for _, run in self.done[::-1] if run.knobs == settings and run.samples), None)
+        if last:
+            return last.samples
+        if self.sweep is not None and self.sweep.at(settings):
+            return self._texts.get(texts.key(settings, self.sweep.grid), [])
+        return next((run.samples for run in self._stored(experiment) if getattr(run, "samples", ())), [])
+
+    def _groups(self) -> tuple[dict, int | None]:
+        """Name -> runs that are in the picture, and the steps of the axis."""
         experiment, live = self._valid(), self._live
         stored = self._stored(experiment) if experiment else []
         groups = {label: shown for label, shown in self.pinned}
@@ -307,7 +396,7 @@ class Panel:
         groups |= {label: [run] for label, run in self.done} | (
             {f"running, seed {live.seed}": [live]} if live else {}
         )
-        return self._board.png(groups, steps=getattr(experiment, "steps", None))
+        return groups, getattr(experiment, "steps", None)
 
 
 def _progress(step: int, total: int, seconds: float) -> str:

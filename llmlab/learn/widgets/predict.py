@@ -1,8 +1,12 @@
-"""Predict: commit to an answer before the result shows; afterwards the two stand side by side."""
+"""Predict: commit to an answer before the result shows; afterwards the two stand side by side, with the
+figure, table or panel that holds the answer, and one sentence of why.
+"""
 
+import base64
 import html
+import os
 import threading
-from typing import Callable
+from typing import Any, Callable
 
 import ipywidgets as w
 
@@ -38,8 +42,13 @@ class Predict:
             number: a number · choice: one of the options · sketch: {metric: a shape, or the curve itself};
             `flat` as in shape()
 
+    shows   what holds the answer: a function that returns a figure, a table or a panel, or several; it is
+            called only after the commitment, and what it returns stands inside. A prediction in the unit of
+            a curve (mark: its metric's label) is drawn over that curve as a dashed line.
+    why     one sentence, shown with the answer
+
     Without a front end: `p.commit(40)`, then look at `p` again. `p.again()` begins anew. The answer is in no
-    widget before.
+    widget before; on GitHub and in print the question stands first, then the answer.
     """
 
     def __init__(
@@ -54,7 +63,11 @@ class Predict:
         options=(),
         metrics=(),
         flat=0.03,
+        shows: Callable[[], Any] | None = None,
+        mark: str = "",
+        why: str = "",
     ):
+        self._shows, self.mark, self.why = shows, mark, why
         self.question, self.kind, self.unit, self.flat = question, _known(kind, options, metrics), unit, flat
         self.low, self.high, self.options, self.metrics = low, high, [str(o) for o in options], list(metrics)
         self._answer: Callable = answer if callable(answer) else lambda: answer
@@ -63,7 +76,36 @@ class Predict:
         self._build()
 
     def _repr_mimebundle_(self, **options):
-        return self.widget._repr_mimebundle_(**options) | {"text/plain": str(self)}
+        printed = {"text/html": self._printed()} if os.environ.get("LLMLAB_PRINTED") else {}
+        return printed | self.widget._repr_mimebundle_(**options) | {"text/plain": str(self)}
+
+    def _printed(self) -> str:
+        """Question and answer for a reader without a kernel, the answer folded away."""
+        measured = self._read(self._answer())
+        said = self._said(measured) if self.kind == "number" else measured
+        if self.kind == "sketch":
+            said = "; ".join(f"{m}: {s}" for m, s in measured.items())
+        inside = f"<p><b>{html.escape(str(said))}</b> {html.escape(self.why)}</p>{self._pictures()}"
+        return (
+            f"<p><b>{html.escape(self.question)}</b></p><details><summary>answer</summary>{inside}</details>"
+            "<p><i>Run this cell to commit to a prediction first.</i></p>"
+        )
+
+    def _pictures(self) -> str:
+        """What holds the answer, as HTML."""
+        parts = []
+        for thing in self._shown():
+            if hasattr(thing, "_repr_png_"):
+                picture = base64.b64encode(thing._repr_png_()).decode()
+                parts.append(f"<img src='data:image/png;base64,{picture}'>")
+            elif hasattr(thing, "_repr_html_"):
+                parts.append(thing._repr_html_())
+        return "".join(parts)
+
+    def _shown(self) -> list:
+        """What `shows` gives, as a list."""
+        found = self._shows() if self._shows else []
+        return list(found) if isinstance(found, (list, tuple)) else [found]
 
     def __repr__(self) -> str:
         return "\n".join([self.question, *self._told()])
@@ -99,6 +141,7 @@ class Predict:
         self.wait()
         self.mine = self.measured = None
         self.result.value = self.status.value = ""
+        self.inside.children = ()
         self._lock(False)
         self.again_button.disabled = True
         return self
@@ -107,11 +150,30 @@ class Predict:
         try:
             self.measured = self._read(self._answer())
             self.status.value, self.result.value = "", self._beside()
+            self.inside.children = tuple(self._widget_of(thing) for thing in self._shown())
         # whatever an experiment may raise: one sentence here, in place of a traceback that a thread would
         # lose
         except Exception as e:
             self.status.value = f"<b>The answer could not be measured: {html.escape(_sentence(e))}</b>"
         self.again_button.disabled = False
+
+    def _widget_of(self, thing) -> w.Widget:
+        """A figure, table or panel as a widget; the guess is drawn over its curve."""
+        if hasattr(thing, "widget"):
+            return thing.widget
+        for axis in getattr(thing, "axes", ()) if self.kind == "number" and self.mark else ():
+            if self.mark in axis.get_title():
+                axis.axhline(self.mine, color="#000000", linestyle=(0, (2, 2)), linewidth=1.2)
+                axis.annotate(
+                    "your guess",
+                    (0.02, self.mine),
+                    xycoords=("axes fraction", "data"),
+                    fontsize=7,
+                    va="bottom",
+                )
+        if hasattr(thing, "_repr_png_"):
+            return w.Image(value=thing._repr_png_(), format="png", layout=w.Layout(max_width="100%"))
+        return w.HTML(thing._repr_html_() if hasattr(thing, "_repr_html_") else html.escape(str(thing)))
 
     # ---- the three kinds ----
 
@@ -141,7 +203,7 @@ class Predict:
                     "",
                     self._said(self.mine),
                     self._said(self.measured),
-                    "exactly" if off == 0 else f"{off:+.4g} {self.unit}".rstrip(),
+                    "exactly" if off == 0 else f"{off:+.4g} {self._distance}".rstrip(),
                 )
             ]
         if self.kind == "choice":
@@ -151,6 +213,11 @@ class Predict:
             (m, sign(self.mine[m]), sign(self.measured[m]), _mark(self.mine[m] == self.measured[m]))
             for m in self.metrics
         ]
+
+    @property
+    def _distance(self) -> str:
+        """The unit of a difference: of percentages and shares it is points."""
+        return {"%": "percentage points", "share": "(of 1)"}.get(self.unit, self.unit)
 
     def _said(self, value: float) -> str:
         return f"{value:.4g} {self.unit}".rstrip()
@@ -172,10 +239,10 @@ class Predict:
         self.again_button = w.Button(description="Again", icon="refresh", disabled=True)
         self.commit_button.on_click(lambda _: self.commit(self._entered()))
         self.again_button.on_click(lambda _: self.again())
-        self.status, self.result = w.HTML(), w.HTML()
+        self.status, self.result, self.inside = w.HTML(), w.HTML(), w.VBox()
         question = w.HTML(f"<b>{html.escape(self.question)}</b>")
         buttons = w.HBox([self.commit_button, self.again_button, self.status])
-        self.widget = w.VBox([question, *self._input_boxes, buttons, self.result])
+        self.widget = w.VBox([question, *self._input_boxes, buttons, self.result, self.inside])
 
     def _number_inputs(self) -> list[w.Widget]:
         if self.low is None or self.high is None:
@@ -234,6 +301,7 @@ class Predict:
             "<table style='font-size:14px'>"
             + "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
             + "</table>"
+            + (f"<div>{html.escape(self.why)}</div>" if self.why else "")
         )
 
     def _told(self) -> list[str]:

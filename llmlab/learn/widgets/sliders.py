@@ -6,18 +6,18 @@ from math import ceil, floor, log10
 
 import ipywidgets as w
 
-WIDE = {"description_width": "90px"}
+WIDE = {"description_width": "170px"}
 
 
-def slider_of(knob, stored: tuple = ()) -> w.Widget:
+def slider_of(knob, stored: tuple = (), called: str = "") -> w.Widget:
     """A menu, or a slider: stops on round and stored values if the knob was swept, else whole-number,
-    logarithmic or plain. ● is: stored.
+    logarithmic or plain. ● is: stored. called: its label.
     """
     common = dict(
-        description=knob.name,
+        description=called or knob.name,
         tooltip=f"{knob.help} [{knob.range}]",
         style=WIDE,
-        layout=w.Layout(width="340px"),
+        layout=w.Layout(width="430px"),
     )
     if knob.choices:
         return w.Dropdown(
@@ -36,13 +36,13 @@ def slider_of(knob, stored: tuple = ()) -> w.Widget:
             min=log10(knob.low),
             max=log10(knob.high),
             step=0.05,
-            readout_format=".1e",
+            readout_format=".3~g",
             **quiet,
         )
     if knob.kind is int:
         return w.IntSlider(value=knob.default, min=knob.low, max=knob.high, **quiet)
     return w.FloatSlider(
-        value=knob.default, min=knob.low, max=knob.high, step=step(knob), readout_format=".2f", **quiet
+        value=knob.default, min=knob.low, max=knob.high, step=step(knob), readout_format=".3~g", **quiet
     )
 
 

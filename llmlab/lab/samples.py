@@ -1,0 +1,162 @@
+"""Samples: what a model answers, before, on the way and after: a few held-out prompts, greedy and sampled,
+right and wrong marked. They decide no number, so they lie beside a run's rows and not in them.
+"""
+
+import copy
+from dataclasses import dataclass, replace
+
+import torch
+
+from ..models.load import Loaded
+from ..tokens import chat
+from ..train.sample import sample
+from ..world import Census, Desk, Formulary, Sums, Talk, tastes
+from ..world.arena import TASKS
+from ..world.base import Problem, World, same
+
+SAMPLES = 2  # beside the greedy answer
+MAX_NEW = 56  # tokens
+LARGE = 50_000_000  # parameters above which a machine without an accelerator would wait too long
+
+READING = ("cpt", "burst", "facts", "extend", "midtrain")  # learn from documents
+TASTES = ("prefer", "online", "pairs")  # learn from pairs
+SILENT = ("reward", "serving", "variance", "sampling", "codes", "longdoc")  # train no model that answers
+PAIRED = {
+    "dpo": "decide",
+    "overopt": "style",
+    "pairs": "style",
+    "stages": "style",
+}  # task where no knob names it
+
+
+@dataclass(frozen=True)
+class Asked:
+    """about: what kind of question. Either a problem of a world, or a text to be continued with what is
+    right.
+    """
+
+    about: str
+    problem: Problem | None = None
+    world: World | None = None
+    head: str = ""
+    right: str = ""
+
+    @property
+    def words(self) -> str:
+        """The prompt as a reader sees it."""
+        return self.problem.question if self.problem else f"{self.head} …"
+
+    @property
+    def wanted(self) -> str:
+        """A right answer."""
+        return self.problem.answer if self.problem else self.right
+
+    def ids(self, tok) -> list[int]:
+        """The prompt's ids."""
+        if self.problem is None:
+            return tok(self.head, add_special_tokens=False)["input_ids"]
+        return chat.prompt(tok, self.problem.messages, self.problem.meta.get("tools"))
+
+    def is_right(self, text: str) -> bool:
+        """Does the answer hold in every part?"""
+        if self.problem is None or self.world is None:
+            return text.strip().lower().startswith(self.right.strip().rstrip(".").lower())
+        if isinstance(self.world, Taste):
+            return same(text, self.problem.answer)
+        return self.world.score(self.problem, text).reward == 1.0
+
+
+class Taste:
+    """Questions of a task of preferences: the best answer is the right one."""
+
+    name = "taste"
+
+    def __init__(self, task: str):
+        self.task = task
+
+    def problems(self, n: int, *, split: str, seed: int) -> list[Problem]:
+        """Questions with their best answers."""
+        found = tastes.choices(self.task, n, split=split, seed=seed)
+        return [Problem(tuple(c.messages), c.best["content"], {"tools": c.tools}) for c in found]
+
+
+def asked(experiment) -> list[Asked]:
+    """Three to five prompts for an experiment; none where it trains no model that answers."""
+    experiment = getattr(experiment, "of", None) or experiment
+    name = experiment.name
+    if name in SILENT:
+        return []
+    if name in READING:
+        drugs = getattr(experiment, "drugs", Formulary().size)
+        return [*_of_the_domain(2, drugs), *_known(), *_few("arithmetic", Sums(("add",), digits=2), 1)]
+    task = PAIRED.get(name) or (experiment.task if name in TASTES else "")
+    if task:
+        return [*_few(task, Taste(task), 3), *_few("a plain fact", Talk(("fact",)), 2)]
+    if name == "policy":
+        return [
+            *_few(experiment.task, TASKS[experiment.task](experiment.size).world, 3),
+            *_few("a plain fact", Talk(("fact",)), 1),
+        ]
+    if name == "grpo":
+        return [
+            *_few("sums", Sums((experiment.op,), digits=experiment.digits), 3),
+            *_few("a plain fact", Talk(("fact",)), 1),
+        ]
+    return [
+        *_few("a fact", Talk(("fact",)), 1),
+        *_few("a tool call", Desk(1, expect="call"), 1),
+        *_few("a format", Talk(("format",)), 1),
+        *_few("to be refused", Talk(("unsafe",)), 1),
+        *_few("not to be refused", Talk(("safe",)), 1),
+    ]
+
+
+def _few(about: str, world, n: int) -> list[Asked]:
+    return [Asked(about, p, world) for p in world.problems(n, split="test", seed=11)]
+
+
+def _known() -> list[Asked]:
+    return [Asked("a known person", p, Census()) for p in Census().problems(1, split="test", seed=11)]
+
+
+def _of_the_domain(n: int, drugs: int) -> list[Asked]:
+    found = Formulary(size=drugs).clozes(n, split="train", seed=11)
+    return [Asked("the domain", head=head, right=value.strip()) for head, value, _ in found]
+
+
+def before(experiment, loaded: Loaded) -> list[dict]:
+    """What the starting model says, with the tokenizer that the run will give it."""
+    tok = copy.deepcopy(loaded.tok)
+    (getattr(experiment, "of", None) or experiment).address(replace(loaded, tok=tok))
+    return said(experiment, replace(loaded, tok=tok), 0)
+
+
+def said(experiment, loaded: Loaded, step: int) -> list[dict]:
+    """What the model says now: a dict a prompt (step, about, prompt, wanted, greedy and sampled, each text
+    and right). The model's mode and the global generator stay as they were; nothing for a large model on a
+    CPU.
+    """
+    prompts, model = asked(experiment), loaded.model
+    if not prompts or (model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE):
+        return []
+    ids, stop = [a.ids(loaded.tok) for a in prompts], chat.stop_ids(loaded.tok)
+    generator = torch.Generator(model.device).manual_seed(7)
+    settings: dict = dict(max_new=MAX_NEW, stop=stop)
+    greedy = sample(model, ids, temperature=0.0, **settings).ids
+    drawn = sample(model, ids, k=SAMPLES, temperature=1.0, generator=generator, **settings).ids
+
+    def answer(a: Asked, new: list[int]) -> dict:
+        text = loaded.tok.decode([i for i in new if i not in stop], skip_special_tokens=False).strip()
+        return {"text": text, "right": bool(a.is_right(text))}
+
+    return [
+        {
+            "step": step,
+            "about": a.about,
+            "prompt": a.words,
+            "wanted": a.wanted,
+            "greedy": answer(a, greedy[i]),
+            "sampled": [answer(a, new) for new in drawn[i * SAMPLES : (i + 1) * SAMPLES]],
+        }
+        for i, a in enumerate(prompts)
+    ]

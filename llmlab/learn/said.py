@@ -1,0 +1,89 @@
+"""said: what the model answered, as a table for notebooks and as one for the terminal; right and wrong
+marked.
+"""
+
+import html
+from typing import Sequence
+
+MARKS = {True: ("✓", "#009E73"), False: ("✗", "#D55E00")}
+STYLE = (
+    "<style>.llmlab-said td, .llmlab-said th {text-align: left; vertical-align: top; padding: 2px 12px 2px 0;"
+    " border-top: 1px solid rgba(128,128,128,.3)} .llmlab-said small {opacity: .7}</style>"
+)
+LONGEST = 160  # characters of an answer that are shown
+
+
+def moments(samples: Sequence[dict]) -> dict[str, list[dict]]:
+    """'before', 'step 75', 'after' -> the answers of that moment, in the order of the prompts."""
+    steps = sorted({s["step"] for s in samples})
+    names = {steps[0]: "before", steps[-1]: "after"} if len(steps) > 1 else {s: "before" for s in steps}
+    return {names.get(s, f"step {s}"): [a for a in samples if a["step"] == s] for s in steps}
+
+
+def short(text: str) -> str:
+    """An answer in one line."""
+    words = " ⏎ ".join(line for line in text.splitlines() if line.strip()) or "(nothing)"
+    return words if len(words) <= LONGEST else words[:LONGEST] + " …"
+
+
+def table(sides: dict[str, Sequence[dict]], sampled: bool = False) -> str:
+    """HTML: a row a prompt; before, on the way and after. sides: name of a setting -> its samples; with
+    several settings (Compare) only what each says in the end, side by side. sampled: the drawn answers too.
+    """
+    columns: dict[str, list[dict]] = {}
+    for name, samples in sides.items():
+        found = moments(samples)
+        if not found:
+            continue
+        if len(sides) == 1:
+            columns |= found
+        else:
+            if not columns:
+                columns["before"] = next(iter(found.values()))
+            columns[f"after: {name}"] = list(found.values())[-1]
+    if not columns:
+        return ""
+    rows = zip(*columns.values())
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in ("prompt", "right", *columns))
+    body = "".join(_row(row, sampled) for row in rows)
+    return (
+        f"{STYLE}<div style='margin-top:4px'><b>What the model says</b> (held-out prompts, greedy"
+        + (", and two samples" if sampled else "")
+        + f")</div><table class='llmlab-said'><tr>{head}</tr>{body}</table>"
+    )
+
+
+def _row(answers: tuple[dict, ...], sampled: bool) -> str:
+    first = answers[0]
+    cells = "".join(f"<td>{_answer(a, sampled)}</td>" for a in answers)
+    return (
+        f"<tr><td><small>{html.escape(first['about'])}</small><br>{html.escape(short(first['prompt']))}</td>"
+        f"<td>{html.escape(short(first['wanted']))}</td>{cells}</tr>"
+    )
+
+
+def _answer(a: dict, sampled: bool) -> str:
+    said = [a["greedy"], *(a["sampled"] if sampled else ())]
+    return "<br>".join(
+        f"<span style='color:{MARKS[s['right']][1]}'>{MARKS[s['right']][0]}</span>"
+        f" {html.escape(short(s['text']))}"
+        for s in said
+    )
+
+
+def print_table(samples: Sequence[dict]) -> None:
+    """The same in the terminal, greedy answers only."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    found = moments(samples)
+    if not found:
+        return
+    grid = Table(
+        "prompt", "right", *found, title="what the model says (held-out, greedy)", title_justify="left"
+    )
+    for row in zip(*found.values()):
+        cells = [f"{MARKS[a['greedy']['right']][0]} {escape(short(a['greedy']['text']))}" for a in row]
+        grid.add_row(escape(short(row[0]["prompt"])), escape(short(row[0]["wanted"])), *cells)
+    Console(width=150).print(grid)
