@@ -73,7 +73,7 @@ def test_afterwards_the_two_stand_side_by_side(kind):
         and "measured" in predict.result.value
     )
     assert "yours: " in repr(predict) and "measured: " in repr(predict)
-    wanted = {"number": "+22.75 %", "choice": "✗ another", "sketch": "✓ as predicted"}[kind]
+    wanted = {"number": "+22.75 percentage points", "choice": "✗ another", "sketch": "✓ as predicted"}[kind]
     assert wanted in predict.result.value and wanted in repr(predict)
     if kind == "sketch":
         assert "✗ another" in predict.result.value
@@ -202,3 +202,84 @@ def test_markup_in_the_question_and_the_answer_is_text():
         if isinstance(c.get("value"), str) and c["_model_name"] == "HTMLModel"
     ]
     assert shown and not any("<script>" in value for value in shown)
+
+
+# ---- what holds the answer stands inside ----
+
+
+def drawing():
+    from llmlab.learn import figures
+
+    return figures.line([1, 2, 3], "step", "share")
+
+
+def test_the_figure_appears_with_the_commitment_and_goes_with_again():
+    made = []
+    p = Predict(
+        "How much?", 0.5, low=0, high=1, unit="share", shows=lambda: made.append(1) or drawing(), why="So."
+    )
+    assert p.inside.children == () and not made
+    p.commit(0.3).wait()
+    assert len(p.inside.children) == 1 and bytes(p.inside.children[0].value).startswith(b"\x89PNG")
+    assert "So." in p.result.value and "(of 1)" in p.result.value
+    p.again()
+    assert p.inside.children == ()
+
+
+def test_a_panel_and_a_table_stand_inside_too():
+    import pandas as pd
+
+    from llmlab.learn.widgets import Panel
+
+    p = Predict("How much?", 1, shows=lambda: (pd.DataFrame({"a": [1]}), Panel("topology", show=["lr"])))
+    p.commit(1).wait()
+    table, panel = p.inside.children
+    assert "<table" in table.value and panel.children
+
+
+def test_the_guess_is_drawn_over_its_curve():
+    from llmlab.learn import figures
+    from llmlab.learn.widgets.panel import Live
+
+    figure = figures.curves(
+        {"x": [Live(0, [{"step": s, "a": s / 3} for s in range(4)])]}, {"a": "right (share)"}
+    )
+    before = len(figure.axes[0].lines)
+    p = Predict("How much?", 1.0, low=0, high=1, shows=lambda: figure, mark="right")
+    p.commit(0.4).wait()
+    assert len(figure.axes[0].lines) == before + 1 and figure.axes[0].lines[-1].get_ydata()[0] == 0.4
+
+
+def test_print_has_the_question_then_the_answer_and_a_kernel_has_neither_before(monkeypatch):
+    p = Predict("How <much>?", 42, shows=drawing, why="Because.")
+    assert "text/html" not in p._repr_mimebundle_() and "42" not in str(p)
+    monkeypatch.setenv("LLMLAB_PRINTED", "1")
+    printed = p._repr_mimebundle_()["text/html"]
+    assert printed.index("How &lt;much&gt;?") < printed.index("<details>") < printed.index("42")
+    assert "data:image/png;base64," in printed and "Because." in printed and p.measured is None
+
+
+def test_no_chapter_prints_an_answer_in_a_cell_after_its_question():
+    """What a Predict shows is in no later cell up to the next heading: the code of `shows` stands nowhere
+    else.
+    """
+    import re
+    from pathlib import Path
+
+    asked = 0
+    for script in sorted((Path(__file__).parent.parent / "notebooks" / "py").glob("0*.py")):
+        cells = re.split(r"^# %%", script.read_text(encoding="utf-8"), flags=re.M)
+        for i, cell in enumerate(cells):
+            if (
+                "Predict(" not in cell
+                or cell.startswith(" [markdown]")
+                or "import" in cell.split("Predict(")[0][:40]
+            ):
+                continue
+            asked += 1
+            assert "why=" in cell, f"{script.name}: a prediction without its sentence of why"
+            for later in cells[i + 1 :]:
+                if later.startswith(" [markdown]"):
+                    break
+                assert "Predict(" in later, f"{script.name}: {later.strip()[:80]} follows a prediction"
+    assert asked >= 10

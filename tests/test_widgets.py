@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from llmlab.errors import UserError
+from llmlab.lab import registry
 from llmlab.lab.registry import NAMES, get
 from llmlab.learn.widgets import Panel
 
@@ -91,3 +93,65 @@ def test_single_stored_runs_answer_where_there_is_no_sweep(home):
     again.wait(60)
     assert again.last.seed == 0
     assert len(again._stored(again.experiment())) == 1  # the finished one is drawn as itself
+
+
+# ---- presets, knobs in front, more curves, words ----
+
+
+@pytest.mark.parametrize("name", [n for n in registry.NAMES if registry.get(n).presets])
+def test_a_preset_sets_its_knobs_and_the_defaults_of_the_others(name):
+    panel = Panel(name)
+    for label, values in panel.cls.presets.items():
+        button = panel.preset_buttons[label]
+        panel.sliders["steps"].value = panel.sliders["steps"].value
+        button.click()
+        wanted = panel.cls(**values)
+        assert panel.experiment() == wanted, label
+    panel.reset()
+    assert panel.experiment() == panel.cls()
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_few_knobs_and_at_most_four_plots_stand_in_front(name):
+    panel = Panel(name)
+    assert 1 <= len(panel.front) <= 3 and len(panel._board.metrics) <= 4
+    assert set(panel.sliders) == {k.name for k in panel.cls.knobs()}
+    assert (panel._more is not None) == (len(panel.cls.curves) > 4)
+    if panel._more:
+        before = panel.more_picture.layout.display
+        panel.more_curves.value = True
+        assert before == "none" and panel.more_picture.layout.display == "" and panel.more_picture.value
+
+
+def test_knobs_have_whole_words_and_the_papers_symbols():
+    panel = Panel("policy")
+    words = {n: s.description for n, s in panel.sliders.items()}
+    assert words["epsilon"] == "clip range ε" and words["beta"] == "KL penalty β" and words["lam"] == "GAE λ"
+    assert words["group"] == "samples a prompt K" and words["lr"] == "learning rate"
+    assert Panel("prefer").sliders["beta"].description == "DPO β"
+
+
+def test_a_status_with_markup_in_it_is_text(monkeypatch):
+    panel = Panel("topology")
+    monkeypatch.setattr(Panel, "experiment", lambda self: (_ for _ in ()).throw(UserError("<img src=x> no")))
+    panel.answer()
+    assert "<img" not in panel.status.value and "&lt;img" in panel.status.value
+
+
+def test_the_first_minute_answers_before_and_after(home):
+    from llmlab.chapters.c01_data_topology.topology import Topology
+    from llmlab.learn.widgets import FirstMinute
+
+    first = FirstMinute()
+    first.experiment = Topology(steps=40, probe=40)
+    first.bar.max = 40
+    before = first.ask("What is the hobby of Ivana Reuter?")
+    first.train().wait(120)
+    steps = [s for s, _ in first.seen]
+    assert steps[0] == 0 and steps[-1] == 40 and len(steps) >= 4
+    assert first.seen[-1][1][0] != before and "llmlab-said" in first.table.value
+    first.ask("<script>")
+    assert "<script>" not in first.table.value
+    first.reset()
+    assert first.seen == [] and first.ask("What is the hobby of Ivana Reuter?") == before
+    assert first.ask(" ") == "" and "question" in first.status.value

@@ -63,6 +63,8 @@ class Experiment:
         "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
     )
     curves: ClassVar[dict[str, str]]  # metric -> axis label with unit, in the order of the figure
+    presets: ClassVar[dict[str, dict]] = {}  # button of a panel -> knobs that differ from their defaults
+    front: ClassVar[tuple[str, ...]] = ()  # two or three knobs that a panel shows first
     rehearsal: ClassVar[dict]  # short runs through every phase, each knob at two values: see lab/rehearsal.py
     chats: ClassVar[bool] = (
         False  # does it speak in conversations? then a lab model without a template gets ours

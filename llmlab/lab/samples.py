@@ -89,6 +89,8 @@ def asked(experiment) -> list[Asked]:
     if name in READING:
         drugs = getattr(experiment, "drugs", Formulary().size)
         return [*_of_the_domain(2, drugs), *_known(), *_few("arithmetic", Sums(("add",), digits=2), 1)]
+    if name == "topology":
+        return _few("a fact", Talk(("fact",)), 4)
     task = PAIRED.get(name) or (experiment.task if name in TASTES else "")
     if task:
         return [*_few(task, Taste(task), 3), *_few("a plain fact", Talk(("fact",)), 2)]

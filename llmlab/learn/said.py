@@ -7,10 +7,11 @@ from typing import Sequence
 
 MARKS = {True: ("✓", "#009E73"), False: ("✗", "#D55E00")}
 STYLE = (
-    "<style>.llmlab-said td, .llmlab-said th {text-align: left; vertical-align: top; padding: 2px 12px 2px 0;"
+    "<style>.llmlab-said {font-size: 13px; line-height: 1.3}"
+    ".llmlab-said td, .llmlab-said th {text-align: left; vertical-align: top; padding: 2px 12px 2px 0;"
     " border-top: 1px solid rgba(128,128,128,.3)} .llmlab-said small {opacity: .7}</style>"
 )
-LONGEST = 160  # characters of an answer that are shown
+LONGEST = 64  # characters of an answer that are shown
 
 
 def moments(samples: Sequence[dict]) -> dict[str, list[dict]]:
@@ -65,8 +66,9 @@ def _row(answers: tuple[dict, ...], sampled: bool) -> str:
 def _answer(a: dict, sampled: bool) -> str:
     said = [a["greedy"], *(a["sampled"] if sampled else ())]
     return "<br>".join(
+        f"<span title='{html.escape(s['text'], quote=True)}'>"
         f"<span style='color:{MARKS[s['right']][1]}'>{MARKS[s['right']][0]}</span>"
-        f" {html.escape(short(s['text']))}"
+        f" {html.escape(short(s['text']))}</span>"
         for s in said
     )
 

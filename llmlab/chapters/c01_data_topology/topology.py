@@ -65,6 +65,12 @@ class Topology(Experiment):
     summary: ClassVar[str] = (
         "data topology: the same 2,000 transcripts with loss on all tokens, on the answers, or on pairs"
     )
+    presets: ClassVar[dict[str, dict]] = {
+        "loss on answers": {},
+        "loss on every token": {"loss": "all"},
+        "pairs alone (DPO)": {"loss": "dpo"},
+    }
+    front: ClassVar[tuple[str, ...]] = ("loss", "lr")
     curves: ClassVar[dict[str, str]] = {
         "answering": "questions answered rightly (share)",
         "ordering": "held-out pairs ordered rightly (share)",

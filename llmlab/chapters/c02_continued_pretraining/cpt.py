@@ -91,6 +91,15 @@ class CPT(Experiment):
     name: ClassVar[str] = "cpt"
     takes_texts: ClassVar[bool] = True
     summary: ClassVar[str] = "continued pretraining: learn a domain, forget the rest, and cure it with replay"
+    presets: ClassVar[dict[str, dict]] = {
+        "no replay (break it)": {"replay": 0.0},
+        "20 % replay (fix it)": {},
+        "half of it replay": {"replay": 0.5},
+        "too hot": {"replay": 0.0, "lr": 0.005, "warmup": 0},
+        "gentle": {"lr": 0.0005},
+        "with a gate": {"replay": 0.0, "lr": 0.005, "gate": 20},
+    }
+    front: ClassVar[tuple[str, ...]] = ("replay", "lr", "gate")
     curves: ClassVar[dict[str, str]] = {
         "domain_loss": "loss on domain text (nats per token)",
         "domain_recall": "domain facts recalled (share)",

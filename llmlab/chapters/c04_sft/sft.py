@@ -34,6 +34,12 @@ class SFT(Supervised):
         " them"
     )
     chats: ClassVar[bool] = True
+    presets: ClassVar[dict[str, dict]] = {
+        "SFT": {},
+        "ten examples (break it)": {"examples": 10},
+        "loss on the prompt too": {"prompt_weight": 1.0},
+    }
+    front: ClassVar[tuple[str, ...]] = ("examples", "lr", "safety")
     curves: ClassVar[dict[str, str]] = {
         "formats": "asked-for formats right (share)",
         "valid_json": "valid JSON on request (share)",

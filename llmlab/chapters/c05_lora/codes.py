@@ -34,6 +34,13 @@ class CodeBook(Experiment):
     summary: ClassVar[str] = (
         "capacity: random codes learnt by heart, with all weights or with adapters of a low rank"
     )
+    presets: ClassVar[dict[str, dict]] = {
+        "full": {"method": "full", "lr": 0.002},
+        "LoRA r 8": {"rank": 8},
+        "LoRA r 1 (break it)": {"rank": 1},
+        "LoRA r 64": {"rank": 64},
+    }
+    front: ClassVar[tuple[str, ...]] = ("people", "rank", "lr")
     curves: ClassVar[dict[str, str]] = {
         "recalled": "codes right in unseen wordings (share)",
         "kilobits": "code bits stored (kbit)",

@@ -47,6 +47,12 @@ class LoRA(Experiment):
         "adapters against full fine-tuning on SFT, DPO and GRPO: what is learnt, what is kept, what it costs"
     )
     default_model: ClassVar[str] = Start()
+    presets: ClassVar[dict[str, dict]] = {
+        "full": {"method": "full"},
+        "LoRA": {"method": "lora"},
+        "QLoRA": {"method": "qlora"},
+    }
+    front: ClassVar[tuple[str, ...]] = ("method", "rank", "lr")
     curves: ClassVar[dict[str, str]] = {
         "skill": "what the task teaches (share right)",
         "people": "known people, in plain form (share)",

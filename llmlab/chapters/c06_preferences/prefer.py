@@ -27,6 +27,15 @@ class Prefer(PairLoss, Pairwise):
         " faults"
     )
     default_model: ClassVar[str] = "chat"
+    presets: ClassVar[dict[str, dict]] = {
+        "DPO": {},
+        "DPO + NLL (fix it)": {"nll": 0.5},
+        "SFT on chosen": {"method": "sft"},
+        "IPO": {"method": "ipo"},
+        "SimPO": {"method": "simpo"},
+        "ORPO": {"method": "orpo"},
+    }
+    front: ClassVar[tuple[str, ...]] = ("task", "beta", "nll")
     curves: ClassVar[dict[str, str]] = {
         "skill": "best answer given, greedy (share)",
         "preferred": "held-out pairs ordered rightly (share)",

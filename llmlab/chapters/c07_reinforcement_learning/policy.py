@@ -36,6 +36,23 @@ class Policy(Experiment):
         "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest"
         " and flawed rewards"
     )
+    presets: ClassVar[dict[str, dict]] = {
+        "GRPO": {},
+        "Dr. GRPO": {"advantage": "group_mean", "aggregation": "fixed_length"},
+        "DAPO": {"clip": "higher", "aggregation": "token_mean", "groups": "resampled"},
+        "GSPO": {"ratio": "sequence", "clip": "gspo"},
+        "PPO": {"advantage": "critic", "aggregation": "token_mean"},
+        "REINFORCE": {
+            "advantage": "no_baseline",
+            "ratio": "none",
+            "clip": "none",
+            "aggregation": "token_mean",
+        },
+        "RLOO": {"advantage": "leave_one_out", "ratio": "none", "clip": "none"},
+        "hackable verifier (break it)": {"reward_func": "crash"},
+        "hackable, KL in the reward (fix it)": {"reward_func": "crash", "kl_penalty": "reward"},
+    }
+    front: ClassVar[tuple[str, ...]] = ("group", "lr", "beta")
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out problems right, greedy (share)",
         "pass_at_1": "pass@1: samples right (share)",

@@ -104,7 +104,7 @@ class Panel:
         self.more_curves.observe(lambda _: self._draw(), names="value")
         self.said = w.HTML()
         self._texts = texts.load(name) if self.sweep else {}
-        self._said: dict[str, list[dict]] = {}  # setting that was kept by Compare -> what its model says
+        self._kept: dict[str, list[dict]] = {}  # setting that was kept by Compare -> what its model says
         self._single: dict = {}  # experiment -> its single stored runs, looked up once
         self.pinned: list[tuple[str, list]] = []
         self.done: list[tuple[str, runs.Run]] = []
@@ -254,7 +254,7 @@ class Panel:
         shown = self._stored(experiment) or ([self.last] if self.last else [])
         if shown:
             name = f"kept: {self._label(experiment)}"
-            self._said = dict([*self._said.items(), (self._label(experiment), self._answers())][-KEPT:])
+            self._kept = dict([*self._kept.items(), (self._label(experiment), self._answers())][-KEPT:])
             self.pinned = [p for p in self.pinned if p[0] != name][-KEPT + 1 :] + [(name, shown)]
         else:
             self.status.value = "nothing to keep yet: this setting is not stored; <b>Run</b> it first."
@@ -283,14 +283,14 @@ class Panel:
 
     def clear(self) -> None:
         """Take the finished runs and the kept settings out of the picture."""
-        self.done, self.pinned, self._said = [], [], {}
+        self.done, self.pinned, self._kept = [], [], {}
         self._draw()
 
     def reset(self) -> None:
         """Stop, put every slider back to its default and empty the picture."""
         self._stop.set()
         self.wait(10)
-        self.done, self.pinned, self._said, self.bar.value = [], [], {}, 0
+        self.done, self.pinned, self._kept, self.bar.value = [], [], {}, 0
         for k in self.cls.knobs():
             if k.name in self.sliders:
                 self.sliders[k.name].value = k.default
@@ -369,7 +369,7 @@ class Panel:
             self.more_picture.layout.display = "" if self.more_curves.value else "none"
             experiment = self._valid()
             here = self._label(experiment) if experiment else ""
-            sides = {n: s for n, s in (self._said | {here: self._answers()}).items() if s}
+            sides = {n: s for n, s in (self._kept | {here: self._answers()}).items() if s}
             self.said.value = said.table(sides, sampled=len(sides) == 1)
 
     def _answers(self) -> list[dict]:

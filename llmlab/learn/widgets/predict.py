@@ -162,7 +162,7 @@ class Predict:
         if hasattr(thing, "widget"):
             return thing.widget
         for axis in getattr(thing, "axes", ()) if self.kind == "number" and self.mark else ():
-            if self.mark in axis.get_title():
+            if self.mark in axis.get_title(loc="left"):
                 axis.axhline(self.mine, color="#000000", linestyle=(0, (2, 2)), linewidth=1.2)
                 axis.annotate(
                     "your guess",

@@ -36,13 +36,13 @@ def slider_of(knob, stored: tuple = (), called: str = "") -> w.Widget:
             min=log10(knob.low),
             max=log10(knob.high),
             step=0.05,
-            readout_format=".3~g",
+            readout_format=".3g",
             **quiet,
         )
     if knob.kind is int:
         return w.IntSlider(value=knob.default, min=knob.low, max=knob.high, **quiet)
     return w.FloatSlider(
-        value=knob.default, min=knob.low, max=knob.high, step=step(knob), readout_format=".3~g", **quiet
+        value=knob.default, min=knob.low, max=knob.high, step=step(knob), readout_format=".3g", **quiet
     )
 
 
