@@ -12,6 +12,9 @@ from ..errors import UserError
 from .claims import Claim
 
 
+UNCHANGED = "unchanged"  # begins the entry that fixes the hash of what is as it was
+
+
 class BadLog(UserError):
     """The log of declarations cannot be read, or a claim is not in it as it is declared today."""
 
@@ -53,7 +56,11 @@ def told(claim: Claim) -> str:
     mine = entries(claim.id)
     if not mine:
         return ""
-    later = [f"changed{' after results' * e['after_results']} on {e['date']}: {e['what']}" for e in mine[1:]]
+    later = [
+        f"changed{' after results' * e['after_results']} on {e['date']}: {e['what']}"
+        for e in mine[1:]
+        if not e["what"].startswith(UNCHANGED)
+    ]
     return "; ".join([f"{mine[0]['date']} ({mine[0]['what']})", *later])
 
 

@@ -421,7 +421,7 @@ def _claim(row: table.Row, lines: list[dict]) -> dict:
     return {
         "id": row.claim.id,
         "words": row.claim.words,
-        "verdict": row.verdict,
+        "verdict": "in part" if "in part" in row.verdict else row.verdict,
         "sign": table.SIGNS.get(row.verdict, "·"),
         "text": text,
         "lines": lines,
@@ -436,7 +436,7 @@ def in_full(row: table.Row, here: Contrast | None) -> str:
     c = row.claim
     q = (row.record or {}).get("q")
     facts = {
-        "in the lab": table.in_the_lab(row),
+        "what was found": table.in_the_lab(row),
         "verdict": f"{table.SIGNS.get(row.verdict, '')} {table.ruling(row)}{_why_open(row)}"
         + (f" (q {q:.2g})" if q else ""),
         "caveat": row.caveat,
