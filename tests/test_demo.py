@@ -146,7 +146,7 @@ def test_the_page_is_a_panel_without_code_in_large_type(classroom):
     assert page.locator("h1").inner_text().startswith(registry.get("cpt").summary)
     assert (
         page.locator(".noUi-handle").count() == len(sweeps.GRIDS["cpt"].axes)
-        and page.locator("img").is_visible()
+        and page.locator("img").first.is_visible()
     )
     assert (
         "import" not in page.inner_text("body")
@@ -167,7 +167,7 @@ def test_the_page_is_a_panel_without_code_in_large_type(classroom):
 def test_the_slider_answers_and_one_click_resets(classroom):
     page, _ = classroom
     image, handle, reading = (
-        page.locator("img"),
+        page.locator("img").first,
         page.locator(".noUi-handle").first,
         page.locator(".widget-readout").first,
     )

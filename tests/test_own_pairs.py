@@ -315,3 +315,16 @@ def test_pairs_turned_round_teach_the_opposite():
         for t in (pairs.examples(), turned)
     )
     assert straight["chosen_logprob"] > round_["rejected_logprob"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["prefer", "--gamma", "2"],
+        ["prefer", "--method", "simpo", "--smoothing", "0.1"],
+        ["pairs", "--loss", "ipo", "--smoothing", "0.1"],
+    ],
+)
+def test_a_knob_that_the_loss_does_not_read_is_said(argv, capsys):
+    assert cli.main(["run", *argv]) == 2
+    assert "leaves it alone; choose --" in capsys.readouterr().err

@@ -17,7 +17,7 @@ COMMANDS = {  # each is a module of this package with a function `command`
     "show": "which tokens of your own data are trained",
     "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again",
     "drill": "practise interview questions, or sit a mock interview",
-    "demo": "one experiment's panel full screen, for a classroom",
+    "demo": "a chapter's lesson, or one experiment's panel, full screen, for a classroom",
     "serve": "many adapters on one model, behind OpenAI's chat API on this machine",
     "build": (
         "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped"

@@ -1,19 +1,25 @@
-"""`llmlab demo`: one experiment's panel full screen, for a classroom."""
+"""`llmlab demo`: one experiment's panel, or a chapter's lesson, full screen, for a classroom."""
 
 from ..errors import UserError
 from .options import parse
 
 
 def command(argv: list[str]) -> int:
-    """`llmlab demo NAME`: a panel without code, for a classroom."""
+    """`llmlab demo NAME`: a panel without code, for a classroom; `llmlab demo CHAPTER`: its lesson."""
     from ..lab import registry
     from ..learn import demo as classroom
+    from ..learn import lessons
 
     if not argv or argv[0].startswith("-"):
-        raise UserError(f"which experiment? llmlab demo {' | '.join(registry.NAMES)}")
-    registry.get(argv[0])
+        lesson = " | ".join(lessons.chapters())
+        raise UserError(f"which chapter or experiment? llmlab demo {lesson} | {' | '.join(registry.NAMES)}")
+    name = argv[0].zfill(2) if classroom.is_chapter(argv[0]) else argv[0]
+    if classroom.is_chapter(name):
+        lessons.load(name)
+    else:
+        registry.get(name)
     options = parse(
-        f"demo {argv[0]}",
+        f"demo {name}",
         [
             ("port", int, 8866, "first port to try"),
             ("browser", bool, True, "open the browser"),
@@ -21,5 +27,5 @@ def command(argv: list[str]) -> int:
         ],
         argv[1:],
     )
-    classroom.serve(argv[0], options.port, options.browser, options.network)
+    classroom.serve(name, options.port, options.browser, options.network)
     return 0

@@ -66,6 +66,7 @@ def command(argv: list[str]) -> int:
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
+    refuse_what_is_not_read(experiment)
     out = free_folder(options.out) if getattr(options, "out", "") else ""
     if out:
         experiment = replace(experiment, out=out)
@@ -78,6 +79,23 @@ def command(argv: list[str]) -> int:
         if options.engine == "trl":
             translation(experiment.of)
         return show(experiment, options)
+
+
+def refuse_what_is_not_read(experiment) -> None:
+    """A knob that the chosen loss does not read would change nothing without a word. Raises UserError."""
+    from ..methods.preferences import METHODS
+
+    chosen = next((n for n in ("loss", "method") if getattr(experiment, n, None) in METHODS), "")
+    if not chosen:
+        return
+    name = getattr(experiment, chosen)
+    for k in experiment.knobs():
+        readers = [m for m, method in METHODS.items() if k.name in method.extra]
+        if readers and name not in readers and getattr(experiment, k.name) != k.default:
+            raise UserError(
+                f"--{k.name} is read by {' and '.join(readers)}, and {name} leaves it alone; choose"
+                f" --{chosen} {readers[0]}, or leave --{k.name} out"
+            )
 
 
 def free_folder(out: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Iterator
 
 from . import record, runs, sweeps
+from . import samples as ask
 from .grid import Grid
 from .record import Seal
 
@@ -54,7 +55,11 @@ def build(grid: Grid) -> Iterator[tuple[int, int]]:
 
 
 def asked(experiment, seed: int) -> list[dict]:
-    """The samples of a run; it is run again where it was stored without."""
+    """The samples of a run; it is run again where it was stored without, and not at all where its model says
+    nothing.
+    """
+    if not ask.asked(experiment):
+        return []
     found = runs.stored(experiment, seed)
     if found is None or not found.samples:
         found = runs.run(experiment, seed, experiment.default_model, again=False, ask=True)

@@ -1,5 +1,5 @@
-"""`llmlab demo`: one experiment's panel full screen, without code, for a classroom: Voilà over a notebook of
-one cell.
+"""`llmlab demo`: one experiment's panel, or a chapter's lesson, full screen, without code, for a classroom:
+Voilà over a notebook of one cell.
 """
 
 import importlib.util
@@ -15,25 +15,37 @@ from ..lab import registry
 
 CELL = """from llmlab.learn.widgets import Panel
 Panel({name!r}, show={show!r}, large=True)"""
+LESSON = """from llmlab.learn.widgets.lesson import Lesson
+Lesson({chapter!r}, full=True)"""
 
 
 class NoVoila(UserError):
     """Voilà, an extra, is not installed."""
 
 
+def is_chapter(name: str) -> bool:
+    """Is it the number of a chapter, and no experiment's name?"""
+    return len(name) <= 2 and name.isascii() and name.isdigit()
+
+
 def notebook(name: str) -> Path:
-    """The notebook that Voilà serves: a title and the panel with its swept knobs (all where nothing was
-    swept).
+    """The notebook that Voilà serves: the lesson of a chapter, or a title and the panel of an experiment with
+    its swept knobs (all where nothing was swept).
     """
     import nbformat.v4 as nb
 
     from ..lab import sweeps
 
-    cls = registry.get(name)
-    show = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
-    book = nb.new_notebook(
-        cells=[nb.new_markdown_cell(f"# {cls.summary}"), nb.new_code_cell(CELL.format(name=name, show=show))]
-    )
+    if is_chapter(name):
+        cells = [nb.new_code_cell(LESSON.format(chapter=name))]
+    else:
+        cls = registry.get(name)
+        show = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
+        cells = [
+            nb.new_markdown_cell(f"# {cls.summary}"),
+            nb.new_code_cell(CELL.format(name=name, show=show)),
+        ]
+    book = nb.new_notebook(cells=cells)
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = paths.writable(paths.cache() / "demo") / f"{name}.ipynb"
     paths.write_atomic(path, nb.writes(book).encode())
@@ -56,8 +68,11 @@ def command(book: Path, port: int, browser: bool, network: bool) -> list[str]:
 
 
 def serve(name: str, port: int, browser: bool, network: bool) -> None:
-    """Become the server."""
+    """Say what is opened to whom, and become the server."""
     arguments = command(notebook(name), port, browser, network)
+    what = f"the lesson of chapter {name}" if is_chapter(name) else f"the panel of {name}"
+    whom = "every machine of the network that has the token" if network else "this machine only"
+    print(f"llmlab demo opens {what} to {whom}; Ctrl-C ends it", file=sys.stderr, flush=True)
     if network:  # Voilà hides the token in what it prints
         token = next(a.partition("=")[2] for a in arguments if a.startswith("--Voila.token="))
         print(f"for the class: http://{socket.gethostname()}:{port}/?token={token}", flush=True)

@@ -153,6 +153,14 @@ with torch.no_grad():
         print(f"{how}: largest logit difference {float((packed - alone).abs().max()):.1e}")
 
 # %% [markdown]
+# Two dials decide most of what follows: how fast the rate rises and falls, and how much of each batch is old text. Drag them, and read what a run of that length gets to see:
+
+# %%
+from llmlab.learn.widgets import Mechanism
+
+Mechanism("schedule")
+
+# %% [markdown]
 # ## 5 · Predict
 #
 # Before you turn a knob, commit: each question covers its answer until you have given yours. We train 150 steps of 16 rows on drug monographs, once without replay and once with a fifth of general text.

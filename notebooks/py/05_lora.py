@@ -123,6 +123,17 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
 (pd.DataFrame(table).T / 1e9).round(2).rename_axis(["model", "method"]).rename_axis(columns="GB")
 
 # %% [markdown]
+# The two approximations of this chapter, on matrices of the lab model. How much of what full fine-tuning changed fits into rank r, and at what price? And where do sixteen levels go, if the weights look like a bell?
+
+# %%
+from llmlab.learn.widgets import Mechanism
+
+Mechanism("lora")
+
+# %%
+Mechanism("nf4")
+
+# %% [markdown]
 # ## 3 · Predict
 #
 # Random four-digit codes are facts that nothing predicts: each takes 13.3 bits of room. The base learns 400 of them, with all weights or with adapters, each at the best of four learning rates.

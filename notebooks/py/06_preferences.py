@@ -119,6 +119,14 @@ from llmlab.chapters.c06_preferences import checks
 show(checks.reference_is_a_table)
 
 # %% [markdown]
+# The loss sees one number, the margin. Drag the two log-probs; then press *both fall*, and watch the loss go down while the chosen answer becomes less likely too:
+
+# %%
+from llmlab.learn.widgets import Mechanism
+
+Mechanism("dpo")
+
+# %% [markdown]
 # ## 3 · Predict
 #
 # The chat model knows two hundred people and answers in one word. Pairs ask for another style: *Gladly: …* is chosen, the bare answer rejected; both are right. Plain DPO, no other term.

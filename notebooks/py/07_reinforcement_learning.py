@@ -153,6 +153,20 @@ by_hand = -torch.min(r * A, r.clamp(0.8, 1.2) * A).mean(1).mean()
 assert torch.allclose(by_hand, policy.Dials().objective(max_len=5)(out, batch)[0])
 
 # %% [markdown]
+# Three formulas to play with. First the group: drag the eight rewards, make them all equal, and see which rule still pushes. Then the clip: for which ratios does a token still have a gradient? Last the two directions of KL: one covers the target, the other picks a peak.
+
+# %%
+from llmlab.learn.widgets import Mechanism
+
+Mechanism("group")
+
+# %%
+Mechanism("clip")
+
+# %%
+Mechanism("kl")
+
+# %% [markdown]
 # ## 3 · Predict
 #
 # About half of the chat model's *samples* of three-digit sums are right. GRPO, with nothing but the checker's word, for half a minute (`llmlab run policy`):

@@ -90,6 +90,13 @@ Ledger(verdict="refuted")
 # %%
 Ledger(verdict="conditional")
 
+# %% [markdown]
+# What to add to some of these:
+#
+# - **C046** Other role marks, and a padding token that hides the end of every turn, break what was learnt. A second begin-of-text token costs nothing that can be measured.
+# - **C069** With rewards of 0 and 1 the group's mean gains nothing. Paid 1 and 2 instead, which asks for the same, the gradient without a baseline drowns.
+# - **C070** On easy sums the group's mean costs: nearly all answers are right and get almost no weight, so the few wrong ones decide.
+
 # %%
 Ledger(verdict="supported in part, refuted in part")
 
@@ -98,11 +105,7 @@ Ledger(verdict="supported in part, refuted in part")
 #
 # - **C004** It agrees with [Chen et al. 2025] that what is near to the model's own distribution is learnt without forgetting, and proves nothing: the methods differ in their tasks too.
 # - **C017** A fifth of the base's peak rate keeps more and learns less than twice that peak: the trade-off of [Ibrahim et al. 2024].
-# - **C019** Statements about drugs are completed, questions about them hardly answered. About people the model had been asked before, and there documents on newcomers are enough for about half of the questions (C002).
 # - **C023** At two tenths some seeds learn to answer in steps and some do not, and a mean over the two kinds describes neither (chapter 02 shows the dots).
-# - **C046** Other role marks, and a padding token that hides the end of every turn, break what was learnt. A second begin-of-text token costs nothing that can be measured.
-# - **C069**, **C070** With rewards of 0 and 1 the group's mean gains nothing, and on easy sums it costs: nearly all answers are right and get almost no weight, so the few wrong ones decide. Paid 1 and 2 instead, which asks for the same, the gradient
-#   without a baseline drowns.
 # - **C091** Style, name and language are taken on. Targeted it is not: what no pair asks for changes as well.
 
 # %% [markdown]

@@ -1,0 +1,162 @@
+"""`llmlab demo 00`, `02`, `07` in Chromium: each lesson from its first to its last step by the keyboard, all
+of it on one screen.
+"""
+
+import gzip
+import json
+import sys
+from urllib.parse import urlsplit
+
+import pytest
+from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, free_port, picture, served
+
+from llmlab import paths
+from llmlab.lab import record, registry, sweeps, texts
+from llmlab.learn import lessons
+
+pytestmark = NEEDS_CHROMIUM
+SMALL, LARGE = {"width": 1280, "height": 720}, {"width": 1920, "height": 1080}
+TEXT = ".llmlab-lesson :is(h1, p, button, span, img, td, th, small, .option)"
+CUT = f"""() => [...document.querySelectorAll("{TEXT}")].map((e) => [e, e.getBoundingClientRect()])
+    .filter(([e, r]) => r.width && (r.left < -1 || r.top < -1 || r.right > innerWidth + 1
+        || r.bottom > innerHeight + 1)).map(([e]) => e.outerHTML.slice(0, 100))"""
+OVERLAPS = """() => { const main = document.querySelector(".llmlab-lesson main");
+    return main.scrollHeight > main.clientHeight + 1; }"""
+SMALLEST = f"""() => Math.min(...[...document.querySelectorAll("{TEXT}")]
+    .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
+
+
+def with_texts(data) -> None:
+    """A data folder with all that is shipped; where a sweep's texts are not there yet, long ones are made
+    up.
+    """
+    (data / "sweeps").mkdir(parents=True)
+    for shipped in paths.data().iterdir():
+        if shipped.name != "sweeps":
+            (data / shipped.name).symlink_to(shipped)
+    for name in ("topology", "cpt", "policy"):
+        grid, found = sweeps.GRIDS[name], texts.load(name)
+        (data / "sweeps" / grid.file.name).symlink_to(grid.file)
+        cls = registry.get(name)
+        found = found or {texts.key(cls(**p).settings(), grid): made_up(cls().steps) for p in grid.points()}
+        raw = gzip.compress(json.dumps(found).encode())
+        record.write(data / "sweeps" / texts.file(grid).name, grid.seal, raw)
+
+
+def made_up(steps: int) -> list[dict]:
+    """Answers as long as they are shown, to two kinds of prompts."""
+    says = lambda right: {"right": right, "text": "a long answer, word for word " * 5}
+    asks = [
+        {"about": about, "prompt": f"What is {about} of Ivana Reuter?", "wanted": "cycling"} for about in "ab"
+    ]
+    return [a | {"step": s, "greedy": says(s > 0), "sampled": []} for s in (0, steps) for a in asks]
+
+
+@pytest.fixture(scope="module", params=["00", "02", "07"])
+def lesson(request, tmp_path_factory):
+    """(chapter, page of its lesson, addresses that it asked for)."""
+    pytest.importorskip("voila")
+    folder, port = tmp_path_factory.mktemp("voila"), free_port()
+    command = [sys.executable, "-m", "llmlab.cli", "demo", request.param, "--no-browser", "--port", str(port)]
+    with_texts(folder / "data")
+    own = {"LLMLAB_DATA": str(folder / "data")}
+    with served(command, folder, rf"http://\S+:{port}", **own), chromium() as browser:
+        page, asked = browser.new_page(viewport=SMALL), []
+        page.on("request", lambda got: asked.append(got.url))
+        page.on("websocket", lambda got: asked.append(got.url))
+        page.goto(f"http://127.0.0.1:{port}", timeout=120_000)
+        page.wait_for_selector(".llmlab-lesson h1", timeout=120_000)
+        yield request.param, page, asked
+
+
+def on_one_screen(page) -> None:
+    """Nothing to scroll, nothing cut, no tiny type."""
+    inner = page.evaluate("[innerWidth, innerHeight]")
+    scroll = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+    assert scroll[0] <= inner[0] + 1 and scroll[1] <= inner[1] + 1
+    assert page.evaluate(CUT) == [] and not page.evaluate(OVERLAPS)
+    assert page.evaluate(SMALLEST) >= 17.9
+
+
+def at(page, n: int) -> None:
+    """Waits for a step."""
+    eventually(page.locator(".count").inner_text, lambda text: text.startswith(f"{n} of"), page=page)
+
+
+def test_each_step_by_the_keyboard_on_one_screen(lesson):
+    chapter, page, _ = lesson
+    steps = lessons.load(chapter).steps
+    for n, step in enumerate(steps, 1):
+        at(page, n)
+        assert page.inner_text("h1") == step.ask.question and not page.locator(".why").count()
+        on_one_screen(page)
+        picture(page, f"lesson_{chapter}_{n}_asked")
+        page.locator(".option button:text-is('+')").last.click()
+        eventually(page.locator(".hands").last.inner_text, lambda text: text == "1", page=page)
+        page.keyboard.press("a")
+        page.wait_for_selector(".why", timeout=30_000)
+        if step.show:
+            page.wait_for_function("document.querySelector('.llmlab-lesson img')?.naturalWidth > 0")
+        page.wait_for_timeout(200)
+        assert page.inner_text("h1") == step.headline and page.locator(".option.right").count() == 1
+        assert page.locator(".said tr").count() == (3 if step.show else 0)
+        picture(page, f"lesson_{chapter}_{n}")
+        on_one_screen(page)
+        page.keyboard.press("n")
+        page.wait_for_selector(".notes")
+        picture(page, f"lesson_{chapter}_{n}_notes")
+        on_one_screen(page)
+        page.keyboard.press("n")
+        page.wait_for_selector(".notes", state="detached")
+        page.keyboard.press(["ArrowRight", "PageDown", "Space"][n % 3])
+
+
+def test_back_reset_and_two_quick_keys(lesson):
+    chapter, page, _ = lesson
+    last = len(lessons.load(chapter).steps)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("PageUp")
+    at(page, last - 2)
+    assert page.locator(".why").count() == 1
+    page.keyboard.press("r")
+    page.wait_for_selector(".why", state="detached")
+    assert page.locator(".hands").last.inner_text() == "0"
+    page.locator("button:has-text('Next')").click()
+    at(page, last - 1)
+    page.evaluate("document.body.append(Object.assign(document.createElement('input'), {id: 'typed'}))")
+    page.evaluate("document.getElementById('typed').focus()")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("r")
+    page.wait_for_timeout(500)
+    at(page, last - 1)
+    assert page.locator(".why").count() == 1
+    page.evaluate("document.getElementById('typed').remove()")
+
+
+def test_a_larger_screen_shows_larger_type(lesson):
+    chapter, page, _ = lesson
+    for _ in range(8):
+        page.keyboard.press("ArrowLeft")
+    at(page, 1)
+    page.set_viewport_size(LARGE)
+    for n in range(1, len(lessons.load(chapter).steps) + 1):
+        at(page, n)
+        page.keyboard.press("a")
+        page.wait_for_selector(".why")
+        page.wait_for_timeout(200)
+        on_one_screen(page)
+        assert page.evaluate(SMALLEST) >= 20
+        picture(page, f"lesson_{chapter}_{n}_large")
+        page.keyboard.press("ArrowRight")
+    page.set_viewport_size(SMALL)
+
+
+def test_no_request_leaves_this_machine(lesson):
+    _, page, asked = lesson
+    page.wait_for_timeout(500)
+    away = [
+        url
+        for url in asked
+        if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).hostname != "127.0.0.1"
+    ]
+    assert len(asked) > 5 and not away, away
