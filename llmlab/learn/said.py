@@ -8,7 +8,8 @@ from typing import Sequence
 MARKS = {True: ("✓", "#009E73"), False: ("✗", "#D55E00")}
 STYLE = (
     "<style>.llmlab-said {font-size: 13px; line-height: 1.3}"
-    ".llmlab-said td, .llmlab-said th {text-align: left; vertical-align: top; padding: 2px 12px 2px 0;"
+    ".llmlab-said td, .llmlab-said th {text-align: left !important; vertical-align: top;"
+    " padding: 2px 12px 2px 0;"
     " border-top: 1px solid rgba(128,128,128,.3)} .llmlab-said small {opacity: .7}</style>"
 )
 LONGEST = 64  # characters of an answer that are shown

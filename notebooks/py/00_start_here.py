@@ -228,6 +228,13 @@ task("break_even")
 Drills("00")
 
 # %% [markdown]
+# ## To take away
+#
+# 1. A missing fact and a missing behaviour look alike from outside. Put the fact into the prompt: if the answer is right then, the behaviour was there and the knowledge was missing.
+# 2. Choose a lever by what is missing, not by what it costs. A cheap lever that closes another gap is not cheap.
+# 3. A number counts when it comes with several seeds, something that is matched, and the size that would have mattered. Ask for these before you believe it, ours included.
+
+# %% [markdown]
 # ## Glossary
 
 # %%

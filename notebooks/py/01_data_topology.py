@@ -338,6 +338,13 @@ task("token_mean")
 # %%
 Drills("01")
 
+# %% [markdown]
+# ## To take away
+#
+# 1. What carries loss is what is learnt. The same texts teach a writer of dialogues, an assistant, or nothing, by their mask.
+# 2. Whether documents in a row may read one another, and where an answer stops, is decided in a mask too; look at it before you train.
+# 3. A loss that falls says that something is being learnt, not what. Read what the model writes.
+
 # %%
 from llmlab.learn.notebook import references
 

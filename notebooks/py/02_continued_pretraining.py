@@ -500,6 +500,13 @@ task("dedup")
 # %%
 Drills("02")
 
+# %% [markdown]
+# ## To take away
+#
+# 1. Reading the domain alone drives out what is not read any more. Some old text in every batch keeps most of it, and costs a part of the new.
+# 2. A higher rate learns more and forgets more. Look at both curves at equal learning, not at the end of one of them.
+# 3. Say beforehand what must be kept, and watch it from the first step: loss on the domain tells nothing of it.
+
 # %%
 references("stability_gap_2024", "stability_gap_acl_2025", "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
            "octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025", "kornblith_2019", "doremi_2023")

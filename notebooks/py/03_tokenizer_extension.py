@@ -374,5 +374,12 @@ task("loss_per_character")
 # %%
 Drills("03")
 
+# %% [markdown]
+# ## To take away
+#
+# 1. Compare tokenizers per character or per word, never per token: another tokenizer is another ruler.
+# 2. A new token begins without meaning. What it saves in length it costs in training, and how its row begins decides the first steps only.
+# 3. Extend where names must be copied whole or texts are long and many; otherwise the old pieces do.
+
 # %%
 references("hewitt_2021", "mundra_2024", "dobler_2025")

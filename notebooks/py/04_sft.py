@@ -425,5 +425,12 @@ task("rejection_sample")
 # %%
 Drills("04")
 
+# %% [markdown]
+# ## To take away
+#
+# 1. Supervised fine-tuning teaches form quickly and facts slowly, and what it teaches about unknown facts may be to make them up.
+# 2. What is served must be what was trained: the template, the end of the turn, the generation prompt.
+# 3. Look at the mask, at what is cut, and at a hundred examples. Most failures of fine-tuning stand there to be read.
+
 # %%
 references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023", "lyu_2024", "zhou_2023_lima", "zelikman_2022")

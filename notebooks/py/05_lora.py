@@ -426,5 +426,12 @@ task("mixed_batch")
 # %%
 Drills("05")
 
+# %% [markdown]
+# ## To take away
+#
+# 1. An adapter is a cheap lever for behaviour and a slow one for many facts; its rank sets how fast it learns before it sets how much it can hold.
+# 2. Tune the rate for each arm. An adapter wants a higher one than all weights do, and a comparison at one rate compares rates.
+# 3. One base serves many tenants if each row knows its adapter. Test the routing, and what one broken tenant does to the others.
+
 # %%
 references("lora_2021", "qlora_2023", "biderman_2024", "schulman_2025", "kalajdzievski_2023", "liu_2024_dora", "chen_2023_punica", "sheng_2023_slora")

@@ -369,5 +369,12 @@ task("best_of_n")
 # %%
 Drills("06")
 
+# %% [markdown]
+# ## To take away
+#
+# 1. The margin is a difference. It grows as well when both answers become less likely: draw the two log-probs apart, and read what the model writes.
+# 2. A pair can only push what one of its answers holds. If no pair holds the best answer, nothing teaches it.
+# 3. A likelihood term on the chosen answer is a cheap guard. Imitation of the chosen answers is the baseline that preferences must beat.
+
 # %%
 references("dpo_paper_2023", "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo", "xu_2024", "razin_2024", "tang_2024", "guo_2024", "lanchantin_2025", "ross_2025", "gao_2022", "christiano_2017")

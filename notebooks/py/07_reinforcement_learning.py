@@ -502,5 +502,12 @@ task("kl_penalised_rewards")
 # %%
 Drills("07")
 
+# %% [markdown]
+# ## To take away
+#
+# 1. Reinforcement learning makes likelier what is sampled now and then. What is never sampled, and what is always right, gives no gradient.
+# 2. The reward is the task. A hole in the checker is found and used, and the curve of the reward rises while it happens: read the answers.
+# 3. On fresh samples the ratio is one and clipping does nothing. Its dials matter when samples are used again; turn one at a time, and measure.
+
 # %%
 references("ppo_2017", "rloo_2024", "deepseek_math_2024", "dr_grpo_2025", "dapo_2025", "gspo_2025", "cispo_2025", "gao_2022", "yue_2025", "kirk_2023", "razor_2025", "revisiting_grpo_2025")
