@@ -75,7 +75,7 @@ def test_panel_trains_and_stops(page):
         handle.press("ArrowRight")
     assert value() > before
 
-    image = panel.locator("img")
+    image = panel.locator("img").first
     pictures, status = {image.get_attribute("src")}, panel.locator(".widget-html-content")
     clicked = time.monotonic()
     panel.locator("button:has-text('Run')").click()

@@ -148,8 +148,8 @@ def knob(panel, name: str):
 
 def test_panel_answers_from_the_stored_runs(page):
     panel = shown(page, "panel")
-    image = panel.locator("img")
-    handle, reading = knob(panel, "replay")
+    image = panel.locator("img").first
+    handle, reading = knob(panel, "replay share")
     assert "●" in reading.inner_text() and "stored: 5 seeds" in panel.inner_text()
     image.evaluate(TIMED)
     handle.focus()
@@ -178,7 +178,7 @@ def test_panel_answers_from_the_stored_runs(page):
 
 def test_panel_says_what_is_not_stored_and_offers_a_run(page):
     panel = shown(page, "panel")
-    handle, reading = knob(panel, "replay")
+    handle, reading = knob(panel, "replay share")
     for _ in range(30):
         if "●" not in reading.inner_text():
             break
@@ -206,7 +206,7 @@ def to_stop(page, handle, reading, wanted: str, key: str) -> None:
 
 def test_panel_compares_and_resets(page):
     panel = shown(page, "panel")
-    image, (handle, reading) = panel.locator("img"), knob(panel, "replay")
+    image, (handle, reading) = panel.locator("img").first, knob(panel, "replay share")
     panel.locator("button:has-text('Reset')").click()
     eventually(panel.inner_text, lambda text: "stored: 5 seeds" in text, page=page)
     default = reading.inner_text()

@@ -153,7 +153,7 @@ def test_the_page_is_a_panel_without_code_in_large_type(classroom):
         and page.locator(".jp-InputArea-editor, .highlight").count() == 0
     )
     for seen in (
-        ".widget-label:text-is('replay')",
+        ".widget-label:text-is('replay share')",
         ".widget-readout",
         "button:has-text('Run')",
         ".widget-html-content:has-text('stored: 5 seeds')",

@@ -109,8 +109,14 @@ def record(name: str, key: str) -> Path:
 def store(run: Run, made_by: dict[str, str]) -> Path:
     """Write the record atomically, sealed with the code that made it."""
     path = record(run.experiment, run.key)
-    sealed.write(path, Seal(run.key, made_by), json.dumps(asdict(run)).encode())
+    sealed.write(path, Seal(run.key, made_by), content(run))
     return path
+
+
+def content(run: Run) -> bytes:
+    """The record's content; what was not asked stands in it nowhere."""
+    kept = asdict(run)
+    return json.dumps(kept if run.samples else {k: v for k, v in kept.items() if k != "samples"}).encode()
 
 
 def find(name: str, wanted: Seal) -> Run | None:

@@ -52,7 +52,7 @@ def run(path: Path) -> bool:
     if runs.named(old.experiment, old.knobs, old.seed, start) != old.key:
         return False  # of texts of the user's, or from another checkpoint
     new.key = runs.named(new.experiment, new.knobs, new.seed, start)
-    record.write(path.with_stem(new.key), Seal(new.key, found.code), json.dumps(asdict(new)).encode())
+    record.write(path.with_stem(new.key), Seal(new.key, found.code), runs.content(new))
     if new.key != old.key:
         path.unlink()
     return True
