@@ -195,8 +195,9 @@ def samples(show: lessons.Show) -> str:
 
 
 def first_of_each(answers: list[dict]) -> list[dict]:
-    """The first answer of each kind of prompt, in order."""
-    return list({a["about"]: a for a in reversed(answers)}.values())[::-1]
+    """The first answer of each kind of prompt, in order, then the others."""
+    first = list({a["about"]: a for a in reversed(answers)}.values())[::-1]
+    return [*first, *(a for a in answers if a not in first)]
 
 
 def _url(png: bytes) -> str:
