@@ -45,8 +45,9 @@ def test_cells_are_short_executed_and_without_errors(path):
     assert lengths[-1] <= 15 and lengths[len(lengths) // 2] <= 5
     assert all(c.execution_count for c in code), "commit the executed notebook: llmlab build notebooks"
     assert not [o for c in code for o in c.outputs if o.output_type == "error"]
-    assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs), (
-        "a static figure stands under the widget"
+    shown = [o.get("data", {}) for c in code for o in c.outputs]
+    assert any("image/png" in d or "llmlab-said" in d.get("text/html", "") for d in shown), (
+        "a static figure, or what the model said, stands under the widget"
     )
     assert book.metadata.kernelspec.name == "python3"
 
