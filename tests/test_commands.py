@@ -23,6 +23,7 @@ QUICK = {  # a command -> what is added to it
     "llmlab claims C016": "",
     "llmlab claims run C016": "--help",
     "llmlab drill": "",
+    "llmlab demo 02": "--no-browser",
     "llmlab demo cpt": "--no-browser",
     "llmlab run": "",
     "llmlab run cpt --replay 0": TINY,

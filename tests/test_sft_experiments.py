@@ -448,11 +448,9 @@ def test_adapters_of_own_conversations_are_kept_and_can_be_served(tmp_path, monk
 
 def test_a_trained_model_is_kept_as_a_folder_that_loads(tmp_path):
     out = tmp_path / "mine"
-    rows = list(
-        replace(Chats(steps=10, batch=2, probe=10), out=str(out)).rows(
-            load("base"), 0, texts=chats.examples(20)
-        )
-    )
+    experiment = replace(Chats(steps=10, batch=2, probe=10), out=str(out))
+    rows = list(experiment.rows(load("base"), 0, texts=chats.examples(20)))
+    experiment.place()
     kept = load(str(out))
     assert kept.tok.chat_template and len(rows) == 11
     before, after = (m.model.get_input_embeddings().weight for m in (load("base"), kept))

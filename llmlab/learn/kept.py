@@ -16,6 +16,7 @@ import torch
 
 OWNERS = (builtins, math, random, np, torch, torch.nn, torch.nn.functional, torch.Tensor, torch.optim)
 ENDS = ("_exit", "abort", "kill", "killpg", "execv", "execve")  # of os: they leave no kernel behind
+REAL = {name: getattr(os, name) for name in ENDS if hasattr(os, name)}
 
 
 def _ended(*given, **named):
@@ -56,16 +57,15 @@ def _put_back(owner, names: dict) -> None:
 @contextmanager
 def _stays_alive() -> Iterator[None]:
     """os._exit() and the like, and IPython's exit() and quit(), raise SystemExit."""
-    ends = {name: getattr(os, name) for name in ENDS if hasattr(os, name)}
     shell = getattr(builtins, "get_ipython", lambda: None)()
-    for name in ends:
+    for name in REAL:
         setattr(os, name, _ended)
     if shell is not None:
         shell.ask_exit = _ended
     try:
         yield
     finally:
-        for name, was in ends.items():
-            setattr(os, name, was)
+        for name, real in REAL.items():  # not what was found: a thread left behind ends after the others
+            setattr(os, name, real)
         if shell is not None:
             vars(shell).pop("ask_exit", None)
