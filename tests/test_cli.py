@@ -46,7 +46,7 @@ WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
     "command like nothing": (
         ["xyzzy"],
-        "choose one of lab, run, show, claims, drill, demo, serve, build, doctor, bench",
+        "choose one of lab, run, show, claims, drill, interview, demo, serve, build, doctor, bench",
     ),
     "unknown experiment": (
         ["run", "xyzzy"],

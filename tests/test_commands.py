@@ -23,6 +23,7 @@ QUICK = {  # a command -> what is added to it
     "llmlab claims C016": "",
     "llmlab claims run C016": "--help",
     "llmlab drill": "",
+    "llmlab interview 07": "",
     "llmlab demo 02": "--no-browser",
     "llmlab demo cpt": "--no-browser",
     "llmlab run": "",

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -73,6 +74,32 @@ def test_a_whole_sitting(drill):
 def test_the_model_answer_stays_hidden_until_all_four_parts_are_there(drill):
     _, out, _ = drill("--chapter", "02", lines=FOUR[:-1])
     assert "model answer" not in out and kept() == []
+
+
+def test_the_spoken_answer_stands_beside_the_own_one_once_it_is_given(drill):
+    first = next(d for d in drills.choose(drills.load(), "02") if d.level == 1)
+    start = first.answer.spoken[:20]
+    _, out, _ = drill("--chapter", "02", lines=FOUR[:-1])
+    assert start not in out
+    _, out, _ = drill("--chapter", "02", lines=[*FOUR, ":q"])
+    beside = out[out.index("your own words") : out.index("model answer")]
+    assert start in beside and "it forgets" in beside and "replay more of it" in beside
+    _, out, _ = drill("--chapter", "02", lines=["", "", "", "", ":q"])
+    assert "You left it empty." in out and "said aloud, in about a minute" in out
+
+
+def test_a_drill_without_a_spoken_answer_shows_none(drill, monkeypatch):
+    silent = [replace(d, answer=replace(d.answer, spoken="")) for d in drills.load()]
+    monkeypatch.setattr(drills, "load", lambda: silent)
+    _, out, _ = drill("--chapter", "02", lines=[*FOUR, ":q"])
+    assert "model answer" in out and "said aloud" not in out and "your own words" not in out
+
+
+def test_a_narrow_terminal_puts_the_spoken_answer_below():
+    console = terminal.Console(width=60, record=True, file=io.StringIO())
+    console.print(terminal.beside({"lever": "replay"}, "I'd add replay.", wide=False))
+    told = console.export_text()
+    assert told.index("Lever  replay") < told.index("said aloud") < told.index("I'd add replay.")
 
 
 def test_what_was_graded_yesterday_comes_back_when_it_is_due(drill, monkeypatch):

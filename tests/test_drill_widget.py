@@ -5,6 +5,7 @@ clock that ends by itself.
 import html
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import ipywidgets as w
@@ -40,6 +41,32 @@ def wait_for(condition, seconds=20):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def everything(deck) -> str:
+    """All HTML that the widget shows or hides."""
+    return "".join(part.value for part in tree(deck.widget) if isinstance(part, w.HTML))
+
+
+def test_the_spoken_answer_is_there_only_after_the_own_one_is_committed(deck):
+    spoken = html.escape(deck.drill.answer.spoken[:40])
+    deck.answers["lever"].value = "<b>replay</b>\nmore of it"
+    assert spoken and spoken not in everything(deck) + repr(deck._repr_mimebundle_())
+    deck.show_button.click()
+    beside = deck.model.value.split('class="llmlab-beside"')[1].split("</div></div></div>")[0]
+    assert "Your answer" in beside and "&lt;b&gt;replay&lt;/b&gt;" in beside and spoken in beside
+    deck.ratings[Rating.Good].click()
+    assert not visible(deck.grading) and html.escape(deck.drill.answer.spoken[:40]) not in everything(deck)
+
+
+def test_an_empty_answer_and_a_drill_without_a_spoken_one(home):
+    deck = Drills(chapter="02")
+    deck.show()
+    assert "You left it empty." in deck.model.value
+    silent = Drills(chapter="02")
+    silent.drill = replace(silent.drill, answer=replace(silent.drill.answer, spoken=""))
+    silent.show()
+    assert "llmlab-beside" not in silent.model.value and "Diagnosis" in silent.model.value
 
 
 def test_question_answer_rating(deck):

@@ -28,6 +28,7 @@ JOBS = shipped.jobs()
 def answers(drill) -> dict[str, str]:
     """Everything that the learner is told, by place."""
     told = drill.answer.parts() | {"look": drill.link.look, "contested": drill.contested}
+    told |= {"spoken": drill.answer.spoken}
     return (
         told
         | {f"rubric {i}": p for i, p in enumerate(drill.rubric)}
@@ -135,6 +136,34 @@ def test_texts_are_plain_sentences(drill):
         len(part) > 80 for part in drill.answer.parts().values()
     )
     assert all(10 < len(p) < 130 for p in drill.rubric)
+
+
+SPOKEN = [d for d in ALL if d.answer.spoken]
+
+
+def test_every_drill_of_three_chapters_has_a_spoken_answer():
+    assert {d.id for d in SPOKEN} >= {d.id for d in ALL if d.chapter in ("00", "02", "07")}
+    assert len({d.answer.spoken for d in SPOKEN}) == len(SPOKEN)
+
+
+@pytest.mark.parametrize("drill", SPOKEN, ids=lambda d: d.id)
+def test_a_spoken_answer_takes_a_minute_and_sounds_like_speech(drill):
+    least, most = drills.SPOKEN
+    sentences = re.split(r"(?<=[.?!])\s+", drill.answer.spoken)
+    assert (least, most) == (90, 150) and least <= len(drill.answer.spoken.split()) <= most
+    assert re.search(r"\b(I|I'd|I'll)\b", drill.answer.spoken) and "`" not in drill.answer.spoken
+    assert max(len(s.split()) for s in sentences) <= 45, "nobody can say that in one breath"
+
+
+FIGURES = re.compile(r"(?<![\w.-])\d[\d,.]*(?:e-\d+)?(?![\w-])")
+
+
+@pytest.mark.parametrize("drill", SPOKEN, ids=lambda d: d.id)
+def test_the_figures_of_a_spoken_answer_stand_in_the_drill(drill):
+    """What is said aloud agrees with the four parts: no figure of its own."""
+    written = " ".join([drill.question, *answers(drill).values()]).replace(drill.answer.spoken, "")
+    own = {f.rstrip(".,") for f in FIGURES.findall(drill.answer.spoken)}
+    assert own <= {f.rstrip(".,") for f in FIGURES.findall(written)}, drill.id
 
 
 def test_points_in_dispute_are_marked():
@@ -263,9 +292,9 @@ drills:
 def broken(tmp_path):
     """A function: write a file, read it, give the error."""
 
-    def read(text: str | bytes, name: str = "07_x.yaml") -> drills.BadDrill:
+    def read(text: str | bytes, name: str = "07_x.yaml") -> drills.BadEntry:
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-        with pytest.raises(drills.BadDrill) as caught:
+        with pytest.raises(drills.BadEntry) as caught:
             drills.load(tmp_path)
         assert "\n" not in str(caught.value) and str(caught.value).startswith(
             f"{tmp_path / name}, line {caught.value.line}, field "
@@ -285,12 +314,33 @@ def test_the_good_file_is_good(tmp_path):
     )
 
 
+def test_a_spoken_answer_is_optional_and_read(tmp_path):
+    words = " ".join(["word"] * 100)
+    (tmp_path / "07_x.yaml").write_text(
+        swap("measurements: m\n", f"measurements: m\n      spoken: {words}\n")
+    )
+    (drill,) = drills.load(tmp_path)
+    assert drill.answer.spoken == words and "spoken" not in drill.answer.parts()
+
+
 def swap(old: str, new: str):
     assert GOOD.count(old) == 1, old
     return GOOD.replace(old, new)
 
 
 BROKEN = {  # text, line, field, fix
+    "spoken answer too short": (
+        swap("measurements: m\n", "measurements: m\n      spoken: two words\n"),
+        14,
+        "drills[0].answer.spoken",
+        "has 2 words; a minute of speech takes 90 to 150",
+    ),
+    "spoken answer empty": (
+        swap("measurements: m\n", "measurements: m\n      spoken:\n"),
+        14,
+        "drills[0].answer.spoken",
+        "is empty; write text",
+    ),
     "part missing": (swap("      lever: l\n", ""), 9, "drills[0].answer.lever", "is missing; add it"),
     "part misspelt": (
         swap("      lever: l\n", "      levr: l\n      lever: l\n"),
@@ -473,7 +523,7 @@ def test_a_folder_without_drills_is_a_sentence(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
     (tmp_path / "07_x.yaml").mkdir()
-    with pytest.raises(drills.BadDrill, match="cannot be read"):
+    with pytest.raises(drills.BadEntry, match="cannot be read"):
         drills.load(tmp_path)
 
 
@@ -522,7 +572,7 @@ def test_whatever_the_bytes_a_file_loads_or_is_a_bad_drill(data, tmp_path):
     (tmp_path / "07_x.yaml").write_bytes(body)
     try:
         drills.load(tmp_path)
-    except drills.BadDrill as e:
+    except drills.BadEntry as e:
         assert 1 <= e.line <= len(body.decode("utf-8", "replace").splitlines()) + 1 and e.field
 
 

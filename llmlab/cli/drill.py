@@ -142,10 +142,12 @@ class Session:
         self.console.rule(Text(f"chapter {drill.chapter} · level {drill.level} · {where}"), align="left")
         self.console.print(Panel(Text(drill.question), title=Text(drill.title, "bold"), title_align="left"))
         try:
-            self.answer()
+            own = self.answer()
         except Skip:
             self.skipped.add(drill.id)
             return
+        if drill.answer.spoken:
+            self.console.print(beside(own, drill.answer.spoken, wide=self.console.width >= WIDE))
         self.console.print(model_answer(drill, wide=self.console.width >= WIDE))
         self.grade(drill)
         with contextlib.suppress(Skip):
@@ -164,22 +166,26 @@ class Session:
             raise Skip
         return line
 
-    def answer(self) -> None:
-        """The four parts, each up to an empty line; nobody reads them but the learner."""
+    def answer(self) -> dict[str, str]:
+        """The four parts as they were typed, each up to an empty line; shown again, never stored."""
+        own: dict[str, str] = {}
         if self.clock:
             self.clock.start()
         try:
             for part, hint in drills.PARTS.items():
                 left = f"  [{self.clock} left]" if self.clock else ""
                 self.say(f"{part.capitalize()}: {hint}{left}", "bold cyan")
-                while self.ask("> ") and not self.time_over():
-                    pass
+                while line := self.ask("> "):
+                    own[part] = f"{own.get(part, '')} {line}".strip()
+                    if self.time_over():
+                        break
                 if self.time_over():
                     self.say("The time is over: grade what you have.", "bold")
-                    return
+                    break
         finally:
             if self.clock:
                 self.clock.stop()
+        return own
 
     def time_over(self) -> bool:
         """Has the interview used up its minutes?"""
@@ -290,6 +296,20 @@ def letter(line: str, suggested: Rating) -> Rating:
     if line.lower() not in LETTERS and line.capitalize() not in Rating.__members__:
         raise UserError(f"'{line}' is no rating; give a (again), h (hard), g (good) or e (easy)")
     return LETTERS[line[0].lower()]
+
+
+def beside(own: dict[str, str], spoken: str, wide: bool):
+    """The learner's own words and the answer said aloud, side by side where the terminal is wide."""
+    parts = [Text.assemble((f"{part.capitalize()}  ", "bold cyan"), words) for part, words in own.items()]
+    yours = Panel(Group(*(parts or [Text("You left it empty.")])), title="your own words", title_align="left")
+    aloud = Panel(Text(spoken), title="said aloud, in about a minute", title_align="left")
+    if not wide:
+        return Group(yours, aloud)
+    both = Table.grid(padding=(0, 1), expand=True)
+    both.add_column(ratio=1)
+    both.add_column(ratio=1)
+    both.add_row(yours, aloud)
+    return both
 
 
 def model_answer(drill: Drill, wide: bool):

@@ -21,10 +21,11 @@ PARTS = {  # what a good answer says, and what to ask oneself
     "measurements": "how would you know that it worked?",
 }
 LEVELS = (1, 2, 3)
+SPOKEN = (90, 150)  # words of an answer that is said aloud in about a minute
 
 
-class BadDrill(UserError):
-    """A mistake in a drill file; the message names file, line, field and the fix."""
+class BadEntry(UserError):
+    """A mistake in a file of drills or of an interview page; the message names file, line, field and fix."""
 
     def __init__(self, file: Path, line: int, field: str, what: str):
         self.file, self.line, self.field = file, line, field
@@ -33,12 +34,13 @@ class BadDrill(UserError):
 
 @dataclass(frozen=True)
 class Answer:
-    """The model answer, part by part."""
+    """The model answer, part by part; spoken: the same as one would say it aloud."""
 
     diagnosis: str
     lever: str
     risks: str
     measurements: str
+    spoken: str = ""
 
     def parts(self) -> dict[str, str]:
         """Name of the part -> text, in order."""
@@ -136,21 +138,26 @@ def many(items: dict, least: int, most: int) -> dict:
     return {"type": "array", "items": items, "minItems": least, "maxItems": most, "uniqueItems": True}
 
 
+def shaped(pattern: str, example: str) -> dict:
+    """Schema of a word of this form."""
+    return {"type": "string", "pattern": pattern, "examples": [example]}
+
+
 TEXT = {"type": "string", "pattern": r"\S", "maxLength": 3000}
 DRILL = fields(
     {
-        "id": {"type": "string", "pattern": r"^\d\d-[a-z0-9]+(-[a-z0-9]+)*$"},
+        "id": shaped(r"^\d\d-[a-z0-9]+(-[a-z0-9]+)*$", "02-stability-gap"),
         "level": {"type": "integer", "enum": list(LEVELS)},
         "title": TEXT | {"maxLength": 80},
         "source": TEXT,
         "tags": many(TEXT, 1, 8),
         "question": TEXT,
-        "answer": fields({part: TEXT for part in PARTS}),
+        "answer": fields({part: TEXT for part in PARTS}, spoken=TEXT),
         "rubric": many(TEXT, 3, 8),
         "follow_ups": many(fields({"question": TEXT, "answer": TEXT}), 1, 5),
         "link": fields(
             {
-                "experiment": {"type": "string", "pattern": r"^[a-z_]+$"},
+                "experiment": shaped(r"^[a-z_]+$", "cpt"),
                 "knobs": {"type": "object", "additionalProperties": {"type": ["number", "string"]}},
                 "seed": {"type": "integer", "minimum": 0},
                 "look": TEXT,
@@ -159,13 +166,12 @@ DRILL = fields(
     },
     contested=TEXT,
 )
-FILE = Draft202012Validator(
-    fields({"chapter": {"type": "string", "pattern": r"^\d\d$"}, "drills": many(DRILL, 1, 200)})
-)
+CHAPTER = shaped(r"^\d\d$", '"02"')
+FILE = Draft202012Validator(fields({"chapter": CHAPTER, "drills": many(DRILL, 1, 200)}))
 
 
 def load(folder: Path | str | None = None) -> list[Drill]:
-    """All drills of the folder (data/drills by default), by file and in order. Raises BadDrill at the first
+    """All drills of the folder (data/drills by default), by file and in order. Raises BadEntry at the first
     mistake.
     """
     folder = Path(folder) if folder else paths.data() / "drills"
@@ -177,7 +183,7 @@ def load(folder: Path | str | None = None) -> list[Drill]:
         for i, drill in enumerate(read(file)):
             if drill.id in found:
                 line = int(drill.place.rpartition(" ")[2])
-                raise BadDrill(
+                raise BadEntry(
                     file,
                     line,
                     f"drills[{i}].id",
@@ -204,23 +210,23 @@ def choose(known: list[Drill], chapter: str = "", level: int = 0) -> list[Drill]
 
 def read(file: Path) -> list[Drill]:
     """The drills of one file, checked."""
-    document, lines = parse(file)
-    check(file, document, lines)
+    document, lines = checked(file, FILE)
     chapter = document["chapter"]
-    if not file.name.startswith(chapter):
-        raise BadDrill(
-            file,
-            lines["chapter",],
-            "chapter",
-            f"is '{chapter}', but the file's name begins otherwise; mend one of the two",
-        )
     for i, d in enumerate(document["drills"]):
         if not d["id"].startswith(chapter + "-"):
-            raise BadDrill(
+            raise BadEntry(
                 file,
                 lines["drills", i, "id"],
                 f"drills[{i}].id",
                 f"is '{d['id']}'; begin it with '{chapter}-', its chapter",
+            )
+        said, (least, most) = len(d["answer"].get("spoken", "").split()), SPOKEN
+        if said and not least <= said <= most:
+            raise BadEntry(
+                file,
+                lines["drills", i, "answer", "spoken"],
+                f"drills[{i}].answer.spoken",
+                f"has {said} words; a minute of speech takes {least} to {most}",
             )
     return [
         build(d, chapter, f"{file}, line {lines['drills', i, 'id']}")
@@ -267,19 +273,19 @@ PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool",
 
 
 def parse(file: Path) -> tuple[object, dict[tuple, int]]:
-    """(the document, path of a field -> line). Raises BadDrill for what is not YAML."""
+    """(the document, path of a field -> line). Raises BadEntry for what is not YAML."""
     try:
         loader = Loader(file.read_text(encoding="utf-8"))
         lines: dict[tuple, int] = {(): 1}
         node = loader.get_single_node()
         return (value(file, loader, node, (), lines) if node else None), lines
     except OSError as e:
-        raise BadDrill(file, 1, "file", f"cannot be read ({e.strerror}); make it readable") from None
+        raise BadEntry(file, 1, "file", f"cannot be read ({e.strerror}); make it readable") from None
     except UnicodeDecodeError as e:
         line = file.read_bytes()[: e.start].count(b"\n") + 1
-        raise BadDrill(file, line, "file", "is not UTF-8 here; save it as UTF-8") from None
+        raise BadEntry(file, line, "file", "is not UTF-8 here; save it as UTF-8") from None
     except yaml.reader.ReaderError as e:
-        raise BadDrill(
+        raise BadEntry(
             file, 1, "file", f"holds a character that YAML forbids (number {e.position + 1}); remove it"
         ) from None
     except yaml.MarkedYAMLError as e:
@@ -288,25 +294,25 @@ def parse(file: Path) -> tuple[object, dict[tuple, int]]:
         )  # an open quote or bracket: where it was opened is the line to mend
         mark = e.context_mark if at_end and e.context_mark else e.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise BadDrill(
+        raise BadEntry(
             file,
             line,
             "file",
             f"is not valid YAML at column {column} ({' '.join(str(e.problem).split())}); mend this line",
         ) from None
     except RecursionError:
-        raise BadDrill(file, 1, "file", "is nested too deep; a drill needs five levels") from None
+        raise BadEntry(file, 1, "file", "is nested too deep; five levels are enough") from None
 
 
 def value(file: Path, loader: Loader, node, where: tuple, lines: dict):
     """A node as plain data; notes the line of every field on the way."""
     if node.tag not in PLAIN:
         kind = node.tag.rpartition(":")[2]
-        raise BadDrill(
+        raise BadEntry(
             file,
             node.start_mark.line + 1,
             dotted(where),
-            f"is read as '{kind}', which drills do not use; put the text in quotes",
+            f"is read as '{kind}', which is not used here; put the text in quotes",
         )
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
@@ -317,7 +323,7 @@ def value(file: Path, loader: Loader, node, where: tuple, lines: dict):
         for key, item in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in found:
-                raise BadDrill(
+                raise BadEntry(
                     file, line, dotted((*where, name)), "stands here for the second time; keep one"
                 )
             lines[*where, name] = line
@@ -326,7 +332,7 @@ def value(file: Path, loader: Loader, node, where: tuple, lines: dict):
     try:
         return loader.construct_object(node)
     except (ValueError, LookupError, AttributeError, OverflowError):
-        raise BadDrill(
+        raise BadEntry(
             file,
             node.start_mark.line + 1,
             dotted(where),
@@ -343,15 +349,32 @@ def dotted(where) -> str:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def check(file: Path, document, lines: dict) -> None:
-    """Against the schema. Raises BadDrill for the mistake that stands first in the file."""
+def checked(file: Path, schema: Draft202012Validator) -> tuple[dict, dict[tuple, int]]:
+    """A file's document and the line of each field, if it fits the schema and its name the chapter. Raises
+    BadEntry.
+    """
+    document, lines = parse(file)
+    check(file, document, lines, schema)
+    chapter = document["chapter"]
+    if not file.name.startswith(chapter):
+        raise BadEntry(
+            file,
+            lines["chapter",],
+            "chapter",
+            f"is '{chapter}', but the file's name begins otherwise; mend one of the two",
+        )
+    return document, lines
+
+
+def check(file: Path, document, lines: dict, schema: Draft202012Validator) -> None:
+    """Against the schema. Raises BadEntry for the mistake that stands first in the file."""
     wrong = sorted(
-        (sentence(error, lines) for error in FILE.iter_errors(document)),
+        (sentence(error, lines) for error in schema.iter_errors(document)),
         key=lambda found: (found[0], len(found[1])),
     )
     if wrong:
         line, where, what = wrong[0]
-        raise BadDrill(file, line, dotted(where), what)
+        raise BadEntry(file, line, dotted(where), what)
 
 
 def sentence(error, lines: dict) -> tuple[int, tuple, str]:
@@ -384,7 +407,7 @@ def sentence(error, lines: dict) -> tuple[int, tuple, str]:
         case "pattern" if rule == TEXT["pattern"]:
             return line, where, "is empty; write the text"
         case "pattern":
-            return line, where, f"is '{found[:40]}'; write it like {EXAMPLES[rule]}"
+            return line, where, f"is '{found[:40]}'; write it like {error.schema['examples'][0]}"
         case "maxLength":
             return line, where, f"is {len(found)} characters long; shorten it to {rule}"
         case "minItems":
@@ -395,13 +418,6 @@ def sentence(error, lines: dict) -> tuple[int, tuple, str]:
             return line, where, "says the same thing twice; keep one"
         case _:  # minimum: of the seed
             return line, where, f"is {found}; choose {rule} or more"
-
-
-EXAMPLES = {
-    DRILL["properties"]["id"]["pattern"]: "02-stability-gap",
-    DRILL["properties"]["link"]["properties"]["experiment"]["pattern"]: "cpt",
-    FILE.schema["properties"]["chapter"]["pattern"]: '"02"',
-}
 
 
 def nearest(name: str, known) -> str:

@@ -21,6 +21,8 @@ STYLE = f"""<style>
 .{FRAME} .widget-checkbox label {{ display: flex; align-items: flex-start; gap: 6px; }}
 .{FRAME} .llmlab-text {{ line-height: 1.5; max-width: 80ch; }}
 .{FRAME} .llmlab-text h4 {{ margin: 0.7em 0 0.1em; }}
+.{FRAME} .llmlab-beside {{ display: grid; gap: 0 2em; }}
+.{FRAME} .llmlab-beside {{ grid-template-columns: repeat(auto-fit, minmax(min(100%, 30ch), 1fr)); }}
 </style>"""
 
 
@@ -37,6 +39,14 @@ def shown(words: str) -> str:
 def paragraph(words: str, title: str = "") -> str:
     """Words under an optional heading."""
     return (f"<h4>{html.escape(title)}</h4>" if title else "") + f"<div>{shown(words)}</div>"
+
+
+def beside(own: dict[str, str], spoken: str) -> str:
+    """The learner's parts and the answer as one would say it, in two columns."""
+    parts = "".join(paragraph(words, part.capitalize()) for part, words in own.items() if words.strip())
+    yours = f"<div><h4>Your answer</h4>{parts or paragraph('You left it empty.')}</div>"
+    aloud = f"<div>{paragraph(spoken, 'Said aloud, in about a minute')}</div>"
+    return f'<div class="llmlab-beside">{yours}{aloud}</div>'
 
 
 class Drills:
@@ -196,8 +206,11 @@ class Drills:
                 "<h4>See"
                 f" it</h4><div><code>{html.escape(d.link.command)}</code><br>{shown(d.link.look)}</div>"
             )
+            own = {part: area.value for part, area in self.answers.items()}
+            spoken = [beside(own, d.answer.spoken)] if d.answer.spoken else []
             parts = [paragraph(words, part.capitalize()) for part, words in d.answer.parts().items()]
             self.model.value = text(
+                *spoken,
                 *parts,
                 *contested,
                 see,
