@@ -33,6 +33,7 @@ NEEDS_CHROMIUM = [
 LAB = (  # what JupyterLab prints when it listens: address, token
     r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)"
 )
+PATIENCE = 90_000  # milliseconds that a click or a wait may take: other work may hold both cores
 QUIET = b'{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
 
 
@@ -128,6 +129,13 @@ def chromium():
             browser.close()
 
 
+def new_page(browser, width: int, height: int):
+    """A window of this size that is patient."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
 def picture(page, name: str, of=None) -> Path:
     """A screenshot in test-output/, of the page or of a part of it."""
     OUT.mkdir(exist_ok=True)
@@ -137,8 +145,8 @@ def picture(page, name: str, of=None) -> Path:
 
 def ready(page) -> None:
     """Waits until the notebook is there and its kernel is idle."""
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90_000)
-    page.wait_for_selector("text=Idle", timeout=90_000, state="attached")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+    page.wait_for_selector("text=Idle", timeout=PATIENCE, state="attached")
 
 
 def run_all(page, shows: str, seconds: float = 180) -> None:

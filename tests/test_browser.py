@@ -9,7 +9,17 @@ import urllib.error
 import urllib.request
 
 import pytest
-from helpers_browser import LAB, NEEDS_CHROMIUM, chromium, free_port, picture, ready, served
+from helpers_browser import (
+    LAB,
+    NEEDS_CHROMIUM,
+    PATIENCE,
+    chromium,
+    free_port,
+    new_page,
+    picture,
+    ready,
+    served,
+)
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -40,7 +50,7 @@ def lab(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(lab):
     with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1500, "height": 1250})
+        page = new_page(browser, 1500, 1250)
         page.goto(lab)
         yield page
 
@@ -94,6 +104,6 @@ def test_panel_trains_and_stops(page):
     picture(page, "panel")
     stopped = time.monotonic()
     panel.locator("button:has-text('Stop')").click()
-    page.wait_for_selector("text=stopped by hand", timeout=30_000)
+    page.wait_for_selector("text=stopped by hand", timeout=PATIENCE)
     assert time.monotonic() - stopped < 15
     assert panel.locator("button:has-text('Run')").is_enabled()

@@ -6,7 +6,16 @@ import re
 
 import nbformat.v4 as nb
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, lab_over, picture, ready, run_all
+from helpers_browser import (
+    NEEDS_CHROMIUM,
+    chromium,
+    eventually,
+    lab_over,
+    new_page,
+    picture,
+    ready,
+    run_all,
+)
 from helpers_ledger import stored
 
 from llmlab.ledger import CLAIMS
@@ -29,7 +38,7 @@ def lab(tmp_path_factory):
         lab_over(folder, tmp_path_factory.mktemp("home"), LLMLAB_DATA=str(data)) as (address, token),
         chromium() as browser,
     ):
-        lab = browser.new_page(viewport={"width": 1300, "height": 1500})
+        lab = new_page(browser, 1300, 1500)
         lab.goto(f"{address}/lab/tree/ledger.ipynb?token={token}")
         ready(lab)
         run_all(lab, ".llmlab-forest .row")

@@ -8,7 +8,16 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, free_port, picture, served
+from helpers_browser import (
+    NEEDS_CHROMIUM,
+    PATIENCE,
+    chromium,
+    eventually,
+    free_port,
+    new_page,
+    picture,
+    served,
+)
 
 from llmlab import paths
 from llmlab.lab import record, registry, sweeps, texts
@@ -61,7 +70,7 @@ def lesson(request, tmp_path_factory):
     with_texts(folder / "data")
     own = {"LLMLAB_DATA": str(folder / "data")}
     with served(command, folder, rf"http://\S+:{port}", **own), chromium() as browser:
-        page, asked = browser.new_page(viewport=SMALL), []
+        page, asked = new_page(browser, **SMALL), []
         page.on("request", lambda got: asked.append(got.url))
         page.on("websocket", lambda got: asked.append(got.url))
         page.goto(f"http://127.0.0.1:{port}", timeout=120_000)
@@ -94,7 +103,7 @@ def test_each_step_by_the_keyboard_on_one_screen(lesson):
         page.locator(".option button:text-is('+')").last.click()
         eventually(page.locator(".hands").last.inner_text, lambda text: text == "1", page=page)
         page.keyboard.press("a")
-        page.wait_for_selector(".why", timeout=30_000)
+        page.wait_for_selector(".why", timeout=PATIENCE)
         if step.show:
             page.wait_for_function("document.querySelector('.llmlab-lesson img')?.naturalWidth > 0")
         page.wait_for_timeout(200)

@@ -4,7 +4,17 @@ without the kernel and without the network. Screenshots in test-output/.
 
 import nbformat.v4 as nb
 import pytest
-from helpers_browser import NEEDS_CHROMIUM, chromium, eventually, lab_over, picture, ready, run_all
+from helpers_browser import (
+    NEEDS_CHROMIUM,
+    PATIENCE,
+    chromium,
+    eventually,
+    lab_over,
+    new_page,
+    picture,
+    ready,
+    run_all,
+)
 
 pytestmark = NEEDS_CHROMIUM
 TITLES = {
@@ -56,7 +66,7 @@ def page(tmp_path_factory):
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     (folder / "mechanisms.ipynb").write_text(nb.writes(book))
     with lab_over(folder, home) as (address, token), chromium() as browser:
-        page = browser.new_page(viewport={"width": 1300, "height": 1300})
+        page = new_page(browser, 1300, 1300)
         page.address, page.asked, page.told, page.errors = address, [], [], []
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
@@ -73,7 +83,7 @@ def shown(page, kind: str):
     cell = page.locator(".jp-Notebook .jp-Cell").nth(list(TITLES).index(kind))
     cell.scroll_into_view_if_needed()
     found = cell.locator(".llmlab-mechanism")
-    found.wait_for(timeout=30_000)
+    found.wait_for(timeout=PATIENCE)
     found.scroll_into_view_if_needed()
     return found
 

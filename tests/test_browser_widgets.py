@@ -10,9 +10,11 @@ import pytest
 from helpers_browser import (
     NEEDS_CHROMIUM,
     OUT,
+    PATIENCE,
     chromium,
     eventually,
     lab_over,
+    new_page,
     picture,
     ready,
     run_all,
@@ -106,7 +108,7 @@ def page(home, tmp_path_factory):
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     (folder / "widgets.ipynb").write_text(nb.writes(book))
     with lab_over(folder, home, LLMLAB_DATA=str(data)) as (address, token), chromium() as browser:
-        page = browser.new_page(viewport={"width": 1400, "height": 1500})
+        page = new_page(browser, 1400, 1500)
         page.received = received = []
         page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
         page.goto(f"{address}/lab/tree/widgets.ipynb?token={token}")
@@ -126,7 +128,7 @@ def shown(page, name: str):
     found = cell(page, name)
     found.scroll_into_view_if_needed()
     out = found.locator(".jp-OutputArea-output").first
-    out.wait_for(timeout=30_000)
+    out.wait_for(timeout=PATIENCE)
     out.scroll_into_view_if_needed()
     return out
 

@@ -14,6 +14,7 @@ from helpers_browser import (
     chromium,
     eventually,
     free_port,
+    new_page,
     picture,
     served,
     settled,
@@ -124,7 +125,7 @@ def classroom(tmp_path_factory):
     data = stored_sweep(folder / "data")
     command = [sys.executable, "-m", "llmlab.cli", "demo", "cpt", "--no-browser", "--port", str(port)]
     with served(command, folder, rf"http://\S+:{port}", LLMLAB_DATA=str(data)), chromium() as browser:
-        page, asked = browser.new_page(viewport={"width": 1600, "height": 1000}), []
+        page, asked = new_page(browser, 1600, 1000), []
         page.on("request", lambda request: asked.append(request.url))
         page.on("websocket", lambda socket: asked.append(socket.url))
         page.goto(f"http://127.0.0.1:{port}", timeout=120_000)

@@ -152,3 +152,52 @@ def test_no_title_of_a_panel_runs_into_the_next(name):
     for i, box in enumerate(boxes):
         assert box.x1 <= figure.bbox.x1 + 1, titles[i].get_text()
         assert not any(box.overlaps(other) for other in boxes[i + 1 :]), titles[i].get_text()
+
+
+# ---- room for the first steps ----
+
+
+def shares(axis, step: int, low: float, high: float) -> tuple[float, float]:
+    """Of the axis's width: how far right a step lies; of its height: how far apart two values are."""
+    along = lambda x, y: axis.transAxes.inverted().transform(axis.transData.transform((x, y)))
+    return along(step, low)[0], along(step, high)[1] - along(step, low)[1]
+
+
+def test_the_v_of_the_stability_gap_is_seen_in_the_panel(monkeypatch):
+    """The panel of chapter 02: step 20 lies a third to the right, the rise of general loss and the dip of
+    known people take a good part of the height. (Also with a sweep of older code: these are its curves.)
+    """
+    from statistics import median
+
+    from llmlab.lab import sweeps
+    from llmlab.learn.widgets import Panel
+
+    monkeypatch.setattr(sweeps, "is_current", lambda grid: True)
+    panel, sweep = Panel("cpt"), sweeps.need("cpt")
+    axes = dict(zip(panel._board.metrics, panel._board.axes))
+    for metric, most in (("general_loss", 0.1), ("general_recall", 0.3)):
+        curve = [median(r.curve(metric)[s] for r in sweep.at(sweep.grid.default)) for s in (0, 20)]
+        right, high = shares(axes[metric], 20, min(curve), max(curve))
+        assert 0.3 < right < 0.45 and high > most, metric
+
+
+def test_early_stretches_steps_and_losses_and_leaves_shares_alone():
+    runs = [Live(0, [{"step": s, "a": 8 / (1 + s), "b": 0.5} for s in range(0, 151, 10)])]
+    loss, share = figures.curves({"x": runs}, {"a": "loss (nats)", "b": "right (share)"}, early=True).axes
+    assert loss.get_yscale() == "log" and share.get_yscale() == "linear"
+    assert loss.get_xscale() == share.get_xscale() == "function"
+    assert list(loss.get_xticks()) == [0, 10, 20, 50, 100, 150] and "root" in loss.get_xlabel()
+
+
+@pytest.mark.parametrize("steps", [1, 5, 10, 60, 150, 1000, 20000])
+def test_ticks_of_a_root_axis_begin_with_0_end_with_the_last_step_and_keep_apart(steps):
+    ticks = figures._ticks(steps, figures.APART)
+    gaps = [(b / steps) ** 0.5 - (a / steps) ** 0.5 for a, b in zip(ticks, ticks[1:])]
+    assert ticks[0] == 0 and ticks[-1] == steps and min(gaps) >= 0.04
+
+
+def test_an_early_board_takes_losses_of_every_size():
+    """Also 0, of which there is no logarithm, and none at all."""
+    board = figures.Board({"a": "loss (nats)"}, early=True)
+    for value in (0.0, 0.5, 40.0):
+        assert board.png({"x": [Live(0, [{"step": s, "a": value} for s in range(3)])]})

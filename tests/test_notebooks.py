@@ -53,6 +53,15 @@ def test_cells_are_short_executed_and_without_errors(path):
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_no_cell_of_code_is_tall_or_scrolls_sideways(path):
+    """At most 15 lines of at most 88 characters: what JupyterLab and GitHub show without a scroll bar."""
+    script = jupytext.read(path.parent / "py" / f"{path.stem}.py")
+    code = [c.source.splitlines() for c in script.cells if c.cell_type == "code"]
+    assert not [line for cell in code for line in cell if len(line) > 88]
+    assert not [cell[0] for cell in code if len(cell) > 15]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
 def test_no_warning_and_no_path_of_the_machine_that_made_it(path):
     outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
     assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []

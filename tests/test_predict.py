@@ -3,6 +3,7 @@ Again.
 """
 
 import json
+import re
 import threading
 
 import ipywidgets as w
@@ -259,11 +260,25 @@ def test_print_has_the_question_then_the_answer_and_a_kernel_has_neither_before(
     assert "data:image/png;base64," in printed and "Because." in printed and p.measured is None
 
 
+def test_print_has_the_picture_of_a_panel_too(monkeypatch):
+    """Without a kernel a panel is its curves: they stand in the answer, after the question."""
+    import base64
+
+    from llmlab.learn.widgets import Panel
+
+    panel = Panel("topology", show=["loss", "lr"])
+    monkeypatch.setenv("LLMLAB_PRINTED", "1")
+    printed = Predict("How many?", 42, shows=lambda: panel)._repr_mimebundle_()["text/html"]
+    (picture,) = re.findall(r"<img src='data:image/png;base64,([^']+)'", printed)
+    assert base64.b64decode(picture) == panel.picture.value
+    assert printed.index("How many?") < printed.index("<details>") < printed.index("<img")
+    assert printed.index("<img") < printed.index("</details>")
+
+
 def test_no_chapter_prints_an_answer_in_a_cell_after_its_question():
     """What a Predict shows is in no later cell up to the next heading: the code of `shows` stands nowhere
     else.
     """
-    import re
     from pathlib import Path
 
     asked = 0

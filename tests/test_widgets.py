@@ -2,14 +2,19 @@
 what is wrong in a sentence.
 """
 
+import re
+import shutil
+import subprocess
 import time
 
 import pytest
 
+from llmlab import paths
 from llmlab.errors import UserError
-from llmlab.lab import registry
+from llmlab.lab import registry, sweeps, times
 from llmlab.lab.registry import NAMES, get
 from llmlab.learn.widgets import Panel
+from llmlab.learn.widgets.scripts import script
 
 
 def wait_for(condition, seconds=60):
@@ -111,6 +116,27 @@ def test_a_preset_sets_its_knobs_and_the_defaults_of_the_others(name):
     assert panel.experiment() == panel.cls()
 
 
+BOOKS = "".join(p.read_text("utf-8") for p in paths.shipped("notebooks/py").glob("*.py"))
+IN_A_BOOK = [n for n in registry.NAMES if registry.get(n).presets and f'Panel("{n}"' in BOOKS]
+
+
+@pytest.mark.parametrize("name", IN_A_BOOK)
+def test_a_preset_answers_at_once_or_within_half_a_minute(name, monkeypatch):
+    """● stands on the presets that are points of the sweep, and on no other; Run trains the others in at most
+    30 s on the machine that the times were measured on.
+    """
+    monkeypatch.setattr(sweeps, "is_current", lambda grid: True)
+    cls, panel = registry.get(name), Panel(name)
+    points = [cls(**p).settings() for p in sweeps.GRIDS[name].points()] if name in sweeps.GRIDS else []
+    seconds = times.read(paths.data())[name]["seconds"]
+    for label, values in cls.presets.items():
+        stored = cls(**values).settings() in points
+        button = panel.preset_buttons[label]
+        assert button.description.endswith(" ●") == stored == ("at once" in button.tooltip), label
+        longer = getattr(cls(**values), "steps", 1) / getattr(cls(), "steps", 1)
+        assert stored or seconds * longer <= 30, label
+
+
 @pytest.mark.parametrize("name", registry.NAMES)
 def test_few_knobs_and_at_most_four_plots_stand_in_front(name):
     panel = Panel(name)
@@ -155,3 +181,25 @@ def test_the_first_minute_answers_before_and_after(home):
     first.reset()
     assert first.seen == [] and first.ask("What is the hobby of Ivana Reuter?") == before
     assert first.ask(" ") == "" and "question" in first.status.value
+
+
+# ---- the scripts in the browser ----
+
+
+def test_no_function_is_written_in_two_scripts():
+    """What several widgets draw with stands in elements.js alone."""
+    seen = {}
+    for file in (paths.PACKAGE / "learn" / "widgets").glob("*.js"):
+        for text in re.findall(r"^function .*?^}", file.read_text("utf-8"), re.M | re.S):
+            assert text not in seen, f"{file.name} and {seen[text]}: {text}"
+            seen[text] = file.name
+
+
+@pytest.mark.parametrize("name", ["forest", "lesson", "mechanisms", "strip"])
+def test_a_script_has_its_elements_in_front_and_still_parses(name, tmp_path):
+    text = script(name)
+    assert text.index("function make(") < text.index("export ")
+    if node := shutil.which("node"):
+        (tmp_path / "all.mjs").write_text(text, encoding="utf-8")
+        done = subprocess.run([node, "--check", str(tmp_path / "all.mjs")], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr

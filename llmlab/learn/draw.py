@@ -44,6 +44,7 @@ def means(arms: dict[str, Arm], metrics: dict[str, str], how: str = "final", dig
     stored = results.load_curves()
 
     def told(arm: Arm, metric: str) -> str:
+        """Mean and interval in words."""
         mean, half = interval(
             [HOWS[how](table[metric]) for (key, _), table in sorted(stored.items()) if key == arm.key]
         )

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 DASHES = [
     "-",
@@ -36,6 +37,9 @@ STYLE = {
 
 LOOKS = list(zip(COLOURS, DASHES))
 ROW, COLUMNS = 0.18, 2  # inches of a line of the legend, and its columns
+EARLY = ("cpt",)  # experiments whose effect lies in the first steps: the V of the stability gap
+TICKS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # steps that a root axis may name
+APART = 0.08  # of its length: the least distance of two ticks
 
 
 class Drawing(Figure):
@@ -65,10 +69,14 @@ def panels(count: int, width: float = 3.1, height: float = 2.3, head: float = 0.
 
 
 def curves(
-    groups: dict[str, Sequence], metrics: dict[str, str], title: str = "", steps: int | None = None
+    groups: dict[str, Sequence],
+    metrics: dict[str, str],
+    title: str = "",
+    steps: int | None = None,
+    early: bool = False,
 ) -> Figure:
     """One panel a metric over training steps. A group is the runs of one setting: median line and, from two
-    seeds on, the band from the lowest to the highest.
+    seeds on, the band from the lowest to the highest. early: give the first steps room (see `stretch`).
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = panels(len(metrics), head=0.5 + above(groups))
@@ -81,10 +89,55 @@ def curves(
                 axis.set_ylim(-0.03, 1.03)
             if steps:
                 axis.set_xlim(0, steps)
+            if early:
+                stretch(axis, label, steps or int(axis.dataLim.x1))
         legend(figure, groups, 0.25 if title else 0.0)
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def stretch(axis, label: str, steps: int, apart: float = APART) -> None:
+    """Show the first steps as large as the effect in them: steps by their root, losses by their logarithm,
+    so that a fall of seven nats does not flatten a rise of a tenth. apart: see APART.
+    """
+    axis.set_xscale("function", functions=(_root, np.square))
+    axis.set_xlim(0, 1.02 * max(steps, 1))
+    axis.set_xlabel("step (root scale)")
+    axis.xaxis.set_major_locator(FixedLocator(_ticks(max(steps, 1), apart)))
+    if label.startswith("loss") and _lowest(axis) > 0:
+        axis.set_yscale("log")
+        _tell_logs(axis)
+
+
+def _lowest(axis) -> float:
+    """The least value that is drawn; of an empty axis, where it begins."""
+    return axis.dataLim.y0 if axis.has_data() else axis.get_ylim()[0]
+
+
+def _tell_logs(axis) -> None:
+    """Ticks of a log axis as plain numbers: 1, 2, 5 where it is long, even ones where it is short."""
+    low, high = axis.get_ylim()
+    few = low <= 0 or high / low < 6
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]) if few else LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_locator(FixedLocator([]))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _root(steps):
+    """Root of steps, of which none is below 0."""
+    return np.sqrt(np.maximum(steps, 0))
+
+
+def _ticks(steps: int, apart: float) -> list[int]:
+    """Steps to be named on a root axis: 0, the last, and of TICKS what leaves each other room."""
+    kept = [0]
+    for tick in TICKS:
+        place = (tick / steps) ** 0.5
+        if place - (kept[-1] / steps) ** 0.5 >= apart and place <= 1 - apart:
+            kept.append(tick)
+    return [*kept, steps]
 
 
 def above(names: Sequence[str] | dict) -> float:
@@ -183,15 +236,13 @@ class Board:
     """The same panels as `curves`, kept ready for a slider: axes and texts are drawn once for a range, and
     only the lines anew.
 
-    The range grows with what is shown and never shrinks, so that two settings are seen on one scale.
+    The range grows with what is shown and never shrinks, so that two settings are seen on one scale. early:
+    give the first steps room (see `stretch`).
     """
 
-    def __init__(self, metrics: dict[str, str], runs: Sequence = ()):
-        self.metrics, self.steps, self.limits = (
-            metrics,
-            1,
-            {m: (-0.03, 1.03) for m, label in metrics.items() if "share" in label},
-        )
+    def __init__(self, metrics: dict[str, str], runs: Sequence = (), early: bool = False):
+        self.metrics, self.steps, self.early = metrics, 1, early
+        self.limits = {m: (-0.03, 1.03) for m, label in metrics.items() if "share" in label}
         self.figure, self.axes = panels(len(metrics), head=0.3 + 4 * ROW)
         self.canvas, self._empty = FigureCanvasAgg(self.figure), None
         with matplotlib.rc_context(STYLE):
@@ -222,10 +273,10 @@ class Board:
             values = [v for r in runs for v in r.curve(metric).values()]
             if values:
                 low, high = min(values), max(values)
-                edge = 0.04 * (high - low)
-                old = self.limits.get(metric, (low - edge, high + edge))
+                below, beyond = self._edges(metric, low, high)
+                old = self.limits.get(metric, (below, beyond))
                 if low < old[0] or high > old[1] or metric not in self.limits:
-                    self.limits[metric] = (min(old[0], low - edge), max(old[1], high + edge))
+                    self.limits[metric] = (min(old[0], below), max(old[1], beyond))
         self.steps = max(
             [self.steps, steps or 1, *(s for r in runs for m in list(self.metrics)[:1] for s in r.curve(m))]
         )
@@ -233,8 +284,19 @@ class Board:
             self._empty = None
             for axis, metric in zip(self.axes, self.metrics):
                 axis.set_xlim(-0.02 * self.steps, 1.02 * self.steps)
+                axis.set_yscale("linear")
                 if metric in self.limits and self.limits[metric][0] < self.limits[metric][1]:
                     axis.set_ylim(*self.limits[metric])
+                if self.early:
+                    stretch(axis, self.metrics[metric], self.steps)
+
+    def _edges(self, metric: str, low: float, high: float) -> tuple[float, float]:
+        """The range with a margin: a share of its length, or of its ratio where the axis is a log one."""
+        if self.early and self.metrics[metric].startswith("loss") and low > 0:
+            edge = (high / low) ** 0.04
+            return low / edge, high * edge
+        edge = 0.04 * (high - low)
+        return low - edge, high + edge
 
     def _legend(self, names: list[str]) -> None:
         if drawn := legend(self.figure, names):

@@ -88,7 +88,9 @@ told = f"The dose of {name} is {drug.dose}.\n{asked}"
 
 # %%
 def right(prompt):
-    return probes.exact(base.model, probes.batches([chat.continuation(base.tok, prompt, f" {drug.dose}.")])) == 1.0
+    return probes.exact(
+        base.model,
+        probes.batches([chat.continuation(base.tok, prompt, f" {drug.dose}.")])) == 1.0
 
 {"asked": right(asked), "told in the prompt, then asked": right(told)}
 
@@ -97,11 +99,15 @@ def right(prompt):
 
 # %%
 def rows(prompt):
-    return [chat.continuation(base.tok, prompt.format(n=n, d=d.dose), f" {d.dose}.") for n, d in drugs.drugs.items()]
+    return [chat.continuation(base.tok, prompt.format(n=n, d=d.dose), f" {d.dose}.")
+            for n, d in drugs.drugs.items()]
 
 prompts = {"asked": "Question: What is the dose of {n}?\nAnswer:",
-           "told, then asked": "The dose of {n} is {d}.\nQuestion: What is the dose of {n}?\nAnswer:"}
-pd.Series({k: probes.exact(base.model, probes.batches(rows(p))) for k, p in prompts.items()}, name="share right")
+           "told, then asked": "The dose of {n} is {d}.\nQuestion: What is the dose of "
+                               "{n}?\nAnswer:"}
+pd.Series({k: probes.exact(base.model, probes.batches(rows(p)))
+           for k, p in prompts.items()},
+          name="share right")
 
 # %% [markdown]
 # The behaviour (reading a prompt, answering) is there, the knowledge is not. Where the facts are few or change often, this is already the cure: look the passage up and put it into the prompt (*retrieval*).
@@ -120,10 +126,14 @@ from llmlab.lab import runs
 from llmlab.chapters.c01_data_topology.topology import Topology
 
 stored = [runs.run(Topology(), seed) for seed in (0, 1, 2)]
-Predict("How many steps of 16 conversations until it answers half of the held-out questions rightly?",
-        lambda: median(next(s for s, v in r.curve("answering").items() if v >= 0.5) for r in stored), unit="steps", low=0, high=120,
+Predict("How many steps of 16 conversations until it answers half of the held-out "
+        "questions rightly?",
+        lambda: median(next(s for s, v in r.curve("answering").items() if v >= 0.5)
+                       for r in stored),
+        unit="steps", low=0, high=120,
         shows=lambda: Panel("topology", show=["loss", "lr"]),
-        why="The facts are there already; only the form has to be learnt, and few examples show it.")
+        why="The facts are there already; only the form has to be learnt, and few "
+            "examples show it.")
 
 # %% [markdown]
 # Settings marked ● are stored and answer at once; others are trained when you press **Run**. Then look at the whole table of experiments that this machine can do, with the seconds that each takes:
@@ -132,7 +142,8 @@ Predict("How many steps of 16 conversations until it answers half of the held-ou
 from llmlab.lab import registry, times
 
 measured = times.read()
-pd.DataFrame([{"experiment": n, "shows": registry.get(n).summary, "seconds": measured.get(n, {}).get("seconds")}
+pd.DataFrame([{"experiment": n, "shows": registry.get(n).summary,
+               "seconds": measured.get(n, {}).get("seconds")}
               for n in registry.NAMES]).set_index("experiment")
 
 # %% [markdown]
@@ -162,13 +173,16 @@ from llmlab.ledger.statistics import interval
 from llmlab.learn.notebook import paired, show
 
 def finals(loss):
-    return [runs.run(Topology(loss=loss), seed).metrics()["general_loss"]["final"] for seed in (0, 1, 2)]
+    return [runs.run(Topology(loss=loss), seed).metrics()["general_loss"]["final"]
+            for seed in (0, 1, 2)]
 
-settings = pd.DataFrame({loss: finals(loss) for loss in ("assistant", "all")}, index=["seed 0", "seed 1", "seed 2"])
+settings = pd.DataFrame({loss: finals(loss) for loss in ("assistant", "all")},
+                        index=["seed 0", "seed 1", "seed 2"])
 settings.assign(difference=settings["all"] - settings["assistant"]).round(3)
 
 # %%
-print("loss on general text, all tokens − assistant tokens:", paired(finals("assistant"), finals("all")))
+print("loss on general text, all tokens − assistant tokens:",
+      paired(finals("assistant"), finals("all")))
 show(paired, interval)
 
 # %% [markdown]
@@ -221,11 +235,21 @@ task("break_even")
 # %% [markdown]
 # ## 10 · Drills
 #
-# Real situations, as an interviewer would put them. Answer in four parts (diagnosis, lever, risks, measurements), then grade yourself by the rubric. Questions come back when you are about to forget them.
+# Real situations, as an interviewer would put them. Answer in four parts (diagnosis, lever, risks, measurements), then compare with an answer said aloud and grade yourself by the rubric. Questions come back when you are about to forget them.
 # In the terminal: `llmlab drill`; an interview against the clock: `llmlab drill --mock 20`.
 
 # %%
 Drills("00")
+
+# %% [markdown]
+# ## 11 · Interview page
+#
+# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 00`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("00")
 
 # %% [markdown]
 # ## To take away
@@ -243,4 +267,5 @@ from llmlab.learn.atlas import GLOSSARY
 pd.Series(GLOSSARY, name="meaning").rename_axis("term").to_frame()
 
 # %%
-references("snell_2024", "allen_zhu_2023", "gekhman_2024", "scaling_test_time_compute_agents_2025")
+references("snell_2024", "allen_zhu_2023", "gekhman_2024",
+           "scaling_test_time_compute_agents_2025")

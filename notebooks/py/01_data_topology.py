@@ -105,7 +105,8 @@ from llmlab.tokens import chat, pack
 from llmlab.tokens.special import document_end
 from llmlab.world import Formulary, corpora
 
-documents = [corpora.domain_document(Formulary(), seed=0, i=i).split(". ")[0] + "." for i in range(6)]
+documents = [corpora.domain_document(Formulary(), seed=0, i=i).split(". ")[0] + "."
+             for i in range(6)]
 encoded = pack.encode_documents(base.tok, documents, document_end(base.tok))
 packed = next(pack.pack(encoded, rows=1, length=80))
 TokenStrip(base.tok, packed, base.model, imitation.nll)
@@ -118,7 +119,8 @@ TokenStrip(base.tok, packed, base.model, imitation.nll)
 from llmlab.tokens.batch import pad
 
 rows = [chat.encode(chatty.tok, t.conversation) for t in talk]
-masked = Batch(pad([i for i, _ in rows], chatty.tok.pad_token_id), pad([m for _, m in rows], 0).float())
+masked = Batch(pad([i for i, _ in rows], chatty.tok.pad_token_id),
+               pad([m for _, m in rows], 0).float())
 sft_strip = TokenStrip(chatty.tok, masked, chatty.model, imitation.nll)
 sft_strip
 
@@ -137,8 +139,10 @@ from llmlab.tokens import chat, pairs
 from llmlab.train import loop
 from llmlab.world.base import say
 
-rows = [chat.example(chatty.tok, t.messages, say(text)) for t in talk for text in (t.chosen, t.rejected)]
-compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows), "ref_logprobs")
+rows = [chat.example(chatty.tok, t.messages, say(text)) for t in talk
+        for text in (t.chosen, t.rejected)]
+compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows),
+                             "ref_logprobs")
 TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
 
 # %% [markdown]
@@ -151,7 +155,8 @@ from llmlab.train.collect import Collector
 from llmlab.world import Sums
 
 sums, grpo = Sums(("add",), digits=3), Dials().objective(max_len=12)
-collector = Collector(chatty.model, chatty.tok, sums, Dials(), seed=3, prompts=2, group=4, max_new=12)
+collector = Collector(chatty.model, chatty.tok, sums, Dials(), seed=3, prompts=2,
+                      group=4, max_new=12)
 sampled = next(collector(0))
 TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
 
@@ -163,12 +168,16 @@ import pandas as pd
 
 from llmlab.learn import strips
 
-views = {"packing": (base, packed, imitation.nll), "masking": (chatty, masked, imitation.nll),
-         "pairs": (chatty, compared, preferences.dpo), "rollouts": (chatty, sampled, grpo)}
+views = {"packing": (base, packed, imitation.nll),
+         "masking": (chatty, masked, imitation.nll),
+         "pairs": (chatty, compared, preferences.dpo),
+         "rollouts": (chatty, sampled, grpo)}
 table = {}
 for name, (loaded, batch, objective) in views.items():
-    gradient = strips.measure(loaded.tok, batch, loaded.model, objective).layers["gradient"].values[:, 1:]
-    table[name] = {"exactly zero": float((gradient == 0).float().mean()), "masked": float((batch.mask[:, 1:] == 0).float().mean())}
+    gradient = strips.measure(
+        loaded.tok, batch, loaded.model, objective).layers["gradient"].values[:, 1:]
+    table[name] = {"exactly zero": float((gradient == 0).float().mean()),
+                   "masked": float((batch.mask[:, 1:] == 0).float().mean())}
 pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
@@ -185,16 +194,24 @@ from llmlab.lab import runs
 from llmlab.chapters.c01_data_topology.topology import Topology
 
 seeds = (0, 1, 2)
-stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds] for loss in ("all", "assistant", "dpo")}
+stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds]
+          for loss in ("all", "assistant", "dpo")}
 end = lambda loss, metric: median(r.metrics()[metric]["final"] for r in stored[loss])
-Predict("After training on pairs alone: which share of held-out questions does the model answer rightly?",
+Predict("After training on pairs alone: which share of held-out questions does the "
+        "model answer rightly?",
         lambda: 100 * end("dpo", "answering"), unit="%", low=0, high=100,
-        why="A pair says which of two endings is better, not how an answer begins: the base never learns the chat's form.")
+        why="A pair says which of two endings is better, not how an answer begins: the "
+            "base never learns the chat's form.")
 
 # %%
-Predict("After an answer, which of the three models goes on to write the user's next question?",
-        lambda: max(stored, key=lambda loss: end(loss, "asks_itself")), kind="choice", options=list(stored),
-        shows=lambda: figures.curves({f"loss on {name}": group for name, group in stored.items()}, Topology.curves, title="The same 2,000 transcripts under three losses, 3 seeds"),
+Predict("After an answer, which of the three models goes on to write the user's next "
+        "question?",
+        lambda: max(stored, key=lambda loss: end(loss, "asks_itself")), kind="choice",
+        options=list(stored),
+        shows=lambda: figures.curves(
+            {f"loss on {name}": group for name, group in stored.items()},
+            Topology.curves,
+            title="The same 2,000 transcripts under three losses, 3 seeds"),
         why="Whoever is trained on every token learns to write the user's words too.")
 
 # %% [markdown]
@@ -208,7 +225,9 @@ Panel("topology", show=["loss", "lr"])
 
 
 # %%
-pd.DataFrame({f"loss on {loss}": {label: end(loss, m) for m, label in Topology.curves.items()} for loss in stored}).round(3)
+pd.DataFrame({f"loss on {loss}": {label: end(loss, m)
+                                  for m, label in Topology.curves.items()}
+              for loss in stored}).round(3)
 
 # %% [markdown]
 # Read it like this.
@@ -235,7 +254,8 @@ pd.DataFrame({f"loss on {loss}": {label: end(loss, m) for m, label in Topology.c
 
 # %%
 def late_by_one(batch):
-    return Batch(batch.ids, torch.cat([torch.zeros(len(batch), 1), batch.mask[:, :-1]], 1))
+    return Batch(batch.ids,
+                 torch.cat([torch.zeros(len(batch), 1), batch.mask[:, :-1]], 1))
 
 def end_untrained(batch):
     ends = batch.ids == chatty.tok.eos_token_id
@@ -256,8 +276,10 @@ def trained(break_it, steps=60):
     student = load("base")
     student.tok.chat_template = TEMPLATE
     recipe = Topology()
-    stream = (break_it(recipe.batch_at(student.tok, recipe.chosen(0, i))) for i in range(steps))
-    for _ in loop.steps(student.model, stream, imitation.nll, n=steps, lr=2e-3, warmup=10):
+    stream = (break_it(recipe.batch_at(student.tok, recipe.chosen(0, i)))
+              for i in range(steps))
+    for _ in loop.steps(student.model, stream, imitation.nll, n=steps, lr=2e-3,
+                        warmup=10):
         pass
     return student
 
@@ -265,17 +287,20 @@ def trained(break_it, steps=60):
 from collections import Counter
 
 def behaviour(student, n=64):
-    """Shares of right answers and right first tokens, and the last tokens, of answers of at most 24 tokens."""
+    """Shares of right answers and first tokens, and how answers of 24 tokens end."""
     asked = transcripts("test", n)
     prompts = [chat.prompt(student.tok, t.messages) for t in asked]
-    wrote = sample(student.model.eval(), prompts, max_new=24, temperature=0, stop=chat.stop_ids(student.tok)).ids
+    wrote = sample(student.model.eval(), prompts, max_new=24, temperature=0,
+                   stop=chat.stop_ids(student.tok)).ids
     wanted = [student.tok(f" {t.chosen}")["input_ids"] for t in asked]
     right = sum(w[:len(a)] == a for w, a in zip(wrote, wanted)) / n
     first = sum(w[0] == a[0] for w, a in zip(wrote, wanted)) / n
-    return {"right": right, "first token right": first, "leaves off with": dict(Counter(student.tok.decode(w[-1]) for w in wrote).most_common(3))}
+    last = Counter(student.tok.decode(w[-1]) for w in wrote).most_common(3)
+    return {"right": right, "first token right": first, "leaves off with": dict(last)}
 
 # %%
-faults = {"as it should be": lambda batch: batch, "late by one": late_by_one, "end untrained": end_untrained}
+faults = {"as it should be": lambda batch: batch, "late by one": late_by_one,
+          "end untrained": end_untrained}
 pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}).T
 
 # %% [markdown]

@@ -123,9 +123,11 @@ loss
 from llmlab.tokens.pack import pack, padding
 
 documents = [[5, 6, 0], [7, 8, 9, 4, 0], [3, 0], [2, 0]]
-rows = {how: next(pack(documents, rows=2, length=6, how=how)) for how in ("none", "plain", "reset")}
+rows = {how: next(pack(documents, rows=2, length=6, how=how))
+        for how in ("none", "plain", "reset")}
 for how, batch in rows.items():
-    print(f"{how:6}", batch.ids.tolist(), f"{padding(batch):.0%} of the places train nothing")
+    print(f"{how:6}", batch.ids.tolist(),
+          f"{padding(batch):.0%} of the places train nothing")
 
 # %% [markdown]
 # `none` wastes places. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` keeps the rows and forbids that look:
@@ -147,10 +149,13 @@ both = torch.tensor([a + b])
 positions = torch.tensor([[*range(len(a)), *range(len(b))]])
 columns = {"plain": {}, "reset": {"positions": positions}}
 with torch.no_grad():
-    alone = forward(base.model, Batch(torch.tensor([b]), torch.ones(1, len(b)))).logits[0]
+    alone = forward(
+        base.model, Batch(torch.tensor([b]), torch.ones(1, len(b)))).logits[0]
     for how, given in columns.items():
-        packed = forward(base.model, Batch(both, torch.ones(both.shape), given)).logits[0, len(a):]
-        print(f"{how}: largest logit difference {float((packed - alone).abs().max()):.1e}")
+        packed = forward(
+            base.model, Batch(both, torch.ones(both.shape), given)).logits[0, len(a):]
+        print(f"{how}: largest logit difference "
+              f"{float((packed - alone).abs().max()):.1e}")
 
 # %% [markdown]
 # Two dials decide most of what follows: how fast the rate rises and falls, and how much of each batch is old text. Drag them, and read what a run of that length gets to see:
@@ -178,16 +183,25 @@ replay = {f"replay {share:.0%}": [runs.run(CPT(replay=share), seed) for seed in 
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("Without replay: which share of the people that it knew does the model still know at the end?",
-        lambda: 100 * end(replay["replay 0%"], "general_recall"), unit="%", low=0, high=100,
-        why="Nothing in the monographs asks for people, and the weights that hold them are free to move.")
+Predict("Without replay: which share of the people that it knew does the model still "
+        "know at the end?",
+        lambda: 100 * end(replay["replay 0%"], "general_recall"), unit="%", low=0,
+        high=100,
+        why="Nothing in the monographs asks for people, and the weights that hold them "
+            "are free to move.")
 
 # %%
-curves = lambda: {label: replay["replay 20%"][0].curve(m) for m, label in CPT.curves.items() if m != "domain_recall"}
-Predict("With 20 % replay: what does each curve do over the run?", curves, kind="sketch",
-        metrics=[label for m, label in CPT.curves.items() if m != "domain_recall"], flat=0.05,
-        shows=lambda: figures.curves(replay, CPT.curves, title="Continued pretraining on drug monographs, 3 seeds"),
-        why="A fifth of old text pulls back what the rising rate pushes away: a dip at first, then most of it returns.")
+curves = lambda: {label: replay["replay 20%"][0].curve(m)
+                  for m, label in CPT.curves.items() if m != "domain_recall"}
+Predict("With 20 % replay: what does each curve do over the run?", curves,
+        kind="sketch",
+        metrics=[label for m, label in CPT.curves.items() if m != "domain_recall"],
+        flat=0.05,
+        shows=lambda: figures.curves(
+            replay, CPT.curves,
+            title="Continued pretraining on drug monographs, 3 seeds", early=True),
+        why="A fifth of old text pulls back what the rising rate pushes away: a dip at "
+            "first, then most of it returns.")
 
 # %% [markdown]
 # ## 6 · Turn the knob
@@ -207,8 +221,9 @@ import pandas as pd
 
 pd.set_option("display.max_colwidth", None)
 
-ends = [{"setting": name, "seed": r.seed} | {m: r.metrics()[m]["final"] for m in CPT.curves}
-        for name, group in replay.items() for r in group]
+ends = [
+    {"setting": name, "seed": r.seed} | {m: r.metrics()[m]["final"] for m in CPT.curves}
+    for name, group in replay.items() for r in group]
 pd.DataFrame(ends).round(3)
 
 # %% [markdown]
@@ -219,9 +234,11 @@ pd.DataFrame(ends).round(3)
 # %%
 def gap(name, run, metric="general_recall"):
     curve = list(run.curve(metric).values())
-    return {"setting": name, "seed": run.seed, "start": curve[0], "worst": min(curve), "end": curve[-1]}
+    return {"setting": name, "seed": run.seed, "start": curve[0], "worst": min(curve),
+            "end": curve[-1]}
 
-pd.DataFrame([gap(name, run) for name, group in replay.items() for run in group]).round(3)
+pd.DataFrame(
+    [gap(name, run) for name, group in replay.items() for run in group]).round(3)
 
 # %% [markdown]
 # How much replay, at which rate? The stored sweep holds the answer for a grid: shares at the end, median over five seeds, of the old (`general_recall`: known people) and of the new (`domain_recall`: drug facts).
@@ -230,9 +247,11 @@ pd.DataFrame([gap(name, run) for name, group in replay.items() for run in group]
 from llmlab.lab import sweeps
 
 sweep = sweeps.need("cpt")
-grid = pd.DataFrame([p | {m: median(list(c.curve(m).values())[-1] for c in sweep.at(p)) for m in ("general_recall", "domain_recall")}
+grid = pd.DataFrame([p | {m: median(list(c.curve(m).values())[-1] for c in sweep.at(p))
+                          for m in ("general_recall", "domain_recall")}
                      for p in sweep.grid.points() if p["warmup"] == 20])
-grid.pivot(index="replay", columns="lr", values=["general_recall", "domain_recall"]).round(2)
+grid.pivot(index="replay", columns="lr",
+           values=["general_recall", "domain_recall"]).round(2)
 
 # %% [markdown]
 # Read it by columns. At the lowest rate next to nothing is learnt, with any replay. At `lr 2e-3` a fifth of replay keeps most of the old and costs little of the new. At the highest rate every share of replay is a trade.
@@ -242,7 +261,9 @@ grid.pivot(index="replay", columns="lr", values=["general_recall", "domain_recal
 
 # %%
 worst = lambda knobs: [min(c.curve("general_recall").values()) for c in sweep.at(knobs)]
-pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": median(worst({"replay": share, "lr": lr, "warmup": 20})) for share in sweep.grid.axes["replay"]}
+pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": median(
+                                 worst({"replay": share, "lr": lr, "warmup": 20}))
+                             for share in sweep.grid.axes["replay"]}
               for lr in sweep.grid.axes["lr"]}).round(2)
 
 # %% [markdown]
@@ -262,10 +283,12 @@ pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": median(worst({"replay": share,
 # What the knobs mean, and how far they go:
 
 # %%
-pd.DataFrame([{"knob": k.name, "meaning": k.help, "range": k.range} for k in CPT.knobs()]).set_index("knob")
+pd.DataFrame([{"knob": k.name, "meaning": k.help, "range": k.range}
+              for k in CPT.knobs()]).set_index("knob")
 
 # %%
-knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "anneal", "mixing", "kl_coef", "packing", "gate", "tolerance"]
+knobs = ["lr", "replay", "duplicates", "noise", "boilerplate", "anneal", "mixing",
+         "kl_coef", "packing", "gate", "tolerance"]
 faults = Panel("cpt", show=knobs)
 faults
 
@@ -273,14 +296,16 @@ faults
 # Every switch on its own, everything else at the default (20 % replay), three seeds each. The domain has three sub-domains of unequal size (heart, germs, nerves); the first column is the loss on the rarest, nerve drugs, a tenth of the documents.
 
 # %%
-switches = [{}, {"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5}, {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl_coef": 0.5},
+switches = [{}, {"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5},
+            {"anneal": 1.0}, {"mixing": "adaptive"}, {"kl_coef": 0.5},
             {"packing": "none"}, {"warmup": 0}, {"warmup": 60}]
 metrics = ["domain_loss.nerves", *CPT.curves]
 def medians(knobs):
     group = [runs.run(CPT(**knobs), seed) for seed in seeds]
     return {m: end(group, m) for m in metrics}
 
-table = pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()) or "default": medians(knobs) for knobs in switches}).T
+table = pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items())
+                      or "default": medians(knobs) for knobs in switches}).T
 table.round(3)
 
 # %% [markdown]
@@ -292,7 +317,8 @@ from llmlab.learn.notebook import paired
 def finals(knobs, metric):
     return [runs.run(CPT(**knobs), seed).metrics()[metric]["final"] for seed in seeds]
 
-pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {m: str(paired(finals({}, m), finals(knobs, m))) for m in metrics}
+pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {
+                  m: str(paired(finals({}, m), finals(knobs, m))) for m in metrics}
               for knobs in switches[1:]}).T
 
 # %% [markdown]
@@ -307,8 +333,12 @@ pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {m: str(paired(fin
 #   holds the same question at other rates, with five seeds:
 
 # %%
-pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": str(paired(worst({"replay": share, "lr": lr, "warmup": 0}), worst({"replay": share, "lr": lr, "warmup": 20})))
-              for share in sweep.grid.axes["replay"]} for lr in sweep.grid.axes["lr"]})
+pd.DataFrame(
+    {f"lr {lr:g}": {f"replay {share:g}": str(
+                        paired(worst({"replay": share, "lr": lr, "warmup": 0}),
+                               worst({"replay": share, "lr": lr, "warmup": 20})))
+                    for share in sweep.grid.axes["replay"]}
+     for lr in sweep.grid.axes["lr"]})
 
 # %% [markdown]
 # (The worst reading of known people on the way, with 20 steps of warm-up minus without: above 0 means that warm-up made the V shallower.) None is above 0 by more than its interval: at none of these
@@ -322,12 +352,16 @@ pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": str(paired(worst({"replay": sh
 # %%
 hasty = CPT(lr=5e-3, replay=0.0, steps=100)
 gated = CPT(lr=5e-3, replay=0.0, steps=100, gate=20, tolerance=0.2)
-reckless = {name: [runs.run(e, seed) for seed in seeds] for name, e in (("no gate", hasty), ("gate 20", gated))}
-figures.curves(reckless, CPT.curves, title="A learning rate far too high, with and without a gate, 3 seeds")
+reckless = {name: [runs.run(e, seed) for seed in seeds]
+            for name, e in (("no gate", hasty), ("gate 20", gated))}
+figures.curves(reckless, CPT.curves,
+               title="A learning rate far too high, with and without a gate, 3 seeds",
+               early=True)
 
 # %%
 for run in reckless["gate 20"]:
-    print("seed", run.seed, "rollbacks:", max(run.curve("rollbacks").values()), *run.notes)
+    print("seed", run.seed, "rollbacks:", max(run.curve("rollbacks").values()),
+          *run.notes)
 
 # %% [markdown]
 # The price stands in the other panels: two stretches of steps were undone, and the gentler setting after them learns more slowly. The gate found a safer setting by trial, at the price of the rejected steps;
@@ -347,7 +381,8 @@ from llmlab.train import probes
 
 drugs = Formulary(CPT().drugs)
 asked = probes.question_rows(student.tok, drugs, drugs.problems(128, seed=7))
-print(f"questions answered rightly: {probes.exact(student.model, probes.batches(asked)):.0%}")
+print("questions answered rightly: "
+      f"{probes.exact(student.model, probes.batches(asked)):.0%}")
 
 # %% [markdown]
 # Documents teach to continue documents; whether that is enough to answer depends: for drugs, about which nobody had ever asked this model, no (C019); for new people, nearly as well as questions about them (C002). The sources say "CPT for knowledge, SFT for
@@ -363,10 +398,15 @@ print(f"questions answered rightly: {probes.exact(student.model, probes.batches(
 from llmlab.tokens.special import document_end
 from llmlab.tokens import pack as packing
 
-long = next(packing.pack(packing.encode_documents(base.tok, corpora.general(0, split="test"), document_end(base.tok)), rows=24, length=513))
+long = next(packing.pack(packing.encode_documents(base.tok,
+                                                  corpora.general(0, split="test"),
+                                                  document_end(base.tok)),
+                         rows=24, length=513))
 with torch.no_grad():
     loss = -forward(base.model, long).logprobs.mean(0)
-pd.Series({f"places {a + 1} to {a + 128}": float(loss[a:a + 128].mean()) for a in range(0, 512, 128)}, name="nats per token").round(3)
+pd.Series({f"places {a + 1} to {a + 128}": float(loss[a:a + 128].mean())
+           for a in range(0, 512, 128)},
+          name="nats per token").round(3)
 
 # %% [markdown]
 # (One model: an illustration.) Inside what it was trained on, more context helps: the second stretch is easier than the first. Beyond, each further stretch is harder again: the model has never met those distances.
@@ -419,13 +459,17 @@ from llmlab.chapters.c02_continued_pretraining import claims as arms
 from llmlab.learn.draw import dose, over_steps
 
 shares = [arms.NONE, arms.FIVE, arms.TEN, arms.DEFAULT, arms.HALF]
-dose(shares, "replay", {"people": "known people right (share)", "sums": "two-digit sums right (share)", "domain_nats": "domain loss (nats per character)"})
+dose(shares, "replay",
+     {"people": "known people right (share)", "sums": "two-digit sums right (share)",
+      "domain_nats": "domain loss (nats per character)"})
 
 # %% [markdown]
 # **The stability gap, and the representation beside it** (C031, C032, C033). *CKA* compares the last layer's vectors with those of the base on the same text: 1 means the same up to rotation and scale.
 
 # %%
-shown = {"general_nats": "general loss (nats per token)", "people": "known people right (share)", "likeness": "last layer's likeness to the base (CKA)"}
+shown = {"general_nats": "general loss (nats per token)",
+         "people": "known people right (share)",
+         "likeness": "last layer's likeness to the base (CKA)"}
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
@@ -447,13 +491,19 @@ layers([arms.NONE, arms.DEFAULT, arms.HALF])
 # Left: right answers after it. Right: the share of answers written in steps.
 
 # %%
-dose(list(arms.WORKED.values()), "share", {"skill": "right answers after GRPO (share)", "in_steps": "answers in steps (share)"}, "of worksheets with steps")
+dose(list(arms.WORKED.values()), "share",
+     {"skill": "right answers after GRPO (share)",
+      "in_steps": "answers in steps (share)"},
+     "of worksheets with steps")
 
 # %% [markdown]
 # How much is *before* the practice? The reading before its first step:
 
 # %%
-dose(list(arms.WORKED.values()), "share", {"skill": "right answers before GRPO (share)", "in_steps": "answers in steps (share)"}, "of worksheets with steps", "before")
+dose(list(arms.WORKED.values()), "share",
+     {"skill": "right answers before GRPO (share)",
+      "in_steps": "answers in steps (share)"},
+     "of worksheets with steps", "before")
 
 # %% [markdown]
 # Read the two together. *Before* the practice, steps in the documents do not pay: right answers are fewer with them than without. After it, all seeds with the largest share answer in steps, and nearly always rightly; with the
@@ -501,6 +551,16 @@ task("dedup")
 Drills("02")
 
 # %% [markdown]
+# ## 15 · Interview page
+#
+# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 02`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("02")
+
+# %% [markdown]
 # ## To take away
 #
 # 1. Reading the domain alone drives out what is not read any more. Some old text in every batch keeps most of it, and costs a part of the new.
@@ -508,5 +568,7 @@ Drills("02")
 # 3. Say beforehand what must be kept, and watch it from the first step: loss on the domain tells nothing of it.
 
 # %%
-references("stability_gap_2024", "stability_gap_acl_2025", "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
-           "octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025", "kornblith_2019", "doremi_2023")
+references("stability_gap_2024", "stability_gap_acl_2025", "ibrahim_2024",
+           "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
+           "octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025",
+           "kornblith_2019", "doremi_2023")

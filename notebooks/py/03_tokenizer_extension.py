@@ -57,7 +57,8 @@ for word in ("teacher", "Belmont", *drugs[:3]):
 
 # %%
 names = [part for person in Census().people for part in person.split()]
-pd.DataFrame({"people": extend.fragmentation(base.tok, names), "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
+pd.DataFrame({"people": extend.fragmentation(base.tok, names),
+              "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
 
 # %% [markdown]
 # A list of your own works the same: put your words here. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
@@ -110,7 +111,9 @@ show(extend.new_rows)
 
 # %%
 assert torch.equal(extend.new_rows(old, [[1, 3]], "pieces")[0], by_hand)
-{init: [round(float(x), 3) for x in extend.new_rows(old, [[1, 3]], init, torch.Generator().manual_seed(0))[0]] for init in extend.INITS}
+{init: [round(float(x), 3) for x in extend.new_rows(
+            old, [[1, 3]], init, torch.Generator().manual_seed(0))[0]]
+ for init in extend.INITS}
 
 # %% [markdown]
 # With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* where the model's other
@@ -124,9 +127,11 @@ texts = [next(corpora.general(i, split="test")) for i in range(24)]
 leaks = {}
 for init in extend.INITS:
     fresh = load("base")
-    new = extend.add_words(fresh.model, fresh.tok, drugs, init, torch.Generator().manual_seed(0))
+    new = extend.add_words(fresh.model, fresh.tok, drugs, init,
+                           torch.Generator().manual_seed(0))
     leaks[init] = leak(fresh.model, probes.text_rows(fresh.tok, texts), new)
-print(f"{len(drugs)} new tokens are {len(drugs) / len(fresh.tok):.1%} of the vocabulary; their share of the probability:")
+print(f"{len(drugs)} new tokens are {len(drugs) / len(fresh.tok):.1%} of the "
+      "vocabulary; their share of the probability:")
 pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 
 # %% [markdown]
@@ -141,11 +146,14 @@ pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 from llmlab.methods import imitation
 from llmlab.tokens.batch import Batch
 
-sentence = f"The usual dose of {drugs[0]} is {Formulary(24).drugs[drugs[0]].dose} mg. Patients receive {drugs[0]} against fever."
+dose = Formulary(24).drugs[drugs[0]].dose
+sentence = (f"The usual dose of {drugs[0]} is {dose} mg. "
+            f"Patients receive {drugs[0]} against fever.")
 
 def strip(loaded):
     ids = torch.tensor([loaded.tok(sentence)["input_ids"]])
-    return TokenStrip(loaded.tok, Batch(ids, torch.ones(ids.shape)), loaded.model, imitation.nll, layer="loss")
+    return TokenStrip(loaded.tok, Batch(ids, torch.ones(ids.shape)), loaded.model,
+                      imitation.nll, layer="loss")
 
 strip(base)
 
@@ -175,14 +183,20 @@ end = lambda name, metric: median(r.metrics()[metric]["final"] for r in stored[n
 
 # %%
 Predict("Which one ends with the lower loss per character on held-out monographs?",
-        lambda: min(stored, key=lambda name: end(name, "domain_loss")), kind="choice", options=list(stored),
-        why="New rows begin without meaning, and the old pieces were already good at guessing the next letters.")
+        lambda: min(stored, key=lambda name: end(name, "domain_loss")), kind="choice",
+        options=list(stored),
+        why="New rows begin without meaning, and the old pieces were already good at "
+            "guessing the next letters.")
 
 # %%
 Predict("Which one copies the drugs' names from the context more often?",
-        lambda: max(stored, key=lambda name: end(name, "copying")), kind="choice", options=list(stored),
-        shows=lambda: figures.curves(stored, Extend.curves, title="Continued pretraining with the old tokenizer and with a token per drug, 3 seeds"),
-        why="A name of one token is copied in one step; a name of nine pieces must be spelt without a slip.")
+        lambda: max(stored, key=lambda name: end(name, "copying")), kind="choice",
+        options=list(stored),
+        shows=lambda: figures.curves(
+            stored, Extend.curves, title="Continued pretraining with the old tokenizer "
+                                         "and with a token per drug, 3 seeds"),
+        why="A name of one token is copied in one step; a name of nine pieces must be "
+            "spelt without a slip.")
 
 # %% [markdown]
 # ## 6 · Turn the knob
@@ -193,16 +207,19 @@ Predict("Which one copies the drugs' names from the context more often?",
 Panel("extend", show=["tokens", "init", "warmup", "oversample", "row_lr"])
 
 # %%
-pd.DataFrame({name: {label: end(name, m) for m, label in Extend.curves.items()} for name in arms}).round(3)
+pd.DataFrame({name: {label: end(name, m) for m, label in Extend.curves.items()}
+              for name in arms}).round(3)
 
 # %%
 from llmlab.learn.notebook import paired
 
 def difference(metric):
-    before, after = ([r.metrics()[metric]["final"] for r in stored[name]] for name in arms)
+    before, after = ([r.metrics()[metric]["final"] for r in stored[name]]
+                     for name in arms)
     return str(paired(before, after))
 
-pd.Series({label: difference(m) for m, label in Extend.curves.items()}, name="a token per drug − old tokenizer").to_frame()
+pd.Series({label: difference(m) for m, label in Extend.curves.items()},
+          name="a token per drug − old tokenizer").to_frame()
 
 # %% [markdown]
 # **The main result, plainly.** At this budget the extension saves tokens and *learns the domain worse*: a higher loss per character and fewer facts, although it has read more text. A possible reason, not tested here:
@@ -219,9 +236,11 @@ def losses(loaded):
     batches = probes.text_rows(loaded.tok, monographs[:40], cut=10**6)
     per_token = probes.loss(loaded.model, batches)
     tokens = sum(float(b.mask[:, 1:].sum()) for b in batches)
-    return {"nats per token": per_token, "tokens": tokens, "nats per character": per_token * tokens / sum(map(len, monographs[:40]))}
+    return {"nats per token": per_token, "tokens": tokens,
+            "nats per character": per_token * tokens / sum(map(len, monographs[:40]))}
 
-pd.DataFrame({"old tokenizer": losses(base), "extended, untrained": losses(extended)}).T.round(3)
+pd.DataFrame({"old tokenizer": losses(base),
+              "extended, untrained": losses(extended)}).T.round(3)
 
 # %% [markdown]
 # ## 7 · Break it, then fix it
@@ -235,13 +254,16 @@ pd.DataFrame({"old tokenizer": losses(base), "extended, untrained": losses(exten
 # | sequences have another length than planned | the extension itself | measure tokens per document again, before and after |
 
 # %%
-faults = {"default": Extend(), "random": Extend(init="random"), "small norm": Extend(init="small"), "no first phase": Extend(warmup=0)}
+faults = {"default": Extend(), "random": Extend(init="random"),
+          "small norm": Extend(init="small"), "no first phase": Extend(warmup=0)}
 shown = ["domain_loss", "term_loss", "copying", "leak", "norm"]
 broken = {name: [runs.run(e, seed) for seed in seeds] for name, e in faults.items()}
-figures.curves(broken, {m: Extend.curves[m] for m in shown}, title="How the new rows begin, 3 seeds")
+figures.curves(broken, {m: Extend.curves[m] for m in shown},
+               title="How the new rows begin, 3 seeds")
 
 # %%
-table = {n: {Extend.curves[m]: median(r.metrics()[m]["final"] for r in g) for m in shown} for n, g in broken.items()}
+table = {n: {Extend.curves[m]: median(r.metrics()[m]["final"] for r in g)
+             for m in shown} for n, g in broken.items()}
 pd.DataFrame(table).round(3)
 
 # %% [markdown]
@@ -252,10 +274,13 @@ pd.DataFrame(table).round(3)
 from llmlab.lab import sweeps
 
 def swept(metric, warmup):
-    return [list(c.curve(metric).values())[-1] for c in sweeps.need("extend").at({"warmup": warmup})]
+    return [list(c.curve(metric).values())[-1]
+            for c in sweeps.need("extend").at({"warmup": warmup})]
 
-effects = {label: paired(swept(m, 0), swept(m, 20)) for m, label in Extend.curves.items()}
-pd.DataFrame({label: {"with a first phase − without": e.mean, "±": e.half} for label, e in effects.items()}).T.round(4)
+effects = {label: paired(swept(m, 0), swept(m, 20))
+           for m, label in Extend.curves.items()}
+pd.DataFrame({label: {"with a first phase − without": e.mean, "±": e.half}
+              for label, e in effects.items()}).T.round(4)
 
 # %% [markdown]
 # **Undertrained tokens** are to be found one by one: a row learns what its word means mainly from its own occurrences (as a wrong candidate it is pushed down everywhere), so the rare ones might end worse. We train one
@@ -269,10 +294,13 @@ student = load("base")
 from llmlab.tokens import chat
 
 def name_loss(drug):
-    return probes.loss(student.model, probes.batches([chat.continuation(student.tok, "The code of", f" {drug}")]))
+    return probes.loss(
+        student.model,
+        probes.batches([chat.continuation(student.tok, "The code of", f" {drug}")]))
 
 seen = {drug: sum(drug in text for text in monographs) for drug in drugs}
-per_token = pd.DataFrame({"documents with it": seen, "loss (nats)": {drug: name_loss(drug) for drug in drugs}})
+per_token = pd.DataFrame({"documents with it": seen,
+                          "loss (nats)": {drug: name_loss(drug) for drug in drugs}})
 print("rank correlation:", round(per_token.corr("spearman").iloc[0, 1], 2))
 per_token.sort_values("documents with it").round(2).iloc[[0, 1, 2, -3, -2, -1]]
 
@@ -287,9 +315,12 @@ characters = sum(map(len, held))
 
 def nats(tok):
     batches = probes.text_rows(tok, held, cut=10**6)
-    return probes.loss(student.model, batches) * sum(float(b.mask[:, 1:].sum()) for b in batches) / characters
+    return probes.loss(student.model, batches) * sum(float(b.mask[:, 1:].sum())
+                                                     for b in batches) / characters
 
-pd.Series({"its own tokenizer": nats(student.tok), "the old tokenizer": nats(load("base").tok)}, name="nats per character").round(3)
+pd.Series({"its own tokenizer": nats(student.tok),
+           "the old tokenizer": nats(load("base").tok)},
+          name="nats per character").round(3)
 
 # %% [markdown]
 # **Distribution shock.** What else changes without anybody touching a line of code: documents per row, steps per epoch, every limit that counts tokens.
@@ -297,7 +328,9 @@ pd.Series({"its own tokenizer": nats(student.tok), "the old tokenizer": nats(loa
 # %%
 def shape(tok):
     lengths = pd.Series([len(tok(t)["input_ids"]) for t in monographs])
-    return {"tokens per document": lengths.mean(), "longest": lengths.max(), "documents per row of 128": 128 / lengths.mean(), "rows for all 400": lengths.sum() / 128}
+    return {"tokens per document": lengths.mean(), "longest": lengths.max(),
+            "documents per row of 128": 128 / lengths.mean(),
+            "rows for all 400": lengths.sum() / 128}
 
 pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(2)
 

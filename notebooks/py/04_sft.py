@@ -103,7 +103,8 @@ from llmlab.models.forward import Out
 from llmlab.tokens.batch import Batch
 
 place = Out(torch.zeros(1, 3, 1), probability.log()[None], imitated[None])
-loss, _ = imitation.nll(place, Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
+loss, _ = imitation.nll(place,
+                        Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
 assert torch.isclose(loss, by_hand)
 round(float(loss), 4)
 
@@ -115,12 +116,16 @@ round(float(loss), 4)
 # carries labels, unless the template rewrites old ones.
 
 # %%
-pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1]) for m in collate.IMITATED}, name="tokens imitated").to_frame()
+pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1])
+           for m in collate.IMITATED},
+          name="tokens imitated").to_frame()
 
 # %%
 def strip(imitate):
     ids, mask = collate.encode(base.tok, messages, tools, imitate=imitate)
-    return TokenStrip(base.tok, Batch(torch.tensor([ids]), torch.tensor([mask]).float()), layer="mask")
+    return TokenStrip(base.tok,
+                      Batch(torch.tensor([ids]), torch.tensor([mask]).float()),
+                      layer="mask")
 
 strip("assistant")
 
@@ -142,7 +147,9 @@ show(collate.cut)
 # %%
 def survives(how, length=112):
     kept, labels = collate.cut(ids, mask, length, how)
-    return {"tokens": len(kept), "labels": sum(labels), "has the system prompt": kept[:5] == ids[:5], "has the answer": kept[-9:] == ids[-9:]}
+    return {"tokens": len(kept), "labels": sum(labels),
+            "has the system prompt": kept[:5] == ids[:5],
+            "has the answer": kept[-9:] == ids[-9:]}
 
 pd.DataFrame({how: survives(how) for how in collate.CUTS}).T
 
@@ -157,12 +164,16 @@ asked = [d[1]["content"] for d in dialogues]
 def kept(how, length):
     cut = [collate.cut(i, m, length, how) for i, m in encoded]
     labels = sum(sum(m) for _, m in cut) / sum(sum(m) for _, m in encoded)
-    return labels, sum(q in base.tok.decode(i) for (i, _), q in zip(cut, asked)) / len(cut)
+    return labels, sum(
+        q in base.tok.decode(i) for (i, _), q in zip(cut, asked)) / len(cut)
 
+# %%
 lengths = (96, 112, 128, 144, 160)
 both = {how: [kept(how, n) for n in lengths] for how in collate.CUTS}
-pd.concat({f"{what} kept (share)": pd.DataFrame({how: [x[k] for x in v] for how, v in both.items()}, index=lengths)
-           for k, what in enumerate(("labels", "questions"))}, axis=1).round(2).rename_axis("tokens a row")
+pd.concat({f"{what} kept (share)": pd.DataFrame(
+               {how: [x[k] for x in v] for how, v in both.items()}, index=lengths)
+           for k, what in enumerate(("labels", "questions"))},
+          axis=1).round(2).rename_axis("tokens a row")
 
 # %% [markdown]
 # The opposite waste is padding: a short conversation beside a long one. Several can share a row if attention stays inside each (the `positions` column restarts, as in chapter 01):
@@ -171,8 +182,10 @@ pd.concat({f"{what} kept (share)": pd.DataFrame({how: [x[k] for x in v] for how,
 from llmlab.chapters.c04_sft.chats import examples
 
 mixed = [collate.encode(base.tok, c.messages, c.tools) for c in examples(64)]
-padded, packed = (collate.collate(base.tok, mixed, length=512, packed=p) for p in (False, True))
-pd.DataFrame({n: {"rows": len(b), "places": b.ids.numel(), "labels": int(b.mask.sum())} for n, b in {"padded": padded, "packed": packed}.items()})
+padded, packed = (collate.collate(base.tok, mixed, length=512, packed=p)
+                  for p in (False, True))
+pd.DataFrame({n: {"rows": len(b), "places": b.ids.numel(), "labels": int(b.mask.sum())}
+              for n, b in {"padded": padded, "packed": packed}.items()})
 
 # %% [markdown]
 # ## 4 · Predict
@@ -187,14 +200,21 @@ default = [runs.run(SFT(), seed) for seed in seeds]
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("Which is learnt most completely?", lambda: max(("formats", "refusals", "facts"), key=lambda m: end(default, m)), kind="choice",
-        options=["formats", "refusals", "facts"], why="One answer fits every unsafe request; facts and formats need another answer each time.")
+Predict("Which is learnt most completely?",
+        lambda: max(("formats", "refusals", "facts"), key=lambda m: end(default, m)),
+        kind="choice", options=["formats", "refusals", "facts"],
+        why="One answer fits every unsafe request; facts and formats need another "
+            "answer each time.")
 
 # %%
 Predict("What happens to the loss on general text meanwhile?",
-        lambda: "it rises" if end(default, "general_loss") > default[0].metrics()["general_loss"]["start"] else "it falls",
+        lambda: "it rises"
+        if end(default, "general_loss") > default[0].metrics()["general_loss"]["start"]
+        else "it falls",
         kind="choice", options=["it rises", "it falls"],
-        shows=lambda: figures.curves({"new conversations": default}, SFT.curves, title="Supervised fine-tuning of the base model, 3 seeds"),
+        shows=lambda: figures.curves(
+            {"new conversations": default}, SFT.curves,
+            title="Supervised fine-tuning of the base model, 3 seeds"),
         why="No general text is among the conversations, so nothing keeps it.")
 
 # %% [markdown]
@@ -204,7 +224,8 @@ Predict("What happens to the loss on general text meanwhile?",
 # In the terminal: `llmlab run sft --examples 30`.
 
 # %%
-Panel("sft", show=["examples", "safety", "mask", "prompt_weight", "verbose", "wrong", "filtering", "people"])
+Panel("sft", show=["examples", "safety", "mask", "prompt_weight", "verbose", "wrong",
+                   "filtering", "people"])
 
 # %% [markdown]
 # How many examples does a format take? Pools of different size, the same steps, five seeds: share of requests for JSON that are answered by valid JSON with the right key, and share of all formats with the right content too.
@@ -214,10 +235,14 @@ from llmlab.learn import draw
 from llmlab.chapters.c04_sft import claims as arms
 
 pools = (arms.HANDFUL, arms.PROMPT[64, 0.0], arms.FEW_CLEAN, arms.SOME, arms.MANY_CLEAN)
-draw.dose(pools, "examples", {m: SFT.curves[m] for m in ("valid_json", "formats", "refusals")}, unit="conversations")
+draw.dose(pools, "examples",
+          {m: SFT.curves[m] for m in ("valid_json", "formats", "refusals")},
+          unit="conversations")
 
 # %%
-draw.means({arm.label: arm for arm in (*pools, arms.NEW)}, {m: SFT.curves[m] for m in ("valid_json", "formats", "refusals", "calls", "facts")})
+draw.means({arm.label: arm for arm in (*pools, arms.NEW)},
+           {m: SFT.curves[m]
+            for m in ("valid_json", "formats", "refusals", "calls", "facts")})
 
 # %% [markdown]
 # ## 6 · The template trap
@@ -234,21 +259,24 @@ pd.Series(MEANING, name="what it is").to_frame()
 # %%
 from llmlab.chapters.c04_sft.template import Template
 
-trap = {
-    "as trained": arms.MATCHED, "served literal": arms.SERVED_LITERAL, "no generation prompt": arms.NO_PROMPT,
-    "a second begin-of-text": arms.TWO_BOS, "results as the user's text": arms.USER_RESULTS, "padding = turn end": arms.PAD_IS_END,
-}
-cures = {
-    "literal in both": arms.LITERAL, "no prompt in both": arms.NO_PROMPT_BOTH, "one begin-of-text in both": arms.BOS,
-    "as the user's text in both": arms.USER_RESULTS_BOTH,
-}
+trap = {"as trained": arms.MATCHED, "served literal": arms.SERVED_LITERAL,
+        "no generation prompt": arms.NO_PROMPT, "a second begin-of-text": arms.TWO_BOS,
+        "results as the user's text": arms.USER_RESULTS,
+        "padding = turn end": arms.PAD_IS_END}
+cures = {"literal in both": arms.LITERAL, "no prompt in both": arms.NO_PROMPT_BOTH,
+         "one begin-of-text in both": arms.BOS,
+         "as the user's text in both": arms.USER_RESULTS_BOTH}
 draw.means(trap | cures, Template.curves)
 
 # %%
-faults = {"as trained": {}, "served literal": dict(served="literal"), "no generation prompt": dict(served="no_prompt"), "padding = turn end": dict(pad="turn end")}
-drawn = {name: [runs.run(Template(**knobs), seed) for seed in seeds] for name, knobs in faults.items()}
+faults = {"as trained": {}, "served literal": dict(served="literal"),
+          "no generation prompt": dict(served="no_prompt"),
+          "padding = turn end": dict(pad="turn end")}
+drawn = {name: [runs.run(Template(**knobs), seed) for seed in seeds]
+         for name, knobs in faults.items()}
 shown = {m: Template.curves[m] for m in ("lookups", "formats", "refusals", "stops")}
-figures.curves(drawn, shown, title="Trained in one template, served in another, 3 seeds")
+figures.curves(drawn, shown,
+               title="Trained in one template, served in another, 3 seeds")
 
 # %% [markdown]
 # For all faults but the last the cure is the same: train and serve with one template. For padding it is a mask by position and not by id. How much the form itself matters, once both sides agree on it, C046 compares. It matters for something
@@ -278,20 +306,27 @@ draw.means({f"{m} in {t}": arm for (m, t), arm in arms.STAGE.items()}, Stages.cu
 # | never stops | `mask json`, or `pad "turn end"` | the end of the turn belongs to the label |
 
 # %%
-unsafe = {"300, 2 % unsafe": arms.SAFETY[0.02], "300, 15 % unsafe": arms.SOME, "300, 50 % unsafe": arms.SAFETY[0.5], "300, 80 % unsafe": arms.SAFETY[0.8]}
-draw.means(unsafe, {m: SFT.curves[m] for m in ("refusals", "false_refusals", "calls", "formats")})
+unsafe = {"300, 2 % unsafe": arms.SAFETY[0.02], "300, 15 % unsafe": arms.SOME,
+          "300, 50 % unsafe": arms.SAFETY[0.5], "300, 80 % unsafe": arms.SAFETY[0.8]}
+draw.means(unsafe, {m: SFT.curves[m]
+                    for m in ("refusals", "false_refusals", "calls", "formats")})
 
 # %%
 careless = {
-    "200 clean": arms.FEW_CLEAN, "2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY, "2,000, 30 % careless, filtered": arms.FILTERED,
-    "1,000 about 20 people": arms.ABOUT_20, "1,000 about 200 people": arms.ABOUT_200, "20 % rambling": arms.VERBOSE[0.2], "80 % rambling": arms.VERBOSE[0.8],
-}
-draw.means(careless, {m: SFT.curves[m] for m in ("formats", "facts", "refusals", "length")})
+    "200 clean": arms.FEW_CLEAN, "2,000 clean": arms.MANY_CLEAN,
+    "2,000, 30 % careless": arms.NOISY, "2,000, 30 % careless, filtered": arms.FILTERED,
+    "1,000 about 20 people": arms.ABOUT_20, "1,000 about 200 people": arms.ABOUT_200,
+    "20 % rambling": arms.VERBOSE[0.2], "80 % rambling": arms.VERBOSE[0.8]}
+draw.means(careless,
+           {m: SFT.curves[m] for m in ("formats", "facts", "refusals", "length")})
 
 # %%
 imitated = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JSON}
-imitated |= {f"{n:,} conversations, weight {w:g} on the prompt": arm for (n, w), arm in arms.PROMPT.items()}
-draw.means(imitated, {m: SFT.curves[m] for m in ("formats", "valid_json", "calls", "facts", "prompt_loss")})
+imitated |= {f"{n:,} conversations, weight {w:g} on the prompt": arm
+             for (n, w), arm in arms.PROMPT.items()}
+draw.means(imitated,
+           {m: SFT.curves[m]
+            for m in ("formats", "valid_json", "calls", "facts", "prompt_loss")})
 
 # %% [markdown]
 # **Tools that fail.** *Gold traces* are dialogues in which every call succeeds: they show what to do when all goes well. What does the model do when the first call fails, and what if some traces show a failure and the repeated call? *Tool against memory* asks a desk
@@ -300,7 +335,8 @@ draw.means(imitated, {m: SFT.curves[m] for m in ("formats", "valid_json", "calls
 # %%
 from llmlab.chapters.c04_sft.traces import Traces
 
-traces = {"gold": arms.GOLD, "30 % error and retry": arms.RETRY, "30 % of two calls": arms.CHAINED, "loss on results too": arms.COMPLETION}
+traces = {"gold": arms.GOLD, "30 % error and retry": arms.RETRY,
+          "30 % of two calls": arms.CHAINED, "loss on results too": arms.COMPLETION}
 cuts = {f"cut {how}": arm for how, arm in arms.CUT.items()}
 draw.means(traces | cuts, Traces.curves)
 
@@ -315,7 +351,9 @@ from llmlab.chapters.c04_sft.unknown import Unknown
 
 taught = {"no newcomers": Unknown(share=0.0), "half about newcomers": Unknown()}
 taught = {name: [runs.run(e, seed) for seed in seeds] for name, e in taught.items()}
-figures.curves(taught, {m: Unknown.curves[m] for m in ("learnt", "new", "known", "admits")}, title="Facts by supervised fine-tuning, 3 seeds")
+figures.curves(taught,
+               {m: Unknown.curves[m] for m in ("learnt", "new", "known", "admits")},
+               title="Facts by supervised fine-tuning, 3 seeds")
 
 # %% [markdown]
 # **Own samples as data.** The chat model answers sums; of eight samples a problem one is kept and imitated: any, or the first that the checker accepts.
@@ -323,7 +361,8 @@ figures.curves(taught, {m: Unknown.curves[m] for m in ("learnt", "new", "known",
 # %%
 from llmlab.chapters.c04_sft.curate import Curate
 
-curated = {keep: [runs.run(Curate(keep=keep), seed) for seed in seeds] for keep in ("any", "verified")}
+curated = {keep: [runs.run(Curate(keep=keep), seed) for seed in seeds]
+           for keep in ("any", "verified")}
 figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
 
 # %% [markdown]
@@ -344,7 +383,8 @@ from llmlab.trl.engine import TRL
 
 short = SFT(steps=10, probe=10, held=16)
 ours, theirs = (list(islice(e.rows(load("base"), 0), 11)) for e in (short, TRL(short)))
-losses = {"our loop": [r["loss"] for r in ours[1:]], "TRL": [r["loss"] for r in theirs[1:]]}
+losses = {"our loop": [r["loss"] for r in ours[1:]],
+          "TRL": [r["loss"] for r in theirs[1:]]}
 pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 
 # %% [markdown]
@@ -383,7 +423,8 @@ forest.figure(evidence.rows)
 
 # %%
 short_batch, long_batch = torch.tensor([4.0, 4.0]), torch.tensor([1.0] * 8)
-mean_of_means, over_tokens = (short_batch.mean() + long_batch.mean()) / 2, torch.cat([short_batch, long_batch]).mean()
+mean_of_means = (short_batch.mean() + long_batch.mean()) / 2
+over_tokens = torch.cat([short_batch, long_batch]).mean()
 float(mean_of_means), round(float(over_tokens), 2)
 
 # %% [markdown]
@@ -433,4 +474,5 @@ Drills("04")
 # 3. Look at the mask, at what is cut, and at a hundred examples. Most failures of fine-tuning stand there to be read.
 
 # %%
-references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023", "lyu_2024", "zhou_2023_lima", "zelikman_2022")
+references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023",
+           "lyu_2024", "zhou_2023_lima", "zelikman_2022")

@@ -51,7 +51,8 @@ pd.set_option("display.max_colwidth", None)
 # A matrix with two rows and three columns, an adapter of rank 1. B begins at zero, so the first step changes nothing:
 
 # %%
-W, A, B, alpha = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]), torch.tensor([[0.5, -0.5, 1.0]]), torch.zeros(2, 1), 2.0
+W = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
+A, B, alpha = torch.tensor([[0.5, -0.5, 1.0]]), torch.zeros(2, 1), 2.0
 x = torch.tensor([1.0, 2.0, 3.0])
 x @ W.T, x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
 
@@ -80,7 +81,8 @@ show(lora.lora_gradients)
 
 # %%
 dW = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
-{"B = 0": lora.lora_gradients(dW, A, torch.zeros(2, 1), alpha)[0], "B ≠ 0": lora.lora_gradients(dW, A, B, alpha)[0]}
+{"B = 0": lora.lora_gradients(dW, A, torch.zeros(2, 1), alpha)[0],
+ "B ≠ 0": lora.lora_gradients(dW, A, B, alpha)[0]}
 
 # %% [markdown]
 # **What it saves.** The forward product and the gradient of the input are still computed. What falls away is the product for W's own gradient, about a third of the work in W, and what training keeps beside each trained number: its gradient
@@ -88,7 +90,8 @@ dW = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
 # %%
 out, fan_in, rank = 4096, 4096, 8
-pd.Series({"full": out * fan_in, "LoRA": rank * (out + fan_in)}, name="trained parameters").map("{:,}".format).to_frame()
+pd.Series({"full": out * fan_in, "LoRA": rank * (out + fan_in)},
+          name="trained parameters").map("{:,}".format).to_frame()
 
 # %% [markdown]
 # From here on PEFT does the work. Our few lines and its layer agree to rounding (a test holds them together); this is one of the lab model's own matrices:
@@ -104,8 +107,10 @@ layer = model.base_model.model.model.layers[0].mlp.up_proj
 a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
 b.data.normal_(generator=torch.Generator().manual_seed(0))
 x = torch.randn(5, layer.in_features, generator=torch.Generator().manual_seed(1))
-assert torch.allclose(layer(x), lora.lora_forward(x, layer.base_layer.weight, a, b, alpha=32), atol=1e-4)
-f"{adapters.trained(model):,} of {sum(p.numel() for p in model.parameters()):,} parameters are trained"
+assert torch.allclose(
+    layer(x), lora.lora_forward(x, layer.base_layer.weight, a, b, alpha=32), atol=1e-4)
+every = sum(p.numel() for p in model.parameters())
+f"{adapters.trained(model):,} of {every:,} parameters are trained"
 
 # %% [markdown]
 # ## 2 · Memory
@@ -117,10 +122,13 @@ from llmlab.models import memory
 
 def row(shape, method):
     m = memory.training(shape, method, rank=8)
-    return {"weights": m.weights, "adapters": m.adapters, "gradients": m.gradients, "optimiser": m.optimizer, "together": m.total}
+    return {"weights": m.weights, "adapters": m.adapters, "gradients": m.gradients,
+            "optimiser": m.optimizer, "together": m.total}
 
-table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.items() for method in memory.METHODS}
-(pd.DataFrame(table).T / 1e9).round(2).rename_axis(["model", "method"]).rename_axis(columns="GB")
+table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.items()
+         for method in memory.METHODS}
+(pd.DataFrame(table).T / 1e9).round(2).rename_axis(
+    ["model", "method"]).rename_axis(columns="GB")
 
 # %% [markdown]
 # The two approximations of this chapter, on matrices of the lab model. How much of what full fine-tuning changed fits into rank r, and at what price? And where do sixteen levels go, if the weights look like a bell?
@@ -142,14 +150,21 @@ Mechanism("nf4")
 from llmlab.chapters.c05_lora.codes import CodeBook
 
 seeds = (0, 1, 2)
-arms = {"all weights": dict(method="full", lr=2e-3), "rank 8": {}, "rank 1": dict(rank=1)}
-many = {name: [runs.run(CodeBook(people=400, **knobs), seed) for seed in seeds] for name, knobs in arms.items()}
+arms = {"all weights": dict(method="full", lr=2e-3), "rank 8": {},
+        "rank 1": dict(rank=1)}
+many = {name: [runs.run(CodeBook(people=400, **knobs), seed) for seed in seeds]
+        for name, knobs in arms.items()}
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("400 codes. What share does rank 8 recall?", lambda: end(many["rank 8"], "recalled"), kind="number", unit="share", low=0, high=1,
-        shows=lambda: figures.curves(many, CodeBook.curves, title="400 random codes learnt by heart, 3 seeds"), mark="recalled",
-        why="After so few readings rank 8 is slower than all weights; it holds all of them after four times the steps.")
+Predict("400 codes. What share does rank 8 recall?",
+        lambda: end(many["rank 8"], "recalled"), kind="number", unit="share", low=0,
+        high=1,
+        shows=lambda: figures.curves(many, CodeBook.curves,
+                                     title="400 random codes learnt by heart, 3 seeds"),
+        mark="recalled",
+        why="After so few readings rank 8 is slower than all weights; it holds all of "
+            "them after four times the steps.")
 
 # %% [markdown]
 # ## 4 · Turn the knob
@@ -163,7 +178,8 @@ Panel("codes", show=["people", "method", "rank", "alpha", "targets", "lr"])
 # And the three tasks of the other chapters, taught by adapters: SFT, DPO, GRPO. `init` is how A and B begin, `variant` LoRA, rsLoRA (α/√r) or DoRA (lengths apart from directions).
 
 # %%
-Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "variant", "tokens", "lr"])
+Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "variant",
+                    "tokens", "lr"])
 
 # %% [markdown]
 # (The start `pissa` takes A and B from the largest singular directions of W, `olora` from its QR factors, `orthogonal` makes their product zero without either being zero.)
@@ -180,8 +196,10 @@ from llmlab.chapters.c05_lora import claims
 
 def tried(trials):
     table = rates.load("lora")["table"]
-    found = pd.concat([pd.DataFrame({a.label: table[a.label] for a in t.arms}).T for t in trials]).round(2)
-    return found[sorted(found.columns, key=float)].astype(object).fillna("").rename_axis(columns="rate")
+    found = pd.concat([pd.DataFrame({a.label: table[a.label] for a in t.arms}).T
+                       for t in trials]).round(2)
+    found = found[sorted(found.columns, key=float)].astype(object)
+    return found.fillna("").rename_axis(columns="rate")
 
 tried([t for t in claims.RATES_TRIED if t.metric == "kilobits"])
 
@@ -197,7 +215,8 @@ tried([t for t in claims.RATES_TRIED if t.metric == "skill"])
 # %%
 from llmlab.learn import draw
 
-learnt = (claims.FULL_FEW, claims.EIGHT_FEW, claims.FULL_MANY, claims.EIGHT_MANY, claims.ONE_MANY, *claims.AT.values())
+learnt = (claims.FULL_FEW, claims.EIGHT_FEW, claims.FULL_MANY, claims.EIGHT_MANY,
+          claims.ONE_MANY, *claims.AT.values())
 megabytes = {"megabytes": "memory of training (MB)"}
 draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 
@@ -208,7 +227,8 @@ draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 # %%
 from llmlab.chapters.c05_lora.lora import LoRA
 
-three = [arms[task] for task in claims.LENGTH for arms in (claims.FULL, claims.LORA, claims.NF4)]
+three = [arms[task] for task in claims.LENGTH
+         for arms in (claims.FULL, claims.LORA, claims.NF4)]
 draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
 
 # %% [markdown]
@@ -226,12 +246,17 @@ from llmlab.models import quant
 levels = quant.nf4_levels()
 block = torch.tensor([0.8, -0.4, 0.05, 0.0, -0.8, 0.3])
 codes, absmax = quant.to_codes(block, levels, block=6)
-pd.DataFrame({"weight": block, "code": codes, "level · scale": quant.from_codes(codes, absmax, levels, block.shape)}).round(3).T
+pd.DataFrame(
+    {"weight": block, "code": codes,
+     "level · scale": quant.from_codes(codes, absmax, levels, block.shape)}).round(3).T
 
 # %%
 weight = load("base").model.model.layers[0].mlp.up_proj.weight.detach()
-error = {name: (quant.rounded(weight, ls) - weight).square().mean().sqrt() / weight.square().mean().sqrt() for name, ls in (("NF4 (16 levels)", levels), ("15 equal steps", quant.INT4))}
-pd.Series({k: float(v) for k, v in error.items()}, name="relative error of the weights").round(4).to_frame()
+error = {name: (quant.rounded(weight, ls)
+                - weight).square().mean().sqrt() / weight.square().mean().sqrt()
+         for name, ls in (("NF4 (16 levels)", levels), ("15 equal steps", quant.INT4))}
+pd.Series({k: float(v) for k, v in error.items()},
+          name="relative error of the weights").round(4).to_frame()
 
 # %% [markdown]
 # QLoRA also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them), which makes 4.13 bits a weight of 4.5. It computes in bf16: a layer is dequantised for its product and forgotten again. Its *paged
@@ -252,7 +277,8 @@ trained = adapters.adapt(load("base").model, rank=8)
 for name, p in trained.named_parameters():
     if "lora_B" in name:
         p.data.normal_(0, 0.01, generator=torch.Generator().manual_seed(0))
-pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store)) for store in adapters.STORES}).map("{:.1e}".format)
+pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store))
+              for store in adapters.STORES}).map("{:.1e}".format)
 
 # %% [markdown]
 # ## 6 · Many tenants on one base
@@ -274,7 +300,8 @@ train_together(chat, store, crew, steps=100, rows=4)
 batcher = Batcher(chat, store)
 question = ({"role": "user", "content": "What is the job of Paul Fuchs?"},)
 asked = [Request(name, question) for name in ("captain", "robot", "tom", "base")]
-pd.DataFrame([{"tenant": a.tenant, "version": a.version, "answer": a.text} for a in batcher.answer(asked)]).set_index("tenant")
+pd.DataFrame([{"tenant": a.tenant, "version": a.version, "answer": a.text}
+              for a in batcher.answer(asked)]).set_index("tenant")
 
 # %% [markdown]
 # All four were answered in **one batch**. All adapters of a layer lie in one stack on the device; a *slot* is a place in it. The product that makes it possible, row i with the adapter of its slot:
@@ -301,8 +328,10 @@ except UnknownTenant as refusal:
 # %%
 from llmlab.chapters.c05_lora.serving import Serving
 
-served = {n: list(Serving(adapters=n, steps=1).rows(chat, seed=0))[-1] for n in (1, 8, 32)}
-pd.DataFrame(served).loc[list(Serving.curves)].rename(index=Serving.curves).rename_axis("adapters", axis=1).round(2)
+served = {n: list(Serving(adapters=n, steps=1).rows(chat, seed=0))[-1]
+          for n in (1, 8, 32)}
+pd.DataFrame(served).loc[list(Serving.curves)].rename(
+    index=Serving.curves).rename_axis("adapters", axis=1).round(2)
 
 # %% [markdown]
 # **Over HTTP**, with OpenAI's chat schema, on this machine's loopback only. For real load the same adapters folder gives vLLM's command line (LoRAX and S-LoRA are others of the kind); the base must be the one that the adapters were trained on:
@@ -327,18 +356,22 @@ before = batcher.answer([Request("captain", question)])[0]
 train_together(chat, store, [captain], steps=100, rows=4)
 store.swap("captain")
 after = batcher.answer([Request("captain", question)])[0]
-pd.DataFrame({"version": [before.version, after.version], "answer": [before.text, after.text]}, index=["before", "after the swap"])
+pd.DataFrame({"version": [before.version, after.version],
+              "answer": [before.text, after.text]},
+             index=["before", "after the swap"])
 
 # %%
 from llmlab.serve import faults
 
-pd.Series({fault.__name__: fault.__doc__.split("\n")[0] for fault in faults.FAULTS}, name="what it is").to_frame()
+pd.Series({fault.__name__: fault.__doc__.split("\n")[0] for fault in faults.FAULTS},
+          name="what it is").to_frame()
 
 # %% [markdown]
 # A *canary* is a prompt whose right answer is known: what PEFT says with that adapter alone. Four checks ask the canaries:
 
 # %%
-pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.items()}, name="what it asks").to_frame()
+pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.items()},
+          name="what it asks").to_frame()
 
 # %% [markdown]
 # Rows: the fault. Columns: the check. Numbers: findings.
@@ -355,7 +388,8 @@ pd.DataFrame(faults.matrix(batcher, known, everyone, "captain")).T.rename_axis("
 from llmlab.world import Census
 
 found = faults.regression(batcher, "robot", Census().problems(60, seed=1))
-pd.Series({"base": found.base, "robot": found.adapter}, name="answers that hold the right value (share)").round(2).to_frame()
+pd.Series({"base": found.base, "robot": found.adapter},
+          name="answers that hold the right value (share)").round(2).to_frame()
 
 # %%
 batcher.close()
@@ -434,4 +468,6 @@ Drills("05")
 # 3. One base serves many tenants if each row knows its adapter. Test the routing, and what one broken tenant does to the others.
 
 # %%
-references("lora_2021", "qlora_2023", "biderman_2024", "schulman_2025", "kalajdzievski_2023", "liu_2024_dora", "chen_2023_punica", "sheng_2023_slora")
+references("lora_2021", "qlora_2023", "biderman_2024", "schulman_2025",
+           "kalajdzievski_2023", "liu_2024_dora", "chen_2023_punica",
+           "sheng_2023_slora")

@@ -64,7 +64,8 @@ ref = torch.tensor([-8.0, -10.0])
 beta = 0.5
 reward = beta * (policy - ref)
 margin = reward[0] - reward[1]
-{"implied rewards": reward.tolist(), "margin": float(margin), "loss": float(-torch.nn.functional.logsigmoid(margin))}
+{"implied rewards": reward.tolist(), "margin": float(margin),
+ "loss": float(-torch.nn.functional.logsigmoid(margin))}
 
 # %% [markdown]
 # The margin is positive, the loss is below ln 2: DPO is content, although the chosen answer became *less* likely. Nothing in the loss says where the lost probability went.
@@ -72,7 +73,9 @@ margin = reward[0] - reward[1]
 # The pull of a pair is β·sigmoid(−margin): a settled pair hardly counts.
 
 # %%
-pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m))) for m in (-2.0, 0.0, 2.0, 6.0)}, name="weight of the pair").rename_axis("margin").round(3).to_frame()
+pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m)))
+           for m in (-2.0, 0.0, 2.0, 6.0)},
+          name="weight of the pair").rename_axis("margin").round(3).to_frame()
 
 # %% [markdown]
 # ## 2 · Read the source
@@ -88,7 +91,8 @@ from llmlab.methods import preferences
 show(preferences.odds_ratio, preferences.orpo)
 
 # %%
-told = {name: {"reads a reference": m.reference, "own knob": ", ".join(m.extra), "paper": m.paper} for name, m in preferences.METHODS.items()}
+told = {name: {"reads a reference": m.reference, "own knob": ", ".join(m.extra),
+               "paper": m.paper} for name, m in preferences.METHODS.items()}
 pd.DataFrame(told).T.rename_axis("method")
 
 # %% [markdown]
@@ -96,7 +100,8 @@ pd.DataFrame(told).T.rename_axis("method")
 
 # %%
 chat, pairs = load("chat"), Prefer()
-batch = loop.add_logprobs(frozen_copy(chat.model), pairs.batch_at(chat.tok, 0, 0), "ref_logprobs")
+batch = loop.add_logprobs(frozen_copy(chat.model), pairs.batch_at(chat.tok, 0, 0),
+                          "ref_logprobs")
 loss, info = preferences.dpo(forward(chat.model, batch), batch)
 assert math.isclose(loss.item(), math.log(2), abs_tol=1e-5)
 [chat.tok.decode(batch.ids[i][batch.mask[i] > 0]) for i in (0, 1)]
@@ -105,9 +110,11 @@ assert math.isclose(loss.item(), math.log(2), abs_tol=1e-5)
 # The same by our hand as by the function:
 
 # %%
-fake = type(batch)(torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 2), {"pair": torch.zeros(2), "ref_logprobs": ref.view(2, 1)})
+fake = type(batch)(torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 2),
+                   {"pair": torch.zeros(2), "ref_logprobs": ref.view(2, 1)})
 out = type(forward(chat.model, batch))(None, policy.view(2, 1), torch.ones(2, 1))
-assert math.isclose(preferences.dpo(out, fake, beta=beta)[0], -torch.nn.functional.logsigmoid(margin))
+assert math.isclose(preferences.dpo(out, fake, beta=beta)[0],
+                    -torch.nn.functional.logsigmoid(margin))
 
 # %% [markdown]
 # **The reference costs nothing to keep.** Its log-probs of fixed answers are constants: compute them once and store them (TRL: `precompute_ref_log_probs`). With adapters the reference is the model with its adapter switched off. The ledger's claim C080
@@ -134,13 +141,18 @@ Mechanism("dpo")
 # %%
 seeds = (0, 1, 2)
 arms = {"DPO": {}, "DPO + NLL": dict(nll=0.5), "SFT on chosen": dict(method="sft")}
-style = {name: [runs.run(Prefer(**knobs), seed) for seed in seeds] for name, knobs in arms.items()}
+style = {name: [runs.run(Prefer(**knobs), seed) for seed in seeds]
+         for name, knobs in arms.items()}
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("After DPO: what share of the answers is the polite, right one?", lambda: end(style["DPO"], "skill"), kind="number", unit="share", low=0, high=1,
-        shows=lambda: figures.curves(style, Prefer.curves, title="The same pairs, three losses; 3 seeds"), mark="right",
-        why="The margin grows although the polite answer hardly becomes likelier: the blunt one loses more, to texts that stand in no pair.")
+Predict("After DPO: what share of the answers is the polite, right one?",
+        lambda: end(style["DPO"], "skill"), kind="number", unit="share", low=0, high=1,
+        shows=lambda: figures.curves(style, Prefer.curves,
+                                     title="The same pairs, three losses; 3 seeds"),
+        mark="right",
+        why="The margin grows although the polite answer hardly becomes likelier: the "
+            "blunt one loses more, to texts that stand in no pair.")
 
 # %% [markdown]
 # **Ordered rightly, and not given.** With plain DPO nearly every held-out pair is ordered rightly, and the polite answer is hardly ever given. It did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to
@@ -155,7 +167,9 @@ from llmlab.learn import draw
 from llmlab.chapters.c06_preferences import claims
 
 sums = [claims.BY["sums", method] for method in claims.METHODS]
-draw.over_steps(sums, {m: Prefer.curves[m] for m in ("chosen_logprob", "preferred", "skill")}, title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
+draw.over_steps(
+    sums, {m: Prefer.curves[m] for m in ("chosen_logprob", "preferred", "skill")},
+    title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
 
 # %% [markdown]
 # ## 4 · Turn the knob
@@ -175,9 +189,13 @@ Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr
 # What is wrong with the pairs is a slider too: `coverage` (how many of them hold the best answer), `noise` (how many are turned round), `examples` (how many different ones there are), `topics` (how many kinds of questions they cover).
 
 # %%
-faults = {"all right": dict(nll=0.5), "best answer in no pair": dict(nll=0.5, coverage=0.0), "one topic": dict(nll=0.5, topics=1), "30 % turned round": dict(nll=0.5, noise=0.3)}
-broken = {name: [runs.run(Prefer(**knobs), seed) for seed in seeds] for name, knobs in faults.items()}
-figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "facts")}, title="Pairs with faults, DPO + NLL; 3 seeds")
+faults = {
+    "all right": dict(nll=0.5), "best answer in no pair": dict(nll=0.5, coverage=0.0),
+    "one topic": dict(nll=0.5, topics=1), "30 % turned round": dict(nll=0.5, noise=0.3)}
+broken = {name: [runs.run(Prefer(**knobs), seed) for seed in seeds]
+          for name, knobs in faults.items()}
+figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "facts")},
+               title="Pairs with faults, DPO + NLL; 3 seeds")
 
 # %% [markdown]
 # Look at the labels that were turned round: *every* held-out pair is ordered rightly, and the best answer is rarely given. *Ordered rightly* says moved in the right direction **from the reference**, and the blunt answer began far ahead. With a share ε of
@@ -187,21 +205,31 @@ figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "fac
 # %%
 from llmlab.lab import sweeps
 
-stored, logit = sweeps.need("prefer").turned(), lambda share: math.log(share / (1 - share))
-ratio = lambda run, step: run.curve("chosen_logprob")[step] - run.curve("rejected_logprob")[step]
-moved = {name: median(ratio(run, 60) - ratio(run, 0) for run in stored[name]) for name in ("defaults", "noise 0.3", "smoothing 0.2")}
-ceiling = {"defaults": math.inf, "noise 0.3": logit(0.7) / 0.1, "smoothing 0.2": logit(0.8) / 0.1}
+stored = sweeps.need("prefer").turned()
+logit = lambda share: math.log(share / (1 - share))
+of = lambda run, which, step: run.curve(f"{which}_logprob")[step]
+ratio = lambda run, step: of(run, "chosen", step) - of(run, "rejected", step)
+moved = {name: median(ratio(run, 60) - ratio(run, 0) for run in stored[name])
+         for name in ("defaults", "noise 0.3", "smoothing 0.2")}
+ceiling = {"defaults": math.inf, "noise 0.3": logit(0.7) / 0.1,
+           "smoothing 0.2": logit(0.8) / 0.1}
 lead = -median(ratio(run, 0) for run in stored["defaults"])
-pd.DataFrame({"moved": moved, "ceiling logit(1 − ε)/β": ceiling, "the blunt answer's lead": lead}).round(1).rename_axis(columns="nats")
+pd.DataFrame({"moved": moved, "ceiling logit(1 − ε)/β": ceiling,
+              "the blunt answer's lead": lead}).round(1).rename_axis(columns="nats")
 
 # %% [markdown]
 # The arithmetic is borne out. With a likelihood term the policy goes past the ceiling, and from there the contrast is a *brake*: it pulls back, the harder the larger β is. So a smaller β should help against wrong labels, and smoothing, which lowers the
 # ceiling, should harm:
 
 # %%
-cures = {"30 % turned round": {}, "and smoothing 0.3": dict(smoothing=0.3), "and β 0.01": dict(beta=0.01)}
-cured = {"all right": broken["all right"]} | {name: [runs.run(Prefer(nll=0.5, noise=0.3, **knobs), seed) for seed in seeds] for name, knobs in cures.items()}
-figures.curves(cured, {m: Prefer.curves[m] for m in ("skill", "preferred", "chosen_logprob")}, title="Wrong labels and two knobs against them; 3 seeds")
+cures = {"30 % turned round": {}, "and smoothing 0.3": dict(smoothing=0.3),
+         "and β 0.01": dict(beta=0.01)}
+cured = {"all right": broken["all right"]} | {
+    name: [runs.run(Prefer(nll=0.5, noise=0.3, **knobs), seed) for seed in seeds]
+    for name, knobs in cures.items()}
+figures.curves(cured,
+               {m: Prefer.curves[m] for m in ("skill", "preferred", "chosen_logprob")},
+               title="Wrong labels and two knobs against them; 3 seeds")
 
 # %% [markdown]
 # So it is: smoothing makes it worse here, a smaller β brings most of the lesson back. The best cure is clean labels. For the other faults it is the pairs too: the best
@@ -222,9 +250,12 @@ Panel("prefer", show=["task", "nll", "coverage", "noise", "examples", "topics"])
 # %%
 from llmlab.chapters.c06_preferences.online import Online
 
-ages = {"online": {}, "renewed each 10 steps": dict(refresh=10), "offline": dict(refresh=0), "corrections": dict(pairing="correction")}
-own = {name: [runs.run(Online(**knobs), seed) for seed in seeds] for name, knobs in ages.items()}
-figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")}, title="DPO + NLL on three-digit sums, 3 seeds")
+ages = {"online": {}, "renewed each 10 steps": dict(refresh=10),
+        "offline": dict(refresh=0), "corrections": dict(pairing="correction")}
+own = {name: [runs.run(Online(**knobs), seed) for seed in seeds]
+       for name, knobs in ages.items()}
+figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
+               title="DPO + NLL on three-digit sums, 3 seeds")
 
 # %% [markdown]
 # *Mixed* counts the problems that give a pair: those whose samples are partly right and partly wrong, and for corrections, which need no more than a wrong one, all with a wrong sample. Corrections are drawn anew at every step here, as online is. All arms add a little likelihood of
@@ -244,8 +275,11 @@ show(preferences.bradley_terry)
 # %%
 from llmlab.chapters.c06_preferences.reward import Reward
 
-labellers = {"honest labels": {}, "half of the labels: the longer wins": dict(planted="length"), "half: the impolite wins": dict(planted="format"), "100 pairs": dict(labels=100)}
-judges = {name: [runs.run(Reward(**knobs), seed) for seed in seeds] for name, knobs in labellers.items()}
+labellers = {
+    "honest labels": {}, "half of the labels: the longer wins": dict(planted="length"),
+    "half: the impolite wins": dict(planted="format"), "100 pairs": dict(labels=100)}
+judges = {name: [runs.run(Reward(**knobs), seed) for seed in seeds]
+          for name, knobs in labellers.items()}
 figures.curves(judges, Reward.curves, title="Reward models of the same size, 3 seeds")
 
 # %% [markdown]
@@ -255,7 +289,9 @@ figures.curves(judges, Reward.curves, title="Reward models of the same size, 3 s
 # **A planted habit is found by twins**: the same answer with and without padding, with and without the polite lead. In standard deviations of the rewards:
 
 # %%
-found = {name: {m: end(group, m) for m in ("length_pull", "format_pull", "content", "calibration")} for name, group in judges.items()}
+found = {name: {m: end(group, m)
+                for m in ("length_pull", "format_pull", "content", "calibration")}
+         for name, group in judges.items()}
 pd.DataFrame(found).T.rename(columns=Reward.curves).round(2)
 
 # %% [markdown]
@@ -273,13 +309,17 @@ show(overopt.chances)
 # %%
 from llmlab.chapters.c06_preferences.overopt import Overopt
 
-pressed = {"best of n": dict(method="best_of_n"), "RL": dict(probe=2), "RL with a KL penalty": dict(beta=0.1, probe=2)}
-over = {name: [runs.run(Overopt(**knobs), seed) for seed in seeds] for name, knobs in pressed.items()}
+pressed = {"best of n": dict(method="best_of_n"), "RL": dict(probe=2),
+           "RL with a KL penalty": dict(beta=0.1, probe=2)}
+over = {name: [runs.run(Overopt(**knobs), seed) for seed in seeds]
+        for name, knobs in pressed.items()}
 along = {m: Overopt.curves[m] for m in ("proxy", "gold", "right")}
-figures.against(over, ("held_kl", Overopt.curves["held_kl"]), along, title="Learned against true reward along the way; 3 seeds")
+figures.against(over, ("held_kl", Overopt.curves["held_kl"]), along,
+                title="Learned against true reward along the way; 3 seeds")
 
 # %%
-figures.curves(over, Overopt.curves, title="The same over the steps (best of n: step + 1 samples)")
+figures.curves(over, Overopt.curves,
+               title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
 # The learned reward rises under all of them. Best of n: the true one rises with it, and turns in some seeds; rightness is lost all along, for the reward model cannot see whether an answer is right. RL goes further from the start (for best of n the KL
@@ -313,7 +353,8 @@ forest.figure(evidence.rows)
 from llmlab.ledger import rates
 
 tried = pd.DataFrame(rates.load("prefer")["table"]).T
-tried.insert(0, "before", {arm.label: median(draw.readings(arm, "skill", "start")) for arm in claims.BY.values()})
+tried.insert(0, "before", {arm.label: median(draw.readings(arm, "skill", "start"))
+                           for arm in claims.BY.values()})
 tried.round(2).rename_axis(columns="rate")
 
 # %% [markdown]
@@ -377,4 +418,6 @@ Drills("06")
 # 3. A likelihood term on the chosen answer is a cheap guard. Imitation of the chosen answers is the baseline that preferences must beat.
 
 # %%
-references("dpo_paper_2023", "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo", "xu_2024", "razin_2024", "tang_2024", "guo_2024", "lanchantin_2025", "ross_2025", "gao_2022", "christiano_2017")
+references("dpo_paper_2023", "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo",
+           "xu_2024", "razin_2024", "tang_2024", "guo_2024", "lanchantin_2025",
+           "ross_2025", "gao_2022", "christiano_2017")

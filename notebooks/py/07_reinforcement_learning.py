@@ -55,7 +55,8 @@ pd.set_option("display.max_colwidth", None)
 # %%
 rewards = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
 group = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
-pd.DataFrame({name: rule(rewards, group)[:, 0] for name, rule in advantages.ADVANTAGES.items()}).round(2).T
+pd.DataFrame({name: rule(rewards, group)[:, 0]
+              for name, rule in advantages.ADVANTAGES.items()}).round(2).T
 
 # %% [markdown]
 # Without a baseline every right sample is pushed and no wrong one is touched. With the group's mean the rare event weighs most: here the single failure. The second problem gives nothing under any rule that compares: *no signal*.
@@ -65,7 +66,9 @@ pd.DataFrame({name: rule(rewards, group)[:, 0] for name, rule in advantages.ADVA
 # %%
 p = torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 deviation = (p * (1 - p)).sqrt()
-pd.DataFrame({"share right p": p, "multiplied by 1/√(p(1−p))": 1 / deviation, "push in all, group_mean": 2 * p * (1 - p), "push in all, group_norm": 2 * deviation}).round(2).T
+pd.DataFrame({"share right p": p, "multiplied by 1/√(p(1−p))": 1 / deviation,
+              "push in all, group_mean": 2 * p * (1 - p),
+              "push in all, group_norm": 2 * deviation}).round(2).T
 
 # %% [markdown]
 # Problems of which half is solved still push most, but less far ahead: very easy and very hard ones count for more than their share. Summed up, the undivided rule climbs p, and the divided one climbs 2·arcsin √p.
@@ -76,8 +79,11 @@ pd.DataFrame({"share right p": p, "multiplied by 1/√(p(1−p))": 1 / deviation
 
 # %%
 q = torch.tensor([0.5, 0.8, 0.9, 0.95, 0.99])
-divided = (1 - q) + (1 - q) / q * (1 - q).log()  # expectation of the push over the length, which is geometric
-pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q), "push, summed": (1 / (1 - q) - 1) * (1 - q) - q, "push, divided by the length": divided}).round(3).T
+# expectation of the push over the length, which is geometric
+divided = (1 - q) + (1 - q) / q * (1 - q).log()
+pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q),
+              "push, summed": (1 / (1 - q) - 1) * (1 - q) - q,
+              "push, divided by the length": divided}).round(3).T
 
 # %% [markdown]
 # Below zero, times an advantage below zero, is above zero: wrong answers are pushed to go on, and right ones to stop.
@@ -90,14 +96,17 @@ show(advantages.gae)
 
 # %%
 by_token, values = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.5, 0.6, 0.9]])
-pd.DataFrame({f"λ = {lam}": advantages.gae(by_token, values, torch.ones(1, 3), lam=lam)[0][0] for lam in (0.0, 0.95, 1.0)}).round(3).T
+pd.DataFrame(
+    {f"λ = {lam}": advantages.gae(by_token, values, torch.ones(1, 3), lam=lam)[0][0]
+     for lam in (0.0, 0.95, 1.0)}).round(3).T
 
 # %% [markdown]
 # **The ratio and the clip.** A token was sampled with probability `0.20` and has `0.30` now. Its advantage is +1. With a range of `0.2` there is nothing more to gain, and its gradient is zero; with advantage −1 the clip does not hold it.
 
 # %%
 ratio = torch.tensor([[0.30 / 0.20]])
-{A: [x.item() for x in policy.clipped(ratio, torch.tensor([[A]]), 0.2, 0.2)] for A in (1.0, -1.0)}
+{A: [x.item() for x in policy.clipped(ratio, torch.tensor([[A]]), 0.2, 0.2)]
+ for A in (1.0, -1.0)}
 
 # %% [markdown]
 # ## 2 · One page, one objective
@@ -122,8 +131,12 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %%
-pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"), ("GRPO", "GSPO"), ("DAPO", "CISPO"), ("PPO", "DAPO")]
-pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}" for d, (x, y) in policy.between(a, b).items()) for a, b in pairs}, name="what differs").to_frame()
+pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
+         ("GRPO", "GSPO"), ("DAPO", "CISPO"), ("PPO", "DAPO")]
+pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}"
+                                   for d, (x, y) in policy.between(a, b).items())
+           for a, b in pairs},
+          name="what differs").to_frame()
 
 # %% [markdown]
 # The parts themselves are a line or two each.
@@ -145,9 +158,12 @@ from llmlab.models.forward import Out, token_logprobs
 from llmlab.tokens.batch import Batch
 
 g = torch.Generator().manual_seed(0)
-ids, logits = torch.randint(0, 30, (8, 6), generator=g), torch.randn(8, 5, 30, generator=g)
+ids = torch.randint(0, 30, (8, 6), generator=g)
+logits = torch.randn(8, 5, 30, generator=g)
 out = Out(logits, token_logprobs(logits, ids[:, 1:]), torch.ones(8, 5))
-batch = Batch(ids, torch.ones(8, 6), {"old_logprobs": out.logprobs - 0.3, "advantages": advantages.group_norm(rewards, group)})
+batch = Batch(ids, torch.ones(8, 6),
+              {"old_logprobs": out.logprobs - 0.3,
+               "advantages": advantages.group_norm(rewards, group)})
 r, A = (out.logprobs - batch["old_logprobs"]).exp(), batch["advantages"]
 by_hand = -torch.min(r * A, r.clamp(0.8, 1.2) * A).mean(1).mean()
 assert torch.allclose(by_hand, policy.Dials().objective(max_len=5)(out, batch)[0])
@@ -179,17 +195,27 @@ from llmlab.chapters.c07_reinforcement_learning import claims
 default = sweeps.need("policy").turned()["defaults"]
 reading = lambda metric, at: median(at(c.curve(metric).items())[1] for c in default)
 
+def before_and_after():
+    columns = {"samples": "pass_at_1", "greedy answers": "accuracy"}
+    found = {word: {name: reading(metric, at) for name, metric in columns.items()}
+             for word, at in (("before", min), ("after", max))}
+    return pd.DataFrame(found).round(2).rename_axis(columns="right (share)")
+
 # %%
-Predict("What share of its samples is right in the end?", lambda: reading("pass_at_1", max), kind="number", unit="share", low=0, high=1,
-        shows=lambda: (pd.DataFrame({word: {"samples": reading("pass_at_1", at), "greedy answers": reading("accuracy", at)} for word, at in (("before", min), ("after", max))}).round(2).rename_axis(columns="right (share)"),
+Predict("What share of its samples is right in the end?",
+        lambda: reading("pass_at_1", max), kind="number", unit="share", low=0, high=1,
+        shows=lambda: (before_and_after(),
                        Panel("policy", show=["group", "lr", "beta"])),
-        why="What is right now and then is made likelier; the samples come to be as good as the greedy answer, and that gets better too.")
+        why="What is right now and then is made likelier; the samples come to be as "
+            "good as the greedy answer, and that gets better too.")
 
 # %% [markdown]
 # The same with a strict verifier, for two methods:
 
 # %%
-draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit sums: GRPO with a strict verifier, and REINFORCE; half as many steps and problems, the ledger's seeds")
+draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves,
+                title="Three-digit sums: GRPO with a strict verifier, and REINFORCE; "
+                      "half as many steps and problems, the ledger's seeds")
 
 # %% [markdown]
 # Do not read *KL* as an alarm. In most seeds the honest run moves far, in some it does not; the difference is one token of *length*: the policy has taken to ending its answers with a full stop, which the verifier reads over. KL says how far, not whether for
@@ -202,13 +228,16 @@ draw.over_steps([claims.STRICT, claims.PLAIN], Policy.curves, title="Three-digit
 # matter. In the terminal: `llmlab run policy --epochs 4 --clip none`.
 
 # %%
-Panel("policy", show=["advantage", "ratio", "clip", "epsilon", "aggregation", "kl_penalty", "beta", "epochs", "staleness", "lr"])
+Panel("policy", show=["advantage", "ratio", "clip", "epsilon", "aggregation",
+                      "kl_penalty", "beta", "epochs", "staleness", "lr"])
 
 # %% [markdown]
 # All of them at one look: what each dial, turned alone, changes at the end. One rate for all, which was tuned for none of them, so a row is what a dial does *here* and no ranking of methods.
 
 # %%
-draw.turned("policy", {m: Policy.curves[m] for m in ("pass_at_1", "held_entropy", "held_kl")}, without=["reward_func"])
+draw.turned("policy",
+            {m: Policy.curves[m] for m in ("pass_at_1", "held_entropy", "held_kl")},
+            without=["reward_func"])
 
 # %% [markdown]
 # `clip` changes nothing at all, as promised. The rules for the advantage and the aggregations lie close together. KL penalties hold the distance (the full stop is not taken up), at a small price. Four `epochs` make four steps of each batch of samples, so that they
@@ -219,11 +248,18 @@ draw.turned("policy", {m: Policy.curves[m] for m in ("pass_at_1", "held_entropy"
 
 # %%
 old = [claims.UNCLIPPED, claims.CLIPPED, claims.HIGHER, claims.SEQUENCE]
-shown = {"clip_fraction_mean": "clip fraction (share of tokens)", "approx_kl_mean": "approximate KL to the policy that sampled (nats)", "pass_at_1": Policy.curves["pass_at_1"], "held_entropy": Policy.curves["held_entropy"]}
-draw.over_steps(old, {m: shown[m] for m in ("clip_fraction_mean", "approx_kl_mean", "pass_at_1")}, title="Old samples at three times the rate; the ledger's seeds")
+shown = {"clip_fraction_mean": "clip fraction (share of tokens)",
+         "approx_kl_mean": "approximate KL to the policy that sampled (nats)",
+         "pass_at_1": Policy.curves["pass_at_1"],
+         "held_entropy": Policy.curves["held_entropy"]}
+draw.over_steps(
+    old, {m: shown[m] for m in ("clip_fraction_mean", "approx_kl_mean", "pass_at_1")},
+    title="Old samples at three times the rate; the ledger's seeds")
 
 # %%
-draw.means({arm.label: arm for arm in (*old, claims.UNCLIPPED_USUAL, claims.CLIPPED_USUAL)}, shown)
+draw.means({arm.label: arm
+            for arm in (*old, claims.UNCLIPPED_USUAL, claims.CLIPPED_USUAL)},
+           shown)
 
 # %% [markdown]
 # At three times the rate all of them lose what they could do; a clip slows the fall, and does not make this rate safe. At the usual rate little happens in so few steps: with a clip the runs end a little above where they began, without one a little below. That the entropy stays higher with a higher clip, as it was meant, does
@@ -241,14 +277,20 @@ show(arena.crash)
 
 # %%
 hacks = [claims.STRICT, claims.CRASH, claims.CRASH_LOSS, claims.CRASH_REWARD]
-draw.over_steps(hacks, {m: Policy.curves[m] for m in ("held_reward", "pass_at_1", "held_entropy", "length", "held_kl", "general_recall")}, title="The reward, and what is right")
+draw.over_steps(hacks,
+                {m: Policy.curves[m]
+                 for m in ("held_reward", "pass_at_1", "held_entropy", "length",
+                           "held_kl", "general_recall")},
+                title="The reward, and what is right")
 
 # %% [markdown]
 # The curve that everybody watches, the *reward*, looks best where the answers are worst. The cures: a strict verifier; a KL penalty, if it is strong enough against the reward (here it holds inside the reward, and in the loss with the same number β in some
 # seeds only, see below); an evaluation that is not the reward, read on the way, and a stop where *it* is best.
 
 # %%
-told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")), "at its best reading": median(draw.readings(a, "pass_at_1", "highest"))} for a in hacks}
+told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")),
+                  "at its best reading": median(
+                      draw.readings(a, "pass_at_1", "highest"))} for a in hacks}
 pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 
 # %%
@@ -259,8 +301,12 @@ Panel("policy", show=["task", "reward_func", "kl_penalty", "beta", "reset", "ste
 # holds them any more. Where both count, the length wins in most seeds, being the easier half.
 
 # %%
-flawed = {"before, strict verifier": claims.STRICT}, {arm.label: arm for arm in (claims.STRICT, claims.CRASH, claims.FORM, claims.LONG)}
-pd.concat([draw.means(arms, {m: Policy.curves[m] for m in ("held_reward", "pass_at_1", "length")}, how) for arms, how in zip(flawed, ("start", "final"))])
+flawed = {"before, strict verifier": claims.STRICT}, {
+    arm.label: arm for arm in (claims.STRICT, claims.CRASH, claims.FORM, claims.LONG)}
+pd.concat([draw.means(arms,
+                      {m: Policy.curves[m]
+                       for m in ("held_reward", "pass_at_1", "length")},
+                      how) for arms, how in zip(flawed, ("start", "final"))])
 
 # %% [markdown]
 # **Which KL?** k1 = log(π/ref) belongs into the reward; as a loss its expected gradient is zero. k2 = ½ log²(π/ref) as a loss has the gradient of KL(π ‖ ref); k3 pulls along the *other* direction, KL(ref ‖ π), to first order the same. A test moves a policy
@@ -270,19 +316,25 @@ pd.concat([draw.means(arms, {m: Policy.curves[m] for m in ("held_reward", "pass_
 
 # %%
 alike, k1 = torch.ones(4), torch.tensor([0.2, 0.6, -0.1, 1.0])
-pd.DataFrame({f"β = {beta}": advantages.group_norm(alike - beta * k1, torch.zeros(4))[:, 0] for beta in (0.01, 0.1, 1.0)}).round(2).rename_axis("sample").T
+pd.DataFrame(
+    {f"β = {beta}": advantages.group_norm(alike - beta * k1, torch.zeros(4))[:, 0]
+     for beta in (0.01, 0.1, 1.0)}).round(2).rename_axis("sample").T
 
 # %% [markdown]
 # With `group_mean` in its place β means what it says. The flawed verifier again, under both rules; the KL penalty inside the reward holds under either, so it is not the division that makes it strong:
 
 # %%
-draw.means({arm.label: arm for arm in (claims.CRASH, claims.CRASH_REWARD, claims.CRASH_MEAN, claims.CRASH_MEAN_REWARD)}, {m: Policy.curves[m] for m in ("held_reward", "pass_at_1", "held_kl")})
+draw.means({arm.label: arm for arm in (claims.CRASH, claims.CRASH_REWARD,
+                                       claims.CRASH_MEAN, claims.CRASH_MEAN_REWARD)},
+           {m: Policy.curves[m] for m in ("held_reward", "pass_at_1", "held_kl")})
 
 # %% [markdown]
 # **Resets.** A KL penalty that holds also holds back. `reset` makes the policy its own reference now and then: each stretch is short, the way is free. The distance from the start about doubles against the KL penalty that stays, and is still a small part of what it is without any; with more resets it may go on growing.
 
 # %%
-draw.means({arm.label: arm for arm in (claims.STRICT, claims.PENALISED, claims.TIGHT, claims.RESET)}, {m: Policy.curves[m] for m in ("pass_at_1", "held_kl", "distinct")})
+draw.means({arm.label: arm
+            for arm in (claims.STRICT, claims.PENALISED, claims.TIGHT, claims.RESET)},
+           {m: Policy.curves[m] for m in ("pass_at_1", "held_kl", "distinct")})
 
 # %% [markdown]
 # ## 6 · Variance
@@ -292,7 +344,8 @@ draw.means({arm.label: arm for arm in (claims.STRICT, claims.PENALISED, claims.T
 # %%
 from llmlab.chapters.c07_reinforcement_learning.variance import Variance
 
-draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())}, {m: Variance.curves[m] for m in ("agreement", "pass_at_1")})
+draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values())},
+           {m: Variance.curves[m] for m in ("agreement", "pass_at_1")})
 
 # %% [markdown]
 # A baseline leaves the expected gradient as it is and takes out what all rewards have in common. With rewards of 0 and 1 that is little, and on easy sums the group's mean even costs agreement: nearly all samples are right and get almost no
@@ -302,7 +355,8 @@ draw.means({a.label: a for a in (*claims.NOISE.values(), *claims.SHIFTED.values(
 # **How many samples a problem?** The same number of samples a batch, as many problems with few samples or few problems with many:
 
 # %%
-draw.means({arm.label: arm for arm in claims.EVEN.values()}, {"agreement": Variance.curves["agreement"]})
+draw.means({arm.label: arm for arm in claims.EVEN.values()},
+           {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
 # Few samples of many problems tell more than many of few, down to about four: samples of one problem repeat each other. With two the gain is gone, for then the baseline is a single other sample, and most pairs agree and give nothing.
@@ -318,13 +372,19 @@ draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_pu
 # The *overlong penalty* of DAPO, a price that grows over the second half of the length allowed, takes the dots away in every seed: it says what was meant.
 
 # %%
-draw.over_steps([*claims.DOTS.values(), claims.OVERLONG], {"right_length": "right answers (tokens)", "wrong_length": "wrong answers (tokens)", "pass_at_1": Policy.curves["pass_at_1"]}, title="Answer, then dots")
+draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
+                {"right_length": "right answers (tokens)",
+                 "wrong_length": "wrong answers (tokens)",
+                 "pass_at_1": Policy.curves["pass_at_1"]},
+                title="Answer, then dots")
 
 # %% [markdown]
 # **Groups without a signal** cost samples and teach nothing. `groups` drops them or, as DAPO does, draws new problems until every group has one. In the ledger's runs, beside a run that spends about as many samples on twice the problems:
 
 # %%
-draw.means({arm.label: arm for arm in (claims.STRICT, claims.RESAMPLED, claims.DOUBLE)}, {"frac_reward_zero_std_mean": "groups whose rewards are all equal (share)", "samples": "samples drawn", "pass_at_1": Policy.curves["pass_at_1"]})
+draw.means({arm.label: arm for arm in (claims.STRICT, claims.RESAMPLED, claims.DOUBLE)},
+           {"frac_reward_zero_std_mean": "groups whose rewards are all equal (share)",
+            "samples": "samples drawn", "pass_at_1": Policy.curves["pass_at_1"]})
 
 # %% [markdown]
 # For its steps it gains; for its samples, which are the cost of training by reward, it does not (C079).
@@ -336,11 +396,15 @@ draw.means({arm.label: arm for arm in (claims.STRICT, claims.RESAMPLED, claims.D
 # %%
 from llmlab.models import roles
 
-pd.DataFrame({method: {role: roles.role_bytes(role, 1) if role in held else 0 for role in roles.ROLES} for method, held in roles.METHODS.items()}).rename_axis(columns="bytes a parameter")
+pd.DataFrame({method: {role: roles.role_bytes(role, 1) if role in held else 0
+                       for role in roles.ROLES}
+              for method, held in roles.METHODS.items()}).rename_axis(
+    columns="bytes a parameter")
 
 # %%
 sizes = {"1 M": 1_000_000, "0.6 B": 600_000_000, "70 B": 70_000_000_000}
-pd.DataFrame({name: {m: roles.method_bytes(m, n) / 1e9 for m in roles.METHODS} for name, n in sizes.items()}).rename_axis(columns="GB").round(3)
+pd.DataFrame({name: {m: roles.method_bytes(m, n) / 1e9 for m in roles.METHODS}
+              for name, n in sizes.items()}).rename_axis(columns="GB").round(3)
 
 # %% [markdown]
 # A reward that is a program costs nothing here; a learned one would cost GRPO its frozen model too. Activations and the caches of the samples come on top for both, so the saving of a real run is smaller than these rows.
@@ -351,7 +415,9 @@ pd.DataFrame({name: {m: roles.method_bytes(m, n) / 1e9 for m in roles.METHODS} f
 # Functions on letters, one inside the other, worked step by step: `size` 1, 2, 3. *pass@16* asks whether one of sixteen samples is right. Where none ever is, there is nothing to reinforce.
 
 # %%
-draw.over_steps(list(claims.STRINGS.values()), {m: Policy.curves[m] for m in ("pass_at_1", "pass_at_k", "distinct")}, title="Strings of three depths")
+draw.over_steps(list(claims.STRINGS.values()),
+                {m: Policy.curves[m] for m in ("pass_at_1", "pass_at_k", "distinct")},
+                title="Strings of three depths")
 
 # %% [markdown]
 # One function begins *below* two, since depth is not what makes it hard here: pretraining held both with their steps, but the chat model's conversations only two. So what the reward finds at depth one stood in pretraining: it is drawn out, not discovered. Three
@@ -374,7 +440,9 @@ pd.DataFrame(rates.load("policy")["table"]).T
 # %%
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain
 
-kept = draw.means({arm.label: arm for arm in (*claims.KEPT.values(), *claims.FAST.values())}, Retain.curves, digits=3)
+kept = draw.means({arm.label: arm
+                   for arm in (*claims.KEPT.values(), *claims.FAST.values())},
+                  Retain.curves, digits=3)
 before = draw.means({"before": claims.KEPT["grpo"]}, Retain.curves, "start", digits=3)
 pd.concat([before, kept])
 
@@ -395,7 +463,10 @@ Panel("retain", show=["method", "until", "lr", "group"])
 # %%
 from llmlab.chapters.c07_reinforcement_learning.agent import Agent
 
-draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("recovery", "recovery_sampled", "success")}, title="A call fails once")
+draw.over_steps(list(claims.TRIED.values()),
+                {m: Agent.curves[m]
+                 for m in ("recovery", "recovery_sampled", "success")},
+                title="A call fails once")
 
 # %% [markdown]
 # Clean traces make it worse: what is never shown to fail is never tried again. A few steps on traces that show a failed call *and its repair* teach the repair by imitation. The reward, in the same few
@@ -405,7 +476,9 @@ draw.over_steps(list(claims.TRIED.values()), {m: Agent.curves[m] for m in ("reco
 # **Three calls in a chain**, rewarded only when all of it is right. Every arm begins with the same lessons on single calls, among which a tenth are whole chains, or none. Then it practises: more single calls, whole chains to imitate, or the reward.
 
 # %%
-draw.means({arm.label: arm for arm in claims.CHAINED.values()}, {"success_sampled": "chains done (share)", "success": "chains done, greedy (share)"})
+draw.means({arm.label: arm for arm in claims.CHAINED.values()},
+           {"success_sampled": "chains done (share)",
+            "success": "chains done, greedy (share)"})
 
 # %% [markdown]
 # With no chain among the lessons not one of the model's own samples ever comes through, so the reward has nothing to compare; more single calls do not help either. With a chain now and then it begins to come through, and the reward makes nearly
@@ -420,7 +493,8 @@ Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"]
 # %%
 from llmlab.chapters.c07_reinforcement_learning.order import Order
 
-draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)}, Order.curves)
+draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
+           Order.curves)
 
 # %% [markdown]
 # Reinforcement learning alone has nothing to strengthen. With DPO as the last stage the sums that were just learnt are mostly lost; before it, they are won back: the difference to as many steps of
@@ -503,6 +577,16 @@ task("kl_penalised_rewards")
 Drills("07")
 
 # %% [markdown]
+# ## 16 · Interview page
+#
+# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 07`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("07")
+
+# %% [markdown]
 # ## To take away
 #
 # 1. Reinforcement learning makes likelier what is sampled now and then. What is never sampled, and what is always right, gives no gradient.
@@ -510,4 +594,6 @@ Drills("07")
 # 3. On fresh samples the ratio is one and clipping does nothing. Its dials matter when samples are used again; turn one at a time, and measure.
 
 # %%
-references("ppo_2017", "rloo_2024", "deepseek_math_2024", "dr_grpo_2025", "dapo_2025", "gspo_2025", "cispo_2025", "gao_2022", "yue_2025", "kirk_2023", "razor_2025", "revisiting_grpo_2025")
+references("ppo_2017", "rloo_2024", "deepseek_math_2024", "dr_grpo_2025", "dapo_2025",
+           "gspo_2025", "cispo_2025", "gao_2022", "yue_2025", "kirk_2023", "razor_2025",
+           "revisiting_grpo_2025")

@@ -50,7 +50,7 @@ class Policy(Experiment):
         },
         "RLOO": {"advantage": "leave_one_out", "ratio": "none", "clip": "none"},
         "hackable verifier (break it)": {"reward_func": "crash"},
-        "hackable, KL in the reward (fix it)": {"reward_func": "crash", "kl_penalty": "reward"},
+        "KL in the reward": {"kl_penalty": "reward"},
     }
     front: ClassVar[tuple[str, ...]] = ("group", "lr", "beta")
     curves: ClassVar[dict[str, str]] = {

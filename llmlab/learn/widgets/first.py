@@ -158,7 +158,7 @@ class FirstMinute:
             cells = "".join(f"<td>{self._marked(a, answers[i])}</td>" for _, answers in self.seen)
             right = html.escape(said.short(wanted or "?"))
             rows += f"<tr><td>{html.escape(words)}</td><td>{right}</td>{cells}</tr>"
-        head = "".join(f"<th>{h}</th>" for h in heads)
+        head = "".join(f"<th style='white-space:nowrap'>{h}</th>" for h in heads)
         self.table.value = f"{said.STYLE}<table class='llmlab-said'><tr>{head}</tr>{rows}</table>"
 
     @staticmethod
@@ -166,4 +166,4 @@ class FirstMinute:
         if a is None:
             return html.escape(said.short(text))
         mark, colour = said.MARKS[bool(a.is_right(text))]
-        return f"<span style='color:{colour}'>{mark}</span> {html.escape(said.short(text))}"
+        return f"<span style='color:{colour}'>{mark}</span>&nbsp;{html.escape(said.short(text))}"

@@ -44,20 +44,6 @@ const SQUARE = ["rect", { x: -4.5, y: -4.5, width: 9, height: 9 }];
 const SHAPES = { "as claimed": ["circle", { r: 5 }], reversed: SQUARE, "too small": SQUARE, differs: SQUARE, open: ["path", { d: "M 0 -6 L 6 0 L 0 6 L -6 0 Z" }] };
 const STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity };
 
-function make(tag, name, text) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 const percent = (share) => `${(100 * share).toFixed(3)}%`;
 
 function mark(verdict, colours, at) {

@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from itertools import count
-from pathlib import Path
 
 import anywidget
 import ipywidgets as w
@@ -20,6 +19,7 @@ from ...ledger import CLAIMS, declarations, results, table
 from .. import forest
 from ...ledger.claims import Contrast
 from .. import figures
+from .scripts import script
 
 REFRESH = 0.3  # seconds between two readings of the progress
 FRAME = "llmlab-claim"
@@ -60,7 +60,7 @@ class Stored:
 class Forest(anywidget.AnyWidget):
     """The forest plot in the browser; `chosen`: id and contrast's label of the line that was clicked."""
 
-    _esm = (Path(__file__).parent / "forest.js").read_text(encoding="utf-8")
+    _esm = script("forest")
     data = traitlets.Dict().tag(sync=True)
     chosen = traitlets.List(traitlets.Unicode(), ["", ""]).tag(sync=True)
 
@@ -327,6 +327,7 @@ class LedgerPage:
         shown, self.bar.value, self.bar.max = 0.0, 0, steps
 
         def on_row(row: dict) -> None:
+            """Say how far the run is, if the last word is some time ago."""
             nonlocal shown
             if time.monotonic() - shown > REFRESH or row["step"] == steps:
                 shown, self.bar.value = time.monotonic(), row["step"]

@@ -49,13 +49,6 @@ const KEYS = {
 };
 const LEAST = 18; // pixels of the type: below it the last row cannot read
 
-function make(tag, name, text) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
 function typing(target) {
   return target instanceof Element && target.closest("input, textarea, select, [contenteditable=''], [contenteditable=true]") !== null;
 }

@@ -3,7 +3,6 @@
 import base64
 import io
 import textwrap
-from pathlib import Path
 
 import anywidget
 import matplotlib
@@ -14,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from ...lab import registry, sweeps, texts
 from .. import figures, lessons, said
+from .scripts import script
 
 PROMPTS = 2  # of which the samples are shown, each of another kind
 WIDE, HIGH, LOW, DPI = 6.4, 4.5, 3.05, 150  # inches, 100 pixels each on the small screen; low above samples
@@ -30,7 +30,7 @@ class Lesson(anywidget.AnyWidget):
     sweep shows.
     """
 
-    _esm = (Path(__file__).parent / "lesson.js").read_text(encoding="utf-8")
+    _esm = script("lesson")
     view = traitlets.Dict().tag(sync=True)
     full = traitlets.Bool(False).tag(sync=True)
 
@@ -165,6 +165,9 @@ def picture(show: lessons.Show, groups: dict[str, list], high: float = HIGH) -> 
             axis.set_title(textwrap.fill(labels[metric], TITLE))
             axis.set_xlabel("step")
             axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3, integer=True))
+            if show.experiment in figures.EARLY:
+                figures.stretch(axis, labels[metric], int(axis.dataLim.x1), apart=0.2)
+                axis.set_xlim(0, 1.08 * axis.dataLim.x1)
             if "share" in labels[metric]:
                 axis.set_ylim(-0.03, 1.03)
         keys = [

@@ -210,20 +210,6 @@ const percent = (share, digits = 0) => `${fixed(100 * share, digits)} %`;
 const whole = (n) => Math.round(n).toLocaleString("en-US").replaceAll(",", "\u202f");
 const small = (x) => String(Number(x.toPrecision(3)));
 
-function make(tag, name, text) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 // ---- a plot: axes, and parts in the axes' units ----
 
 const LEFT = 50,

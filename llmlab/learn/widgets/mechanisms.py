@@ -5,7 +5,6 @@ readers without a kernel.
 
 import base64
 from functools import cache
-from pathlib import Path
 from typing import Callable
 
 import anywidget
@@ -15,6 +14,7 @@ import traitlets
 
 from ...errors import UserError
 from .. import figures
+from .scripts import script
 
 BINS = 200
 BLOCKS = (64, 128, 256)  # weights that share a scale
@@ -40,7 +40,7 @@ class Mechanism(anywidget.AnyWidget):
     2403.08763 (which decays along a cosine)
     """
 
-    _esm = (Path(__file__).parent / "mechanisms.js").read_text(encoding="utf-8")
+    _esm = script("mechanisms")
     kind = traitlets.Unicode().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
 

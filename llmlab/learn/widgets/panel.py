@@ -65,8 +65,33 @@ class Panel:
         self.cls = registry.get(name)
         self.model, self.fixed = model, fixed  # None: what each setting starts from
         self.sweep = sweeps.load(name) if model in (None, self.cls.default_model) else None
-        swept = self.sweep.grid.axes if self.sweep else {}
-        knobs = [k for k in self.cls.knobs() if k.name not in fixed]
+        self._start_empty()
+        self._make_knobs(show, seed)
+        self._make_buttons()
+        self._make_pictures()
+        self._listen()
+        self.answer()
+        self.widget = self._arranged()
+        if large:
+            self._enlarge()
+
+    def _start_empty(self) -> None:
+        """What is remembered from click to click: nothing yet."""
+        self._texts = texts.load(self.cls.name) if self.sweep else {}
+        self._kept: dict[str, list[dict]] = {}  # setting that was kept by Compare -> what its model says
+        self._single: dict = {}  # experiment -> its single stored runs, looked up once
+        self.pinned: list[tuple[str, list]] = []
+        self.done: list[tuple[str, runs.Run]] = []
+        self.last: runs.Run | None = None
+        self._stop, self._thread, self._live = threading.Event(), None, None
+        # clicks, moves and the run come from several threads; the last picture must be that of the last
+        # values
+        self._drawing = threading.Lock()
+
+    def _make_knobs(self, show: list[str] | None, seed: int) -> None:
+        """A slider for each knob that is not fixed, and the seed of Run."""
+        name, swept = self.cls.name, self.sweep.grid.axes if self.sweep else {}
+        knobs = [k for k in self.cls.knobs() if k.name not in self.fixed]
         self.front = self._in_front(knobs, show)
         self.sliders = {k.name: slider_of(k, swept.get(k.name, ()), labels.label(name, k)) for k in knobs}
         self.seed = w.BoundedIntText(
@@ -77,6 +102,9 @@ class Panel:
             style={"description_width": "initial"},
             layout=w.Layout(width="190px"),
         )
+
+    def _make_buttons(self) -> None:
+        """Run, Stop, Compare, Reset, More curves; how far the run is."""
         self.run_button = w.Button(
             description="Run", button_style="primary", icon="play", tooltip="train this setting here and now"
         )
@@ -91,57 +119,57 @@ class Panel:
         self.reset_button = w.Button(
             description="Reset", icon="undo", tooltip="defaults, and an empty picture"
         )
+        others = list(self.cls.curves.values())[PLOTS:]
+        self.more_curves = w.ToggleButton(description="More curves", icon="plus", tooltip=", ".join(others))
         self.bar = w.IntProgress(value=0, min=0, max=1, layout=w.Layout(width="220px"))
-        self.status, self.picture = w.HTML(), w.Image(format="png", layout=w.Layout(max_width="100%"))
+        self.status = w.HTML()
+
+    def _make_pictures(self) -> None:
+        """The curves in front, the others, and what the model says. One scale for all knobs turned alone; a
+        wilder setting widens it when it is shown.
+        """
+        self.picture = w.Image(format="png", layout=w.Layout(max_width="100%"))
         self.more_picture = w.Image(format="png", layout=w.Layout(max_width="100%", display="none"))
-        every, curves = self.sweep.every() if self.sweep else (), list(self.cls.curves.items())
-        # one scale for the whole sweep
-        self._board = figures.Board(dict(curves[:PLOTS]), every)
-        self._more = figures.Board(dict(curves[PLOTS:]), every) if curves[PLOTS:] else None
-        self.more_curves = w.ToggleButton(
-            description="More curves", icon="plus", tooltip=", ".join(dict(curves[PLOTS:]).values())
-        )
-        self.more_curves.observe(lambda _: self._draw(), names="value")
         self.said = w.HTML()
-        self._texts = texts.load(name) if self.sweep else {}
-        self._kept: dict[str, list[dict]] = {}  # setting that was kept by Compare -> what its model says
-        self._single: dict = {}  # experiment -> its single stored runs, looked up once
-        self.pinned: list[tuple[str, list]] = []
-        self.done: list[tuple[str, runs.Run]] = []
-        self.last: runs.Run | None = None
-        self._stop, self._thread, self._live = threading.Event(), None, None
-        # clicks, moves and the run come from several threads; the last picture must be that of the last
-        # values
-        self._drawing = threading.Lock()
+        turned = [r for found in self.sweep.turned().values() for r in found] if self.sweep else []
+        curves, early = list(self.cls.curves.items()), self.cls.name in figures.EARLY
+        self._board = figures.Board(dict(curves[:PLOTS]), turned, early)
+        self._more = figures.Board(dict(curves[PLOTS:]), turned, early) if curves[PLOTS:] else None
+
+    def _listen(self) -> None:
+        """Buttons and sliders do what they say."""
         self.run_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
         self.compare_button.on_click(lambda _: self.compare())
         self.reset_button.on_click(lambda _: self.reset())
+        self.more_curves.observe(lambda _: self._draw(), names="value")
         for slider in self.sliders.values():
             slider.observe(lambda _: self.answer(), names="value")
-        self.answer()
-        buttons = w.HBox(
-            [self.run_button, self.stop_button, self.compare_button, self.reset_button, self.seed]
-            + [self.more_curves] * (self._more is not None)
-        )
-        self.widget = w.VBox(
+
+    def _arranged(self) -> w.VBox:
+        """All of it, from the presets down to the model's words."""
+        buttons = [self.run_button, self.stop_button, self.compare_button, self.reset_button, self.seed]
+        buttons += [self.more_curves] * (self._more is not None)
+        return w.VBox(
             [
                 *self._presets(),
                 self._row(self.front),
                 *self._others(),
-                buttons,
+                w.HBox(buttons),
                 w.HBox([self.bar, self.status]),
                 self.picture,
                 self.more_picture,
                 self.said,
             ]
         )
-        if large:
-            self.widget.add_class("llmlab-large")
-            self.picture.layout.width = "100%"
-            for slider in self.sliders.values():
-                slider.layout.width = "560px"
-            self.widget.children = (w.HTML(LARGE, layout=w.Layout(display="none")), *self.widget.children)
+
+    def _enlarge(self) -> None:
+        """For the last row of a classroom."""
+        self.widget.add_class("llmlab-large")
+        self.picture.layout.width = "100%"
+        for slider in self.sliders.values():
+            slider.layout.width = "560px"
+        self.widget.children = (w.HTML(LARGE, layout=w.Layout(display="none")), *self.widget.children)
 
     def _in_front(self, knobs: list, show: list[str] | None) -> list[str]:
         """Names of the knobs that stand in front."""
@@ -162,17 +190,31 @@ class Panel:
         return [folded]
 
     def _presets(self) -> list[w.Widget]:
-        """A button for each preset of the experiment whose knobs all have sliders."""
+        """A button for each preset of the experiment whose knobs all have sliders; ● marks what is stored and
+        answers at once.
+        """
         self.preset_buttons = {}
         for name, values in self.cls.presets.items():
             if values.keys() <= self.sliders.keys():
                 told = ", ".join(f"{k} {v}" for k, v in values.items()) or "all defaults"
-                button = w.Button(description=name, tooltip=told, layout=w.Layout(width="auto"))
+                stored = self._in_sweep(values)
+                button = w.Button(
+                    description=name + " ●" * stored,
+                    tooltip=told + (": stored, answers at once" if stored else ": press Run to train it"),
+                    layout=w.Layout(width="auto"),
+                )
                 button.on_click(lambda _, values=values: self.preset(values))
                 self.preset_buttons[name] = button
         return [w.HBox(list(self.preset_buttons.values()), layout=w.Layout(flex_flow="row wrap"))] * bool(
             self.preset_buttons
         )
+
+    def _in_sweep(self, values: dict) -> bool:
+        """Is the setting of a preset stored? One that the fixed knobs forbid is not."""
+        try:
+            return bool(self.sweep and self.sweep.at(self.cls(**self.fixed | values).settings()))
+        except UserError:
+            return False
 
     def preset(self, values: dict) -> None:
         """The defaults with these values in place of some."""
@@ -181,10 +223,12 @@ class Panel:
                 self.sliders[k.name].value = values.get(k.name, k.default)
         self.answer()
 
+    def _repr_png_(self) -> bytes:
+        """The curves in it now: what readers without a kernel get, on GitHub or in print."""
+        return self.picture.value
+
     def _repr_mimebundle_(self, **options):
-        picture = {
-            "image/png": base64.b64encode(self.picture.value).decode()
-        }  # for readers without a kernel: GitHub, print
+        picture = {"image/png": base64.b64encode(self._repr_png_()).decode()}
         return picture | self.widget._repr_mimebundle_(**options)
 
     def experiment(self):

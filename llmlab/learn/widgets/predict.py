@@ -92,12 +92,14 @@ class Predict:
         )
 
     def _pictures(self) -> str:
-        """What holds the answer, as HTML."""
+        """What holds the answer, as HTML; a panel leaves the picture that it shows."""
         parts = []
         for thing in self._shown():
             if hasattr(thing, "_repr_png_"):
                 picture = base64.b64encode(thing._repr_png_()).decode()
-                parts.append(f"<img src='data:image/png;base64,{picture}'>")
+                parts.append(
+                    f"<img src='data:image/png;base64,{picture}' alt='the curves that hold the answer'>"
+                )
             elif hasattr(thing, "_repr_html_"):
                 parts.append(thing._repr_html_())
         return "".join(parts)

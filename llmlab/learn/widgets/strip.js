@@ -23,13 +23,6 @@ const CSS = `
 const BLUE = "0, 114, 178", ORANGE = "213, 94, 0", GREEN = "0, 158, 115"; // Okabe and Ito
 const STRONGEST = 0.72; // text stays readable on the strongest colour, in the light theme and in the dark one
 
-function make(tag, name, text) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
 function colour(layer, shade) {
   const hue = layer.scale !== "sign" ? GREEN : shade > 0 ? BLUE : ORANGE;
   return shade === 0 ? "transparent" : `rgba(${hue}, ${(STRONGEST * Math.abs(shade)).toFixed(3)})`;

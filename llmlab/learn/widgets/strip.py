@@ -5,7 +5,6 @@ or as a picture.
 import base64
 import math
 from itertools import groupby
-from pathlib import Path
 
 import anywidget
 import matplotlib
@@ -16,6 +15,7 @@ from matplotlib.patches import Rectangle
 from ...errors import UserError
 from .. import figures
 from ..strips import PADDING, SPECIAL, Layer, Strip, measure
+from .scripts import script
 
 HUES = {"blue": "#0072B2", "orange": "#D55E00", "green": "#009E73"}
 STRONGEST = 0.72  # as in strip.js
@@ -31,7 +31,7 @@ class TokenStrip(anywidget.AnyWidget):
     `measured` holds the numbers, `picture()` is the same for print, str() the same as a table.
     """
 
-    _esm = (Path(__file__).parent / "strip.js").read_text(encoding="utf-8")
+    _esm = script("strip")
     data = traitlets.Dict().tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
 
