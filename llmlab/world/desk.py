@@ -23,7 +23,7 @@ MASS = ("mg", "g", "kg")
 SYSTEM = "You are the desk of Verania."
 
 
-def _schema(required: dict) -> dict:
+def schema(required: dict) -> dict:
     return {
         "type": "object",
         "properties": required,
@@ -33,11 +33,11 @@ def _schema(required: dict) -> dict:
 
 
 SCHEMAS = {
-    "calculator": _schema({"expression": {"type": "string"}}),
-    "census": _schema({"person": {"type": "string"}, "field": {"enum": list(CENSUS_FIELDS)}}),
-    "formulary": _schema({"drug": {"type": "string"}, "field": {"enum": list(DRUG_FIELDS)}}),
-    "search": _schema({"query": {"type": "string"}}),
-    "convert": _schema(
+    "calculator": schema({"expression": {"type": "string"}}),
+    "census": schema({"person": {"type": "string"}, "field": {"enum": list(CENSUS_FIELDS)}}),
+    "formulary": schema({"drug": {"type": "string"}, "field": {"enum": list(DRUG_FIELDS)}}),
+    "search": schema({"query": {"type": "string"}}),
+    "convert": schema(
         {"value": {"type": "number"}, "unit": {"enum": list(UNITS)}, "to": {"enum": list(UNITS)}}
     ),
 }
@@ -331,7 +331,7 @@ class Desk:
         calls = [c["function"] for c in message.get("tool_calls", [])]
         if problem.meta["expect"] == "final":
             return Score({"format": float(not calls), "answer": float(same(text, problem.answer))})
-        fits = len(calls) == 1 and self._fits(**calls[0])
+        fits = len(calls) == 1 and self.fits(**calls[0])
         clean = text.strip() == call_text(message) if calls else False
         return Score(
             {
@@ -341,7 +341,7 @@ class Desk:
         )
 
     @staticmethod
-    def _fits(name: str, arguments: dict) -> bool:
+    def fits(name: str, arguments: dict) -> bool:
         return name in SCHEMAS and VALIDATORS[name].is_valid(arguments)
 
     def reply(self, problem: Problem, messages: list[Message]) -> Message | None:
