@@ -46,7 +46,7 @@ WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
     "command like nothing": (
         ["xyzzy"],
-        "choose one of lab, run, show, claims, drill, interview, demo, serve, build, doctor, bench",
+        "choose one of lab, run, show, claims, drill, interview, demo, tools, desk, serve, build, doctor,",
     ),
     "unknown experiment": (
         ["run", "xyzzy"],
@@ -94,11 +94,11 @@ WRONG = {
     "domain where there is none": (["run", "grpo", "--domain", "python"], "unknown option '--domain'"),
     "model folder that is not there": (
         ["run", "cpt", "--model", "/nowhere"],
-        "there is no model '/nowhere'; give base, chat, a folder",
+        "there is no model '/nowhere'; give base, chat, reader, a folder",
     ),
     "model like nothing": (
         ["run", "cpt", "--model", "bsae"],
-        "there is no model 'bsae'; give base, chat, a folder",
+        "there is no model 'bsae'; give base, chat, reader, a folder",
     ),
     "hub model without network": (
         ["run", "cpt", "--model", "nobody/nothing"],

@@ -36,6 +36,8 @@ QUICK = {  # a command -> what is added to it
     "llmlab run chats --domain my_chats.jsonl": TINY,
     "llmlab run chats --method qlora --out my_adapters/anna/1": "--help",
     "llmlab run pairs --domain my_pairs.jsonl": "--steps 5 --batch 2 --probe 5",
+    'llmlab run rag --domain my_documents --ask "What does flat 7 pay?"': "--model chat",
+    "llmlab run rag --domain my_documents --retriever hybrid --json": "--model chat",
     "llmlab run policy --epochs 4 --clip none": PUSH,
     "llmlab run policy --reward_func crash": "--help",
     "llmlab run sft --engine trl": TINY + " --held 16",
@@ -44,6 +46,11 @@ QUICK = {  # a command -> what is added to it
     "llmlab run lora --method qlora": "--help",
     "llmlab run prefer --task decide --nll 0.5": "--help",
     "llmlab run online --refresh 10": "--help",
+    "llmlab tools my_tools.py --problems my_questions.jsonl": "--max_new 8",
+    "llmlab tools my_tools.py --problems my_questions.jsonl --train my_calls.jsonl --out new": "--steps 10",
+    "llmlab tools http://127.0.0.1:8765/mcp --problems my_questions.jsonl": "--help",
+    "llmlab desk": "--help",
+    "llmlab desk --http": "--help",
     "llmlab serve my_adapters --make": "",
     "llmlab serve my_adapters --vllm": "--help",
     "llmlab build": "--help",
@@ -86,6 +93,16 @@ def place(tmp_path, home, monkeypatch):
     chats = [{"messages": [say("user", f"What is {i}?"), say("assistant", f"It is {i}.")]} for i in range(40)]
     pairs = [{"prompt": f"Is {i} good?", "chosen": "Yes, it is.", "rejected": "No."} for i in range(40)]
     for name, rows in (("my_chats.jsonl", chats), ("my_pairs.jsonl", pairs)):
+        (folder / name).write_text("\n".join(map(json.dumps, rows)))
+    rooms = {"name": "rooms", "arguments": {"city": "Rome"}}
+    said = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": rooms}]}
+    calls = [{"messages": [say("user", f"Rooms in Rome on day {i}?"), said]} for i in range(20)]
+    code = "def rooms(city: str) -> int:\n    'Free rooms.'\n    return len(city)"
+    (folder / "my_tools.py").write_text(code)
+    for name, rows in (
+        ("my_questions.jsonl", [{"question": "Rooms?", "call": rooms}]),
+        ("my_calls.jsonl", calls),
+    ):
         (folder / name).write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(" ".join(arguments)))

@@ -17,7 +17,10 @@ COMMANDS = {  # each is a module of this package with a function `command`
     "show": "which tokens of your own data are trained",
     "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again",
     "drill": "practise interview questions, or sit a mock interview",
+    "interview": "a chapter's page for the interview: formulas, what the lab shows, what is known at scale",
     "demo": "a chapter's lesson, or one experiment's panel, full screen, for a classroom",
+    "tools": "how well a model calls your own tools: a Python file, or an MCP server",
+    "desk": "the lab's five tools as an MCP server, for any MCP client",
     "serve": "many adapters on one model, behind OpenAI's chat API on this machine",
     "build": (
         "make the shipped data (checkpoints, sweeps, runs, the ledger, notebooks), resuming where it stopped"
@@ -53,7 +56,7 @@ def refused(sentence: str) -> int:
 def dispatch(argv: list[str]) -> int:
     """Find the command and hand the rest over."""
     if not argv or argv[0] in ("-h", "--help"):
-        print("llmlab <command> [--help]\n" + "\n".join(f"  {c:8}{text}" for c, text in COMMANDS.items()))
+        print("llmlab <command> [--help]\n" + "\n".join(f"  {c:10}{text}" for c, text in COMMANDS.items()))
         return 0
     name, *rest = argv
     if name == "--version":

@@ -12,6 +12,7 @@ from typing import Literal
 from .. import paths
 from ..errors import UserError
 from ..lab import times
+from . import ask
 from .options import Option, parse
 from .own import addressed, before_a_run, knobs_of, read_own
 from .screen import progress, stoppable
@@ -53,6 +54,8 @@ def command(argv: list[str]) -> int:
     if cls.takes_texts:
         common.append(("domain", str, "", cls.reads))
         common.append(("skip_bad", bool, False, "leave out records that cannot be read, and count them"))
+    if cls.name == "rag":
+        common += ask.OPTIONS
     if cls.keeps:
         common.append(
             (
@@ -136,6 +139,9 @@ def show(experiment, options) -> int:
     from ..learn import figures
     from ..learn.said import print_table
 
+    if ask.is_asked(options):
+        check_device(options.device)
+        return ask.run(experiment, options)
     texts, said = read_own(experiment, options)
     check_device(options.device)
     if texts is not None:
