@@ -47,7 +47,7 @@ def test_the_form_is_filled_in(exercise):
     assert len(set(hints)) == len(hints) and all(
         h.endswith((".", ")", "?")) for h in (*hints, exercise.task, inspect.getdoc(exercise.reference))
     )
-    assert exercise.chapter in ("00", "01", "02", "03", "04", "05", "06", "07")
+    assert exercise.chapter in ("00", "01", "02", "03", "04", "05", "06", "07", "08")
 
 
 @EACH
@@ -295,3 +295,59 @@ def test_reinforcement_learning_is_the_librarys():
         assert get("rl_bytes").reference(
             10**6, *(r in roles for r in ("critic", "reward model", "reference"))
         ) == method_bytes(method, 10**6)
+
+
+def test_tools_and_retrieval_are_the_librarys():
+    from llmlab.chapters.c08_tools_and_retrieval.exercises import Toy
+    from llmlab.methods import advantages
+    from llmlab.retrieval import chunks, dense, rank
+
+    torch.manual_seed(5)
+    right, calls = (torch.rand(3, 4) > 0.4).float(), torch.randint(0, 3, (3, 4)).float()
+    rewards, group = (right - 0.3 * calls).view(-1), torch.arange(3).repeat_interleave(4)
+    torch.testing.assert_close(
+        get("priced_advantages").reference(right, calls, 0.3).view(-1, 1),
+        advantages.group_norm(rewards, group),
+    )
+    r, some = random.Random(5), "a b c d e f".split()
+    for _ in range(50):
+        words, length = r.choices(some, k=r.randrange(14)), r.randint(1, 6)
+        overlap = r.randrange(length)
+        cut = [c.text.split() for c in chunks.cut("x", " ".join(words), length, overlap)]
+        assert get("overlapping_chunks").reference(words, length, overlap) == cut
+        lists = [r.sample(range(9), r.randint(1, 9)) for _ in range(3)]
+        assert [d for d, _ in get("fused_ranks").reference(lists, 60)] == rank.fused(lists, [1, 1, 1])
+    documents = [r.choices(some, k=r.randint(2, 9)) for _ in range(6)]
+    scores = rank.BM25([" ".join(d) for d in documents]).scores("a d f")
+    assert get("bm25_scores").reference(["a", "d", "f"], documents) == pytest.approx(
+        scores.tolist(), rel=1e-5
+    )
+    q, p = torch.randn(4, 3), torch.randn(4, 3)
+    torch.testing.assert_close(get("in_batch_loss").reference(q, p, 0.1), dense.info_nce(q, p, 0.1))
+    assert Toy().encode("abca<end>") == [4, 0, 5] and Toy().decode([0, 1]) == Toy().decode([3])
+
+
+def test_the_numbers_of_a_call_are_the_librarys():
+    import json
+
+    from llmlab.chapters.c08_tools_and_retrieval.tools import judge as judged
+    from llmlab.world.base import Problem
+    from llmlab.world.desk import Desk, call
+
+    person = next(iter(Desk().census.people))
+    turn = call("census", person=person, field="job")
+    right = turn["tool_calls"][0]["function"]
+    problem = Problem((), "", {"chain": [turn]})
+    texts = [right, right | {"name": "cens"}, right | {"arguments": {"person": person}}]
+    texts += [
+        right | {"arguments": {"person": p, "field": f}} for p, f in ((person, "city"), ("No One", "job"))
+    ]
+    schema = {"census": {"id": "string", "field": "string"}}
+    named = lambda c: {
+        "name": c["name"],
+        "arguments": {k.replace("person", "id"): v for k, v in c["arguments"].items()},
+    }
+    for text in texts:
+        theirs = judged(problem, f"<tool_call>\n{json.dumps(text)}\n</tool_call>")
+        ours = get("call_numbers").reference([json.dumps(named(text))], [named(right)], schema, [person])
+        assert ours == {k: theirs[k] for k in ours}

@@ -31,8 +31,8 @@ def written(page) -> dict:
 # -------------------------------------------------------------------------------------------------------
 
 
-def test_three_chapters_have_a_page():
-    assert {"00", "02", "07"} <= set(PAGES)
+def test_four_chapters_have_a_page():
+    assert {"00", "02", "07", "08"} <= set(PAGES)
 
 
 @EVERY
@@ -249,8 +249,8 @@ def test_the_command_speaks_json(capsys):
 
 
 WRONG = {
-    "no chapter": ([], "which chapter? llmlab interview 00 | 02 | 07"),
-    "unknown chapter": (["77"], "chapter '77' has no interview page; choose one of 00, 02, 07"),
+    "no chapter": ([], "which chapter? llmlab interview 00 | 02 | 07 | 08"),
+    "unknown chapter": (["77"], "chapter '77' has no interview page; choose one of 00, 02, 07, 08"),
     "unknown flag": (["07", "--jsn"], "unknown option '--jsn'; did you mean --json?"),
 }
 
