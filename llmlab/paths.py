@@ -55,6 +55,9 @@ def extra(name: str) -> str:
     return f"pip install 'llmlab[{name}]'" if installed() else f"pip install -e '.[{name}]'"
 
 
+LAB = ("base", "chat", "reader")  # the shipped checkpoints
+
+
 def data() -> Path:
     """Shipped data (checkpoints, stored runs): data/ of the clone or the wheel, or LLMLAB_DATA."""
     return Path(os.environ.get("LLMLAB_DATA") or shipped("data"))

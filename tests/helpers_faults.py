@@ -97,9 +97,11 @@ def shrink():
         intermediate_size=64,
     )
     models.SIZES.update(sizes)
-    steps = {"pre": 60, "base": 30, "chat": 30}
+    steps = {"pre": 60, "base": 30, "chat": 30, "reader": 30}
     checkpoints.PLANS = {
-        name: checkpoints.Plan(steps=steps[name], rows=2, lr=3e-3, length=400 if name == "chat" else 65)
+        name: checkpoints.Plan(
+            steps=steps[name], rows=2, lr=3e-3, length=520 if name in ("chat", "reader") else 65
+        )
         for name in checkpoints.PLANS
     }
     checkpoints.measure = partial(checkpoints.measure, n=4)
@@ -216,7 +218,7 @@ def outcome_claims(home: Path, data: Path):
 
 def outcome_build(home: Path, data: Path):
     """Hash of all weights and tokenizers, and the measured skills, or None."""
-    folders = [data / "checkpoints" / name for name in ("base", "chat")]
+    folders = [data / "checkpoints" / name for name in paths.LAB]
     if not all(f.exists() for f in folders):
         return None
     return [

@@ -11,7 +11,7 @@ from llmlab.learn import drills, readme, shipped
 from llmlab.models.load import card, load
 
 
-@pytest.mark.parametrize("name", ["base", "chat"])
+@pytest.mark.parametrize("name", paths.LAB)
 def test_checkpoint_is_current_and_reaches_its_targets(name):
     assert checkpoints.is_current(name), f"run: llmlab build {name}"
     found = card(name)
@@ -22,7 +22,7 @@ def test_checkpoint_is_current_and_reaches_its_targets(name):
     }
 
 
-@pytest.mark.parametrize("name", ["base", "chat"])
+@pytest.mark.parametrize("name", paths.LAB)
 def test_the_cards_figures_are_those_of_the_shipped_weights(name):
     loaded = load(name)
     again = checkpoints.measure(
@@ -39,7 +39,7 @@ def test_some_skills_are_left_for_reinforcement_learning():
 
 def test_shipped_data_is_small():
     assert sum(f.stat().st_size for f in paths.data().rglob("*") if f.is_file()) < 60e6
-    for name in ("base", "chat"):
+    for name in paths.LAB:
         assert (paths.data() / "checkpoints" / name / "model.safetensors").stat().st_size < 2.5e6
         assert not list((paths.data() / "checkpoints" / name).glob("*.bin"))
 

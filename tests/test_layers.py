@@ -19,7 +19,7 @@ ORDER = [
     {"world"},
     {"tokens"},
     {"models"},
-    {"methods"},
+    {"methods", "retrieval"},
     {"train"},
     {"serve"},
     {"lab"},

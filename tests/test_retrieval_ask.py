@@ -173,7 +173,7 @@ def test_citations_are_looked_up():
 
 def test_a_lab_model_sees_the_form_that_it_was_trained_on(tiny):
     text = tiny.tok.decode(prompt(tiny.tok, "What\nis it?", ["one\n two", "three"]))
-    assert "[1] one two [2] three\nWhat is it?" in text and answers.ASKED not in text
+    assert "one two [1] three [2]\nWhat is it? Cite it." in text and answers.ASKED not in text
 
 
 def test_another_model_is_told_what_is_expected(foreign):

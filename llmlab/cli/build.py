@@ -13,7 +13,7 @@ from . import claims
 from .options import nearest, parse
 from .screen import progress, stoppable
 
-BUILDS = ("base", "chat", "sweeps", "texts", "runs", "rates", "claims", "notebooks", "readme")
+BUILDS = (*paths.LAB, "sweeps", "texts", "runs", "rates", "claims", "notebooks", "readme")
 REHEARSED = ("book", "vouch")
 MIGRATE = "migrate"
 
@@ -82,7 +82,7 @@ def stale(name: str) -> list[str]:
 
 def make(name: str, force: bool) -> None:
     """Build one kind of shipped data: what of it is stale, or all of it."""
-    if name in ("base", "chat"):
+    if name in paths.LAB:
         from ..lab import checkpoints as builder
 
         if name == "base" and not builder.is_current("pre"):
@@ -170,7 +170,7 @@ def spot_checks(books: dict) -> dict[str, list[tuple]]:
 def build_one(builder, name: str) -> dict:
     """One checkpoint with a progress bar; its card."""
     with progress() as bar, stoppable() as stop, closing(builder.build(name)) as rows:
-        task = bar.add_task(f"build {name}", total=builder.RECIPES[name].steps, last="")
+        task = bar.add_task(f"build {name}", total=builder.PLANS[name].steps, last="")
         for row in rows:
             bar.update(task, completed=row["step"], last=f"loss {row['loss']:.2f}" if "loss" in row else "")
             if stop() and "card" not in row:

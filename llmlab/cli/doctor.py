@@ -44,7 +44,7 @@ def examine(time_experiments: bool = True, on_row: Callable[[str, float], None] 
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     yield {"torch_threads": torch.get_num_threads(), "gpu": gpu}
-    yield {"checkpoints": {name: current(name) for name in ("base", "chat")}}
+    yield {"checkpoints": {name: current(name) for name in paths.LAB}}
     if time_experiments:
         yield from timing(on_row)
 

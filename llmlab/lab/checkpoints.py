@@ -4,6 +4,8 @@ goes on.
 pre    the lab model pretrained on the general corpus (kept in the cache, not shipped)
 base   pre after a short last phase with more to be read in context, the learning rate warming up once more
 chat   base after supervised fine-tuning on conversations with tools, formats, refusals and personas
+reader chat after more of it: questions behind look-alike passages, with citations, and errands that half of
+       the time are answered by a call, whether they need one or not
 """
 
 import json
@@ -28,6 +30,8 @@ from ..train import loop, probes
 from ..train.recipe import Read, Recipe
 from ..world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
 from ..world.base import rng
+from ..world.errands import Undecided
+from ..world.leaflets import Interview, Reading
 from . import record
 from .record import Seal
 
@@ -54,10 +58,11 @@ PLANS = {
     "pre": Plan(steps=8500, rows=6, length=257, lr=3e-3),
     "base": Plan(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
     "chat": Plan(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
+    "reader": Plan(steps=1600, rows=16, lr=1.5e-3, length=520, replay=1, seed=3),
 }
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
-CONVERSATIONS = {
+CHATS = {
     Talk(kinds=("fact",), formulary=SEEN): 0.22,
     Desk(calls=1, formulary=SEEN): 0.10,
     Desk(calls=1, formulary=SEEN, tools=("calculator", "convert")): 0.12,
@@ -74,6 +79,25 @@ CONVERSATIONS = {
     Sums(("add", "multiply"), scratchpad=True): 0.02,
     Strings(2, scratchpad=True): 0.01,
 }
+TAUGHT = ("thing", "drug", "drug", "person", "person")  # what names nothing is read most easily
+UNSURE = dict(absent=0.15, stale=0.15, longest=2, listed=0.4, cited=0.6, subjects=TAUGHT)
+READINGS = {  # a call has ten times the tokens of an answer, so calls are few
+    Interview(1, **UNSURE): 0.04,
+    Interview(2, **UNSURE): 0.14,
+    Interview(3, **UNSURE): 0.14,
+    Interview(4, **UNSURE): 0.18,
+    Interview(6, **UNSURE): 0.12,
+    Interview(8, **UNSURE): 0.10,
+    Reading(4, by_tool=True, **UNSURE): 0.05,
+    Undecided(): 0.10,
+    Desk(calls=1, formulary=SEEN): 0.02,
+    Desk(calls=2, formulary=SEEN): 0.02,
+    Talk(kinds=("fact",), formulary=SEEN): 0.05,
+    Talk(kinds=("format", "persona"), formulary=SEEN): 0.02,
+    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.02,
+}
+GOALS = {1: None, 2: None, 4: 0.95, 8: 0.90}  # passages -> least share right, citation included
+CONVERSATIONS = {"chat": CHATS, "reader": READINGS}
 
 
 @lru_cache(maxsize=1)
@@ -96,22 +120,25 @@ def text_stream(tok, plan: Plan, start: int, shares: dict[str, float] | None = N
         yield next(pack.pack(documents, rows=plan.rows, length=plan.length))
 
 
-def conversation(r):
-    """One training conversation: (messages, tools)."""
-    part = r.choices(list(CONVERSATIONS), list(CONVERSATIONS.values()))[0]
+def conversation(r, name: str = "chat"):
+    """One training conversation of a checkpoint: (messages, tools)."""
+    parts = CONVERSATIONS[name]
+    part = r.choices(list(parts), list(parts.values()))[0]
     problem = None
     while problem is None:
         problem = part.problem(r, "train")
     return [*problem.messages, *part.solution(problem)], problem.meta.get("tools")
 
 
-def chat_stream(tok, plan: Plan, start: int) -> Iterator[Batch]:
+def chat_stream(tok, plan: Plan, start: int, name: str = "chat") -> Iterator[Batch]:
     """SFT batches from number `start`; batch i is a function of (recipe, i).
 
     `rows` conversations and `replay` general documents each, packed with attention reset.
     """
     for i in count(start):
-        examples = [chat.encode(tok, *conversation(rng("chat", plan.seed, i, j))) for j in range(plan.rows)]
+        examples = [
+            chat.encode(tok, *conversation(rng(name, plan.seed, i, j), name)) for j in range(plan.rows)
+        ]
         texts = islice(corpora.general(plan.seed + 2, start=i * 1000), plan.replay)
         examples += [
             (ids, [1] * len(ids)) for ids in pack.encode_documents(tok, texts, special.document_end(tok))
@@ -139,6 +166,17 @@ def skills(name: str) -> dict[str, tuple]:
             "strings depth 1": (Strings(1), {}, None),
             "strings depth 2": (Strings(2), {}, None),
             "strings depth 2 with steps": (Strings(2, scratchpad=True), {}, None),
+        }
+    if name == "reader":
+        return {
+            **{f"{n} passages": (Reading(n, longest=2), {}, least) for n, least in GOALS.items()},
+            "not in four passages": (Reading(4, absent=1.0, longest=2), {}, None),
+            "four passages, no citation": (Reading(4, cited=0.0, longest=2), {}, None),
+            "newer of two versions": (Reading(4, stale=1.0, longest=2), {}, None),
+            "four passages from a search": (Reading(4, by_tool=True, longest=2), {}, None),
+            "census questions": (Talk(("fact",)), {}, None),
+            "two-call chains": (Desk(2), {}, None),
+            "unsafe refused": (Talk(("unsafe",)), {}, None),
         }
     return {
         "census questions": (Talk(("fact",)), {}, 0.95),
@@ -182,9 +220,9 @@ def recipe_hash(name: str) -> str:
             recipe_hash("pre"),
         )
     else:
-        texts = [json.dumps(conversation(rng("chat", PLANS["chat"].seed, 0, j))) for j in range(500)]
+        texts = [json.dumps(conversation(rng(name, PLANS[name].seed, 0, j), name)) for j in range(500)]
         base = (
-            paths.data() / "checkpoints" / "base"
+            paths.data() / "checkpoints" / BEFORE[name]
         )  # its weights and tokenizer: the rest of the folder follows
         before = paths.hash_files([base / "model.safetensors", base / "tokenizer.json"]) + special.TEMPLATE
     plan = repr(PLANS[name]).replace("Plan(", "Recipe(", 1)  # its name when the shipped checkpoints were made
@@ -203,7 +241,7 @@ def folder(name: str) -> Path:
 
 def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
     """(checkpoint, seal that is there, seal that is wanted) of the shipped checkpoints."""
-    for name in ("base", "chat"):
+    for name in paths.LAB:
         yield name, _found(name), Seal(recipe_hash(name))
 
 
@@ -220,12 +258,15 @@ def _found(name: str) -> Seal | None:
     return Seal(card.get("recipe", "")) if whole else None
 
 
+BEFORE = {"base": "pre", "chat": "base", "reader": "chat"}
+
+
 def start(name: str):
     """(model, tokenizer) that the build begins with."""
     if name == "pre":
         tok = lab_tokenizer()
         return models.new_lab_model(tok, PLANS["pre"].seed), tok
-    loaded = models.load(str(folder("pre")) if name == "base" else "base")
+    loaded = models.load(str(folder("pre")) if name == "base" else BEFORE[name])
     if name == "chat":
         loaded.tok.chat_template = special.TEMPLATE
     return loaded.model, loaded.tok
@@ -235,6 +276,7 @@ STREAMS: dict[str, Callable] = {
     "pre": text_stream,
     "base": partial(text_stream, shares=corpora.ANNEAL),
     "chat": chat_stream,
+    "reader": partial(chat_stream, name="reader"),
 }
 
 

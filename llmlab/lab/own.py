@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from .. import paths
 from ..errors import UserError
 from ..lab.experiment import Experiment
 from ..models import adapters, quant
-from ..models.load import LAB, Loaded, load, save
+from ..models.load import Loaded, load, save
 from ..train.wrap import wrapped
 from .experiment import knob
 
@@ -44,7 +45,7 @@ class Own(Experiment):
         """The starting model; for qlora a folder or hub id is read in 4 bits, layer by layer."""
         return (
             quant.load_4bit(name, device)
-            if self.method == "qlora" and name not in LAB
+            if self.method == "qlora" and name not in paths.LAB
             else load(name, device)
         )
 

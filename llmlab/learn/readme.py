@@ -40,7 +40,7 @@ def of_checkpoints() -> str:
     """Skills of both checkpoints side by side."""
     from ..models.load import card
 
-    cards = {name: card(name) for name in ("base", "chat")}
+    cards = {name: card(name) for name in paths.LAB}
     skills = list(dict.fromkeys(s for c in cards.values() for s in c["skills"]))
     rows = [
         [

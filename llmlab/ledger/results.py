@@ -95,11 +95,11 @@ def _named(name: str) -> dict[str, str]:
 
 
 @lru_cache
-def _checkpoints(folder: Path) -> str:
+def _checkpoints(folder: Path, names: tuple[str, ...]) -> str:
     return paths.hash_files(
         sorted(
             p
-            for name in ("base", "chat")
+            for name in names
             for p in (folder / name).glob("*.*")
             if p.suffix in (".safetensors", ".json") and p.name != "card.json"  # what it was measured to do
         )
@@ -110,7 +110,8 @@ def seal(claim: Claim) -> Seal:
     """What a claim's record must be made from: its declaration, the code of the experiments and their exam
     or of its check, and the checkpoints.
     """
-    made_by = {"checkpoints": _checkpoints(paths.data() / "checkpoints")}
+    started = paths.LAB if claim.chapter >= "08" else ("base", "chat")  # what a chapter's runs start from
+    made_by = {"checkpoints": _checkpoints(paths.data() / "checkpoints", started)}
     if claim.check:
         made_by |= {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)}
     made_by |= {n: h for name in {a.experiment for a in claim.arms} for n, h in _named(name).items()}

@@ -14,7 +14,6 @@ from .. import paths
 from ..errors import UserError
 
 hf_logging.disable_progress_bar()  # loading 2 MB needs no bar, and ours is on the screen
-LAB = ("base", "chat")
 FILES = (
     "*.safetensors",
     "config.json",
@@ -50,7 +49,7 @@ class Loaded:
 
     @property
     def is_lab(self) -> bool:
-        return self.name in LAB
+        return self.name in paths.LAB
 
 
 def new_lab_model(tok, seed: int = 0, **sizes) -> Qwen3ForCausalLM:
@@ -77,7 +76,7 @@ def save(folder: Path, model, tok) -> None:
 
 def resolve(name: str) -> Path | None:
     """The folder of a lab checkpoint or of a path; None for a hub id."""
-    if name in LAB:
+    if name in paths.LAB:
         folder = paths.data() / "checkpoints" / name
         if not (folder / "model.safetensors").exists():
             raise BadCheckpoint(f"the lab checkpoint '{name}' is missing; run: llmlab build {name}")
@@ -86,7 +85,8 @@ def resolve(name: str) -> Path | None:
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise BadCheckpoint(
-            f"there is no model '{name}'; give base, chat, a folder with config.json and *.safetensors, or a"
+            f"there is no model '{name}'; give base, chat, reader, a folder with config.json and"
+            f" *.safetensors, or a"
             " hub id such as Qwen/Qwen3-0.6B"
         )
     return None
@@ -127,8 +127,8 @@ def check_seal(name: str, mark: str) -> None:
 
 
 def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.float32, **how) -> Loaded:
-    """A model by name: 'base' or 'chat' (lab checkpoints), a folder, or a hub id. fp32 by default. how: more
-    for from_pretrained (a quantisation).
+    """A model by name: a lab checkpoint ('base', 'chat', 'reader'), a folder, or a hub id. fp32 by default.
+    how: more for from_pretrained (a quantisation).
 
     Raises BadCheckpoint with one sentence: missing, truncated, without tokenizer, not reachable, weights that
     the config wants and the files have not, a tokenizer with more tokens than the model.
@@ -137,7 +137,7 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
     if folder is not None:
         check_weights(folder)
     mark = fingerprint(folder, name)
-    if name in LAB:
+    if name in paths.LAB:
         check_seal(name, mark)
     where = str(folder or name)
     try:

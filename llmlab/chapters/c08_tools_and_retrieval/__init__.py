@@ -1,0 +1,8 @@
+"""Chapter 08: tools and retrieval."""
+
+EXPERIMENTS = {  # name, which is that of its module -> class
+    "tools": "Tools",
+    "decide": "Decide",
+    "repair": "Repair",
+    "rag": "Rag",
+}

@@ -1,0 +1,557 @@
+"""Claims of chapter 08: what tools and retrieval need, measured part by part."""
+
+from ...ledger.claims import Arm, Claim, contrast, gain
+from . import checks
+
+HELD = 64
+PLAIN = dict(held=HELD, probe=120)
+
+
+def tools(label: str, **knobs) -> Arm:
+    """An arm of 120 steps of SFT of the base model on 16 dialogues a step."""
+    return Arm(label, "tools", PLAIN | knobs)
+
+
+MANY, SOME, FEW = (tools(f"{n:,} examples", examples=n) for n in (1000, 200, 50))
+CALLS = tools("calls only", shown="calls")
+PLANNED = tools("a plan before each call", chain=2, plan="on")
+CHAINED = {n: tools(f"chains of up to {n}", chain=n) for n in (2, 3)}
+
+TEXT, MASKED, ABSENT = (
+    Arm(f"errors {w}", "repair", dict(says=s, held=48, probe=80))
+    for w, s in (
+        ("say what is wrong", "text"),
+        ("say that something is", "masked"),
+        ("say nothing", "absent"),
+    )
+)
+GOLD = Arm("gold traces only", "repair", dict(shown="gold", held=48, probe=80))
+WARNED = Arm("orders in results shown", "repair", dict(injected=0.2, held=48, probe=80))
+
+READ = dict(held=32, probe=40)
+PRICED = {p: Arm(f"{p:g} points a call", "decide", dict(price=p) | READ) for p in (0.0, 0.2, 0.8)}
+TAUGHT = {
+    s: Arm(f"{s:.0%} answered without a call", "decide", dict(method="sft", no_calls=s) | READ)
+    for s in (0.0, 0.1, 0.4)
+}
+
+FOUND = {w: Arm(w, "rag", dict(retriever=w)) for w in ("bm25", "states", "encoder", "hybrid")}
+SHORT = Arm("chunks of 8 words", "rag", dict(length=8, overlap=2))
+NAMED = Arm("chunks of 8 words with a header", "rag", dict(length=8, overlap=2, header="on"))
+STALE = Arm("half with an older edition", "rag", dict(stale=0.5))
+
+LIKE = Arm("results like memory", "traces", {})
+UNLIKE = Arm("half of the results unlike memory", "traces", dict(differs=0.5))
+
+SFT = "dialogues, steps, rate, seed (which dialogues)"
+SHOWN = dict(counts=False)
+QUESTIONS = "questions, shelf, reader; no training but the encoder's"
+
+CLAIMS = (
+    Claim(
+        "C100",
+        "Tools let a model look things up where it would guess.",
+        "A 5",
+        "measured",
+        "08",
+        "Toolformer and Gorilla: large gains on sums, facts and API calls.",
+        ("toolformer_2023", "gorilla_2023"),
+        contrasts=(
+            gain("right about unknown people", PRICED[0.0], "right_unknown", "more", 0.2),
+            gain("right about hard sums", PRICED[0.0], "right_hard", "more", 0.2),
+            gain("right about known people", PRICED[0.0], "right_known", "more", 0.1, **SHOWN),
+        ),
+        matched="one run each: its end against its start, where half of the questions are answered by a call",
+        items=32,
+        first=1,
+    ),
+    Claim(
+        "C101",
+        "Selection, arguments, execution and answer are problems of their own.",
+        "A 5.0.15",
+        "measured",
+        "08",
+        "A definition that practice bears out: valid calls with wrong arguments are the commonest failure.",
+        ("gorilla_2023", "constraint_tax_2026"),
+        contrasts=(
+            contrast(
+                "200 examples: right tool against right call", "more", SOME("selected"), SOME("right"), 0.15
+            ),
+            contrast(
+                "200 examples: executable against right", "more", SOME("executable"), SOME("right"), 0.15
+            ),
+            contrast(
+                "50 examples: right tool against right call", "more", FEW("selected"), FEW("right"), 0.15
+            ),
+        ),
+        matched=SFT,
+        items=HELD,
+        first=1,
+    ),
+    Claim(
+        "C102",
+        "Constrained decoding enforces validity when the call is written.",
+        "A 5.1.2",
+        "measured",
+        "08",
+        "By construction, where the length allows the call to end; frameworks differ in the schemas they"
+        " support.",
+        ("jsonschemabench_2025",),
+        contrasts=(
+            contrast(
+                "50 examples: valid under a grammar against free",
+                "more",
+                FEW("valid_grammar"),
+                FEW("valid"),
+                0.15,
+            ),
+            gain(
+                "untrained: valid under a grammar, against SFT on 1,000",
+                MANY,
+                "valid_grammar",
+                "same",
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="the same weights and questions, decoded in two ways",
+        items=HELD,
+        first=1,
+    ),
+    Claim(
+        "C103",
+        "Retries that read the error repair what fresh tries do not.",
+        "A 5.0.2",
+        "measured",
+        "08",
+        "Common practice (self-heal loops); we found no test at equal tokens.",
+        (),
+        contrasts=(
+            contrast(
+                "repaired against fresh tries of as many tokens",
+                "more",
+                TEXT("repaired"),
+                TEXT("resampled"),
+                0.15,
+            ),
+            contrast(
+                "repaired, errors that say what is wrong against masked ones",
+                "more",
+                TEXT("repaired"),
+                MASKED("repaired"),
+                0.15,
+            ),
+        ),
+        matched="tokens sampled a task (first part); traces, steps, seed (second part)",
+        items=96,
+        first=1,
+    ),
+    Claim(
+        "C104",
+        "Training on the full loop (call, result, answer) is what makes answers right.",
+        "A 5.1.1",
+        "measured",
+        "08",
+        "The form of all public tool data sets.",
+        ("toolformer_2023", "toollmm_2023"),
+        contrasts=(
+            contrast(
+                "answers right, full loop against calls only",
+                "more",
+                MANY("answered"),
+                CALLS("answered"),
+                0.2,
+            ),
+            contrast(
+                "calls right, full loop against calls only", "same", MANY("right"), CALLS("right"), 0.15
+            ),
+        ),
+        matched=SFT,
+        items=HELD,
+        first=1,
+    ),
+    Claim(
+        "C105",
+        "An explicit plan before the call helps.",
+        "A 5.1.1",
+        "measured",
+        "08",
+        "The source calls it optional. ReAct-style agents report gains on tasks of many steps.",
+        (),
+        contrasts=(
+            contrast(
+                "two calls: answers right with a plan",
+                "more",
+                PLANNED("answered_2"),
+                CHAINED[2]("answered_2"),
+                0.15,
+            ),
+            contrast("one call: right with a plan", "more", PLANNED("right"), CHAINED[2]("right"), 0.15),
+        ),
+        matched=SFT + "; not tokens: plans are longer",
+        items=HELD,
+        first=1,
+    ),
+    Claim(
+        "C106",
+        "Examples in which no tool is called teach when not to call.",
+        "A 5.1",
+        "measured",
+        "08",
+        "When2Call: large models call too often; pairs help more than SFT.",
+        ("when2call_2025", "when2tool_2026"),
+        contrasts=(
+            contrast(
+                "needless calls, 40 % against none",
+                "less",
+                TAUGHT[0.4]("needless"),
+                TAUGHT[0.0]("needless"),
+                0.3,
+            ),
+            contrast(
+                "needless calls, 10 % against none",
+                "less",
+                TAUGHT[0.1]("needless"),
+                TAUGHT[0.0]("needless"),
+                0.2,
+            ),
+            contrast(
+                "no call where one is needed, 40 % against none",
+                "same",
+                TAUGHT[0.4]("missed"),
+                TAUGHT[0.0]("missed"),
+                0.2,
+            ),
+        ),
+        matched="examples, steps, rate, seed",
+        items=96,
+        first=1,
+    ),
+    Claim(
+        "C107",
+        "Trajectories of several calls cure chaining failures.",
+        "A 5.1",
+        "measured",
+        "08",
+        "ReAct-style agents; see C056 and C057 for rewards in place of traces.",
+        (),
+        contrasts=(
+            contrast(
+                "two calls: chains of two against single calls",
+                "more",
+                CHAINED[2]("answered_2"),
+                MANY("answered_2"),
+                0.2,
+            ),
+            contrast(
+                "three calls: chains of three against single calls",
+                "more",
+                CHAINED[3]("answered_3"),
+                MANY("answered_3"),
+                0.15,
+            ),
+            contrast(
+                "three calls, only two shown, against single calls",
+                "more",
+                CHAINED[2]("answered_3"),
+                MANY("answered_3"),
+                0.15,
+                **SHOWN,
+            ),
+        ),
+        matched=SFT,
+        items=HELD,
+        first=1,
+    ),
+    Claim(
+        "C108",
+        "Answers become grounded in the tool's result.",
+        "A 5.1.1",
+        "measured",
+        "08",
+        "Where results always agree with memory, both look grounded; results that differ tell them apart.",
+        (),
+        contrasts=(
+            gain("the tool is followed where memory differs", UNLIKE, "follows", "more", 0.3),
+            contrast(
+                "followed, half of the results unlike memory against none",
+                "more",
+                UNLIKE("follows"),
+                LIKE("follows"),
+                0.15,
+            ),
+        ),
+        matched=SFT,
+        items=64,
+        first=1,
+    ),
+    Claim(
+        "C109",
+        "RAG is tool use: the model that searches reads as well as one that is given the passages.",
+        "A 5, note",
+        "measured",
+        "08",
+        "A definition; what differs is who decides to search and writes the query.",
+        ("raft_2024",),
+        contrasts=(
+            contrast(
+                "right answers, own search against given passages",
+                "same",
+                FOUND["bm25"]("by_tool"),
+                FOUND["bm25"]("accuracy"),
+                0.15,
+            ),
+        ),
+        matched=QUESTIONS + "; chunks shown",
+        items=64,
+        first=1,
+    ),
+    Claim(
+        "C110",
+        "More data or constrained decoding? A grammar buys validity, data buys right arguments.",
+        "A 11.4",
+        "measured",
+        "08",
+        "The source asks; it does not answer.",
+        ("constraint_tax_2026", "think_before_constraining_2026"),
+        contrasts=(
+            contrast(
+                "right: 1,000 examples free against 50 under a grammar",
+                "more",
+                MANY("right"),
+                FEW("right_grammar"),
+                0.2,
+            ),
+            contrast(
+                "valid: the grammar's gain at 50 against at 1,000",
+                "more",
+                FEW("valid_grammar"),
+                FEW("valid"),
+                0.15,
+            ),
+            contrast(
+                "right: the grammar's gain at 1,000 examples",
+                "same",
+                MANY("right_grammar"),
+                MANY("right"),
+                0.15,
+            ),
+        ),
+        matched=SFT + "; the number of distinct dialogues is what differs",
+        items=HELD,
+        first=1,
+    ),
+    Claim(
+        "C111",
+        "Models already learn tool formats from a few examples in the prompt, and lack planning and"
+        " recovery.",
+        "B 2",
+        "measured",
+        "08",
+        "Said of models of 0.6 B parameters and more.",
+        why="the lab model has not the instructions to read examples in a prompt; on a real model:"
+        " llmlab run tools --model Qwen/Qwen3-0.6B --steps 10",
+    ),
+    Claim(
+        "C141",
+        "A response format without a branch for calls makes calls impossible, whatever the model has learnt.",
+        "ours",
+        "exact",
+        "08",
+        "Tool suppression in production models under both features at once.",
+        ("suppression_2026",),
+        check=checks.no_branch_no_call,
+    ),
+    Claim(
+        "C142",
+        "A grammar turns calls that were invalid into calls that are wrong but valid.",
+        "ours",
+        "measured",
+        "08",
+        "Models of 0.5 to 1.7 B parameters: validity 62 to 100 %, accuracy 20 to 11 %, wrong but valid 50"
+        " to 89 %.",
+        ("constraint_tax_2026",),
+        contrasts=(
+            contrast(
+                "50 examples: wrong but valid under a grammar against free",
+                "more",
+                FEW("wrong_but_valid_grammar"),
+                FEW("wrong_but_valid"),
+                0.15,
+            ),
+            contrast(
+                "50 examples: right under a grammar against free",
+                "less",
+                FEW("right_grammar"),
+                FEW("right"),
+                0.1,
+            ),
+        ),
+        matched="the same weights and questions, decoded in two ways",
+        items=HELD,
+        first=1,
+    ),
+    Claim(
+        "C143",
+        "What an error says decides what can be repaired and what is done twice.",
+        "ours",
+        "measured",
+        "08",
+        "An official tool server hides the text of ordinary exceptions from the model.",
+        (),
+        contrasts=(
+            contrast(
+                "renamed field found, error text against masked",
+                "more",
+                TEXT("renamed"),
+                MASKED("renamed"),
+                0.3,
+            ),
+            contrast(
+                "orders placed twice, masked against error text",
+                "more",
+                MASKED("double_orders"),
+                TEXT("double_orders"),
+                0.2,
+            ),
+            contrast(
+                "one order after a time-out, errors shown against gold traces",
+                "more",
+                TEXT("placed"),
+                GOLD("placed"),
+                0.3,
+            ),
+        ),
+        matched="traces, steps, rate, seed",
+        items=48,
+        first=1,
+    ),
+    Claim(
+        "C144",
+        "A reward for right answers alone makes a model call where it need not; a price cures it, and too"
+        " high a"
+        " price stops the calls that are needed.",
+        "ours",
+        "measured",
+        "08",
+        "A reward that counts calls removes up to 68 % of them; the boundary depends on what the model"
+        " knows.",
+        ("otc_2025", "when2tool_2026"),
+        contrasts=(
+            contrast(
+                "needless calls, 0.2 points against none",
+                "less",
+                PRICED[0.2]("needless"),
+                PRICED[0.0]("needless"),
+                0.15,
+            ),
+            contrast(
+                "no call where memory fails, 0.8 points against 0.2",
+                "more",
+                PRICED[0.8]("missed"),
+                PRICED[0.2]("missed"),
+                0.2,
+            ),
+            gain("needless calls by outcome alone", PRICED[0.0], "needless", "more", 0.1, **SHOWN),
+        ),
+        matched="samples, steps, rate, seed",
+        items=64,
+        first=1,
+    ),
+    Claim(
+        "C145",
+        "Short chunks lose the name that a fact belongs to; a header gives it back.",
+        "ours",
+        "measured",
+        "08",
+        "Practice: chunks with a title or a summary in front are found and read better.",
+        (),
+        contrasts=(
+            contrast("found, 8 words against 32", "less", SHORT("recall"), FOUND["bm25"]("recall"), 0.15),
+            contrast(
+                "found, 8 words with a header against without", "more", NAMED("recall"), SHORT("recall"), 0.15
+            ),
+            contrast(
+                "answered, 8 words with a header against without",
+                "more",
+                NAMED("accuracy"),
+                SHORT("accuracy"),
+                0.15,
+            ),
+        ),
+        matched=QUESTIONS,
+        items=64,
+        first=1,
+    ),
+    Claim(
+        "C146",
+        "The ids that are trained are the ids that were sampled, over all turns of a conversation with"
+        " tools.",
+        "ours",
+        "exact",
+        "08",
+        "Histories that are made into text and tokenised again differ from what was sampled; libraries"
+        " had this bug.",
+        (),
+        check=checks.sampled_is_trained,
+    ),
+    Claim(
+        "C147",
+        "A language model's own states find nothing by name; a contrast of under a minute makes an"
+        " encoder of them.",
+        "ours",
+        "measured",
+        "08",
+        "BM25 is hard to beat where names are rare words; encoders trained on pairs beat it on open"
+        " questions.",
+        ("dpr_2020", "rrf_2009"),
+        contrasts=(
+            contrast(
+                "found, untrained states against BM25",
+                "less",
+                FOUND["states"]("recall"),
+                FOUND["bm25"]("recall"),
+                0.3,
+            ),
+            contrast(
+                "found, trained encoder against untrained states",
+                "more",
+                FOUND["encoder"]("recall"),
+                FOUND["states"]("recall"),
+                0.3,
+            ),
+            contrast(
+                "found, both against BM25",
+                "more",
+                FOUND["hybrid"]("recall"),
+                FOUND["bm25"]("recall"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched=QUESTIONS,
+        items=64,
+        first=1,
+    ),
+    Claim(
+        "C148",
+        "An older edition in the library costs answers, although it holds the right name.",
+        "ours",
+        "measured",
+        "08",
+        "Stale documents are among the commonest reports of users.",
+        (),
+        contrasts=(
+            contrast(
+                "answered, half with an older edition against none",
+                "less",
+                STALE("accuracy"),
+                FOUND["bm25"]("accuracy"),
+                0.15,
+            ),
+        ),
+        matched=QUESTIONS,
+        items=64,
+        first=1,
+    ),
+)
