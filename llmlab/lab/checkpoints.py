@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import torch
 import transformers
@@ -80,7 +80,7 @@ CHATS = {
     Strings(2, scratchpad=True): 0.01,
 }
 TAUGHT = ("thing", "drug", "drug", "person", "person")  # what names nothing is read most easily
-UNSURE = dict(absent=0.15, stale=0.15, longest=2, listed=0.4, cited=0.6, subjects=TAUGHT)
+UNSURE: dict[str, Any] = dict(absent=0.15, stale=0.15, longest=2, listed=0.4, cited=0.6, subjects=TAUGHT)
 READINGS = {  # a call has ten times the tokens of an answer, so calls are few
     Interview(1, **UNSURE): 0.04,
     Interview(2, **UNSURE): 0.14,

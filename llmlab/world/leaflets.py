@@ -222,7 +222,7 @@ def posed(
     system: list[Message] = [{"role": "system", "content": SYSTEM}] if by_tool else []
     text = question if by_tool else f"{together(shown)}\n{question}"
     turn = call("search", query=f"{about} {field}") if by_tool else None
-    meta = {"passages": shown, "call": turn, "tools": SEARCH if by_tool else None, "cited": cited}
+    meta: dict = {"passages": shown, "call": turn, "tools": SEARCH if by_tool else None, "cited": cited}
     meta |= {"name": about, "field": field}
     right = answer(shown, about, field, cited)
     return Problem((*system, {"role": "user", "content": text}), right, meta)
