@@ -31,7 +31,11 @@ WARNED = Arm("orders in results shown", "repair", dict(injected=0.2, held=48, pr
 READ = dict(held=32, probe=40)
 PRICED = {p: Arm(f"{p:g} points a call", "decide", dict(price=p) | READ) for p in (0.0, 0.2, 0.8)}
 TAUGHT = {
-    s: Arm(f"{s:.0%} answered without a call", "decide", dict(method="sft", no_calls=s) | READ)
+    s: Arm(
+        f"{s:.0%} answered without a call",
+        "decide",
+        dict(method="sft", no_calls=s, lr=1e-3, steps=120) | READ,
+    )
     for s in (0.0, 0.1, 0.4)
 }
 
@@ -57,11 +61,11 @@ CLAIMS = (
         "Toolformer and Gorilla: large gains on sums, facts and API calls.",
         ("toolformer_2023", "gorilla_2023"),
         contrasts=(
-            gain("right about unknown people", PRICED[0.0], "right_unknown", "more", 0.2),
-            gain("right about hard sums", PRICED[0.0], "right_hard", "more", 0.2),
-            gain("right about known people", PRICED[0.0], "right_known", "more", 0.1, **SHOWN),
+            gain("right about unknown people", TAUGHT[0.4], "right_unknown", "more", 0.2),
+            gain("right about hard sums", TAUGHT[0.4], "right_hard", "more", 0.2),
+            gain("right about known people", TAUGHT[0.4], "right_known", "more", 0.1, **SHOWN),
         ),
-        matched="one run each: its end against its start, where half of the questions are answered by a call",
+        matched="one run each: its end against its start",
         items=32,
         first=1,
     ),

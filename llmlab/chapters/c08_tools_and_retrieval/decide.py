@@ -29,8 +29,8 @@ TURNS = 3  # a call, one more, the answer
 
 @dataclass(frozen=True)
 class Decide(Experiment):
-    """Known and unknown people, sums that are easy, half mastered or hard, and small talk, from a model that
-    calls half of the time whatever it is asked.
+    """Known and unknown people, sums that are easy, half mastered or hard, and small talk, from the chat
+    model, which calls for nearly every sum and for small talk, and for people seldom and wrongly.
 
     grpo  reward = right answer − price · calls: outcome only at price 0
     sft   imitate calls where they are needed and, in a share of the examples, answers where they are not
@@ -38,7 +38,8 @@ class Decide(Experiment):
 
     name: ClassVar[str] = "decide"
     summary: ClassVar[str] = "call a tool or answer from memory: examples, or a reward with a price a call"
-    default_model: ClassVar[str] = "reader"
+    default_model: ClassVar[str] = "chat"
+    chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "utility": "right − price · calls (points)",
         "accuracy": "right answers (share)",
@@ -57,8 +58,8 @@ class Decide(Experiment):
         "outcome only": {},
         "a price a call": dict(price=0.2),
         "too dear": dict(price=0.8),
-        "only calls shown": dict(method="sft"),
-        "calls and answers shown": dict(method="sft", no_calls=0.4),
+        "only calls shown": dict(method="sft", lr=1e-3),
+        "calls and answers shown": dict(method="sft", no_calls=0.4, lr=1e-3),
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, prompts=4, group=4, batch=4, held=6, lr=1e-3),
@@ -131,7 +132,7 @@ class Decide(Experiment):
         )
 
     def prober(self, model, tok):
-        """Held-out questions of each kind, sampled: an undecided policy has no greedy answer."""
+        """Held-out questions of each kind, sampled: what decides is a probability."""
         held = {kind: Errands((kind,)).problems(self.held, seed=7) for kind in KINDS}
 
         def probe(step):
