@@ -179,7 +179,8 @@ def test_the_oracle_puts_the_telling_chunk_among_k(found):
 def test_a_changed_value_stands_where_the_right_one_stood(found):
     p = SHELF.problems(1, seed=2)[0]
     gold = next(f for f in found if rag.tells(f, p))
-    (changed,), new = rag.change([gold], p)
+    stranger = next(f for f in found if f.leaflet.told.subject != gold.leaflet.told.subject)
+    (_, changed), new = rag.change([stranger, gold], p)
     assert (
         new != p.answer and new in changed.chunk.text and p.answer not in changed.chunk.text.replace(new, "")
     )

@@ -4,8 +4,7 @@ goes on.
 pre    the lab model pretrained on the general corpus (kept in the cache, not shipped)
 base   pre after a short last phase with more to be read in context, the learning rate warming up once more
 chat   base after supervised fine-tuning on conversations with tools, formats, refusals and personas
-reader chat after more of it: questions behind look-alike passages, with citations, and errands that half of
-       the time are answered by a call, whether they need one or not
+reader chat after more of it: questions behind look-alike passages, answered with a citation
 """
 
 import json

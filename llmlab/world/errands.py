@@ -109,14 +109,12 @@ class Errands:
 
 
 class Undecided(Errands):
-    """The same questions, of which half are answered by a call, whatever they need: what a policy that has
-    still to learn when to call begins with.
-    """
+    """The same questions, of which four in five are answered by a call, whatever they need."""
 
     name = "undecided"
 
     def solution(self, problem: Problem) -> list[Message]:
-        """By a call or from memory, as the question's words fall."""
+        """By a call or from memory, as the checksum of the question has it."""
         return self.answered(problem, side("by call", problem.question, range(2)) == "train")
 
 

@@ -204,6 +204,8 @@ Predict("With 20 % replay: what does each curve do over the run?", curves,
             "first, then most of it returns.")
 
 # %% [markdown]
+# The first steps have the most room: the step axis is a root scale, so that the dip, and the way back from it, can be seen.
+#
 # ## 6 · Turn the knob
 #
 # Settings marked ● are stored with five seeds (line: median, band: lowest to highest) and answer at once. **Run** trains the present setting here, now, over that band. **Compare** keeps a setting in the picture

@@ -4,7 +4,7 @@ from ...ledger.claims import Arm, Claim, contrast, gain
 from . import checks
 
 HELD = 64
-PLAIN = dict(held=HELD, probe=120)
+PLAIN = dict(held=HELD, steps=120, probe=120)
 
 
 def tools(label: str, **knobs) -> Arm:
@@ -18,15 +18,15 @@ PLANNED = tools("a plan before each call", chain=2, plan="on")
 CHAINED = {n: tools(f"chains of up to {n}", chain=n) for n in (2, 3)}
 
 TEXT, MASKED, ABSENT = (
-    Arm(f"errors {w}", "repair", dict(says=s, held=48, probe=80))
+    Arm(f"errors {w}", "repair", dict(says=s, held=48, steps=80, probe=80))
     for w, s in (
         ("say what is wrong", "text"),
         ("say that something is", "masked"),
         ("say nothing", "absent"),
     )
 )
-GOLD = Arm("gold traces only", "repair", dict(shown="gold", held=48, probe=80))
-WARNED = Arm("orders in results shown", "repair", dict(injected=0.2, held=48, probe=80))
+GOLD = Arm("gold traces only", "repair", dict(shown="gold", held=48, steps=80, probe=80))
+WARNED = Arm("orders in results shown", "repair", dict(injected=0.2, held=48, steps=80, probe=80))
 
 READ = dict(held=32, probe=40)
 PRICED = {p: Arm(f"{p:g} points a call", "decide", dict(price=p) | READ) for p in (0.0, 0.2, 0.8)}

@@ -289,7 +289,7 @@ def put(gold: Found | None, others: list[Found], k: int, r) -> list[Found]:
 
 def change(shown: list[Found], problem: Problem) -> tuple[list[Found], str]:
     """The same chunks with another value in the place of the right one, and that value."""
-    subject = next(f.leaflet.told.subject for f in shown)
+    subject = problem.meta["passages"][0].subject
     new = other(rng("change", problem.question), subject, problem.meta["field"], problem.answer)
     return [
         replace(f, chunk=replace(f.chunk, text=f.chunk.text.replace(problem.answer, new)))

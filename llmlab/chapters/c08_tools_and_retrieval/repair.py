@@ -71,10 +71,10 @@ class Repair(Supervised):
     )
     lr: float = knobs.lr(1e-3, low=1e-5)
     warmup: int = knobs.warmup(5)
-    steps: int = knobs.steps(80, high=2000)
+    steps: int = knobs.steps(60, high=2000)
     batch: int = knob(16, 2, 64, unit="rows", help="traces a step")
-    held: int = knobs.held(32, low=4)
-    probe: int = knobs.probe(40)
+    held: int = knobs.held(16, low=4)
+    probe: int = knobs.probe(30)
 
     def batch_at(self, tok, seed: int, step: int) -> Batch:
         """Traces of one step."""

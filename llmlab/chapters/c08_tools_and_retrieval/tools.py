@@ -84,10 +84,10 @@ class Tools(Supervised):
     chain: int = knob(1, 1, 3, unit="calls", help="longest chain of calls that is shown")
     lr: float = knobs.lr(2e-3, low=1e-5)
     warmup: int = knobs.warmup(10)
-    steps: int = knobs.steps(120, high=2000)
+    steps: int = knobs.steps(100, high=2000)
     batch: int = knob(16, 2, 64, unit="rows", help="dialogues a step")
-    held: int = knobs.held(48, low=4)
-    probe: int = knobs.probe(60)
+    held: int = knobs.held(32, low=4)
+    probe: int = knobs.probe(50)
 
     def dialogue(self, seed: int, n: int) -> tuple[list, list]:
         """Dialogue number n: (messages, tools)."""

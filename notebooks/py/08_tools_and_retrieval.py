@@ -1,0 +1,348 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 08 · Tools and retrieval
+#
+# *Run ▸ Run All Cells* starts this chapter.
+#
+# **Where we are.** The model answers, prefers and practises. Now it may ask the world: a calculator, a register, a library.
+#
+# ```
+# question → which tool, or none → arguments → result or error → answer that rests on the result
+# question → passages that were found → answer with its source
+# ```
+#
+# **For a ten-year-old.** You don't have to know every phone number. You have to know where the phone book is, how to look up a name, and what to do when the page is torn out.
+#
+# **In an interview.** *I measure four things apart: selection, arguments, execution and the answer. A grammar makes a call valid; only data makes it right. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
+# one more tool, and when an answer is wrong I first ask which half failed: was the passage found, and was it read?*
+#
+# New terms: **tool call** = a name with arguments in JSON; **schema** = which names and arguments are allowed; **trajectory** = call, result and answer in turn; **wrong but valid** = fits the schema and asks for the wrong thing;
+# **constrained decoding** = tokens that cannot lead to a valid text get probability 0; **retriever** = finds passages; **reader** = answers from them; **recall@k** = share of questions whose telling passage is among the first k.
+
+# %%
+import pandas as pd
+import torch
+
+from llmlab.learn.notebook import references, show
+from llmlab.learn.widgets import Drills, Panel, Predict, TokenStrip
+from llmlab.models.load import load
+from llmlab.tokens import chat
+
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown]
+# ## 0 · Look
+#
+# The chat model was shown calls wherever tools were offered. Offer it tools and ask what it knows by heart:
+
+# %%
+talker = load("chat")
+from llmlab.world.desk import SYSTEM, TOOLS
+from llmlab.train.sample import sample
+
+
+def said(question, tools=TOOLS):
+    """The model's first turn, greedy."""
+    turns = ({"role": "system", "content": SYSTEM},
+             {"role": "user", "content": question})
+    ids = chat.prompt(talker.tok, turns, tools)
+    done = sample(talker.model, [ids], max_new=48, temperature=0.0,
+                  stop=chat.stop_ids(talker.tok))
+    return talker.tok.decode(done.ids[0][:-1])
+
+
+asked = ["Where does Henry Otto live?", "Name the job of Anna Weber.",
+         "What is 57 + 60?"]
+pd.DataFrame({"question": asked, "with tools": [said(q) for q in asked],
+              "without": [said(q, None) for q in asked]})
+
+# %% [markdown]
+# With tools on offer it calls for nearly everything, and for people the call is often nonsense: the right form with the wrong tool. Users report the same of large models: a model trained on calls "calls a tool for everything".
+#
+# ## 1 · By hand: four numbers
+#
+# One question, four first turns. What is *valid*, *right*, *executable*, and *wrong but valid*?
+
+# %%
+from llmlab.chapters.c08_tools_and_retrieval.tools import judge
+from llmlab.world.desk import Desk, call, call_text
+
+question = next(p for p in Desk(1, expect="call").problems(40, seed=7)
+                if p.question.startswith("Look up the pet"))
+person = question.question.removesuffix(".").split(" of ")[1]
+turns = {
+    "right": call_text(call("census", person=person, field="pet")),
+    "wrong field": call_text(call("census", person=person, field="job")),
+    "wrong name": call_text(call("census", person="Nobody Here", field="pet")),
+    "not in the schema": call_text(call("census", person=person, field="animal")),
+}
+pd.DataFrame({name: judge(question, text) for name, text in turns.items()}).T
+
+# %% [markdown]
+# The second row is the dangerous one: it is valid, it runs, and it answers another question. No error tells you. That is why the four numbers belong together.
+#
+# ## 2 · What is trained
+#
+# A trajectory with call, result and answer. Only what the assistant wrote carries loss; the result is read and not imitated.
+
+# %%
+from llmlab.methods import imitation
+from llmlab.tokens.batch import Batch
+
+desk = Desk(1, tools=("census",))
+lookup = desk.problems(1, seed=3)[0]
+trace = chat.example(talker.tok, lookup.messages, desk.solution(lookup),
+                     lookup.meta["tools"])
+strip = TokenStrip(talker.tok, Batch.of_rows(talker.tok, [trace]), talker.model,
+                   imitation.nll)
+strip.picture("gradient")
+
+# %% [markdown]
+# In a rollout the same holds for reinforcement learning, with one more duty: the ids that are trained must be the ids that were *sampled*. Whoever makes the conversation into text and tokenises it again may train on others. C146 below tests ours.
+#
+# ## 3 · Data: from no calls to right calls
+#
+# A base model that has never seen a dialogue is shown 50 or 1,000 distinct ones, for the same number of steps. One stored run each:
+
+# %%
+from llmlab.chapters.c08_tools_and_retrieval.tools import Tools
+from llmlab.lab import runs
+
+
+def table(suffix=""):
+    """Last readings of both runs, under one way of decoding."""
+    found = {n: runs.run(Tools(examples=n), 0).metrics() for n in (50, 1000)}
+    names = ["valid", "selected", "right", "executable", "wrong_but_valid"]
+    rows = {f"{n} examples": {m: v[f"{m}{suffix}"]["final"] for m in names}
+            for n, v in found.items()}
+    return pd.DataFrame(rows).T.round(2)
+
+
+Predict("With 50 examples, what share of the calls has the right tool and arguments?",
+        lambda: float(table().loc["50 examples", "right"]), kind="number", unit="share",
+        low=0, high=1, shows=table,
+        why="Form and choice of the tool come first; the arguments, which have to be "
+            "copied from the question, come last.")
+
+# %% [markdown]
+# The sliders train it here, in under a minute. *calls only* shows first calls without results and answers; *no counterexamples* leaves out the dialogues in which no tool helps.
+
+# %%
+Panel("tools", show=["examples", "no_calls", "shown"])
+
+# %% [markdown]
+# ## 4 · Constrained decoding
+#
+# The grammar is made from the schemas. *auto* allows a text, a call, or a text and then a call; *call* forces a call; *text* has no branch for calls.
+
+# %%
+from llmlab.train import tool_grammar
+
+show(tool_grammar.lark)
+
+# %% [markdown]
+# What a grammar buys, and what it does not. The same two runs, under *call*:
+
+# %%
+table("_grammar")
+
+# %% [markdown]
+# Compare the columns with those above: where free calls were invalid, the grammar makes them valid, and many of them are wrong. The right ones hardly change. (One seed: look, and do not quote. For models of 0.5 to 1.7 B parameters a paper reports that right
+# answers even *fall* under a hard schema, the *constraint tax*, and that a part comes back if the model may think freely first.)
+#
+# **A switch to know.** A response format that forgot the tools makes calls impossible, whatever the model has learnt (C141). In production this looks like a model that "stopped using its tools".
+#
+# ## 5 · To call or not to call
+#
+# A call that is right with chance $p_{\text{tool}}$ and costs a price is worth it if $p_{\text{tool}} - \text{price} > p_{\text{memory}}$. By hand, for a tool that is right nine times in ten:
+
+# %%
+from llmlab.models.load import card
+
+kinds = ["census questions", "two-digit sums", "three-digit sums", "two-digit products"]
+memory = pd.Series({kind: card("chat")["skills"][kind] for kind in kinds})
+worth = {True: "call", False: "answer"}
+pd.DataFrame({"right from memory": memory.round(2)} | {
+    f"price {price:g}": (0.9 - price > memory).map(worth) for price in (0.0, 0.2, 0.5)})
+
+# %% [markdown]
+# There is no answer to "does it call too often?" without a price, and without knowing what the model knows: a small model may be right to look everything up. Now the model has to find the boundary by itself, from a reward for right answers minus a price a call, or
+# from examples. It begins as the chat model above.
+
+# %%
+Panel("decide", show=["method", "price", "no_calls"])
+
+# %% [markdown]
+# *need* is a side reading: can a linear read-out tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported with an area under the curve of 0.89 to 0.96. A model can "know" that it needs a tool and still not act on it.
+#
+# ## 6 · When a tool fails
+#
+# Five things can go wrong, and each wants something else: a failure that passes (call again), a renamed field (use the word that the error names), nothing to find (say so), an order that timed out and may have been placed (look, do *not* order again), and a result
+# with an instruction inside (ignore it).
+
+# %%
+from llmlab.world.mishaps import Mishaps
+
+world = Mishaps(("placed",))
+task = world.problems(1, seed=2)[0]
+pd.DataFrame([(m["role"], m["content"] or call_text(m))
+              for m in [*task.messages[1:], *world.solution(task)]],
+             columns=["who", "what"])
+
+# %%
+Panel("repair", show=["shown", "says", "injected"])
+
+# %% [markdown]
+# Compare *errors shown* with *errors masked*: when the error only says that something failed, the best policy that is left tries once more, and that is how an order gets placed twice. The official MCP server library hides the text of ordinary exceptions from the
+# model unless you raise its own `ToolError`; so this switch is one line in your server.
+#
+# ## 7 · Retrieval by hand
+#
+# A library of leaflets, cut into chunks. BM25 finds rare words; vectors find what a model thinks alike.
+
+# %%
+from llmlab.retrieval.chunks import cut
+from llmlab.retrieval.rank import BM25, best, fused
+from llmlab.world.shelf import Shelf
+
+shelf = Shelf(drugs=20, people=10)
+pieces = [c for leaflet in shelf.leaflets
+          for c in cut(leaflet.source, leaflet.text, 24, 6)]
+wanted = shelf.problems(1, seed=1)[0]
+query = wanted.question.split("\n")[-1].removesuffix(" Cite it.")
+scores = BM25([p.text for p in pieces]).scores(query)
+print(query, "→", wanted.answer)
+pd.DataFrame([(round(float(scores[i]), 2), pieces[i].source, pieces[i].text)
+              for i in best(scores, 3)], columns=["score", "source", "chunk"])
+
+# %%
+show(BM25, fused)
+
+# %% [markdown]
+# Two rankings become one by their ranks, not by their scores, which have no common scale:
+
+# %%
+fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
+
+# %% [markdown]
+# ## 8 · Which half failed?
+#
+# *recall*: the telling chunk is among those shown. *gold*: right answers when it is put there, so the reader alone. *accuracy*: both halves together. The steps of this experiment are chunks shown.
+
+# %%
+Panel("rag", show=["retriever", "length", "header"])
+
+# %% [markdown]
+# Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header with the leaflet's name gives that back to the retriever and to the reader alike. Try *untrained vectors*, then *trained vectors*:
+# see what a contrast of under a minute makes of a language model's own states.
+
+# %%
+from llmlab.chapters.c08_tools_and_retrieval.rag import Rag
+
+halves = {"32 words": runs.run(Rag(), 0).metrics(),
+          "8 words": runs.run(Rag(length=8, overlap=2), 0).metrics()}
+told = {"recall": "found", "gold": "right, if put there", "accuracy": "right",
+        "unsupported": "unsupported", "cited": "right and cited rightly"}
+pd.DataFrame({name: {label: found[m]["final"] for m, label in told.items()}
+              for name, found in halves.items()}).T.round(2)
+
+# %% [markdown]
+# Two stored runs, eight chunks shown, one seed each. Where *found* is low and *right, if put there* is high, mend the retriever; where it is the other way round, more retrieval will not help.
+#
+# ## 9 · With your own tools, documents and models
+#
+# ```
+# llmlab desk                                   # the desk as an MCP server: any MCP client can call it
+# llmlab tools my_tools.py --problems q.jsonl   # the four numbers, on your functions or any MCP server
+# llmlab run rag --domain FOLDER --ask "…"      # an index of your documents, and an answer with file and line
+# ```
+#
+# Functions run in a child process with limits on time, memory and output. Your own code runs with your rights.
+#
+# ## 10 · The evidence
+#
+# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. How a verdict is reached stands in chapter 02, section 11.
+
+# %%
+from llmlab.learn import forest
+from llmlab.ledger.table import Ledger
+
+evidence = Ledger("08")
+evidence
+
+# %% [markdown]
+# The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+
+# %%
+forest.figure(evidence.rows)
+
+# %% [markdown]
+# ## 11 · Where the sources are contested
+#
+# - **"Enforce validity at generation time."** Validity is enforced, rightness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % in one paper.
+# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them; where the boundary lies depends on what the model knows.
+# - **"RAG is tool use."** The reading is the same; what differs is who decides to search and who writes the query.
+# - **"Already learn tool formats from a few examples."** True of models that read examples in a prompt; our lab model does not (untestable here).
+#
+# ## 12 · Exercises
+
+# %%
+from llmlab.learn.judge import check, hint, reset, solution, task
+
+task("call_numbers")
+
+# %%
+def call_numbers(texts, calls, schemas, known):
+    ...
+
+check("call_numbers", call_numbers)
+
+# %%
+task("next_move")
+
+# %%
+task("which_half_failed")
+
+# %%
+task("trajectory_row")
+
+# %% [markdown]
+# More: `task("policies")`, `task("priced_advantages")`, `task("two_ways_to_constrain")`, `task("overlapping_chunks")`, `task("bm25_scores")`, `task("fused_ranks")`, `task("in_batch_loss")`.
+#
+# ## 13 · Drills
+
+# %%
+Drills("08")
+
+# %% [markdown]
+# ## 14 · Interview page
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("08")
+
+# %% [markdown]
+# ## To take away
+#
+# 1. Measure selection, arguments, execution and answer apart, and count what is valid and wrong.
+# 2. Whether to call is a decision with a price. It depends on what the model knows, so state both.
+# 3. When a retrieved answer is wrong, first ask which half failed: put the right passage there and read again.
+
+# %%
+references("toolformer_2023", "gorilla_2023", "when2call_2025", "when2tool_2026",
+           "otc_2025", "jsonschemabench_2025", "constraint_tax_2026",
+           "suppression_2026",
+           "think_before_constraining_2026", "raft_2024", "rrf_2009", "dpr_2020")
