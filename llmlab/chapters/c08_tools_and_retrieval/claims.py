@@ -39,10 +39,10 @@ TAUGHT = {
     for s in (0.0, 0.1, 0.4)
 }
 
-FOUND = {w: Arm(w, "rag", dict(retriever=w)) for w in ("bm25", "states", "encoder", "hybrid")}
-SHORT = Arm("chunks of 8 words", "rag", dict(length=8, overlap=2))
-NAMED = Arm("chunks of 8 words with a header", "rag", dict(length=8, overlap=2, header="on"))
-STALE = Arm("half with an older edition", "rag", dict(stale=0.5))
+FOUND = {w: Arm(w, "rag", dict(retriever=w, held=64)) for w in ("bm25", "states", "encoder", "hybrid")}
+SHORT = Arm("chunks of 8 words", "rag", dict(length=8, overlap=2, held=64))
+NAMED = Arm("chunks of 8 words with a header", "rag", dict(length=8, overlap=2, header="on", held=64))
+STALE = Arm("half with an older edition", "rag", dict(stale=0.5, held=64))
 
 LIKE = Arm("results like memory", "traces", {})
 UNLIKE = Arm("half of the results unlike memory", "traces", dict(differs=0.5))

@@ -110,7 +110,7 @@ class Rag(Experiment):
     people: int = knob(80, 2, 200, help="people with a leaflet")
     trained: int = knob(60, 1, 1000, unit="steps", help="encoder, hybrid: steps of contrast on other names")
     steps: int = knob(8, 1, 8, unit="chunks", help="most chunks shown")
-    held: int = knobs.held(64, low=4)
+    held: int = knobs.held(40, low=4)
 
     def shelf(self) -> Shelf:
         """The documents."""
