@@ -127,7 +127,11 @@ def ruling(r: Row) -> str:
 def in_the_lab(r: Row) -> str:
     """One sentence in plain words: what was found here."""
     if r.verdict in OPEN:
-        return "Not run with today's code." if r.verdict == "stale" else "Not run yet."
+        return (
+            "Not run with today's code."
+            if r.verdict == "stale"
+            else "Not run yet: it is declared, and waits for its runs."
+        )
     if not r.counted:
         instead = f" {r.claim.corrects}" if r.claim.corrects and r.claim.check else ""
         return f"{r.record['found'].rstrip('.')}.{instead}"

@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter (Shift-Enter runs a single cell).
 #
-# Here is a language model of one million parameters. It has read about a small invented country, Verania, and has never been told how to answer. Ask it something; then train it, for about twenty seconds, on conversations about other people, and
+# Here is a language model of one million parameters. It has read about a small invented country, Verania, and has never been in a conversation. Ask it something; then train it, for about twenty seconds, on conversations about other people, and
 # read its words again.
 
 # %%

@@ -24,9 +24,9 @@
 #
 # **For a ten-year-old.** You throw balls at a hoop. Nobody moves your arm. Some balls go in. You do a little more of what you did before those, and a little less of the rest. If all went in, or none, you learn nothing from that round.
 #
-# **In an interview.** *Every method of the family is one objective: minus the mean of the smaller of ratio × advantage and clipped ratio × advantage, plus β times a KL to a reference. Four dials (the ratio's level, the clip's shape, the aggregation, the KL) and a rule for the
+# **In an interview.** *Every method of the family pushes a sample's log-prob by its advantage. REINFORCE and RLOO do just that; PPO, GRPO, DAPO and GSPO take the smaller of ratio × advantage and clipped ratio × advantage; CISPO caps the ratio and uses it as a weight. Four dials (the ratio's level, the clip's shape, the aggregation, the KL) and a rule for the
 # advantage tell REINFORCE, PPO, RLOO, GRPO, Dr. GRPO, DAPO, GSPO and CISPO apart. On fresh samples the ratio is one and no clip binds. GRPO replaces the critic by the group's mean and learns nothing from groups that agree. What I watch first is
-# whether the score measures what I want: a flaw in the verifier is found within tens of steps.*
+# whether the score measures what I want, because a flaw in the verifier is what the policy will find.*
 #
 # Words used here: **policy** = the model as a chooser of tokens; **reward** = the score of an answer; **advantage** = how much better than expected it was; **group** = the samples of one problem; **ratio** = probability of a token now, divided by
 # that when it was sampled; **clip** = no further gain once the ratio has moved so far; **KL penalty** = what it costs to move away from a reference; **critic** = a head that predicts the reward at every token; **on-policy** = sampled from the model as it is.
@@ -86,7 +86,7 @@ pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q),
               "push, divided by the length": divided}).round(3).T
 
 # %% [markdown]
-# Below zero, times an advantage below zero, is above zero: wrong answers are pushed to go on, and right ones to stop.
+# A negative push times a negative advantage is positive: wrong answers are pushed to go on, and right ones to stop.
 #
 # **A critic** predicts the reward at every token, and what came is compared with that. GAE mixes two answers to *better than expected?*: λ = 0 trusts the critic's next value (r + V′ − V), λ = 1 waits for the reward (R − V). Three tokens, predicted `0.5`, `0.6`
 # and `0.9`, with a reward of 1 at the end:
@@ -206,8 +206,8 @@ Predict("What share of its samples is right in the end?",
         lambda: reading("pass_at_1", max), kind="number", unit="share", low=0, high=1,
         shows=lambda: (before_and_after(),
                        Panel("policy", show=["group", "lr", "beta"])),
-        why="What is right now and then is made likelier; the samples come to be as "
-            "good as the greedy answer, and that gets better too.")
+        why="What is right now and then is made likelier; the samples come nearer "
+            "to the greedy answer, and that gets better too.")
 
 # %% [markdown]
 # The same with a strict verifier, for two methods:
@@ -359,7 +359,7 @@ draw.means({arm.label: arm for arm in claims.EVEN.values()},
            {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
-# Few samples of many problems tell more than many of few, down to about four: samples of one problem repeat each other. With two the gain is gone, for then the baseline is a single other sample, and most pairs agree and give nothing.
+# Few samples of many problems tell more than many of few, down to about four: samples of one problem repeat each other. With two there is no further gain: then the baseline is a single other sample, and most pairs agree and give nothing.
 #
 # **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. The push of section 1, now measured: on right and on wrong answers apart, at the same fixed policy.
 

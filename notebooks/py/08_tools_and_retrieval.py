@@ -245,6 +245,8 @@ fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
 Panel("rag", show=["retriever", "length", "header"])
 
 # %% [markdown]
+# Look at the stored curve first (one seed). The more chunks are shown, the more often the telling one is among them, and the less often it is read: the answers are best with two. Recall alone would have told you to show eight.
+#
 # Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header with the leaflet's name gives that back to the retriever and to the reader alike. Try *untrained vectors*, then *trained vectors*:
 # see what a contrast of under a minute makes of a language model's own states.
 
