@@ -48,9 +48,10 @@ pd.set_option("display.max_colwidth", None)
 # The chat model was shown calls wherever tools were offered. Offer it tools and ask what it knows by heart:
 
 # %%
-talker = load("chat")
 from llmlab.world.desk import SYSTEM, TOOLS
 from llmlab.train.sample import sample
+
+talker = load("chat")
 
 
 def said(question, tools=TOOLS):
@@ -62,7 +63,7 @@ def said(question, tools=TOOLS):
                   stop=chat.stop_ids(talker.tok))
     return talker.tok.decode(done.ids[0][:-1])
 
-
+# %%
 asked = ["Where does Henry Otto live?", "Name the job of Anna Weber.",
          "What is 57 + 60?"]
 pd.DataFrame({"question": asked, "with tools": [said(q) for q in asked],
@@ -129,7 +130,7 @@ def table(suffix=""):
             for n, v in found.items()}
     return pd.DataFrame(rows).T.round(2)
 
-
+# %%
 Predict("With 50 examples, what share of the calls has the right tool and arguments?",
         lambda: float(table().loc["50 examples", "right"]), kind="number", unit="share",
         low=0, high=1, shows=table,
@@ -159,8 +160,9 @@ show(tool_grammar.lark)
 table("_grammar")
 
 # %% [markdown]
-# Compare the columns with those above: where free calls were invalid, the grammar makes them valid, and many of them are wrong. The right ones hardly change. (One seed: look, and do not quote. For models of 0.5 to 1.7 B parameters a paper reports that right
-# answers even *fall* under a hard schema, the *constraint tax*, and that a part comes back if the model may think freely first.)
+# Compare the columns with those above: where free calls were invalid, the grammar makes them valid, and many of them are wrong. The right ones hardly change. (One seed: look, and do not quote.)
+#
+# At scale, small models are reported to lose right answers under a hard schema, the *constraint tax*, and to win a part back if they may think freely first [Ray 2026].
 #
 # **A switch to know.** A response format that forgot the tools makes calls impossible, whatever the model has learnt (C141). In production this looks like a model that "stopped using its tools".
 #
@@ -185,7 +187,7 @@ pd.DataFrame({"right from memory": memory.round(2)} | {
 Panel("decide", show=["method", "price", "no_calls"])
 
 # %% [markdown]
-# *need* is a side reading: can a linear read-out tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported with an area under the curve of 0.89 to 0.96. A model can "know" that it needs a tool and still not act on it.
+# *need* is a side reading: can a linear read-out tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. A model can "know" that it needs a tool and still not act on it.
 #
 # ## 6 · When a tool fails
 #
@@ -293,8 +295,8 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # ## 11 · Where the sources are contested
 #
-# - **"Enforce validity at generation time."** Validity is enforced, rightness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % in one paper.
-# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them; where the boundary lies depends on what the model knows.
+# - **"Enforce validity at generation time."** Validity is enforced, rightness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % [Ray 2026].
+# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025]; where the boundary lies depends on what the model knows.
 # - **"RAG is tool use."** The reading is the same; what differs is who decides to search and who writes the query.
 # - **"Already learn tool formats from a few examples."** True of models that read examples in a prompt; our lab model does not (untestable here).
 #
