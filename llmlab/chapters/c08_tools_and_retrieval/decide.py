@@ -43,15 +43,13 @@ class Decide(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "utility": "right − price · calls (points)",
         "accuracy": "right answers (share)",
-        "calls": "calls a question",
+        "calls": "calls a question (ratio)",
         "needless": "calls where memory is right (share)",
         "missed": "no call where memory fails (share)",
         "calls_half": "calls on half-mastered sums (share)",
         "calls_unknown": "calls on unknown people (share)",
         "right_unknown": "right about unknown people (share)",
-        "right_hard": "right on products (share)",
-        "right_known": "right about known people (share)",
-        "need": "need decodable before the first token (AUC)",
+        "need": "need decodable at once (probability)",
     }
     front: ClassVar[tuple[str, ...]] = ("method", "price", "no_calls")
     presets: ClassVar[dict[str, dict]] = {

@@ -896,9 +896,10 @@ def _rank_cases():
         case("found by one list only", [[5, 1], [1, 2]], 60),
         case("two second places against a first", [[1, 2, 3], [4, 2, 5]], 2),
         case("one list", [[3, 1, 2]], 10),
+        case("three lists", [[1, 2, 3], [2, 4], [5, 2, 1]], 5),  # no near ties: the order of adding is free
         *(
             case(f"{len(lengths)} lists", [some(n) for n in lengths], c)
-            for lengths, c in (((4, 4), 1), ((5, 3, 4), 5), ((6, 6), 60))
+            for lengths, c in (((4, 4), 1), ((6, 6), 60))
         ),
     ]
 

@@ -69,9 +69,9 @@ class Rag(Experiment):
         "gold": "right answers when it is put there (share)",
         "unsupported": "answers that no shown chunk holds (share)",
         "follows": "a changed value is followed (share)",
-        "cited": "right answers with the right citation (share)",
+        "cited": "right and cited rightly (share)",
         "refused": "'not in the documents' (share)",
-        "distracted": "answers though nothing shown tells it (share)",
+        "distracted": "answers though nothing tells it (share)",
     }
     front: ClassVar[tuple[str, ...]] = ("retriever", "length", "header")
     presets: ClassVar[dict[str, dict]] = {

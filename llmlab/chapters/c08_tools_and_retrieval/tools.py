@@ -45,18 +45,13 @@ class Tools(Supervised):
     curves: ClassVar[dict[str, str]] = {
         "valid": "valid: the call fits its schema (share)",
         "right": "right tool and arguments (share)",
-        "executable": "executable: the tool has an answer (share)",
         "wrong_but_valid": "wrong but valid (share)",
         "valid_grammar": "valid under a grammar (share)",
         "right_grammar": "right under a grammar (share)",
         "wrong_but_valid_grammar": "wrong but valid under a grammar (share)",
-        "selected": "right tool (share)",
-        "right_late": "right, constrained from the call on (share)",
         "false_calls": "calls where no tool helps (share)",
-        "calls_no_branch": "calls under a grammar without calls (share)",
         "answered": "right answers after one call (share)",
         "answered_2": "right answers after two calls (share)",
-        "answered_3": "right answers after three calls (share)",
     }
     front: ClassVar[tuple[str, ...]] = ("examples", "no_calls", "shown")
     presets: ClassVar[dict[str, dict]] = {
