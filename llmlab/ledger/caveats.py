@@ -110,6 +110,14 @@ CAVEATS = {
     "C099": Caveat(
         "The stages are of unequal length, and reinforcement learning alone starts without the chat form."
     ),
+    "C103": Caveat(
+        "Half of the tasks need a word that only the error names, so that no fresh try can succeed at them;"
+        " all seeds are asked the same questions."
+    ),
+    "C143": Caveat(
+        "Under masked errors the traces that are imitated try once more, so the double orders are taught;"
+        " all seeds are asked the same questions."
+    ),
 }
 
 # What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is
