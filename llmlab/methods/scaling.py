@@ -1,0 +1,92 @@
+"""Scaling: what n samples of an answer are worth, in closed form: pass@k, pass^k, votes, selection by a
+score, and a verifier that errs.
+"""
+
+import random
+from collections import defaultdict
+from math import comb
+from statistics import fmean
+from typing import Hashable, Sequence, TypeVar
+
+A = TypeVar("A", bound=Hashable)
+
+
+def pass_at_k(n: int, right: int, k: int) -> float:
+    """Chance that at least one of k is right, from n samples of which so many are: 1 − C(n−c, k) / C(n, k).
+    Unbiased. Chen et al. 2021, equation 1
+    """
+    _check(n, k)
+    return 1 - comb(n - right, k) / comb(n, k)
+
+
+def pass_hat_k(n: int, right: int, k: int) -> float:
+    """pass^k, the chance that all of k are right: C(c, k) / C(n, k). Yao et al. 2024 (τ-bench), section 4"""
+    _check(n, k)
+    return comb(right, k) / comb(n, k)
+
+
+def selected_at_k(scores: Sequence[float], right: Sequence[bool], k: int) -> float:
+    """Chance that the one of highest score among k of these samples is right, over all subsets of size k:
+    Σ_i C(n−i, k−1) / C(n, k) · right_i, i the rank by score from 1. Equal scores share their ranks' chances.
+    """
+    n = len(scores)
+    _check(n, k)
+    order = sorted(range(n), key=lambda i: -scores[i])
+    chances = [comb(n - rank, k - 1) / comb(n, k) for rank in range(1, n + 1)]
+    equal: dict[float, list[int]] = defaultdict(list)
+    for place, i in enumerate(order):
+        equal[scores[i]].append(place)
+    return sum(
+        fmean(chances[p] for p in places) * sum(right[order[p]] for p in places) for places in equal.values()
+    )
+
+
+def vote(answers: Sequence[A], weights: Sequence[float] | None = None) -> A:
+    """The answer with the largest sum of weights (1 each: the majority), the earliest of equal ones. Wang et
+    al. 2023
+    """
+    total: dict[A, float] = defaultdict(float)
+    for answer, weight in zip(answers, weights or [1.0] * len(answers), strict=True):
+        total[answer] += weight
+    return max(total, key=lambda a: total[a])  # max takes the first of equals, dicts keep their order
+
+
+def voted_at_k(
+    answers: Sequence[Hashable],
+    right: Sequence[bool],
+    k: int,
+    weights: Sequence[float] | None = None,
+    draws: int = 64,
+) -> float:
+    """Chance that the vote of k of these samples is right, over `draws` random subsets (all samples at once
+    where k = n).
+    """
+    n = len(answers)
+    _check(n, k)
+    weights, r = weights or [1.0] * n, random.Random(k)
+    is_right = dict(zip(answers, right))
+    subsets = [range(n)] if k == n else [r.sample(range(n), k) for _ in range(draws)]
+    return fmean(is_right[vote([answers[i] for i in s], [weights[i] for i in s])] for s in subsets)
+
+
+def best_of_n(p: float, n: int, tpr: float = 1.0, fpr: float = 0.0) -> float:
+    """Share right if the first of n samples that a verifier accepts is taken, and any where it accepts none:
+    (1 − (1−q)ⁿ) · p·TPR/q + (1−q)ⁿ · p·(1−TPR)/(1−q), with q = p·TPR + (1−p)·FPR the share accepted.
+    """
+    q = p * tpr + (1 - p) * fpr
+    none = (1 - q) ** n
+    found = (1 - none) * p * tpr / q if q else 0.0
+    return found + (none * p * (1 - tpr) / (1 - q) if q < 1 else 0.0)
+
+
+def precision(p: float, tpr: float, fpr: float) -> float:
+    """Share of right ones among what a verifier accepts, p·TPR / (p·TPR + (1−p)·FPR): where best-of-n ends,
+    and what self-training is shown. 0 where it accepts nothing.
+    """
+    accepted = p * tpr + (1 - p) * fpr
+    return p * tpr / accepted if accepted else 0.0
+
+
+def _check(n: int, k: int) -> None:
+    if not 1 <= k <= n:
+        raise ValueError(f"k is from 1 to the number of samples, {n}, not {k}")

@@ -1,0 +1,119 @@
+"""Scaling and calibration: closed forms against enumeration and simulation, and the estimators that are
+biased.
+"""
+
+import random
+from itertools import combinations
+from statistics import fmean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmlab.methods import calibration
+from llmlab.methods.scaling import (
+    best_of_n,
+    pass_at_k,
+    pass_hat_k,
+    precision,
+    selected_at_k,
+    vote,
+    voted_at_k,
+)
+
+RIGHT = st.lists(st.booleans(), min_size=1, max_size=8)
+
+
+@given(RIGHT, st.data())
+def test_pass_at_k_and_pass_hat_k_are_means_over_all_subsets(right, data):
+    k = data.draw(st.integers(1, len(right)))
+    subsets = list(combinations(right, k))
+    assert pass_at_k(len(right), sum(right), k) == pytest.approx(fmean(map(any, subsets)))
+    assert pass_hat_k(len(right), sum(right), k) == pytest.approx(fmean(map(all, subsets)))
+
+
+def test_one_minus_one_minus_p_to_the_k_is_biased_and_pass_at_k_is_not():
+    """human-eval's reason for its estimator: 1 − (1 − c/n)^k falls short."""
+    p, n, k, r = 0.3, 8, 4, random.Random(0)
+    draws = [sum(r.random() < p for _ in range(n)) for _ in range(20_000)]
+    truth = 1 - (1 - p) ** k
+    assert fmean(pass_at_k(n, c, k) for c in draws) == pytest.approx(truth, abs=0.005)
+    assert fmean(1 - (1 - c / n) ** k for c in draws) < truth - 0.02
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=7), st.data())
+def test_selected_at_k_is_the_mean_over_all_subsets_and_orders(samples, data):
+    """Among equal scores each is taken as often."""
+    k = data.draw(st.integers(1, len(samples)))
+    taken = []
+    for subset in combinations(samples, k):
+        best = max(score for score, _ in subset)
+        taken.append(fmean(right for score, right in subset if score == best))
+    assert selected_at_k(*zip(*samples), k) == pytest.approx(fmean(taken))
+
+
+@given(RIGHT)
+def test_selection_by_the_truth_is_pass_at_k_and_by_chance_pass_at_1(right):
+    for k in range(1, len(right) + 1):
+        exact = selected_at_k([float(r) for r in right], right, k)
+        assert exact == pytest.approx(pass_at_k(len(right), sum(right), k))
+        assert selected_at_k([0.0] * len(right), right, k) == pytest.approx(fmean(right))
+
+
+def test_a_vote_takes_the_commonest_then_the_earliest_and_weights_count():
+    assert vote(["b", "a", "a"]) == "a" and vote(["b", "a"]) == "b"
+    assert vote(["a", "a", "b"], [1.0, 1.0, 3.0]) == "b"
+    assert voted_at_k(["a", "a", "b"], [True, True, False], 3) == 1.0
+    assert voted_at_k(["a", "a", "b"], [False, False, True], 3) == 0.0, "a wrong mode wins every vote"
+    assert voted_at_k(["a", "b"], [True, False], 1, draws=4000) == pytest.approx(0.5, abs=0.05)
+
+
+@settings(max_examples=30)
+@given(st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.integers(1, 12))
+def test_best_of_n_is_what_a_simulation_gives(p, tpr, fpr, n):
+    r, hits, trials = random.Random(1), 0, 3000
+    for _ in range(trials):
+        samples = [r.random() < p for _ in range(n)]
+        accepted = [s for s in samples if r.random() < (tpr if s else fpr)]
+        hits += (accepted or samples[-1:])[0]
+    assert hits / trials == pytest.approx(best_of_n(p, n, tpr, fpr), abs=0.04)
+
+
+def test_best_of_n_ends_at_the_precision_and_falls_where_the_verifier_prefers_wrong_ones():
+    assert best_of_n(0.2, 400, 0.9, 0.3) == pytest.approx(precision(0.2, 0.9, 0.3))
+    assert best_of_n(0.3, 8) == pytest.approx(pass_at_k(10**6, 3 * 10**5, 8), abs=1e-4)
+    assert best_of_n(0.3, 8, 0.5, 0.5) == pytest.approx(0.3), "a coin selects nothing"
+    assert best_of_n(0.3, 8, 0.2, 0.6) < best_of_n(0.3, 2, 0.2, 0.6) < 0.3
+    assert precision(0.1, 1.0, 0.1) == pytest.approx(0.526, abs=1e-3) and precision(0.5, 0.0, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("call", [pass_at_k, pass_hat_k])
+def test_more_than_there_are_cannot_be_asked_for(call):
+    with pytest.raises(ValueError, match="k is from 1 to the number of samples, 3, not 4"):
+        call(3, 1, 4)
+
+
+# --- calibration
+# ---------------------------------------------------------------------------------------------------------
+
+
+def test_brier_and_ece_by_hand():
+    confidence, right = [0.9, 0.9, 0.1, 0.6], [True, False, False, True]
+    assert calibration.brier(confidence, right) == pytest.approx((0.01 + 0.81 + 0.01 + 0.16) / 4)
+    assert calibration.ece(confidence, right) == pytest.approx(2 / 4 * 0.4 + 1 / 4 * 0.1 + 1 / 4 * 0.4)
+    assert calibration.bins(confidence, right)[-1] == (0.9, 0.5, 2)
+    assert calibration.bins([1.0], [True]) == [(1.0, 1.0, 1)], "certainty falls into the last bin"
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
+def test_who_says_the_mean_is_calibrated_and_who_knows_is_perfect(right):
+    share = fmean(right)
+    assert calibration.ece([share] * len(right), right) == pytest.approx(0.0, abs=1e-9)
+    assert calibration.brier([share] * len(right), right) == pytest.approx(share * (1 - share))
+    known = [float(r) for r in right]
+    assert calibration.brier(known, right) == calibration.ece(known, right) == 0.0
+    curve = calibration.risk_coverage(known, right)
+    assert curve[-1] == (1.0, pytest.approx(1 - share)) and [c for c, _ in curve] == sorted(
+        c for c, _ in curve
+    )
+    assert calibration.area(curve) <= calibration.area(calibration.risk_coverage([-k for k in known], right))
