@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 
 import pytest
@@ -33,7 +34,9 @@ FOUR = [
 
 @pytest.fixture
 def drill(home, monkeypatch, capsys):
-    """A function: `llmlab drill …` with typed lines; (exit code, stdout, lines of stderr)."""
+    """A function: `llmlab drill …` with typed lines, at noon; (exit code, stdout, lines of stderr)."""
+    # eleven minutes behind midnight "done today" counts from a new day
+    monkeypatch.setattr(practice, "now", lambda: datetime(2026, 3, 1, 12).astimezone(timezone.utc))
 
     def call(*argv, lines=()):
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))

@@ -27,6 +27,28 @@ def command(argv: list[str]) -> int:
     if argv[0].startswith("-"):
         raise UserError(f"the experiment's name comes first: llmlab run {' | '.join(registry.NAMES)}")
     cls = registry.get(argv[0])
+    common = options_of(cls)
+    options = parse(f"run {argv[0]}", knobs_of(cls) + common, argv[1:], partial(renamed.hint, argv[0]))
+    if not 0 <= options.seed < 2**31:
+        raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
+    experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
+    refuse_what_is_not_read(experiment)
+    out = free_folder(options.out) if getattr(options, "out", "") else ""
+    if out:
+        experiment = replace(experiment, out=out)
+    options.model = options.model or experiment.default_model
+    if options.engine == "trl":
+        from ..trl.engine import TRL
+
+        experiment = TRL(experiment)
+    with only_first(), only_writer(out):
+        if options.engine == "trl":
+            translation(experiment.of)
+        return show(experiment, options)
+
+
+def options_of(cls) -> list[Option]:
+    """What a run of this experiment can be told beside its knobs."""
     common: list[Option] = [
         ("seed", int, 0, "seed of data order and samples"),
         (
@@ -65,23 +87,7 @@ def command(argv: list[str]) -> int:
                 "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)",
             )
         )
-    options = parse(f"run {argv[0]}", knobs_of(cls) + common, argv[1:], partial(renamed.hint, argv[0]))
-    if not 0 <= options.seed < 2**31:
-        raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
-    experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
-    refuse_what_is_not_read(experiment)
-    out = free_folder(options.out) if getattr(options, "out", "") else ""
-    if out:
-        experiment = replace(experiment, out=out)
-    options.model = options.model or experiment.default_model
-    if options.engine == "trl":
-        from ..trl.engine import TRL
-
-        experiment = TRL(experiment)
-    with only_first(), only_writer(out):
-        if options.engine == "trl":
-            translation(experiment.of)
-        return show(experiment, options)
+    return common
 
 
 def refuse_what_is_not_read(experiment) -> None:

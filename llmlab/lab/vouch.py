@@ -63,21 +63,12 @@ def vouch(
         if found and record.is_current(found, Seal(found.identity, book.seal.code)):
             continue
         kept: dict = book.read() if found else {"asked": {}, "machine": rehearsal.machine()}
-        other = [label for label, asked in kept["asked"].items() if book.asked.get(label) != asked]
-        if not kept["asked"] or other:
-            yield (
-                f"{name}: its rehearsals are not those of the book ({', '.join(other[:3]) or 'none'}); take"
-                " the old code, run llmlab build book, come back"
-            )
+        if told := _not_comparable(name, book, kept):
+            yield told
             continue
-        if kept["machine"] != rehearsal.machine():
-            raise OtherMachine(
-                f"the book of {name} was written with {kept['machine']}, here is {rehearsal.machine()}: take"
-                " the old code, run llmlab build book --force, come back"
-            )
         changed[name], before[name] = Known(book, kept["asked"]), kept["rows"]
     for name, after in _by_book(changed, on_rehearsal):
-        book, old = changed[name].book, record.read(changed[name].book.file)[0]
+        book = changed[name].book
         meant = tuple(c.partition(".")[2] for c in changed_readings if c.partition(".")[0] == name)
         differ = [
             f"'{label}': {d}"
@@ -92,19 +83,37 @@ def vouch(
         if differ:
             yield f"{name} is stale now, {len(differ)} rehearsals differ; the first: {differ[0]}"
             continue
-        vouched.add(
-            [
-                {
-                    "name": name,
-                    "old": old.code[name],
-                    "new": book.seal.code[name],
-                    "date": date.today().isoformat(),
-                    "rehearsals": len(after),
-                }
-                | ({"changed": list(meant)} if meant else {})
-            ]
-        )
+        vouched.add([_entry(name, book, len(after), meant)])
         yield f"{name}: {len(after)} rehearsals bit for bit as before; its records stay current"
+
+
+def _not_comparable(name: str, book: Book, kept: dict) -> str:
+    """Why a kept book says nothing about today's rehearsals; '' if it does. Raises OtherMachine."""
+    other = [label for label, asked in kept["asked"].items() if book.asked.get(label) != asked]
+    if not kept["asked"] or other:
+        return (
+            f"{name}: its rehearsals are not those of the book ({', '.join(other[:3]) or 'none'}); take"
+            " the old code, run llmlab build book, come back"
+        )
+    if kept["machine"] != rehearsal.machine():
+        raise OtherMachine(
+            f"the book of {name} was written with {kept['machine']}, here is {rehearsal.machine()}: take"
+            " the old code, run llmlab build book --force, come back"
+        )
+    return ""
+
+
+def _entry(name: str, book: Book, rehearsals: int, meant: tuple[str, ...]) -> dict:
+    """What is kept of a vouching: from which code to which, when, and what was changed on purpose."""
+    old = record.read(book.file)[0]
+    entry = {
+        "name": name,
+        "old": old.code[name],
+        "new": book.seal.code[name],
+        "date": date.today().isoformat(),
+        "rehearsals": rehearsals,
+    }
+    return entry | ({"changed": list(meant)} if meant else {})
 
 
 def _by_book(books: Mapping[str, Book | Known], on_rehearsal) -> Iterator[tuple[str, dict[str, Rows]]]:

@@ -70,7 +70,35 @@ class Drills:
 
     def _build(self) -> None:
         """The widgets, once."""
-        self.progress, self.question, self.model, self.status = w.HTML(), w.HTML(), w.HTML(), w.HTML()
+        self.progress, self.question, self.status = w.HTML(), w.HTML(), w.HTML()
+        self.asking, self.grading = self._asking(), self._grading()
+        self.go_button = w.Button(
+            description="Go on",
+            button_style="primary",
+            icon="play",
+            tooltip="the next question of the practice",
+        )
+        self.go_button.on_click(lambda _: self.next())
+        told = [self._head(), self.progress, self.status, self.question]
+        self.widget = w.VBox([w.HTML(STYLE), *told, self.asking, self.grading, self.go_button])
+        self.widget.add_class(FRAME)
+
+    def _head(self) -> w.Widget:
+        """The mock interview, its minutes and its clock."""
+        self.mock = w.ToggleButton(
+            description="Mock interview",
+            icon="clock-o",
+            tooltip="questions of rising level against the clock",
+        )
+        self.minutes = w.BoundedIntText(
+            value=20, min=1, max=240, description="minutes", layout=w.Layout(width="170px")
+        )
+        self.time = w.HTML()
+        self.mock.observe(lambda change: self.start() if change["new"] else self.stop(), "value")
+        return w.HBox([self.mock, self.minutes, self.time], layout=w.Layout(flex_flow="row wrap"))
+
+    def _asking(self) -> w.Widget:
+        """Where the four parts of an answer are written."""
         self.answers = {
             part: w.Textarea(
                 description=part.capitalize(),
@@ -90,54 +118,26 @@ class Drills:
             layout=w.Layout(width="170px"),
         )
         self.skip_button = w.Button(description="Skip", icon="forward", tooltip="not this drill now")
-        self.go_button = w.Button(
-            description="Go on",
-            button_style="primary",
-            icon="play",
-            tooltip="the next question of the practice",
-        )
-        self.rubric = w.VBox()
+        self.show_button.on_click(lambda _: self.show())
+        self.skip_button.on_click(lambda _: self.skip())
+        return w.VBox([*self.answers.values(), w.HBox([self.show_button, self.skip_button])])
+
+    def _grading(self) -> w.Widget:
+        """The model answer, the rubric, the ratings, and the stored run."""
+        self.model, self.rubric = w.HTML(), w.VBox()
         self.ratings = {
             r: w.Button(tooltip=f"rate this answer: {r.name.lower()}", layout=w.Layout(width="170px"))
             for r in Rating
         }
+        for r, button in self.ratings.items():
+            button.on_click(lambda _, r=r: self.rate(r))
         self.run_button = w.Button(
             description="Show the run", icon="line-chart", tooltip="the stored run that shows the answer"
         )
-        self.picture = w.Image(format="png", layout=w.Layout(max_width="100%", display="none"))
-        self.mock = w.ToggleButton(
-            description="Mock interview",
-            icon="clock-o",
-            tooltip="questions of rising level against the clock",
-        )
-        self.minutes = w.BoundedIntText(
-            value=20, min=1, max=240, description="minutes", layout=w.Layout(width="170px")
-        )
-        self.time = w.HTML()
-        self.show_button.on_click(lambda _: self.show())
-        self.skip_button.on_click(lambda _: self.skip())
-        self.go_button.on_click(lambda _: self.next())
         self.run_button.on_click(lambda _: self.show_run())
-        for r, button in self.ratings.items():
-            button.on_click(lambda _, r=r: self.rate(r))
-        self.mock.observe(lambda change: self.start() if change["new"] else self.stop(), "value")
-        self.asking = w.VBox([*self.answers.values(), w.HBox([self.show_button, self.skip_button])])
+        self.picture = w.Image(format="png", layout=w.Layout(max_width="100%", display="none"))
         rate = w.HBox(list(self.ratings.values()), layout=w.Layout(flex_flow="row wrap"))
-        self.grading = w.VBox([self.model, self.rubric, rate, self.run_button, self.picture])
-        head = w.HBox([self.mock, self.minutes, self.time], layout=w.Layout(flex_flow="row wrap"))
-        self.widget = w.VBox(
-            [
-                w.HTML(STYLE),
-                head,
-                self.progress,
-                self.status,
-                self.question,
-                self.asking,
-                self.grading,
-                self.go_button,
-            ]
-        )
-        self.widget.add_class(FRAME)
+        return w.VBox([self.model, self.rubric, rate, self.run_button, self.picture])
 
     def _repr_mimebundle_(self, **options):
         asked = "\n".join(
