@@ -16,12 +16,7 @@ def test_a_checkpoint_is_current(name):
     assert checkpoints.is_current(name), f"run: llmlab build {name}"
 
 
-SHORT = pytest.mark.xfail(
-    strict=True, reason="89 and 79 % at four and eight passages, where 95 and 90 are the goal"
-)
-
-
-@pytest.mark.parametrize("name", ["base", "chat", pytest.param("reader", marks=SHORT)])
+@pytest.mark.parametrize("name", paths.LAB)
 def test_a_checkpoint_reaches_its_targets(name):
     found = card(name)
     for skill, least in found["targets"].items():

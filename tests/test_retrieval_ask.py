@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -250,6 +251,28 @@ def test_an_answer_comes_with_file_and_line(capsys, home, docs, model, said, way
     assert found["added"] == found["chunks"] and ("exact" in out) == (way != "bm25")
     code, out, _ = run(capsys, *common, "--ask", "Belcor", "--json")
     assert json.loads(out.splitlines()[-1])["added"] == 0
+
+
+def test_chunks_are_ranked_again_by_how_likely_the_question_is_behind_them(
+    capsys, home, docs, model, said, monkeypatch
+):
+    said("12 [1].")
+    common = ["--domain", str(docs), "--model", model, "--ask", "dose Belcor Zorvex", "--json"]
+    settings = ["--steps", "1", "--length", "8", "--overlap", "2"]
+    first = json.loads(run(capsys, *common, *settings)[1].splitlines()[-1])["passages"][0]
+    other = {"zorvex.md": "more.jsonl", "more.jsonl": "zorvex.md"}[first["file"].rpartition("/")[2]]
+    wanted = {"zorvex.md": "Zorvex is 40", "more.jsonl": "Belcor has"}[other]
+    asked = []
+
+    def likelihood(model, tok, question, texts):
+        asked.extend(texts)
+        return np.array([wanted in t for t in texts], dtype=float)
+
+    monkeypatch.setattr("llmlab.retrieval.rerank.likelihood", likelihood)
+    code, out, _ = run(capsys, *common, *settings, "--rerank", "likelihood")
+    found = json.loads(out.splitlines()[-1])["passages"]
+    assert code == 0 and "rerank " in out and len(asked) > 1 == len(found)
+    assert found[0]["file"].endswith(other)
 
 
 def test_a_real_model_answers(capsys, home, docs, model):

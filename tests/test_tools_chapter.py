@@ -1,12 +1,15 @@
 """Chapter 08: the four numbers, the grammar of calls, the price of a call, which half of retrieval failed."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from llmlab.chapters.c08_tools_and_retrieval import decide, rag, repair, tools
+from llmlab.models.forward import forward
 from llmlab.models.load import load
+from llmlab.retrieval.rerank import DEPTH, likelihood, reranked
 from llmlab.tokens import chat
 from llmlab.train.rollout import Episode
 from llmlab.train.sample import sample
@@ -118,6 +121,53 @@ def test_sft_shows_calls_only_where_they_are_needed(talker):
         assert calls == 32 if share == 0.0 else calls < 10
 
 
+@pytest.fixture(scope="module")
+def compared(talker):
+    """(kind, text of the question, chosen turn, rejected turn) of 48 pairs, half of them without need."""
+    experiment = decide.Decide(method="dpo", no_calls=0.5, batch=48)
+    batch = experiment.pairs_at(talker.tok, 0, 0)
+    said = [talker.tok.decode(ids[m > 0]) for ids, m in zip(batch.ids, batch.mask)]
+    kinds = [p.meta["kind"] for p in experiment.lessons(0, 0)]
+    assert batch["pair"].tolist() == [i // 2 for i in range(96)]
+    return list(zip(kinds, said[0::2], said[1::2], experiment.lessons(0, 0)))
+
+
+def test_pairs_prefer_the_call_where_it_is_needed_and_the_answer_elsewhere(compared):
+    assert {kind for kind, *_ in compared} == set(decide.KINDS)
+    for kind, chosen, rejected, _ in compared:
+        with_call, without = (rejected, chosen) if kind in decide.DIRECT else (chosen, rejected)
+        assert with_call.startswith("<tool_call>") and with_call.endswith("</tool_call><|im_end|>")
+        assert "<tool_call>" not in without and without.endswith(".<|im_end|>")
+
+
+def test_pairs_hold_the_right_call_and_the_right_answer(compared):
+    for kind, chosen, rejected, p in compared:
+        right_call = call_text(p.meta["call"]) if p.meta["call"] else ""
+        answer = rejected if kind not in decide.DIRECT else chosen
+        assert p.answer in answer and right_call in chosen + rejected
+
+
+def test_pairs_are_about_the_questions_of_imitation(talker):
+    settings = dict(no_calls=0.4, batch=8)
+    shown = decide.Decide(method="sft", **settings).shown_at(talker.tok, 3, 2)
+    compared = decide.Decide(method="dpo", **settings).pairs_at(talker.tok, 3, 2)
+    before = [talker.tok.decode(ids).split("assistant")[0] for ids in shown.ids]
+    assert before == [talker.tok.decode(ids).split("assistant")[0] for ids in compared.ids[0::2]]
+
+
+def test_dpo_begins_undecided_and_its_reference_is_the_model_before_the_first_step(talker):
+    loaded = load("chat")
+    recipe = decide.Decide(method="dpo", no_calls=0.4, batch=2).recipe(loaded, 0)
+    with torch.no_grad():
+        for p in loaded.model.parameters():
+            p.mul_(1.01)
+    batch = next(recipe.stream(5))
+    was = forward(talker.model, batch).logprobs
+    assert torch.allclose(batch["ref_logprobs"] * batch.mask[:, 1:], was * batch.mask[:, 1:], atol=1e-4)
+    loss, info = recipe.objective(forward(talker.model, batch), batch)
+    assert loss.item() == pytest.approx(math.log(2) + decide.NLL * info["nll"].item(), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     "scores, wanted, area",
     [([3, 2, 1, 0], [1, 1, 0, 0], 1.0), ([0, 1, 2, 3], [1, 1, 0, 0], 0.0), ([1, 1], [1, 0], 0.5)],
@@ -204,3 +254,66 @@ def test_a_search_that_is_no_search_finds_nothing_and_the_conversation_goes_on(t
     assert found[0].chunk.text[:8] in told and "[2]" in told
     assert world.reply(p, [*p.messages, call("search", drug="x")])["content"] == ""
     assert world.reply(p, [*p.messages, {"role": "assistant", "content": "20."}]) is None
+
+
+# ---- rerank ----
+
+SAID = ["Zorvex has the dose 40.", "Belcor has the dose 12.", "Trains run at night.", ""]
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load("reader")
+
+
+@torch.no_grad()
+def plain_likelihood(reader, question, text) -> float:
+    """Token by token: the probability of each next token of the question, its mean logarithm."""
+    head = reader.tok(f"{text}\nQuestion:", add_special_tokens=False)["input_ids"]
+    ids = reader.tok(f"{text}\nQuestion: {question}", add_special_tokens=False)["input_ids"]
+    assert ids[: len(head)] == head
+    found = []
+    for t in range(len(head), len(ids)):
+        logits = reader.model(input_ids=torch.tensor([ids[:t]])).logits[0, -1].double()
+        found.append(logits.softmax(-1)[ids[t]].log().item())
+    return sum(found) / len(found)
+
+
+def test_the_likelihood_of_a_question_is_the_mean_of_its_tokens_log_probs(reader):
+    question = "Which dose does Zorvex have?"
+    found = likelihood(reader.model, reader.tok, question, SAID)
+    one_by_one = [plain_likelihood(reader, question, text) for text in SAID]
+    assert found == pytest.approx(one_by_one, abs=1e-4) and found.argmax() == 0
+    assert likelihood(reader.model, reader.tok, question, SAID[::-1]) == pytest.approx(found[::-1], abs=1e-4)
+
+
+def test_a_planted_relevant_chunk_rises_to_the_top(reader):
+    names = ("Belcor", "Tamrin", "Ostrel", "Quibra", "Nolvex")
+    texts = [f"{n} has the dose {5 * i + 5}." for i, n in enumerate(names)] + ["Zorvex has the dose 40."]
+    find = reranked(lambda question, k: list(range(6))[:k], reader.model, reader.tok, texts)
+    assert find("Which dose does Zorvex have?", 1) == [5] and find("Which dose does Quibra have?", 1) == [3]
+    assert sorted(find("Which dose does Zorvex have?", 6)) == list(range(6))
+    assert find(" ", 3) == [0, 1, 2], "an empty query has no tokens to be predicted"
+
+
+def test_only_the_first_chunks_are_sorted_again(reader):
+    asked, texts = [], ["Trains run at night."] * DEPTH + ["Zorvex has the dose 40."]
+
+    def first(question, k):
+        asked.append(k)
+        return list(range(len(texts)))[:k]
+
+    find = reranked(first, reader.model, reader.tok, texts)
+    assert find("Which dose does Zorvex have?", 4) == [0, 1, 2, 3] and set(asked) == {DEPTH}
+    assert find("Which dose does Zorvex have?", DEPTH + 1)[-1] == DEPTH
+
+
+def test_reranking_reads_a_question_once_however_many_chunks_are_shown(reader, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "llmlab.retrieval.rerank.likelihood",
+        lambda *args: read.append(args[2]) or likelihood(*args),
+    )
+    experiment = rag.Rag(rerank="likelihood", drugs=8, people=2, held=4, steps=2)
+    _, one, two = experiment.rows(reader, 0)
+    assert 4 <= len(read) == len(set(read)) <= 8 and one["mrr"] == one["recall"] <= two["mrr"]

@@ -17,8 +17,8 @@ OPTIONS: list[Option] = [
         (
             "file or folder of your own documents (.txt, .md, .jsonl with 'text'): an index of it is kept and"
             " brought up to date. --retriever bm25, states or hybrid (words and the model's own states),"
-            " --length, --overlap, --weight and --header apply to it, and --steps says how many chunks are"
-            " shown; nothing is measured"
+            " --length, --overlap, --weight, --header and --rerank apply to it, and --steps says how many"
+            " chunks are shown; nothing is measured"
         ),
     ),
     ("ask", str, "", "a question about the documents of --domain, answered with file and line"),
@@ -30,7 +30,7 @@ OPTIONS: list[Option] = [
     ),
     ("skip_bad", bool, False, "--domain: leave out files and records that cannot be read, and count them"),
 ]
-APPLIES = ("retriever", "length", "overlap", "weight", "header", "steps")
+APPLIES = ("retriever", "rerank", "length", "overlap", "weight", "header", "steps")
 VERSION = 1  # of the way in which documents are cut and read: another one is another index
 
 
@@ -87,19 +87,33 @@ def run(experiment, options) -> int:
             if options.json:
                 print(json.dumps(told))
             return 0
-        hits = index.search(
-            options.ask, experiment.steps, experiment.retriever, experiment.weight, options.ann
-        )
+        hits = search(experiment, index, loaded, options)
     if vectors:
         print(
             "search     "
             + ("approximate (IVF_FLAT)" if options.ann else "exact: every vector is compared")
             + ("; words by BM25, both fused by reciprocal rank" if experiment.retriever == "hybrid" else "")
         )
+    if experiment.rerank != "off":
+        print("rerank     the best again by how likely the question is behind each of them")
     found = show(folder, loaded, options.ask, hits)
     if options.json:
         print(json.dumps(told | found))
     return 0
+
+
+def search(experiment, index, loaded, options) -> list:
+    """The best chunks for the question, best first."""
+    from ..retrieval.rank import best
+    from ..retrieval.rerank import DEPTH, likelihood
+
+    again = experiment.rerank != "off"
+    k = max(experiment.steps, DEPTH) if again else experiment.steps
+    hits = index.search(options.ask, k, experiment.retriever, experiment.weight, options.ann)
+    if not again or not hits:
+        return hits
+    scores = likelihood(loaded.model, loaded.tok, options.ask, [h.text for h in hits])
+    return [hits[i] for i in best(scores, experiment.steps)]
 
 
 def kept_at(experiment, root: Path, fingerprint: str) -> Path:

@@ -29,7 +29,6 @@ from ..train import loop, probes
 from ..train.recipe import Read, Recipe
 from ..world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
 from ..world.base import rng
-from ..world.errands import Undecided
 from ..world.leaflets import Interview, Reading
 from . import record
 from .record import Seal
@@ -57,7 +56,7 @@ PLANS = {
     "pre": Plan(steps=8500, rows=6, length=257, lr=3e-3),
     "base": Plan(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
     "chat": Plan(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
-    "reader": Plan(steps=1600, rows=16, lr=1.5e-3, length=520, replay=1, seed=3),
+    "reader": Plan(steps=4000, rows=16, lr=1.5e-3, length=520, replay=1, seed=3),
 }
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
@@ -81,14 +80,15 @@ CHATS = {
 TAUGHT = ("thing", "drug", "drug", "person", "person")  # what names nothing is read most easily
 UNSURE: dict[str, Any] = dict(absent=0.15, stale=0.15, longest=2, listed=0.4, cited=0.6, subjects=TAUGHT)
 READINGS = {  # a call has ten times the tokens of an answer, so calls are few
-    Interview(1, **UNSURE): 0.04,
-    Interview(2, **UNSURE): 0.14,
-    Interview(3, **UNSURE): 0.14,
+    Interview(1, **UNSURE): 0.03,
+    Interview(2, **UNSURE): 0.10,
+    Interview(3, **UNSURE): 0.12,
     Interview(4, **UNSURE): 0.18,
     Interview(6, **UNSURE): 0.12,
-    Interview(8, **UNSURE): 0.10,
-    Reading(4, by_tool=True, **UNSURE): 0.05,
-    Undecided(): 0.10,
+    Interview(8, **UNSURE): 0.14,
+    Reading(2, by_tool=True, **UNSURE): 0.06,
+    Reading(4, by_tool=True, **UNSURE): 0.08,
+    Reading(8, by_tool=True, **UNSURE): 0.04,
     Desk(calls=1, formulary=SEEN): 0.02,
     Desk(calls=2, formulary=SEEN): 0.02,
     Talk(kinds=("fact",), formulary=SEEN): 0.05,

@@ -182,6 +182,11 @@ RETRIEVAL = Leaf(
     "It answers as well as it finds; long prompts cost with every request.",
     "Share right with the passage in the prompt, share of questions for which the right passage was found.",
     "08",
+    (
+        _of("knowledge", "recall", way="retrieval"),
+        _of("knowledge", "leak", way="retrieval"),
+        _of("knowledge", "leak"),
+    ),
 )
 SFT = Leaf(
     "Supervised fine-tuning",

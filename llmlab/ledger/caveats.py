@@ -118,6 +118,13 @@ CAVEATS = {
         "Under masked errors the traces that are imitated try once more, so the double orders are taught;"
         " all seeds are asked the same questions."
     ),
+    "C107": Caveat("Chains of two did not lead to chains of three: a length that is never shown is not met."),
+    "C142": Caveat("At this size right answers are as many under the grammar as free: no tax was found."),
+    "C149": Caveat(
+        "That a deleted document is not found any more is by construction; what is measured is how much a"
+        " trained model still tells, and the reader's own errors."
+    ),
+    "C150": Caveat("That a passage costs tokens is by construction; no minutes are compared."),
 }
 
 # What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is

@@ -5,6 +5,7 @@ is refused, what is stale is said.
 import io
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from .. import paths
 from ..errors import UserError
-from ..lab import code
+from ..lab import code, registry
 from ..lab import record as sealed
 from ..lab.record import Seal
 from . import guards, statistics
@@ -25,6 +26,7 @@ from .claims import Claim, Contrast, Reading
 RESULTS = "results.json"
 CURVES, NEW_CURVES = "curves", "curves.new"  # .new: its writer died before it took its place
 STUDY = str(Path(__file__).parent / "study.py")
+START = re.compile(r'^    default_model: ClassVar\[str\] = "(\w+)"$', re.MULTILINE)
 Curves = dict[tuple[str, int], dict[str, dict[int, float]]]  # (arm key, seed) -> metric -> step -> value
 
 
@@ -106,12 +108,25 @@ def _checkpoints(folder: Path, names: tuple[str, ...]) -> str:
     )
 
 
+def started(claim: Claim) -> tuple[str, ...]:
+    """The checkpoints that decide a claim's runs: base, chat, and what else its experiments name as their
+    start in their sources (nothing is imported for it).
+    """
+    named = {_start(a.experiment) for a in claim.arms}
+    return ("base", "chat", *(name for name in paths.LAB[2:] if name in named))
+
+
+@lru_cache
+def _start(experiment: str) -> str:
+    found = START.search(Path(registry.file(experiment)).read_text(encoding="utf-8"))
+    return found[1] if found else ""
+
+
 def seal(claim: Claim) -> Seal:
     """What a claim's record must be made from: its declaration, the code of the experiments and their exam
     or of its check, and the checkpoints.
     """
-    started = paths.LAB if claim.chapter >= "08" else ("base", "chat")  # what a chapter's runs start from
-    made_by = {"checkpoints": _checkpoints(paths.data() / "checkpoints", started)}
+    made_by = {"checkpoints": _checkpoints(paths.data() / "checkpoints", started(claim))}
     if claim.check:
         made_by |= {f"check {claim.id}": _code(sys.modules[claim.check.__module__].__file__)}
     made_by |= {n: h for name in {a.experiment for a in claim.arms} for n, h in _named(name).items()}

@@ -9,6 +9,7 @@ from .rank import BM25, best, cosine, fused
 
 WAYS = ("bm25", "states", "encoder", "hybrid")
 DEPTH = 50  # how far down a ranking the fusion looks
+Find = Callable[[str, int], list[int]]  # question, k -> the numbers of the k best chunks
 
 
 @dataclass

@@ -108,16 +108,6 @@ class Errands:
         return DESK.result(messages[-1]) if messages[-1].get("tool_calls") else None
 
 
-class Undecided(Errands):
-    """The same questions, of which four in five are answered by a call, whatever they need."""
-
-    name = "undecided"
-
-    def solution(self, problem: Problem) -> list[Message]:
-        """By a call or from memory, as the checksum of the question has it."""
-        return self.answered(problem, side("by call", problem.question, range(2)) == "train")
-
-
 def lesson(*key, kinds: tuple[str, ...] = KINDS) -> Problem:
     """One question of the training split, a function of its key."""
     r, found = rng("errands", *key), None

@@ -247,7 +247,9 @@ fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
 Panel("rag", show=["retriever", "length", "header"])
 
 # %% [markdown]
-# Look at the stored curve first (one seed). The more chunks are shown, the more often the telling one is among them, and the less often it is read: the answers are best with two. Recall alone would have told you to show eight.
+# Look at the stored curve first (one seed). Two or four chunks are read well. With eight, *recall* is highest and the answers collapse: so many chunks make a longer prompt than any that the reader was trained on, and the best chunk stands farthest from the question. Recall alone would have told you to show eight.
+#
+# A *reranker* looks at the best sixteen again. Ours asks the reader how likely the question is behind each chunk [Sachan et al. 2022]. Try *the same, reranked*: it helps vectors that know little, and it hurts a search by words that was right already.
 #
 # Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header with the leaflet's name gives that back to the retriever and to the reader alike. Try *untrained vectors*, then *trained vectors*:
 # see what a contrast of under a minute makes of a language model's own states.
@@ -255,15 +257,15 @@ Panel("rag", show=["retriever", "length", "header"])
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.rag import Rag
 
-halves = {"32 words": runs.run(Rag(), 0).metrics(),
-          "8 words": runs.run(Rag(length=8, overlap=2), 0).metrics()}
+halves = {"32 words": runs.run(Rag(), 0),
+          "8 words": runs.run(Rag(length=8, overlap=2), 0)}
 told = {"recall": "found", "gold": "right, if put there", "accuracy": "right",
         "unsupported": "unsupported", "cited": "right and cited rightly"}
-pd.DataFrame({name: {label: found[m]["final"] for m, label in told.items()}
-              for name, found in halves.items()}).T.round(2)
+pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
+              for name, run in halves.items()}).T.round(2)
 
 # %% [markdown]
-# Two stored runs, eight chunks shown, one seed each. Where *found* is low and *right, if put there* is high, mend the retriever; where it is the other way round, more retrieval will not help.
+# Two stored runs, four chunks shown, one seed each. Where *found* is low and *right, if put there* is high, mend the retriever; where it is the other way round, more retrieval will not help.
 #
 # ## 9 · With your own tools, documents and models
 #
@@ -275,7 +277,7 @@ pd.DataFrame({name: {label: found[m]["final"] for m, label in told.items()}
 #
 # Functions run in a child process with limits on time, memory and output. Your own code runs with your rights.
 #
-# ## 10 · The evidence
+# ## 12 · The evidence
 #
 # Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. How a verdict is reached stands in chapter 02, section 11.
 
@@ -293,14 +295,14 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# ## 11 · Where the sources are contested
+# ## 13 · Where the sources are contested
 #
 # - **"Enforce validity at generation time."** Validity is enforced, rightness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % [Ray 2026].
 # - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025]; where the boundary lies depends on what the model knows.
 # - **"RAG is tool use."** The reading is the same; what differs is who decides to search and who writes the query.
 # - **"Already learn tool formats from a few examples."** True of models that read examples in a prompt; our lab model does not (untestable here).
 #
-# ## 12 · Exercises
+# ## 14 · Exercises
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task
@@ -325,13 +327,13 @@ task("trajectory_row")
 # %% [markdown]
 # More: `task("policies")`, `task("priced_advantages")`, `task("two_ways_to_constrain")`, `task("overlapping_chunks")`, `task("bm25_scores")`, `task("fused_ranks")`, `task("in_batch_loss")`.
 #
-# ## 13 · Drills
+# ## 15 · Drills
 
 # %%
 Drills("08")
 
 # %% [markdown]
-# ## 14 · Interview page
+# ## 16 · Interview page
 
 # %%
 from llmlab.learn.interview import interview
@@ -349,4 +351,5 @@ interview("08")
 references("toolformer_2023", "gorilla_2023", "when2call_2025", "when2tool_2026",
            "otc_2025", "jsonschemabench_2025", "constraint_tax_2026",
            "suppression_2026",
-           "think_before_constraining_2026", "raft_2024", "rrf_2009", "dpr_2020")
+           "think_before_constraining_2026", "raft_2024", "rrf_2009", "dpr_2020",
+           "query_likelihood_2022", "ovadia_2023", "finetunebench_2024")

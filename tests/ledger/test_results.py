@@ -463,3 +463,14 @@ def test_readings_by_hand():
 def test_an_incomplete_claim_is_refused(bad):
     with pytest.raises(ValueError):
         replace(CLAIM, **bad)
+
+
+def test_a_claim_waits_for_the_checkpoints_that_its_runs_start_from_and_for_no_other():
+    """The reader of chapter 08 was made anew; what starts from the chat model was not run again for that."""
+    from llmlab.lab import registry
+
+    for claim in CLAIMS.values():
+        own = {registry.get(a.experiment).default_model for a in claim.arms}
+        assert own <= set(results.started(claim)) == {"base", "chat"} | own, claim.id
+    assert results.started(CLAIMS["C100"]) == ("base", "chat")
+    assert results.started(CLAIMS["C109"]) == ("base", "chat", "reader")

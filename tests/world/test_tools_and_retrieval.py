@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llmlab.world.census import Census
 from llmlab.world.desk import call, parse
-from llmlab.world.errands import DIRECT, KINDS, NEW, Errands, Undecided
+from llmlab.world.errands import KINDS, NEW, Errands
 from llmlab.world.leaflets import ABSENT, CITE, Interview, Reading, answer, marked
 from llmlab.world.mishaps import Mishaps, orders
 from llmlab.world.mishaps import KINDS as MISHAPS
@@ -16,7 +16,6 @@ from llmlab.world.shelf import Shelf
 
 WORLDS = [
     Errands(),
-    Undecided(),
     *(Mishaps((k,), s) for k in MISHAPS for s in ("text", "masked", "absent")),
     *(Reading(n, absent=0.3, stale=0.3, by_tool=t) for n in (1, 3, 8) for t in (False, True)),
 ]
@@ -51,12 +50,6 @@ def test_errands_of_test_are_about_people_whom_training_never_names():
         for split in ("train", "test")
     }
     assert not names["train"] & names["test"] and names["test"] <= set(NEW.people) - set(Census().people)
-
-
-def test_the_undecided_call_half_of_the_time_whatever_is_asked():
-    for kinds in (DIRECT[:2], ("unknown", "hard")):
-        found = [len(Undecided(kinds).solution(p)) > 1 for p in Undecided(kinds).problems(300, seed=2)]
-        assert 0.7 < sum(found) / len(found) < 0.9  # four of five, as `side` splits
 
 
 @pytest.mark.parametrize("kind", KINDS)

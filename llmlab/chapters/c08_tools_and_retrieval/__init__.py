@@ -5,4 +5,6 @@ EXPERIMENTS = {  # name, which is that of its module -> class
     "decide": "Decide",
     "repair": "Repair",
     "rag": "Rag",
+    "knowledge": "Knowledge",
+    "raft": "Raft",
 }

@@ -1,5 +1,5 @@
-"""decide: call a tool, or answer from memory? Learnt from examples, or from a reward for right answers with a
-price a call.
+"""decide: call a tool, or answer from memory? Learnt from examples, from pairs of the right way and the wrong
+one, or from a reward for right answers with a price a call.
 """
 
 from dataclasses import dataclass
@@ -11,20 +11,24 @@ import torch
 
 from ...lab import knobs
 from ...lab.experiment import Experiment, knob
-from ...methods import imitation
+from ...methods import imitation, preferences
+from ...methods.parts import Objective
 from ...methods.policy import Dials, where_sampled
-from ...tokens import chat
+from ...models.frozen import frozen_copy
+from ...tokens import chat, pairs
 from ...tokens.batch import Batch
 from ...train.collect import Collector
+from ...train.loop import add_logprobs
 from ...train.recipe import Read, Recipe, numbered
 from ...train.rollout import Episode, play, scored
-from ...world.base import rng
+from ...world.base import Problem, rng
 from ...world.errands import DIRECT, KINDS, Errands, lesson
 
-METHODS = ("grpo", "sft")
+METHODS = ("grpo", "sft", "dpo")
 NEEDED = tuple(k for k in KINDS if k not in DIRECT)
 LONGEST = 44  # tokens that a turn takes at most
 TURNS = 3  # a call, one more, the answer
+BETA, NLL = 0.1, 0.5  # of dpo; without the likelihood of the chosen turns right answers become unlikely too
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,14 @@ class Decide(Experiment):
 
     grpo  reward = right answer − price · calls: outcome only at price 0
     sft   imitate calls where they are needed and, in a share of the examples, answers where they are not
+    dpo   the same questions: prefer the call to the answer where it is needed, and the answer to the call
+          where it is not. When2Call, arXiv 2504.18851
     """
 
     name: ClassVar[str] = "decide"
-    summary: ClassVar[str] = "call a tool or answer from memory: examples, or a reward with a price a call"
+    summary: ClassVar[str] = (
+        "call a tool or answer from memory: examples, pairs, or a reward with a price a call"
+    )
     default_model: ClassVar[str] = "chat"
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
@@ -58,23 +66,28 @@ class Decide(Experiment):
         "too dear": dict(price=0.8),
         "only calls shown": dict(method="sft", lr=1e-3),
         "calls and answers shown": dict(method="sft", no_calls=0.4, lr=1e-3),
+        "pairs": dict(method="dpo", no_calls=0.4),
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, prompts=4, group=4, batch=4, held=6, lr=1e-3),
-        values=dict(batch=(2,), prompts=(2,), group=(2,), no_calls=(0.5,), held=(4,)),
+        values=dict(batch=(2,), prompts=(2,), group=(2,), no_calls=(0.5,), held=(4,), probe=(4,)),
         under=dict(batch=dict(method="sft"), no_calls=dict(method="sft")),
-        phases=[dict(method="sft", no_calls=0.4), dict(price=0.5)],
+        phases=[dict(method="sft", no_calls=0.4), dict(price=0.5), dict(method="dpo", no_calls=0.4)],
     )
 
-    method: str = knob("grpo", choices=METHODS, help="a reward for right answers, or examples")
+    method: str = knob("grpo", choices=METHODS, help="a reward for right answers, examples, or pairs")
     price: float = knob(0.0, 0.0, 1.0, unit="points", help="what a call costs; a right answer is worth 1")
     no_calls: float = knob(
-        0.0, 0.0, 0.9, unit="share", help="sft: share of the examples that are answered without a call"
+        0.0,
+        0.0,
+        0.9,
+        unit="share",
+        help="sft, dpo: share of the examples (pairs) that are answered without a call",
     )
     lr: float = knobs.lr(3e-4)
     warmup: int = knobs.warmup(3, high=100)
     steps: int = knobs.steps(40, low=2, high=1000)
-    batch: int = knob(16, 2, 64, unit="rows", help="sft: examples a step")
+    batch: int = knob(16, 2, 64, unit="rows", help="sft, dpo: examples (pairs) a step")
     prompts: int = knob(6, 2, 64, help="grpo: questions a step, each kind as often")
     group: int = knob(8, 2, 32, help="grpo: samples a question")
     held: int = knobs.held(24, low=4)
@@ -83,20 +96,47 @@ class Decide(Experiment):
     def shown_at(self, tok, seed: int, step: int) -> Batch:
         """Examples of one step of imitation. A call is shown only where it is needed."""
         rows = []
-        for i in range(self.batch):
-            direct = rng("decide", seed, step, i).random() < self.no_calls
-            p = lesson("decide", seed, step, i, kinds=DIRECT if direct else NEEDED)
+        for p in self.lessons(seed, step):
             rows.append(chat.example(tok, p.messages, Errands().solution(p), p.meta["tools"]))
         return Batch.of_rows(tok, rows)
+
+    def lessons(self, seed: int, step: int) -> list[Problem]:
+        """The questions of one step of imitation or of pairs."""
+        found = []
+        for i in range(self.batch):
+            direct = rng("decide", seed, step, i).random() < self.no_calls
+            found.append(lesson("decide", seed, step, i, kinds=DIRECT if direct else NEEDED))
+        return found
+
+    def pairs_at(self, tok, seed: int, step: int) -> Batch:
+        """Pairs of one step: the call and the answer, the right one of them chosen. Where no tool helps, the
+        call is that of another question.
+        """
+        found = []
+        for i, p in enumerate(self.lessons(seed, step)):
+            call = p.meta["call"] or lesson("needless", seed, step, i, kinds=NEEDED).meta["call"]
+            (answer,) = Errands.answered(p, False)
+            chosen, rejected = (answer, call) if p.meta["kind"] in DIRECT else (call, answer)
+            found.append((p.messages, chosen, rejected, p.meta["tools"]))
+        return pairs.contrast(tok, found)
 
     def rewards(self, episodes: list[Episode]) -> torch.Tensor:
         """Right answer − price · calls. [B]"""
         return scored(episodes) - self.price * torch.tensor([float(calls(e)) for e in episodes])
 
-    def stream(self, model, tok, seed: int, start: int) -> Iterator[Batch]:
+    def objective(self) -> Objective:
+        """The policy gradient on what was tried, imitation of what is shown; of pairs dpo + NLL · nll."""
+        if self.method == "dpo":
+            return preferences.objective("dpo", beta=BETA, nll=NLL)
+        return where_sampled(Dials().objective(LONGEST), imitation.nll)
+
+    def stream(self, model, tok, reference, seed: int, start: int) -> Iterator[Batch]:
         """Batches from number `start`: what is shown, or what is tried."""
         if self.method == "sft":
             return numbered(partial(self.shown_at, tok, seed), model.device)(start)
+        if self.method == "dpo":
+            compared = numbered(partial(self.pairs_at, tok, seed), model.device)(start)
+            return (add_logprobs(reference, batch, "ref_logprobs") for batch in compared)
         settings = dict(prompts=self.prompts, group=self.group, max_new=LONGEST, turns=TURNS)
         tried = Collector(
             model,
@@ -115,13 +155,14 @@ class Decide(Experiment):
         return tried(start)
 
     def recipe(self, loaded, seed, texts=None):
-        """The policy gradient on what was tried, the likelihood of what is shown."""
+        """What is tried, shown or compared, and what is learnt from it."""
         self.address(loaded)
         model, tok = loaded.model, loaded.tok
+        reference = frozen_copy(model) if self.method == "dpo" else None
         return Recipe(
             model,
-            partial(self.stream, model, tok, seed),
-            where_sampled(Dials().objective(LONGEST), imitation.nll),
+            partial(self.stream, model, tok, reference, seed),
+            self.objective(),
             Read(self.prober(model, tok)),
             self.steps,
             self.lr,

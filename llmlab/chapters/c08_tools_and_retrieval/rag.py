@@ -12,7 +12,8 @@ from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...retrieval import dense
 from ...retrieval.chunks import Chunk, cut
-from ...retrieval.retriever import WAYS, Retriever
+from ...retrieval.rerank import reranked
+from ...retrieval.retriever import WAYS, Find, Retriever
 from ...tokens import chat
 from ...train.rollout import play
 from ...train.sample import sample
@@ -23,6 +24,7 @@ from ...world.shelf import Leaflet, Shelf, other
 
 DEPTHS = (1, 2, 4, 8)  # chunks shown
 LONGEST = 24  # tokens of an answer
+RERANKS = ("off", "likelihood")
 ENCODER = dict(steps=60, lr=1e-3)
 PAIRS = 24  # a step
 
@@ -53,6 +55,7 @@ class Rag(Experiment):
     chunks shown: 1, 2, 4, 8; at 0 there is none.
 
     recall    the chunk that tells it is among those shown
+    mrr       mean of 1 / rank of that chunk, 0 where it is not shown: mean reciprocal rank
     gold      answers when that chunk is put there (the first of them): the reader alone
     accuracy  answers from what was found: both halves
     """
@@ -77,6 +80,7 @@ class Rag(Experiment):
     presets: ClassVar[dict[str, dict]] = {
         "words": {},
         "untrained vectors": dict(retriever="states"),
+        "the same, reranked": dict(retriever="states", rerank="likelihood"),
         "trained vectors": dict(retriever="encoder"),
         "both": dict(retriever="hybrid"),
         "short chunks": dict(length=8, overlap=2),
@@ -84,14 +88,19 @@ class Rag(Experiment):
         "old editions": dict(stale=0.5),
     }
     rehearsal: ClassVar[dict] = dict(
-        short=dict(steps=2, held=8, drugs=6, people=4, trained=2),
-        values=dict(steps=(1,), held=(4,), overlap=(2,), weight=(1.0,), trained=(3,), noise=(0,)),
-        under=dict(weight=dict(retriever="hybrid"), trained=dict(retriever="encoder")),
+        short=dict(steps=2, held=8, drugs=24, people=16, trained=20),
+        values=dict(steps=(1,), held=(4,), overlap=(2,), weight=(1.0,), noise=(0,)),
+        under=dict(weight=dict(retriever="hybrid"), trained=dict(retriever="encoder"), header=dict(length=8)),
         phases=[dict(retriever="hybrid", stale=0.5, header="on")],
     )
 
     retriever: str = knob(
         "bm25", choices=WAYS, help="words, the model's own states, an encoder trained here, or both"
+    )
+    rerank: str = knob(
+        "off",
+        choices=RERANKS,
+        help="likelihood: the best 16 sorted again by how well each predicts the question",
     )
     length: int = knob(32, 4, 128, unit="words", help="words of a chunk")
     overlap: int = knob(8, 0, 64, unit="words", help="words that neighbouring chunks share")
@@ -130,6 +139,8 @@ class Rag(Experiment):
         asked, every = self.shelf().problems(self.held, seed=seed), self.chunks()
         texts_ = [f.text(self.header == "on") for f in every]
         find = self.finder(model, tok, seed, texts_)
+        if self.rerank == "likelihood":
+            find = reranked(find, model, tok, texts_)
         ranked = [find(words(p), max(DEPTHS)) for p in asked]
         read = Reader(model, tok, every, self.header == "on")
         telling = [[i for i, f in enumerate(every) if tells(f, p)] for p in asked]
@@ -184,14 +195,13 @@ class Reader:
         for p, found in zip(asked, shown):
             text = f"{self.above(found)}\n{words(p)} {CITE}" if found else words(p)
             prompts.append(chat.prompt(self.tok, ({"role": "user", "content": text},)))
-        done = sample(self.model, prompts, max_new=LONGEST, temperature=0.0, stop=chat.stop_ids(self.tok))
-        return [self.tok.decode(i[:-1] if end else i).strip() for i, end in zip(done.ids, done.stopped)]
+        return greedy(self.model, self.tok, prompts)
 
     def above(self, found: list[Found]) -> str:
         """Numbered chunks, as the reader was taught to read them."""
         return " ".join(f.shown(n, self.header) for n, f in enumerate(found, 1))
 
-    def by_search(self, asked: list[Problem], find: Retriever, k: int) -> dict[str, float]:
+    def by_search(self, asked: list[Problem], find: Find, k: int) -> dict[str, float]:
         """The same with a search tool: the model decides whether to search and writes the query itself."""
         world = Searching(self, find, k)
         posed = [world.posed(p) for p in asked]
@@ -209,7 +219,8 @@ class Reader:
         found = dict(
             accuracy=right, gold=right, refused=refused, unsupported=1 - refused, distracted=1 - refused
         )
-        return {"recall": 0.0, **found, "cited": 0.0, "follows": 0.0, "by_tool": right, "searched": 0.0}
+        unread = dict(recall=0.0, mrr=0.0, cited=0.0, follows=0.0, searched=0.0)
+        return unread | found | {"by_tool": right}
 
     def measured(self, asked, ranked, telling, r) -> dict[str, float]:
         """The readings with k chunks: retrieved; the telling one put there; its value changed; none that
@@ -234,6 +245,7 @@ class Reader:
         followed = self.answers(asked, [c for c, _ in changed])
         return {
             "recall": fmean(hit),
+            "mrr": fmean(reciprocal_rank(ids, t) for ids, t in zip(ranked, telling)),
             "accuracy": fmean(right["accuracy"]),
             "gold": fmean(right["gold"]),
             "refused": fmean(refused),
@@ -247,12 +259,23 @@ class Reader:
         }
 
 
+def greedy(model, tok, prompts: list[list[int]]) -> list[str]:
+    """Greedy answers, without what ends them."""
+    done = sample(model, prompts, max_new=LONGEST, temperature=0.0, stop=chat.stop_ids(tok))
+    return [tok.decode(i[:-1] if end else i).strip() for i, end in zip(done.ids, done.stopped)]
+
+
+def reciprocal_rank(ranked: list[int], telling: list[int]) -> float:
+    """1 / rank of the first chunk that tells it, 0 where none does."""
+    return next((1 / rank for rank, i in enumerate(ranked, 1) if i in telling), 0.0)
+
+
 class Searching:
     """The shelf behind a search tool, as `play` meets it."""
 
     name = "searching"
 
-    def __init__(self, reader: Reader, find: Retriever, k: int):
+    def __init__(self, reader: Reader, find: Find, k: int):
         self.reader, self.find, self.k = reader, find, k
 
     @staticmethod

@@ -2,11 +2,14 @@
 
 from ...lab.samples import Asked
 from ...world import Desk
-from ...world.base import Problem, Score, same
+from ...world.base import Problem, Score, rng, same
 from ...world.desk import call_text
 from ...world.errands import DIRECT, Errands
 from ...world.leaflets import Reading
 from ...world.mishaps import Mishaps
+from .knowledge import Library
+from .raft import behind, facts
+from .rag import is_right
 from .tools import SMALL_TALK
 
 
@@ -54,4 +57,50 @@ def passages(experiment) -> list[Asked]:
     return [Asked(about, w.problems(1, seed=11)[0], w) for about, w in worlds.items()]
 
 
-ASKED = {"tools": first_calls, "decide": decisions, "repair": after_an_error, "rag": passages}
+def of_the_domain(experiment) -> list[Asked]:
+    """A drug that is never taught, with its passage and without; and one that is taught, without."""
+    asked = (
+        ("new, told", "test", True),
+        ("new, not told", "test", False),
+        ("taught, not told", "train", False),
+    )
+    found = []
+    for about, split, there in asked:
+        fact = facts(split, 1)[0]
+        p = behind(rng("asked", about), fact, experiment.passages, there, split)
+        known = split == "train" and experiment.without == "answer"
+        found.append(Asked(about, Problem(p.messages, f"{fact.value}.", p.meta) if known else p, Reading()))
+    return found
+
+
+class Told:
+    """A fact: right is its value, whatever is cited."""
+
+    name = "told"
+
+    def score(self, problem: Problem, text: str) -> Score:
+        """answer: the value."""
+        return Score({"answer": float(is_right(text.strip(), problem))})
+
+
+def on_the_last_day(experiment) -> list[Asked]:
+    """A fact of each kind, asked after the change of seed 0; right is what is true by then."""
+    library, asked = Library(None, None, experiment.editions(0)[1]), experiment.asked(0)
+    k = 0 if experiment.way == "cpt" else experiment.shown
+    kinds = dict(recall="it stays", paraphrase="in other words", old="it has changed", leak="withdrawn")
+    found = []
+    for kind, about in kinds.items():
+        p = asked[kind][0]
+        text = library.text(p, library.find([p], k)[0])
+        found.append(Asked(about, Problem(({"role": "user", "content": text},), p.meta["now"]), Told()))
+    return found
+
+
+ASKED = {
+    "tools": first_calls,
+    "decide": decisions,
+    "repair": after_an_error,
+    "rag": passages,
+    "knowledge": on_the_last_day,
+    "raft": of_the_domain,
+}

@@ -1,0 +1,26 @@
+"""What of this chapter is shipped: the sweeps behind its sliders and its lesson, and the runs that its
+notebook and the flow of chapter 00 show.
+"""
+
+from ...lab.grid import Grid
+
+SWEEPS = (
+    Grid(
+        "tools",
+        alone={
+            "examples": (50, 1000),
+            "no_calls": (0.0, 0.2),
+            "shown": ("full", "calls"),
+            "plan": ("off", "on"),
+        },
+        seeds=3,
+    ),
+    Grid("decide", alone={"price": (0.0, 0.2, 0.8)}, seeds=3),
+    Grid(
+        "repair",
+        alone={"shown": ("errors", "gold"), "says": ("text", "masked", "absent")},
+        seeds=3,
+    ),
+    Grid("rag", alone={"length": (8, 32), "retriever": ("bm25", "states", "encoder", "hybrid")}, seeds=3),
+)
+RUNS = [("knowledge", dict(way=w)) for w in ("cpt", "retrieval")]
