@@ -119,7 +119,9 @@ CAVEATS = {
         " all seeds are asked the same questions."
     ),
     "C107": Caveat("Chains of two did not lead to chains of three: a length that is never shown is not met."),
-    "C142": Caveat("At this size right answers are as many under the grammar as free: no tax was found."),
+    "C142": Caveat(
+        "At this size there are no fewer right answers under the grammar than free: no tax was found."
+    ),
     "C149": Caveat(
         "That a deleted document is not found any more is by construction; what is measured is how much a"
         " trained model still tells, and the reader's own errors."

@@ -117,3 +117,12 @@ def test_who_says_the_mean_is_calibrated_and_who_knows_is_perfect(right):
         c for c, _ in curve
     )
     assert calibration.area(curve) <= calibration.area(calibration.risk_coverage([-k for k in known], right))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=12))
+def test_auc_is_the_share_of_pairs_in_order(samples):
+    scores, right = zip(*samples)
+    pairs = [(a, b) for a, x in samples if x for b, y in samples if not y]
+    expected = fmean(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs) if pairs else 0.5
+    assert calibration.auc(scores, right) == pytest.approx(expected)
+    assert calibration.auc([-s for s in scores], right) == pytest.approx(1 - expected)
