@@ -82,6 +82,13 @@ def slow():
 
 Flow(Question("Ready?", {"yes": Leaf("A lever", "why", "risk", "measure", "02", (slow,))}))"""
     ),
+    "tree": (
+        """from llmlab.learn.widgets import Tree
+from llmlab.world.reasoning import Reasoning
+
+reasoner, asked = load("reasoner"), Reasoning(("reach",), (2,)).problems(1, seed=1)[0]
+Tree(reasoner, asked, lambda nodes: [1.0 / n.depth for n in nodes], rounds=6)"""
+    ),
     "judge": (
         """from llmlab.learn.judge import check
 
@@ -369,6 +376,28 @@ def test_flow_shows_the_lever_while_its_evidence_is_read(page):
 
 
 # ---- sentences in place of tracebacks ----
+
+
+# ---- Tree ----
+
+
+def test_the_tree_grows_with_its_buttons_and_goes_back_with_its_slider(page):
+    tree = shown(page, "tree")
+    nodes, drawn = tree.locator(".llmlab-tree g[id^=node]"), tree.locator(".llmlab-tree")
+    assert nodes.count() == 1
+    tree.locator("button:text-is('Step')").click()
+    eventually(nodes.count, lambda n: n > 1, page=page)
+    tree.locator("button:text-is('Run')").click()
+    eventually(drawn.text_content, lambda said: "round 6 of 6" in said, page=page)
+    grown = nodes.count()
+    assert tree.locator("button:text-is('Step')").is_disabled()
+    assert "visits" in nodes.nth(1).locator("title").text_content()
+    picture(page, "widget_tree", tree)
+    tree.locator(".noUi-handle").press("ArrowLeft")
+    eventually(drawn.text_content, lambda said: "round 5 of 6" in said, page=page)
+    assert nodes.count() <= grown and "Most visited" in tree.inner_text()
+    tree.locator("button:text-is('Again')").click()
+    eventually(nodes.count, lambda n: n == 1, page=page)
 
 
 def test_judge_shows_its_hint_as_html(page):

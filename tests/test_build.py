@@ -27,7 +27,7 @@ def test_a_checkpoint_reaches_its_targets(name):
 def test_the_targets_of_a_card_are_those_of_the_recipe(name):
     found = card(name)
     assert found["targets"] == {
-        k: least for k, (_, _, least) in checkpoints.skills(name).items() if least is not None
+        k: least for k, (_, _, least) in checkpoints.SKILLS[name].items() if least is not None
     }
 
 

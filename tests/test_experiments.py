@@ -5,7 +5,7 @@ without replay and less with it.
 import pytest
 
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT, Texts
-from llmlab.lab.experiment import BadKnob
+from llmlab.lab.experiment import BadKnob, Experiment
 from llmlab.lab.registry import NAMES, get
 from llmlab.models.load import load
 from llmlab.world import corpora
@@ -157,3 +157,10 @@ def test_own_texts_are_split_and_learnt():
 def test_too_little_text_is_said():
     with pytest.raises(NoText, match="less than two pieces"):
         Texts.cut({"all": ["one short line"]})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_knob_hides_what_an_experiment_does(name):
+    """`tools` once had a knob `shown` in front of the method of that name, and `llmlab show tools` fell."""
+    hidden = {k.name for k in get(name).knobs()} & {*dir(Experiment)}
+    assert not hidden, hidden

@@ -177,9 +177,11 @@ def test_tokens_of_a_query_by_hand(reader):
     p = SMALL.asked(0)["recall"][0]
     (found,) = library.find([p], 2)
     prompt = reader.tok.apply_chat_template(
-        [{"role": "user", "content": library.text(p, found)}], tokenize=False, add_generation_prompt=True
+        [{"role": "user", "content": library.reader.text(p, found)}],
+        tokenize=False,
+        add_generation_prompt=True,
     )
-    assert library.text(p, []) == p.question and library.find([p], 0) == [[]]
+    assert library.reader.text(p, []) == p.question and library.find([p], 0) == [[]]
     assert (
         library.tokens(p, found, "95 [1].")
         == len(reader.tok.tokenize(prompt)) + len(reader.tok.tokenize("95 [1].")) + 1

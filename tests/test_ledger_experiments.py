@@ -19,7 +19,8 @@ from llmlab.chapters.c02_continued_pretraining.cpt import CPT, SHARES
 from llmlab.chapters.c02_continued_pretraining.facts import Facts, statements
 from llmlab.chapters.c02_continued_pretraining.longdoc import LongDoc
 from llmlab.chapters.c02_continued_pretraining.midtrain import Midtrain
-from llmlab.chapters.c07_reinforcement_learning.sampling import Sampling, vote
+from llmlab.chapters.c07_reinforcement_learning.sampling import Sampling
+from llmlab.methods.scaling import vote
 from llmlab.lab import runs
 from llmlab.lab.experiment import BadKnob
 from llmlab.models.load import load
@@ -27,7 +28,7 @@ from llmlab.tokens.special import DOCUMENT_END
 from llmlab.train import probes
 from llmlab.world import Census, Desk, Formulary, words
 from llmlab.world.archive import Archive
-from llmlab.world.base import Problem, rng, same, side
+from llmlab.world.base import Problem, bare, rng, side
 from llmlab.world.census import STATEMENTS
 from llmlab.world.newcomers import Newcomers
 from llmlab.world.running import Running
@@ -431,7 +432,7 @@ def chat():
     ],
 )
 def test_votes_by_hand(texts, winner):
-    assert vote(texts) == winner
+    assert vote([bare(t) for t in texts]) == bare(winner)
 
 
 @given(
@@ -443,7 +444,7 @@ def test_the_commonest_answer_wins_up_to_space_and_full_stop_and_of_equals_the_e
     counted = Counter(
         answer for answer, _ in ballots
     )  # in order of the first vote; most_common keeps it among equals
-    assert same(vote([answer + tail for answer, tail in ballots]), counted.most_common(1)[0][0])
+    assert vote([bare(answer + tail) for answer, tail in ballots]) == counted.most_common(1)[0][0]
 
 
 @settings(max_examples=6, deadline=None)

@@ -168,14 +168,6 @@ def test_dpo_begins_undecided_and_its_reference_is_the_model_before_the_first_st
     assert loss.item() == pytest.approx(math.log(2) + decide.NLL * info["nll"].item(), abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    "scores, wanted, area",
-    [([3, 2, 1, 0], [1, 1, 0, 0], 1.0), ([0, 1, 2, 3], [1, 1, 0, 0], 0.0), ([1, 1], [1, 0], 0.5)],
-)
-def test_auc(scores, wanted, area):
-    assert decide.auc(torch.tensor(scores, dtype=torch.float), torch.tensor(wanted)) == area
-
-
 # ---- repair ----
 
 

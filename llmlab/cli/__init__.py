@@ -20,6 +20,7 @@ COMMANDS = {  # each is a module of this package with a function `command`
     "interview": "a chapter's page for the interview: formulas, what the lab shows, what is known at scale",
     "demo": "a chapter's lesson, or one experiment's panel, full screen, for a classroom",
     "tools": "how well a model calls your own tools: a Python file, or an MCP server",
+    "audit": "how often a verifier errs, on answers of which it is known whether they are right",
     "desk": "the lab's five tools as an MCP server, for any MCP client",
     "serve": "many adapters on one model, behind OpenAI's chat API on this machine",
     "build": (

@@ -19,6 +19,7 @@ from typing import Callable
 from .. import paths
 from ..errors import UserError
 from ..lab import registry, times
+from .bench_search import at_once, search
 from .options import nearest, parse
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -475,6 +476,8 @@ BENCHES = {
     "dpo": dpo,
     "grpo": grpo,
     "sampling": sampling,
+    "search": search,
+    "at_once": at_once,
     "serving": serving,
     "serving_peft": serving_peft,
     "training_rate": training_rate,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Iterable, Iterator, Literal
 
+from ..errors import UserError
 from ..learn.pieces import pieces
 from .options import Option
 
@@ -21,6 +22,12 @@ def knobs_of(cls) -> list[Option]:
 def read_own(experiment, options) -> tuple[Any, str]:
     """(the user's texts, what was recognised in a line); (None, "") where none are given."""
     told: list[str] = []
+    if getattr(options, "problems", ""):
+        from ..lab import own_problems
+
+        return own_problems.own(options.problems, options.verifier, told.append), "".join(told)
+    if getattr(options, "verifier", ""):
+        raise UserError("--verifier judges problems of your own; add --problems FILE")
     if not getattr(options, "domain", ""):
         return None, ""
     texts = (experiment.of or experiment).own(options.domain, options.skip_bad, told.append)
@@ -78,7 +85,7 @@ def before_a_run(experiment, loaded, texts) -> None:
     that are trained. Raises UserError if none is.
     """
     seen, learnt = Seen(), False
-    for example in seen.of(islice(experiment.shown(loaded, texts), COUNTED)):
+    for example in seen.of(islice(experiment.preview(loaded, texts), COUNTED)):
         if seen.examples == 1 or not (learnt or example.held_out):
             draw(loaded.tok, example)
         learnt = learnt or not example.held_out

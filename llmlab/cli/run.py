@@ -76,6 +76,9 @@ def options_of(cls) -> list[Option]:
     if cls.takes_texts:
         common.append(("domain", str, "", cls.reads))
         common.append(("skip_bad", bool, False, "leave out records that cannot be read, and count them"))
+    if cls.takes_problems:
+        common.append(("problems", str, "", "file of your own problems: question and answer, JSON lines"))
+        common.append(("verifier", str, "", "your own check: a Python file, or math-verify (empty: a rule)"))
     if cls.name == "rag":
         common += ask.OPTIONS
     if cls.keeps:
@@ -191,7 +194,7 @@ def tell_own(experiment, texts, said: str, options) -> None:
     from ..lab.experiment import Experiment
 
     print(said)
-    if type(experiment).shown is not Experiment.shown:
+    if type(experiment).preview is not Experiment.preview:
         before_a_run(experiment, addressed(experiment, options.model), texts)
 
 

@@ -15,7 +15,7 @@ def command(argv: list[str]) -> int:
     from ..lab import registry
     from ..lab.experiment import Experiment
 
-    able = [n for n in registry.NAMES if registry.get(n).shown is not Experiment.shown]
+    able = [n for n in registry.NAMES if registry.get(n).preview is not Experiment.preview]
     if not argv or argv[0].startswith("-"):
         raise UserError(f"say whose view of your data: llmlab show {' | '.join(able)} --domain FILE")
     cls = registry.get(argv[0])
@@ -31,7 +31,7 @@ def command(argv: list[str]) -> int:
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
     texts, said = read_own(experiment, options)
     loaded = addressed(experiment, options.model or experiment.default_model)
-    every = experiment.shown(loaded, texts)
+    every = experiment.preview(loaded, texts)
     if options.json:
         for example in every:
             print(

@@ -5,17 +5,19 @@ pre    the lab model pretrained on the general corpus (kept in the cache, not sh
 base   pre after a short last phase with more to be read in context, the learning rate warming up once more
 chat   base after supervised fine-tuning on conversations with tools, formats, refusals and personas
 reader chat after more of it: questions behind look-alike passages, answered with a citation
+reasoner
+       chat after more of it: problems solved step by step, wrong steps found, attempts revised
 """
 
 import json
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import lru_cache, partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 import torch
 import transformers
@@ -27,76 +29,11 @@ from ..tokens import chat, pack, special, tokenizer
 from ..tokens.batch import Batch
 from ..train import loop, probes
 from ..train.recipe import Read, Recipe
-from ..world import Census, Desk, Formulary, Records, Strings, Sums, Talk, corpora
+from ..world import corpora
 from ..world.base import rng
-from ..world.leaflets import Interview, Reading
 from . import record
+from .plans import BEFORE, CONVERSATIONS, PLANS, SKILLS, Plan
 from .record import Seal
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a checkpoint is made. lr is the peak rate of Muon and of AdamW (embeddings, norms).
-
-    A step takes rows × length tokens of text; chat: `rows` conversations and `replay` documents of general
-    text, packed into rows of `length`.
-    """
-
-    steps: int
-    rows: int
-    length: int
-    lr: float
-    warmup: int = 50
-    final: float = 0.02
-    seed: int = 0
-    replay: int = field(default=0, repr=False)
-
-
-PLANS = {
-    "pre": Plan(steps=8500, rows=6, length=257, lr=3e-3),
-    "base": Plan(steps=3600, rows=6, length=257, lr=2.5e-3, seed=1),
-    "chat": Plan(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
-    "reader": Plan(steps=4000, rows=16, lr=1.5e-3, length=520, replay=1, seed=3),
-}
-SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
-# share of conversations -> the part they come from; SFT shows every later behaviour at least once
-CHATS = {
-    Talk(kinds=("fact",), formulary=SEEN): 0.22,
-    Desk(calls=1, formulary=SEEN): 0.10,
-    Desk(calls=1, formulary=SEEN, tools=("calculator", "convert")): 0.12,
-    Desk(calls=2, formulary=SEEN): 0.10,
-    Desk(calls=3, formulary=SEEN): 0.03,
-    Desk(calls=2, faults=0.5, formulary=SEEN): 0.02,
-    Talk(kinds=("format", "persona"), formulary=SEEN): 0.14,
-    Talk(kinds=("identity",), formulary=SEEN): 0.02,
-    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.08,
-    Talk(kinds=("many", "filler"), formulary=SEEN): 0.05,
-    Records(): 0.03,
-    Sums(("add", "subtract", "multiply", "sort")): 0.04,
-    Sums(("add", "subtract"), digits=3): 0.02,
-    Sums(("add", "multiply"), scratchpad=True): 0.02,
-    Strings(2, scratchpad=True): 0.01,
-}
-TAUGHT = ("thing", "drug", "drug", "person", "person")  # what names nothing is read most easily
-UNSURE: dict[str, Any] = dict(absent=0.15, stale=0.15, longest=2, listed=0.4, cited=0.6, subjects=TAUGHT)
-READINGS = {  # a call has ten times the tokens of an answer, so calls are few
-    Interview(1, **UNSURE): 0.03,
-    Interview(2, **UNSURE): 0.10,
-    Interview(3, **UNSURE): 0.12,
-    Interview(4, **UNSURE): 0.18,
-    Interview(6, **UNSURE): 0.12,
-    Interview(8, **UNSURE): 0.14,
-    Reading(2, by_tool=True, **UNSURE): 0.06,
-    Reading(4, by_tool=True, **UNSURE): 0.08,
-    Reading(8, by_tool=True, **UNSURE): 0.04,
-    Desk(calls=1, formulary=SEEN): 0.02,
-    Desk(calls=2, formulary=SEEN): 0.02,
-    Talk(kinds=("fact",), formulary=SEEN): 0.05,
-    Talk(kinds=("format", "persona"), formulary=SEEN): 0.02,
-    Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.02,
-}
-GOALS = {1: None, 2: None, 4: 0.95, 8: 0.90}  # passages -> least share right, citation included
-CONVERSATIONS = {"chat": CHATS, "reader": READINGS}
 
 
 @lru_cache(maxsize=1)
@@ -145,63 +82,11 @@ def chat_stream(tok, plan: Plan, start: int, name: str = "chat") -> Iterator[Bat
         yield pack.pack_examples(examples, length=plan.length, fill=tok.pad_token_id)
 
 
-def skills(name: str) -> dict[str, tuple]:
-    """What is measured after a build: skill -> (part of the world, settings of its problems, least share
-    right or None).
-    """
-    if name in ("pre", "base"):
-        return {
-            "census questions": (Census(), {}, 0.99),
-            "two-digit sums": (Sums(("add",)), {}, 0.90),
-            "in-context look-up": (Records(), {}, 0.90),
-            "inverse questions": (Census(), {"kind": "inverse"}, None),
-            "two-hop questions": (Census(), {"kind": "two_hop"}, None),
-            "two-digit differences": (Sums(("subtract",)), {}, None),
-            "three-digit sums": (Sums(("add",), digits=3), {}, None),
-            "two-digit products": (Sums(("multiply",)), {}, None),
-            "sums with steps": (Sums(("add", "subtract"), scratchpad=True), {}, None),
-            "products with steps": (Sums(("multiply",), scratchpad=True), {}, None),
-            "sorting three": (Sums(("sort",)), {}, None),
-            "strings depth 1": (Strings(1), {}, None),
-            "strings depth 2": (Strings(2), {}, None),
-            "strings depth 2 with steps": (Strings(2, scratchpad=True), {}, None),
-        }
-    if name == "reader":
-        return {
-            **{f"{n} passages": (Reading(n, longest=2), {}, least) for n, least in GOALS.items()},
-            "not in four passages": (Reading(4, absent=1.0, longest=2), {}, None),
-            "four passages, no citation": (Reading(4, cited=0.0, longest=2), {}, None),
-            "newer of two versions": (Reading(4, stale=1.0, longest=2), {}, None),
-            "four passages from a search": (Reading(4, by_tool=True, longest=2), {}, None),
-            "census questions": (Talk(("fact",)), {}, None),
-            "two-call chains": (Desk(2), {}, None),
-            "unsafe refused": (Talk(("unsafe",)), {}, None),
-        }
-    return {
-        "census questions": (Talk(("fact",)), {}, 0.95),
-        "calls, unseen drugs": (Desk(1, expect="call", tools=("formulary",)), {}, 0.95),
-        "calls, unseen numbers": (Desk(1, expect="call", tools=("calculator", "convert")), {}, 0.95),
-        "two-call chains": (Desk(2), {}, 0.90),
-        "unsafe refused": (Talk(("unsafe",)), {}, 0.98),
-        "safe answered": (Talk(("safe",)), {}, 0.98),
-        "three-call chains": (Desk(3), {}, None),
-        "chains with a fault": (Desk(2, faults=1.0), {}, None),
-        "formats": (Talk(("format",)), {}, None),
-        "personas": (Talk(("persona",)), {}, None),
-        "identity": (Talk(("identity",)), {}, None),
-        "in-context look-up": (Records(), {}, None),
-        "two-digit sums": (Sums(("add",)), {}, None),
-        "three-digit sums": (Sums(("add",), digits=3), {}, None),
-        "two-digit products": (Sums(("multiply",)), {}, None),
-        "two-digit differences": (Sums(("subtract",)), {}, None),
-    }
-
-
 def measure(model, tok, name: str, n: int = 512) -> dict[str, float]:
     """Share of n held-out problems per skill that greedy decoding answers exactly."""
     prepared = {
         k: probes.batches(probes.question_rows(tok, world, world.problems(n, split="test", seed=1, **kw)))
-        for k, (world, kw, _) in skills(name).items()
+        for k, (world, kw, _) in SKILLS[name].items()
     }
     return {k: probes.exact(model, b) for k, b in prepared.items()}
 
@@ -257,9 +142,6 @@ def _found(name: str) -> Seal | None:
     return Seal(card.get("recipe", "")) if whole else None
 
 
-BEFORE = {"base": "pre", "chat": "base", "reader": "chat"}
-
-
 def start(name: str):
     """(model, tokenizer) that the build begins with."""
     if name == "pre":
@@ -276,6 +158,7 @@ STREAMS: dict[str, Callable] = {
     "base": partial(text_stream, shares=corpora.ANNEAL),
     "chat": chat_stream,
     "reader": partial(chat_stream, name="reader"),
+    "reasoner": partial(chat_stream, name="reasoner"),
 }
 
 
@@ -314,7 +197,7 @@ def _build(name: str, plan: Plan) -> Iterator[dict]:
         "settings": asdict(plan),
         "seconds_this_call": round(time.time() - began),
         "skills": measure(model, tok, name),
-        "targets": {k: least for k, (_, _, least) in skills(name).items() if least is not None},
+        "targets": {k: least for k, (_, _, least) in SKILLS[name].items() if least is not None},
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {
             "python": platform.python_version(),

@@ -17,6 +17,7 @@ LABELS = {
     "summary",
     "curves",
     "takes_texts",
+    "takes_problems",
     "rehearsal",
     "presets",
     "front",

@@ -59,6 +59,7 @@ class Experiment:
     summary: ClassVar[str]
     default_model: ClassVar[str] = "base"
     takes_texts: ClassVar[bool] = False  # can it train on the user's own documents, conversations or pairs?
+    takes_problems: ClassVar[bool] = False  # can it ask the user's own problems, with a check of theirs?
     reads: ClassVar[str] = (
         "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
     )
@@ -103,7 +104,7 @@ class Experiment:
         """
         raise UserError("this experiment reads no texts of yours; llmlab run lists those that do")
 
-    def shown(self, loaded: Loaded, texts=None) -> Iterator[Example]:
+    def preview(self, loaded: Loaded, texts=None) -> Iterator[Example]:
         """The user's texts (or the lab's) as the rows that are trained, each once."""
         raise UserError("this experiment reads no texts of yours; llmlab run lists those that do")
 

@@ -21,7 +21,10 @@ LARGE = 50_000_000  # parameters above which a machine without an accelerator wo
 
 READING = ("cpt", "burst", "facts", "extend", "midtrain")  # learn from documents
 TASTES = ("prefer", "online", "pairs")  # learn from pairs
-SILENT = ("reward", "serving", "variance", "sampling", "codes", "longdoc")  # train no model that answers
+SILENT = (  # train no model that answers
+    *("reward", "serving", "variance", "sampling", "codes", "longdoc"),
+    *("verify", "search", "revise"),
+)
 PAIRED = {
     "dpo": "decide",
     "overopt": "style",
@@ -91,32 +94,33 @@ def asked(experiment) -> list[Asked]:
         return []
     if name in READING:
         drugs = getattr(experiment, "drugs", Formulary().size)
-        return [*_of_the_domain(2, drugs), *_known(), *_few("arithmetic", Sums(("add",), digits=2), 1)]
+        return [*_of_the_domain(2, drugs), *_known(), *few("arithmetic", Sums(("add",), digits=2), 1)]
     if name == "topology":
-        return _few("a fact", Talk(("fact",)), 4)
+        return few("a fact", Talk(("fact",)), 4)
     task = PAIRED.get(name) or (experiment.task if name in TASTES else "")
     if task:
-        return [*_few(task, Taste(task), 3), *_few("a plain fact", Talk(("fact",)), 2)]
+        return [*few(task, Taste(task), 3), *few("a plain fact", Talk(("fact",)), 2)]
     if name == "policy":
         return [
-            *_few(experiment.task, TASKS[experiment.task](experiment.size).world, 3),
-            *_few("a plain fact", Talk(("fact",)), 1),
+            *few(experiment.task, TASKS[experiment.task](experiment.size).world, 3),
+            *few("a plain fact", Talk(("fact",)), 1),
         ]
     if name == "grpo":
         return [
-            *_few("sums", Sums((experiment.op,), digits=experiment.digits), 3),
-            *_few("a plain fact", Talk(("fact",)), 1),
+            *few("sums", Sums((experiment.op,), digits=experiment.digits), 3),
+            *few("a plain fact", Talk(("fact",)), 1),
         ]
     return [
-        *_few("a fact", Talk(("fact",)), 1),
-        *_few("a tool call", Desk(1, expect="call"), 1),
-        *_few("a format", Talk(("format",)), 1),
-        *_few("to be refused", Talk(("unsafe",)), 1),
-        *_few("not to be refused", Talk(("safe",)), 1),
+        *few("a fact", Talk(("fact",)), 1),
+        *few("a tool call", Desk(1, expect="call"), 1),
+        *few("a format", Talk(("format",)), 1),
+        *few("to be refused", Talk(("unsafe",)), 1),
+        *few("not to be refused", Talk(("safe",)), 1),
     ]
 
 
-def _few(about: str, world, n: int) -> list[Asked]:
+def few(about: str, world, n: int) -> list[Asked]:
+    """n held-out problems of a world."""
     return [Asked(about, p, world) for p in world.problems(n, split="test", seed=11)]
 
 

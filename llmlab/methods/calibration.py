@@ -5,6 +5,9 @@ right.
 from statistics import fmean
 from typing import Sequence
 
+import torch
+from torch import Tensor
+
 
 def brier(confidence: Sequence[float], right: Sequence[bool]) -> float:
     """Mean (confidence − right)², 0 is best. Brier 1950"""
@@ -23,9 +26,17 @@ def bins(
     return [(fmean(c for c, _ in of), fmean(r for _, r in of), len(of)) for _, of in sorted(inside.items())]
 
 
-def ece(confidence: Sequence[float], right: Sequence[bool], count: int = 10) -> float:
-    """Expected calibration error: Σ_b n_b/n · |share right − mean confidence|. Guo et al. 2017, equation 3"""
-    return sum(n * abs(share - mean) for mean, share, n in bins(confidence, right, count)) / len(confidence)
+def ece(confidence: Sequence[float] | Tensor, right: Sequence[bool] | Tensor, count: int = 10) -> float:
+    """Expected calibration error: Σ_b n_b/n · |share right − mean confidence| over equal bins of [0, 1].
+    confidence, right [N]. Guo et al. 2017, equation 3
+    """
+    c, r = (x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.double) for x in (confidence, right))
+    inside = (c * count).long().clamp(max=count - 1)
+    gaps = [
+        (inside == b).float().mean() * (r[inside == b].mean() - c[inside == b].mean()).abs()
+        for b in inside.unique()
+    ]
+    return float(sum(gaps))
 
 
 def risk_coverage(confidence: Sequence[float], right: Sequence[bool]) -> list[tuple[float, float]]:

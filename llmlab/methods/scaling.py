@@ -87,6 +87,30 @@ def precision(p: float, tpr: float, fpr: float) -> float:
     return p * tpr / accepted if accepted else 0.0
 
 
+def imitated(p: float, tpr: float, fpr: float, rounds: int) -> float:
+    """Share right after so many rounds of perfect imitation of what a verifier accepts: each round the odds
+    p / (1−p) are multiplied by TPR / FPR, so that the sign of J = TPR − FPR decides where it ends, and its
+    size how fast. 1 or 0 where FPR or TPR is 0.
+    """
+    for _ in range(rounds):
+        p = precision(p, tpr, fpr)
+    return p
+
+
+def first_of_margin(answers: Sequence[Hashable], margin: int) -> tuple[Hashable, int]:
+    """(answer, samples used) of a vote that stops early: once one answer is `margin` votes ahead of the next,
+    or when all are counted. Aggarwal et al. 2023 (adaptive consistency) in its simplest form.
+    """
+    total: dict[Hashable, int] = defaultdict(int)
+    used = 0
+    for answer in answers:
+        total[answer], used = total[answer] + 1, used + 1
+        ahead = sorted(total.values(), reverse=True)
+        if ahead[0] - (ahead[1] if len(ahead) > 1 else 0) >= margin:
+            break
+    return max(total, key=lambda a: total[a]), used
+
+
 def _check(n: int, k: int) -> None:
     if not 1 <= k <= n:
         raise ValueError(f"k is from 1 to the number of samples, {n}, not {k}")

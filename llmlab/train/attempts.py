@@ -8,6 +8,7 @@ from typing import Sequence
 import torch
 
 from ..world.base import Problem, World
+from ..world.given import final
 from ..world.reasoning import sound
 from ..world.stepwise import written
 from .rollout import Episode, play
@@ -16,7 +17,8 @@ from .rollout import Episode, play
 @dataclass(frozen=True)
 class Attempt:
     """One solution. answer: what votes are counted by (the whole text where there is none). right: its
-    answer is. sound: every step follows, too. tokens: its length; logprob: of the whole, in nats.
+    answer is. sound: every step follows, too (as right where steps cannot be checked). tokens: its length;
+    logprob: of the whole, in nats; fault: why nothing could be said of it.
     """
 
     episode: Episode
@@ -25,6 +27,7 @@ class Attempt:
     sound: bool
     tokens: int
     logprob: float
+    fault: str = ""
 
     @property
     def text(self) -> str:
@@ -59,13 +62,7 @@ def attempts(
 
 def attempted(e: Episode) -> Attempt:
     """An episode of one turn as an attempt."""
-    answer = written(e.text)[1]
-    right = e.score.reward == 1.0
-    return Attempt(
-        e,
-        e.text.strip() if answer is None else answer,
-        right,
-        right and sound(e.problem, e.text),
-        sum(e.mask),
-        sum(e.logprobs),
-    )
+    right, known = e.score.reward == 1.0, "family" in e.problem.meta
+    answer = (written(e.text)[1] if known else final(e.text)) or e.text.strip()
+    follows = right and (not known or sound(e.problem, e.text))
+    return Attempt(e, answer, right, follows, sum(e.mask), sum(e.logprobs), e.score.fault)

@@ -4,7 +4,7 @@ MCTS. What was sampled is counted, so that ways can be compared at equal tokens.
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 import torch
 
@@ -152,25 +152,37 @@ def mcts(
     width: int,
     explore: float = 1.0,
 ) -> list[Node]:
-    """Monte-Carlo tree search, `rounds` rounds, one leaf of every problem a round in one batch: the leaf
-    grows `width` children, the likeliest of them is scored, and its score is backed up. Then the finished
-    solution of highest value (PUCT: Silver et al. 2017; over steps: Feng et al. 2023).
+    """Monte-Carlo tree search, `rounds` rounds: of each problem the finished solution of highest value, or
+    one that is finished from its best leaf.
     """
     roots = grower.roots(problems)
     finished: list[list[tuple[float, int, Node]]] = [[] for _ in roots]
-    for round_ in range(rounds):
-        leaves = [select(root, explore) for root in roots]
-        for leaf, children in zip(leaves, grower.grow(leaves, width)):
-            leaf.children = [] if leaf.done else children
-        tried = [max(leaf.children, key=lambda c: c.prior) if leaf.children else leaf for leaf in leaves]
-        for i, (node, value) in enumerate(zip(tried, score(tried))):
-            back_up(node, value)
+    for round_, tried in enumerate(growth(grower, roots, score, rounds, width, explore)):
+        for i, (node, value) in enumerate(tried):
             if node.done:
                 finished[i].append((value, -round_, node))
     ended = [max(f)[2] if f else None for f in finished]
     open_ = [max(leaves_of(r), key=lambda n: (n.value, n.visits)) for r, e in zip(roots, ended) if e is None]
     rest = iter(c[0] for c in grower.grow(open_, 1, whole=True))
     return [e if e is not None else next(rest) for e in ended]
+
+
+def growth(
+    grower: Grower, roots: list[Node], score: Scorer, rounds: int, width: int, explore: float = 1.0
+) -> Iterator[list[tuple[Node, float]]]:
+    """The trees grow in place, one leaf of each a round and all of them in one batch: the leaf gets `width`
+    children, the likeliest of them is scored, and its score is backed up. Yields (what was scored, its score)
+    of every tree. PUCT: Silver et al. 2017; over steps: Feng et al. 2023
+    """
+    for _ in range(rounds):
+        leaves = [select(root, explore) for root in roots]
+        for leaf, children in zip(leaves, grower.grow(leaves, width)):
+            leaf.children = [] if leaf.done else children
+        tried = [max(leaf.children, key=lambda c: c.prior) if leaf.children else leaf for leaf in leaves]
+        values = score(tried)
+        for node, value in zip(tried, values):
+            back_up(node, value)
+        yield list(zip(tried, values))
 
 
 def select(node: Node, explore: float) -> Node:

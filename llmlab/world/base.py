@@ -24,9 +24,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Score:
-    """reward in [0,1] = the smallest part: an answer is right only if every part of it is."""
+    """reward in [0,1] = the smallest part: an answer is right only if every part of it is. fault: why nothing
+    could be said of it (the user's own check took too long), which is not the same as wrong.
+    """
 
     parts: dict[str, float]
+    fault: str = ""
 
     @property
     def reward(self) -> float:
@@ -80,9 +83,14 @@ def say(text: str) -> list[Message]:
     return [{"role": "assistant", "content": text}]
 
 
+def bare(text: str) -> str:
+    """Without surrounding space and one final full stop."""
+    return text.strip().removesuffix(".").rstrip()
+
+
 def same(text: str, answer: str) -> bool:
     """Equal up to surrounding space and one final full stop."""
-    return text.strip().removesuffix(".").rstrip() == answer.strip().removesuffix(".").rstrip()
+    return bare(text) == bare(answer)
 
 
 class OneTurn:

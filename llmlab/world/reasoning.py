@@ -10,6 +10,7 @@ from .stepwise import FAMILIES, STEPS, family_of, follow, path, text, written
 
 NAMES = tuple(FAMILIES)
 TRIED, WHICH, AGAIN, NONE = "Tried", "Which step is wrong?", "Try again.", "None."
+SO_FAR, ON = "Right so far", "Go on."
 HINTS = ("none", "flag", "step")
 
 
@@ -89,32 +90,44 @@ def slipped(r, problem: Problem) -> tuple[str, str]:
     return kind, text(tried, family_of(problem).concluded(problem, tried)) + "."
 
 
-def criticise(problem: Problem, said: str) -> Problem:
-    """The question which step of an attempt is wrong; None: there is no such step."""
+def objection(problem: Problem, said: str) -> str:
+    """The first step that does not follow, as it is written, or the answer; '' where all is right."""
     wrong = first_wrong(problem, said)
-    return _about(problem, said, WHICH, f"Step {wrong}." if wrong else NONE)
+    if wrong is None:
+        return ""
+    steps, answer = written(said)
+    return steps[wrong - 1] if wrong <= len(steps) else f"so {answer}" if answer is not None else "the end"
+
+
+def criticise(problem: Problem, said: str) -> Problem:
+    """The question which step of an attempt is wrong: it is to be copied; None.: there is no such step."""
+    wrong = objection(problem, said)
+    return _about(problem, f"{TRIED}: {said.strip()}\n{WHICH}", f"{wrong}." if wrong else NONE)
 
 
 def revise(problem: Problem, said: str, hint: str = "step") -> Problem:
-    """The wish for a better solution. hint: none · flag: that it is wrong · step: which step is."""
+    """The wish for a better solution. hint: none · flag: that it is wrong · step: how far it is right. Of a
+    right attempt nothing is said.
+    """
     if hint not in HINTS:
         raise ValueError(f"hint is one of {', '.join(HINTS)}, not '{hint}'")
     wrong = first_wrong(problem, said)
-    told = (
-        ""
-        if hint == "none" or not wrong
-        else "It is wrong. "
-        if hint == "flag"
-        else f"Step {wrong} is wrong. "
-    )
-    return _about(problem, said, told + AGAIN, problem.answer)
+    if hint == "step" and wrong:
+        return go_on(problem, written(said)[0][: wrong - 1])
+    told = f"It is wrong. {AGAIN}" if hint == "flag" and wrong else AGAIN
+    return _about(problem, f"{TRIED}: {said.strip()}\n{told}", problem.answer)
 
 
-def _about(problem: Problem, said: str, wish: str, answer: str) -> Problem:
-    asked = f"{problem.question}\n{TRIED}: {said.strip()}\n{wish}"
-    return Problem(
-        ({"role": "user", "content": asked},), answer, problem.meta | {"of": problem, "tried": said}
-    )
+def go_on(problem: Problem, right: list[str]) -> Problem:
+    """The wish for a solution that begins with these steps: what is left of an attempt whose next step was
+    wrong.
+    """
+    return _about(problem, f"{SO_FAR}: {'; '.join(right) or 'nothing'}.\n{ON}", problem.answer)
+
+
+def _about(problem: Problem, more: str, answer: str) -> Problem:
+    asked = f"{problem.question}\n{more}"
+    return Problem(({"role": "user", "content": asked},), answer, problem.meta | {"of": problem})
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,7 @@ class Critique(Reasoning):
         return found and criticise(found, attempt(r, found))
 
     def solution(self, problem: Problem) -> list:
-        """The number of the step."""
+        """The step."""
         return say(problem.answer)
 
     def score(self, problem: Problem, said: str) -> Score:

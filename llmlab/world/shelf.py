@@ -87,6 +87,25 @@ class Shelf:
         return draw(lambda r: self.problem(r, split), n, "shelf", self, split, seed)
 
 
+@dataclass(frozen=True)
+class Edition(Shelf):
+    """A shelf on which some names have a new edition with other values, and some are withdrawn."""
+
+    changed: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+    @cached_property
+    def facts(self) -> dict[str, tuple[str, dict[str, str]]]:
+        """Name -> (subject, field -> value) on this day."""
+        found = dict(Shelf(self.drugs, self.people).facts)
+        for n in self.withdrawn:
+            del found[n]
+        for n in self.changed:
+            (subject, was), r = found[n], rng("edition", n)
+            found[n] = subject, {f: other(r, subject, f, v) for f, v in was.items()}
+        return found
+
+
 def other(r, subject: str, field: str, than: str) -> str:
     """Another value of a field."""
     while (found := value(r, subject, field)) == than:

@@ -3,7 +3,6 @@ those that are written, right or wrong as they are, so that every step of any te
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from .base import Problem, ask, side
 from .strings import FUNCTIONS
@@ -13,26 +12,37 @@ STEPS = " Show the steps."
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class Family(Protocol):
-    """A kind of problem. `levels` rises in difficulty."""
+@dataclass(frozen=True)
+class Family:
+    """A kind of problem, of levels 1 to 4 that rise in difficulty; the answer is what the last step comes to,
+    unless a family says otherwise.
+    """
 
     name: str
-    levels: int
 
     def problem(self, r, split: str, level: int) -> Problem | None:
-        """One problem of the level (from 1), or None if it belongs to the other split."""
+        """One problem of the level, or None if it belongs to the other split."""
+        raise NotImplementedError
 
     def due(self, problem: Problem, before: list[str]) -> list[str]:
         """The steps that follow from those written before; none: the answer is due, or nothing follows."""
+        raise NotImplementedError
 
     def concluded(self, problem: Problem, steps: list[str]) -> str:
         """The answer that these steps lead to, whether they are true or not; '' where they lead nowhere."""
+        return right_of(steps[-1]) if steps else ""
 
     def is_right(self, problem: Problem, answer: str) -> bool:
         """Is this answer right, whatever was written before it?"""
+        return answer == problem.answer
+
+    def leads(self, problem: Problem, steps: list[str]) -> bool:
+        """Can a right answer still follow from these steps, each of which follows from those before?"""
+        return True
 
     def slips(self, r, problem: Problem, before: list[str]) -> dict[str, str]:
         """Kind of mistake -> a wrong step of that kind, in place of one that is due."""
+        raise NotImplementedError
 
 
 def right_of(step: str) -> str:
@@ -61,11 +71,10 @@ def is_number(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Family):
     """Sums and differences, column by column with carries or borrows."""
 
     name: str = "columns"
-    levels: int = 4
 
     def problem(self, r, split, level):
         """Numbers of level + 2 digits."""
@@ -100,10 +109,6 @@ class Columns:
             return ""
         return str(int(values[-1] + "".join(v[-1] for v in reversed(values[:-1]))))
 
-    def is_right(self, problem, answer):
-        """The number."""
-        return answer == problem.answer
-
     def slips(self, r, problem, before):
         """A wrong value, or a carry or borrow forgotten."""
         step = self.due(problem, before)[0]
@@ -116,11 +121,10 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Products:
+class Products(Family):
     """Products by partial products and their running sum."""
 
     name: str = "products"
-    levels: int = 4
 
     def problem(self, r, split, level):
         """2 × 2, 3 × 2, 3 × 3 and 4 × 3 digits, no zero among those of the second."""
@@ -144,14 +148,6 @@ class Products:
         added = values[i - len(parts) + 1]
         return [f"{total} + {added} = {int(total) + int(added)}"]
 
-    def concluded(self, problem, steps):
-        """The last sum."""
-        return right_of(steps[-1]) if steps else ""
-
-    def is_right(self, problem, answer):
-        """The number."""
-        return answer == problem.answer
-
     def slips(self, r, problem, before):
         """A wrong value, or a zero lost."""
         step = self.due(problem, before)[0]
@@ -162,11 +158,10 @@ class Products:
 
 
 @dataclass(frozen=True)
-class Compositions:
+class Compositions(Family):
     """Functions on letters, applied from the innermost outwards."""
 
     name: str = "strings"
-    levels: int = 4
 
     def problem(self, r, split, level):
         """Two to four functions on four letters, four on six."""
@@ -188,14 +183,6 @@ class Compositions:
             return []
         return [applied(names[len(before)], letters)]
 
-    def concluded(self, problem, steps):
-        """The last result."""
-        return right_of(steps[-1]) if steps else ""
-
-    def is_right(self, problem, answer):
-        """The letters."""
-        return answer == problem.answer
-
     def slips(self, r, problem, before):
         """A wrong letter, or another function than the one that is due."""
         step = self.due(problem, before)[0]
@@ -215,11 +202,10 @@ def applied(name: str, letters: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Links:
+class Links(Family):
     """A chain of links among many, to be followed from a start."""
 
     name: str = "links"
-    levels: int = 4
 
     def problem(self, r, split, level):
         """Three, five, seven or nine links to follow. Two more lead on from there, so that the end of the
@@ -245,14 +231,6 @@ class Links:
             return []
         return [f"{here} to {problem.meta['links'][here]}"]
 
-    def concluded(self, problem, steps):
-        """Where the last link leads."""
-        return right_of(steps[-1]) if steps else ""
-
-    def is_right(self, problem, answer):
-        """The letter."""
-        return answer == problem.answer
-
     def slips(self, r, problem, before):
         """A link that does not exist, or one from elsewhere."""
         step, links = self.due(problem, before)[0], problem.meta["links"]
@@ -263,13 +241,12 @@ class Links:
 
 
 @dataclass(frozen=True)
-class Reach:
+class Reach(Family):
     """A number to be reached from another one by so many of three operations: a small search. Several answers
     may be right.
     """
 
     name: str = "reach"
-    levels: int = 4
 
     def problem(self, r, split, level):
         """Two to five operations."""
@@ -295,6 +272,13 @@ class Reach:
         if len(before) >= problem.meta["count"] or not is_number(here):
             return []
         return [f"{here} {o} = {evaluate(f'{here} {o}')}" for o in problem.meta["allowed"]]
+
+    def leads(self, problem, steps):
+        """Is there a way from the number that stands written to the target, in the steps that are left?"""
+        here = {int(right_of(steps[-1])) if steps else problem.meta["start"]}
+        for _ in range(problem.meta["count"] - len(steps)):
+            here = {evaluate(f"{n} {o}") for n in here for o in problem.meta["allowed"]}
+        return problem.meta["target"] in here
 
     def concluded(self, problem, steps):
         """The operations of the steps."""

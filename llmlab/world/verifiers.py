@@ -7,7 +7,7 @@ from typing import Callable
 
 from .base import Problem, rng
 from .reasoning import Reasoning, sound
-from .stepwise import follow, path, written
+from .stepwise import family_of, follow, path, written
 
 
 def outcome(problem: Problem, said: str) -> bool:
@@ -46,22 +46,29 @@ CHECKS: dict[str, Callable[[Problem, str], bool]] = {
 }
 
 
+ERRORS = ("independent", "shared")
+
+
 @dataclass(frozen=True)
 class Verifier:
-    """One of the checks, whose verdict is turned over at random: what it accepts with a chance of `fnr`,
-    what it rejects with a chance of `fpr`. J = TPR − FPR = 1 − fnr − fpr where the check itself is exact
-    (Youden 1950).
+    """The majority of so many checkers of one kind. Each turns the verdict over at random: what the check
+    accepts with a chance of `fnr`, what it rejects with a chance of `fpr`; shared: all of them at the same
+    samples. J = TPR − FPR = 1 − fnr − fpr of one checker where the check itself is exact (Youden 1950).
     """
 
     check: str = "outcome"
     fpr: float = 0.0
     fnr: float = 0.0
+    checkers: int = 1
+    errors: str = "independent"
 
     def accepts(self, problem: Problem, said: str, *key) -> bool:
         """The verdict; the same for the same key."""
         verdict = CHECKS[self.check](problem, said)
-        chance = rng("verifier", self.check, problem.question, *key).random()
-        return verdict != (chance < (self.fnr if verdict else self.fpr))
+        r = rng("verifier", self.check, problem.question, *key)
+        chances = [r.random() for _ in range(1 if self.errors == "shared" else self.checkers)]
+        turned = [chance < (self.fnr if verdict else self.fpr) for chance in chances]
+        return verdict != (2 * sum(turned) > len(turned))
 
 
 def dense(problem: Problem, said: str) -> float:
@@ -72,3 +79,14 @@ def dense(problem: Problem, said: str) -> float:
     found = follow(problem, steps)
     right = found.index(False) if False in found else len(found)
     return (right + sound(problem, said)) / (len(path(problem, tuple(steps[:right]))) + 1)
+
+
+def value(problem: Problem, steps: list[str]) -> float:
+    """The perfect score of a beginning: of the due steps, the share that is written and right before the
+    first one that is wrong or leads nowhere.
+    """
+    found = follow(problem, steps)
+    right = found.index(False) if False in found else len(found)
+    while right and not family_of(problem).leads(problem, steps[:right]):
+        right -= 1
+    return right / len(path(problem, tuple(steps[:right])))

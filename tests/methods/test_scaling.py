@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from llmlab.methods import calibration
 from llmlab.methods.scaling import (
     best_of_n,
+    first_of_margin,
+    imitated,
     pass_at_k,
     pass_hat_k,
     precision,
@@ -126,3 +128,33 @@ def test_auc_is_the_share_of_pairs_in_order(samples):
     expected = fmean(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs) if pairs else 0.5
     assert calibration.auc(scores, right) == pytest.approx(expected)
     assert calibration.auc([-s for s in scores], right) == pytest.approx(1 - expected)
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.05, 1.0), st.floats(0.05, 1.0), st.integers(0, 6))
+def test_a_round_of_imitation_multiplies_the_odds_by_tpr_over_fpr(p, tpr, fpr, rounds):
+    odds = p / (1 - p) * (tpr / fpr) ** rounds
+    assert imitated(p, tpr, fpr, rounds) == pytest.approx(odds / (1 + odds), abs=1e-9)
+
+
+def test_the_sign_of_j_decides_where_imitation_ends():
+    assert imitated(0.1, 0.6, 0.5, 200) > 0.99 and imitated(0.9, 0.5, 0.6, 200) < 0.01
+    assert imitated(0.3, 0.5, 0.5, 50) == pytest.approx(0.3), "a verifier that is no better than chance"
+    assert imitated(0.3, 1.0, 0.0, 1) == 1.0
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=12), st.integers(1, 13))
+def test_a_vote_that_stops_early_stops_at_the_first_such_lead(answers, margin):
+    answer, used = first_of_margin(answers, margin)
+
+    def lead(n: int) -> int:
+        counts = sorted((answers[:n].count(c) for c in "abc"), reverse=True)
+        return counts[0] - counts[1]
+
+    assert all(lead(n) < margin for n in range(1, used))
+    assert lead(used) >= margin or used == len(answers)
+    assert answer == vote(answers[:used])
+
+
+def test_a_margin_of_one_takes_the_first_answer():
+    assert first_of_margin(["b", "a", "a"], 1) == ("b", 1)
+    assert first_of_margin(["b", "a", "a", "a"], 2) == ("a", 4)

@@ -22,7 +22,7 @@ from llmlab.world.reasoning import (
 )
 from llmlab.world.stepwise import FAMILIES, SIGNS, evaluate, family_of, follow, path, text, written
 from llmlab.world.sums import written_steps
-from llmlab.world.verifiers import CHECKS, Verifier, dense
+from llmlab.world.verifiers import value, CHECKS, Verifier, dense
 
 EVERY = Reasoning(levels=(1, 2, 3, 4))
 PROBLEMS = EVERY.problems(250, seed=1) + EVERY.problems(250, split="train", seed=1)
@@ -102,12 +102,14 @@ def test_reach_accepts_every_way_and_no_other():
 def test_a_hint_says_no_more_than_it_should(hint):
     for i, p in enumerate(PROBLEMS[:60]):
         said = slipped(rng(i), p)[1]
-        asked = revise(p, said, hint).question
-        assert ("is wrong." in asked) == (hint != "none") and (f"Step {first_wrong(p, said)}" in asked) == (
-            hint == "step"
-        )
-        assert "is wrong." not in revise(p, solved(p), hint).question, "a right one is never called wrong"
-        assert criticise(p, said).answer == f"Step {first_wrong(p, said)}."
+        asked, wrong = revise(p, said, hint).question, first_wrong(p, said)
+        steps = written(said)[0]
+        assert ("It is wrong." in asked) == (hint == "flag") and (said in asked) == (hint != "step")
+        if hint == "step":
+            told = "; ".join(steps[: wrong - 1]) or "nothing"
+            assert asked.endswith(f"\nRight so far: {told}.\nGo on.")
+        assert revise(p, solved(p), hint).question.endswith(f"{solved(p)}\nTry again."), "never called wrong"
+        assert criticise(p, said).answer == f"{[*steps, written(said)[1]][wrong - 1]}."
         assert criticise(p, solved(p)).answer == "None."
 
 
@@ -178,3 +180,28 @@ def test_no_text_breaks_a_checker(name, said):
         for check in CHECKS.values():
             check(p, said)
         assert 0.0 <= dense(p, said) <= 1.0 and first_wrong(p, said) is not None or sound(p, said)
+
+
+def test_a_step_of_a_search_that_leads_nowhere_is_worth_nothing():
+    """Against all ways to the end."""
+    from itertools import product
+
+    for p in Reasoning(("reach",), (1, 2)).problems(30):
+        family, meta = FAMILIES["reach"], p.meta
+        for step in family.due(p, []):
+            operation = " ".join(step.split(" = ")[0].split(" ")[1:3])
+            ends = {
+                evaluate(f"{meta['start']} {' '.join((operation, *rest))}")
+                for rest in product(meta["allowed"], repeat=meta["count"] - 1)
+            }
+            assert family.leads(p, [step]) == (meta["target"] in ends)
+            assert value(p, [step]) == (1 / meta["count"] if meta["target"] in ends else 0.0)
+        assert value(p, path(p)) == 1.0 and value(p, []) == 0.0
+
+
+def test_elsewhere_the_value_of_a_beginning_is_its_share_of_right_steps():
+    for i, p in enumerate(Reasoning(("columns", "products", "strings", "links")).problems(20)):
+        steps = path(p)
+        assert value(p, steps[:2]) == pytest.approx(2 / len(steps))
+        wrong = written(slipped(rng(i), p)[1])[0]
+        assert value(p, wrong) < 1.0

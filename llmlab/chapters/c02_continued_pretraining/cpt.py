@@ -247,7 +247,7 @@ class CPT(Experiment):
         )
         return sets
 
-    def shown(self, loaded, texts=None):
+    def preview(self, loaded, texts=None):
         """The documents once, in order, as packed rows."""
         end = document_end(loaded.tok)
         pieces = [p for ps in texts.train.values() for p in ps] if texts else self.some(0)

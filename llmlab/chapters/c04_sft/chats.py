@@ -70,7 +70,7 @@ class Chats(Own, Supervised):
         on_found(found.told("conversations"))
         return enough(found.records, "conversation", path)
 
-    def shown(self, loaded, texts=None):
+    def preview(self, loaded, texts=None):
         """Every conversation as the row that is trained, cut to the longest row."""
         self.address(loaded)
         for i, c in enumerate(texts or examples(), 1):

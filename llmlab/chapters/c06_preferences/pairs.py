@@ -84,7 +84,7 @@ class Pairs(PairLoss, Own):
         on_found(found.told("pairs"))
         return enough(found.records, "pair", path)
 
-    def shown(self, loaded, texts=None):
+    def preview(self, loaded, texts=None):
         """Both answers of every pair as the rows that are compared."""
         every = texts or examples()
         for i, (turn, held) in enumerate(zip(every, held_out(every)), 1):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...lab import knobs
 from ...lab.experiment import Experiment, knob
-from ...methods import preferences
+from ...methods import calibration, preferences
 from ...methods.advantages import last_token
 from ...models.forward import forward
 from ...models.heads import Valued
@@ -23,7 +23,7 @@ from ...world.base import rng, say
 from ...world.census import Census
 from ...world.talk import Pair
 
-BINS = 10  # of the calibration error
+BINS = 10  # of the calibration error, from even chances to certainty
 
 
 @dataclass(frozen=True)
@@ -178,15 +178,9 @@ def compared(reward: Tensor, gold: Tensor) -> dict[str, float]:
     better = g[:, :, None] > g[:, None, :] + 1e-6
     margin = (r[:, :, None] - r[:, None, :])[better]
     sure = torch.sigmoid(margin.abs())
-    bins = ((sure - 0.5) * 2 * BINS).long().clamp(max=BINS - 1)
     right = (margin > 0).float() + (margin == 0).float() / 2
-    gaps = [
-        ((bins == b).float().mean() * (right[bins == b].mean() - sure[bins == b].mean()).abs())
-        for b in range(BINS)
-        if (bins == b).any()
-    ]
     return {
         "accuracy": float(right.mean()),
-        "calibration": float(sum(gaps)),
+        "calibration": calibration.ece(sure, right, 2 * BINS),
         "held_loss": float(-torch.nn.functional.logsigmoid(margin).mean()),
     }

@@ -8,8 +8,8 @@ from ...methods import parts
 from ...models.forward import forward
 from ...models.frozen import frozen_copy
 from ...train import probes
-from ...train.recipe import Probe
 from ...train.rollout import as_batch, evaluate, play
+from ...train.since import Since
 from ...world.arena import REWARD_FUNCS, Game
 from ...world.census import Census
 from ...world.talk import Talk
@@ -22,29 +22,19 @@ SINCE = {
 GREEDY, JUDGED = 128, 256  # problems answered greedily; samples on which entropy and KL are taken
 
 
-class Reader(Probe):
+class Reader(Since):
     """A probe for loop.train: judged by the strict checker, whatever is rewarded in training."""
 
     def __init__(self, model, tok, game: Game, knobs):
+        super().__init__(self.readings, SINCE, {"samples": "drawn"})
         self.model, self.tok, self.game, self.knobs = model, tok, game, knobs
-        self.start, self.recent, self.samples = frozen_copy(model), [], 0.0
+        self.start = frozen_copy(model)
         facts = Talk(("fact",)) if tok.chat_template else Census()
         self.known = {
             "general_recall": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7)))
         }
 
-    def note(self, row: dict) -> None:
-        """A step's figures."""
-        self.recent.append({name: float(row[figure]) for name, figure in SINCE.items()})
-        self.samples += row["drawn"]
-
-    def resume(self, rows: list[dict]) -> None:
-        """Take up the figures from the rows of an interrupted run."""
-        for row in rows[1:]:
-            self.note(row)
-            self.recent = [] if "accuracy" in row else self.recent
-
-    def __call__(self, step: int) -> dict[str, float]:
+    def readings(self, step: int) -> dict[str, float]:
         """The readings after a step."""
         n = GREEDY if self.game.turns == 1 else self.knobs.held  # conversations take their time
         found = {
@@ -52,14 +42,12 @@ class Reader(Probe):
                 evaluate(self.model, self.tok, self.game.world, n=n, seed=7, max_new=self.game.turn).accuracy
             )
         }
-        found |= (
-            self.sampled() | {"train_accuracy": self.train_accuracy()} | probes.read(self.model, self.known)
+        return (
+            found
+            | self.sampled()
+            | {"train_accuracy": self.train_accuracy()}
+            | probes.read(self.model, self.known)
         )
-        found |= {name: sum(r[name] for r in self.recent) / max(1, len(self.recent)) for name in SINCE} | {
-            "samples": self.samples
-        }
-        self.recent = []
-        return found
 
     def sampled(self) -> dict[str, float]:
         """`k` samples of each of `held` problems, at temperature 1."""

@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 
 from ...lab.experiment import Experiment, knob
+from ...methods.scaling import vote
 from ...train.rollout import play
-from ...world.base import same
+from ...world.base import bare
 from ...world.sums import Sums
 
 OPS = ("add", "subtract", "multiply")
@@ -53,7 +54,7 @@ class Sampling(Experiment):
             for e in play(
                 model, tok, world, asked, max_new=longest, temperature=self.temperature, generator=generator
             ):
-                texts_[e.group].append(e.text)
+                texts_[e.group].append(bare(e.text))
                 rewards[e.group].append(e.score.reward)
             yield {
                 "step": step,
@@ -68,8 +69,3 @@ def share(values) -> float:
     """Mean."""
     values = list(values)
     return sum(values) / len(values)
-
-
-def vote(texts: list[str]) -> str:
-    """The commonest answer, up to space and full stop; the earliest of those that are equally common."""
-    return max(texts, key=lambda t: (sum(same(t, other) for other in texts), -texts.index(t)))

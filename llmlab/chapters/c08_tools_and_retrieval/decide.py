@@ -11,7 +11,7 @@ import torch
 
 from ...lab import knobs
 from ...lab.experiment import Experiment, knob
-from ...methods import imitation, preferences
+from ...methods import calibration, imitation, preferences
 from ...methods.parts import Objective
 from ...methods.policy import Dials, where_sampled
 from ...models.frozen import frozen_copy
@@ -215,17 +215,9 @@ def need(model, tok, without, with_) -> float:
     half = torch.arange(len(states), device=states.device) % 2 == 0
     x, y = centred[half], wanted[half]
     weights = torch.linalg.solve(x.T @ x + 10.0 * torch.eye(x.shape[1], device=x.device), x.T @ y)
-    return auc(centred[~half] @ weights, wanted[~half])
+    return calibration.auc((centred[~half] @ weights).tolist(), wanted[~half].tolist())
 
 
 def _state(model, tok, problem) -> torch.Tensor:
     ids = torch.tensor([chat.prompt(tok, problem.messages, problem.meta["tools"])], device=model.device)
     return model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0, -1].float()
-
-
-def auc(scores: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Chance that one that needs a call scores above one that does not; ties count half. Mann and Whitney
-    1947
-    """
-    ahead = scores[wanted == 1][:, None] - scores[wanted == 0][None, :]
-    return float(((ahead > 0).double() + 0.5 * (ahead == 0).double()).mean())

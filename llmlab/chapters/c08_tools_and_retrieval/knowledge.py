@@ -3,7 +3,7 @@ the other way round, changed, withdrawn; and what a query costs.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from statistics import fmean
 from typing import ClassVar
 
@@ -20,8 +20,8 @@ from ...train.recipe import Read, Recipe, numbered
 from ...world import corpora
 from ...world.base import Problem, ask, rng, same, say
 from ...world.census import INVERSE
-from ...world.leaflets import ABSENT, CITE, QUESTIONS, SUBJECTS, Reading, passage
-from ...world.shelf import Shelf, other
+from ...world.leaflets import ABSENT, QUESTIONS, SUBJECTS, Reading, passage
+from ...world.shelf import Edition
 from ...world.talk import Talk
 from .rag import Found, Reader, is_right, refuses, value_of
 
@@ -32,25 +32,6 @@ KNOWN, OTHERS = Talk(("fact",)), Reading(4, longest=2)  # skills of before
 REPLAYED = {None: 0.15, KNOWN: 0.6, Reading(2, absent=0.1): 0.1, OTHERS: 0.15}  # None: general text
 TAUGHT, HELD_OUT = slice(-1), slice(-1, None)  # wordings of a question: that training shows, and never shows
 YEAR = 2020  # of a rendering; none of them shows it
-
-
-@dataclass(frozen=True)
-class Edition(Shelf):
-    """A shelf on which some names have a new edition with other values, and some are withdrawn."""
-
-    changed: tuple[str, ...] = ()
-    withdrawn: tuple[str, ...] = ()
-
-    @cached_property
-    def facts(self) -> dict[str, tuple[str, dict[str, str]]]:
-        """Name -> (subject, field -> value) on this day."""
-        found = dict(Shelf(self.drugs, self.people).facts)
-        for n in self.withdrawn:
-            del found[n]
-        for n in self.changed:
-            (subject, was), r = found[n], rng("edition", n)
-            found[n] = subject, {f: other(r, subject, f, v) for f, v in was.items()}
-        return found
 
 
 @dataclass(frozen=True)
@@ -233,14 +214,10 @@ class Library:
         """The k best leaflets for each question."""
         return [[self.every[i] for i in self.best(p.question, k)] if k else [] for p in asked]
 
-    def text(self, p: Problem, found: list[Found]) -> str:
-        """The question as it is put to the model, behind what was found."""
-        return f"{self.reader.above(found)}\n{p.question} {CITE}" if found else p.question
-
     def tokens(self, p: Problem, found: list[Found], answer: str) -> int:
         """Tokens of a query: the prompt, and the answer with its stop."""
         tok = self.reader.tok
-        return len(chat.prompt(tok, ask(self.text(p, found))[0])) + len(tok.tokenize(answer)) + 1
+        return len(self.reader.prompt(p, found)) + len(tok.tokenize(answer)) + 1
 
 
 def posed(wording: str, about: str, value: str, **more) -> Problem:

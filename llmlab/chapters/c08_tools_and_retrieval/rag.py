@@ -191,11 +191,15 @@ class Reader:
 
     def answers(self, asked: list[Problem], shown: list[list[Found]]) -> list[str]:
         """Greedy answers."""
-        prompts = []
-        for p, found in zip(asked, shown):
-            text = f"{self.above(found)}\n{words(p)} {CITE}" if found else words(p)
-            prompts.append(chat.prompt(self.tok, ({"role": "user", "content": text},)))
-        return greedy(self.model, self.tok, prompts)
+        return greedy(self.model, self.tok, [self.prompt(p, found) for p, found in zip(asked, shown)])
+
+    def text(self, p: Problem, found: list[Found]) -> str:
+        """The question as it is put to the model, behind what was found."""
+        return f"{self.above(found)}\n{words(p)} {CITE}" if found else words(p)
+
+    def prompt(self, p: Problem, found: list[Found]) -> list[int]:
+        """The same as ids."""
+        return chat.prompt(self.tok, ({"role": "user", "content": self.text(p, found)},))
 
     def above(self, found: list[Found]) -> str:
         """Numbered chunks, as the reader was taught to read them."""

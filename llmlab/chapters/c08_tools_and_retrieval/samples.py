@@ -91,7 +91,7 @@ def on_the_last_day(experiment) -> list[Asked]:
     found = []
     for kind, about in kinds.items():
         p = asked[kind][0]
-        text = library.text(p, library.find([p], k)[0])
+        text = library.reader.text(p, library.find([p], k)[0])
         found.append(Asked(about, Problem(({"role": "user", "content": text},), p.meta["now"]), Told()))
     return found
 

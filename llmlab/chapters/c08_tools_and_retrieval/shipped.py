@@ -13,14 +13,12 @@ SWEEPS = (
             "shown": ("full", "calls"),
             "plan": ("off", "on"),
         },
-        seeds=3,
     ),
-    Grid("decide", alone={"price": (0.0, 0.2, 0.8)}, seeds=3),
+    Grid("decide", alone={"price": (0.0, 0.2, 0.8)}),
     Grid(
         "repair",
         alone={"shown": ("errors", "gold"), "says": ("text", "masked", "absent")},
-        seeds=3,
     ),
-    Grid("rag", alone={"length": (8, 32), "retriever": ("bm25", "states", "encoder", "hybrid")}, seeds=3),
+    Grid("rag", alone={"length": (8, 32), "retriever": ("bm25", "states", "encoder", "hybrid")}),
 )
 RUNS = [("knowledge", dict(way=w)) for w in ("cpt", "retrieval")]

@@ -15,6 +15,7 @@ PLACES = {
     "Panel": "panel",
     "Predict": "predict",
     "TokenStrip": "strip",
+    "Tree": "tree",
 }
 __all__ = list(PLACES)
 

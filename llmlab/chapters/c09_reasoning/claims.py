@@ -1,0 +1,604 @@
+"""Claims of chapter 09: what steps, verifiers and self-training do, measured on problems whose every step can
+be checked.
+"""
+
+from ...ledger.claims import Arm, Claim, contrast, gain
+from . import checks
+
+HELD = 64
+
+STEPS, BARE, FILLED = (
+    Arm(f"taught: {label}", "decompose", dict(shown=s, held=HELD, probe=120))
+    for s, label in (("steps", "steps"), ("answer", "the answer alone"), ("filler", "empty tokens"))
+)
+
+
+def star(label: str, **knobs) -> Arm:
+    """Four rounds of self-training on small searches."""
+    return Arm(f"star: {label}", "star", dict(held=HELD, probe=40) | knobs)
+
+
+EXACT = star("exact answers")
+ALL = star("no verifier", check="none")
+MAJORITY = star("majority as label", check="majority")
+LONG = star("majority, twelve rounds", check="majority", steps=120, probe=20)
+STOPPED = star("majority, until six of ten agree", check="majority", steps=120, probe=20, stop=0.6)
+ACCEPTS = star("accepts half of the wrong ones", fpr=0.5)
+REJECTS = star("rejects half of the right ones", fnr=0.5)
+HOLE = star("accepts what ends in the right digit", check="last_character")
+ONE, FIVE, TOGETHER = (
+    star(label, fpr=0.3, checkers=n, errors=e)
+    for label, n, e in (
+        ("one checker", 1, "independent"),
+        ("five checkers, errors of their own", 5, "independent"),
+        ("five checkers, the same errors", 5, "shared"),
+    )
+)
+SHORTEST, DISTINCT = star("shortest only", keep="shortest"), star("distinct only", keep="distinct")
+FIRST = star("samples of the first model", writer="first")
+DPO = star("DPO", loss="dpo")
+NARROW = star("2 samples of 256 problems", k=2, problems=256)
+COLD, HOT = (star(f"temperature {t:g}", temperature=t) for t in (0.5, 1.5))
+EASY, MIXED = (star(c.replace("_", " "), curriculum=c) for c in ("easy_first", "mixed"))
+
+JUDGE = dict(held=96, probe=60)
+ORM = Arm("verify: outcome labels", "verify", dict(labels="outcome", aggregation="last") | JUDGE)
+PRM = Arm("verify: exact step labels", "verify", JUDGE)
+ROLLOUTS = Arm("verify: labels by rollouts", "verify", dict(labels="rollouts") | JUDGE)
+SUMMED = Arm("verify: exact step labels, summed", "verify", dict(aggregation="sum") | JUDGE)
+
+
+def grpo(label: str, **knobs) -> Arm:
+    """Twenty steps of GRPO on products of the second level."""
+    return Arm(f"GRPO: {label}", "process", dict(level=2, held=HELD, probe=20) | knobs)
+
+
+OUTCOME, DENSE, HARD = (
+    grpo(label, reward_func=r)
+    for label, r in (
+        ("outcome", "outcome"),
+        ("every step", "dense"),
+        ("steps where nothing is right", "hard"),
+    )
+)
+LEAST, SUM = (
+    grpo(f"learned, {a}", reward_func="learned", aggregation=a, family="columns", level=3)
+    for a in ("min", "sum")
+)
+
+BINARY, HONEST = (
+    Arm(f"calibrate: {label}", "calibrate", dict(reward_func=r, held=64, probe=55))
+    for label, r in (("outcome", "outcome"), ("Brier term", "brier"))
+)
+LEAKED = Arm("contaminate: half of the test", "contaminate", dict(held=HELD, probe=90))
+WORDED = Arm("contaminate: half, reworded", "contaminate", dict(form="reworded", held=HELD, probe=90))
+
+SAME = "start, samples, steps, rate, seed"
+SHOWN = dict(counts=False)
+SLIGHT = 0.05  # what eight samples of each of 64 problems can tell
+
+CLAIMS = (
+    Claim(
+        "C112",
+        "Decomposing a problem into steps pays.",
+        "A 6.1",
+        "measured",
+        "09",
+        "Small transformers learn sums in few examples with a scratchpad, and in many without.",
+        ("lee_2023_arithmetic",),
+        contrasts=(
+            contrast(
+                "right, steps against the answer alone", "more", STEPS("accuracy"), BARE("accuracy"), 0.2
+            ),
+            contrast(
+                "right, steps against empty tokens in their place",
+                "more",
+                STEPS("accuracy"),
+                FILLED("accuracy"),
+                0.2,
+            ),
+            contrast(
+                "one level up, steps against the answer",
+                "more",
+                STEPS("harder"),
+                BARE("harder"),
+                0.2,
+                **SHOWN,
+            ),
+        ),
+        matched="learnt tokens, steps, rate, seed; not problems: short answers leave room for more",
+        items=HELD,
+    ),
+    Claim(
+        "C154",
+        "The answer follows from the steps that are written: it changes when a step is edited.",
+        "ours",
+        "measured",
+        "09",
+        "Large models often answer as before when their steps are changed.",
+        ("lanham_2023",),
+        contrasts=(
+            gain("answers that follow an edited step", STEPS, "follows", "more", 0.5),
+            gain("answers that are right in spite of it", STEPS, "unmoved", "same", 0.15),
+        ),
+        matched="one run each: its end against its start",
+        items=HELD,
+    ),
+    Claim(
+        "C113",
+        "Reinforcement for right answers makes a model worse calibrated, and no less robust.",
+        "A 6.1.2",
+        "measured",
+        "09",
+        "Binary rewards worsened calibration at scale; with a Brier term it improved.",
+        ("damani_2025_rlcr",),
+        contrasts=(
+            gain("calibration error of the agreement, GRPO", OUTCOME, "ece", "more", 0.03),
+            gain("lost in another guise, GRPO", OUTCOME, "drop", "same", 0.15),
+            gain("calibration error of the agreement, self-training", EXACT, "ece", "more", 0.03, **SHOWN),
+        ),
+        matched="one run each: its end against its start",
+    ),
+    Claim(
+        "C155",
+        "A Brier term makes the stated confidence honest, at no cost in right answers.",
+        "ours",
+        "measured",
+        "09",
+        "RLCR: expected calibration error from .37 to .03, accuracy as before.",
+        ("damani_2025_rlcr",),
+        contrasts=(
+            contrast(
+                "calibration error, with the term against without", "less", HONEST("ece"), BINARY("ece"), 0.1
+            ),
+            contrast(
+                "right answers, with the term against without",
+                "same",
+                HONEST("pass_at_1"),
+                BINARY("pass_at_1"),
+                0.1,
+            ),
+        ),
+        matched=SAME,
+        items=HELD,
+    ),
+    Claim(
+        "C114",
+        "An outcome verifier (ORM) is cheap and robust enough to pick by.",
+        "A 6.2.1",
+        "measured",
+        "09",
+        "The sources call it cheap, robust and sparse; at scale it gains much over one sample.",
+        ("cobbe_2021", "verify_step_by_step_2024"),
+        contrasts=(
+            contrast("picked of eight against one sample", "more", ORM("selected"), ORM("pass_at_1"), 0.1),
+            contrast("picked of eight against the vote", "more", ORM("selected"), ORM("voted"), 0.1),
+        ),
+        matched="the same samples; 256 labelled solutions, steps, rate, seed",
+        items=96,
+    ),
+    Claim(
+        "C115",
+        "A process verifier (PRM) picks better than an outcome verifier, and overfits to style.",
+        "A 6.2.1",
+        "measured",
+        "09",
+        "78.2 against 72.4 % at best of 1,860; discriminative ORMs and PRMs came out alike elsewhere.",
+        ("verify_step_by_step_2024", "lee_2025_multirm"),
+        contrasts=(
+            contrast(
+                "picked of eight, exact step labels against outcome",
+                "more",
+                PRM("selected"),
+                ORM("selected"),
+                0.1,
+            ),
+            contrast(
+                "true and useless steps score higher, summed against least",
+                "more",
+                SUMMED("padded"),
+                PRM("padded"),
+                0.2,
+            ),
+            contrast(
+                "picked of eight, labels by rollouts against exact",
+                "same",
+                ROLLOUTS("selected"),
+                PRM("selected"),
+                0.1,
+                **SHOWN,
+            ),
+        ),
+        matched="labelled solutions, steps, rate, seed; not the work of labelling",
+        items=96,
+    ),
+    Claim(
+        "C116",
+        "Rewards for the process reduce reward hacking.",
+        "A 6.2",
+        "measured",
+        "09",
+        "True of exact checks in controlled worlds; learned process rewards, summed, were hacked at once.",
+        ("interplay_pre_mid_rl_2025", "cheng_2025_pure"),
+        contrasts=(
+            contrast(
+                "right behind wrong steps, every step against outcome",
+                "less",
+                DENSE("unsound"),
+                OUTCOME("unsound"),
+                0.02,
+            ),
+            contrast(
+                "right, learned and summed against learned and least",
+                "less",
+                SUM("pass_at_1"),
+                LEAST("pass_at_1"),
+                0.1,
+            ),
+            contrast(
+                "length, learned and summed against learned and least",
+                "more",
+                SUM("length"),
+                LEAST("length"),
+                5,
+                "tokens",
+                **SHOWN,
+            ),
+        ),
+        matched=SAME,
+        items=HELD,
+    ),
+    Claim(
+        "C117",
+        "Process rewards are worth it on the hard problems only; elsewhere the outcome does.",
+        "A 6.2.2",
+        "measured",
+        "09",
+        "A rule of practice; we found no test at equal checks.",
+        (),
+        contrasts=(
+            contrast(
+                "right, steps where nothing is right against every step",
+                "same",
+                HARD("pass_at_1"),
+                DENSE("pass_at_1"),
+                0.1,
+            ),
+            contrast(
+                "right, steps where nothing is right against outcome",
+                "more",
+                HARD("pass_at_1"),
+                OUTCOME("pass_at_1"),
+                SLIGHT,
+            ),
+            contrast(
+                "checks a sample, where nothing is right against every step",
+                "less",
+                HARD("checks_mean"),
+                DENSE("checks_mean"),
+                0.5,
+                "checks",
+                **SHOWN,
+            ),
+        ),
+        matched=SAME,
+        items=HELD,
+    ),
+    Claim(
+        "C118",
+        "Several verifiers reduce brittleness.",
+        "A 6.2.2",
+        "measured",
+        "09",
+        "By majority, if their errors are independent.",
+        (),
+        contrasts=(
+            contrast(
+                "right among what is kept, five against one",
+                "more",
+                FIVE("precision", "mean"),
+                ONE("precision", "mean"),
+                0.05,
+            ),
+            contrast(
+                "right among what is kept, five with the same errors against one",
+                "same",
+                TOGETHER("precision", "mean"),
+                ONE("precision", "mean"),
+                0.1,
+            ),
+            contrast(
+                "right in the end, five against one",
+                "more",
+                FIVE("pass_at_1"),
+                ONE("pass_at_1"),
+                SLIGHT,
+                **SHOWN,
+            ),
+        ),
+        matched=SAME,
+        knob="whether the checkers err together",
+        depends="errors",
+    ),
+    Claim(
+        "C119",
+        "Self-training on verified samples increases the mass on right solutions.",
+        "A 6.3.1",
+        "measured",
+        "09",
+        "STaR: 60.0 to 72.3 % with rationalisation; without a filter little is left.",
+        ("zelikman_2022",),
+        contrasts=(
+            gain("right, verified", EXACT, "pass_at_1", "more", SLIGHT),
+            contrast(
+                "right, verified against not verified", "more", EXACT("pass_at_1"), ALL("pass_at_1"), SLIGHT
+            ),
+            contrast(
+                "right, verified against the majority",
+                "more",
+                EXACT("pass_at_1"),
+                MAJORITY("pass_at_1"),
+                SLIGHT,
+            ),
+            gain("right behind wrong steps, verified by the answer", EXACT, "unsound", "more", 0.02, **SHOWN),
+        ),
+        matched=SAME,
+    ),
+    Claim(
+        "C120",
+        "With more samples at least one is right more often.",
+        "A 6.3.3",
+        "exact",
+        "09",
+        "1 − (1−p)^K.",
+        ("brown_2024",),
+        check=checks.one_of_k,
+    ),
+    Claim(
+        "C121",
+        "A higher temperature gives the diversity that self-training needs.",
+        "A 6.3.2",
+        "measured",
+        "09",
+        "Coverage grows with temperature up to a point, precision falls.",
+        ("brown_2024",),
+        contrasts=(
+            contrast(
+                "right in the end, temperature 1 against 0.5",
+                "more",
+                EXACT("pass_at_1"),
+                COLD("pass_at_1"),
+                SLIGHT,
+            ),
+            contrast(
+                "right in the end, temperature 1.5 against 1",
+                "more",
+                HOT("pass_at_1"),
+                EXACT("pass_at_1"),
+                SLIGHT,
+            ),
+        ),
+        matched=SAME,
+        depends="temperature",
+        knob="the temperature",
+    ),
+    Claim(
+        "C122",
+        "False positives of the verifier poison self-training, more than false negatives do.",
+        "A 6.3.3",
+        "measured",
+        "09",
+        "Precision first; but symmetric noise up to 15 % cost less than two points, and systematic errors are"
+        " what does harm.",
+        ("rad_2026", "egashira_2026"),
+        contrasts=(
+            contrast(
+                "right, half of the wrong ones accepted against half of the right ones rejected",
+                "less",
+                ACCEPTS("pass_at_1"),
+                REJECTS("pass_at_1"),
+                SLIGHT,
+            ),
+            contrast(
+                "right, a systematic hole against random acceptance",
+                "less",
+                HOLE("pass_at_1"),
+                ACCEPTS("pass_at_1"),
+                SLIGHT,
+            ),
+            contrast(
+                "right, half of the right ones rejected against exact",
+                "same",
+                REJECTS("pass_at_1"),
+                EXACT("pass_at_1"),
+                0.1,
+            ),
+        ),
+        matched=SAME,
+    ),
+    Claim(
+        "C123",
+        "A curriculum from easy to hard helps.",
+        "A 6.3.3",
+        "measured",
+        "09",
+        "Helps in some studies; no order had a robust advantage in synthetic arithmetic.",
+        ("parashar_2025", "mordig_2026"),
+        contrasts=(
+            contrast(
+                "right, easy first against mixed", "more", EASY("pass_at_1"), MIXED("pass_at_1"), SLIGHT
+            ),
+        ),
+        matched="problems of each level, samples, steps, rate, seed",
+    ),
+    Claim(
+        "C124",
+        "Self-training without outside truth confirms itself: it rises, then falls.",
+        "A 6.3.4",
+        "measured",
+        "09",
+        "Intrinsic rewards rise then fall; majority self-training collapses.",
+        ("he_2026", "shafayat_2025"),
+        contrasts=(
+            contrast(
+                "right, highest reading against the start",
+                "more",
+                LONG("pass_at_1", "highest"),
+                LONG("pass_at_1", "start"),
+                SLIGHT,
+            ),
+            contrast(
+                "right, last reading against the highest",
+                "less",
+                LONG("pass_at_1"),
+                LONG("pass_at_1", "highest"),
+                SLIGHT,
+            ),
+            gain("agreement of the samples", LONG, "agreement", "more", 0.1),
+            contrast(
+                "right, stopped when six of ten agree against never",
+                "more",
+                STOPPED("pass_at_1"),
+                LONG("pass_at_1"),
+                SLIGHT,
+                **SHOWN,
+            ),
+        ),
+        matched="one run: its readings against each other",
+    ),
+    Claim(
+        "C125",
+        "Too strict a filter narrows what the model writes (mode collapse).",
+        "A 6.3.4",
+        "measured",
+        "09",
+        "Filters and schedules are central in self-improvement by length.",
+        ("lee_2025_selfimprove",),
+        contrasts=(
+            contrast(
+                "distinct solutions, shortest only against distinct ones",
+                "less",
+                SHORTEST("distinct"),
+                DISTINCT("distinct"),
+                0.05,
+            ),
+            contrast(
+                "one of eight right, shortest only against distinct ones",
+                "less",
+                SHORTEST("pass_at_k"),
+                DISTINCT("pass_at_k"),
+                SLIGHT,
+            ),
+        ),
+        matched="samples, steps, rate, seed; not what is kept",
+        items=HELD,
+    ),
+    Claim(
+        "C126",
+        "Fresh samples of the present model are better than those of the first one.",
+        "A 6.3.4",
+        "measured",
+        "09",
+        "On-policy data drifts with the model; ReST-EM samples anew each round.",
+        ("gulcehre_2023",),
+        contrasts=(
+            contrast(
+                "right, fresh samples against old ones",
+                "more",
+                EXACT("pass_at_1"),
+                FIRST("pass_at_1"),
+                SLIGHT,
+            ),
+        ),
+        matched=SAME,
+    ),
+    Claim(
+        "C127",
+        "Preferring verified samples to rejected ones (DPO) beats imitating the verified ones.",
+        "A 6.3.2",
+        "measured",
+        "09",
+        "Gains where negatives carry information; the likelihood of the chosen may fall.",
+        ("razin_2024", "xu_2024"),
+        contrasts=(
+            contrast("right, DPO against imitation", "more", DPO("pass_at_1"), EXACT("pass_at_1"), SLIGHT),
+            contrast(
+                "one of eight right, DPO against imitation",
+                "same",
+                DPO("pass_at_k"),
+                EXACT("pass_at_k"),
+                0.1,
+                **SHOWN,
+            ),
+        ),
+        matched="problems, samples, steps, rate, rows a step, seed",
+    ),
+    Claim(
+        "C128",
+        "The advantage is the reward less the group's mean.",
+        "A GRPO",
+        "exact",
+        "09",
+        "Called normalisation there; it is centring, up to a factor the leave-one-out baseline.",
+        ("deepseek_math_2024",),
+        check=checks.centred_is_scaled_leave_one_out,
+    ),
+    Claim(
+        "C153",
+        "The sign of J = TPR − FPR decides where self-training ends, its size how fast; a systematic false"
+        " positive is never removed.",
+        "ours",
+        "exact",
+        "09",
+        "The same law was found for rewards by noisy verifiers.",
+        ("rad_2026",),
+        check=checks.odds_of_a_round,
+    ),
+    Claim(
+        "C156",
+        "A test that leaked looks better than it is, and the leak can be seen.",
+        "ours",
+        "measured",
+        "09",
+        "A clean generator tells; likelihoods tell less and less with the size of the data.",
+        ("wu_2025_contamination", "shi_2023_mink"),
+        contrasts=(
+            contrast(
+                "right on what leaked against newly made problems",
+                "more",
+                LEAKED("leaked"),
+                LEAKED("fresh"),
+                0.2,
+            ),
+            contrast(
+                "reworded: right on what leaked against newly made ones",
+                "more",
+                WORDED("leaked"),
+                WORDED("fresh"),
+                0.2,
+            ),
+            gain("leak seen by the loss, against the start", LEAKED, "seen_loss", "more", 0.2, "AUC"),
+        ),
+        matched="the same run and model: two sets of problems of one kind",
+        items=HELD,
+    ),
+    Claim(
+        "C157",
+        "More samples of few problems, or few samples of many: at equal samples it hardly matters.",
+        "ours",
+        "measured",
+        "09",
+        "RFT: more distinct solutions of a problem help; so do more problems.",
+        ("yuan_2023_rft",),
+        contrasts=(
+            contrast(
+                "right, 8 of 64 problems against 2 of 256",
+                "same",
+                EXACT("pass_at_1"),
+                NARROW("pass_at_1"),
+                SLIGHT,
+            ),
+        ),
+        matched="samples, steps, rate, seed",
+    ),
+)

@@ -1,0 +1,15 @@
+"""What of this chapter is shipped: the sweeps behind its sliders, and the runs that its notebook shows."""
+
+from ...lab.grid import Grid
+
+SWEEPS = (
+    Grid(
+        "star",
+        alone={
+            "check": ("outcome", "majority", "none", "last_character"),
+            "fpr": (0.0, 0.5),
+            "writer": ("fresh", "first"),
+        },
+    ),
+)
+RUNS = [(name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")]

@@ -1,0 +1,17 @@
+"""What of this chapter is shipped: the sweeps behind its sliders, and the runs that its notebook shows."""
+
+from ...lab.grid import Grid
+
+SWEEPS = (
+    Grid(
+        "scale",
+        alone={
+            "family": ("products", "strings", "reach"),
+            "temperature": (0.5, 1.0, 1.5),
+            "check": ("outcome", "last_character"),
+            "fpr": (0.0, 0.1, 0.3),
+        },
+    ),
+    Grid("revise", alone={"feedback": ("intrinsic", "critique", "flag", "step", "resample")}),
+)
+RUNS = [(name, {}) for name in ("search", "budget")]

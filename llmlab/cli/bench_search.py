@@ -1,0 +1,102 @@
+"""Benchmarks of sampling at test time: a tree grown in batches against a loop over `generate`, and many
+samples of one prompt at once against one after the other.
+"""
+
+import statistics
+import time
+
+import torch
+
+from ..chapters.c10_test_time.search import exact
+from ..models.load import load
+from ..tokens import chat
+from ..train.sample import sample
+from ..train.search import SPLIT, STEP, Grower, Node, beam
+from ..world.reasoning import Reasoning
+
+PROBLEMS, KEEP, WIDTH = 8, 2, 4
+LONGEST, SIZES = 96, (1, 4, 16, 64)
+
+
+class Noted(Grower):
+    """A grower that notes what it was asked to grow."""
+
+    def grow(self, nodes, width, whole=False):
+        self.asked: list[list[Node]] = [*getattr(self, "asked", []), [n for n in nodes if not n.done]]
+        return super().grow(nodes, width, whole)
+
+
+def search() -> dict:
+    """The same nodes of a beam search over steps, each with `WIDTH` children."""
+    loaded, world = load("reasoner"), Reasoning(("reach",), (2,))
+    loaded.model.eval()
+    grower = Noted(loaded.model, loaded.tok, 1.0, torch.Generator().manual_seed(0))
+    beam(grower, world.problems(PROBLEMS, seed=1), lambda nodes: [exact(n) for n in nodes], KEEP, WIDTH)
+    waves = [wave for wave in grower.asked if wave]
+    (split,) = loaded.tok.encode(SPLIT, add_special_tokens=False)
+    ends = [*chat.stop_ids(loaded.tok), split]
+
+    def ours() -> float:
+        """Seconds with all open nodes in one batch."""
+        plain = Grower(loaded.model, loaded.tok, 1.0, torch.Generator().manual_seed(0))
+        began = time.perf_counter()
+        for wave in waves:
+            plain.grow(wave, WIDTH)
+        return time.perf_counter() - began
+
+    def theirs() -> float:
+        """Seconds with one call of `generate` a node."""
+        began = time.perf_counter()
+        for node in (n for wave in waves for n in wave):
+            ids = torch.tensor([node.ids])
+            with torch.no_grad():
+                loaded.model.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    do_sample=True,
+                    top_k=0,
+                    num_return_sequences=WIDTH,
+                    max_new_tokens=STEP,
+                    eos_token_id=ends,
+                    pad_token_id=loaded.tok.pad_token_id,
+                )
+        return time.perf_counter() - began
+
+    ours(), theirs()
+    pairs = [(ours(), theirs()) for _ in range(3)]
+    mine, other = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+    nodes = sum(map(len, waves))
+    return {
+        "ours_ms": 1e3 * mine,
+        "theirs_ms": 1e3 * other,
+        "ratio": other / mine,
+        "nodes": float(nodes),
+        "goal": 3.0,
+        "what": f"beam search over steps against a loop over generate, {nodes} nodes × {WIDTH}",
+    }
+
+
+def at_once() -> dict:
+    """Seconds until all N samples of one problem are there, by N, with the prompt shared; against N calls."""
+    loaded, world = load("reasoner"), Reasoning(("products",), (2,))
+    loaded.model.eval()
+    prompt = chat.prompt(loaded.tok, world.problems(1, seed=1)[0].messages)
+    stop = chat.stop_ids(loaded.tok)
+
+    def seconds(n: int, calls: int = 1) -> float:
+        began = time.perf_counter()
+        for i in range(calls):
+            generator = torch.Generator().manual_seed(i)
+            sample(loaded.model, [prompt], k=n, max_new=LONGEST, stop=stop, generator=generator)
+        return time.perf_counter() - began
+
+    seconds(4)
+    by_n = {n: statistics.median(seconds(n) for _ in range(3)) for n in SIZES}
+    apart = seconds(1, calls=SIZES[-1])
+    return {
+        **{f"n{n}_s": by_n[n] for n in SIZES},
+        "apart_s": apart,
+        "ratio": apart / by_n[SIZES[-1]],
+        "goal": 3.0,
+        "what": f"{SIZES[-1]} samples of one problem at once against one after the other",
+    }

@@ -1,0 +1,604 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 09 · Reasoning and self-training
+#
+# *Run ▸ Run All Cells* starts this chapter.
+#
+# **Where we are.** The model answers, calls tools and looks things up. Now an answer takes several steps, and the model learns from its own attempts. The teacher is whoever says which attempts were right.
+#
+# ```
+# problem → K attempts with their steps → verifier: yes or no → keep → train ─┐
+#                ↑                                                            │
+#                └────────────────────── the next round ──────────────────────┘
+# ```
+#
+# **For a ten-year-old.** You try a puzzle eight times and write down every line. Then you compare with the answer key, keep the tries that came out right and study those. If the key has mistakes in it, you study the mistakes too. If you have no key and just keep the answer that you wrote most often,
+# you get surer of yourself. Whether you get better depends on how often that answer was right.
+#
+# **In an interview.** *Reasoning is a bundle of behaviours that I can measure: decomposition, verification, self-correction and planning. Self-training samples, verifies and imitates what passed. Random errors of the verifier slow it down as long as right answers pass more often than wrong ones;
+# a pattern of errors is learnt. An outcome reward is cheap and sparse. A process reward is dense: it is safe where a program checks the steps, and a proxy where a model does. I report calibration beside accuracy, and I check that the test was not in the training data.*
+#
+# New terms: **verifier** = says whether a solution is right; **outcome** / **process** = judges the answer / every step; **ORM**, **PRM** = a model that has learnt to do so; **TPR**, **FPR** = share of right, of wrong solutions that pass; **J** = TPR − FPR; **precision** = share of right ones among
+# those that pass; **unsound** = a right answer behind a wrong step; **pass@k** = at least one of k samples is right; **calibration** = stated chances hold; **contamination** = the test was in the training data.
+
+# %%
+from statistics import fmean
+
+import pandas as pd
+
+from llmlab.learn import figures
+from llmlab.learn.notebook import references, show
+from llmlab.learn.widgets import Drills, Panel, Predict
+from llmlab.models.load import load
+
+pd.set_option("display.max_colwidth", None)
+reasoner = load("reasoner")
+
+# %% [markdown]
+# ## 0 · Look
+#
+# The *reasoner* is the chat model after SFT on worked problems of five families: sums column by column, products, functions on letters, chains of links, and numbers to be reached with three allowed operations. It saw levels 1 to 3, never level 4. First its own words for one problem, the greedy
+# answer and three samples:
+
+# %%
+from llmlab.train.attempts import attempts
+from llmlab.world.reasoning import NAMES, Reasoning
+
+
+def tried(world, n, k=8, temperature=1.0):
+    """k attempts at each of n held-out problems."""
+    return attempts(reasoner.model, reasoner.tok, world, world.problems(n, seed=7), k,
+                    max_new=150, temperature=temperature, seed=7)
+
+# %%
+hard = Reasoning(("products",), (2,))
+words = [*tried(hard, 1, 1, 0.0)[0], *tried(hard, 1, 3)[0]]
+print(words[0].episode.problem.question, "→", words[0].episode.problem.answer)
+pd.DataFrame({"said": [a.text for a in words], "right": [a.right for a in words],
+              "every step follows": [a.sound for a in words]},
+             index=["greedy", "sample 1", "sample 2", "sample 3"])
+
+# %% [markdown]
+# A solution is steps with a semicolon behind each, then "so" and the answer. *right* compares the answer alone; *every step follows* asks a program that checks each step. One problem shows the form, not how often the model succeeds. For that, the profile:
+
+# %%
+from llmlab.chapters.c09_reasoning import behaviours
+
+levels = (1, 2, 3)
+kinds = {(f, n): Reasoning((f,), (n,)) for f in NAMES for n in levels}
+groups = {kind: tried(world, 8) for kind, world in kinds.items()}
+greedy = {kind: behaviours.share(tried(w, 8, 1, 0.0)) for kind, w in kinds.items()}
+
+# %%
+from llmlab.lab.sweeps import Curves
+
+found = {kind: behaviours.sampled(g) | {"greedy": greedy[kind]}
+         for kind, g in groups.items()}
+told = {"greedy": "greedy", "one sample": "pass_at_1",
+        "vote of eight": "voted", "one of eight": "pass_at_k"}
+lines = {name: [Curves(0, {f: {n: found[f, n][m] for n in levels} for f in NAMES})]
+         for name, m in told.items()}
+profile = figures.curves(lines, {f: f"{f}: right (share)" for f in NAMES})
+for axis in profile.axes:
+    axis.set(xlabel="level", xticks=levels)
+profile
+
+# %% [markdown]
+# Look at the gap between *one sample* and *one of eight* (pass@8). Where it is wide, right solutions already occur among the samples, and training can make them more frequent. Where both lie at the bottom there is nothing to keep. A *vote* gains where wrong answers scatter. There are only eight
+# problems behind each point, so read the shape and not the values.
+#
+# ## 1 · By hand: which step is wrong?
+#
+# Verification is the behaviour that everything else rests on. Below is an attempt with one planted mistake, carried on from there as if nothing had happened:
+
+# %%
+from llmlab.world.base import rng
+from llmlab.world.reasoning import first_wrong, slipped
+from llmlab.world.stepwise import follow, written
+
+problem = Reasoning(("products",), (1,)).problems(1, seed=1)[0]
+kind, attempt = slipped(rng("by hand", 3), problem)
+steps, answer = written(attempt)
+print(f"{problem.question} → {problem.answer}; planted mistake: {kind}")
+pd.DataFrame({"step": steps, "follows": follow(problem, steps)})
+
+# %% [markdown]
+# Only the planted step fails. The later steps follow from what is written before them, wrong as that is. So a process label says *where* the mistake was made; the outcome label only says that there is one.
+
+# %%
+assert first_wrong(problem, attempt) == follow(problem, steps).index(False) + 1
+show(follow, first_wrong)
+
+# %% [markdown]
+# `due` knows which steps may come next behind *any* text, right or wrong. That is what makes this checker exact, and it is what real tasks lack.
+#
+# ## 2 · Decomposition: why write steps at all?
+#
+# Suppose every step is right with the same chance, and mistakes are not repaired. Then n steps are all right with that chance to the power n:
+
+# %%
+pd.DataFrame({f"{n} steps": {q: q**n for q in (0.9, 0.97, 0.99, 0.999)}
+              for n in (1, 5, 10, 40)}).rename_axis("chance of one step").round(2)
+
+# %% [markdown]
+# Read along a row: errors compound, so long chains need very reliable steps. Written steps still win if each of them is much easier than the leap from the question to the answer. Whether they do is an experiment. The same chat model learns the same problems with their *steps*, with the *answer*
+# alone, or with as many empty tokens (*filler*) in place of the steps, at an equal number of learnt tokens:
+
+# %%
+Panel("decompose", show=["shown", "family", "level"])
+
+# %%
+from llmlab.chapters.c09_reasoning.decompose import Decompose
+from llmlab.lab import runs
+
+
+def ends(arms, names):
+    """The last readings of stored runs: label -> experiment, metric -> label."""
+    rows = {arm: {label: [*runs.run(e, 0).curve(m).values()][-1]
+                  for m, label in names.items()} for arm, e in arms.items()}
+    return pd.DataFrame(rows).T.round(2)
+
+# %%
+ends({"steps": Decompose(), "answer alone": Decompose(shown="answer")},
+     {"accuracy": "right", "harder": "right one level up",
+      "sound": "every step follows", "follows": "follows a false step",
+      "unmoved": "right in spite of it", "length": "tokens"})
+
+# %% [markdown]
+# Compare *right* first; the arm without steps saw many more problems for its tokens. Then ask whether the steps are the cause of the answer: a step in the middle is replaced by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is
+# *right in spite of it*, the steps were for show. (Both are 0 by definition without steps. One stored run each.)
+#
+# At scale both happen. Small transformers learn arithmetic far better from worked steps [Lee et al. 2023]. How much a large model relies on its written steps varies by task and by model [Lanham et al. 2023], and an explanation can hide what moved the answer [Turpin et al. 2023].
+# Empty tokens can carry computation too, but that is hard to learn [Pfau et al. 2024].
+#
+# ## 3 · Four behaviours, and how they are evaluated
+#
+# | behaviour | here |
+# |---|---|
+# | decomposition: sub-goals | section 2 |
+# | verification: check steps and answers | sections 1 and 4 |
+# | self-correction: revise when a check fails | `llmlab run revise`, chapter 10 |
+# | planning: choose and order the moves | the family *reach*; tool chains in chapter 08 |
+#
+# The table says where each one is measured. Accuracy alone evaluates none of them: also ask for *robustness* (does the answer change when the problem does not?) and *calibration* (does it know when it is unsure?). One problem in its guises:
+
+# %%
+from llmlab.world.reasoning import GUISES
+
+asked = Reasoning(("columns", "links"), (1, 2)).problems(24, seed=7)
+one = next(p for p in asked if p.meta.get("op") == "add")
+pd.DataFrame({name: [guise(one).question] for name, guise in GUISES.items()},
+             index=["question"]).T
+
+# %% [markdown]
+# The answer is the same in all three rows. How much does the model lose?
+
+# %%
+drops = behaviours.robust(reasoner.model, reasoner.tok, Reasoning(), asked, 150)
+pd.Series(drops, name="share").round(2).to_frame()
+
+# %% [markdown]
+# *greedy* is the accuracy on the plain problems. Each *drop* is what is lost on the same problems in that guise: 0 is robust, and below 0 the guise helped. The new wording never occurs in training, so a drop there says that the model knows one form of words. In the idle sentence and the new order
+# nothing else is asked at all. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
+#
+# **Calibration.** How sure is a model that says nothing about it? Take the share of its samples that agree. Each dot below holds the samples of one level of agreement:
+
+# %%
+from llmlab.methods import calibration
+
+every = [g for some in groups.values() for g in some]
+sure = [c for g in every for c in behaviours.confidence(g)]
+right = [a.right for g in every for a in g]
+told = calibration.bins(sure, right, 5)
+reliability, (axis,) = figures.panels(1, width=3.8, height=3.2)
+reliability.subplots_adjust(left=0.18, top=0.95)
+axis.plot([0, 1], [0, 1], color="black", linewidth=0.8)
+for mean, share, n in told:
+    axis.scatter(mean, share, s=n / 2, color=figures.COLOURS[0])
+axis.set(ylabel="right (share)", xlabel="samples that agree (share)")
+reliability
+
+# %%
+pd.Series(behaviours.calibrated(every), name="agreement as confidence").round(2)
+
+# %% [markdown]
+# On the diagonal the agreement is honest: of the answers on which so many samples agree, so many are right. Below it the model agrees with itself more than it is right. The size of a dot is the number of samples in it, and a small dot says little. *ece* is the mean distance from the diagonal; *brier*
+# also charges for not telling sure from unsure; *aurc* is the share of errors if only the surest answers are given, averaged over how many are given. A model that always states its average accuracy has an ECE of zero and cannot sort its answers at all, so report more than the ECE.
+#
+# ## 4 · Verifiers
+#
+# Five programs judge the samples of section 0. Right is what *outcome* says. *process* also wants every step to follow. The other three have a hole, as real ones do: *ending* accepts any answer that ends in 0, *last_character* compares one character, *form* is content with any answer behind a step.
+
+# %%
+from llmlab.world.verifiers import CHECKS
+
+samples = [(a.episode.problem, a.text, a.right) for g in every for a in g]
+
+
+def rates(check):
+    """Shares: of right and of wrong samples that pass, of right ones among these."""
+    passed = {r: [check(p, text) for p, text, ok in samples if ok == r]
+              for r in (True, False)}
+    tpr, fpr = fmean(passed[True]), fmean(passed[False])
+    return {"TPR": tpr, "FPR": fpr, "J": tpr - fpr,
+            "precision": sum(passed[True]) / sum(map(sum, passed.values()))}
+
+
+pd.DataFrame({name: rates(check) for name, check in CHECKS.items()}).T.round(2)
+
+# %% [markdown]
+# Look at FPR and precision together. A hole that few samples fall into today looks harmless here: the table shows what the present model does, not what training will make of the hole. *process* has a TPR below 1 where right answers come after wrong steps, and that is intended.
+#
+# **Learned verifiers.** Where no program can check, a head on the model learns it. An ORM learns the label of the answer, a PRM a label for every step: from people [Lightman et al. 2023], or from rollouts, where a step counts as good if one of several continuations ends right [Wang et al. 2023].
+# To choose one of several solutions, the scores of the steps must become one number. Four rules, on solutions that you can judge yourself:
+
+# %%
+from llmlab.methods.verification import AGGREGATIONS
+
+good, bad, idle = [0.9] * 6, [0.9] * 5 + [0.2], [0.8] * 6
+scored = {"six good steps": good, "its last step wrong": bad,
+          "a wrong step, then a good end": [*bad, 0.9],
+          "six good steps and six idle ones": good + idle}
+pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
+              for name, s in scored.items()}).T.round(2)
+
+# %% [markdown]
+# The *sum* pays for every step: the padded solution wins, and the one with a wrong step beats the good one. *last* forgets a wrong step as soon as the end looks good. The *minimum* can't be raised by a further step. The *product* falls with every step that is in doubt, so it prefers short solutions.
+# The panel trains such a head; its curves say how well it chooses:
+
+# %%
+Panel("verify", show=["labels", "aggregation", "solutions"])
+
+# %% [markdown]
+# *selected* is the share right if the head picks one of eight. Compare it with one sample below, with the vote, and with an exact check above, which no choice can beat. *by length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
+# twice, which is true and idle, and it counts how often the score rises. Try *process, summed*.
+#
+# At scale a PRM chose better than an ORM on MATH, 78.2 against 72.4 % [Lightman et al. 2023]. On word problems outcome and process labels gave similar final errors, and process labels fewer wrong steps [Uesato et al. 2022]. Across fourteen domains the two kinds of heads were about equal [Lee et al. 2025].
+#
+# ## 5 · How good must a verifier be?
+#
+# Suppose that each round imitates perfectly what passed. Right answers pass with TPR, wrong ones with FPR. Then the odds of a right answer are multiplied, round by round:
+#
+# $$\frac{p'}{1-p'} = \frac{\text{TPR}}{\text{FPR}}\cdot\frac{p}{1-p}$$
+#
+# So the sign of J = TPR − FPR decides where it ends, and the ratio of the two how fast. For GRPO the sign decides as well [Rad et al. 2026].
+
+# %%
+from llmlab.methods.scaling import imitated, precision
+
+show(precision, imitated)
+
+# %%
+rounds, start = range(9), 0.2
+pairs = ((1.0, 0.2), (0.8, 0.2), (0.6, 0.5), (0.5, 0.5), (0.4, 0.6))
+theory = {f"TPR {t}, FPR {f}: J = {t - f:+.1f}":
+          {n: imitated(start, t, f, n) for n in rounds} for t, f in pairs}
+lines = {name: [Curves(0, {"share": p, "odds": {n: x / (1 - x) for n, x in p.items()}})]
+         for name, p in theory.items()}
+drawn = figures.curves(lines, {"share": "right (share)", "odds": "odds of right"})
+drawn.axes[1].set_yscale("log")
+for axis in drawn.axes:
+    axis.set(xlabel="round")
+drawn
+
+# %% [markdown]
+# On the right the curves are straight lines: each round multiplies the odds by the same factor. Above J = 0 every verifier ends at all right, a bad one late. At J = 0 nothing moves. Below it training makes the model worse, and a better optimiser does so faster.
+#
+# **Random or systematic?** All this holds for errors that fall on any solution alike. A mistake that *always* passes is never removed. If a share q of the samples makes it, a share p is right, and all right ones pass, then the share right ends at p/(p + q), however many rounds you train. Which checker do you take?
+
+# %%
+checkers = {"A: all right pass, a tenth of the wrong": (1.0, 0.1),
+            "B: half of the right pass, a hundredth of the wrong": (0.5, 0.01)}
+Predict("One sample in ten is right. Which checker makes self-training faster?",
+        lambda: max(checkers, key=lambda c: imitated(0.1, *checkers[c], 1)),
+        kind="choice", options=tuple(checkers),
+        shows=lambda: pd.DataFrame(
+            {name: {"J": t - f, "odds times": t / f, "then": imitated(0.1, t, f, 1)}
+             for name, (t, f) in checkers.items()}).T.round(2),
+        why="Imitation sees only what passes, so the ratio TPR / FPR counts and not J. "
+            "B costs more samples, because it rejects half of the good ones.")
+
+# %% [markdown]
+# Now the measured rounds beside the theory, in one stored run each: an exact check, and one that lets half of the wrong samples pass, at random.
+
+# %%
+from llmlab.chapters.c09_reasoning.star import Star
+
+
+def by_round(star):
+    """Right samples after each round: imitated perfectly, and measured."""
+    measured = [*runs.run(star, 0).curve("pass_at_1").values()]
+    perfect = [imitated(measured[0], 1 - star.fnr, star.fpr, n)
+               for n in range(len(measured))]
+    return {"perfect": perfect, "measured": measured}
+
+# %%
+noisy = Star(fpr=0.5)
+pd.DataFrame({(f"J = {1 - s.fnr - s.fpr:.1f}", name): values
+              for s in (Star(), noisy) for name, values in by_round(s).items()}
+             ).round(2).rename_axis("round")
+
+# %% [markdown]
+# Read the direction first: does each column move the way its J says? Then the distance: *measured* may lie below *perfect*, because a round is a few steps of training and the problems are held out, so nothing forces the model to imitate exactly. Last the order of the two J at the same round. What the
+# table can't show is where the runs would end.
+
+# %%
+Panel("star", show=["fpr", "fnr", "checkers"])
+
+# %% [markdown]
+# Several *checkers* vote. With independent errors the vote errs less often than one of them; with `errors` on *shared* they all err at the same samples, and three are worth one.
+#
+# ## 6 · Self-training
+#
+# Generate K attempts a problem, verify, keep, train, repeat. With imitation and a hint for unsolved problems this is STaR [Zelikman et al. 2022]; with a threshold on a reward it is ReST [Gulcehre et al. 2023]; one round of it is RFT [Yuan et al. 2023]. Here there are no hints. What is kept of the
+# accepted attempts is one line:
+
+# %%
+from llmlab.chapters.c09_reasoning import star
+
+show(star.chosen)
+
+# %%
+named = {"exact check": Star(), "random errors": noisy,
+         "a hole: the last digit": Star(check="last_character")}
+figures.curves({name: [runs.run(s, 0)] for name, s in named.items()},
+               {m: Star.curves[m] for m in
+                ("pass_at_1", "pass_at_k", "precision", "distinct", "unsound")})
+
+# %% [markdown]
+# Compare the three where they differ only in the verifier. *precision* is what the model was shown: watch whether it rises or falls from round to round, since the model that samples changes. *distinct* and *pass@8* say whether it gets better by getting narrower. *unsound* counts right answers behind wrong
+# steps, which an outcome check keeps. One seed each: the ledger below has more.
+
+# %%
+Panel("star", show=["check", "k", "keep", "writer"])
+
+# %% [markdown]
+# Things to try: more samples a problem (`k`) reach harder problems and cost as much more. *shortest only* keeps true solutions of one form. *old samples* come from the first model, round after round. Under *More*, `loss` makes pairs of accepted and rejected samples for DPO, and `curriculum` orders the levels.
+#
+# ## 7 · Without a verifier: the majority as label
+#
+# Now nobody knows the answers. Of eight samples the commonest answer counts as right. Commit before you look:
+
+# %%
+watched = {"right samples": "pass_at_1", "vote right": "voted",
+           "samples that agree": "agreement"}
+majority = Star(check="majority")
+Predict("Three rounds with the majority as label: what does each curve do?",
+        lambda: {name: runs.run(majority, 0).curve(m) for name, m in watched.items()},
+        kind="sketch", metrics=tuple(watched),
+        shows=lambda: figures.curves(
+            {"majority": [runs.run(majority, 0)], "exact check": [runs.run(Star(), 0)]},
+            {m: Star.curves[m] for m in watched.values()}),
+        why="Each problem is pushed to its commonest answer, so agreement has reason "
+            "to rise. Right samples rise only where the commonest answer is right.")
+
+# %%
+told = ("pass_at_1", "voted", "agreement", "precision", "distinct", "ece")
+pd.DataFrame({Star.curves[m]: runs.run(majority, 0).curve(m) for m in told}
+             ).sort_index().iloc[::majority.each].round(2).rename_axis("step")
+
+# %% [markdown]
+# Read down the columns, one row a round; the first is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up, and what still grows is the agreement. Then *ece* tells the truth: unanimous wrong answers are confident ones. Three rounds show the
+# beginning at most.
+#
+# At scale such rewards help at first [Zuo et al. 2025] and collapse when training goes on [Shafayat et al. 2025]. They sharpen what the model believes already, so accuracy rises and then falls [He et al. 2026]. A run needs a rule that ends it, and without labels the agreement is what you can see:
+#
+# ```
+# llmlab run star --check majority --steps 300 --stop 0.9
+# ```
+#
+# It ends before the first round in which at least that share of the samples agrees with the vote. A few labelled problems, held out, are a better rule: stop where accuracy on *them* has stopped rising.
+#
+# ## 8 · Rewards for the outcome, or for every step
+#
+# The same samples, GRPO, and another reward. *dense* counts the due steps that are right before the first mistake. *learned* is what a PRM says that was trained before the first step.
+
+# %%
+from llmlab.world.verifiers import dense
+
+show(dense)
+
+# %%
+Panel("process", show=["reward_func", "aggregation", "lr"])
+
+# %% [markdown]
+# Look at *groups of equal rewards* first. Where all answers of a group are wrong, an outcome reward has no signal, and steps still differ; that is where *hard* spends its checks (*checks* counts them). Now the hack: a learned verifier whose step scores are added up.
+
+# %%
+from llmlab.chapters.c09_reasoning.process import Process
+
+summed = Process(reward_func="learned", aggregation="sum")
+rewarded = {"outcome, exact": Process(), "learned, summed": summed}
+figures.curves({name: [runs.run(p, 0)] for name, p in rewarded.items()},
+               {m: Process.curves[m] for m in ("reward", "pass_at_1", "length")})
+
+# %% [markdown]
+# The two rewards have different units, so compare only directions: do *reward* and *pass@1* part, and does *length* go with the reward? A reward that rises alone is a reward that is being gamed. At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
+# eased the hacking further [Cheng et al. 2025].
+#
+# **Shaping.** Pay each step the *change* of a potential, γΦ(s′) − Φ(s), with Φ = 0 at the end, on top of the outcome. Then the changes cancel along any solution, padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives it.
+#
+# ## 9 · Calibration: pay for honesty
+#
+# A reward of 1 or 0 pays a right answer alike, sure or not. RLCR subtracts the Brier score of a stated chance q [Damani et al. 2025]. What is it best to state if the true chance is p?
+
+# %%
+stated = [i / 10 for i in range(11)]
+paid = {p: [p - (p * (q - 1) ** 2 + (1 - p) * q**2) for q in stated]
+        for p in (0.2, 0.5, 0.8)}
+pd.DataFrame({f"true chance {p}": x for p, x in paid.items()},
+             index=stated).rename_axis("stated").round(2).T
+
+# %% [markdown]
+# In each row the largest value is where the stated chance equals the true one, and it is p². So honesty pays, and being right still pays more. The reasoner is first taught to end with "Sure: " and a digit drawn at random, which means nothing yet. Then GRPO, with either reward:
+
+# %%
+Panel("calibrate", show=["reward_func", "weight", "steps"])
+
+# %%
+from llmlab.chapters.c09_reasoning.calibrate import Calibrate
+
+ends({"with a Brier term": Calibrate(),
+      "outcome alone": Calibrate(reward_func="outcome")},
+     {"pass_at_1": "right", "stated": "stated chance", "ece": "ECE", "brier": "Brier",
+      "auc": "right surer than wrong"})
+
+# %% [markdown]
+# Compare *stated chance* with *right*: that is the level. Then *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one: a half is no knowledge at all, whatever the ECE says. The level can be rescaled afterwards; a lost ranking can't. One run each.
+#
+# ## 10 · Contamination
+#
+# Half of a test lies in the training data. What does the test say then, and could you tell?
+
+# %%
+Panel("contaminate", show=["leak", "form", "copies"])
+
+# %%
+from llmlab.chapters.c09_reasoning.contaminate import Contaminate
+
+parts = {"reported": "whole test", "leaked": "leaked", "clean": "rest of the test",
+         "fresh": "newly made", "guised": "leaked, in another guise",
+         "seen_loss": "seen by the loss (AUC)", "seen_min_k": "by Min-K% (AUC)"}
+ends({"half of the test leaked": Contaminate()}, parts)
+
+# %% [markdown]
+# *newly made* is what the model can do. Compare *leaked* with *rest of the test*, and both with it; then *leaked, in another guise*: what is known by heart falls when the words change, and so may honest skill (section 3). The last two ask whether the likelihood of a solution gives the leak away, by its
+# mean or by its least likely tokens [Shi et al. 2023]; a half is a coin. Try *in other words*: a search for the same wording finds less then.
+#
+# **Controls.** At scale, random rewards raised one model family's score on a public benchmark by 21.4 points [Shao et al. 2025]. On generated arithmetic, which nobody can have seen, only correct rewards helped [Wu et al. 2025]. So run an arm with random rewards, and a test that a program makes new.
+#
+# ## 11 · With your own problems and your own verifier
+#
+# ```
+# llmlab run star --problems FILE.jsonl --verifier my_check.py --model M --out FOLDER
+# llmlab run star --problems FILE.jsonl --verifier math-verify --model M --out FOLDER
+# llmlab audit --verifier my_check.py           # how often does it err, on answers of known truth?
+# llmlab audit MINE.jsonl --verifier math-verify --wrong
+# ```
+#
+# Each line of the file has a question and an answer: `{"question": "…", "answer": "72"}`; GSM8K's `####` is understood. A fifth is held out. Your check is one function:
+#
+# ```
+# def check(question: str, answer: str, said: str) -> bool:
+#     """Does what was said give the answer?"""
+#     return said.split()[-1].rstrip(".") == answer
+# ```
+#
+# It runs in a process of its own, with limits on time and memory. A time-out or a crash is *no verdict*: such a sample is neither kept nor used as rejected, and `faults` counts it. (A time-out that was counted as a wrong answer has spoilt real runs.) Without `--verifier` a rule reads the answer from what was said:
+
+# %%
+from llmlab.world.given import equal, final
+
+told = ["48 + 24 = 72; so 72.", r"In all \boxed{72} clips.", "#### 72", "72 clips",
+        "Not 27, it is 72.", "It is 27, not 72.", "The answer is 72.0", "48+24",
+        "seventy-two"]
+pd.DataFrame([(s, final(s), equal(final(s), "72")) for s in told],
+             columns=["said", "read as", "accepted"])
+
+# %% [markdown]
+# Judge each row yourself: which accepted one is wrong, which rejected one is right? A rule like this errs in both directions, and the errors are systematic. The audit counts them by kind, on answers of which it is known whether they are right:
+
+# %%
+from llmlab.cli import audit
+
+code = audit.command([])
+
+# %% [markdown]
+# *false positives* are what self-training would learn. The library math-verify (`pip install math-verify`), in version `0.9`, accepts "40+2" for 42, so that echoing a sum can score, and it rejects `0.333` for 1/3. Audit a verifier on answers of *your* model, by hand, before you train on its word.
+#
+# ## 12 · The evidence
+#
+# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11 explains how a verdict is reached.
+
+# %%
+from llmlab.learn import forest
+from llmlab.ledger.table import Ledger
+
+evidence = Ledger("09")
+evidence
+
+# %% [markdown]
+# Read a row from the left: the claim, its verdict, the effects with their intervals over seeds. The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+
+# %%
+forest.figure(evidence.rows)
+
+# %% [markdown]
+# Look for intervals that contain 0: there, no effect has been shown. All of it holds for this lab, a small model and a small world.
+#
+# ## 13 · Where the sources are contested
+#
+# - **"False positives poison training."** Random ones slow it: with 15 % symmetric noise large models lost less than 2 points [Plesner et al. 2026], and the sign of J decides [Rad et al. 2026]. Systematic ones lead to a plateau or to collapse, and the pattern matters more than the rate [Egashira et al. 2026].
+# - **"A PRM can reduce reward hacking."** An exact check of the process did, in a controlled world [Zhang et al. 2025]. A learned one is gamed: rewards above 0.9 with accuracy below 4 % [Tiwari et al. 2026]. DeepSeek-R1 gave PRMs up for RL [DeepSeek-AI 2025].
+# - **"Start with easier problems."** One study finds a gain [Parashar et al. 2025], one up to twice the speed [Shi et al. 2025], one no robust advantage of any order [Mordig et al. 2026]. Report final level and speed apart.
+# - **"DPO on accepted against rejected."** It uses more of what was sampled. On programming contests DPO reached 0 % where PPO reached 22.4 % [Xu et al. 2024].
+# - **"Self-training increases the mass on successes."** Whether it also finds anything new is another question. At many samples the base covers what the trained policy does [Yue et al. 2025]; true gains need headroom and the edge of competence [Zhang et al. 2025].
+# - **"It doesn't reason: accuracy drops when the numbers change."** Once chance is allowed for question by question, only half of twenty models change significantly [Długosz et al. 2026].
+#
+# ## 14 · Exercises
+
+# %%
+from llmlab.learn.judge import check, hint, reset, solution, task
+
+task("keep_samples")
+
+# %%
+def keep_samples(texts, right, luck, fpr, fnr):
+    ...
+
+check("keep_samples", keep_samples)
+
+# %%
+task("share_right_by_round")
+
+# %%
+task("picked_by_steps")
+
+# %%
+task("shaped_returns")
+
+# %% [markdown]
+# More: `task("calibration_error")`, `task("verified_pairs")`, `task("leaked_questions")`.
+#
+# ## 15 · Drills
+
+# %%
+Drills("09")
+
+# %% [markdown]
+# ## 16 · Interview page
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("09")
+
+# %% [markdown]
+# ## To take away
+#
+# 1. The verifier is the teacher. Random errors cost time as long as right answers pass more often than wrong ones; a pattern that always passes is learnt.
+# 2. Agreement is not correctness. Without a signal from outside, training makes a model surer of what it believes already, so stop by labelled held-out problems.
+# 3. Report more than accuracy: wrong steps behind right answers, calibration, pass@k beside pass@1, and a test that nobody can have seen.
+
+# %%
+references("zelikman_2022", "gulcehre_2023", "yuan_2023_rft", "rad_2026",
+           "plesner_2026", "egashira_2026", "zuo_2025_ttrl", "shafayat_2025", "he_2026",
+           "verify_step_by_step_2024", "math_shepherd_2023", "uesato_2022",
+           "lee_2025_multirm", "cheng_2025_pure", "tiwari_2026",
+           "interplay_pre_mid_rl_2025", "deepseek_r1_2025", "ng_1999",
+           "damani_2025_rlcr", "shi_2023_mink", "shao_2025_spurious",
+           "wu_2025_contamination", "lee_2023_arithmetic", "lanham_2023", "turpin_2023",
+           "pfau_2024", "mirzadeh_2024", "dlugosz_2026", "parashar_2025",
+           "shi_2025_adarft", "mordig_2026", "xu_2024", "yue_2025")
