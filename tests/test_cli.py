@@ -46,7 +46,7 @@ WRONG = {
     "unknown command": (["rnu"], "there is no command 'rnu'; did you mean run?"),
     "command like nothing": (
         ["xyzzy"],
-        "choose one of lab, run, show, claims, drill, interview, demo, tools, desk, serve, build, doctor,",
+        "choose one of lab, run, show, claims, drill, interview, demo, tools, audit, desk, serve, build,",
     ),
     "unknown experiment": (
         ["run", "xyzzy"],

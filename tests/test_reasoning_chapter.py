@@ -120,7 +120,7 @@ def test_five_checkers_with_their_own_errors_beat_one_and_five_with_the_same_do_
 
 
 def test_a_round_that_keeps_nothing_ends_the_run_and_the_first_says_what_to_do(reasoner):
-    hopeless = star.Star(family="products", level=4, k=2, problems=4, each=2, steps=4)
+    hopeless = star.Star(family="products", level=4, k=2, prompts=4, each=2, steps=4)
     with pytest.raises(UserError, match="round 1 keeps none of 8 samples"):
         hopeless.collected(reasoner.model, reasoner.tok, 0, 0, None)
     with pytest.raises(GaveUp, match="round 2 keeps none"):
@@ -128,13 +128,13 @@ def test_a_round_that_keeps_nothing_ends_the_run_and_the_first_says_what_to_do(r
 
 
 def test_agreement_ends_it_where_it_is_asked_to(reasoner):
-    sure = star.Star(family="links", level=1, check="majority", stop=0.6, k=2, problems=4)
+    sure = star.Star(family="links", level=1, check="majority", stop=0.6, k=2, prompts=4)
     with pytest.raises(GaveUp, match="agree with the vote"):
         sure.collected(reasoner.model, reasoner.tok, 0, 0, None)
 
 
 def test_self_training_on_verified_samples_makes_right_ones_likelier(reasoner):
-    experiment = star.Star(level=1, held=48, steps=20, each=10, problems=48, lr=1e-3, probe=20)
+    experiment = star.Star(level=1, held=48, steps=20, each=10, prompts=48, lr=1e-3, probe=20)
     rows = [r for r in experiment.rows(load("reasoner"), 0) if "pass_at_1" in r]
     assert rows[-1]["pass_at_1"] > rows[0]["pass_at_1"] + 0.03
     assert rows[-1]["precision"] == 1.0 and rows[-1]["asked_faults"] == 0.0
@@ -143,7 +143,7 @@ def test_self_training_on_verified_samples_makes_right_ones_likelier(reasoner):
 def test_own_problems_take_the_place_of_the_labs(reasoner):
     mine = [Problem(p.messages, p.answer, {}) for p in PRODUCTS.problems(24, split="train", seed=3)]
     given = Given(tuple(mine[:18]), tuple(mine[18:]), "rule", by_rule)
-    experiment = star.Star(problems=12, k=4, each=2, steps=2, batch=4, held=6, probe=2, warmup=0)
+    experiment = star.Star(prompts=12, k=4, each=2, steps=2, batch=4, held=6, probe=2, warmup=0)
     rows = list(experiment.rows(load("reasoner"), 0, texts=given))
     assert rows[-1]["precision"] == 1.0 and "harder" not in rows[-1] and rows[-1]["faults"] == 0.0
 

@@ -126,7 +126,7 @@ def test_how_many_samples_are_worth_it():
 
 
 def test_a_budget_adds_up():
-    experiment = budget.Budget(level=1, steps=4, probe=2, problems=6, k=4, held=6, warmup=1)
+    experiment = budget.Budget(level=1, steps=4, probe=2, prompts=6, k=4, held=6, warmup=1)
     rows = list(experiment.rows(load("reasoner"), 0))
     spent = [r["spent"] for r in rows if "spent" in r]
     assert spent == sorted(spent) and spent[0] == 0.0 < spent[-1]

@@ -36,7 +36,7 @@ PAIRED = {
 @dataclass(frozen=True)
 class Asked:
     """about: what kind of question. Either a problem of a world, or a text to be continued with what is
-    right.
+    right. right: an answer to show, where the problem's own is not the whole of it.
     """
 
     about: str
@@ -53,7 +53,7 @@ class Asked:
     @property
     def wanted(self) -> str:
         """A right answer."""
-        return self.problem.answer if self.problem else self.right
+        return self.right or (self.problem.answer if self.problem else "")
 
     def ids(self, tok) -> list[int]:
         """The prompt's ids."""
@@ -94,33 +94,32 @@ def asked(experiment) -> list[Asked]:
         return []
     if name in READING:
         drugs = getattr(experiment, "drugs", Formulary().size)
-        return [*_of_the_domain(2, drugs), *_known(), *few("arithmetic", Sums(("add",), digits=2), 1)]
+        return [*_of_the_domain(2, drugs), *_known(), *_few("arithmetic", Sums(("add",), digits=2), 1)]
     if name == "topology":
-        return few("a fact", Talk(("fact",)), 4)
+        return _few("a fact", Talk(("fact",)), 4)
     task = PAIRED.get(name) or (experiment.task if name in TASTES else "")
     if task:
-        return [*few(task, Taste(task), 3), *few("a plain fact", Talk(("fact",)), 2)]
+        return [*_few(task, Taste(task), 3), *_few("a plain fact", Talk(("fact",)), 2)]
     if name == "policy":
         return [
-            *few(experiment.task, TASKS[experiment.task](experiment.size).world, 3),
-            *few("a plain fact", Talk(("fact",)), 1),
+            *_few(experiment.task, TASKS[experiment.task](experiment.size).world, 3),
+            *_few("a plain fact", Talk(("fact",)), 1),
         ]
     if name == "grpo":
         return [
-            *few("sums", Sums((experiment.op,), digits=experiment.digits), 3),
-            *few("a plain fact", Talk(("fact",)), 1),
+            *_few("sums", Sums((experiment.op,), digits=experiment.digits), 3),
+            *_few("a plain fact", Talk(("fact",)), 1),
         ]
     return [
-        *few("a fact", Talk(("fact",)), 1),
-        *few("a tool call", Desk(1, expect="call"), 1),
-        *few("a format", Talk(("format",)), 1),
-        *few("to be refused", Talk(("unsafe",)), 1),
-        *few("not to be refused", Talk(("safe",)), 1),
+        *_few("a fact", Talk(("fact",)), 1),
+        *_few("a tool call", Desk(1, expect="call"), 1),
+        *_few("a format", Talk(("format",)), 1),
+        *_few("to be refused", Talk(("unsafe",)), 1),
+        *_few("not to be refused", Talk(("safe",)), 1),
     ]
 
 
-def few(about: str, world, n: int) -> list[Asked]:
-    """n held-out problems of a world."""
+def _few(about: str, world, n: int) -> list[Asked]:
     return [Asked(about, p, world) for p in world.problems(n, split="test", seed=11)]
 
 

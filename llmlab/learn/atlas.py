@@ -220,7 +220,7 @@ TEST_TIME = Leaf(
     "Every request costs several times as much, for ever.",
     "Accuracy against samples per request, and the cost of both.",
     "10",
-    (_of("scale", "single"), _of("scale", "voted"), _of("scale", "verified")),
+    (_of("scale", "voted"), _of("scale", "verified"), _of("scale", "pass_hat_k")),
 )
 DISTIL = Leaf(
     "Distillation",

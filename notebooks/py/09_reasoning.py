@@ -338,7 +338,7 @@ pd.DataFrame({(f"J = {1 - s.fnr - s.fpr:.1f}", name): values
 Panel("star", show=["fpr", "fnr", "checkers"])
 
 # %% [markdown]
-# Several *checkers* vote. With independent errors the vote errs less often than one of them; with `errors` on *shared* they all err at the same samples, and three are worth one.
+# Several *checkers* vote. With independent errors the vote errs less often than one of them; with `errors` on *shared* they all err at the same samples, and many are worth one.
 #
 # ## 6 · Self-training
 #
@@ -375,7 +375,7 @@ Panel("star", show=["check", "k", "keep", "writer"])
 watched = {"right samples": "pass_at_1", "vote right": "voted",
            "samples that agree": "agreement"}
 majority = Star(check="majority")
-Predict("Three rounds with the majority as label: what does each curve do?",
+Predict("Four rounds with the majority as label: what does each curve do?",
         lambda: {name: runs.run(majority, 0).curve(m) for name, m in watched.items()},
         kind="sketch", metrics=tuple(watched),
         shows=lambda: figures.curves(
@@ -419,13 +419,13 @@ Panel("process", show=["reward_func", "aggregation", "lr"])
 # %%
 from llmlab.chapters.c09_reasoning.process import Process
 
-summed = Process(reward_func="learned", aggregation="sum")
-rewarded = {"outcome, exact": Process(), "learned, summed": summed}
-figures.curves({name: [runs.run(p, 0)] for name, p in rewarded.items()},
-               {m: Process.curves[m] for m in ("reward", "pass_at_1", "length")})
+summed = Process(reward_func="learned", aggregation="sum", family="columns", level=3)
+hacked = ("train_reward", "pass_at_1", "length")
+figures.curves({"learned, summed": [runs.run(summed, 0)]},
+               {m: Process.curves[m] for m in hacked})
 
 # %% [markdown]
-# The two rewards have different units, so compare only directions: do *reward* and *pass@1* part, and does *length* go with the reward? A reward that rises alone is a reward that is being gamed. At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
+# Sums and differences, because a small judge can check those. Do *reward* and *pass@1* part, and does *length* go with the reward? A reward that rises alone is a reward that is being gamed. At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
 # eased the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Pay each step the *change* of a potential, γΦ(s′) − Φ(s), with Φ = 0 at the end, on top of the outcome. Then the changes cancel along any solution, padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives it.

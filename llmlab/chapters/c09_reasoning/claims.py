@@ -37,7 +37,7 @@ ONE, FIVE, TOGETHER = (
 SHORTEST, DISTINCT = star("shortest only", keep="shortest"), star("distinct only", keep="distinct")
 FIRST = star("samples of the first model", writer="first")
 DPO = star("DPO", loss="dpo")
-NARROW = star("2 samples of 256 problems", k=2, problems=256)
+NARROW = star("2 samples of 256 problems", k=2, prompts=256)
 COLD, HOT = (star(f"temperature {t:g}", temperature=t) for t in (0.5, 1.5))
 EASY, MIXED = (star(c.replace("_", " "), curriculum=c) for c in ("easy_first", "mixed"))
 

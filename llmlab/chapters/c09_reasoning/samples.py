@@ -1,35 +1,47 @@
 """What the models of this chapter are asked where a run shows their words."""
 
-from ...lab.samples import Asked, few
+from ...lab.samples import Asked
+from ...world.base import Problem
 from ...world.reasoning import Reasoning
-from .calibrate import Stated
+from .calibrate import SURE, Stated
 from .contaminate import Contaminate
 from .decompose import Decompose
+
+
+def worked(about: str, world: Reasoning, asked: list[Problem], behind: str = "") -> list[Asked]:
+    """Problems with their steps as a right answer; behind: what follows them."""
+    return [Asked(about, p, world, right=f"{world.solution(p)[0]['content']}{behind}") for p in asked]
 
 
 def problems(experiment) -> list[Asked]:
     """Three problems of the level, and one of the next."""
     here, up = (Reasoning((experiment.family,), (min(experiment.level + n, 4),)) for n in (0, 1))
-    return [*few(f"level {experiment.level}", here, 3), *few("one level up", up, 1)]
+    return [
+        *worked(f"level {experiment.level}", here, here.problems(3, seed=11)),
+        *worked("one level up", up, up.problems(1, seed=11)),
+    ]
 
 
 def as_taught(experiment: Decompose) -> list[Asked]:
-    """Problems in the form that is taught."""
-    world = experiment.world()
-    asked = [experiment.posed(p) for p in world.problems(3, seed=11)]
-    return [Asked(f"level {experiment.level}", p, world) for p in asked]
+    """Problems in the form that is taught; empty tokens are left out of the right answer."""
+    world, about = experiment.world(), f"level {experiment.level}"
+    asked = world.problems(3, seed=11)
+    if experiment.shown == "steps":
+        return worked(about, world, asked)
+    return [Asked(about, experiment.posed(p), world, right=f"so {p.answer}.") for p in asked]
 
 
 def stated(experiment) -> list[Asked]:
     """Problems behind whose solution stands how sure it is."""
-    return few("with how sure", Stated((experiment.family,), (experiment.level,)), 4)
+    world = Stated((experiment.family,), (experiment.level,))
+    return worked("with how sure", world, world.problems(4, seed=11), f"{SURE}9.")
 
 
 def of_the_test(experiment: Contaminate) -> list[Asked]:
     """Problems that leaked, and problems of the same test that did not."""
     test, cut = experiment.test, experiment.cut
     kinds = {"leaked": test[:cut][:2], "not leaked": test[cut:][:2]}
-    return [Asked(kind, p, experiment.world) for kind, ps in kinds.items() for p in ps]
+    return [a for kind, ps in kinds.items() for a in worked(kind, experiment.world, ps)]
 
 
 ASKED = {

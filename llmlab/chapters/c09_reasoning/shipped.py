@@ -12,4 +12,9 @@ SWEEPS = (
         },
     ),
 )
-RUNS = [(name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")]
+RUNS = [
+    *((name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")),
+    ("decompose", dict(shown="answer")),
+    ("calibrate", dict(reward_func="outcome")),
+    ("star", dict(fpr=0.5)),
+]

@@ -75,10 +75,19 @@ class Star(Own):
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(
-            each=2, steps=4, warmup=1, problems=6, k=4, level=1, family="products", batch=4, held=4, probe=2
+            each=2, steps=4, warmup=1, prompts=6, k=4, level=1, family="products", batch=4, held=4, probe=2
         ),
         values=dict(
-            each=(1,), problems=(4,), k=(8,), batch=(2,), held=(6,), probe=(4,), stop=(0.5,), longest=(24,)
+            each=(1,),
+            prompts=(4,),
+            k=(8,),
+            batch=(2,),
+            held=(6,),
+            probe=(4,),
+            stop=(0.5,),
+            longest=(48,),
+            level=(2,),
+            fnr=(0.5,),
         ),
         under=dict(errors=dict(checkers=3, fpr=0.4, fnr=0.4), checkers=dict(fpr=0.4, fnr=0.4)),
         phases=[
@@ -114,7 +123,7 @@ class Star(Own):
     )
     k: int = knob(8, 2, 64, help="samples a problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
-    problems: int = knob(64, 2, 512, help="problems a round")
+    prompts: int = knob(64, 2, 512, help="problems a round")
     each: int = knob(10, 1, 200, unit="steps", help="steps a round")
     lr: float = knobs.lr(2e-4)
     warmup: int = knobs.warmup(5)
@@ -150,7 +159,7 @@ class Star(Own):
         """
         world: World = own or self.world(round_)
         draw = seed * 1_000_003 + round_
-        asked = world.problems(self.problems, split="train", seed=draw)
+        asked = world.problems(self.prompts, split="train", seed=draw)
         settings = dict(max_new=self.longest, temperature=self.temperature, seed=draw)
         groups = attempts(writer, tok, world, asked, self.k, **settings)
         found, passed, agreed = [], [], fmean(max(confidence(g)) for g in groups)

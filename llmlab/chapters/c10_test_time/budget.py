@@ -57,8 +57,8 @@ class Budget(Experiment):
         "GRPO": dict(method="grpo"),
     }
     rehearsal: ClassVar[dict] = dict(
-        short=dict(steps=4, warmup=1, probe=2, problems=6, k=4, held=6),
-        values=dict(problems=(4,), k=(2,), held=(4,), probe=(4,)),
+        short=dict(steps=4, warmup=1, probe=2, prompts=6, k=4, held=6),
+        values=dict(prompts=(4,), k=(2,), held=(4,), probe=(4,)),
         phases=[dict(method="grpo", level=1), dict(method="dpo", level=1)],
     )
 
@@ -66,7 +66,7 @@ class Budget(Experiment):
     family: str = knob("reach", choices=NAMES, help="kind of problem")
     level: int = knob(2, 1, 4, help="difficulty")
     k: int = knob(8, 2, 64, help="samples of a problem: in training, and in place of it")
-    problems: int = knob(16, 2, 512, help="problems of a round, or of a step of GRPO")
+    prompts: int = knob(16, 2, 512, help="problems of a round, or of a step of GRPO")
     lr: float = knobs.lr(1e-4)
     warmup: int = knobs.warmup(3)
     steps: int = knobs.steps(24, low=2)
@@ -78,10 +78,10 @@ class Budget(Experiment):
         """The experiment of chapter 09 that trains."""
         same = {n: getattr(self, n) for n in ("family", "level", "lr", "warmup", "steps", "probe")}
         if self.method == "grpo":
-            return Process(prompts=self.problems, group=self.k, **same)
+            return Process(prompts=self.prompts, group=self.k, **same)
         return Star(
             loss="dpo" if self.method == "dpo" else "sft",
-            problems=3 * self.problems,
+            prompts=3 * self.prompts,
             k=self.k,
             each=8,
             **same,

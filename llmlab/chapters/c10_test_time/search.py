@@ -50,8 +50,8 @@ class Search(Experiment):
         "likelihood": dict(score="likelihood"),
     }
     rehearsal: ClassVar[dict] = dict(
-        short=dict(steps=128, held=4, judged=2),
-        values=dict(steps=(256,), held=(6,), judged=(1,)),
+        short=dict(steps=128, held=4, judged=3),
+        values=dict(steps=(256,), held=(6,), judged=(2,)),
         under=dict(judged=dict(score="learned")),
     )
 

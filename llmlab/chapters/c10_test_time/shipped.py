@@ -14,4 +14,9 @@ SWEEPS = (
     ),
     Grid("revise", alone={"feedback": ("intrinsic", "critique", "flag", "step", "resample")}),
 )
-RUNS = [(name, {}) for name in ("search", "budget")]
+RUNS = [
+    *((name, {}) for name in ("scale", "revise", "search", "budget")),
+    ("scale", dict(fpr=0.3)),
+    ("scale", dict(check="ending")),
+    ("revise", dict(feedback="resample")),
+]
