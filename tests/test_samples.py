@@ -114,3 +114,14 @@ def test_every_setting_of_every_shipped_sweep_has_its_texts(name):
 def test_texts_that_other_code_made_are_not_shown(monkeypatch):
     monkeypatch.setattr(texts.record, "is_current", lambda found, wanted: False)
     assert texts.load("cpt") == {}
+
+
+def test_problems_of_your_own_are_asked_in_place_of_the_labs(tmp_path):
+    from llmlab.lab.own_problems import own
+
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(f'{{"question": "Twice {i}?", "answer": {2 * i}}}' for i in range(20)))
+    given = own(str(file))
+    found = samples.asked(registry.get("star")(), given)
+    assert 1 <= len(found) <= 3 and all(a.problem in given.test for a in found)
+    assert all(a.is_right(f"It is {a.wanted}.") and not a.is_right("It is 1.") for a in found)

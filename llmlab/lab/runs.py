@@ -194,21 +194,21 @@ def run(
     if fresh:
         checkpoint.clear()
     paths.writable(record(experiment.name, wanted.identity).parent)
-    said = samples.before(experiment, loaded) if ask else []
+    said = samples.before(experiment, loaded, texts) if ask else []
     half = 0 if checkpoint.path.exists() else getattr(experiment, "steps", 0) // 2
     began, rows = time.time(), []
     stream = experiment.rows(loaded, seed, checkpoint=checkpoint, texts=texts)
     for row in stream:
         rows.append(row)
         if ask and half and row["step"] == half:
-            said += samples.said(experiment, loaded, half)
+            said += samples.said(experiment, loaded, half, texts)
         if on_row:
             on_row(row)
         if stop and stop():
             stream.close()
             raise Interrupted(f"stopped by hand at step {row['step']}")
     took = time.time() - began
-    said += samples.said(experiment, loaded, rows[-1]["step"]) if ask else []
+    said += samples.said(experiment, loaded, rows[-1]["step"], texts) if ask else []
     done = Run(
         experiment.name, experiment.settings(), seed, model, wanted.identity, rows, took, versions(), said
     )

@@ -13,10 +13,11 @@ from ..train.sample import sample
 from ..world import Census, Desk, Formulary, Sums, Talk, tastes
 from ..world.arena import TASKS
 from ..world.base import Problem, World, same
+from ..world.given import Given
 from . import registry
 
 SAMPLES = 2  # beside the greedy answer
-MAX_NEW = 56  # tokens
+MAX_NEW, WORKED = 56, 160  # tokens of an answer, and of one with its steps
 LARGE = 50_000_000  # parameters above which a machine without an accelerator would wait too long
 
 READING = ("cpt", "burst", "facts", "extend", "midtrain")  # learn from documents
@@ -84,8 +85,12 @@ class Taste:
         return [Problem(tuple(c.messages), c.best["content"], {"tools": c.tools}) for c in found]
 
 
-def asked(experiment) -> list[Asked]:
-    """Three to five prompts for an experiment; none where it trains no model that answers."""
+def asked(experiment, texts=None) -> list[Asked]:
+    """Three to five prompts for an experiment; none where it trains no model that answers. Of problems of the
+    user's own, three that are held out.
+    """
+    if isinstance(texts, Given):
+        return [Asked("yours", p, texts) for p in texts.problems(3, split="test", seed=11)]
     experiment = getattr(experiment, "of", None) or experiment
     name = experiment.name
     if own := next((m.ASKED[name] for m in registry.every("samples") if name in m.ASKED), None):
@@ -132,24 +137,25 @@ def _of_the_domain(n: int, drugs: int) -> list[Asked]:
     return [Asked("the domain", head=head, right=value.strip()) for head, value, _ in found]
 
 
-def before(experiment, loaded: Loaded) -> list[dict]:
+def before(experiment, loaded: Loaded, texts=None) -> list[dict]:
     """What the starting model says, with the tokenizer that the run will give it."""
     tok = copy.deepcopy(loaded.tok)
     (getattr(experiment, "of", None) or experiment).address(replace(loaded, tok=tok))
-    return said(experiment, replace(loaded, tok=tok), 0)
+    return said(experiment, replace(loaded, tok=tok), 0, texts)
 
 
-def said(experiment, loaded: Loaded, step: int) -> list[dict]:
+def said(experiment, loaded: Loaded, step: int, texts=None) -> list[dict]:
     """What the model says now: a dict a prompt (step, about, prompt, wanted, greedy and sampled, each text
     and right). The model's mode and the global generator stay as they were; nothing for a large model on a
     CPU.
     """
-    prompts, model = asked(experiment), loaded.model
+    prompts, model = asked(experiment, texts), loaded.model
     if not prompts or (model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE):
         return []
     ids, stop = [a.ids(loaded.tok) for a in prompts], chat.stop_ids(loaded.tok)
     generator = torch.Generator(model.device).manual_seed(7)
-    settings: dict = dict(max_new=MAX_NEW, stop=stop)
+    worked = isinstance(texts, Given) or any(a.problem and "family" in a.problem.meta for a in prompts)
+    settings: dict = dict(max_new=WORKED if worked else MAX_NEW, stop=stop)
     greedy = sample(model, ids, temperature=0.0, **settings).ids
     drawn = sample(model, ids, k=SAMPLES, temperature=1.0, generator=generator, **settings).ids
 

@@ -11,10 +11,10 @@ SWEEPS = (
             "writer": ("fresh", "first"),
         },
     ),
+    Grid("calibrate", alone={"reward_func": ("brier", "outcome")}),
 )
 RUNS = [
     *((name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")),
     ("decompose", dict(shown="answer")),
-    ("calibrate", dict(reward_func="outcome")),
     ("star", dict(fpr=0.5)),
 ]
