@@ -73,6 +73,7 @@ class Calibrate(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(form=3, steps=6, warmup=1, probe=3, prompts=4, group=4, held=4, lr=3e-3),
         values=dict(form=(2,), prompts=(6,), group=(8,), held=(6,), probe=(2,), weight=(0.5,)),
+        under=dict(lr=dict(form=1)),
         phases=[dict(reward_func="outcome", family="products", level=1)],
     )
 

@@ -89,7 +89,15 @@ class Star(Own):
             level=(2,),
             fnr=(0.5,),
         ),
-        under=dict(errors=dict(checkers=3, fpr=0.4, fnr=0.4), checkers=dict(fpr=0.4, fnr=0.4)),
+        under=dict(
+            errors=dict(checkers=3, fpr=0.4, fnr=0.4),
+            checkers=dict(fpr=0.4, fnr=0.4),
+            check=dict(level=2, prompts=24, k=8, longest=56),  # some samples without an answer, some unsound
+            keep=dict(family="reach", level=2, prompts=12, k=8),  # several right solutions of a problem
+            curriculum=dict(level=2),
+            rank=dict(method="lora"),
+            targets=dict(method="lora"),
+        ),
         phases=[
             dict(loss="dpo", keep="distinct"),
             dict(method="lora", check="majority"),

@@ -73,7 +73,7 @@ class Verify(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=4, solutions=16, rollouts=2, held=6, lr=1e-3),
         values=dict(batch=(2,), solutions=(8,), rollouts=(1,), held=(4,), probe=(4,)),
-        under=dict(rollouts=dict(labels="rollouts")),
+        under=dict(rollouts=dict(labels="rollouts"), aggregation=dict(lr=1e-2)),
         phases=[dict(labels="rollouts", aggregation="product")],
     )
 

@@ -70,7 +70,8 @@ class Scale(Experiment):
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, held=6, samples=8),
-        values=dict(steps=(2,), held=(4,), samples=(6,), judged=(2,), longest=(24,)),
+        values=dict(steps=(2,), held=(4,), samples=(6,), judged=(12,), longest=(24,)),
+        under=dict(judged=dict(judged=2)),
         phases=[dict(check="form", fpr=0.3, fnr=0.3, temperature=1.5)],
     )
 
