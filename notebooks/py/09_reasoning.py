@@ -387,7 +387,7 @@ Predict("Four rounds with the majority as label: what does each curve do?",
 # %%
 told = ("pass_at_1", "voted", "agreement", "precision", "distinct", "ece")
 pd.DataFrame({Star.curves[m]: runs.run(majority, 0).curve(m) for m in told}
-             ).sort_index().iloc[::majority.each].round(2).rename_axis("step")
+             ).sort_index().round(2).rename_axis("step")
 
 # %% [markdown]
 # Read down the columns, one row a round; the first is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up, and what still grows is the agreement. Then *ece* tells the truth: unanimous wrong answers are confident ones. Three rounds show the

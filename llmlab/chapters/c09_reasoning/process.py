@@ -71,7 +71,10 @@ class Process(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, prompts=6, group=4, held=4, judged=3),
         values=dict(prompts=(4,), group=(8,), held=(6,), probe=(4,), judged=(2,)),
-        under=dict(aggregation=dict(reward_func="learned", judged=12), judged=dict(reward_func="learned")),
+        under=dict(
+            aggregation=dict(reward_func="learned", judged=12, family="columns", level=1),
+            judged=dict(reward_func="learned"),
+        ),
         phases=[dict(reward_func="learned", aggregation="sum"), dict(reward_func="hard", level=1)],
     )
 
