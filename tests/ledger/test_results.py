@@ -433,6 +433,9 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
                     "selected",
                     "executable",
                     "answered_3",
+                    "drop",
+                    "single",
+                    "adaptive",
                     "right_hard",
                     "right_known",
                 ),  # of chapter 08, not drawn
