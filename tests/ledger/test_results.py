@@ -435,6 +435,7 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
                     "answered_3",
                     "drop",
                     "single",
+                    "prm",
                     "adaptive",
                     "right_hard",
                     "right_known",
