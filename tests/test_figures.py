@@ -40,7 +40,11 @@ def test_png():
 def test_every_metric_that_is_drawn_has_a_unit(name):
     assert len(get(name).curves) <= 9
     assert all(
-        re.search(r"\((share|nats|probability|ratio|kbit|tokens|passes|std|points|words)", label)
+        re.search(
+            r"\((share|nats|probability|ratio|kbit|tokens|passes|std|points|words)"
+            r"|\((samples|requests|checks)",
+            label,
+        )
         for label in get(name).curves.values()
     )
     assert all(len(label) <= 44 for label in get(name).curves.values()), (

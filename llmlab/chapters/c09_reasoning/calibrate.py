@@ -58,11 +58,11 @@ class Calibrate(Experiment):
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
         "pass_at_1": "samples right (share)",
-        "stated": "stated chance of being right (mean)",
-        "ece": "calibration error of the stated chance",
-        "brier": "Brier score of the stated chance",
+        "stated": "stated chance of being right (probability)",
+        "ece": "calibration error of it (share)",
+        "brier": "Brier score of it (points)",
         "auc": "right surer than wrong (probability)",
-        "aurc": "risk over coverage by the stated chance (area)",
+        "aurc": "risk over coverage, mean (share)",
         "form": "a digit is stated (share)",
     }
     front: ClassVar[tuple[str, ...]] = ("reward_func", "weight", "steps")

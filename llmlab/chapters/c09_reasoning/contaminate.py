@@ -45,9 +45,9 @@ class Contaminate(Supervised):
         "leaked": "right on what leaked (share)",
         "clean": "right on the rest of the test (share)",
         "fresh": "right on newly made problems (share)",
-        "guised": "right on what leaked, in another guise (share)",
-        "seen_loss": "leak seen by the loss (AUC)",
-        "seen_min_k": "leak seen by Min-K% (AUC)",
+        "guised": "leaked ones in another guise, right (share)",
+        "seen_loss": "leak seen by the loss (probability)",
+        "seen_min_k": "leak seen by Min-K% (probability)",
     }
     front: ClassVar[tuple[str, ...]] = ("leak", "form", "copies")
     presets: ClassVar[dict[str, dict]] = {

@@ -52,10 +52,9 @@ class Process(Experiment):
         "pass_at_k": "pass@8: one of eight right (share)",
         "train_reward": "reward of the samples (points)",
         "frac_reward_zero_std_mean": "groups of equal rewards (share)",
-        "checks_mean": "checks of a step or an answer (per sample)",
+        "checks_mean": "checks of a sample (checks)",
         "unsound": "right answers behind wrong steps (share)",
         "length": "length of solutions (tokens)",
-        "entropy": "entropy of the samples (nats per token)",
         "ece": "calibration error of the agreement (share)",
         "harder": "pass@1 one level up (share)",
     }

@@ -46,9 +46,9 @@ class Budget(Experiment):
         "voted": "not trained, vote of k (share)",
         "verified": "not trained, k with an exact check (share)",
         "first": "not trained, one sample (share)",
-        "need_check": "samples with a check that are worth it",
-        "break_even": "requests from which training pays",
-        "spent": "tokens that training took",
+        "need_check": "worth so many checked (samples)",
+        "break_even": "training pays from here (requests)",
+        "spent": "spent on training (tokens)",
     }
     front: ClassVar[tuple[str, ...]] = ("method", "k", "level")
     presets: ClassVar[dict[str, dict]] = {
