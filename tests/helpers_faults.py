@@ -97,10 +97,12 @@ def shrink():
         intermediate_size=64,
     )
     models.SIZES.update(sizes)
-    steps = {"pre": 60, "base": 30, "chat": 30, "reader": 30}
     checkpoints.PLANS = {
         name: checkpoints.Plan(
-            steps=steps[name], rows=2, lr=3e-3, length=520 if name in ("chat", "reader") else 65
+            steps=60 if name == "pre" else 30,
+            rows=2,
+            lr=3e-3,
+            length=65 if name in ("pre", "base") else 520,
         )
         for name in checkpoints.PLANS
     }

@@ -5,6 +5,9 @@ without replay and less with it.
 import pytest
 
 from llmlab.chapters.c02_continued_pretraining.cpt import CPT, Texts
+from llmlab.cli.options import parse
+from llmlab.cli.own import knobs_of, read_own
+from llmlab.cli.run import options_of
 from llmlab.lab.experiment import BadKnob, Experiment
 from llmlab.lab.registry import NAMES, get
 from llmlab.models.load import load
@@ -164,3 +167,13 @@ def test_no_knob_hides_what_an_experiment_does(name):
     """`tools` once had a knob `shown` in front of the method of that name, and `llmlab show tools` fell."""
     hidden = {k.name for k in get(name).knobs()} & {*dir(Experiment)}
     assert not hidden, hidden
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_with_its_defaults_has_no_data_of_the_users(name):
+    """A knob may bear the name that is another experiment's option: `run sampling --problems 8` once looked
+    for a file of problems, and `run raft` for a folder 60.
+    """
+    cls = get(name)
+    options = parse(f"run {name}", knobs_of(cls) + options_of(cls), [])
+    assert read_own(cls(), options) == (None, "")

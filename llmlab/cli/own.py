@@ -22,15 +22,16 @@ def knobs_of(cls) -> list[Option]:
 def read_own(experiment, options) -> tuple[Any, str]:
     """(the user's texts, what was recognised in a line); (None, "") where none are given."""
     told: list[str] = []
-    if getattr(options, "problems", ""):
+    experiment = experiment.of or experiment
+    if experiment.takes_problems and options.problems:
         from ..lab import own_problems
 
         return own_problems.own(options.problems, options.verifier, told.append), "".join(told)
-    if getattr(options, "verifier", ""):
+    if experiment.takes_problems and options.verifier:
         raise UserError("--verifier judges problems of your own; add --problems FILE")
-    if not getattr(options, "domain", ""):
+    if not (experiment.takes_texts and options.domain):
         return None, ""
-    texts = (experiment.of or experiment).own(options.domain, options.skip_bad, told.append)
+    texts = experiment.own(options.domain, options.skip_bad, told.append)
     return texts, "".join(told)
 
 

@@ -291,8 +291,9 @@ def _same(a, b) -> bool:
 RELATIVE, ABSOLUTE = 5e-4, 3e-4
 FLOATING = {"chosen_reward", "rejected_reward", "proxy"}  # learned rewards: rounding moves them all together,
 FLOATS = 5e-3  # because only their differences are learned
-ON_POLICY = {"reward", "ratio_max", "mixed"}  # readings of a step that learns from samples of its own
-DRAWN = {"tokens", "entropy", "reward", "mixed", "drawn", "frac_reward_zero_std", "grad_norm", "ratio_max"}
+# readings of a step that learns from samples of its own, and what is read of the samples
+ON_POLICY = {"reward", "ratio_max", "mixed", "sampled"}
+DRAWN = ON_POLICY | {"tokens", "entropy", "drawn", "frac_reward_zero_std", "grad_norm", "round_kept"}
 PARTS = 0.3  # how much one sample that falls otherwise moves what is read of a batch of samples
 
 

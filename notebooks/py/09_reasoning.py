@@ -374,24 +374,19 @@ Panel("star", show=["check", "k", "keep", "writer"])
 # %%
 watched = {"right samples": "pass_at_1", "vote right": "voted",
            "samples that agree": "agreement"}
+beside = ("precision", "distinct", "ece")
 majority = Star(check="majority")
 Predict("Four rounds with the majority as label: what does each curve do?",
         lambda: {name: runs.run(majority, 0).curve(m) for name, m in watched.items()},
         kind="sketch", metrics=tuple(watched),
         shows=lambda: figures.curves(
             {"majority": [runs.run(majority, 0)], "exact check": [runs.run(Star(), 0)]},
-            {m: Star.curves[m] for m in watched.values()}),
+            {m: Star.curves[m] for m in (*watched.values(), *beside)}),
         why="Each problem is pushed to its commonest answer, so agreement has reason "
             "to rise. Right samples rise only where the commonest answer is right.")
 
-# %%
-told = ("pass_at_1", "voted", "agreement", "precision", "distinct", "ece")
-pd.DataFrame({Star.curves[m]: runs.run(majority, 0).curve(m) for m in told}
-             ).sort_index().round(2).rename_axis("step")
-
 # %% [markdown]
-# Read down the columns, one row a round; the first is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up, and what still grows is the agreement. Then *ece* tells the truth: unanimous wrong answers are confident ones. Three rounds show the
-# beginning at most.
+# Read the panels round by round; the first reading is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up, and what still grows is the agreement. Then *ece* tells the truth: unanimous wrong answers are confident ones. A few rounds show the beginning at most.
 #
 # At scale such rewards help at first [Zuo et al. 2025] and collapse when training goes on [Shafayat et al. 2025]. They sharpen what the model believes already, so accuracy rises and then falls [He et al. 2026]. A run needs a rule that ends it, and without labels the agreement is what you can see:
 #

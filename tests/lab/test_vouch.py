@@ -198,7 +198,7 @@ def test_a_change_of_behaviour_keeps_none(tmp_path, before):
     copy = package(
         tmp_path / "copy",
         ("12 + 2 * self.digits", "11 + 2 * self.digits"),
-        ("seed=seed)\n        greedy", "seed=seed + 1)\n        greedy"),
+        ("self.problems, seed=seed)\n        greedy", "self.problems, seed=seed + 1)\n        greedy"),
     )
     (stored, _), lines, kept, again, stale = call(VOUCH, copy=copy, data=before[0])
     assert stored is kept is None and stale == ["book"] and vouched.entries() == []
