@@ -12,6 +12,8 @@ from llmlab.lab import registry, runs, samples, sweeps, texts
 from llmlab.learn import said
 from llmlab.models.load import load
 
+A = {"text": "1", "right": True}
+
 
 @pytest.mark.parametrize("name", registry.NAMES)
 def test_three_to_five_prompts_with_answers_that_count_as_right(name):
@@ -107,8 +109,8 @@ def test_two_settings_stand_side_by_side():
 def test_every_setting_of_every_shipped_sweep_has_its_texts(name):
     grid, found = sweeps.GRIDS[name], texts.load(name)
     assert set(found) == {texts.key(point, grid) for point in grid.points()}
-    silent = name in samples.SILENT
-    assert all(bool(s) != silent for s in found.values())
+    for point in grid.points():
+        assert bool(found[texts.key(point, grid)]) == bool(samples.asked(registry.get(name)(**point)))
 
 
 def test_texts_that_other_code_made_are_not_shown(monkeypatch):
@@ -125,3 +127,31 @@ def test_problems_of_your_own_are_asked_in_place_of_the_labs(tmp_path):
     found = samples.asked(registry.get("star")(), given)
     assert 1 <= len(found) <= 3 and all(a.problem in given.test for a in found)
     assert all(a.is_right(f"It is {a.wanted}.") and not a.is_right("It is 1.") for a in found)
+
+
+def test_settings_that_are_asked_other_things_have_rows_of_their_own():
+    one = [dict(step=s, about="a", prompt="1?", wanted="1", greedy=A, sampled=[]) for s in (0, 4)]
+    other = [a | {"prompt": "2?"} for a in one]
+    same, apart = (said.table({"x": one, "y": side}) for side in (one, other))
+    assert same.count("<tr>") == 2 and "–" not in same
+    assert (
+        apart.count("<tr>") == 3 and apart.count("<td>–</td>") == 2 and apart.index("1?") < apart.index("2?")
+    )
+
+
+def test_what_trains_nothing_is_asked_once():
+    scale, loaded = registry.get("scale")(), load("reasoner")
+    assert samples.before(scale, loaded) and samples.said(scale, loaded, 8) == []
+    assert list(said.moments(samples.before(scale, loaded))) == ["answer"]
+
+
+def test_a_revision_is_shown_in_place_of_the_answer():
+    revise, loaded = registry.get("revise"), load("reasoner")
+    for feedback in ("flag", "resample"):
+        first, last = (samples.said(revise(feedback=feedback), loaded, step) for step in (0, 4))
+        assert all(b["greedy"] == a["greedy"] for a, b in zip(first, last) if a["greedy"]["right"])
+    changed = [
+        a["greedy"] != b["greedy"] for a, b in zip(*(samples.said(revise(), loaded, s) for s in (0, 4)))
+    ]
+    assert any(changed)
+    assert samples.said(revise(feedback="critique"), loaded, 0) == []

@@ -16,6 +16,7 @@ IRRELEVANT = {"errors.py", "paths.py"}  # messages and places: no number depends
 LABELS = {
     "summary",
     "curves",
+    "along",
     "takes_texts",
     "takes_problems",
     "rehearsal",

@@ -64,6 +64,7 @@ class Experiment:
         "folder of your own documents (.txt, .md, .jsonl), or 'python' for the texts every Python has"
     )
     curves: ClassVar[dict[str, str]]  # metric -> axis label with unit, in the order of the figure
+    along: ClassVar[str] = "step"  # what a row's `step` counts: label of the figure's horizontal axis
     presets: ClassVar[dict[str, dict]] = {}  # button of a panel -> knobs that differ from their defaults
     front: ClassVar[tuple[str, ...]] = ()  # two or three knobs that a panel shows first
     rehearsal: ClassVar[dict]  # short runs through every phase, each knob at two values: see lab/rehearsal.py

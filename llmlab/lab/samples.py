@@ -4,6 +4,7 @@ right and wrong marked. They decide no number, so they lie beside a run's rows a
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Callable
 
 import torch
 
@@ -24,8 +25,9 @@ READING = ("cpt", "burst", "facts", "extend", "midtrain")  # learn from document
 TASTES = ("prefer", "online", "pairs")  # learn from pairs
 SILENT = (  # train no model that answers
     *("reward", "serving", "variance", "sampling", "codes", "longdoc"),
-    *("verify", "search", "revise"),
+    *("verify", "search"),
 )
+FIXED = ("rag", "scale")  # train nothing: what their model says is the same at every step
 PAIRED = {
     "dpo": "decide",
     "overopt": "style",
@@ -37,7 +39,8 @@ PAIRED = {
 @dataclass(frozen=True)
 class Asked:
     """about: what kind of question. Either a problem of a world, or a text to be continued with what is
-    right. right: an answer to show, where the problem's own is not the whole of it.
+    right. right: an answer to show, where the problem's own is not the whole of it. then: what is asked after
+    the first answer; behind the first moment its answer is shown in that one's place (None: the first stays).
     """
 
     about: str
@@ -45,6 +48,7 @@ class Asked:
     world: World | None = None
     head: str = ""
     right: str = ""
+    then: Callable[[str], Problem | None] | None = None
 
     @property
     def words(self) -> str:
@@ -60,7 +64,11 @@ class Asked:
         """The prompt's ids."""
         if self.problem is None:
             return tok(self.head, add_special_tokens=False)["input_ids"]
-        return chat.prompt(tok, self.problem.messages, self.problem.meta.get("tools"))
+        return posed(tok, self.problem)
+
+    def next(self, text: str) -> Problem | None:
+        """What is asked after this answer."""
+        return self.then(text) if self.then else None
 
     def is_right(self, text: str) -> bool:
         """Does the answer hold in every part?"""
@@ -69,6 +77,11 @@ class Asked:
         if isinstance(self.world, Taste):
             return same(text, self.problem.answer)
         return self.world.score(self.problem, text).reward == 1.0
+
+
+def posed(tok, problem: Problem) -> list[int]:
+    """A problem's ids."""
+    return chat.prompt(tok, problem.messages, problem.meta.get("tools"))
 
 
 class Taste:
@@ -150,27 +163,40 @@ def said(experiment, loaded: Loaded, step: int, texts=None) -> list[dict]:
     CPU.
     """
     prompts, model = asked(experiment, texts), loaded.model
+    if step and experiment.name in FIXED:
+        return []
     if not prompts or (model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE):
         return []
-    ids, stop = [a.ids(loaded.tok) for a in prompts], chat.stop_ids(loaded.tok)
+    tok, ids, stop = loaded.tok, [a.ids(loaded.tok) for a in prompts], chat.stop_ids(loaded.tok)
     generator = torch.Generator(model.device).manual_seed(7)
     worked = isinstance(texts, Given) or any(a.problem and "family" in a.problem.meta for a in prompts)
     settings: dict = dict(max_new=WORKED if worked else MAX_NEW, stop=stop)
-    greedy = sample(model, ids, temperature=0.0, **settings).ids
-    drawn = sample(model, ids, k=SAMPLES, temperature=1.0, generator=generator, **settings).ids
 
-    def answer(a: Asked, new: list[int]) -> dict:
-        text = loaded.tok.decode([i for i in new if i not in stop], skip_special_tokens=False).strip()
+    def answers(to: list[list[int]], **how) -> list[str]:
+        new = sample(model, to, **how, **settings).ids if to else []
+        return [tok.decode([i for i in n if i not in stop], skip_special_tokens=False).strip() for n in new]
+
+    def last(of: list[Asked], texts: list[str], **how) -> list[str]:
+        """Behind the first moment: the answers to what is asked next, where anything is."""
+        asked = [a.next(t) if step else None for a, t in zip(of, texts)]
+        said = iter(answers([posed(tok, p) for p in asked if p], **how))
+        return [t if p is None else next(said) for p, t in zip(asked, texts)]
+
+    def marked(a: Asked, text: str) -> dict:
         return {"text": text, "right": bool(a.is_right(text))}
 
+    greedy = last(prompts, answers(ids, temperature=0.0), temperature=0.0)
+    each = [a for a in prompts for _ in range(SAMPLES)]
+    how: dict = dict(temperature=1.0, generator=generator)
+    drawn = last(each, answers(ids, k=SAMPLES, **how), **how)
     return [
         {
             "step": step,
             "about": a.about,
             "prompt": a.words,
             "wanted": a.wanted,
-            "greedy": answer(a, greedy[i]),
-            "sampled": [answer(a, new) for new in drawn[i * SAMPLES : (i + 1) * SAMPLES]],
+            "greedy": marked(a, greedy[i]),
+            "sampled": [marked(a, text) for text in drawn[i * SAMPLES : (i + 1) * SAMPLES]],
         }
         for i, a in enumerate(prompts)
     ]

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from ..lab import registry
+
 DASHES = [
     "-",
     (0, (5, 2)),
@@ -84,7 +86,7 @@ def curves(
             for look, (name, runs) in zip(LOOKS, groups.items()):
                 _draw(axis, [r.curve(metric) for r in runs], look, name)
             axis.set_title(label)
-            axis.set_xlabel("step")
+            axis.set_xlabel(along(groups))
             if "share" in label:
                 axis.set_ylim(-0.03, 1.03)
             if steps:
@@ -95,6 +97,12 @@ def curves(
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def along(groups: dict[str, Sequence]) -> str:
+    """What the steps of these runs count."""
+    names = {r.experiment for runs in groups.values() for r in runs}
+    return " or ".join(dict.fromkeys(registry.get(n).along if n in registry.NAMES else "step" for n in names))
 
 
 def stretch(axis, label: str, steps: int, apart: float = APART) -> None:
@@ -240,14 +248,16 @@ class Board:
     give the first steps room (see `stretch`).
     """
 
-    def __init__(self, metrics: dict[str, str], runs: Sequence = (), early: bool = False):
+    def __init__(
+        self, metrics: dict[str, str], runs: Sequence = (), early: bool = False, along: str = "step"
+    ):
         self.metrics, self.steps, self.early = metrics, 1, early
         self.limits = {m: (-0.03, 1.03) for m, label in metrics.items() if "share" in label}
         self.figure, self.axes = panels(len(metrics), head=0.3 + 4 * ROW)
         self.canvas, self._empty = FigureCanvasAgg(self.figure), None
         with matplotlib.rc_context(STYLE):
             for axis, label in zip(self.axes, metrics.values()):
-                axis.set(title=label, xlabel="step")
+                axis.set(title=label, xlabel=along)
         self._fit(runs)
 
     def png(self, groups: dict[str, Sequence], steps: int | None = None) -> bytes:

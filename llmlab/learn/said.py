@@ -16,9 +16,11 @@ LONGEST = 64  # characters of an answer that are shown
 
 
 def moments(samples: Sequence[dict]) -> dict[str, list[dict]]:
-    """'before', 'step 75', 'after' -> the answers of that moment, in the order of the prompts."""
+    """'before', 'step 75', 'after' -> the answers of that moment, in the order of the prompts; 'answer' where
+    the model was asked once.
+    """
     steps = sorted({s["step"] for s in samples})
-    names = {steps[0]: "before", steps[-1]: "after"} if len(steps) > 1 else {s: "before" for s in steps}
+    names = {steps[0]: "before", steps[-1]: "after"} if len(steps) > 1 else {s: "answer" for s in steps}
     return {names.get(s, f"step {s}"): [a for a in samples if a["step"] == s] for s in steps}
 
 
@@ -30,22 +32,21 @@ def short(text: str) -> str:
 
 def table(sides: dict[str, Sequence[dict]], sampled: bool = False) -> str:
     """HTML: a row a prompt; before, on the way and after. sides: name of a setting -> its samples; with
-    several settings (Compare) only what each says in the end, side by side. sampled: the drawn answers too.
+    several settings (Compare) only what each says in the end, side by side where they are asked the same.
+    sampled: the drawn answers too.
     """
-    columns: dict[str, list[dict]] = {}
+    columns: dict[str, dict[tuple, dict]] = {}  # of each the answers by prompt
     for name, samples in sides.items():
-        found = moments(samples)
-        if not found:
-            continue
-        if len(sides) == 1:
-            columns |= found
-        else:
-            if not columns:
-                columns["before"] = next(iter(found.values()))
-            columns[f"after: {name}"] = list(found.values())[-1]
+        found = list(moments(samples).items())
+        if len(found) > 1 and len(sides) > 1:
+            found = [("before", found[0][1]), (f"after: {name}", found[-1][1])]
+        for column, answers in found:
+            asked = {(i, a["prompt"]): a for i, a in enumerate(answers)}
+            columns[column] = columns.get(column, {}) | asked
     if not columns:
         return ""
-    rows = zip(*columns.values())
+    prompts = dict.fromkeys(prompt for asked in columns.values() for prompt in asked)
+    rows = [[asked.get(prompt) for asked in columns.values()] for prompt in prompts]
     head = "".join(f"<th>{html.escape(c)}</th>" for c in ("prompt", "right", *columns))
     body = "".join(_row(row, sampled) for row in rows)
     return (
@@ -55,9 +56,10 @@ def table(sides: dict[str, Sequence[dict]], sampled: bool = False) -> str:
     )
 
 
-def _row(answers: tuple[dict, ...], sampled: bool) -> str:
-    first = answers[0]
-    cells = "".join(f"<td>{_answer(a, sampled)}</td>" for a in answers)
+def _row(answers: list[dict | None], sampled: bool) -> str:
+    """None: this setting is not asked this."""
+    first = next(a for a in answers if a)
+    cells = "".join(f"<td>{_answer(a, sampled) if a else '–'}</td>" for a in answers)
     return (
         f"<tr><td><small>{html.escape(first['about'])}</small><br>{html.escape(short(first['prompt']))}</td>"
         f"<td>{html.escape(short(first['wanted']))}</td>{cells}</tr>"

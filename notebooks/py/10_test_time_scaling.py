@@ -264,7 +264,7 @@ pd.concat({name: pd.DataFrame({label: found.curve(metric)
 # On the left, measurement and formula should agree up to noise, because the errors are as independent as the formula assumes. On the right they aren't: where the right answer ends in 0, wrong ones often do, too, so the verifier is blind to these problems and exact elsewhere. The same FPR, arranged otherwise, gives another
 # curve. So give rates by kind of mistake, and not one number. (One seed each.)
 #
-# Break it, then fix it: *verifier with a hole* against *exact verifier*; then *learned verifiers*, where an ORM and a PRM from chapter 09 do the picking.
+# Break it, then fix it: *verifier with a hole* against *products, exact check*; then *learned verifiers*, where an ORM and a PRM from chapter 09 do the picking.
 
 # %%
 Panel("scale", show=["check", "fpr", "fnr", "temperature"])

@@ -28,6 +28,7 @@ class Serving(Experiment):
     summary: ClassVar[str] = (
         "many tenants: tokens a second and bytes of one base with many adapters, by how requests are batched"
     )
+    along: ClassVar[str] = "round"
     curves: ClassVar[dict[str, str]] = {
         "mixed_rate": "adapters mixed in a batch (tokens/s)",
         "sorted_rate": "one adapter after the other (tokens/s)",

@@ -44,6 +44,7 @@ class Overopt(Experiment):
         "over-optimisation: gold against learned reward along KL, for best-of-n and for RL"
     )
     default_model: ClassVar[str] = "chat"
+    along: ClassVar[str] = "step of RL, or answers drawn"
     curves: ClassVar[dict[str, str]] = {
         "gold": "gold reward (points)",
         "proxy": "learned reward (points)",

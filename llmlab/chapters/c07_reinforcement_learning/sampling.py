@@ -23,6 +23,7 @@ class Sampling(Experiment):
     name: ClassVar[str] = "sampling"
     default_model: ClassVar[str] = "chat"
     summary: ClassVar[str] = "test-time scaling: samples, votes and a verifier on sums, without any training"
+    along: ClassVar[str] = "samples a problem"
     curves: ClassVar[dict[str, str]] = {
         "verified": "right if a verifier picks (share)",
         "majority": "right if the samples vote (share)",

@@ -38,6 +38,7 @@ class Variance(Experiment):
         "the noise of the policy gradient: its variance over batches of samples, by advantage rule and group"
         " size"
     )
+    along: ClassVar[str] = "batch"
     curves: ClassVar[dict[str, str]] = {
         "agreement": "cosine of two batches' gradients (ratio)",
         "variance": "trace of the covariance (nats squared)",

@@ -65,6 +65,7 @@ class Rag(Experiment):
         "retrieval and reading measured apart: BM25, vectors, both; chunks, headers, old editions"
     )
     default_model: ClassVar[str] = "reader"
+    along: ClassVar[str] = "chunks shown"
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "right answers from what was found (share)",
         "recall": "the telling chunk is found (share)",

@@ -34,6 +34,7 @@ class Revise(Experiment):
     )
     default_model: ClassVar[str] = "reasoner"
     chats: ClassVar[bool] = True
+    along: ClassVar[str] = "revisions"
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "right after so many rounds (share)",
         "wrong_to_right": "wrong ones that become right (share)",

@@ -49,6 +49,7 @@ class Scale(Experiment):
     default_model: ClassVar[str] = "reasoner"
     chats: ClassVar[bool] = True
     takes_problems: ClassVar[bool] = True
+    along: ClassVar[str] = "samples a problem (k)"
     curves: ClassVar[dict[str, str]] = {
         "pass_at_k": "pass@k: one of k right (share)",
         "verified": "one that the verifier accepts (share)",
@@ -61,7 +62,7 @@ class Scale(Experiment):
     }
     front: ClassVar[tuple[str, ...]] = ("family", "fpr", "temperature")
     presets: ClassVar[dict[str, dict]] = {
-        "exact verifier": {},
+        "products, exact check": {},
         "some wrong ones pass": dict(fpr=0.3),
         "verifier with a hole (break it)": dict(check="last_character"),
         "a search": dict(family="reach"),

@@ -41,6 +41,7 @@ class Search(Experiment):
     summary: ClassVar[str] = "beam search, lookahead and MCTS over steps against best of n, at equal tokens"
     default_model: ClassVar[str] = "reasoner"
     chats: ClassVar[bool] = True
+    along: ClassVar[str] = "tokens a problem"
     curves: ClassVar[dict[str, str]] = {name: f"{name.replace('_', ' ')}, right (share)" for name in WAYS}
     front: ClassVar[tuple[str, ...]] = ("score", "family", "level")
     presets: ClassVar[dict[str, dict]] = {

@@ -163,7 +163,7 @@ def picture(show: lessons.Show, groups: dict[str, list], high: float = HIGH) -> 
             for look, (name, runs) in zip(figures.LOOKS, groups.items()):
                 figures._draw(axis, [r.curve(metric) for r in runs], look, name)
             axis.set_title(textwrap.fill(labels[metric], TITLE))
-            axis.set_xlabel("step")
+            axis.set_xlabel(registry.get(show.experiment).along)
             axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3, integer=True))
             if show.experiment in figures.EARLY:
                 figures.stretch(axis, labels[metric], int(axis.dataLim.x1), apart=0.2)
@@ -192,9 +192,11 @@ def samples(show: lessons.Show) -> str:
     for name, knobs in show.settings.items():
         every = stored.get(texts.key(cls(**knobs).settings(), grid), [])
         if every:
-            kept = [first_of_each(answers)[:PROMPTS] for answers in said.moments(every).values()]
-            sides[name] = kept[0] + kept[-1] * (len(kept) > 1)
-    return said.table(sides)
+            sides[name] = [first_of_each(answers) for answers in said.moments(every).values()]
+    asked = {tuple(a["prompt"] for a in moments[0]) for moments in sides.values()}
+    rows = PROMPTS // len(asked) if asked else 0
+    ends = lambda moments: [a for m in (moments[0], *moments[1:][-1:]) for a in m[:rows]]
+    return said.table({name: ends(moments) for name, moments in sides.items()})
 
 
 def first_of_each(answers: list[dict]) -> list[dict]:

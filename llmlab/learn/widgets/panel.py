@@ -34,6 +34,7 @@ class Live:
 
     seed: int
     rows: list[dict] = field(default_factory=list)
+    experiment: str = ""
 
     def curve(self, metric: str) -> dict[int, float]:
         """step -> value so far."""
@@ -133,8 +134,10 @@ class Panel:
         self.said = w.HTML()
         turned = [r for found in self.sweep.turned().values() for r in found] if self.sweep else []
         curves, early = list(self.cls.curves.items()), self.cls.name in figures.EARLY
-        self._board = figures.Board(dict(curves[:PLOTS]), turned, early)
-        self._more = figures.Board(dict(curves[PLOTS:]), turned, early) if curves[PLOTS:] else None
+        self._board = figures.Board(dict(curves[:PLOTS]), turned, early, self.cls.along)
+        self._more = (
+            figures.Board(dict(curves[PLOTS:]), turned, early, self.cls.along) if curves[PLOTS:] else None
+        )
 
     def _listen(self) -> None:
         """Buttons and sliders do what they say."""
@@ -346,7 +349,7 @@ class Panel:
             self._thread.join(timeout)
 
     def _work(self, experiment, seed: int) -> None:
-        live, began, drawn = Live(seed), time.monotonic(), 0.0
+        live, began, drawn = Live(seed, experiment=self.cls.name), time.monotonic(), 0.0
         self._live = live
 
         def on_row(row):
