@@ -39,10 +39,22 @@ def test_rates_of_a_verifier_and_the_mode():
 
 
 def test_an_adaptive_vote_spends_no_more_than_it_may():
-    easy, hard = [attempt("4", True)] * 8, GROUP + GROUP[:3]
-    assert scale.adaptive([easy, hard], 1) == fmean([1.0, 1.0])
-    mixed = [attempt("5", False), *[attempt("4", True)] * 7]
-    assert scale.adaptive([easy, mixed], 1) == 0.5 and scale.adaptive([easy, mixed], 8) == 1.0
+    easy, hard = [attempt("4", True)] * 8, [*GROUP, attempt("4", True), *GROUP[3:]]
+    right = fmean(a.right for a in hard)
+    assert scale.adaptive([easy, hard], 1) == pytest.approx((1 + right) / 2, abs=0.2), "one is one"
+    assert scale.adaptive([easy, hard], 8) == 1.0, "the majority of all"
+
+
+def test_an_adaptive_vote_spends_on_the_hard_what_the_easy_leave(monkeypatch):
+    """At five per problem the easy one stops after three, so that the other may take seven; a fixed vote takes
+    five of each.
+    """
+    caps, stop = [], scale.first_of_margin
+    monkeypatch.setattr(scale, "first_of_margin", lambda a, m: caps.append(len(a)) or stop(a, m))
+    easy = [attempt("4", True)] * 16
+    hard = [attempt(str(i), False) for i in range(15)] + [attempt("4", True)]
+    scale.adaptive([easy, hard], 5)
+    assert caps[-1] == 7 and (3 + 7) / 2 == 5
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +135,9 @@ def test_every_score_is_from_a_beginning_to_a_number(name):
 
 
 def test_how_many_samples_are_worth_it():
-    assert budget.least([0.3, 0.5, 0.6], 0.5) == 2 and budget.least([0.3, 0.5], 0.9) == 3
+    worth = [0.3, 0.5, 0.6]
+    assert [budget.reached(worth, w) for w in (0.2, 0.3, 0.4, 0.5, 0.9)] == pytest.approx([1, 1, 1.5, 2, 4])
+    assert [budget.at([1.0, 1.8, 2.5], k) for k in (1, 1.5, 3, 4)] == pytest.approx([1, 1.4, 2.5, 2.5])
 
 
 def test_a_budget_adds_up():

@@ -17,6 +17,7 @@ LABELS = {
     "summary",
     "curves",
     "along",
+    "later",
     "takes_texts",
     "takes_problems",
     "rehearsal",

@@ -65,6 +65,7 @@ class Experiment:
     )
     curves: ClassVar[dict[str, str]]  # metric -> axis label with unit, in the order of the figure
     along: ClassVar[str] = "step"  # what a row's `step` counts: label of the figure's horizontal axis
+    later: ClassVar[tuple[str, ...]] = ()  # readings of what happened since the last one: none at step 0
     presets: ClassVar[dict[str, dict]] = {}  # button of a panel -> knobs that differ from their defaults
     front: ClassVar[tuple[str, ...]] = ()  # two or three knobs that a panel shows first
     rehearsal: ClassVar[dict]  # short runs through every phase, each knob at two values: see lab/rehearsal.py

@@ -84,7 +84,7 @@ def curves(
         figure, axes = panels(len(metrics), head=0.5 + above(groups))
         for axis, (metric, label) in zip(axes, metrics.items()):
             for look, (name, runs) in zip(LOOKS, groups.items()):
-                _draw(axis, [r.curve(metric) for r in runs], look, name)
+                _draw(axis, [curve_of(r, metric) for r in runs], look, name)
             axis.set_title(label)
             axis.set_xlabel(along(groups))
             if "share" in label:
@@ -97,6 +97,13 @@ def curves(
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def curve_of(run, metric: str) -> dict[int, float]:
+    """step -> value, without the 0 that stands at the start of what is read since the last reading."""
+    known = run.experiment in registry.NAMES
+    later = known and metric in registry.get(run.experiment).later
+    return {step: value for step, value in run.curve(metric).items() if step or not later}
 
 
 def along(groups: dict[str, Sequence]) -> str:
@@ -270,7 +277,7 @@ class Board:
         with matplotlib.rc_context(STYLE):
             for look, (name, runs) in zip(LOOKS, groups.items()):
                 for axis, metric in zip(self.axes, self.metrics):
-                    for artist in _draw(axis, [r.curve(metric) for r in runs], look, name):
+                    for artist in _draw(axis, [curve_of(r, metric) for r in runs], look, name):
                         axis.draw_artist(artist)
                         artist.remove()
             self._legend(list(groups))
@@ -280,7 +287,7 @@ class Board:
         """Widen the ranges to what is to be shown; a wider one needs the axes drawn again."""
         before = self.steps, dict(self.limits)
         for metric in self.metrics:
-            values = [v for r in runs for v in r.curve(metric).values()]
+            values = [v for r in runs for v in curve_of(r, metric).values()]
             if values:
                 low, high = min(values), max(values)
                 below, beyond = self._edges(metric, low, high)

@@ -4,6 +4,7 @@ score, and a verifier that errs.
 
 import random
 from collections import defaultdict
+from itertools import combinations
 from math import comb
 from statistics import fmean
 from typing import Hashable, Sequence, TypeVar
@@ -58,14 +59,15 @@ def voted_at_k(
     weights: Sequence[float] | None = None,
     draws: int = 64,
 ) -> float:
-    """Chance that the vote of k of these samples is right, over `draws` random subsets (all samples at once
-    where k = n).
+    """Chance that the vote of k of these samples is right: over all subsets of size k, or over `draws` random
+    ones where there are more.
     """
     n = len(answers)
     _check(n, k)
     weights, r = weights or [1.0] * n, random.Random(k)
     is_right = dict(zip(answers, right))
-    subsets = [range(n)] if k == n else [r.sample(range(n), k) for _ in range(draws)]
+    few = comb(n, k) <= draws
+    subsets = list(combinations(range(n), k)) if few else [r.sample(range(n), k) for _ in range(draws)]
     return fmean(is_right[vote([answers[i] for i in s], [weights[i] for i in s])] for s in subsets)
 
 
@@ -89,12 +91,20 @@ def precision(p: float, tpr: float, fpr: float) -> float:
 
 def imitated(p: float, tpr: float, fpr: float, rounds: int) -> float:
     """Share right after so many rounds of perfect imitation of what a verifier accepts: each round the odds
-    p / (1−p) are multiplied by TPR / FPR, so that the sign of J = TPR − FPR decides where it ends, and its
-    size how fast. 1 or 0 where FPR or TPR is 0.
+    p / (1−p) are multiplied by TPR / FPR, so that the sign of Youden's J = TPR − FPR decides where it ends,
+    and the ratio how fast. 1 or 0 where FPR or TPR is 0.
     """
     for _ in range(rounds):
         p = precision(p, tpr, fpr)
     return p
+
+
+def drawn_until_right(n: int, right: int, k: int) -> float:
+    """Samples drawn in the mean if drawing ends at the first right one, or at k: Σ_{j<k} (1 − pass@j), with
+    pass@0 = 0, from n samples of which so many are right.
+    """
+    _check(n, k)
+    return sum(comb(n - right, j) / comb(n, j) for j in range(k))
 
 
 def first_of_margin(answers: Sequence[Hashable], margin: int) -> tuple[Hashable, int]:

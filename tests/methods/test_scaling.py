@@ -3,7 +3,7 @@ biased.
 """
 
 import random
-from itertools import combinations
+from itertools import combinations, permutations
 from statistics import fmean
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llmlab.methods import calibration
 from llmlab.methods.scaling import (
     best_of_n,
+    drawn_until_right,
     first_of_margin,
     imitated,
     pass_at_k,
@@ -67,7 +68,25 @@ def test_a_vote_takes_the_commonest_then_the_earliest_and_weights_count():
     assert vote(["a", "a", "b"], [1.0, 1.0, 3.0]) == "b"
     assert voted_at_k(["a", "a", "b"], [True, True, False], 3) == 1.0
     assert voted_at_k(["a", "a", "b"], [False, False, True], 3) == 0.0, "a wrong mode wins every vote"
-    assert voted_at_k(["a", "b"], [True, False], 1, draws=4000) == pytest.approx(0.5, abs=0.05)
+    assert voted_at_k(["a", "b"], [True, False], 1) == 0.5
+
+
+def test_few_subsets_are_all_voted_on_and_many_are_drawn():
+    answers, right = ["a", "b", "b", "c"], [True, False, False, True]
+    votes = [vote([answers[i] for i in s]) for s in combinations(range(4), 3)]
+    assert voted_at_k(answers, right, 3) == fmean(v != "b" for v in votes)
+    many = [str(i % 5) for i in range(30)]
+    of_zero = [m == "0" for m in many]
+    assert voted_at_k(many, of_zero, 7, draws=4000) == pytest.approx(0.2, abs=0.03)
+
+
+@given(RIGHT, st.data())
+def test_drawing_until_a_right_one_is_the_mean_over_all_orders(right, data):
+    k = data.draw(st.integers(1, len(right)))
+    right = right[:6]
+    k = min(k, len(right))
+    used = [next((i for i, r in enumerate(order[:k], 1) if r), k) for order in permutations(right)]
+    assert drawn_until_right(len(right), sum(right), k) == pytest.approx(fmean(used))
 
 
 @settings(max_examples=30)

@@ -52,6 +52,7 @@ class Policy(Experiment):
         "hackable verifier (break it)": {"reward_func": "crash"},
         "KL in the reward": {"kl_penalty": "reward"},
     }
+    later: ClassVar[tuple[str, ...]] = ("frac_reward_zero_std_mean",)
     front: ClassVar[tuple[str, ...]] = ("group", "lr", "beta")
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "held-out problems right, greedy (share)",

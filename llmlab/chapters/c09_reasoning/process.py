@@ -58,6 +58,7 @@ class Process(Experiment):
         "ece": "calibration error of the agreement (share)",
         "harder": "pass@1 one level up (share)",
     }
+    later: ClassVar[tuple[str, ...]] = ("train_reward", "frac_reward_zero_std_mean", "checks_mean")
     front: ClassVar[tuple[str, ...]] = ("reward_func", "aggregation", "lr")
     presets: ClassVar[dict[str, dict]] = {
         "outcome": {},

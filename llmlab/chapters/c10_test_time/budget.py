@@ -3,12 +3,13 @@ requests on training is the cheaper one.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import fmean
 from typing import ClassVar
 
 from ...lab import knobs
 from ...lab.experiment import Experiment, knob
-from ...methods.scaling import pass_at_k, voted_at_k
+from ...methods.scaling import drawn_until_right, pass_at_k, voted_at_k
 from ...train import loop
 from ...train.attempts import Attempt, attempts
 from ...train.recipe import Read
@@ -31,10 +32,10 @@ class Budget(Experiment):
     trained     right with one sample of the trained model
     voted       vote of k of the first model; verified: one of k that an exact check accepts
     spent       tokens that the training took: sampled ones, and three times the learnt ones
-    need_vote, need_check  samples of the first model that are worth as much as one of the trained model
-    (one more than were tried where none are)
-    break_even  requests from which on training is cheaper than those samples with an exact check; a million:
-    never
+    need_vote, need_check  k at which the first model is worth as much as one sample of the trained model, on
+    the line between two whole k (one more than were tried where none is)
+    break_even  requests from which on training is cheaper than drawing until an exact check accepts one, or
+    need_check are drawn; a million: never
     """
 
     name: ClassVar[str] = "budget"
@@ -46,7 +47,7 @@ class Budget(Experiment):
         "voted": "not trained, vote of k (share)",
         "verified": "not trained, k with an exact check (share)",
         "first": "not trained, one sample (share)",
-        "need_check": "worth so many checked (samples)",
+        "need_check": "equivalent: checked samples before training (samples)",
         "break_even": "training pays from here (requests)",
         "spent": "spent on training (tokens)",
     }
@@ -109,15 +110,16 @@ class Budget(Experiment):
         """What the trained model is worth in samples of the first one, and from when on it is cheaper."""
         vote = [fmean(voted_at_k([a.answer for a in g], right(g), k) for g in first) for k in self.sizes]
         check = [fmean(pass_at_k(len(g), sum(right(g)), k) for g in first) for k in self.sizes]
-        need = least(check, row["trained"])
-        saved = need * read_one(first)["length"] - row["length"]
+        drawn = [fmean(drawn_until_right(len(g), sum(right(g)), k) for g in first) for k in self.sizes]
+        need = reached(check, row["trained"])
+        saved = at(drawn, need) * read_one(first)["length"] - row["length"]
         return {
             "first": check[0],
             "voted": vote[self.k - 1],
             "verified": check[self.k - 1],
             "spent": spent,
-            "need_vote": float(least(vote, row["trained"])),
-            "need_check": float(need),
+            "need_vote": reached(vote, row["trained"]),
+            "need_check": need,
             "break_even": NEVER if need == 1 or saved <= 0 else min(NEVER, spent / saved),
         }
 
@@ -127,9 +129,23 @@ class Budget(Experiment):
         return range(1, 2 * self.k + 1)
 
 
-def least(worth: list[float], wanted: float) -> int:
-    """The least number of samples that are worth so much; one more than were tried where none is."""
-    return next((k for k, w in enumerate(worth, 1) if w >= wanted), len(worth) + 1)
+def reached(worth: list[float], wanted: float) -> float:
+    """The k from 1 on at which the line through what k samples are worth first has so much; one more than
+    were tried where it never has.
+    """
+    if worth[0] >= wanted:
+        return 1.0
+    for k, (here, there) in enumerate(pairwise(worth), start=1):
+        if there >= wanted:
+            return k + (wanted - here) / (there - here)
+    return len(worth) + 1.0
+
+
+def at(values: list[float], k: float) -> float:
+    """The line through values for 1, 2, … at k; its last value behind them."""
+    low = min(int(k), len(values))
+    high = min(low + 1, len(values))
+    return values[low - 1] + (k - low) * (values[high - 1] - values[low - 1])
 
 
 def read_one(groups: list[Group]) -> dict[str, float]:

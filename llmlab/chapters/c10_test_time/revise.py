@@ -41,6 +41,7 @@ class Revise(Experiment):
         "right_to_wrong": "right ones that become wrong (share)",
         "tokens": "sampled a problem (tokens)",
     }
+    later: ClassVar[tuple[str, ...]] = ("wrong_to_right", "right_to_wrong")
     front: ClassVar[tuple[str, ...]] = ("feedback", "family", "level")
     presets: ClassVar[dict[str, dict]] = {
         "how far it is right": {},

@@ -2,6 +2,7 @@
 Nothing is trained but the verifiers, where they are wanted.
 """
 
+import random
 from dataclasses import dataclass
 from math import exp
 from statistics import fmean
@@ -26,7 +27,7 @@ from ..c09_reasoning.verify import Verify
 
 Group = list[Attempt]
 LEARNED = {"orm": dict(labels="outcome", aggregation="last"), "prm": dict(labels="process")}
-MARGINS = range(1, 17)  # of a vote that stops early
+MARGIN, ORDERS = 3, 16  # votes ahead at which a vote stops early; random orders that it is tried in
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Scale(Experiment):
     default_model: ClassVar[str] = "reasoner"
     chats: ClassVar[bool] = True
     takes_problems: ClassVar[bool] = True
-    along: ClassVar[str] = "samples a problem (k)"
+    along: ClassVar[str] = "samples per problem (k; 0: greedy)"
     curves: ClassVar[dict[str, str]] = {
         "pass_at_k": "pass@k: one of k right (share)",
         "verified": "one that the verifier accepts (share)",
@@ -151,16 +152,15 @@ def rates(groups: list[Group], verdicts: list[list[float]]) -> tuple[float, floa
 
 
 def adaptive(groups: list[Group], k: int) -> float:
-    """Share right of votes that stop early, after 2k samples at the latest, with the largest margin that
-    takes at most k samples a problem in the mean: easy problems leave theirs to hard ones.
+    """Share right of votes that stop MARGIN ahead, or at a cap: the largest that takes at most k samples per
+    problem in the mean, so that easy problems leave theirs to hard ones. Over random orders of the samples.
     """
-    best = fmean(g[0].right for g in groups)
-    for margin in MARGINS:
-        ended = [first_of_margin(answers(g)[: 2 * k], margin) for g in groups]
-        if fmean(used for _, used in ended) > k:
-            break
-        best = fmean(is_right(g, answer) for g, (answer, _) in zip(groups, ended))
-    return best
+    r = random.Random(k)
+    every = [(g, r.sample(answers(g), len(g))) for g in groups for _ in range(ORDERS)]
+    used = [first_of_margin(drawn, MARGIN)[1] for _, drawn in every]
+    caps = range(k, len(groups[0]) + 1)
+    cap = max(c for c in caps if fmean(min(u, c) for u in used) <= k)
+    return fmean(is_right(g, first_of_margin(drawn[:cap], MARGIN)[0]) for g, drawn in every)
 
 
 def modal(group: Group) -> bool:
