@@ -25,6 +25,7 @@ class Curves:
 
     seed: int
     table: dict[str, dict[int, float]]
+    experiment: str = ""
 
     def curve(self, metric: str) -> dict[int, float]:
         """step -> value."""
@@ -41,7 +42,7 @@ class Sweep:
         self._runs: dict[tuple, list[Curves]] = {}
         for key, rows in frame.groupby([*axes, "seed"], sort=True):
             table = {m: dict(zip(rows["step"], rows[m])) for m in metrics}
-            self._runs.setdefault(tuple(key[:-1]), []).append(Curves(int(key[-1]), table))
+            self._runs.setdefault(tuple(key[:-1]), []).append(Curves(int(key[-1]), table, grid.experiment))
 
     def at(self, settings: dict) -> list[Curves]:
         """The runs with these settings (all knobs by name), one a seed; empty if the point is not stored."""

@@ -30,8 +30,8 @@
 # **In an interview.** *Reasoning is a bundle of behaviours that I can measure: decomposition, verification, self-correction and planning. Self-training samples, verifies and imitates what passed. Random errors of the verifier slow it down as long as right answers pass more often than wrong ones;
 # a pattern of errors is learnt. An outcome reward is cheap and sparse. A process reward is dense: it is safe where a program checks the steps, and a proxy where a model does. I report calibration beside accuracy, and I check that the test was not in the training data.*
 #
-# New terms: **verifier** = says whether a solution is right; **outcome** / **process** = judges the answer / every step; **ORM**, **PRM** = a model that has learnt to do so; **TPR**, **FPR** = share of right, of wrong solutions that pass; **J** = TPR − FPR; **precision** = share of right ones among
-# those that pass; **unsound** = a right answer behind a wrong step; **pass@k** = at least one of k samples is right; **calibration** = stated chances hold; **contamination** = the test was in the training data.
+# New terms: **verifier** = says whether a solution is right; **outcome** / **process** = judges the answer / every step; **ORM**, **PRM** = outcome / process reward model, which has learnt to do so; **TPR**, **FPR** = share of right, of wrong solutions that pass; **J** (Youden's) = TPR − FPR; **precision** = share of right ones among
+# those that pass; **unsound** = a right answer reached through a wrong step; **pass@k** = at least one of k samples is right; **calibration** = stated chances hold; **ECE** = expected calibration error; **AUC** = chance that a right one is ranked above a wrong one; **contamination** = the test was in the training data.
 
 # %%
 from statistics import fmean
@@ -64,14 +64,16 @@ def tried(world, n, k=8, temperature=1.0):
 
 # %%
 hard = Reasoning(("products",), (2,))
-words = [*tried(hard, 1, 1, 0.0)[0], *tried(hard, 1, 3)[0]]
+samples = tried(hard, 8, 3)  # of eight problems the first with right and wrong samples
+at = next(i for i, g in enumerate(samples) if len({a.right for a in g}) > 1)
+words = [*tried(hard, 8, 1, 0.0)[at], *samples[at]]
 print(words[0].episode.problem.question, "→", words[0].episode.problem.answer)
 pd.DataFrame({"said": [a.text for a in words], "right": [a.right for a in words],
               "every step follows": [a.sound for a in words]},
              index=["greedy", "sample 1", "sample 2", "sample 3"])
 
 # %% [markdown]
-# A solution is steps with a semicolon behind each, then "so" and the answer. *right* compares the answer alone; *every step follows* asks a program that checks each step. One problem shows the form, not how often the model succeeds. For that, the profile:
+# A solution is steps with a semicolon after each, then "so" and the answer. *right* compares the answer alone; *every step follows* asks a program that checks each step. One problem shows the form, not how often the model succeeds. For that, the profile:
 
 # %%
 from llmlab.chapters.c09_reasoning import behaviours
@@ -87,7 +89,7 @@ from llmlab.lab.sweeps import Curves
 found = {kind: behaviours.sampled(g) | {"greedy": greedy[kind]}
          for kind, g in groups.items()}
 told = {"greedy": "greedy", "one sample": "pass_at_1",
-        "vote of eight": "voted", "one of eight": "pass_at_k"}
+        "vote of eight": "voted", "pass@8": "pass_at_k"}
 lines = {name: [Curves(0, {f: {n: found[f, n][m] for n in levels} for f in NAMES})]
          for name, m in told.items()}
 profile = figures.curves(lines, {f: f"{f}: right (share)" for f in NAMES})
@@ -96,8 +98,8 @@ for axis in profile.axes:
 profile
 
 # %% [markdown]
-# Look at the gap between *one sample* and *one of eight* (pass@8). Where it is wide, right solutions already occur among the samples, and training can make them more frequent. Where both lie at the bottom there is nothing to keep. A *vote* gains where wrong answers scatter. There are only eight
-# problems behind each point, so read the shape and not the values.
+# Look at the gap between *one sample* and *pass@8*. Where it is wide, right solutions already occur among the samples, and training can make them more frequent. Where both lie at the bottom there is nothing to keep. A *vote* gains where wrong answers scatter. Each point is an average over only eight
+# problems, so read the shape and not the values.
 #
 # ## 1 · By hand: which step is wrong?
 #
@@ -122,7 +124,7 @@ assert first_wrong(problem, attempt) == follow(problem, steps).index(False) + 1
 show(follow, first_wrong)
 
 # %% [markdown]
-# `due` knows which steps may come next behind *any* text, right or wrong. That is what makes this checker exact, and it is what real tasks lack.
+# `due` knows which steps may come next after *any* text, right or wrong. That is what makes this checker exact, and it is what real tasks lack.
 #
 # ## 2 · Decomposition: why write steps at all?
 #
@@ -157,10 +159,11 @@ ends({"steps": Decompose(), "answer alone": Decompose(shown="answer")},
       "unmoved": "right in spite of it", "length": "tokens"})
 
 # %% [markdown]
-# Compare *right* first; the arm without steps saw many more problems for its tokens. Then ask whether the steps are the cause of the answer: a step in the middle is replaced by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is
+# Compare *right* first. With their steps products are learnt, without them hardly, although that arm saw many more problems for its tokens. Now turn *family* to *columns* in the panel: three-digit sums the chat model knows by heart, and there the answer alone is as good. So steps pay where the leap from the question to the answer
+# is too large. Then ask whether the steps are the cause of the answer: a step in the middle is replaced by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is
 # *right in spite of it*, the steps were for show. (Both are 0 by definition without steps. One stored run each.)
 #
-# At scale both happen. Small transformers learn arithmetic far better from worked steps [Lee et al. 2023]. How much a large model relies on its written steps varies by task and by model [Lanham et al. 2023], and an explanation can hide what moved the answer [Turpin et al. 2023].
+# Elsewhere, too, small transformers learnt arithmetic far better from worked steps [Lee et al. 2023]. At scale, how much a model relies on its written steps varies by task and by model [Lanham et al. 2023], and an explanation can hide what moved the answer [Turpin et al. 2023].
 # Empty tokens can carry computation too, but that is hard to learn [Pfau et al. 2024].
 #
 # ## 3 · Four behaviours, and how they are evaluated
@@ -172,7 +175,7 @@ ends({"steps": Decompose(), "answer alone": Decompose(shown="answer")},
 # | self-correction: revise when a check fails | `llmlab run revise`, chapter 10 |
 # | planning: choose and order the moves | the family *reach*; tool chains in chapter 08 |
 #
-# The table says where each one is measured. Accuracy alone evaluates none of them: also ask for *robustness* (does the answer change when the problem does not?) and *calibration* (does it know when it is unsure?). One problem in its guises:
+# The table says where each one is measured. Accuracy alone evaluates none of them: also ask for *robustness* (does the answer change when the problem does not?) and *calibration* (does it know when it is unsure?). One problem and three variants of its question:
 
 # %%
 from llmlab.world.reasoning import GUISES
@@ -183,17 +186,17 @@ pd.DataFrame({name: [guise(one).question] for name, guise in GUISES.items()},
              index=["question"]).T
 
 # %% [markdown]
-# The answer is the same in all three rows. How much does the model lose?
+# The answer is the same in all rows. How much does the model lose?
 
 # %%
 drops = behaviours.robust(reasoner.model, reasoner.tok, Reasoning(), asked, 150)
 pd.Series(drops, name="share").round(2).to_frame()
 
 # %% [markdown]
-# *greedy* is the accuracy on the plain problems. Each *drop* is what is lost on the same problems in that guise: 0 is robust, and below 0 the guise helped. The new wording never occurs in training, so a drop there says that the model knows one form of words. In the idle sentence and the new order
-# nothing else is asked at all. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
+# *greedy* is the accuracy on the plain problems, each *drop_…* what is lost on the same problems in that variant, and *drop* their mean: 0 is robust, and below 0 the variant helped. The new wording and the idle sentence never occur in training, and they cost the most: the model knows one form of words. The new order
+# costs nothing. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
 #
-# **Calibration.** How sure is a model that says nothing about it? Take the share of its samples that agree. Each dot below holds the samples of one level of agreement:
+# **Calibration.** How sure is a model that says nothing about it? Take the share of its samples that agree. Each dot below is a fifth of that scale:
 
 # %%
 from llmlab.methods import calibration
@@ -214,12 +217,13 @@ reliability
 pd.Series(behaviours.calibrated(every), name="agreement as confidence").round(2)
 
 # %% [markdown]
-# On the diagonal the agreement is honest: of the answers on which so many samples agree, so many are right. Below it the model agrees with itself more than it is right. The size of a dot is the number of samples in it, and a small dot says little. *ece* is the mean distance from the diagonal; *brier*
+# On the diagonal the agreement is honest: where seven of ten samples agree, seven of ten such answers are right. Below it the model agrees with itself more than it is right. The size of a dot is the number of samples in it, and a small dot says little. The dots lie near the line: before any reinforcement the agreement of
+# samples is a usable confidence. *ece* is the mean distance from the diagonal, weighted by the number of samples and taken over ten bins; *brier*
 # also charges for not telling sure from unsure; *aurc* is the share of errors if only the surest answers are given, averaged over how many are given. A model that always states its average accuracy has an ECE of zero and cannot sort its answers at all, so report more than the ECE.
 #
 # ## 4 · Verifiers
 #
-# Five programs judge the samples of section 0. Right is what *outcome* says. *process* also wants every step to follow. The other three have a hole, as real ones do: *ending* accepts any answer that ends in 0, *last_character* compares one character, *form* is content with any answer behind a step.
+# Five programs judge the samples of section 0. Right is what *outcome* says. *process* also wants every step to follow. The other three have a hole, as real ones do: *ending* accepts any answer that ends in 0, *last_character* compares one character with the reference, *form* accepts any answer that follows at least one step.
 
 # %%
 from llmlab.world.verifiers import CHECKS
@@ -239,7 +243,7 @@ def rates(check):
 pd.DataFrame({name: rates(check) for name, check in CHECKS.items()}).T.round(2)
 
 # %% [markdown]
-# Look at FPR and precision together. A hole that few samples fall into today looks harmless here: the table shows what the present model does, not what training will make of the hole. *process* has a TPR below 1 where right answers come after wrong steps, and that is intended.
+# Look at FPR and precision together. A hole that few samples fall into today looks harmless here: the table shows what the present model does, not what training will make of the hole. *process* has a TPR below 1 where right answers come after wrong steps, and that is intended. *last_character* has one below 1 because a small search has several right answers, and the reference is only one of them.
 #
 # **Learned verifiers.** Where no program can check, a head on the model learns it. An ORM learns the label of the answer, a PRM a label for every step: from people [Lightman et al. 2023], or from rollouts, where a step counts as good if one of several continuations ends right [Wang et al. 2023].
 # To choose one of several solutions, the scores of the steps must become one number. Four rules, on solutions that you can judge yourself:
@@ -262,7 +266,7 @@ pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
 Panel("verify", show=["labels", "aggregation", "solutions"])
 
 # %% [markdown]
-# *selected* is the share right if the head picks one of eight. Compare it with one sample below, with the vote, and with an exact check above, which no choice can beat. *by length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
+# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. On this family the head ranks all samples well (*AUC*) and still picks no better than chance among the eight of one problem: it has learnt which problems are hard, and that doesn't help to choose. *by length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
 # twice, which is true and idle, and it counts how often the score rises. Try *process, summed*.
 #
 # At scale a PRM chose better than an ORM on MATH, 78.2 against 72.4 % [Lightman et al. 2023]. On word problems outcome and process labels gave similar final errors, and process labels fewer wrong steps [Uesato et al. 2022]. Across fourteen domains the two kinds of heads were about equal [Lee et al. 2025].
@@ -273,7 +277,7 @@ Panel("verify", show=["labels", "aggregation", "solutions"])
 #
 # $$\frac{p'}{1-p'} = \frac{\text{TPR}}{\text{FPR}}\cdot\frac{p}{1-p}$$
 #
-# So the sign of J = TPR − FPR decides where it ends, and the ratio of the two how fast. For GRPO the sign decides as well [Rad et al. 2026].
+# So the sign of J = TPR − FPR decides where it ends. For GRPO the sign decides as well [Rad et al. 2026].
 
 # %%
 from llmlab.methods.scaling import imitated, precision
@@ -283,7 +287,7 @@ show(precision, imitated)
 # %%
 rounds, start = range(9), 0.2
 pairs = ((1.0, 0.2), (0.8, 0.2), (0.6, 0.5), (0.5, 0.5), (0.4, 0.6))
-theory = {f"TPR {t}, FPR {f}: J = {t - f:+.1f}":
+theory = {f"TPR {t}, FPR {f}: J = {round(t - f, 1) or 0:g}":
           {n: imitated(start, t, f, n) for n in rounds} for t, f in pairs}
 lines = {name: [Curves(0, {"share": p, "odds": {n: x / (1 - x) for n, x in p.items()}})]
          for name, p in theory.items()}
@@ -296,43 +300,58 @@ drawn
 # %% [markdown]
 # On the right the curves are straight lines: each round multiplies the odds by the same factor. Above J = 0 every verifier ends at all right, a bad one late. At J = 0 nothing moves. Below it training makes the model worse, and a better optimiser does so faster.
 #
-# **Random or systematic?** All this holds for errors that fall on any solution alike. A mistake that *always* passes is never removed. If a share q of the samples makes it, a share p is right, and all right ones pass, then the share right ends at p/(p + q), however many rounds you train. Which checker do you take?
+# **Random or systematic?** All this holds for errors that fall on any solution alike. A mistake that *always* passes is never removed. If a share q of the samples makes it, a share p is right, and all right ones pass, then the share right ends at p/(p + q), however many rounds you train.
+#
+# What sets the speed? Two checkers:
 
 # %%
-checkers = {"A: all right pass, a tenth of the wrong": (1.0, 0.1),
-            "B: half of the right pass, a hundredth of the wrong": (0.5, 0.01)}
-Predict("One sample in ten is right. Which checker makes self-training faster?",
-        lambda: max(checkers, key=lambda c: imitated(0.1, *checkers[c], 1)),
+checkers = {"A: all right pass, a fifth of the wrong": (1.0, 0.2),
+            "B: four in ten of the right pass, a fiftieth of the wrong": (0.4, 0.02)}
+Predict("One sample in five is right. Which checker makes self-training faster?",
+        lambda: max(checkers, key=lambda c: imitated(0.2, *checkers[c], 1)),
         kind="choice", options=tuple(checkers),
         shows=lambda: pd.DataFrame(
-            {name: {"J": t - f, "odds times": t / f, "then": imitated(0.1, t, f, 1)}
+            {name: {"J": t - f, "odds times": t / f, "then": imitated(0.2, t, f, 1)}
              for name, (t, f) in checkers.items()}).T.round(2),
         why="Imitation sees only what passes, so the ratio TPR / FPR counts and not J. "
-            "B costs more samples, because it rejects half of the good ones.")
+            "B costs more samples, because it rejects six of ten good ones.")
 
 # %% [markdown]
-# Now the measured rounds beside the theory, in one stored run each: an exact check, and one that lets half of the wrong samples pass, at random.
+# Now the measured rounds beside the theory: an exact check, one that lets half of the wrong samples pass at random, and no check. The problems are functions on letters, three deep (`strings`, level 3), which the reasoner mostly solves and often gets wrong in one step. The stored sweep has five seeds; means are shown.
 
 # %%
 from llmlab.chapters.c09_reasoning.star import Star
+from llmlab.lab import sweeps
+
+
+def seeds(star):
+    """The stored runs of these settings, one a seed."""
+    return sweeps.need("star").at(star.settings())
+
+
+def mean(some, metric):
+    """step -> mean over the seeds."""
+    curves = [run.curve(metric) for run in some]
+    return {step: fmean(c[step] for c in curves) for step in curves[0]}
 
 
 def by_round(star):
     """Right samples after each round: imitated perfectly, and measured."""
-    measured = [*runs.run(star, 0).curve("pass_at_1").values()]
-    perfect = [imitated(measured[0], 1 - star.fnr, star.fpr, n)
-               for n in range(len(measured))]
+    right = mean(seeds(star), "pass_at_1")
+    measured = {step // star.each: share for step, share in right.items()}
+    perfect = {n: imitated(measured[0], 1 - star.fnr, star.fpr, n) for n in measured}
     return {"perfect": perfect, "measured": measured}
 
 # %%
 noisy = Star(fpr=0.5)
-pd.DataFrame({(f"J = {1 - s.fnr - s.fpr:.1f}", name): values
-              for s in (Star(), noisy) for name, values in by_round(s).items()}
+checked = {"exact": by_round(Star()), "half of the wrong pass": by_round(noisy)}
+none = by_round(Star(check="none"))["measured"]
+pd.DataFrame({(name, which): values for name, both in checked.items()
+              for which, values in both.items()} | {("no check", "measured"): none}
              ).round(2).rename_axis("round")
 
 # %% [markdown]
-# Read the direction first: does each column move the way its J says? Then the distance: *measured* may lie below *perfect*, because a round is a few steps of training and the problems are held out, so nothing forces the model to imitate exactly. Last the order of the two J at the same round. What the
-# table can't show is where the runs would end.
+# Perfect imitation would solve nearly everything within a few rounds. *measured* moves far less: a round is ten small steps of training, the problems are held out, and a step that the model has never written can't be imitated. The law says which way a verifier pulls; how far the model follows is an experiment.
 
 # %%
 Panel("star", show=["fpr", "fnr", "checkers"])
@@ -342,8 +361,8 @@ Panel("star", show=["fpr", "fnr", "checkers"])
 #
 # ## 6 · Self-training
 #
-# Generate K attempts a problem, verify, keep, train, repeat. With imitation and a hint for unsolved problems this is STaR [Zelikman et al. 2022]; with a threshold on a reward it is ReST [Gulcehre et al. 2023]; one round of it is RFT [Yuan et al. 2023]. Here there are no hints. What is kept of the
-# accepted attempts is one line:
+# Generate K attempts per problem, verify, keep, train, repeat. With imitation and a hint for unsolved problems this is STaR [Zelikman et al. 2022]; with a threshold on a reward it is ReST [Gulcehre et al. 2023]; one round of it is RFT [Yuan et al. 2023]. Here there are no hints, so it is rejection sampling in rounds, or expert iteration.
+# What is kept of the accepted attempts is one line:
 
 # %%
 from llmlab.chapters.c09_reasoning import star
@@ -352,20 +371,21 @@ show(star.chosen)
 
 # %%
 named = {"exact check": Star(), "random errors": noisy,
-         "a hole: the last digit": Star(check="last_character")}
-figures.curves({name: [runs.run(s, 0)] for name, s in named.items()},
+         "a hole: the last letter": Star(check="last_character"),
+         "no check": Star(check="none")}
+figures.curves({name: seeds(s) for name, s in named.items()},
                {m: Star.curves[m] for m in
                 ("pass_at_1", "pass_at_k", "precision", "distinct", "unsound")})
 
 # %% [markdown]
-# Compare the three where they differ only in the verifier. *precision* is what the model was shown: watch whether it rises or falls from round to round, since the model that samples changes. *distinct* and *pass@8* say whether it gets better by getting narrower. *unsound* counts right answers behind wrong
-# steps, which an outcome check keeps. One seed each: the ledger below has more.
+# Compare the four where they differ only in the verifier: lines are medians of five seeds, bands go from the lowest to the highest. *precision* is what the model was shown: watch whether it rises or falls from round to round, since the model that samples changes. *distinct* and *pass@8* say whether it gets better by getting narrower. *unsound* counts right answers that were reached through wrong
+# steps, which an outcome check keeps.
 
 # %%
 Panel("star", show=["check", "k", "keep", "writer"])
 
 # %% [markdown]
-# Things to try: more samples a problem (`k`) reach harder problems and cost as much more. *shortest only* keeps true solutions of one form. *old samples* come from the first model, round after round. Under *More*, `loss` makes pairs of accepted and rejected samples for DPO, and `curriculum` orders the levels.
+# Things to try: more samples per problem (`k`) reach harder problems and cost as much more. *shortest only* keeps true solutions of one form. *old samples* come from the first model, round after round. Under *More*, `loss` makes pairs of accepted and rejected samples for DPO, and `curriculum` orders the levels.
 #
 # ## 7 · Without a verifier: the majority as label
 #
@@ -377,16 +397,16 @@ watched = {"right samples": "pass_at_1", "vote right": "voted",
 beside = ("precision", "distinct", "ece")
 majority = Star(check="majority")
 Predict("Four rounds with the majority as label: what does each curve do?",
-        lambda: {name: runs.run(majority, 0).curve(m) for name, m in watched.items()},
+        lambda: {name: mean(seeds(majority), m) for name, m in watched.items()},
         kind="sketch", metrics=tuple(watched),
         shows=lambda: figures.curves(
-            {"majority": [runs.run(majority, 0)], "exact check": [runs.run(Star(), 0)]},
+            {"majority": seeds(majority), "exact check": seeds(Star())},
             {m: Star.curves[m] for m in (*watched.values(), *beside)}),
         why="Each problem is pushed to its commonest answer, so agreement has reason "
             "to rise. Right samples rise only where the commonest answer is right.")
 
 # %% [markdown]
-# Read the panels round by round; the first reading is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up, and what still grows is the agreement. Then *ece* tells the truth: unanimous wrong answers are confident ones. A few rounds show the beginning at most.
+# Read the panels round by round; the first reading is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up. Agreement rises under the exact check as well, since every filter narrows what is said. What tells the two apart is *ece*: unanimous wrong answers are confident ones. A few rounds show the beginning at most.
 #
 # At scale such rewards help at first [Zuo et al. 2025] and collapse when training goes on [Shafayat et al. 2025]. They sharpen what the model believes already, so accuracy rises and then falls [He et al. 2026]. A run needs a rule that ends it, and without labels the agreement is what you can see:
 #
@@ -420,7 +440,7 @@ figures.curves({"learned, summed": [runs.run(summed, 0)]},
                {m: Process.curves[m] for m in hacked})
 
 # %% [markdown]
-# Sums and differences, because a small judge can check those. Do *reward* and *pass@1* part, and does *length* go with the reward? A reward that rises alone is a reward that is being gamed. At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
+# Sums and differences, because a small judge can check those. Here *reward* rises while *pass@1* falls: a reward that rises alone is being gamed. *length* hardly moves, so this is no padding; the policy has found steps that the judge overrates. At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
 # eased the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Pay each step the *change* of a potential, γΦ(s′) − Φ(s), with Φ = 0 at the end, on top of the outcome. Then the changes cancel along any solution, padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives it.
@@ -437,7 +457,8 @@ pd.DataFrame({f"true chance {p}": x for p, x in paid.items()},
              index=stated).rename_axis("stated").round(2).T
 
 # %% [markdown]
-# In each row the largest value is where the stated chance equals the true one, and it is p². So honesty pays, and being right still pays more. The reasoner is first taught to end with "Sure: " and a digit drawn at random, which means nothing yet. Then GRPO, with either reward:
+# In each row the largest value is where the stated chance equals the true one, and it is p². So honesty pays, and being right still pays more. The reasoner is first taught, by a few steps of SFT, to end with "Sure: " and a digit drawn at random, which means nothing yet. (Before that it states nothing, which counts as certainty: the first
+# point of the curves.) Then GRPO, with either reward:
 
 # %%
 Panel("calibrate", show=["reward_func", "weight", "steps"])
@@ -451,7 +472,8 @@ ends({"with a Brier term": Calibrate(),
       "auc": "right surer than wrong"})
 
 # %% [markdown]
-# Compare *stated chance* with *right*: that is the level. Then *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one: a half is no knowledge at all, whatever the ECE says. The level can be rescaled afterwards; a lost ranking can't. One run each.
+# Compare *stated chance* with *right*: that is the level, and the Brier term repairs it. Then *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one: a half is no knowledge at all, whatever the ECE says, and it stays there. The model has learnt its average and not when it is unsure. A level can be
+# rescaled afterwards; a ranking that isn't there can't. One run each.
 #
 # ## 10 · Contamination
 #
@@ -464,12 +486,12 @@ Panel("contaminate", show=["leak", "form", "copies"])
 from llmlab.chapters.c09_reasoning.contaminate import Contaminate
 
 parts = {"reported": "whole test", "leaked": "leaked", "clean": "rest of the test",
-         "fresh": "newly made", "guised": "leaked, in another guise",
+         "fresh": "newly made", "guised": "leaked, in another form",
          "seen_loss": "seen by the loss (AUC)", "seen_min_k": "by Min-K% (AUC)"}
 ends({"half of the test leaked": Contaminate()}, parts)
 
 # %% [markdown]
-# *newly made* is what the model can do. Compare *leaked* with *rest of the test*, and both with it; then *leaked, in another guise*: what is known by heart falls when the words change, and so may honest skill (section 3). The last two ask whether the likelihood of a solution gives the leak away, by its
+# *newly made* is what the model can do. Compare *leaked* with *rest of the test*, and both with it; then *leaked, in another form*: what is known by heart falls when the words change, and so may honest skill (section 3). The last two ask whether the likelihood of a solution gives the leak away, by its
 # mean or by its least likely tokens [Shi et al. 2023]; a half is a coin. Try *in other words*: a search for the same wording finds less then.
 #
 # **Controls.** At scale, random rewards raised one model family's score on a public benchmark by 21.4 points [Shao et al. 2025]. On generated arithmetic, which nobody can have seen, only correct rewards helped [Wu et al. 2025]. So run an arm with random rewards, and a test that a program makes new.
@@ -503,7 +525,7 @@ pd.DataFrame([(s, final(s), equal(final(s), "72")) for s in told],
              columns=["said", "read as", "accepted"])
 
 # %% [markdown]
-# Judge each row yourself: which accepted one is wrong, which rejected one is right? A rule like this errs in both directions, and the errors are systematic. The audit counts them by kind, on answers of which it is known whether they are right:
+# Judge each row yourself: which verdicts would you change? A rule like this errs in both directions, and the errors are systematic. The audit counts them by kind, on answers of which it is known whether they are right:
 
 # %%
 from llmlab.cli import audit
@@ -585,7 +607,7 @@ interview("09")
 #
 # 1. The verifier is the teacher. Random errors cost time as long as right answers pass more often than wrong ones; a pattern that always passes is learnt.
 # 2. Agreement is not correctness. Without a signal from outside, training makes a model surer of what it believes already, so stop by labelled held-out problems.
-# 3. Report more than accuracy: wrong steps behind right answers, calibration, pass@k beside pass@1, and a test that nobody can have seen.
+# 3. Report more than accuracy: right answers reached through wrong steps, calibration, pass@k beside pass@1, and a test that nobody can have seen.
 
 # %%
 references("zelikman_2022", "gulcehre_2023", "yuan_2023_rft", "rad_2026",

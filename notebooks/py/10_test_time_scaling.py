@@ -16,21 +16,21 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The model solves problems step by step, and chapter 09 trained it further. Now the weights stay as they are. You spend more tokens on a request instead, and pick.
+# **Where we are.** The reasoner solves problems step by step. Chapter 09 trained it further; here its weights stay as they are. You spend more tokens on a request instead, and pick.
 #
 # ```
 # question → several attempts → vote, or verifier, or score → one answer
 # question → attempt → remark → another attempt
-# question → first steps → score → the best go on → …
+# question → first steps → score → the best are continued → …
 # ```
 #
 # **For a ten-year-old.** You do a sum four times. If three results agree, you trust that one. If your teacher can check, one right result is enough. But four sums take four times as long, and a teacher who nods at everything is no help.
 #
-# **In an interview.** *Samples hold more than one answer shows, and what I get out of them depends on how I pick. A vote ends at the commonest answer, right or wrong. A verifier ends at its precision, however many samples I draw. Revision needs information from outside.
-# Search needs a score for beginnings. I compare all of them at equal tokens, stop early, and ask from which number of requests on training would have been cheaper.*
+# **In an interview.** *Samples hold more than one answer shows, and what I get out of them depends on how I pick. A vote converges to the commonest answer, right or wrong. Best-of-n converges to the precision of its verifier, however many samples I draw. Revision needs information from outside.
+# Search needs a score for partial solutions. I compare all of them at equal tokens, stop early, and ask from which number of requests on training would have been cheaper.*
 #
 # New terms: **pass@k** = chance that at least one of k samples is right; **pass^k** = chance that all k are; **self-consistency** = vote over the final answers; **selector** = what picks one of k; **TPR, FPR** = share of right, and of wrong, samples that a verifier accepts;
-# **revision** = another attempt after a remark; **beam search** = the best few beginnings go on; **MCTS** = a tree that grows where it looks good or is hardly tried; **break-even** = number of requests from which training is cheaper.
+# **revision** = another attempt after a remark; **beam search** = the best few partial solutions are continued; **MCTS** (Monte Carlo tree search) = a tree that grows where it looks good or is hardly tried; **break-even** = number of requests from which training is cheaper.
 
 # %%
 from collections import Counter
@@ -127,45 +127,50 @@ def on_average(estimate):
 pd.DataFrame({k: {"true": 1 - (1 - p) ** k,
                   "subsets": on_average(lambda c: scaling.pass_at_k(n, c, k)),
                   "c/n plugged in": on_average(lambda c: 1 - (1 - c / n) ** k)}
-              for k in (1, 2, 5, 10)}).T.rename_axis("k").round(3)
+              for k in (1, 2, 5, 10)}).T.rename_axis("k").round(4)
 
 # %% [markdown]
 # Counting subsets gives the true value in every row. The shortcut is too low from two samples on. A second trap: with temperature 0 all samples are copies, and pass@k is pass@1 for every k.
 #
-# ## 2 · One axis: tokens a problem
+# ## 2 · One axis: tokens per problem
 #
-# The stored run draws 32 samples for each of 48 problems and computes every way of picking from them. Its steps are samples k.
+# The stored run draws 32 samples for each of 48 problems and computes every way of picking one of k. *weighted* votes by how likely the model finds a solution; *likeliest* and *shortest* pick a single one by the mean log-prob of its tokens, or by its length. *Adaptive self-consistency* stops its vote
+# once one answer leads by three, and spends what it saves on the other problems.
 
 # %%
 from llmlab.chapters.c10_test_time.scale import Scale
 
 run = runs.run(Scale(), 0)
 ways = {"pass_at_k": "pass@k", "voted": "vote", "weighted": "vote, weighted",
-        "adaptive": "vote that stops early", "likeliest": "likeliest",
+        "adaptive": "adaptive self-consistency", "likeliest": "likeliest",
         "shortest": "shortest", "pass_hat_k": "pass^k"}
+greedy, tokens = run.curve("voted")[0], run.curve("tokens")
 
 # %%
 def over_tokens():
     """Every way over the tokens that it takes."""
-    figure, (axis,) = figures.panels(1, width=6.4, height=3.4)
+    figure, (axis,) = figures.panels(1, width=7.2, height=3.4)
+    figure.subplots_adjust(left=0.09, right=0.66, top=0.97)
     for (colour, dash), (way, name) in zip(figures.LOOKS, ways.items()):
-        line = {run.curve("tokens")[k]: v for k, v in run.curve(way).items() if k}
+        line = {tokens[k]: v for k, v in run.curve(way).items() if k}
         axis.plot(*zip(*line.items()), color=colour, linestyle=dash, label=name)
-    axis.set(xscale="log", xlabel="tokens a problem (log)", ylabel="right (share)")
-    axis.legend(fontsize=7)
+    axis.axhline(greedy, color="gray", linewidth=0.8, label="one greedy answer")
+    axis.set(xscale="log", xlabel="tokens per problem (log)", ylabel="right (share)")
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure
 
 # %%
-Predict(f"One sample is right in {run.curve('pass_at_k')[1]:.0%} of cases. "
-        "In how many is the vote of 16 right?",
+one = run.curve("pass_at_k")[1]
+Predict(f"One sample is right in {one:.0%} of cases, the greedy answer in "
+        f"{greedy:.0%}. In how many is the vote of 16 right?",
         lambda: float(run.curve("voted")[16]), kind="number", unit="share",
         low=0, high=1, shows=over_tokens,
         why="A vote turns problems that are mostly right into right ones, and those "
             "that are mostly wrong in the same way into wrong ones.")
 
 # %% [markdown]
-# The highest line is what the samples hold, the lowest what you can rely on. Every way of picking one of k lies between them: if all are right no pick can fail, and if none is, no pick can succeed. (The vote that stops early takes k on average.) The distance to the highest line is what a better
-# selector could still gain. Read it at equal tokens. (One seed: look, and don't quote.)
+# The highest line is what the samples hold, the lowest what you can rely on. Every way of picking one of k lies between them: if all are right no pick can fail, and if none is, no pick can succeed. (Adaptive self-consistency takes k on average, more for some problems.) The distance to the highest line is what a better
+# selector could still gain. Compare the vote with the gray line as well: greedy decoding costs one sample, and a vote has to beat it to be worth sixteen. (One seed: look, and don't quote.)
 #
 # At scale, 250 samples raised the share of SWE-bench Lite issues with a solution among them from 15.9 to 56 %, while votes and reward models level off where no automatic check exists [Brown et al. 2024].
 #
@@ -185,7 +190,8 @@ table.insert(0, "problems", shares.value_counts())
 table.rename_axis("samples that are right").round(2)
 
 # %% [markdown]
-# Where more than half of the samples are right the vote can't fail, and below that it depends on the wrong ones: scattered errors lose the vote, a common error wins it. The gain on a test set is what the lower rows win, minus what the upper rows lose. Here is the problem whose favourite wrong answer is furthest ahead:
+# Where more than half of the samples are right the vote can't fail, and below that it depends on the wrong ones: scattered errors lose the vote, a common error wins it. The gain on a test set is what the vote wins in the rows where right answers are the commonest, minus what it loses in the others. Among the problems
+# that the model solves in at least one sample of eight, here is the one whose favourite wrong answer is furthest ahead:
 
 # %%
 def lead(group):
@@ -195,13 +201,13 @@ def lead(group):
     return max(votes[True].values(), default=0) - max(votes[False].values(), default=0)
 
 
-worst = min(groups, key=lead)
+worst = min((g for g in groups if share(g) >= 1 / 8), key=lead)
 print(worst[0].episode.problem.question)
 pd.Series(Counter((a.answer, a.right) for a in worst), name="votes").rename_axis(
     ["answer", "right"]).sort_values(ascending=False).head(4).to_frame()
 
 # %% [markdown]
-# More samples make this vote *worse*: it becomes surer of a wrong answer. Agreement isn't correctness. Normalise the answers before you count, too, or one answer in three spellings loses to another in one.
+# If the wrong answer at the top is really the model's commonest one, more samples make this vote *worse*: one sample is right now and then, and the vote of many never is. Agreement isn't correctness. Normalise the answers before you count, too, or one answer in three spellings loses to another in one.
 #
 # At scale, voting gained 17.9 points on GSM8K [Wang et al. 2023]. With stronger models one study finds 0.4 and 1.6 % for 20 samples [Loo 2025], and another that one model fell from 78 to 74.3 % with five samples while a second one rose [Mehta 2026].
 #
@@ -214,12 +220,15 @@ show(scaling.best_of_n, scaling.precision)
 
 # %%
 figure, (axis,) = figures.panels(1, width=5.6, height=3.0)
+figure.subplots_adjust(left=0.11)
 sizes = [1, 2, 4, 8, 16, 32, 64, 128]
 for (colour, dash), fpr in zip(figures.LOOKS, (0.0, 0.02, 0.1, 0.3)):
     axis.plot(sizes, [scaling.best_of_n(0.3, k, 0.9, fpr) for k in sizes], color=colour,
               linestyle=dash, label=f"FPR {fpr:g}")
     axis.axhline(scaling.precision(0.3, 0.9, fpr), color=colour, linewidth=0.6)
-axis.set(xscale="log", xlabel="samples (log)", ylabel="right (share)", ylim=(0, 1.03))
+axis.set(xscale="log", xlabel="samples", ylabel="right (share)", ylim=(0, 1.03))
+axis.set_xticks(sizes, sizes)
+axis.minorticks_off()
 axis.legend(fontsize=8)
 figure
 
@@ -270,7 +279,7 @@ pd.concat({name: pd.DataFrame({label: found.curve(metric)
 Panel("scale", show=["check", "fpr", "fnr", "temperature"])
 
 # %% [markdown]
-# Look at *verified* against *pass@k*, and whether the curve still rises at its right end. It doesn't show what a wrong answer costs you; only you know that.
+# At 0 stands the greedy answer. Look at *verified* against *pass@k*, and whether the curve still rises at its right end. It doesn't show what a wrong answer costs you; only you know that.
 #
 # ## 5 · Critique and revise
 #
@@ -294,37 +303,49 @@ pd.DataFrame({"strong model, blind": chain(0.8, 0.2, 0.1),
 # Blind revision pulls a strong and a weak model to the same value, *repaired / (repaired + spoiled)*: one loses and the other gains. If nothing right is touched, accuracy can only rise. So accuracy alone can't tell you whether a loop works. Measure both rates [Liu and Meng 2026].
 #
 # Now the reasoner, which was trained to revise. *Try again* asks for every answer, right or wrong, without saying anything. The other two use an exact check: only wrong answers are touched. Either the model is told *how far it is right* and goes on from there, or the question is asked afresh, which gives *fresh samples*.
+# The first is sequential scaling, the last is parallel scaling with a check. The stored sweep has five seeds, and means are shown:
 
 # %%
 from llmlab.chapters.c10_test_time.revise import Revise
+from llmlab.lab import sweeps
 
-revised = {"try again": runs.run(Revise(feedback="intrinsic"), 0),
-           "told how far it is right": runs.run(Revise(), 0),
-           "fresh samples": runs.run(Revise(feedback="resample"), 0)}
+stored = sweeps.need("revise")
+told = {"try again": "intrinsic", "told how far it is right": "step",
+        "fresh samples": "resample"}
+revised = {name: stored.at(Revise(feedback=f).settings()) for name, f in told.items()}
+
+
+def mean(some, metric):
+    """step -> mean over the seeds."""
+    curves = [run.curve(metric) for run in some]
+    return {step: fmean(c[step] for c in curves) for step in curves[0]}
 
 # %%
 def both_rates():
     """Where each begins and ends, both rates of the first round, and their limit."""
     rows = {}
-    for name, run in revised.items():
-        up, down = (run.curve(m)[1] for m in ("wrong_to_right", "right_to_wrong"))
-        right = run.curve("accuracy")
+    for name, some in revised.items():
+        up, down = (mean(some, m)[1] for m in ("wrong_to_right", "right_to_wrong"))
+        right = mean(some, "accuracy")
         rows[name] = {"before": right[0], "after": right[4],
                       "wrong to right": up, "right to wrong": down,
                       "limit of the chain": up / (up + down) if up + down else None,
-                      "tokens a problem": run.curve("tokens")[4]}
+                      "tokens per problem": mean(some, "tokens")[4]}
     return pd.DataFrame(rows).T.round(2)
 
 # %%
 Predict("Four rounds of revision. What does accuracy do?",
-        lambda: {name: run.curve("accuracy") for name, run in revised.items()},
+        lambda: {name: mean(some, "accuracy") for name, some in revised.items()},
         kind="sketch", metrics=list(revised), shows=both_rates,
         why="What differs is how much comes in from outside: nothing, how far the "
             "attempt is right, or only that it is wrong.")
 
 # %% [markdown]
-# Compare *wrong to right* of the lower two rows: only if the first is clearly higher has the remark told the model more than a new try does. Then compare tokens: who goes on behind the right steps writes less than who starts afresh. And a limit below *before* means: stop revising. (One seed; the rates of later rounds differ,
-# because what is still wrong after a round is harder.)
+# A remark earns its tokens only if *wrong to right* is higher than with fresh samples. On products it isn't: told how far it is right, this model often repeats its mistake or makes another one, and a new try does more. So the exact check is worth a lot here and the remark little. Trying again without any check touches right
+# answers too, and a limit below *before* means: stop. (The rates of later rounds are lower, because what is still wrong after a round is harder.)
+#
+# **Sequential or parallel?** A long chain of thought is the sequential way that large models are trained for: they check, go back and try again inside one answer [DeepSeek-AI 2025]. How long it gets can be forced: cutting it off saves tokens, and putting "Wait" where it wanted to stop makes it go on, which raised
+# s1-32B on AIME24 from 50 to 57 % [Muennighoff et al. 2025]. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
 
 # %%
 Panel("revise", show=["feedback", "family", "level"])
@@ -336,10 +357,11 @@ Panel("revise", show=["feedback", "family", "level"])
 #
 # ## 6 · Search over steps
 #
-# Best-of-n looks at whole solutions. A search looks at beginnings and spends its tokens on good ones. MCTS chooses the next beginning by PUCT: its value, plus a bonus for what was hardly tried [Silver et al. 2017; Feng et al. 2023]. One choice by hand:
+# Best-of-n looks at whole solutions. A search looks at partial solutions and spends its tokens on good ones. MCTS chooses the next one by PUCT: its value, plus a bonus for what was hardly tried [Silver et al. 2017; Feng et al. 2023]. A child that was never visited takes the mean of its siblings' values. One choice by hand:
 
 # %%
-children = pd.DataFrame({"value": [0.9, 0.6, 0.5], "prior": [0.2, 0.7, 0.1],
+parent = (6 * 0.9 + 3 * 0.6) / 9
+children = pd.DataFrame({"value": [0.9, 0.6, parent], "prior": [0.2, 0.7, 0.1],
                          "visits": [6, 3, 0]}, index=["a", "b", "c"])
 tried = children.visits.sum() ** 0.5 / (1 + children.visits)
 for explore in (0, 1, 4):
@@ -367,8 +389,8 @@ tree = Tree(reasoner, puzzle, Search().scorer(reasoner, 0), rounds=16)
 tree
 
 # %% [markdown]
-# The root has as many visits as there were rounds, and they gather where the value is high. The score asks which share of the steps follows. It can't see whether the number can still be reached, so a dead end keeps a high value. Try `Tree(…, explore=0.0)`, and `Search(score="outcome")`,
-# where only a finished solution counts.
+# The root has as many visits as there were rounds, and they gather where the value is high. The score is a perfect judge of steps: it counts the share of the due steps that are right and from which the number can still be reached. So a step into a dead end adds nothing. Follow the most visited path to its end: does it
+# reach the number? If not, the rounds were too few, because a finished wrong solution still holds the value of its good steps. Try `rounds=64`, `Tree(…, explore=0.0)`, and `Search(score="outcome")`, where only a finished right solution counts.
 #
 # One tree proves nothing. Here are all ways at equal tokens, with a score for every step and with a score for answers only:
 
@@ -380,38 +402,36 @@ pd.concat({name: pd.DataFrame({way.replace("_", " "): found.curve(way)
            for name, found in scored.items()}, axis=1).rename_axis("tokens").round(2)
 
 # %% [markdown]
-# Read a row from left to right: the same tokens, spent in four ways. A beam needs a score for beginnings, and on the right it has none, so it picks among them at random. Lookahead makes such a score from finished continuations, and pays for them. (One seed, few problems.)
+# Read a row from left to right: the same tokens, spent in four ways. With a score for every step the beam is ahead while tokens are few. With more of them best-of-n catches up: independent samples differ more than the offspring of a few survivors. A beam needs a score for partial solutions; on the right it has none and picks at
+# random. Lookahead makes one from finished continuations, and pays for them; MCTS needs none, because it remembers which subtrees ended well. (One seed, few problems.)
 
 # %%
 Panel("search", show=["score", "family", "level"])
 
 # %% [markdown]
-# Try *a learned score* and look at where the lines cross. A beam asks the score after every step and so finds its mistakes sooner than best-of-n does.
+# Try *a learned score*: best-of-n falls as it gets more tokens, since among more samples there is more often one that the score overrates. A beam asks the score after every step, so it meets the score's mistakes even sooner.
 #
 # At scale, search beat a simple re-ranking only with judges of about 90 % accuracy, and took 10 to 20 times as long [Chen et al. 2024]. For agents, comparing finished plans in a list worked best, and knowing when to reflect mattered [Zhu et al. 2025].
 #
 # ## 7 · Budgets that follow the problem
 #
-# Easy problems need no sixteen samples. Stop the vote once one answer is ahead by a margin:
+# Easy problems need no sixteen samples. Stop the vote once one answer is ahead by a margin, and give what is saved to the problems that are still open:
 
 # %%
-from llmlab.chapters.c10_test_time.scale import answers, is_right, right
+from llmlab.chapters.c10_test_time import scale
 
+show(scaling.first_of_margin, scale.adaptive)
 
-def stopped(margin):
-    """A vote that stops early, and a vote of as many samples of every problem."""
-    ended = [scaling.first_of_margin(answers(g), margin) for g in groups]
-    mean = fmean(used for _, used in ended)
-    same = [scaling.voted_at_k(answers(g), right(g), round(mean)) for g in groups]
-    return {"samples, mean": mean, "most": max(used for _, used in ended),
-            "right": fmean(is_right(g, a) for g, (a, _) in zip(groups, ended)),
-            "right, as many for each": fmean(same)}
-
-
-pd.DataFrame({f"lead of {m}": stopped(m) for m in range(2, 7)}).T.round(2)
+# %%
+families = ("products", "strings", "reach")
+many = sweeps.need("scale")
+how = {"fixed": "voted", "adaptive": "adaptive"}
+pd.concat({f: pd.DataFrame({name: mean(many.at(Scale(family=f).settings()), m)
+                            for name, m in how.items()})
+           for f in families}, axis=1).drop(0).rename_axis("samples, mean").round(3)
 
 # %% [markdown]
-# Compare the last two columns: the same mean number of samples, given by need or in equal parts. Where the first is higher, easy problems have left their samples to hard ones. It doesn't help where a wrong answer leads clearly: that vote stops early as well.
+# In each pair the same number of samples, in equal parts or by need, over five seeds. The more easy problems there are, the more they leave to the others. It doesn't help where a wrong answer leads clearly, since that vote stops early as well, nor where answers scatter so much that hardly any vote stops.
 #
 # At scale, such a rule saved up to 7.9 times the samples at nearly the same accuracy [Aggarwal et al. 2023]. Choosing the method by difficulty was more than four times as efficient as plain best-of-n [Snell et al. 2024].
 #
@@ -438,7 +458,7 @@ pd.DataFrame({f"p = {p:g}": break_even(p) for p in (0.2, 0.4, 0.6, 0.8)}
 # %% [markdown]
 # Nobody has to draw eight samples if a check says when to stop, so the comparison with a fixed k flatters training. The better the model already is, the more requests it takes. Below the break-even, sample; above it, train; and compare that number with how long you'll keep the model.
 #
-# The lab does it with real tokens: STaR from chapter 09, and beside it the samples of the model before training. *samples worth it* says how many of those, with an exact check, are as good as one sample of the trained model.
+# The lab does it with real tokens: STaR from chapter 09, and beside it the samples of the model before training. *equivalent checked samples* says how many of those, with an exact check, are as good as one sample of the trained model.
 
 # %%
 from llmlab.chapters.c10_test_time.budget import Budget
@@ -446,13 +466,14 @@ from llmlab.chapters.c10_test_time.budget import Budget
 spent = runs.run(Budget(), 0)
 told = {"spent": "tokens of training", "trained": "trained, one sample",
         "first": "not trained, one sample", "voted": "vote of 8",
-        "verified": "8 and an exact check", "need_check": "samples worth it",
+        "verified": "8 and an exact check", "need_check": "equivalent checked samples",
         "break_even": "break-even (requests)"}
 pd.DataFrame({label: spent.curve(m) for m, label in told.items()}
              ).rename_axis("step").round(2)
 
 # %% [markdown]
-# Go down the rows: training gets dearer, and its one sample is worth more samples. If *samples worth it* is 1, training has bought nothing yet, and the break-even is set to a million, which means never. The verdict is a number of requests and not a winner. It holds for an exact check at request time; without one, compare with the vote.
+# Go down the rows: training gets dearer, and the question is whether its one sample becomes worth more of the old ones. At 1 it has bought nothing yet, and the break-even is set to a million, which means never. A little above 1 it has bought a fraction of a sample, which few tokens replace, so the break-even is far away.
+# The verdict is a number of requests and not a winner. It holds for an exact check at request time; without one, compare with the vote.
 
 # %%
 Panel("budget", show=["method", "k", "level"])
@@ -476,14 +497,14 @@ pd.DataFrame({N: {"cost": N, "waits too long": 1 - (1 - slow) ** N,
 # %% [markdown]
 # From row to row the cost doubles, more requests wait too long, and the last sample buys less, on easy problems first. Three rules follow: cancel the rest once one is accepted, start with two and draw more only after a rejection, and set a deadline with the best answer so far. A deadline cuts long solutions, and these belong to hard problems.
 #
-# **Speculative decoding** makes a sample faster and leaves its distribution as it is: a small model drafts tokens, the large one accepts each with probability $\min(1, p/q)$ and redraws from what is missing [Leviathan et al. 2022]. Tokens per pass of the large model, by drafted tokens and acceptance:
+# **Speculative decoding** makes a sample faster and leaves its distribution as it is: a small model drafts tokens, the large one accepts each with probability $\min(1, p/q)$, where p is its own probability of the token and q the draft's, and after a rejection draws from $\max(0, p - q)$, normalised [Leviathan et al. 2022]. Tokens per pass of the large model, by drafted tokens and acceptance:
 
 # %%
 pd.DataFrame({f"accepts {a:g}": {k: (1 - a ** (k + 1)) / (1 - a) for k in (1, 2, 4, 8)}
               for a in (0.5, 0.8, 0.9)}).rename_axis("drafted").round(1)
 
 # %% [markdown]
-# Drafting more tokens pays only if most are accepted. Speculative decoding saves passes of a device that waits for memory. Sixteen samples of one prompt already fill the batch, so it hardly lowers the cost of best-of-16.
+# Drafting more tokens pays only if most are accepted. Speculative decoding saves passes of a device that waits for memory. Samples of one prompt side by side fill the same waiting time, so the more of them you draw, the less speculation adds: it shortens each sample and saves none.
 #
 # ## 10 · With your own problems, check and model
 #
@@ -564,8 +585,8 @@ interview("10")
 # %% [markdown]
 # ## To take away
 #
-# 1. pass@k, pass^k, voted@k and selected@k are four numbers. Report the one that the product lives on, over tokens a problem.
-# 2. What picks sets the limit: a vote ends at the commonest answer, a verifier at its precision, blind revision at the ratio of its two rates.
+# 1. pass@k, pass^k, voted@k and selected@k are four numbers. Report the one that your product depends on, over tokens per problem.
+# 2. What picks sets the limit: a vote converges to the commonest answer, best-of-n to the precision of its verifier, blind revision to the ratio of its two rates.
 # 3. Stop early, then ask from how many requests on training is cheaper.
 
 # %%
@@ -575,4 +596,5 @@ references("chen_2021_codex", "tau_bench_2024", "self_consistency_2023",
            "markov_revision_2026", "stav_2026", "jiang_2025_pag", "silver_2017",
            "feng_2023", "tree_of_thoughts_2023", "chen_2024_discriminator",
            "scaling_test_time_compute_agents_2025", "adaptive_consistency_2023",
-           "verifier_based_2025", "inverse_scaling_2025", "leviathan_2022")
+           "verifier_based_2025", "inverse_scaling_2025", "leviathan_2022",
+           "deepseek_r1_2025", "muennighoff_2025")

@@ -10,7 +10,7 @@ from ...train.attempts import Attempt, attempts
 from ...world.base import Problem, World
 from ...world.reasoning import GUISES, Reasoning
 
-K = 8  # samples a problem
+K = 8  # samples per problem
 
 Group = list[Attempt]
 

@@ -83,7 +83,7 @@ class Calibrate(Experiment):
     level: int = knob(2, 1, 4, help="difficulty")
     form: int = knob(15, 1, 500, unit="steps", help="steps of SFT on the form, in front of `steps`")
     prompts: int = knob(8, 2, 128, help="problems a step")
-    group: int = knob(8, 2, 64, help="samples a problem")
+    group: int = knob(8, 2, 64, help="samples per problem")
     lr: float = knobs.lr(3e-4)
     warmup: int = knobs.warmup(3)
     steps: int = knobs.steps(40, low=2, high=1000)

@@ -27,7 +27,7 @@ def one_of_k() -> str:
 
 def odds_of_a_round() -> str:
     """C153: a round of perfect imitation multiplies the odds of right by TPR / FPR: the sign of J decides
-    where it ends, its size how fast; a systematic false positive of mass q stays.
+    where it ends, that ratio how fast; a systematic false positive of mass q stays.
     """
     from ...methods.scaling import imitated
 
@@ -43,6 +43,7 @@ def odds_of_a_round() -> str:
     for _ in range(60):
         right, hole = right / (right + hole), hole / (right + hole)
     assert abs(right - 0.75) < 1e-9, right
+    assert imitated(0.1, 0.5, 0.01, 1) > imitated(0.1, 1.0, 0.1, 1), "J = .49 is faster than J = .9"
     return (
         f"from 30 %: J = .6 passes 90 % after {quick} rounds, J = .1 after {slow}, J = 0 stays, J = −.1 goes"
         f" to 0; with a hole that a tenth of the samples use it ends at {right:.0%}"

@@ -7,25 +7,41 @@ from . import checks
 
 HELD = 64
 
-STEPS, BARE, FILLED = (
-    Arm(f"taught: {label}", "decompose", dict(shown=s, held=HELD, probe=120))
-    for s, label in (("steps", "steps"), ("answer", "the answer alone"), ("filler", "empty tokens"))
-)
+
+def taught(family: str) -> tuple[Arm, ...]:
+    """Steps, the answer alone, and empty tokens in place of the steps."""
+    return tuple(
+        Arm(f"taught {family}: {label}", "decompose", dict(shown=s, family=family, held=HELD, probe=120))
+        for s, label in (("steps", "steps"), ("answer", "the answer alone"), ("filler", "empty tokens"))
+    )
+
+
+STEPS, BARE, FILLED = taught("products")
+SUM_STEPS, SUM_BARE, _ = taught("columns")
 
 
 def star(label: str, **knobs) -> Arm:
-    """Four rounds of self-training on small searches."""
-    return Arm(f"star: {label}", "star", dict(held=HELD, probe=40) | knobs)
+    """Four rounds of self-training, on functions of letters if nothing else is said."""
+    return Arm(f"star: {label}", "star", dict(family="strings", level=3, held=HELD, probe=40) | knobs)
+
+
+def reach(label: str, **knobs) -> Arm:
+    """The same on small searches, which are solved in one sample of four."""
+    return star(f"searches, {label}", family="reach", level=2, **knobs)
 
 
 EXACT = star("exact answers")
 ALL = star("no verifier", check="none")
 MAJORITY = star("majority as label", check="majority")
-LONG = star("majority, twelve rounds", check="majority", steps=120, probe=20)
-STOPPED = star("majority, until six of ten agree", check="majority", steps=120, probe=20, stop=0.6)
+LONG = reach("majority, twelve rounds", check="majority", steps=120, probe=20)
+STOPPED = reach("majority, until six of ten agree", check="majority", steps=120, probe=20, stop=0.6)
 ACCEPTS = star("accepts half of the wrong ones", fpr=0.5)
 REJECTS = star("rejects half of the right ones", fnr=0.5)
-HOLE = star("accepts what ends in the right digit", check="last_character")
+HOLE = star("accepts what ends in the right letter", check="last_character")
+R_EXACT, R_ALL, R_MAJORITY = (reach(c, check=c) for c in ("outcome", "none", "majority"))
+R_ACCEPTS = reach("accepts half of the wrong ones", fpr=0.5)
+R_REJECTS = reach("rejects half of the right ones", fnr=0.5)
+R_HOLE = reach("accepts what ends in the right digit", check="last_character")
 ONE, FIVE, TOGETHER = (
     star(label, fpr=0.3, checkers=n, errors=e)
     for label, n, e in (
@@ -41,7 +57,7 @@ NARROW = star("2 samples of 256 problems", k=2, prompts=256)
 COLD, HOT = (star(f"temperature {t:g}", temperature=t) for t in (0.5, 1.5))
 EASY, MIXED = (star(c.replace("_", " "), curriculum=c) for c in ("easy_first", "mixed"))
 
-JUDGE = dict(held=96, probe=60)
+JUDGE = dict(held=128, probe=60)
 ORM = Arm("verify: outcome labels", "verify", dict(labels="outcome", aggregation="last") | JUDGE)
 PRM = Arm("verify: exact step labels", "verify", JUDGE)
 ROLLOUTS = Arm("verify: labels by rollouts", "verify", dict(labels="rollouts") | JUDGE)
@@ -98,10 +114,10 @@ CLAIMS = (
                 0.2,
             ),
             contrast(
-                "one level up, steps against the answer",
+                "sums that the model knows by heart, steps against the answer alone",
                 "more",
-                STEPS("harder"),
-                BARE("harder"),
+                SUM_STEPS("accuracy"),
+                SUM_BARE("accuracy"),
                 0.2,
                 **SHOWN,
             ),
@@ -119,11 +135,24 @@ CLAIMS = (
         "Large models often answer as before when their steps are changed.",
         ("lanham_2023",),
         contrasts=(
-            gain("answers that follow an edited step", STEPS, "follows", "more", 0.5),
-            gain("answers that are right in spite of it", STEPS, "unmoved", "same", 0.15),
+            contrast(
+                "products: answers that follow an edited step against answers right in spite of it",
+                "more",
+                STEPS("follows"),
+                STEPS("unmoved"),
+                0.2,
+            ),
+            contrast(
+                "sums: answers that follow an edited step against answers right in spite of it",
+                "more",
+                SUM_STEPS("follows"),
+                SUM_STEPS("unmoved"),
+                0.2,
+                **SHOWN,
+            ),
         ),
         first=5,
-        matched="one run each: its end against its start",
+        matched="the same edited solutions",
         items=HELD,
     ),
     Claim(
@@ -178,9 +207,9 @@ CLAIMS = (
             contrast("picked of eight against one sample", "more", ORM("selected"), ORM("pass_at_1"), 0.1),
             contrast("picked of eight against the vote", "more", ORM("selected"), ORM("voted"), 0.1),
         ),
-        first=5,
+        first=10,
         matched="the same samples; 256 labelled solutions, steps, rate, seed",
-        items=96,
+        items=128,
     ),
     Claim(
         "C115",
@@ -214,9 +243,9 @@ CLAIMS = (
                 **SHOWN,
             ),
         ),
-        first=5,
+        first=10,
         matched="labelled solutions, steps, rate, seed; not the work of labelling",
-        items=96,
+        items=128,
     ),
     Claim(
         "C116",
@@ -228,7 +257,7 @@ CLAIMS = (
         ("interplay_pre_mid_rl_2025", "cheng_2025_pure"),
         contrasts=(
             contrast(
-                "right behind wrong steps, every step against outcome",
+                "right through wrong steps, every step against outcome",
                 "less",
                 DENSE("unsound"),
                 OUTCOME("unsound"),
@@ -338,21 +367,43 @@ CLAIMS = (
         "STaR: 60.0 to 72.3 % with rationalisation; without a filter little is left.",
         ("zelikman_2022",),
         contrasts=(
-            gain("right, verified", EXACT, "pass_at_1", "more", SLIGHT),
-            contrast(
-                "right, verified against not verified", "more", EXACT("pass_at_1"), ALL("pass_at_1"), SLIGHT
+            *(
+                c
+                for kind, exact, every, majority in (
+                    ("functions of letters", EXACT, ALL, MAJORITY),
+                    ("small searches", R_EXACT, R_ALL, R_MAJORITY),
+                )
+                for c in (
+                    gain(f"{kind}: right, verified", exact, "pass_at_1", "more", SLIGHT),
+                    contrast(
+                        f"{kind}: right, verified against not verified",
+                        "more",
+                        exact("pass_at_1"),
+                        every("pass_at_1"),
+                        SLIGHT,
+                    ),
+                    contrast(
+                        f"{kind}: right, verified against the majority",
+                        "more",
+                        exact("pass_at_1"),
+                        majority("pass_at_1"),
+                        SLIGHT,
+                    ),
+                )
             ),
-            contrast(
-                "right, verified against the majority",
+            gain(
+                "small searches: right through wrong steps, verified by the answer",
+                R_EXACT,
+                "unsound",
                 "more",
-                EXACT("pass_at_1"),
-                MAJORITY("pass_at_1"),
-                SLIGHT,
+                0.02,
+                **SHOWN,
             ),
-            gain("right behind wrong steps, verified by the answer", EXACT, "unsound", "more", 0.02, **SHOWN),
         ),
         first=5,
         matched=SAME,
+        knob="the kind of problem",
+        depends="family",
     ),
     Claim(
         "C120",
@@ -403,30 +454,41 @@ CLAIMS = (
         " what does harm.",
         ("rad_2026", "egashira_2026"),
         contrasts=(
-            contrast(
-                "right, half of the wrong ones accepted against half of the right ones rejected",
-                "less",
-                ACCEPTS("pass_at_1"),
-                REJECTS("pass_at_1"),
-                SLIGHT,
-            ),
-            contrast(
-                "right, a systematic hole against random acceptance",
-                "less",
-                HOLE("pass_at_1"),
-                ACCEPTS("pass_at_1"),
-                SLIGHT,
-            ),
-            contrast(
-                "right, half of the right ones rejected against exact",
-                "same",
-                REJECTS("pass_at_1"),
-                EXACT("pass_at_1"),
-                0.1,
+            *(
+                c
+                for kind, accepts, rejects, hole, exact in (
+                    ("functions of letters", ACCEPTS, REJECTS, HOLE, EXACT),
+                    ("small searches", R_ACCEPTS, R_REJECTS, R_HOLE, R_EXACT),
+                )
+                for c in (
+                    contrast(
+                        f"{kind}: half of the wrong ones accepted against half of the right ones rejected",
+                        "less",
+                        accepts("pass_at_1"),
+                        rejects("pass_at_1"),
+                        SLIGHT,
+                    ),
+                    contrast(
+                        f"{kind}: a systematic hole against random acceptance",
+                        "less",
+                        hole("pass_at_1"),
+                        accepts("pass_at_1"),
+                        SLIGHT,
+                    ),
+                    contrast(
+                        f"{kind}: half of the right ones rejected against exact",
+                        "same",
+                        rejects("pass_at_1"),
+                        exact("pass_at_1"),
+                        0.1,
+                    ),
+                )
             ),
         ),
         first=5,
         matched=SAME,
+        knob="the kind of problem",
+        depends="family",
     ),
     Claim(
         "C123",
@@ -562,8 +624,8 @@ CLAIMS = (
     ),
     Claim(
         "C153",
-        "The sign of J = TPR − FPR decides where self-training ends, its size how fast; a systematic false"
-        " positive is never removed.",
+        "The sign of J = TPR − FPR decides where self-training ends, the ratio TPR / FPR how fast; a"
+        " systematic false positive is never removed.",
         "ours",
         "exact",
         "09",

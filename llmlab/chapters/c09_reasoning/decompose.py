@@ -51,13 +51,13 @@ class Decompose(Supervised):
         "empty tokens": dict(shown="filler"),
     }
     rehearsal: ClassVar[dict] = dict(
-        short=dict(steps=4, warmup=1, probe=2, held=6, tokens=120, lr=1e-3),
+        short=dict(steps=4, warmup=1, probe=2, held=6, tokens=120, lr=1e-3, family="columns"),
         values=dict(held=(4,), probe=(4,), tokens=(60,)),
         phases=[dict(shown="filler", family="links", level=2)],
     )
 
     shown: str = knob("steps", choices=SHOWN, help="what stands before the answer")
-    family: str = knob("columns", choices=NAMES, help="kind of problem")
+    family: str = knob("products", choices=NAMES, help="kind of problem")
     level: int = knob(1, 1, 4, help="difficulty")
     tokens: int = knob(800, 20, 10_000, help="learnt tokens a step of training")
     lr: float = knobs.lr(3e-3)

@@ -53,7 +53,7 @@ class Process(Experiment):
         "train_reward": "reward of the samples (points)",
         "frac_reward_zero_std_mean": "groups of equal rewards (share)",
         "checks_mean": "checks of a sample (checks)",
-        "unsound": "right answers behind wrong steps (share)",
+        "unsound": "right answers reached through wrong steps (share)",
         "length": "length of solutions (tokens)",
         "ece": "calibration error of the agreement (share)",
         "harder": "pass@1 one level up (share)",
@@ -86,7 +86,7 @@ class Process(Experiment):
     level: int = knob(2, 1, 4, help="difficulty")
     judged: int = knob(40, 1, 1000, unit="steps", help="learned: steps of training of the verifier")
     prompts: int = knob(16, 2, 128, help="problems a step")
-    group: int = knob(8, 2, 64, help="samples a problem")
+    group: int = knob(8, 2, 64, help="samples per problem")
     lr: float = knobs.lr(1e-4)
     warmup: int = knobs.warmup(3)
     steps: int = knobs.steps(20, low=2, high=1000)

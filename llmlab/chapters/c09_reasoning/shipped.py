@@ -16,5 +16,6 @@ SWEEPS = (
 RUNS = [
     *((name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")),
     ("decompose", dict(shown="answer")),
-    ("star", dict(fpr=0.5)),
+    ("process", dict(reward_func="learned", aggregation="sum", family="columns", level=3)),
+    ("calibrate", dict(reward_func="outcome")),
 ]

@@ -36,7 +36,7 @@ MEANS = {"precision": "round_precision", "kept": "round_kept", "asked_faults": "
 
 @dataclass(frozen=True)
 class Star(Own):
-    """Rounds of: K attempts a problem, those that the verifier accepts are kept, `each` steps on them. STaR
+    """Rounds of: K attempts per problem, those that the verifier accepts are kept, `each` steps on them. STaR
     without rationalisation, ReST; RFT is one round.
 
     sft  imitate what was kept
@@ -58,7 +58,7 @@ class Star(Own):
         "agreement": "samples that agree with the vote (share)",
         "precision": "right among what was kept (share)",
         "distinct": "different solutions of eight (share)",
-        "unsound": "right answers behind wrong steps (share)",
+        "unsound": "right answers reached through wrong steps (share)",
         "ece": "calibration error of the agreement (share)",
         "harder": "pass@1 one level up (share)",
     }
@@ -67,7 +67,7 @@ class Star(Own):
         "exact verifier": {},
         "no verifier": dict(check="none"),
         "majority as label": dict(check="majority"),
-        "a hole: the last digit (break it)": dict(check="last_character"),
+        "a hole: the last letter (break it)": dict(check="last_character"),
         "half of the wrong ones pass": dict(fpr=0.5),
         "old samples": dict(writer="first"),
         "shortest only": dict(keep="shortest"),
@@ -105,8 +105,8 @@ class Star(Own):
         ],
     )
 
-    family: str = knob("reach", choices=NAMES, help="kind of problem")
-    level: int = knob(2, 1, 4, help="difficulty")
+    family: str = knob("strings", choices=NAMES, help="kind of problem")
+    level: int = knob(3, 1, 4, help="difficulty")
     loss: str = knob("sft", choices=("sft", "dpo"), help="imitate what was kept, or prefer it to the rest")
     check: str = knob(
         "outcome", choices=LABELS, help="what accepts a sample; ending, last_character, form: holes"
@@ -129,7 +129,7 @@ class Star(Own):
     stop: float = knob(
         1.0, 0.5, 1.0, unit="share", help="majority: agreement of the samples that ends it; 1: never"
     )
-    k: int = knob(8, 2, 64, help="samples a problem")
+    k: int = knob(8, 2, 64, help="samples per problem")
     temperature: float = knob(1.0, 0.3, 2.0, help="sampling temperature")
     prompts: int = knob(64, 2, 512, help="problems a round")
     each: int = knob(10, 1, 200, unit="steps", help="steps a round")

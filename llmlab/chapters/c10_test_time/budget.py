@@ -149,7 +149,7 @@ def at(values: list[float], k: float) -> float:
 
 
 def read_one(groups: list[Group]) -> dict[str, float]:
-    """One sample a problem: right (share), and its length in tokens."""
+    """One sample per problem: right (share), and its length in tokens."""
     every = [a for g in groups for a in g]
     return {"trained": fmean(a.right for a in every), "length": fmean(a.tokens for a in every)}
 

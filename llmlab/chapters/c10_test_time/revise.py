@@ -39,7 +39,7 @@ class Revise(Experiment):
         "accuracy": "right after so many rounds (share)",
         "wrong_to_right": "wrong ones that become right (share)",
         "right_to_wrong": "right ones that become wrong (share)",
-        "tokens": "sampled a problem (tokens)",
+        "tokens": "sampled per problem (tokens)",
     }
     later: ClassVar[tuple[str, ...]] = ("wrong_to_right", "right_to_wrong")
     front: ClassVar[tuple[str, ...]] = ("feedback", "family", "level")

@@ -1,4 +1,4 @@
-"""scale: what k samples of a problem are worth, by every way of picking one, on one axis: tokens a problem.
+"""scale: what k samples of a problem are worth, by every way of picking one, on one axis: tokens per problem.
 Nothing is trained but the verifiers, where they are wanted.
 """
 
@@ -33,19 +33,19 @@ MARGIN, ORDERS = 3, 16  # votes ahead at which a vote stops early; random orders
 @dataclass(frozen=True)
 class Scale(Experiment):
     """Many attempts at every problem, and from these the expectation for each k. The steps of this
-    experiment are samples a problem: 1, 2, 4 and so on; at 0 stands the greedy answer.
+    experiment are samples per problem: 1, 2, 4 and so on; at 0 stands the greedy answer.
 
     single    one sample, whatever k is
     verified  one of those that the verifier accepts, any of the k where it accepts none
     expected  the same by the formula, from each problem's share of right samples
     orm, prm  the one of highest score by a learned verifier: its answer, or its least step
-    adaptive  a vote that stops once one answer leads, at k samples a problem in the mean
+    adaptive  a vote that stops once one answer leads, at k samples per problem in the mean
     modal     problems whose commonest answer is right: where votes end
     """
 
     name: ClassVar[str] = "scale"
     summary: ClassVar[str] = (
-        "samples a problem: pass@k, pass^k, votes, likelihood, verifiers that err, on one axis of tokens"
+        "samples per problem: pass@k, pass^k, votes, likelihood, verifiers that err, on one axis of tokens"
     )
     default_model: ClassVar[str] = "reasoner"
     chats: ClassVar[bool] = True
@@ -56,10 +56,11 @@ class Scale(Experiment):
         "verified": "one that the verifier accepts (share)",
         "expected": "the same by the formula (share)",
         "voted": "vote of k (share)",
+        "adaptive": "adaptive self-consistency (share)",
         "weighted": "vote weighted by likelihood (share)",
         "likeliest": "likeliest of k (share)",
         "pass_hat_k": "pass^k: all k right (share)",
-        "tokens": "sampled a problem (tokens)",
+        "tokens": "sampled per problem (tokens)",
     }
     front: ClassVar[tuple[str, ...]] = ("family", "fpr", "temperature")
     presets: ClassVar[dict[str, dict]] = {
@@ -86,7 +87,7 @@ class Scale(Experiment):
     fpr: float = knob(0.0, 0.0, 1.0, unit="share", help="wrong samples that it accepts at random")
     fnr: float = knob(0.0, 0.0, 1.0, unit="share", help="right samples that it rejects at random")
     judged: int = knob(0, 0, 1000, unit="steps", help="training of an ORM and a PRM that pick too; 0: none")
-    samples: int = knob(32, 2, 1024, help="samples a problem from which every k is estimated")
+    samples: int = knob(32, 2, 1024, help="samples per problem from which every k is estimated")
     steps: int = knob(16, 1, 512, unit="samples", help="most samples k that a way may pick from")
     longest: int = knob(150, 8, 4096, unit="tokens", help="tokens of a solution at most")
     held: int = knobs.held(48, low=4)

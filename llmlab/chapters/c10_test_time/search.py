@@ -1,4 +1,4 @@
-"""search: best of n, beams, lookahead and MCTS over steps, at equal tokens a problem, under one score."""
+"""search: best of n, beams, lookahead and MCTS over steps, at equal tokens per problem, under one score."""
 
 from dataclasses import dataclass
 from math import log2
@@ -27,9 +27,9 @@ WAYS: dict[str, Callable[[Grower, list, Scorer, int], list[Node]]] = {
 
 @dataclass(frozen=True)
 class Search(Experiment):
-    """The steps of this experiment are tokens sampled a problem. Each way is run in five sizes; what it gets
-    right at a number of tokens lies on the line between the two sizes around it, over the logarithm of the
-    tokens.
+    """The steps of this experiment are tokens sampled per problem. Each way is run in five sizes; what it
+    gets right at a number of tokens lies on the line between the two sizes around it, over the logarithm of
+    the tokens.
 
     exact       of the due steps, the share that is right and leads on: a perfect PRM
     outcome     finished and right, else nothing: a perfect verifier of answers
@@ -41,7 +41,7 @@ class Search(Experiment):
     summary: ClassVar[str] = "beam search, lookahead and MCTS over steps against best of n, at equal tokens"
     default_model: ClassVar[str] = "reasoner"
     chats: ClassVar[bool] = True
-    along: ClassVar[str] = "tokens a problem"
+    along: ClassVar[str] = "tokens per problem"
     curves: ClassVar[dict[str, str]] = {name: f"{name.replace('_', ' ')}, right (share)" for name in WAYS}
     front: ClassVar[tuple[str, ...]] = ("score", "family", "level")
     presets: ClassVar[dict[str, dict]] = {
@@ -61,7 +61,7 @@ class Search(Experiment):
     level: int = knob(2, 1, 4, help="difficulty")
     temperature: float = knob(1.0, 0.1, 2.0, help="sampling temperature")
     judged: int = knob(40, 1, 1000, unit="steps", help="learned: steps of training of the verifier")
-    steps: int = knob(1024, 64, 8192, scale="log", unit="tokens", help="most tokens a problem")
+    steps: int = knob(1024, 64, 8192, scale="log", unit="tokens", help="most tokens per problem")
     held: int = knobs.held(24, low=4)
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
@@ -78,7 +78,7 @@ class Search(Experiment):
     def line(
         self, loaded, way, asked, score: Scorer, world: Reasoning, seed: int
     ) -> list[tuple[float, float]]:
-        """(tokens a problem, share right) of each size."""
+        """(tokens per problem, share right) of each size."""
         found = []
         for size in SIZES:
             generator = torch.Generator(loaded.model.device).manual_seed(seed)

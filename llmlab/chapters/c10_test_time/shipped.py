@@ -12,11 +12,12 @@ SWEEPS = (
             "fpr": (0.0, 0.1, 0.3),
         },
     ),
+    Grid("search", alone={"score": ("exact", "outcome", "likelihood", "learned")}),
     Grid("revise", alone={"feedback": ("intrinsic", "critique", "flag", "step", "resample")}),
 )
 RUNS = [
     *((name, {}) for name in ("scale", "revise", "search", "budget")),
     ("scale", dict(fpr=0.3)),
     ("scale", dict(check="ending")),
-    ("revise", dict(feedback="resample")),
+    ("search", dict(score="outcome")),
 ]
