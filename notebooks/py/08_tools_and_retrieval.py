@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The model answers, prefers and practises. Now it may ask the world: a calculator, a register, a library.
+# **Where we are.** So far the model has learnt to answer, from preferences and by reinforcement. Now it gets tools: a calculator, a directory of people, a search in documents.
 #
 # ```
 # question → which tool, or none → arguments → result or error → answer that rests on the result
@@ -25,11 +25,11 @@
 #
 # **For a ten-year-old.** You don't have to know every phone number. You have to know where the phone book is, how to look up a name, and what to do when the page is torn out.
 #
-# **In an interview.** *I measure four things apart: selection, arguments, execution and the answer. A grammar makes a call valid; only data makes it right. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
+# **In an interview.** *I measure four things apart: selection, arguments, execution and the answer. A grammar guarantees the form of a call, not its content. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
 # one more tool, and when an answer is wrong I first ask which half failed: was the passage found, and was it read?*
 #
 # New terms: **tool call** = a name with arguments in JSON; **schema** = which names and arguments are allowed; **trajectory** = call, result and answer in turn; **wrong but valid** = fits the schema and asks for the wrong thing;
-# **constrained decoding** = tokens that cannot lead to a valid text get probability 0; **retriever** = finds passages; **reader** = answers from them; **recall@k** = share of questions whose telling passage is among the first k.
+# **constrained decoding** = tokens that cannot lead to a valid text get probability 0; **retriever** = finds passages; **reader** = answers from them; **recall@k** = share of questions whose relevant (gold) passage is among the first k.
 
 # %%
 import pandas as pd
@@ -70,7 +70,8 @@ pd.DataFrame({"question": asked, "with tools": [said(q) for q in asked],
               "without": [said(q, None) for q in asked]})
 
 # %% [markdown]
-# With tools on offer it calls for nearly everything, and for people the call is often nonsense: the right form with the wrong tool. Users report the same of large models: a model trained on calls "calls a tool for everything".
+# With tools on offer it calls for all three, and about people it calls wrongly: another tool, or arguments that no schema allows. Even without tools it writes a call for the sum, which it could do in its head, because sums went with calls in training. Users report the same of large models: a model trained on calls "calls a
+# tool for everything".
 #
 # ## 1 · By hand: four numbers
 #
@@ -96,7 +97,7 @@ pd.DataFrame({name: judge(question, text) for name, text in turns.items()}).T
 #
 # ## 2 · What is trained
 #
-# A trajectory with call, result and answer. Only what the assistant wrote carries loss; the result is read and not imitated.
+# A trajectory with call, result and answer. Only what the assistant wrote carries loss; the result is read and not imitated. The darker a token, the larger the gradient that it sends:
 
 # %%
 from llmlab.methods import imitation
@@ -111,34 +112,48 @@ strip = TokenStrip(talker.tok, Batch.of_rows(talker.tok, [trace]), talker.model,
 strip.picture("gradient")
 
 # %% [markdown]
-# In a rollout the same holds for reinforcement learning, with one more duty: the ids that are trained must be the ids that were *sampled*. Whoever makes the conversation into text and tokenises it again may train on others. C146 below tests ours.
+# The value is white where the tool says it and coloured where the assistant repeats it. Darkest are the pieces of the name, since copying an unseen name is what the model is least sure of.
+#
+# In a rollout the same holds for reinforcement learning, with one more duty: the ids that are trained must be the ids that were *sampled*. A conversation that is made into text and tokenised again can give other ids. Ours never did (C146), others' do, so keep the sampled ones.
 #
 # ## 3 · Data: from no calls to right calls
 #
-# A base model that has never seen a dialogue is shown 50 or 1,000 distinct ones, for the same number of steps. One stored run each:
+# A base model that has never seen a dialogue is shown 50 or 1,000 distinct ones, for the same number of steps. The stored sweep has five seeds; means are shown:
 
 # %%
+from statistics import fmean
+
 from llmlab.chapters.c08_tools_and_retrieval.tools import Tools
-from llmlab.lab import runs
+from llmlab.lab import registry, runs, sweeps
+
+
+def ends(experiment, settings, names):
+    """Last readings of a stored sweep, means over the seeds: a row a setting."""
+    swept, cls = sweeps.need(experiment), registry.get(experiment)
+    last = lambda run, m: [*run.curve(m).values()][-1]
+    rows = {label: {name: fmean(last(r, m) for r in swept.at(cls(**knobs).settings()))
+                    for m, name in names.items()} for label, knobs in settings.items()}
+    return pd.DataFrame(rows).T.round(2)
 
 
 def table(suffix=""):
-    """Last readings of both runs, under one way of decoding."""
-    found = {n: runs.run(Tools(examples=n), 0).metrics() for n in (50, 1000)}
-    names = ["valid", "selected", "right", "executable", "wrong_but_valid"]
-    rows = {f"{n} examples": {m: v[f"{m}{suffix}"]["final"] for m in names}
-            for n, v in found.items()}
-    return pd.DataFrame(rows).T.round(2)
+    """Calls after both trainings, under one way of decoding."""
+    shown = {f"{n} examples": dict(examples=n) for n in (50, 1000)}
+    names = {"valid": "valid", "right": "right", "wrong_but_valid": "wrong but valid"}
+    return ends("tools", shown, {f"{m}{suffix}": name for m, name in names.items()})
 
 # %%
 Predict("With 50 examples, what share of the calls has the right tool and arguments?",
         lambda: float(table().loc["50 examples", "right"]), kind="number", unit="share",
         low=0, high=1, shows=table,
-        why="Form and choice of the tool come first; the arguments, which have to be "
-            "copied from the question, come last.")
+        why="The right tool comes early and a complete call later. The arguments, "
+            "which have to be copied from the question, come last.")
 
 # %% [markdown]
-# The sliders train it here, in under a minute. *calls only* shows first calls without results and answers; *no counterexamples* leaves out the dialogues in which no tool helps.
+# Most calls of the model that saw few dialogues fit the schema, and most of these are wrong. More *different* dialogues at the same number of steps make the difference.
+#
+# The sliders train it here, in under a minute. *calls only* shows first calls without results and answers: more of them become right, and no question is answered. *no counterexamples* leaves out the dialogues in which no tool helps, and then small talk triggers a call nearly every time. Chains of two calls don't give
+# chains of three (C107).
 
 # %%
 Panel("tools", show=["examples", "no_calls", "shown"])
@@ -151,18 +166,19 @@ Panel("tools", show=["examples", "no_calls", "shown"])
 # %%
 from llmlab.train import tool_grammar
 
+print(*(f"{mode:5} {rule}" for mode, rule in tool_grammar.MODES.items()), sep="\n")
 show(tool_grammar.lark)
 
 # %% [markdown]
-# What a grammar buys, and what it does not. The same two runs, under *call*:
+# What a grammar buys, and what it does not. The same models, under *call*:
 
 # %%
 table("_grammar")
 
 # %% [markdown]
-# Compare the columns with those above: where free calls were invalid, the grammar makes them valid, and many of them are wrong. The right ones hardly change. (One seed: look, and do not quote.)
+# Compare the columns with those above. What the grammar repairs becomes *valid*; how much of it becomes *right* depends on the model. After few dialogues nearly all of it is wrong and valid, after many about half is right. A call that hasn't ended after 64 tokens is cut off, so not even the grammar makes all of them valid.
 #
-# At scale, small models are reported to lose right answers under a hard schema, the *constraint tax*, and to win a part back if they may think freely first [Ray 2026].
+# At scale, small models are reported to lose right answers under a hard schema, the *constraint tax*, and to win a part back if they may think freely first [Ray 2026]. The lab finds no such loss (C142).
 #
 # **A switch to know.** A response format that forgot the tools makes calls impossible, whatever the model has learnt (C141). In production this looks like a model that "stopped using its tools".
 #
@@ -180,14 +196,17 @@ pd.DataFrame({"right from memory": memory.round(2)} | {
     f"price {price:g}": (0.9 - price > memory).map(worth) for price in (0.0, 0.2, 0.5)})
 
 # %% [markdown]
-# There is no answer to "does it call too often?" without a price, and without knowing what the model knows: a small model may be right to look everything up. Now the model has to find the boundary by itself, from a reward for right answers minus a price a call, or
-# from examples. It begins as the chat model above.
+# There is no answer to "does it call too often?" without a price, and without knowing what the model knows: a small model may be right to look everything up. Now the model has to find the boundary by itself, from a reward for right answers minus a price per call, or
+# from examples. It is the chat model above, with two tools and mixed questions:
 
 # %%
 Panel("decide", show=["method", "price", "no_calls"])
 
 # %% [markdown]
-# *need* is a side reading: can a linear read-out tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. A model can "know" that it needs a tool and still not act on it.
+# By reward it doesn't find it. A price removes the calls in small talk, where a call only costs. Easy sums are still called every time, because no sample of a group tries without one, and unknown people are never looked up, because no sample tries that either. Examples draw the boundary better: needless calls nearly vanish, at the cost of
+# some that were needed (C106).
+#
+# *need*, under *More curves*, is a side metric: can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower and doesn't move. A model can "know" that it needs a tool and still not act on it.
 #
 # ## 6 · When a tool fails
 #
@@ -207,12 +226,25 @@ pd.DataFrame([(m["role"], m["content"] or call_text(m))
 Panel("repair", show=["shown", "says", "injected"])
 
 # %% [markdown]
-# Compare *errors shown* with *errors masked*: when the error only says that something failed, the best policy that is left tries once more, and that is how an order gets placed twice. The official MCP server library hides the text of ordinary exceptions from the
-# model unless you raise its own `ToolError`; so this switch is one line in your server.
+# What the model was shown and what errors say, five seeds:
+
+# %%
+ends("repair", {"errors shown": {}, "gold traces only": dict(shown="gold"),
+                "errors masked": dict(says="masked"),
+                "no error text": dict(says="absent")},
+     {"repaired": "repaired", "resampled": "by independent samples",
+      "renamed": "renamed field", "double_orders": "ordered twice",
+      "gave_up": "gives up rightly", "misled": "misled"})
+
+# %% [markdown]
+# Whoever saw only gold traces repairs nothing, though it has learnt the task as well; independent samples of as many tokens beat it. Masked errors take away what only their text can tell, the new name of a field. And they get orders placed twice: the solutions shown for masked errors simply try once more. A better policy would ask
+# for the status first; the exercise `next_move` wants that from you. Nothing here protects against an instruction inside a result (*misled*), unless it is shown in training: try *orders shown too*.
+#
+# The Python SDK of MCP (2.3) hides the text of ordinary exceptions from the model unless you raise its own `ToolError`; so this switch is one line in your server.
 #
 # ## 7 · Retrieval by hand
 #
-# A library of leaflets, cut into chunks. BM25 finds rare words; vectors find what a model thinks alike.
+# A library of leaflets, cut into chunks. BM25 finds rare words; dense vectors find passages that a model represents similarly.
 
 # %%
 from llmlab.retrieval.chunks import cut
@@ -233,26 +265,30 @@ pd.DataFrame([(round(float(scores[i]), 2), pieces[i].source, pieces[i].text)
 show(BM25, fused)
 
 # %% [markdown]
-# Two rankings become one by their ranks, not by their scores, which have no common scale:
+# The name is rare, so the chunks that hold it win; what they say else decides only among them.
+#
+# Two rankings become one by their ranks, not by their scores, which have no common scale (reciprocal rank fusion):
 
 # %%
 fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
 
 # %% [markdown]
+# Chunk 0 is first in one list and second in the other, so it stays in front of chunk 2, which is third and first: each place counts as 1 / (60 + rank).
+#
 # ## 8 · Which half failed?
 #
-# *recall*: the telling chunk is among those shown. *gold*: right answers when it is put there, so the reader alone. *accuracy*: both halves together. The steps of this experiment are chunks shown.
+# *recall*: the relevant chunk is among those shown. *gold*: right answers when it is put there, among as many others, so the reader's half. *accuracy*: both halves together.
 
 # %%
 Panel("rag", show=["retriever", "length", "header"])
 
 # %% [markdown]
-# Look at the stored curve first (one seed). Two or four chunks are read well. With eight, *recall* is highest and the answers collapse: so many chunks make a longer prompt than any that the reader was trained on, and the best chunk stands farthest from the question. Recall alone would have told you to show eight.
+# Look at the stored curves first. Two or four chunks are read well. With eight, *recall* is as high and the answers collapse: so many chunks make a longer prompt than any that the reader was trained on. Recall alone would not have warned you.
 #
-# A *reranker* looks at the best sixteen again. Ours asks the reader how likely the question is behind each chunk [Sachan et al. 2022]. Try *the same, reranked*: it helps vectors that know little, and it hurts a search by words that was right already.
+# A *reranker* looks at the best sixteen again. Ours asks the reader how likely the question is after each chunk [Sachan et al. 2022]. Try *the same, reranked*.
 #
 # Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header with the leaflet's name gives that back to the retriever and to the reader alike. Try *untrained vectors*, then *trained vectors*:
-# see what a contrast of under a minute makes of a language model's own states.
+# contrastive training for under a minute makes of a language model's own states nearly as good a search as BM25. Fusing both gains nothing here (C147), since these questions turn on names.
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.rag import Rag
@@ -265,9 +301,52 @@ pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
               for name, run in halves.items()}).T.round(2)
 
 # %% [markdown]
-# Two stored runs, four chunks shown, one seed each. Where *found* is low and *right, if put there* is high, mend the retriever; where it is the other way round, more retrieval will not help.
+# Two stored runs, four chunks shown, one seed each. Where *found* is low and *right, if put there* is high, fix the retriever; where it is the other way round, more retrieval will not help.
 #
-# ## 9 · With your own tools, documents and models
+# ## 9 · Training for retrieval: RAFT
+#
+# A reader can be trained on questions in front of passages of which some tell the answer. What should it do where none does? RAFT leaves the passage out of a share of the examples and teaches the answer all the same [Zhang et al. 2024]:
+
+# %%
+Panel("raft", show=["gold", "without", "domain"])
+
+# %%
+from llmlab.chapters.c08_tools_and_retrieval.raft import Raft
+
+taught = {"always there": Raft(gold=1.0), "RAFT": Raft(),
+          "refusals taught": Raft(without="refuse")}
+told = {"gold": "right, passage there", "unsupported": "made up, not there",
+        "refused": "refused, not there", "over_refused": "refused, though there",
+        "memory": "taught, no passages"}
+last = lambda run, m: [*run.curve(m).values()][-1]
+pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
+              for name, e in taught.items()}).T.round(2)
+
+# %% [markdown]
+# Read *made up, not there* down the rows: who was always given the passage, or was taught to answer without it, invents an answer when it is missing. Refusals in the training data cure it. (One run each; with intervals in the ledger.)
+#
+# ## 10 · Train it in, or look it up?
+#
+# New facts, of which some change later and some are withdrawn. Continued pretraining puts them into the weights, retrieval in front of the question:
+
+# %%
+from llmlab.chapters.c08_tools_and_retrieval.knowledge import Knowledge
+
+ways = {"trained in": Knowledge(), "looked up": Knowledge(way="retrieval")}
+told = {"recall": "right", "inverse": "right, asked for the name",
+        "updated": "new value after a change", "old": "old value after a change",
+        "leak": "withdrawn fact told", "kept": "skills of before",
+        "query_tokens": "tokens per query"}
+pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
+              for name, e in ways.items()}).T.round(2)
+
+# %%
+Panel("knowledge", show=["way", "replay", "focus"])
+
+# %% [markdown]
+# Compare *withdrawn fact told*: what was trained in cannot be taken out by deleting a document. Then *new value after a change*, which costs another training in one row and one new document in the other. What retrieval pays is in the last column, at every query. (One run each.)
+#
+# ## 11 · With your own tools, documents and models
 #
 # ```
 # llmlab desk                                   # the desk as an MCP server: any MCP client can call it
@@ -279,7 +358,7 @@ pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
 #
 # ## 12 · The evidence
 #
-# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. How a verdict is reached stands in chapter 02, section 11.
+# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
 
 # %%
 from llmlab.learn import forest
@@ -289,7 +368,7 @@ evidence = Ledger("08")
 evidence
 
 # %% [markdown]
-# The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+# The same as a picture: each effect divided by the smallest one of interest. Where the whole interval lies right of 1, the effect is as claimed and large enough to matter. In a blue band no difference was claimed, so there the interval has to lie inside the band. If it contains 0, no effect has been shown.
 
 # %%
 forest.figure(evidence.rows)
@@ -297,7 +376,7 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # ## 13 · Where the sources are contested
 #
-# - **"Enforce validity at generation time."** Validity is enforced, rightness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % [Ray 2026].
+# - **"Enforce validity at generation time."** Validity is enforced, correctness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % [Ray 2026]. The lab finds no loss (C142).
 # - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025]; where the boundary lies depends on what the model knows.
 # - **"RAG is tool use."** The reading is the same; what differs is who decides to search and who writes the query.
 # - **"Already learn tool formats from a few examples."** True of models that read examples in a prompt; our lab model does not (untestable here).

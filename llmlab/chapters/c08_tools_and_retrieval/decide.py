@@ -51,9 +51,9 @@ class Decide(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "utility": "right − price · calls (points)",
         "accuracy": "right answers (share)",
-        "calls": "calls a question (ratio)",
-        "needless": "calls where memory is right (share)",
-        "missed": "no call where memory fails (share)",
+        "calls": "calls per question (ratio)",
+        "needless": "calls where no tool is needed (share)",
+        "missed": "no call where one is needed (share)",
         "calls_half": "calls on half-mastered sums (share)",
         "calls_unknown": "calls on unknown people (share)",
         "right_unknown": "right about unknown people (share)",

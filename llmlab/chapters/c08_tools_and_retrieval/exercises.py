@@ -954,7 +954,7 @@ def only_pulled_together(questions, passages, temperature):
 
 
 def without_its_own(questions, passages, temperature):
-    """The own passage is missing below the fraction. It competes too; without it this is no probability."""
+    """Your denominator leaves out the question's own passage. Without it this is no probability."""
     logits = questions @ passages.T / temperature
     others = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool), -math.inf)
     return (others.logsumexp(1) - logits.diagonal()).mean()

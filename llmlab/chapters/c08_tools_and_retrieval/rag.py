@@ -68,7 +68,7 @@ class Rag(Experiment):
     along: ClassVar[str] = "chunks shown"
     curves: ClassVar[dict[str, str]] = {
         "accuracy": "right answers from what was found (share)",
-        "recall": "the telling chunk is found (share)",
+        "recall": "the relevant chunk is found (share)",
         "by_tool": "right answers by a search of its own (share)",
         "gold": "right answers when it is put there (share)",
         "unsupported": "answers that no shown chunk holds (share)",

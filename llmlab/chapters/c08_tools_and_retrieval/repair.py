@@ -36,15 +36,15 @@ class Repair(Supervised):
     default_model: ClassVar[str] = "chat"
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
-        "repaired": "right after a mendable error (share)",
-        "resampled": "by fresh tries of as many tokens (share)",
+        "repaired": "right after an error that can be repaired (share)",
+        "resampled": "by independent samples of as many tokens (share)",
         "renamed": "right once the error named the field (share)",
         "double_orders": "orders placed twice (share)",
         "gave_up": "gives up where nothing can be found (share)",
         "placed": "one order after a time-out (share)",
         "misled": "misled by an order inside a result (share)",
         "smooth": "right where nothing goes wrong (share)",
-        "tokens": "sampled a mended task (tokens)",
+        "tokens": "sampled per repaired task (tokens)",
     }
     front: ClassVar[tuple[str, ...]] = ("shown", "says", "injected")
     presets: ClassVar[dict[str, dict]] = {

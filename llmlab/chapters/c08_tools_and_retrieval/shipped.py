@@ -21,4 +21,8 @@ SWEEPS = (
     ),
     Grid("rag", alone={"length": (8, 32), "retriever": ("bm25", "states", "encoder", "hybrid")}),
 )
-RUNS = [("knowledge", dict(way=w)) for w in ("cpt", "retrieval")]
+RUNS = [
+    *(("knowledge", dict(way=w)) for w in ("cpt", "retrieval")),
+    *(("raft", dict(gold=g)) for g in (0.8, 1.0)),
+    ("raft", dict(without="refuse")),
+]
