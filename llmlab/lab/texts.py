@@ -63,4 +63,5 @@ def asked(experiment, seed: int) -> list[dict]:
     found = runs.stored(experiment, seed)
     if found is None or not found.samples:
         found = runs.run(experiment, seed, experiment.default_model, again=False, ask=True)
-    return found.samples
+    once = experiment.name in ask.FIXED
+    return [s for s in found.samples if not (once and s["step"])]

@@ -351,7 +351,7 @@ pd.DataFrame({(name, which): values for name, both in checked.items()
              ).round(2).rename_axis("round")
 
 # %% [markdown]
-# Perfect imitation would solve nearly everything within a few rounds. *measured* moves far less: a round is ten small steps of training, the problems are held out, and a step that the model has never written can't be imitated. The law says which way a verifier pulls; how far the model follows is an experiment.
+# Perfect imitation would solve nearly everything within a few rounds. *measured* moves far less: a round is ten small steps of training, the problems are held out, and a step that the model has never written can't be imitated. The law says which way a verifier pulls; how far the model follows is an experiment. With half of the wrong ones accepted it does not follow at all, although J is positive: what passed teaches mistakes as well, and four rounds are short.
 
 # %%
 Panel("star", show=["fpr", "fnr", "checkers"])

@@ -1,5 +1,5 @@
 """decide: call a tool, or answer from memory? Learnt from examples, from pairs of the right way and the wrong
-one, or from a reward for right answers with a price a call.
+one, or from a reward for right answers with a price per call.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Decide(Experiment):
 
     name: ClassVar[str] = "decide"
     summary: ClassVar[str] = (
-        "call a tool or answer from memory: examples, pairs, or a reward with a price a call"
+        "call a tool or answer from memory: examples, pairs, or a reward with a price per call"
     )
     default_model: ClassVar[str] = "chat"
     chats: ClassVar[bool] = True
@@ -62,7 +62,7 @@ class Decide(Experiment):
     front: ClassVar[tuple[str, ...]] = ("method", "price", "no_calls")
     presets: ClassVar[dict[str, dict]] = {
         "outcome only": {},
-        "a price a call": dict(price=0.2),
+        "a price per call": dict(price=0.2),
         "too dear": dict(price=0.8),
         "only calls shown": dict(method="sft", lr=1e-3),
         "calls and answers shown": dict(method="sft", no_calls=0.4, lr=1e-3),
