@@ -41,8 +41,11 @@ def test_rates_of_a_verifier_and_the_mode():
 def test_an_adaptive_vote_spends_no_more_than_it_may():
     easy, hard = [attempt("4", True)] * 8, [*GROUP, attempt("4", True), *GROUP[3:]]
     right = fmean(a.right for a in hard)
-    assert scale.adaptive([easy, hard], 1) == pytest.approx((1 + right) / 2, abs=0.2), "one is one"
-    assert scale.adaptive([easy, hard], 8) == 1.0, "the majority of all"
+    one, all_ = (scale.adaptive([easy, hard], k) for k in (1, 8))
+    assert one == {"adaptive": pytest.approx((1 + right) / 2, abs=0.06), "adaptive_samples": 1.0}
+    assert all_["adaptive"] == 1.0 and all_["adaptive_samples"] < 8, "the majority, and nobody needs all"
+    for k in range(1, 9):
+        assert scale.adaptive([easy, hard], k)["adaptive_samples"] <= k
 
 
 def test_an_adaptive_vote_spends_on_the_hard_what_the_easy_leave(monkeypatch):
@@ -53,8 +56,7 @@ def test_an_adaptive_vote_spends_on_the_hard_what_the_easy_leave(monkeypatch):
     monkeypatch.setattr(scale, "first_of_margin", lambda a, m: caps.append(len(a)) or stop(a, m))
     easy = [attempt("4", True)] * 16
     hard = [attempt(str(i), False) for i in range(15)] + [attempt("4", True)]
-    scale.adaptive([easy, hard], 5)
-    assert caps[-1] == 7 and (3 + 7) / 2 == 5
+    assert scale.adaptive([easy, hard], 5)["adaptive_samples"] == 5 == (3 + caps[-1]) / 2
 
 
 @pytest.fixture(scope="module")

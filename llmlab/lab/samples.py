@@ -40,7 +40,7 @@ PAIRED = {
 class Asked:
     """about: what kind of question. Either a problem of a world, or a text to be continued with what is
     right. right: an answer to show, where the problem's own is not the whole of it. then: what is asked after
-    the first answer; behind the first moment its answer is shown in that one's place (None: the first stays).
+    the first answer; after the first moment its answer is shown in that one's place (None: the first stays).
     """
 
     about: str
@@ -177,7 +177,7 @@ def said(experiment, loaded: Loaded, step: int, texts=None) -> list[dict]:
         return [tok.decode([i for i in n if i not in stop], skip_special_tokens=False).strip() for n in new]
 
     def last(of: list[Asked], texts: list[str], **how) -> list[str]:
-        """Behind the first moment: the answers to what is asked next, where anything is."""
+        """After the first moment: the answers to what is asked next, where anything is."""
         asked = [a.next(t) if step else None for a, t in zip(of, texts)]
         said = iter(answers([posed(tok, p) for p in asked if p], **how))
         return [t if p is None else next(said) for p, t in zip(asked, texts)]

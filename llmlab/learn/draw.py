@@ -20,7 +20,11 @@ def over_steps(arms: Sequence[Arm], metrics: dict[str, str], title: str = ""):
     """
     stored = results.load_curves()
     groups = {
-        a.label: [sweeps.Curves(seed, table) for (key, seed), table in sorted(stored.items()) if key == a.key]
+        a.label: [
+            sweeps.Curves(seed, table, a.experiment)
+            for (key, seed), table in sorted(stored.items())
+            if key == a.key
+        ]
         for a in arms
     }
     return figures.curves(groups, metrics, title)

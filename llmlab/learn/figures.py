@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from ..lab import registry
+from .axis import along, curve_of
 
 DASHES = [
     "-",
@@ -97,19 +97,6 @@ def curves(
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
-
-
-def curve_of(run, metric: str) -> dict[int, float]:
-    """step -> value, without the 0 that stands at the start of what is read since the last reading."""
-    known = run.experiment in registry.NAMES
-    later = known and metric in registry.get(run.experiment).later
-    return {step: value for step, value in run.curve(metric).items() if step or not later}
-
-
-def along(groups: dict[str, Sequence]) -> str:
-    """What the steps of these runs count."""
-    names = {r.experiment for runs in groups.values() for r in runs}
-    return " or ".join(dict.fromkeys(registry.get(n).along if n in registry.NAMES else "step" for n in names))
 
 
 def stretch(axis, label: str, steps: int, apart: float = APART) -> None:

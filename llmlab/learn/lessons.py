@@ -11,6 +11,7 @@ import yaml
 from .. import paths
 from ..errors import UserError
 from ..lab import registry, sweeps
+from .axis import curve_of
 
 STEPS = (5, 7)  # fewest and most of a lesson
 OPTIONS = (2, 4)  # of a question
@@ -103,7 +104,7 @@ class Lesson:
 
 def ends(runs: list, metric: str) -> tuple[float, float]:
     """First and last value of a curve, medians over the seeds."""
-    curves = [list(r.curve(metric).values()) for r in runs]
+    curves = [list(curve_of(r, metric).values()) for r in runs]
     return median(c[0] for c in curves), median(c[-1] for c in curves)
 
 

@@ -42,7 +42,10 @@ def table(sides: dict[str, Sequence[dict]], sampled: bool = False) -> str:
             found = [("before", found[0][1]), (f"after: {name}", found[-1][1])]
         for column, answers in found:
             asked = {(i, a["prompt"]): a for i, a in enumerate(answers)}
-            columns[column] = columns.get(column, {}) | asked
+            there = columns.get(column, {})
+            if any(there.get(prompt, a)["greedy"] != a["greedy"] for prompt, a in asked.items()):
+                column, there = f"{column}: {name}", {}
+            columns[column] = there | asked
     if not columns:
         return ""
     prompts = dict.fromkeys(prompt for asked in columns.values() for prompt in asked)

@@ -46,10 +46,16 @@ def vote(answers: Sequence[A], weights: Sequence[float] | None = None) -> A:
     """The answer with the largest sum of weights (1 each: the majority), the earliest of equal ones. Wang et
     al. 2023
     """
+    return leading(answers, weights)[0]
+
+
+def leading(answers: Sequence[A], weights: Sequence[float] | None = None) -> list[A]:
+    """The answers with the largest sum of weights, in the order in which they came."""
     total: dict[A, float] = defaultdict(float)
     for answer, weight in zip(answers, weights or [1.0] * len(answers), strict=True):
         total[answer] += weight
-    return max(total, key=lambda a: total[a])  # max takes the first of equals, dicts keep their order
+    most = max(total.values())
+    return [a for a, weight in total.items() if weight == most]
 
 
 def voted_at_k(
@@ -60,7 +66,7 @@ def voted_at_k(
     draws: int = 64,
 ) -> float:
     """Chance that the vote of k of these samples is right: over all subsets of size k, or over `draws` random
-    ones where there are more.
+    ones where there are more. Answers with equally many votes share the chance.
     """
     n = len(answers)
     _check(n, k)
@@ -68,7 +74,8 @@ def voted_at_k(
     is_right = dict(zip(answers, right))
     few = comb(n, k) <= draws
     subsets = list(combinations(range(n), k)) if few else [r.sample(range(n), k) for _ in range(draws)]
-    return fmean(is_right[vote([answers[i] for i in s], [weights[i] for i in s])] for s in subsets)
+    leaders = (leading([answers[i] for i in s], [weights[i] for i in s]) for s in subsets)
+    return fmean(fmean(is_right[a] for a in equal) for equal in leaders)
 
 
 def best_of_n(p: float, n: int, tpr: float = 1.0, fpr: float = 0.0) -> float:

@@ -33,7 +33,6 @@
 
 # %%
 import pandas as pd
-import torch
 
 from llmlab.learn.notebook import references, show
 from llmlab.learn.widgets import Drills, Panel, Predict, TokenStrip
@@ -123,7 +122,6 @@ strip.picture("gradient")
 # %%
 from statistics import fmean
 
-from llmlab.chapters.c08_tools_and_retrieval.tools import Tools
 from llmlab.lab import registry, runs, sweeps
 
 
@@ -135,7 +133,7 @@ def ends(experiment, settings, names):
                     for m, name in names.items()} for label, knobs in settings.items()}
     return pd.DataFrame(rows).T.round(2)
 
-
+# %%
 def table(suffix=""):
     """Calls after both trainings, under one way of decoding."""
     shown = {f"{n} examples": dict(examples=n) for n in (50, 1000)}
@@ -203,7 +201,7 @@ pd.DataFrame({"right from memory": memory.round(2)} | {
 Panel("decide", show=["method", "price", "no_calls"])
 
 # %% [markdown]
-# By reward it doesn't find it. A price removes the calls in small talk, where a call only costs. Easy sums are still called every time, because no sample of a group tries without one, and unknown people are never looked up, because no sample tries that either. Examples draw the boundary better: needless calls nearly vanish, at the cost of
+# By reward it doesn't find it. A price of a fifth removes the calls in small talk, where a call only costs. Easy sums are still called every time, because no sample of a group tries without one, and unknown people are hardly ever looked up, because hardly any sample tries. Examples draw the boundary better: needless calls nearly vanish, at the cost of
 # some that were needed (C106).
 #
 # *need*, under *More curves*, is a side metric: can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower and doesn't move. A model can "know" that it needs a tool and still not act on it.

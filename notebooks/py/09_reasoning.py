@@ -334,7 +334,7 @@ def mean(some, metric):
     curves = [run.curve(metric) for run in some]
     return {step: fmean(c[step] for c in curves) for step in curves[0]}
 
-
+# %%
 def by_round(star):
     """Right samples after each round: imitated perfectly, and measured."""
     right = mean(seeds(star), "pass_at_1")
@@ -378,7 +378,7 @@ figures.curves({name: seeds(s) for name, s in named.items()},
                 ("pass_at_1", "pass_at_k", "precision", "distinct", "unsound")})
 
 # %% [markdown]
-# Compare the four where they differ only in the verifier: lines are medians of five seeds, bands go from the lowest to the highest. *precision* is what the model was shown: watch whether it rises or falls from round to round, since the model that samples changes. *distinct* and *pass@8* say whether it gets better by getting narrower. *unsound* counts right answers that were reached through wrong
+# Compare the four where they differ only in the verifier: lines are medians of five seeds, bands go from the lowest to the highest. *precision* is the share of right ones in what the model was shown, on the problems of the last two rounds; compare the lines, and not their first points with held-out *pass@1*. *distinct* and *pass@8* say whether it gets better by getting narrower. *unsound* counts right answers that were reached through wrong
 # steps, which an outcome check keeps.
 
 # %%
@@ -406,7 +406,7 @@ Predict("Four rounds with the majority as label: what does each curve do?",
             "to rise. Right samples rise only where the commonest answer is right.")
 
 # %% [markdown]
-# Read the panels round by round; the first reading is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up. Agreement rises under the exact check as well, since every filter narrows what is said. What tells the two apart is *ece*: unanimous wrong answers are confident ones. A few rounds show the beginning at most.
+# Read the panels round by round; the first reading is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up. Agreement rises under the exact check as well, since every filter narrows what is said. *ece* asks whether agreement still means right: unanimous wrong answers are confident ones. In the mean of the seeds it grows under the majority and not under the check; single seeds differ. A few rounds show the beginning at most.
 #
 # At scale such rewards help at first [Zuo et al. 2025] and collapse when training goes on [Shafayat et al. 2025]. They sharpen what the model believes already, so accuracy rises and then falls [He et al. 2026]. A run needs a rule that ends it, and without labels the agreement is what you can see:
 #

@@ -147,12 +147,17 @@ ways = {"pass_at_k": "pass@k", "voted": "vote", "weighted": "vote, weighted",
 greedy, tokens = run.curve("voted")[0], run.curve("tokens")
 
 # %%
+def taken(way, k):
+    """Samples per problem; an adaptive vote can do with fewer."""
+    return run.curve("adaptive_samples")[k] if way == "adaptive" else k
+
+# %%
 def over_tokens():
     """Every way over the tokens that it takes."""
     figure, (axis,) = figures.panels(1, width=7.2, height=3.4)
     figure.subplots_adjust(left=0.09, right=0.66, top=0.97)
     for (colour, dash), (way, name) in zip(figures.LOOKS, ways.items()):
-        line = {tokens[k]: v for k, v in run.curve(way).items() if k}
+        line = {tokens[1] * taken(way, k): v for k, v in run.curve(way).items() if k}
         axis.plot(*zip(*line.items()), color=colour, linestyle=dash, label=name)
     axis.axhline(greedy, color="gray", linewidth=0.8, label="one greedy answer")
     axis.set(xscale="log", xlabel="tokens per problem (log)", ylabel="right (share)")
@@ -207,7 +212,7 @@ pd.Series(Counter((a.answer, a.right) for a in worst), name="votes").rename_axis
     ["answer", "right"]).sort_values(ascending=False).head(4).to_frame()
 
 # %% [markdown]
-# If the wrong answer at the top is really the model's commonest one, more samples make this vote *worse*: one sample is right now and then, and the vote of many never is. Agreement isn't correctness. Normalise the answers before you count, too, or one answer in three spellings loses to another in one.
+# If the wrong answer at the top is really the model's commonest one, more samples make this vote *worse*: one sample is sometimes right, and the vote of many never is. Agreement isn't correctness. Normalise the answers before you count, too, or one answer in three spellings loses to another in one.
 #
 # At scale, voting gained 17.9 points on GSM8K [Wang et al. 2023]. With stronger models one study finds 0.4 and 1.6 % for 20 samples [Loo 2025], and another that one model fell from 78 to 74.3 % with five samples while a second one rose [Mehta 2026].
 #
@@ -279,7 +284,7 @@ pd.concat({name: pd.DataFrame({label: found.curve(metric)
 Panel("scale", show=["check", "fpr", "fnr", "temperature"])
 
 # %% [markdown]
-# At 0 stands the greedy answer. Look at *verified* against *pass@k*, and whether the curve still rises at its right end. It doesn't show what a wrong answer costs you; only you know that.
+# The value at 0 is the greedy answer. Look at *verified* against *pass@k*, and whether the curve still rises at its right end. It doesn't show what a wrong answer costs you; only you know that.
 #
 # ## 5 · Critique and revise
 #
@@ -403,13 +408,13 @@ pd.concat({name: pd.DataFrame({way.replace("_", " "): found.curve(way)
 
 # %% [markdown]
 # Read a row from left to right: the same tokens, spent in four ways. With a score for every step the beam is ahead while tokens are few. With more of them best-of-n catches up: independent samples differ more than the offspring of a few survivors. A beam needs a score for partial solutions; on the right it has none and picks at
-# random. Lookahead makes one from finished continuations, and pays for them; MCTS needs none, because it remembers which subtrees ended well. (One seed, few problems.)
+# random. Lookahead makes one from finished continuations and pays for them; with the perfect score and many tokens it is the best of all. MCTS needs no score of partial solutions, because it remembers which subtrees ended well. (One seed, few problems.)
 
 # %%
 Panel("search", show=["score", "family", "level"])
 
 # %% [markdown]
-# Try *a learned score*: best-of-n falls as it gets more tokens, since among more samples there is more often one that the score overrates. A beam asks the score after every step, so it meets the score's mistakes even sooner.
+# Try *a learned score*: best-of-n rises at first and then falls, since among more samples there is more often one that the score overrates. A beam asks the score after every step, so it meets the score's mistakes even sooner.
 #
 # At scale, search beat a simple re-ranking only with judges of about 90 % accuracy, and took 10 to 20 times as long [Chen et al. 2024]. For agents, comparing finished plans in a list worked best, and knowing when to reflect mattered [Zhu et al. 2025].
 #
@@ -425,13 +430,14 @@ show(scaling.first_of_margin, scale.adaptive)
 # %%
 families = ("products", "strings", "reach")
 many = sweeps.need("scale")
-how = {"fixed": "voted", "adaptive": "adaptive"}
+how = {"fixed": "voted", "adaptive": "adaptive", "takes": "adaptive_samples"}
 pd.concat({f: pd.DataFrame({name: mean(many.at(Scale(family=f).settings()), m)
                             for name, m in how.items()})
-           for f in families}, axis=1).drop(0).rename_axis("samples, mean").round(3)
+           for f in families}, axis=1).drop(0).rename_axis("samples").round(2)
 
 # %% [markdown]
-# In each pair the same number of samples, in equal parts or by need, over five seeds. The more easy problems there are, the more they leave to the others. It doesn't help where a wrong answer leads clearly, since that vote stops early as well, nor where answers scatter so much that hardly any vote stops.
+# *fixed* gives every problem as many samples, *adaptive* takes at most as many in the mean, five seeds. Read *takes* first: where problems are easy, nearly all votes have stopped long before, so the same accuracy costs less. It doesn't help where a wrong answer leads clearly, since that vote stops early as well, nor where answers
+# scatter so much that hardly any vote stops.
 #
 # At scale, such a rule saved up to 7.9 times the samples at nearly the same accuracy [Aggarwal et al. 2023]. Choosing the method by difficulty was more than four times as efficient as plain best-of-n [Snell et al. 2024].
 #

@@ -1,4 +1,4 @@
-"""repair: what a model does when a tool fails: how much the error says, against as many fresh tries; what
+"""repair: what a model does when a tool fails: how much the error says, against as many independent samples; what
 must not be tried again; and a result that gives orders.
 """
 
@@ -89,7 +89,7 @@ class Repair(Supervised):
         return chat.example(tok, p.messages, turns, p.meta["tools"])
 
     def prober(self, model, tok):
-        """Held-out tasks of each kind, greedy; and fresh tries in place of repairs."""
+        """Held-out tasks of each kind, greedy; and independent samples in place of repairs."""
         held = {k: Mishaps((k,), self.says).problems(self.held, seed=7) for k in KINDS}
         world = Mishaps(says=self.says)
         settings = dict(max_new=LONGEST, turns=TURNS)

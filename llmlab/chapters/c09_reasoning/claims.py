@@ -26,7 +26,7 @@ def star(label: str, **knobs) -> Arm:
 
 
 def reach(label: str, **knobs) -> Arm:
-    """The same on small searches, which are solved in one sample of four."""
+    """The same on small searches, which are solved in one sample of five."""
     return star(f"searches, {label}", family="reach", level=2, **knobs)
 
 

@@ -60,8 +60,8 @@ class Star(Own):
         "distinct": "different solutions of eight (share)",
         "unsound": "right answers reached through wrong steps (share)",
         "ece": "calibration error of the agreement (share)",
-        "harder": "pass@1 one level up (share)",
     }
+    later: ClassVar[tuple[str, ...]] = ("precision",)
     front: ClassVar[tuple[str, ...]] = ("check", "fpr", "k")
     presets: ClassVar[dict[str, dict]] = {
         "exact verifier": {},

@@ -142,7 +142,7 @@ def reached(worth: list[float], wanted: float) -> float:
 
 
 def at(values: list[float], k: float) -> float:
-    """The line through values for 1, 2, … at k; its last value behind them."""
+    """The line through values for 1, 2, … at k; its last value beyond them."""
     low = min(int(k), len(values))
     high = min(low + 1, len(values))
     return values[low - 1] + (k - low) * (values[high - 1] - values[low - 1])

@@ -27,7 +27,7 @@ from ..c09_reasoning.verify import Verify
 
 Group = list[Attempt]
 LEARNED = {"orm": dict(labels="outcome", aggregation="last"), "prm": dict(labels="process")}
-MARGIN, ORDERS = 3, 16  # votes ahead at which a vote stops early; random orders that it is tried in
+MARGIN, ORDERS = 3, 128  # votes ahead at which a vote stops early; random orders that it is tried in
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Scale(Experiment):
         "expected": "the same by the formula (share)",
         "voted": "vote of k (share)",
         "adaptive": "adaptive self-consistency (share)",
+        "adaptive_samples": "samples that it takes (samples per problem)",
         "weighted": "vote weighted by likelihood (share)",
         "likeliest": "likeliest of k (share)",
         "pass_hat_k": "pass^k: all k right (share)",
@@ -111,7 +112,7 @@ class Scale(Experiment):
             "faults": fmean(a.fault != "" for g in groups for a in g),
         } | dict(zip(("tpr", "fpr"), rates(groups, picked["verified"])))
         share = dict.fromkeys((*WAYS, *picked, "expected", "adaptive"), fmean(a.right for a in greedy))
-        yield {"step": 0, "tokens": fmean(a.tokens for a in greedy)} | share | always
+        yield {"step": 0, "tokens": fmean(a.tokens for a in greedy), "adaptive_samples": 1.0} | share | always
         k = 1
         while k <= self.steps:
             yield {"step": k} | self.at(k, groups, picked) | always
@@ -140,7 +141,7 @@ class Scale(Experiment):
         tpr, fpr = rates(groups, picked["verified"])
         return found | {
             "expected": fmean(best_of_n(fmean(right(g)), k, tpr, fpr) for g in groups),
-            "adaptive": adaptive(groups, k),
+            **adaptive(groups, k),
             "tokens": k * fmean(a.tokens for g in groups for a in g),
         }
 
@@ -152,16 +153,20 @@ def rates(groups: list[Group], verdicts: list[list[float]]) -> tuple[float, floa
     return (fmean(of_right) if of_right else 1.0), (fmean(of_wrong) if of_wrong else 0.0)
 
 
-def adaptive(groups: list[Group], k: int) -> float:
+def adaptive(groups: list[Group], k: int) -> dict[str, float]:
     """Share right of votes that stop MARGIN ahead, or at a cap: the largest that takes at most k samples per
-    problem in the mean, so that easy problems leave theirs to hard ones. Over random orders of the samples.
+    problem in the mean, so that easy problems leave theirs to hard ones; and how many it takes. Over random
+    orders of the samples.
     """
     r = random.Random(k)
     every = [(g, r.sample(answers(g), len(g))) for g in groups for _ in range(ORDERS)]
     used = [first_of_margin(drawn, MARGIN)[1] for _, drawn in every]
     caps = range(k, len(groups[0]) + 1)
     cap = max(c for c in caps if fmean(min(u, c) for u in used) <= k)
-    return fmean(is_right(g, first_of_margin(drawn[:cap], MARGIN)[0]) for g, drawn in every)
+    return {
+        "adaptive": fmean(is_right(g, first_of_margin(drawn[:cap], MARGIN)[0]) for g, drawn in every),
+        "adaptive_samples": fmean(min(u, cap) for u in used),
+    }
 
 
 def modal(group: Group) -> bool:

@@ -51,6 +51,7 @@ class Stored:
     """A run of which only the curves are kept, in the shape that figures read."""
 
     curves: dict[str, dict[int, float]]
+    experiment: str = ""
 
     def curve(self, metric: str) -> dict[int, float]:
         """step -> value."""
@@ -232,9 +233,11 @@ class LedgerPage:
         told = f"seed{'s' * (len(new) > 1)} {', '.join(map(str, new))}"
         for arm in contrast.arms:
             groups[arm.label] = [
-                Stored(self._curves[arm.key, s]) for s in seeds(row) if (arm.key, s) in self._curves
+                Stored(self._curves[arm.key, s], arm.experiment)
+                for s in seeds(row)
+                if (arm.key, s) in self._curves
             ]
-            groups[f"{arm.label}, {told}"] = [Stored(self.fresh[arm.key, s]) for s in new]
+            groups[f"{arm.label}, {told}"] = [Stored(self.fresh[arm.key, s], arm.experiment) for s in new]
         return {name: found for name, found in groups.items() if found}
 
     def _new(self, row: Seen, contrast: Contrast) -> list[int]:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from ...lab import registry, sweeps, texts
 from .. import figures, lessons, said
+from ..axis import curve_of
 from .scripts import script
 
 PROMPTS = 2  # of which the samples are shown, each of another kind
@@ -161,7 +162,7 @@ def picture(show: lessons.Show, groups: dict[str, list], high: float = HIGH) -> 
         axes = figure.subplots(1, len(show.curves), squeeze=False)[0]
         for axis, metric in zip(axes, show.curves):
             for look, (name, runs) in zip(figures.LOOKS, groups.items()):
-                figures._draw(axis, [figures.curve_of(r, metric) for r in runs], look, name)
+                figures._draw(axis, [curve_of(r, metric) for r in runs], look, name)
             axis.set_title(textwrap.fill(labels[metric], TITLE))
             axis.set_xlabel(registry.get(show.experiment).along)
             axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3, integer=True))
