@@ -49,8 +49,8 @@ def test_an_adaptive_vote_spends_no_more_than_it_may():
 
 
 def test_an_adaptive_vote_spends_on_the_hard_what_the_easy_leave(monkeypatch):
-    """At five per problem the easy one stops after three, so that the other may take seven; a fixed vote takes
-    five of each.
+    """At five per problem the easy one stops after three, so that the other may take seven; a fixed vote
+    takes five of each.
     """
     caps, stop = [], scale.first_of_margin
     monkeypatch.setattr(scale, "first_of_margin", lambda a, m: caps.append(len(a)) or stop(a, m))

@@ -74,7 +74,7 @@ def test_a_vote_takes_the_commonest_then_the_earliest_and_weights_count():
 def test_few_subsets_are_all_voted_on_and_many_are_drawn():
     answers, right = ["a", "b", "b", "c"], [True, False, False, True]
     assert voted_at_k(answers, right, 3) == fmean([0, 2 / 3, 2 / 3, 0]), "abb, abc twice, bbc"
-    assert voted_at_k(answers[::-1], right[::-1], 3) == voted_at_k(answers, right, 3), "no order of the samples"
+    assert voted_at_k(answers[::-1], right[::-1], 3) == voted_at_k(answers, right, 3), "in any order"
     many = [str(i % 5) for i in range(30)]
     of_zero = [m == "0" for m in many]
     assert voted_at_k(many, of_zero, 7, draws=4000) == pytest.approx(0.2, abs=0.03)

@@ -1,5 +1,5 @@
-"""repair: what a model does when a tool fails: how much the error says, against as many independent samples; what
-must not be tried again; and a result that gives orders.
+"""repair: what a model does when a tool fails: how much the error says, against as many independent samples;
+what must not be tried again; and a result that gives orders.
 """
 
 from dataclasses import dataclass
