@@ -19,5 +19,4 @@ RUNS = [
     *((name, {}) for name in ("scale", "revise", "search", "budget")),
     ("scale", dict(fpr=0.3)),
     ("scale", dict(check="ending")),
-    ("search", dict(score="outcome")),
 ]
