@@ -14,7 +14,7 @@ PLAIN = scale("products, level 2", level=2)
 LOOSE = scale("a verifier that accepts a third of the wrong ones", level=2, fpr=0.3, fnr=0.1)
 LEARNED = scale("learned verifiers, sums and differences", family="columns", level=3, judged=60)
 MANY = scale("products, level 2, 64 samples", level=2, samples=64, steps=64, fpr=0.3, fnr=0.1)
-EASY = scale("products, level 1")
+EASY = scale("products, level 1", level=1)
 REACH = scale("a small search", family="reach", level=2)
 
 TOLD = {
