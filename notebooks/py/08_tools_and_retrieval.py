@@ -174,7 +174,7 @@ show(tool_grammar.lark)
 table("_grammar")
 
 # %% [markdown]
-# Compare the columns with those above. What the grammar repairs becomes *valid*; how much of it becomes *right* depends on the model. After few dialogues nearly all of it is wrong and valid, after many about half is right. A call that hasn't ended after 64 tokens is cut off, so not even the grammar makes all of them valid.
+# Compare the columns with those above. What the grammar repairs becomes *valid*; how much of it becomes *right* depends on the model. After few dialogues most of it is wrong and valid, after many about half is right. A call that hasn't ended after 64 tokens is cut off, so not even the grammar makes all of them valid.
 #
 # At scale, small models are reported to lose right answers under a hard schema, the *constraint tax*, and to win a part back if they may think freely first [Ray 2026]. The lab finds no such loss (C142).
 #
@@ -321,7 +321,7 @@ pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()
               for name, e in taught.items()}).T.round(2)
 
 # %% [markdown]
-# Read *made up, not there* down the rows: who was always given the passage, or was taught to answer without it, invents an answer when it is missing. Refusals in the training data cure it. (One run each; with intervals in the ledger.)
+# Read *made up, not there* down the rows. A reader that was always given the passage keeps its habit of refusing when none tells the answer. RAFT teaches the answer also where no passage tells it, and so teaches it to invent one. Refusals in the place of these answers cure it. (One run each; with intervals in the ledger.)
 #
 # ## 10 · Train it in, or look it up?
 #
