@@ -36,8 +36,8 @@ class Repair(Supervised):
     default_model: ClassVar[str] = "chat"
     chats: ClassVar[bool] = True
     curves: ClassVar[dict[str, str]] = {
-        "repaired": "right after an error that can be repaired (share)",
-        "resampled": "by independent samples of as many tokens (share)",
+        "repaired": "right after a repairable error (share)",
+        "resampled": "independent samples, equal tokens (share)",
         "renamed": "right once the error named the field (share)",
         "double_orders": "orders placed twice (share)",
         "gave_up": "gives up where nothing can be found (share)",

@@ -53,7 +53,7 @@ class Process(Experiment):
         "train_reward": "reward of the samples (points)",
         "frac_reward_zero_std_mean": "groups of equal rewards (share)",
         "checks_mean": "checks of a sample (checks)",
-        "unsound": "right answers reached through wrong steps (share)",
+        "unsound": "right through wrong steps (share)",
         "length": "length of solutions (tokens)",
         "ece": "calibration error of the agreement (share)",
         "harder": "pass@1 one level up (share)",

@@ -58,7 +58,7 @@ class Star(Own):
         "agreement": "samples that agree with the vote (share)",
         "precision": "right among what was kept (share)",
         "distinct": "different solutions of eight (share)",
-        "unsound": "right answers reached through wrong steps (share)",
+        "unsound": "right through wrong steps (share)",
         "ece": "calibration error of the agreement (share)",
     }
     later: ClassVar[tuple[str, ...]] = ("precision",)

@@ -47,7 +47,7 @@ class Budget(Experiment):
         "voted": "not trained, vote of k (share)",
         "verified": "not trained, k with an exact check (share)",
         "first": "not trained, one sample (share)",
-        "need_check": "equivalent: checked samples before training (samples)",
+        "need_check": "worth so many checked samples (samples)",
         "break_even": "training pays from here (requests)",
         "spent": "spent on training (tokens)",
     }

@@ -58,7 +58,6 @@ class Scale(Experiment):
         "voted": "vote of k (share)",
         "adaptive": "adaptive self-consistency (share)",
         "adaptive_samples": "samples that it takes (samples per problem)",
-        "weighted": "vote weighted by likelihood (share)",
         "likeliest": "likeliest of k (share)",
         "pass_hat_k": "pass^k: all k right (share)",
         "tokens": "sampled per problem (tokens)",
