@@ -224,7 +224,7 @@ pd.DataFrame([(m["role"], m["content"] or call_text(m))
 Panel("repair", show=["shown", "says", "injected"])
 
 # %% [markdown]
-# What the model was shown and what errors say, five seeds:
+# What the model was shown, and what errors say; means of five seeds:
 
 # %%
 ends("repair", {"errors shown": {}, "gold traces only": dict(shown="gold"),

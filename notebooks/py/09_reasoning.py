@@ -440,7 +440,7 @@ figures.curves({"learned, summed": [runs.run(summed, 0)]},
                {m: Process.curves[m] for m in hacked})
 
 # %% [markdown]
-# Sums and differences, because a small judge can check those. Here *reward* rises while *pass@1* falls: a reward that rises alone is being gamed. *length* hardly moves, so this is no padding; the policy has found steps that the judge overrates. At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
+# Sums and differences, because a small judge can check those. Here *reward* rises while *pass@1* falls: a reward that rises alone is being gamed. *length* hardly moves, so this is no padding; the policy has found steps that the judge overrates. (*reward* is a mean over the steps since the last reading, so it has no point at the start.) At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
 # eased the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Pay each step the *change* of a potential, γΦ(s′) − Φ(s), with Φ = 0 at the end, on top of the outcome. Then the changes cancel along any solution, padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives it.

@@ -421,7 +421,7 @@ Panel("search", show=["score", "family", "level"])
 #
 # ## 7 · Budgets that follow the problem
 #
-# Easy problems need no sixteen samples. Stop the vote once one answer is ahead by a margin, and give what is saved to the problems that are still open:
+# Easy problems need no sixteen samples. Stop the vote once one answer is ahead by a margin, three votes here, and give what is saved to the problems that are still open:
 
 # %%
 from llmlab.chapters.c10_test_time import scale

@@ -44,13 +44,13 @@ from llmlab.learn.widgets.ledger import LedgerPage
 LedgerPage()
 
 # %% [markdown]
-# The same without clicking. Each effect is divided by the smallest one of interest and turned so that right is *as claimed*.
+# The same without clicking, of the rows that can be quoted; the others stand below, by their verdict. Each effect is divided by the smallest one of interest and turned so that right is *as claimed*.
 
 # %%
 from llmlab.learn import forest
 from llmlab.ledger.table import Ledger, counts, rows
 
-forest.figure(rows())
+forest.figure(Ledger(quotable=True).rows)
 
 # %%
 counts(rows())
