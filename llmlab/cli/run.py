@@ -209,6 +209,8 @@ def table(done, curves: dict[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ..learn.axis import curve_of
+
     grid = Table(
         "metric",
         "start",
@@ -217,8 +219,9 @@ def table(done, curves: dict[str, str]) -> None:
         title=f"{done.experiment} on {done.model}, seed {done.seed}, {done.seconds:.0f} s",
         title_justify="left",
     )
-    for metric, v in done.metrics().items():
-        grid.add_row(metric, f"{v['start']:.3f}", f"{v['final']:.3f}", curves.get(metric, ""))
+    for metric in done.probed:
+        start, *_, final = 2 * [*curve_of(done, metric).values()]
+        grid.add_row(metric, f"{start:.3f}", f"{final:.3f}", curves.get(metric, ""))
     Console(width=110).print(grid)
     for note in done.notes:
         print(note)

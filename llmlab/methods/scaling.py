@@ -108,7 +108,7 @@ def imitated(p: float, tpr: float, fpr: float, rounds: int) -> float:
 
 def drawn_until_right(n: int, right: int, k: int) -> float:
     """Samples drawn in the mean if drawing ends at the first right one, or at k: Σ_{j<k} (1 − pass@j), with
-    pass@0 = 0, from n samples of which so many are right.
+    pass@0 = 0, from n samples of which `right` are.
     """
     _check(n, k)
     return sum(comb(n - right, j) / comb(n, j) for j in range(k))
