@@ -1,0 +1,78 @@
+"""Layout: the distinct tokens that a batch needs, each computed once, however many rows begin with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batch import Batch
+
+
+@dataclass(frozen=True)
+class Layout:
+    """ids, positions [N] of the distinct tokens, without padding and without what stands behind a row's last
+    trained token · rows [S,L]: which of them each document reads, in order (filled up with 0 on the right) ·
+    place [N]: where a token stands in rows.flatten() · before [M]: for each token under the mask, in reading
+    order, the one before it, where it is predicted.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    rows: Tensor
+    place: Tensor
+    before: Tensor
+
+
+def layout(batch: Batch) -> Layout | None:
+    """Documents of a batch (its rows, or what the `positions` column packs into them), sorted, so that each
+    shares its longest prefix with its neighbour. None where nothing is trained.
+    """
+    ids, trained = (x.cpu().numpy() for x in (batch.ids[:, :-1], batch.mask[:, 1:] > 0))
+    if not trained.any():
+        return None
+    places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+    if "positions" in batch.given:
+        places = batch["positions"][:, :-1].cpu().numpy()
+    document, start, length = _documents(places, trained)
+    rows = _padded(ids.reshape(-1), places.reshape(-1), start, length)
+    order = sorted(np.flatnonzero(length), key=[r.tobytes() for r in rows].__getitem__)
+    slots, fresh = _shared(rows[order])
+    rank = np.zeros(len(start), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    at = np.flatnonzero(trained)
+    before = slots[rank[document[at]], at - start[document[at]]]
+    found = (start[order][:, None] + np.arange(slots.shape[1]))[fresh]
+    parts = ids.reshape(-1)[found], places.reshape(-1)[found], slots, np.flatnonzero(fresh), before
+    return Layout(*(torch.from_numpy(p).to(batch.ids.device) for p in parts))
+
+
+def _documents(places, trained):
+    """(document of each place, first place of each document, how many of its places are needed)."""
+    new = np.ones(places.shape, dtype=bool)
+    new[:, 1:] = places[:, 1:] != places[:, :-1] + 1
+    document, start = new.cumsum() - 1, np.flatnonzero(new)
+    last = np.full(len(start), -1)
+    at = np.flatnonzero(trained)
+    np.maximum.at(last, document[at], at)
+    return document, start, np.maximum(last - start + 1, 0)
+
+
+def _padded(ids, places, start, length):
+    """A row a document: the position it begins with, its tokens, and smaller numbers than any behind them;
+    big-endian, so that bytes sort as numbers do.
+    """
+    at = start[:, None] + np.arange(length.max())
+    tokens = np.where(np.arange(length.max()) < length[:, None], ids.take(at, mode="clip") + 1, 0)
+    return np.concatenate([places[start][:, None], tokens], 1).astype(">u4")
+
+
+def _shared(rows):
+    """(number of the distinct token at each place of sorted rows, where it is met for the first time)."""
+    valid = rows[:, 1:] > 0
+    fresh = valid.copy()
+    alike = np.logical_and.accumulate(rows[1:] == rows[:-1], axis=1)[:, 1:]
+    fresh[1:] &= ~alike
+    owner = np.maximum.accumulate(np.where(fresh, np.arange(len(rows))[:, None], 0), axis=0)
+    number = fresh.cumsum().reshape(fresh.shape) - 1
+    return np.where(valid, number[owner, np.arange(fresh.shape[1])], 0), fresh
