@@ -68,8 +68,8 @@ def _in_rows(config) -> Iterator[None]:
 
 def takes_rows(model, length: int) -> bool:
     """Is a result in rows of at most `length` tokens the one that the model gives with padding? Not where it
-    draws dropout, where a hook or a convolution counts on whole rows, where a window ends or another attention
-    was chosen; and whatever else its layers do (recurrence, ALiBi) is tried once a model.
+    draws dropout, where a hook or a convolution counts on whole rows, where a window ends or another
+    attention was chosen; what else its layers do (recurrence, ALiBi) is tried once a model.
     """
     config = model.config.get_text_config()
     windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))

@@ -164,7 +164,7 @@ def test_models_that_cannot(monkeypatch):
     assert way(made("mistral", sliding_window=4), batch, monkeypatch) == "padded", "a window ends in the rows"
     assert way(made("mistral", sliding_window=64), batch, monkeypatch) == "rows"
     checkpointed = made().train()
-    checkpointed.gradient_checkpointing_enable()
+    checkpointed.activation_checkpointing_enable()
     assert way(checkpointed, batch, monkeypatch) == "padded", "attention runs again, outside of the rows"
 
 
