@@ -78,7 +78,7 @@ def forward_trained(model, batch: Batch) -> Out:
     places = batch.mask[:, 1:].numel()
     if lay is None or len(lay.ids) + len(lay.before) > SAVING * 2 * places:
         return forward(model, batch)
-    if not takes_rows(model, lay.rows.shape[1]):
+    if not takes_rows(model, max(group.shape[1] for group in lay.rows)):
         return forward(model, batch)
     return _out(run(model, lay), lay, batch)
 

@@ -24,15 +24,20 @@ REFUSALS = (TypeError, ValueError, RuntimeError, AttributeError, LookupError)
 _fits: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def attention_in_rows(module, query, key, value, attention_mask, rows: Tensor, place: Tensor, **settings):
+def attention_in_rows(
+    module, query, key, value, attention_mask, rows: tuple[Tensor, ...], place: Tensor, **settings
+):
     """Attention of transformers' form: query, key, value [1,H,N,D] of distinct tokens -> [1,N,H,D].
 
-    Each row of `rows` [S,L] reads its own tokens in order, so plain causal attention is exact and needs no
-    mask; a token of several rows has the same prefix, and so the same result, in all of them.
+    Each row of `rows` ([S,L] for each group of like lengths) reads its own tokens in order, so plain causal
+    attention is exact and needs no mask; a token of several rows has the same prefix, and so the same result,
+    in all of them.
     """
-    q, k, v = (_gathered(x[0].transpose(0, 1), rows).transpose(1, 2) for x in (query, key, value))
-    seen, _ = sdpa_attention_forward(module, q, k, v, None, **settings)
-    return _gathered(seen.flatten(0, 1), place)[None], None
+    distinct, seen = [x[0].transpose(0, 1) for x in (query, key, value)], []
+    for group in rows:
+        q, k, v = (_gathered(x, group).transpose(1, 2) for x in distinct)
+        seen.append(sdpa_attention_forward(module, q, k, v, None, **settings)[0].flatten(0, 1))
+    return _gathered(torch.cat(seen), place)[None], None
 
 
 def _gathered(x: Tensor, index: Tensor) -> Tensor:

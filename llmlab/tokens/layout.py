@@ -9,24 +9,32 @@ from torch import Tensor
 from .batch import Batch
 
 
+SHORT = (
+    32  # documents up to this length are one group: a call of attention more would cost more than it saves
+)
+UNLIKE = 64  # times the batch's places that all documents, filled up to the longest one, may take
+
+
 @dataclass(frozen=True)
 class Layout:
     """ids, positions [N] of the distinct tokens, without padding and without what stands behind a row's last
-    trained token · rows [S,L]: which of them each document reads, in order (filled up with 0 on the right) ·
-    place [N]: where a token stands in rows.flatten() · before [M]: for each token under the mask, in reading
-    order, the one before it, where it is predicted.
+    trained token · rows: which of them each document reads, in order; documents of like length together, a
+    tensor [S,L] for each such group, filled up with 0 on the right · place [N]: where a token stands in all
+    rows one behind the other · before [M]: for each token under the mask, in reading order, the one before
+    it, where it is predicted.
     """
 
     ids: Tensor
     positions: Tensor
-    rows: Tensor
+    rows: tuple[Tensor, ...]
     place: Tensor
     before: Tensor
 
 
 def layout(batch: Batch) -> Layout | None:
     """Documents of a batch (its rows, or what the `positions` column packs into them), sorted, so that each
-    shares its longest prefix with its neighbour. None where nothing is trained.
+    shares its longest prefix with its neighbour. None where nothing is trained, and where one long document
+    stands among very many short ones.
     """
     ids, trained = (x.cpu().numpy() for x in (batch.ids[:, :-1], batch.mask[:, 1:] > 0))
     if not trained.any():
@@ -35,6 +43,8 @@ def layout(batch: Batch) -> Layout | None:
     if "positions" in batch.given:
         places = batch["positions"][:, :-1].cpu().numpy()
     document, start, length = _documents(places, trained)
+    if len(start) * length.max() > UNLIKE * ids.size:
+        return None
     rows = _padded(ids.reshape(-1), places.reshape(-1), start, length)
     order = sorted(np.flatnonzero(length), key=[r.tobytes() for r in rows].__getitem__)
     slots, fresh = _shared(rows[order])
@@ -43,8 +53,10 @@ def layout(batch: Batch) -> Layout | None:
     at = np.flatnonzero(trained)
     before = slots[rank[document[at]], at - start[document[at]]]
     found = (start[order][:, None] + np.arange(slots.shape[1]))[fresh]
-    parts = ids.reshape(-1)[found], places.reshape(-1)[found], slots, np.flatnonzero(fresh), before
-    return Layout(*(torch.from_numpy(p).to(batch.ids.device) for p in parts))
+    groups, place = _grouped(slots, fresh, length[order])
+    parts = ids.reshape(-1)[found], places.reshape(-1)[found], place, before, *groups
+    ids, positions, place, before, *groups = (torch.from_numpy(p).to(batch.ids.device) for p in parts)
+    return Layout(ids, positions, tuple(groups), place, before)
 
 
 def _documents(places, trained):
@@ -76,3 +88,17 @@ def _shared(rows):
     owner = np.maximum.accumulate(np.where(fresh, np.arange(len(rows))[:, None], 0), axis=0)
     number = fresh.cumsum().reshape(fresh.shape) - 1
     return np.where(valid, number[owner, np.arange(fresh.shape[1])], 0), fresh
+
+
+def _grouped(slots, fresh, length):
+    """(rows of documents of like length, group by group; where each distinct token stands in them)."""
+    kind = np.ceil(np.log2(np.maximum(length, SHORT)))
+    groups, start, used = [], np.zeros(len(length), dtype=np.int64), 0
+    for each in np.unique(kind):
+        rows = np.flatnonzero(kind == each)
+        longest = length[rows].max()
+        start[rows] = used + longest * np.arange(len(rows))
+        groups.append(np.ascontiguousarray(slots[rows, :longest]))
+        used += len(rows) * longest
+    row, t = np.nonzero(fresh)
+    return groups, start[row] + t

@@ -1,4 +1,6 @@
-"""Reference: the log-probs of a model that does not move, computed once for each row however often it comes."""
+"""Reference: log-probs of a model that does not move, computed once for each row, however often it comes."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,11 +11,11 @@ from .loop import add_logprobs
 
 
 class Reference:
-    """batch -> the batch with the frozen column ref_logprobs [B,T-1], 0 outside the mask. Of stored pairs each
-    row is computed once a run; what is kept are its tokens under the mask.
+    """batch -> the batch with the frozen column ref_logprobs [B,T-1], 0 outside the mask. Of stored pairs
+    each row is computed once a run; what is kept are the numbers under its mask.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         self.model = model
         self.kept: dict[tuple, Tensor] = {}
 

@@ -204,9 +204,9 @@ def shifted(lay):
 
 def sibling(lay):
     """The last row reads the end of another one."""
-    other = lay.rows.clone()
+    other = lay.rows[0].clone()
     other[-1, 6] = other[0, 6]
-    return replace(lay, rows=other)
+    return replace(lay, rows=(other,))
 
 
 def running_on(lay):
@@ -223,7 +223,9 @@ def test_a_mutant_is_found(mutant, monkeypatch):
 def test_a_trial_that_is_wrong_is_refused(monkeypatch):
     """Negative control of the trial: rows in which each token reads the row before."""
     right = rows.layout
-    monkeypatch.setattr(rows, "layout", lambda batch: replace(lay := right(batch), rows=lay.rows.roll(1, 0)))
+    monkeypatch.setattr(
+        rows, "layout", lambda batch: replace(lay := right(batch), rows=(lay.rows[0].roll(1, 0),))
+    )
     assert not rows.takes_rows(made(), 5)
 
 

@@ -33,13 +33,12 @@ def test_each_distinct_prefix_is_there_once_and_predicts_what_is_under_the_mask(
     prefixes = {row[: t + 1] for row, _ in wanted for t in range(1, len(row))}
     assert len(lay.ids) == len(prefixes)
     assert len(lay.before) == int((batch.mask[:, 1:] > 0).sum()) == sum(len(at) for _, at in wanted)
-    assert torch.equal(lay.rows.flatten()[lay.place], torch.arange(len(lay.ids)))
+    every = [row[: t + 1] for group in lay.rows for row in group for t in range(len(row))]
+    assert [int(every[place][-1]) for place in lay.place] == list(range(len(lay.ids)))
     path = {}  # slot -> the tokens read up to it, by the row in which it is met
-    for place, slot in zip(lay.place.tolist(), range(len(lay.ids))):
-        row, t = divmod(place, lay.rows.shape[1])
-        path[slot] = tuple(lay.ids[lay.rows[row, : t + 1]].tolist())
-        first = int(lay.positions[lay.rows[row, 0]])
-        assert int(lay.positions[slot]) == first + t
+    for slot, place in enumerate(lay.place.tolist()):
+        path[slot] = tuple(lay.ids[every[place]].tolist())
+        assert int(lay.positions[slot]) == int(lay.positions[every[place][0]]) + len(path[slot]) - 1
     told = [path[slot] for slot in lay.before.tolist()]
     assert told == [row[1 : t + 2] for row, at in wanted for t in at]
 
@@ -67,4 +66,14 @@ def test_a_long_conversation_costs_what_its_tokens_cost():
     rows = [list(range(4000)), *([[1, 2, 3]] * 15)]
     batch = Batch(pad(rows, 0), pad([[0] + [1] * (len(r) - 1) for r in rows], 0).float())
     lay = layout(batch)
-    assert len(lay.ids) == 3999 + 2 and sum(x.numel() for x in vars(lay).values()) < 16 * 4000 + 20_000
+    stored = [lay.ids, lay.positions, lay.place, lay.before, *lay.rows]
+    assert len(lay.ids) == 3999 + 2 and sum(x.numel() for x in stored) < 6 * 4000
+
+
+def test_one_long_document_packed_among_many_short_ones_is_left_alone():
+    places = torch.cat([torch.arange(2000), torch.arange(2).repeat(500)])[None]
+    ids = torch.randint(1, 9, places.shape)
+    assert layout(Batch(ids, (places > 0).float(), {"positions": places})) is None
+    few = {"positions": places[:, :2040]}
+    rows = layout(Batch(ids[:, :2040], (places[:, :2040] > 0).float(), few)).rows
+    assert [group.shape[1] for group in rows] == [1, 1999]
