@@ -143,7 +143,7 @@ def against(
         return seconds
 
     figures = alternate(lambda: seconds_per_step(rows()), other)
-    apart = abs(next(rows())["loss"] - losses[0])
+    apart = abs(next(rows())["loss"] - losses[0])  # the stream has been read: a stored reference is there
     return ceiling(figures, rows(), next(stream()).ids.numel(), start) | {"losses_apart": apart}
 
 

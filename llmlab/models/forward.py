@@ -50,15 +50,18 @@ def forward(model, batch: Batch) -> Out:
         check_packing(model)
     inputs = {} if positions is None else {"position_ids": positions[:, :-1]}
     result = model(input_ids=batch.ids[:, :-1], use_cache=False, **inputs)
-    logits = result.logits.float()
-    if batch.temperature != 1.0:
-        logits = logits / batch.temperature
+    logits = _tempered(result.logits, batch)
     return Out(
         logits,
         token_logprobs(logits, batch.ids[:, 1:]),
         batch.mask[:, 1:].to(logits.dtype),
         _values(result),
     )
+
+
+def _tempered(logits: Tensor, batch: Batch) -> Tensor:
+    """Logits of the distribution that was sampled from, in fp32."""
+    return logits.float() if batch.temperature == 1.0 else logits.float() / batch.temperature
 
 
 def _values(result) -> Tensor | None:
@@ -85,7 +88,7 @@ def forward_trained(model, batch: Batch) -> Out:
 
 def _out(result, lay: Layout, batch: Batch) -> Out:
     """What a model said of the tokens under the mask, in the shape in which objectives read it."""
-    logits, trained = result.logits[0].float() / batch.temperature, batch.mask[:, 1:] > 0
+    logits, trained = _tempered(result.logits[0], batch), batch.mask[:, 1:] > 0
     logprobs = token_logprobs(logits[None], batch.ids[:, 1:][trained][None])[0]
     values = _values(result)
     return Out(

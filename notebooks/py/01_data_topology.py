@@ -161,6 +161,34 @@ sampled = next(collector(0))
 TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
 
 # %% [markdown]
+# **What is computed.** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Rows padded to one width compute it again
+# for each row, and padding too. Packing removes the padding. The fourth kind of packing also *shares prefixes*: a causal model says the same of the same beginning, so a
+# step computes each distinct token once. (The others are a document a row, one stream, and a stream with a reset; chapter 02 compares them.) Here are the answers to both sums from above, all rows laid out as one:
+
+# %%
+from llmlab.chapters.c01_data_topology import sharing
+from llmlab.models.forward import forward_trained
+
+sharing.picture(chatty.tok, sampled)
+
+# %% [markdown]
+# Read a line from left to right: every token sees its own past and nothing else. The second sum skips the columns of the first, and an answer skips those of its
+# sisters, although they begin alike and share what they have in common. The mask is half of it; the other half is that positions restart where a row parts from another, as if the other weren't there.
+
+# %%
+kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
+shared = {name: sharing.computed(batch) for name, batch in kinds.items()}
+shared
+
+# %% [markdown]
+# In each batch *shared* is the smallest number of computed tokens, and the gap is widest for rollouts, where many answers stand behind one prompt. The numbers that the loss reads stay the same:
+
+# %%
+full, less = forward(chatty.model, compared), forward_trained(chatty.model, compared)
+there = compared.mask[:, 1:] > 0
+assert torch.allclose(full.logprobs[there], less.logprobs[there], atol=1e-4)
+
+# %% [markdown]
 # The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
 
 # %%
