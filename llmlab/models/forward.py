@@ -12,8 +12,8 @@ from ..tokens.layout import Layout, layout
 from .positions import check_length, check_packing
 from .rows import run, takes_rows
 
-# what a model's forward calls its key-value cache: `cache` since transformers 5.24, past_key_values before
 SAVING = 0.9  # of the places of the plain form: with more a layout is not worth its making
+# what a model's forward calls its key-value cache: `cache` since transformers 5.24, past_key_values before
 CACHE = "cache" if "cache" in inspect.signature(Qwen3ForCausalLM.forward).parameters else "past_key_values"
 
 

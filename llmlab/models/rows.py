@@ -49,7 +49,9 @@ AttentionInterface.register(NAME, attention_in_rows)
 
 
 def run(model, lay: Layout):
-    """The model's result on a layout: logits [1,M,V] of the tokens under the mask (and values [1,N])."""
+    """The model's result on a layout: logits [1,M,V] of the tokens under the mask (and values [1,N]).
+    Meanwhile no other thread may use the model: its configuration says which attention it has.
+    """
     with _in_rows(model.config.get_text_config()):
         return model(
             input_ids=lay.ids[None],

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from ..models.forward import forward_trained
+from ..models.forward import forward
 from ..tokens import chat
 from ..tokens.batch import Batch
 from .rank import best
@@ -23,7 +23,7 @@ def likelihood(model, tok, question: str, texts: list[str]) -> np.ndarray:
     """
     model.eval()
     rows = [chat.continuation(tok, f"{text}\nQuestion:", f" {question}") for text in texts]
-    out = forward_trained(model, Batch.of_rows(tok, rows).to(next(model.parameters()).device))
+    out = forward(model, Batch.of_rows(tok, rows).to(next(model.parameters()).device))
     return ((out.logprobs * out.mask).sum(1) / out.mask.sum(1)).cpu().numpy()
 
 

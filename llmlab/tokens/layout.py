@@ -1,6 +1,7 @@
 """Layout: the distinct tokens that a batch needs, each computed once, however many rows begin with it."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -54,9 +55,14 @@ def layout(batch: Batch) -> Layout | None:
     before = slots[rank[document[at]], at - start[document[at]]]
     found = (start[order][:, None] + np.arange(slots.shape[1]))[fresh]
     groups, place = _grouped(slots, fresh, length[order])
-    parts = ids.reshape(-1)[found], places.reshape(-1)[found], place, before, *groups
-    ids, positions, place, before, *groups = (torch.from_numpy(p).to(batch.ids.device) for p in parts)
-    return Layout(ids, positions, tuple(groups), place, before)
+    tensor = partial(torch.as_tensor, device=batch.ids.device)
+    return Layout(
+        tensor(ids.reshape(-1)[found]),
+        tensor(places.reshape(-1)[found]),
+        tuple(map(tensor, groups)),
+        tensor(place),
+        tensor(before),
+    )
 
 
 def _documents(places, trained):
