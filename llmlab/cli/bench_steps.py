@@ -30,18 +30,18 @@ from ..world import talk
 ROUNDS, STEPS, WARM = 3, 8, 3  # each side alternately; the first steps of each round are not counted
 
 
-def seconds_per_step(rows, n: int = STEPS + WARM) -> float:
+def seconds_per_step(rows) -> float:
     """Median seconds between rows, the first ones left out."""
     times = [time.perf_counter()]
-    for _, _ in zip(range(n), rows):
+    for _, _ in zip(range(STEPS + WARM), rows):
         times.append(time.perf_counter())
     return statistics.median(b - a for a, b in zip(times[WARM:], times[WARM + 1 :]))
 
 
-def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: int = ROUNDS) -> dict:
+def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: int | None = None) -> dict:
     """Median seconds of both sides over alternating rounds, and the ratio theirs / ours."""
-    pairs = [(ours(), theirs()) for _ in range(rounds)]
-    mine, other = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+    found = [(ours(), theirs()) for _ in range(ROUNDS if rounds is None else rounds)]
+    mine, other = (statistics.median(p[i] for p in found) for i in (0, 1))
     return {"ours_ms": 1e3 * mine, "theirs_ms": 1e3 * other, "ratio": other / mine}
 
 

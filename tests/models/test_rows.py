@@ -13,8 +13,8 @@ from test_positions import MODELS
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from llmlab.methods import distillation, imitation, parts, policy, preferences
+from llmlab.models import adapters, quant, rows
 from llmlab.models import forward as module
-from llmlab.models import rows
 from llmlab.models.forward import forward, forward_trained
 from llmlab.models.heads import Valued
 from llmlab.tokens.batch import Batch
@@ -126,6 +126,16 @@ def test_a_value_head_and_adapters():
     assert_same(valued, batch, preferences.bradley_terry)
     config = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
     assert_same(get_peft_model(made(), config), batch, preferences.dpo)
+
+
+def test_layers_of_4_bits(monkeypatch):
+    small = adapters.adapt(quant.quantise(made().float()), init="gaussian", seed=3).train()
+    for name, p in small.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, std=0.02, generator=torch.Generator().manual_seed(len(name)))
+    assert way(small, pairs(), monkeypatch) == "rows"
+    monkeypatch.undo()
+    assert_same(small, pairs(), preferences.dpo)
 
 
 def way(model, batch: Batch, monkeypatch) -> str:
