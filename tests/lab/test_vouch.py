@@ -85,9 +85,9 @@ CHANGES = {
         "ratio.clamp(1 - low, 1.4) * advantages)",
         *("policy", ["epochs 2"]),
     ),
-    "a token is predicted a place too early": (
-        "at - start[document[at]]]",
-        "np.maximum(at - start[document[at]] - 1, 0)]",
+    "the mask is off by one": (
+        "batch.ids[:, 1:][trained][None]",
+        "batch.ids[:, :-1][trained][None]",
         *("prefer", ["short"]),
     ),
     "a stage begins a step early": (
