@@ -161,34 +161,6 @@ sampled = next(collector(0))
 TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
 
 # %% [markdown]
-# **What is computed.** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Rows padded to one width compute it again
-# for each row, and padding too. Packing removes the padding. The fourth kind of packing also *shares prefixes*: a causal model says the same of the same beginning, so a
-# step computes each distinct token once. (The others are a document a row, one stream, and a stream with a reset; chapter 02 compares them.) Here are the answers to both sums from above, all rows laid out as one:
-
-# %%
-from llmlab.chapters.c01_data_topology import sharing
-from llmlab.models.forward import forward_trained
-
-sharing.picture(chatty.tok, sampled)
-
-# %% [markdown]
-# Read a line from left to right: every token sees its own past and nothing else. The second sum skips the columns of the first, and an answer skips those of its
-# sisters, although they begin alike and share what they have in common. The mask is half of it; the other half is that positions restart where a row parts from another, as if the other weren't there.
-
-# %%
-kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
-shared = {name: sharing.computed(batch) for name, batch in kinds.items()}
-shared
-
-# %% [markdown]
-# In each batch *shared* is the smallest number of computed tokens, and the gap is widest for rollouts, where many answers stand behind one prompt. The numbers that the loss reads stay the same:
-
-# %%
-full, less = forward(chatty.model, compared), forward_trained(chatty.model, compared)
-there = compared.mask[:, 1:] > 0
-assert torch.allclose(full.logprobs[there], less.logprobs[there], atol=1e-4)
-
-# %% [markdown]
 # The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
 
 # %%
@@ -207,6 +179,35 @@ for name, (loaded, batch, objective) in views.items():
     table[name] = {"exactly zero": float((gradient == 0).float().mean()),
                    "masked": float((batch.mask[:, 1:] == 0).float().mean())}
 pd.DataFrame(table).T.round(3)
+
+# %% [markdown]
+# **What is computed.** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Padded rows compute the prompt again and again,
+# and the padding too. Packing removes the padding; chapter 02 compares three kinds of it (a document a row, one stream, a stream with a reset). A fourth kind *shares prefixes*: a causal model
+# computes the same for the same beginning, so once is enough. Here are the answers to both sums from above, all eight rows as one:
+
+# %%
+from llmlab.chapters.c01_data_topology import sharing
+
+sharing.picture(chatty.tok, sampled)
+
+# %% [markdown]
+# Read a line from left to right: every token sees its own past and nothing else. The second sum skips the rest of the first, and an answer skips the other answers to its sum; both share what
+# they have in common. The mask is half of it. The other half is that positions restart where two rows part, as if the other row weren't there.
+
+# %%
+kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
+pd.DataFrame({name: sharing.computed(batch) for name, batch in kinds.items()}).T
+
+# %% [markdown]
+# Compare the first three columns: sharing computes the fewest tokens in every batch, and saves most for rollouts, where many answers follow one prompt. (The last column counts the tokens that are trained.)
+# The loss doesn't change, because all numbers that it reads are the same:
+
+# %%
+from llmlab.models.forward import forward_trained
+
+full, less = (f(chatty.model, compared) for f in (forward, forward_trained))
+there = compared.mask[:, 1:] > 0
+assert torch.allclose(full.logprobs[there], less.logprobs[there], atol=1e-4)
 
 # %% [markdown]
 # ## 4 · Predict
