@@ -9,6 +9,7 @@ import torch
 from helpers_families import small
 
 from llmlab.methods import imitation
+from llmlab.models.forward import forward
 from llmlab.models.load import new_lab_model
 from llmlab.tokens.batch import Batch
 from llmlab.train import loop, probes, rollout
@@ -82,7 +83,7 @@ def test_the_rate_reaches_the_optimiser_whether_given_as_number_or_function(tiny
 def test_a_row_tells_step_loss_norm_and_trained_tokens(tiny):
     batch = batch_at(0)
     batch.mask[:, :5] = 0
-    before = imitation.nll(loop.forward(tiny.model, batch), batch)[0].item()
+    before = imitation.nll(forward(tiny.model, batch), batch)[0].item()
     first, second = loop.steps(tiny.model, [batch, batch], imitation.nll, n=2, lr=1e-2)
     assert first["step"] == 1 and second["step"] == 2 and first["tokens"] == 3 * 7
     assert first["loss"] == pytest.approx(before) and second["loss"] < first["loss"]

@@ -12,6 +12,7 @@ from llmlab.chapters.c07_reinforcement_learning.agent import Agent
 from llmlab.chapters.c07_reinforcement_learning.order import ORDERS, Order
 from llmlab.chapters.c07_reinforcement_learning.retain import MANY, Retain
 from llmlab.lab.experiment import BadKnob
+from llmlab.models.forward import forward
 from llmlab.models.load import load
 from llmlab.tokens.batch import Batch
 from llmlab.tokens.special import TEMPLATE
@@ -51,7 +52,7 @@ def test_own_imitates_the_right_samples_alone(chat_model):
     batch = next(recipe.stream(0))
     right = batch["rewards"] == 1
     assert 0 < right.sum() < len(batch)
-    out = loop.forward(chat_model.model, batch)
+    out = forward(chat_model.model, batch)
     loss, _ = recipe.objective(out, batch)
     mean = -(out.logprobs * out.mask)[right].sum() / out.mask[right].sum()
     assert loss.item() == pytest.approx(mean.item(), rel=1e-5)
@@ -96,7 +97,7 @@ def test_a_stage_brings_its_own_batches_and_dpo_the_model_as_reference():
     stream = k.stream(loaded.model, loaded.tok, 0, 0)
     shown, compared, tried = (next(stream) for _ in range(3))
     assert not shown.given and {"pair", "ref_logprobs"} <= set(compared.given) and "advantages" in tried.given
-    out = loop.forward(loaded.model, compared)
+    out = forward(loaded.model, compared)
     assert torch.allclose(out.logprobs * out.mask, compared["ref_logprobs"] * out.mask, atol=1e-5)
     assert float(k.objective(out, compared)[1]["margin"]) == pytest.approx(0, abs=1e-4)
 

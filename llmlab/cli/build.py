@@ -36,6 +36,12 @@ def command(argv: list[str]) -> int:
                 "",
                 "vouch: readings whose meaning was changed on purpose, as name.metric,name.metric",
             ),
+            (
+                "close",
+                bool,
+                False,
+                "vouch: accept what is as near as on another machine (sums in another order), and write it",
+            ),
         ],
         argv[len(names) :],
     )
@@ -123,7 +129,7 @@ def migrate() -> None:
 
 def rehearse(name: str, options) -> None:
     """`build book`: rehearse what changed and write it down, before a refactoring. `build vouch`: rehearse
-    again after it, and vouch for what is bit for bit the same.
+    again after it, and vouch for what is bit for bit the same, or as near as on another machine (--close).
     """
     from ..lab import record, rehearsal, vouch
     from ..ledger.rehearsed import others
@@ -146,7 +152,7 @@ def rehearse(name: str, options) -> None:
             lines = vouch.write(books, told)
         else:
             meant = tuple(filter(None, options.changed.split(",")))
-            lines = vouch.vouch(books, spot_checks(books), told, meant)
+            lines = vouch.vouch(books, spot_checks(books), told, meant, options.close)
         done = [print(line, flush=True) for line in lines]
     if not done:
         print(f"{name}: current")

@@ -1,5 +1,6 @@
 """Vouching: write the rehearsal book before a refactoring; afterwards replay it, vouch for what is bit for
-bit the same, and say what is not, and why.
+bit the same, and say what is not, and why. For a change that only adds up in another order, the same within
+the tolerance that another machine has.
 """
 
 from dataclasses import dataclass
@@ -49,32 +50,32 @@ def vouch(
     spot_checks: dict[str, list[tuple[object, int, Rows]]],
     on_rehearsal: Callable[[int, int], None] = lambda done, of: None,
     changed_readings: tuple[str, ...] = (),
+    close: bool = False,
 ) -> Iterator[str]:
     """Replay the books of all experiments whose code changed; a line per book. Raises OtherMachine.
 
     spot_checks: name -> (experiment, seed, rows) of real records, whose first rows are computed too.
     changed_readings: "name.metric" of readings whose meaning was changed on purpose; they are left out of the
     comparison, and the entry says so.
+    close: what is within the tolerance of rehearsal.far is vouched for, the entry says so, and the new rows
+    go into the book, so that the next change can be compared bit for bit again.
     """
-    changed: dict[str, Known] = {}
+    changed: dict[str, Known | Book] = {}
     before: dict[str, dict[str, Rows]] = {}
     for name, book in books.items():
         found = record.seal_of(book.file)
         if found and record.is_current(found, Seal(found.identity, book.seal.code)):
             continue
         kept: dict = book.read() if found else {"asked": {}, "machine": rehearsal.machine()}
-        if told := _not_comparable(name, book, kept):
+        if told := _not_comparable(name, book, kept, close):
             yield told
             continue
-        changed[name], before[name] = Known(book, kept["asked"]), kept["rows"]
+        changed[name] = book if close else Known(book, kept["asked"])
+        before[name] = kept["rows"]
     for name, after in _by_book(changed, on_rehearsal):
-        book = changed[name].book
+        book = books[name]
         meant = tuple(c.partition(".")[2] for c in changed_readings if c.partition(".")[0] == name)
-        differ = [
-            f"'{label}': {d}"
-            for label, rows in after.items()
-            for d in islice(rehearsal.differences(before[name][label], rows, (*book.clock, *meant)), 1)
-        ]
+        differ = [*_differences(before[name], after, (*book.clock, *meant), close)]
         differ += [
             f"a real record, seed {s}: {d}"
             for e, s, rows in spot_checks.get(name, [])
@@ -83,19 +84,35 @@ def vouch(
         if differ:
             yield f"{name} is stale now, {len(differ)} rehearsals differ; the first: {differ[0]}"
             continue
-        vouched.add([_entry(name, book, len(after), meant)])
-        yield f"{name}: {len(after)} rehearsals bit for bit as before; its records stay current"
+        vouched.add([_entry(name, book, len(before[name]), meant, close)])
+        if close:
+            book.write(after)
+        how = f"within {rehearsal.RELATIVE:g} of before" if close else "bit for bit as before"
+        yield f"{name}: {len(before[name])} rehearsals {how}; its records stay current"
 
 
-def _not_comparable(name: str, book: Book, kept: dict) -> str:
-    """Why a kept book says nothing about today's rehearsals; '' if it does. Raises OtherMachine."""
+def _differences(
+    before: dict[str, Rows], after: dict[str, Rows], leave_out: tuple[str, ...], close: bool
+) -> Iterator[str]:
+    """The first difference of each rehearsal that has one; those of a new knob have no before."""
+    samples = rehearsal.learns_from_samples(before.values())
+    for label in (label for label in after if label in before):
+        both = before[label], after[label], leave_out
+        found = rehearsal.far(*both, samples) if close else rehearsal.differences(*both)
+        yield from (f"'{label}': {d}" for d in islice(found, 1))
+
+
+def _not_comparable(name: str, book: Book, kept: dict, close: bool) -> str:
+    """Why a kept book says nothing about today's rehearsals; '' if it does. Raises OtherMachine, unless it is
+    to be compared within the tolerance, which is that of another machine.
+    """
     other = [label for label, asked in kept["asked"].items() if book.asked.get(label) != asked]
     if not kept["asked"] or other:
         return (
             f"{name}: its rehearsals are not those of the book ({', '.join(other[:3]) or 'none'}); take"
             " the old code, run llmlab build book, come back"
         )
-    if kept["machine"] != rehearsal.machine():
+    if kept["machine"] != rehearsal.machine() and not close:
         raise OtherMachine(
             f"the book of {name} was written with {kept['machine']}, here is {rehearsal.machine()}: take"
             " the old code, run llmlab build book --force, come back"
@@ -103,8 +120,10 @@ def _not_comparable(name: str, book: Book, kept: dict) -> str:
     return ""
 
 
-def _entry(name: str, book: Book, rehearsals: int, meant: tuple[str, ...]) -> dict:
-    """What is kept of a vouching: from which code to which, when, and what was changed on purpose."""
+def _entry(name: str, book: Book, rehearsals: int, meant: tuple[str, ...], close: bool) -> dict:
+    """What is kept of a vouching: from which code to which, when, what was changed on purpose, and within
+    which tolerance, if it is not bit for bit.
+    """
     old = record.read(book.file)[0]
     entry = {
         "name": name,
@@ -113,7 +132,8 @@ def _entry(name: str, book: Book, rehearsals: int, meant: tuple[str, ...]) -> di
         "date": date.today().isoformat(),
         "rehearsals": rehearsals,
     }
-    return entry | ({"changed": list(meant)} if meant else {})
+    within = {"relative": rehearsal.RELATIVE, "absolute": rehearsal.ABSOLUTE}
+    return entry | ({"changed": list(meant)} if meant else {}) | ({"within": within} if close else {})
 
 
 def _by_book(books: Mapping[str, Book | Known], on_rehearsal) -> Iterator[tuple[str, dict[str, Rows]]]:

@@ -7,7 +7,7 @@ from typing import Callable
 
 import torch
 
-from ..models.forward import forward
+from ..models.forward import forward_trained
 from ..tokens import chat
 from ..tokens.batch import Batch
 from ..train import probes
@@ -162,7 +162,7 @@ LABELS = {
 def total_nats(model, prepared: list[Batch]) -> float:
     """Negative log-likelihood of all tokens together."""
     model.eval()
-    outs = (forward(model, b.to(model.device)) for b in prepared)
+    outs = (forward_trained(model, b.to(model.device)) for b in prepared)
     return -float(sum((out.logprobs * out.mask).sum() for out in outs))
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..models.forward import Out
 from ..tokens.batch import Batch
-from .parts import detached, kl, token_mean, weighted_sum
+from .parts import detached, kl, token_mean, trained, trained_mean, weighted_sum
 
 
 def nll(out: Out, batch: Batch) -> tuple[Tensor, dict]:
@@ -28,7 +28,8 @@ def kl_to_ref(out: Out, batch: Batch) -> tuple[Tensor, dict]:
     The other direction, "still cover all the base would say" (arXiv 1606.09282), is forward_kl with the base
     as teacher.
     """
-    loss = token_mean(kl(out.logits.log_softmax(-1), batch["ref_logits"].log_softmax(-1)), out.mask)
+    policy, base = (trained(x, out.mask).log_softmax(-1) for x in (out.logits, batch["ref_logits"]))
+    loss = trained_mean(kl(policy, base))
     return loss, detached(kl=loss)
 
 

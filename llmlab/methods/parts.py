@@ -72,10 +72,17 @@ def entropy(out: Out) -> Tensor:
     answer. A diagnostic.
     """
     with torch.no_grad():
-        probs = out.logits[out.mask > 0].softmax(
-            -1
-        )  # only the answer's rows: prompts and padding cost nothing
-        return torch.special.entr(probs).sum() / out.mask.sum().clamp(min=1)
+        return trained_mean(torch.special.entr(trained(out.logits, out.mask).softmax(-1)).sum(-1))
+
+
+def trained(x: Tensor, mask: Tensor) -> Tensor:
+    """x [B,T-1,V] of the N tokens under the mask alone, [N,V]; forward_trained() gives logits so already."""
+    return x[mask > 0] if x.ndim == 3 else x
+
+
+def trained_mean(x: Tensor) -> Tensor:
+    """token_mean of one number for each token under the mask, x [N]; 0 where there is none."""
+    return x.sum() / max(1, len(x))
 
 
 def detached(**values: Tensor) -> dict[str, Tensor]:

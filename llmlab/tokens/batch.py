@@ -45,6 +45,12 @@ COLUMNS = {
     ),
     "ref_logits": ("[B,T-1,V]", "logits of the frozen base model", "train.loop.add_logits"),
     "teacher_logits": ("[B,T-1,V]", "logits of the teacher", "train.loop.add_logits"),
+    "teacher_ids": ("[B,T-1,k]", "the teacher's likeliest tokens", "train.loop.add_top_k"),
+    "teacher_logprobs": (
+        "[B,T-1,k+1]",
+        "their log-probs under the teacher, and that of all other tokens together",
+        "train.loop.add_top_k",
+    ),
 }
 
 

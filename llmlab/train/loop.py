@@ -11,8 +11,9 @@ from safetensors.torch import load, save
 
 from .. import paths
 from ..errors import UserError
-from ..methods.parts import Objective, values_of
-from ..models.forward import Out, forward
+from ..methods.distillation import top_k
+from ..methods.parts import Objective, trained, values_of
+from ..models.forward import Out, forward_trained, placed
 from ..tokens.batch import Batch
 from .recipe import GaveUp, Recipe
 
@@ -75,7 +76,7 @@ def steps(
         now = peak(step) * rate(step, n, warmup, final)
         for group in chain.from_iterable(o.param_groups for o in opts):
             group["lr"] = now
-        loss, info = objective(forward(model, batch), batch)
+        loss, info = objective(forward_trained(model, batch), batch)
         if not torch.isfinite(loss):
             raise Diverged(f"the loss is {loss.item()} at step {step + 1}; lower --lr or raise --warmup")
         loss.backward()
@@ -204,7 +205,19 @@ def add_logprobs(model, batch: Batch, column: str) -> Batch:
 @torch.no_grad()
 def add_logits(model, batch: Batch, column: str) -> Batch:
     """The batch with the model's logits [B,T-1,V] as a frozen column (ref_logits, teacher_logits)."""
-    return batch.add(**{column: _quietly(model, batch).logits})
+    out = _quietly(model, batch)
+    return batch.add(**{column: placed(trained(out.logits, out.mask), out.mask > 0)})
+
+
+@torch.no_grad()
+def add_top_k(model, batch: Batch, k: int) -> Batch:
+    """The batch with the teacher's k likeliest tokens and their log-probs as frozen columns, in place of all
+    its logits: teacher_ids [B,T-1,k], teacher_logprobs [B,T-1,k+1].
+    """
+    out = _quietly(model, batch)
+    ids, logprobs = top_k(trained(out.logits, out.mask), k)
+    there = out.mask > 0
+    return batch.add(teacher_ids=placed(ids, there), teacher_logprobs=placed(logprobs, there))
 
 
 @torch.no_grad()
@@ -216,6 +229,6 @@ def add_values(model, batch: Batch) -> Batch:
 def _quietly(model, batch: Batch) -> Out:
     was = model.training
     model.eval()
-    out = forward(model, batch)
+    out = forward_trained(model, batch)
     model.train(was)
     return out

@@ -6,7 +6,8 @@ from typing import Sequence
 
 import torch
 
-from ..models.forward import forward
+from ..methods.parts import trained
+from ..models.forward import forward_trained, placed
 from ..tokens import chat
 from ..tokens.batch import Batch, pad
 from ..tokens.pack import encode_documents
@@ -58,8 +59,9 @@ def exact(model, prepared: list[Batch]) -> float:
     """
     right = total = 0
     for batch in _evaluating(model, prepared):
-        logits = forward(model, batch).logits
-        wrong = (logits.argmax(-1) != batch.ids[:, 1:]) & (batch.mask[:, 1:] > 0)
+        there = batch.mask[:, 1:] > 0
+        first = trained(forward_trained(model, batch).logits, there).argmax(-1)
+        wrong = placed(first != batch.ids[:, 1:][there], there)
         right, total = right + int((~wrong.any(1)).sum()), total + len(batch)
     return right / total
 
@@ -69,7 +71,7 @@ def loss(model, prepared: list[Batch]) -> float:
     """Mean negative log-likelihood of the masked tokens, in nats per token."""
     total = count = 0.0
     for batch in _evaluating(model, prepared):
-        out = forward(model, batch)
+        out = forward_trained(model, batch)
         total, count = total - float((out.logprobs * out.mask).sum()), count + float(out.mask.sum())
     return total / count
 

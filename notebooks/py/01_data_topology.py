@@ -181,6 +181,35 @@ for name, (loaded, batch, objective) in views.items():
 pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
+# **What is computed.** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Padded rows compute the prompt again and again,
+# and the padding too. Packing removes the padding; chapter 02 compares three kinds of it (a document a row, one stream, a stream with a reset). A fourth kind *shares prefixes*: a causal model
+# computes the same for the same beginning, so once is enough. Here are the answers to both sums from above, all eight rows as one:
+
+# %%
+from llmlab.chapters.c01_data_topology import sharing
+
+sharing.picture(chatty.tok, sampled)
+
+# %% [markdown]
+# Read a line from left to right: every token sees its own past and nothing else. The second sum skips the rest of the first, and an answer skips the other answers to its sum; both share what
+# they have in common. The mask is half of it. The other half is that positions restart where two rows part, as if the other row weren't there.
+
+# %%
+kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
+pd.DataFrame({name: sharing.computed(batch) for name, batch in kinds.items()}).T
+
+# %% [markdown]
+# Compare the first three columns: sharing computes the fewest tokens in every batch, and saves most for rollouts, where many answers follow one prompt. (The last column counts the tokens that are trained.)
+# The loss doesn't change, because all numbers that it reads are the same:
+
+# %%
+from llmlab.models.forward import forward_trained
+
+full, less = (f(chatty.model, compared) for f in (forward, forward_trained))
+there = compared.mask[:, 1:] > 0
+assert torch.allclose(full.logprobs[there], less.logprobs[there], atol=1e-4)
+
+# %% [markdown]
 # ## 4 · Predict
 #
 # We take 2,000 conversations of two questions each about people whom the base model *already knows*, and train the base model on them three times: loss on every token, loss on the assistant's tokens,

@@ -80,6 +80,16 @@ CHANGES = {
         "self.reset and first > self.reset and first % self.reset == 0",
         *("policy", ["reset 1"]),
     ),
+    "a wider clip": (
+        "ratio.clamp(1 - low, 1 + high) * advantages)",
+        "ratio.clamp(1 - low, 1.4) * advantages)",
+        *("policy", ["epochs 2"]),
+    ),
+    "the mask is off by one": (
+        "batch.ids[:, 1:][trained][None]",
+        "batch.ids[:, :-1][trained][None]",
+        *("prefer", ["short"]),
+    ),
     "a stage begins a step early": (
         "i = min(step // self.length, len(self.parts) - 1)",
         "i = min((step + 1) // self.length, len(self.parts) - 1)",
@@ -331,6 +341,46 @@ def test_a_reading_whose_meaning_changed_on_purpose_is_left_out_and_said(books, 
     monkeypatch.setattr(One, "adds", 1.0)
     (line,) = vouch.vouch({"one": books["one"]}, {}, changed_readings=("two.size", "one.size"))
     assert "bit for bit" in line and vouched.entries()[0]["changed"] == ["size"]
+
+
+def test_what_is_near_is_vouched_for_when_asked_and_becomes_the_book(books, new_code, monkeypatch):
+    monkeypatch.setattr(One, "adds", 1e-6)
+    more = rehearsal.Rehearsal("shine 1.0", One(steps=5))
+    book, n = Book("one", [*books["one"].wanted, more]), len(books["one"].wanted)
+    assert list(vouch.vouch({"one": book}, {}, close=True)) == [
+        f"one: {n} rehearsals within 0.0005 of before; its records stay current"
+    ]
+    (entry,) = vouched.entries()
+    assert entry["within"] == {"relative": 0.0005, "absolute": 0.0003} and entry["rehearsals"] == n
+    rows = book.read()["rows"]
+    assert rows.keys() == {r.label for r in book.wanted} and rows["whole"][0]["size"] == 3.000001
+    assert stale({"one": book}) == [] and list(vouch.vouch({"one": book}, {})) == []
+    monkeypatch.setattr(code, "version", lambda file: "newer")
+    assert "bit for bit" in next(vouch.vouch({"one": book}, {})), "the next change is compared exactly again"
+
+
+def test_what_is_far_is_stale_however_it_is_asked(books, new_code, monkeypatch):
+    monkeypatch.setattr(One, "adds", 0.01)
+    kept = books["one"].file.read_bytes()
+    (line,) = vouch.vouch({"one": books["one"]}, {}, close=True)
+    assert line.startswith("one is stale now") and vouched.entries() == []
+    assert books["one"].file.read_bytes() == kept
+
+
+def test_a_book_from_another_machine_is_near_enough_to_compare_within_the_tolerance(
+    books, new_code, monkeypatch
+):
+    monkeypatch.setattr(rehearsal, "machine", lambda: {"processor": "riscv64"})
+    assert "within" in next(vouch.vouch({"one": books["one"]}, {}, close=True))
+    assert books["one"].read()["machine"] == {"processor": "riscv64"}
+
+
+def test_the_command_line_passes_on_that_near_will_do(books, new_code, monkeypatch, capsys):
+    monkeypatch.setattr(One, "adds", 1e-6)
+    monkeypatch.setattr(rehearsal, "books", lambda others=(): {"one": books["one"]})
+    monkeypatch.setattr("llmlab.learn.shipped.wanted", lambda: [])
+    assert cli.main(["build", "vouch"]) == 0 and "one is stale now" in capsys.readouterr().out
+    assert cli.main(["build", "vouch", "--close"]) == 0 and "stay current" in capsys.readouterr().out
 
 
 def test_a_missing_or_damaged_book_is_named_and_the_others_go_on(books, new_code):

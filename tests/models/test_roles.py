@@ -3,6 +3,7 @@
 import pytest
 
 from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.models.forward import forward
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load
 from llmlab.models.memory import FP32
@@ -32,9 +33,9 @@ def trained(**knobs):
     next(
         loop.steps(model, collector(0), recipe.objective, n=2, lr=1e-4, opts=opts)
     )  # moments; the gradients are cleared
-    loop.forward(model, next(collector(0))).logprobs.sum().backward()
+    forward(model, next(collector(0))).logprobs.sum().backward()
     if policy.advantage == "critic":
-        loop.forward(model, next(collector(0))).values.sum().backward()
+        forward(model, next(collector(0))).values.sum().backward()
     return model, opts, collector.reference
 
 

@@ -11,12 +11,13 @@ import torch
 from ...lab import knobs
 from ...lab.experiment import Experiment, knob
 from ...methods import imitation, preferences
-from ...models.forward import forward
+from ...models.forward import forward_trained
 from ...models.frozen import frozen_copy
 from ...tokens import chat, pairs, render
 from ...tokens.batch import Batch
-from ...train import loop, probes
+from ...train import probes
 from ...train.recipe import Read, Recipe, numbered
+from ...train.reference import Reference
 from ...world import corpora
 from ...world.base import Message, rng, say
 from ...world.census import Census
@@ -118,7 +119,7 @@ class Topology(Experiment):
         """The same transcripts under the loss."""
         self.address(loaded)
         model, tok = loaded.model, loaded.tok
-        reference = frozen_copy(model) if self.loss == "dpo" else None
+        reference = Reference(frozen_copy(model)) if self.loss == "dpo" else None
         held = transcripts("test", 128)
         sets = prepare(tok, held)
         held_pairs, turns = (
@@ -128,7 +129,7 @@ class Topology(Experiment):
 
         def batch_at(step):
             batch = self.batch_at(tok, self.chosen(seed, step)).to(model.device)
-            return loop.add_logprobs(reference, batch, "ref_logprobs") if reference else batch
+            return reference(batch) if reference else batch
 
         def read(step):
             found = probes.read(model, sets)
@@ -187,7 +188,7 @@ def next_turn(tok, transcript: Transcript) -> tuple[list[int], list[int]]:
 def likelihood(model, prepared: list[Batch]) -> float:
     """Mean probability of all masked tokens of a row together."""
     model.eval()
-    outs = [forward(model, b.to(model.device)) for b in prepared]
+    outs = [forward_trained(model, b.to(model.device)) for b in prepared]
     return float(torch.cat([(o.logprobs * o.mask).sum(1).exp() for o in outs]).mean())
 
 
@@ -195,6 +196,6 @@ def likelihood(model, prepared: list[Batch]) -> float:
 def ordering(model, pairs: Batch) -> float:
     """Share of pairs whose chosen answer is likelier than the rejected one."""
     model.eval()
-    out = forward(model, pairs)
+    out = forward_trained(model, pairs)
     total = (out.logprobs * out.mask).sum(1)
     return float((total[0::2] > total[1::2]).float().mean())

@@ -10,11 +10,11 @@ import torch
 from ...lab.experiment import Experiment, knob
 from ...methods import preferences
 from ...methods.parts import Objective
-from ...models.forward import forward
+from ...models.forward import forward_trained
 from ...models.frozen import frozen_copy
 from ...tokens.batch import Batch
-from ...train import loop
 from ...train.recipe import Read, Recipe
+from ...train.reference import Reference
 
 
 class Pairwise(Experiment):
@@ -51,12 +51,13 @@ class Pairwise(Experiment):
         """Pairs, their log-probs under the reference, and the loss."""
         model, tok = loaded.model, loaded.tok
         reference = frozen_copy(model)
+        beside = Reference(reference)
         pairs = self.pairs_from(model, tok, reference, seed)
 
         def stream(start):
             for batch in pairs(start):
                 batch = batch.to(model.device)
-                yield loop.add_logprobs(reference, batch, "ref_logprobs") if self.compares else batch
+                yield beside(batch) if self.compares else batch
 
         return Recipe(
             model,
@@ -104,7 +105,7 @@ def figures(model, judged: list[Batch]) -> dict[str, float]:
     """
     chosen, rejected, margins = [], [], []
     for batch in judged:
-        out = forward(model, batch)
+        out = forward_trained(model, batch)
         total, base = (out.logprobs * out.mask).sum(1), (batch["ref_logprobs"] * out.mask).sum(1)
         margins.append((total - base)[0::2] - (total - base)[1::2])
         chosen.append(total[0::2])

@@ -5,7 +5,7 @@ and how far from where it began.
 import torch
 
 from ...methods import parts
-from ...models.forward import forward
+from ...models.forward import forward_trained
 from ...models.frozen import frozen_copy
 from ...train import probes
 from ...train.rollout import as_batch, evaluate, play
@@ -101,9 +101,12 @@ class Reader(Since):
     def drift(self, episodes) -> dict[str, float]:
         """Entropy of the policy, and its exact KL from where it began, at the tokens of its own samples."""
         batch = as_batch(self.tok, episodes).to(self.model.device)
-        out, before = forward(self.model, batch), forward(self.start, batch)
-        kl = parts.kl(out.logits.log_softmax(-1), before.logits.log_softmax(-1))
-        return {"held_entropy": float(parts.entropy(out)), "held_kl": float(parts.token_mean(kl, out.mask))}
+        out, before = forward_trained(self.model, batch), forward_trained(self.start, batch)
+        now, then = (parts.trained(o.logits, o.mask).log_softmax(-1) for o in (out, before))
+        return {
+            "held_entropy": float(parts.entropy(out)),
+            "held_kl": float(parts.trained_mean(parts.kl(now, then))),
+        }
 
 
 def mean(x: torch.Tensor) -> float:

@@ -13,7 +13,7 @@ from ...lab import knobs
 from ...lab.experiment import knob
 from ...lab.supervised import Supervised, order
 from ...methods.calibration import auc
-from ...models.forward import forward
+from ...models.forward import forward_trained
 from ...tokens import chat
 from ...tokens.batch import Batch, Row
 from ...train.attempts import attempts
@@ -150,5 +150,5 @@ def solved(tok, problem: Problem) -> Row:
 def logprobs(model, tok, rows: list[Row]) -> list[list[float]]:
     """Log-prob of every learnt token, row by row."""
     model.eval()
-    out = forward(model, Batch.of_rows(tok, rows).to(model.device))
+    out = forward_trained(model, Batch.of_rows(tok, rows).to(model.device))
     return [x[m > 0].tolist() for x, m in zip(out.logprobs, out.mask)]

@@ -15,7 +15,7 @@ from ...lab.supervised import order
 from ...methods.calibration import auc, ece
 from ...methods.scaling import selected_at_k
 from ...methods.verification import AGGREGATIONS, cross_entropy
-from ...models.forward import forward
+from ...models.forward import forward_trained
 from ...models.frozen import frozen_copy
 from ...models.heads import Valued
 from ...tokens import chat
@@ -246,6 +246,6 @@ def judged(judge, tok, solutions: list[Solution]) -> list[list[float]]:
     judge.eval()
     rows, found = [marked(tok, *s) for s in solutions], []
     for i in range(0, len(rows), 64):
-        out = forward(judge, Batch.of_rows(tok, rows[i : i + 64]).to(judge.device))
+        out = forward_trained(judge, Batch.of_rows(tok, rows[i : i + 64]).to(judge.device))
         found += [v[m > 0].sigmoid().tolist() for v, m in zip(out.values, out.mask)]
     return found
