@@ -55,7 +55,7 @@ def extra(name: str) -> str:
     return f"pip install 'llmlab[{name}]'" if installed() else f"pip install -e '.[{name}]'"
 
 
-LAB = ("base", "chat", "reader", "reasoner")  # the shipped checkpoints
+LAB = ("base", "chat", "reader", "reasoner", "student_l", "student_m", "student_s")  # the shipped checkpoints
 
 
 def data() -> Path:

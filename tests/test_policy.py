@@ -220,7 +220,6 @@ def test_readings_of_the_start(chat):
     (dict(group=1), "choose --group 2 or more, or --advantage critic"),
     (dict(group=1, advantage="critic", groups="resampled"), "choose --group 2 or more"),
     (dict(task="many", reward_func="crash"), "choose --reward_func strict or length"),
-    (dict(task="chain", size=4), "--size 4 does not fit --task chain: a chain has 1 to 3 calls, not 4"),
     (dict(source="gold"), "choose --advantage no_baseline --ratio none --clip none"),
     (SFT | dict(groups="filtered"), "choose --groups all"),
     (dict(reset=10), "choose --kl_penalty reward or k3"),

@@ -36,6 +36,8 @@ def command(argv: list[str]) -> int:
     out = free_folder(options.out) if getattr(options, "out", "") else ""
     if out:
         experiment = replace(experiment, out=out)
+    if experiment.name == "distill":
+        experiment = taught(experiment, options)
     options.model = options.model or experiment.default_model
     if options.engine == "trl":
         from ..trl.engine import TRL
@@ -47,6 +49,16 @@ def command(argv: list[str]) -> int:
         return show(experiment, options)
 
 
+def taught(experiment, options):
+    """The experiment under the teacher that was named; the student is the model of the run. Raises UserError
+    where two students are named.
+    """
+    if options.student and options.model:
+        raise UserError("--student and --model are the same; leave one of them out")
+    options.model = options.student or options.model
+    return replace(experiment, teacher=options.teacher) if options.teacher else experiment
+
+
 def options_of(cls) -> list[Option]:
     """What a run of this experiment can be told beside its knobs."""
     common: list[Option] = [
@@ -56,7 +68,7 @@ def options_of(cls) -> list[Option]:
             str,
             "",
             (
-                "base, chat, a folder, or a hub id (empty: what the experiment starts from,"
+                "base, chat, …, a folder, or a hub id (empty: what the experiment starts from,"
                 f" {cls.default_model} with its defaults)"
             ),
         ),
@@ -81,6 +93,9 @@ def options_of(cls) -> list[Option]:
         common.append(("verifier", str, "", "your own check: a Python file, or math-verify (empty: a rule)"))
     if cls.name == "rag":
         common += ask.OPTIONS
+    if cls.name == "distill":
+        common.append(("teacher", str, "", "the model that teaches (empty: the lab's reasoner)"))
+        common.append(("student", str, "", "the model that learns: another name of --model"))
     if cls.keeps:
         common.append(
             (

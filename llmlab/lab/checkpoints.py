@@ -7,6 +7,8 @@ chat   base after supervised fine-tuning on conversations with tools, formats, r
 reader chat after more of it: questions behind look-alike passages, answered with a citation
 reasoner
        chat after more of it: problems solved step by step, wrong steps found, attempts revised
+student_l, student_m, student_s
+       the reasoner with fewer layers, heads and neurons (plans.SHAPES), trained again on the same problems
 """
 
 import json
@@ -24,6 +26,7 @@ import transformers
 
 from .. import paths
 from ..methods import imitation
+from ..models import prune
 from ..models import load as models
 from ..tokens import chat, pack, special, tokenizer
 from ..tokens.batch import Batch
@@ -32,7 +35,7 @@ from ..train.recipe import Read, Recipe
 from ..world import corpora
 from ..world.base import rng
 from . import record
-from .plans import BEFORE, CONVERSATIONS, PLANS, SKILLS, Plan
+from .plans import BEFORE, CONVERSATIONS, PLANS, SHAPES, SKILLS, Plan
 from .record import Seal
 
 
@@ -109,6 +112,7 @@ def recipe_hash(name: str) -> str:
             paths.data() / "checkpoints" / BEFORE[name]
         )  # its weights and tokenizer: the rest of the folder follows
         before = paths.hash_files([base / "model.safetensors", base / "tokenizer.json"]) + special.TEMPLATE
+        before += f", {SHAPES[name]}" if name in SHAPES else ""
     plan = repr(PLANS[name]).replace("Plan(", "Recipe(", 1)  # its name when the shipped checkpoints were made
     plan += f", replay {PLANS[name].replay}" if PLANS[name].replay else ""
     return paths.hash_bytes(plan.encode(), before.encode(), "\n".join(texts).encode())
@@ -150,7 +154,8 @@ def start(name: str):
     loaded = models.load(str(folder("pre")) if name == "base" else BEFORE[name])
     if name == "chat":
         loaded.tok.chat_template = special.TEMPLATE
-    return loaded.model, loaded.tok
+    model = prune.pruned(loaded.model, *SHAPES[name]) if name in SHAPES else loaded.model
+    return model, loaded.tok
 
 
 STREAMS: dict[str, Callable] = {
@@ -159,6 +164,7 @@ STREAMS: dict[str, Callable] = {
     "chat": chat_stream,
     "reader": partial(chat_stream, name="reader"),
     "reasoner": partial(chat_stream, name="reasoner"),
+    **{name: partial(chat_stream, name=name) for name in SHAPES},
 }
 
 

@@ -7,7 +7,12 @@ from ..world import Census, Desk, Formulary, Records, Strings, Sums, Talk
 from ..world.leaflets import Interview, Reading
 from ..world.reasoning import HINTS, NAMES, Critique, Reasoning, Revision
 
-BEFORE = {"base": "pre", "chat": "base", "reader": "chat", "reasoner": "chat"}  # what it starts from
+# layers, heads, MLP neurons that are left of four, four and 384
+SHAPES = {"student_l": (4, 3, 256), "student_m": (4, 2, 128), "student_s": (4, 1, 64)}
+# what it starts from
+BEFORE = {"base": "pre", "chat": "base", "reader": "chat", "reasoner": "chat"} | dict.fromkeys(
+    SHAPES, "reasoner"
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ PLANS = {
     "chat": Plan(steps=1200, rows=16, lr=1e-3, length=400, replay=8),
     "reader": Plan(steps=4000, rows=16, lr=1.5e-3, length=520, replay=1, seed=3),
     "reasoner": Plan(steps=2400, rows=16, lr=1.5e-3, length=400, replay=1, seed=5),
+    "student_l": Plan(steps=900, rows=16, lr=1.5e-3, length=400, replay=1, seed=9),
+    "student_m": Plan(steps=900, rows=16, lr=1.5e-3, length=400, replay=1, seed=9),
+    "student_s": Plan(steps=900, rows=16, lr=1.5e-3, length=400, replay=1, seed=9),
 }
 SEEN = Formulary(size=1500, seed=1, names="train")  # drugs of the chats; the domain's own drugs stay unseen
 # share of conversations -> the part they come from; SFT shows every later behaviour at least once
@@ -87,7 +95,7 @@ SOLUTIONS = {  # numbers are learned more slowly than letters, so they are more
     Talk(kinds=("unsafe", "safe"), formulary=SEEN): 0.01,
 }
 GOALS = {1: None, 2: None, 4: 0.95, 8: 0.90}  # passages -> least share right, citation included
-CONVERSATIONS = {"chat": CHATS, "reader": READINGS, "reasoner": SOLUTIONS}
+CONVERSATIONS = {"chat": CHATS, "reader": READINGS, "reasoner": SOLUTIONS} | dict.fromkeys(SHAPES, SOLUTIONS)
 
 PRETRAINED: dict[str, tuple] = {
     "census questions": (Census(), {}, 0.99),
@@ -147,3 +155,4 @@ SKILLS: dict[str, dict[str, tuple]] = {
         "unsafe refused": (Talk(("unsafe",)), {}, None),
     },
 }
+SKILLS |= dict.fromkeys(SHAPES, SKILLS["reasoner"])

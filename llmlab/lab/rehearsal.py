@@ -294,6 +294,7 @@ FLOATS = 5e-3  # because only their differences are learned
 # readings of a step that learns from samples of its own, and what is read of the samples
 ON_POLICY = {"reward", "ratio_max", "mixed", "sampled"}
 DRAWN = ON_POLICY | {"tokens", "entropy", "drawn", "frac_reward_zero_std", "grad_norm", "round_kept"}
+COUNTED = range(1, 33)  # answers that a reading of a rehearsal counts
 PARTS = 0.3  # how much one sample that falls otherwise moves what is read of a batch of samples
 
 
@@ -331,6 +332,32 @@ def far(before: Rows, after: Rows, leave_out: tuple[str, ...] = (), samples: boo
             yield f"step {old['step']}: {name} is {new.get(name)}, it was {old[name]}"
     if len(before) != len(after) and not parted:
         yield f"{len(after)} rows, there were {len(before)}"
+
+
+def one_answer(before: Rows, after: Rows, leave_out: tuple[str, ...] = ()) -> bool:
+    """Is all that differs one answer, of few that are asked, where last bits decide between two? In one row
+    at most two readings (one may be a part of the other), each a share of a few answers that moves by what
+    one of them does. A loss is no such share: it has digits without end.
+    """
+    if len(before) != len(after):
+        return False
+    off = [
+        (old["step"], old[name], new.get(name))
+        for old, new in zip(before, after)
+        for name in old
+        if name not in leave_out and not _near(name, old[name], new.get(name))
+    ]
+    shares = all(_of_few(x) for _, *both in off for x in both)
+    return (
+        len({step for step, *_ in off}) == 1 and len(off) <= 2 and shares and all(_moved(*o[1:]) for o in off)
+    )
+
+
+def _of_few(x) -> bool:
+    """Is it k / n for an n that a rehearsal asks?"""
+    return (
+        isinstance(x, (int, float)) and 0 <= x <= 1 and any(abs(x * n - round(x * n)) < 1e-9 for n in COUNTED)
+    )
 
 
 def _near(name: str, a, b) -> bool:

@@ -178,7 +178,6 @@ def run(
     when `stop` says so, paths.NoRoom before any work if nothing can be stored.
     """
     from ..train import loop
-    from . import samples
 
     loaded = experiment.load(model or experiment.default_model, device)
     wanted = seal(
@@ -194,6 +193,22 @@ def run(
     if fresh:
         checkpoint.clear()
     paths.writable(record(experiment.name, wanted.identity).parent)
+    rows, said, took = _computed(experiment, loaded, seed, checkpoint, texts, ask, on_row, stop)
+    done = Run(
+        experiment.name, experiment.settings(), seed, model, wanted.identity, rows, took, versions(), said
+    )
+    store(done, wanted.code)
+    experiment.place()
+    checkpoint.clear()
+    return done
+
+
+def _computed(
+    experiment, loaded, seed: int, checkpoint, texts, ask: bool, on_row, stop
+) -> tuple[list[dict], list[dict], float]:
+    """(rows, what the model said, seconds that the rows took). Raises Interrupted."""
+    from . import samples
+
     said = samples.before(experiment, loaded, texts) if ask else []
     half = 0 if checkpoint.path.exists() else getattr(experiment, "steps", 0) // 2
     began, rows = time.time(), []
@@ -209,13 +224,7 @@ def run(
             raise Interrupted(f"stopped by hand at step {row['step']}")
     took = time.time() - began
     said += samples.said(experiment, loaded, rows[-1]["step"], texts) if ask else []
-    done = Run(
-        experiment.name, experiment.settings(), seed, model, wanted.identity, rows, took, versions(), said
-    )
-    store(done, wanted.code)
-    experiment.place()
-    checkpoint.clear()
-    return done
+    return rows, said, took
 
 
 def _unfinished(name: str, wanted: Seal) -> Path:

@@ -5,7 +5,6 @@ is refused, what is stale is said.
 import io
 import json
 import os
-import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,7 +25,6 @@ from .claims import Claim, Contrast, Reading
 RESULTS = "results.json"
 CURVES, NEW_CURVES = "curves", "curves.new"  # .new: its writer died before it took its place
 STUDY = str(Path(__file__).parent / "study.py")
-START = re.compile(r'^    default_model: ClassVar\[str\] = "(\w+)"$', re.MULTILINE)
 Curves = dict[tuple[str, int], dict[str, dict[int, float]]]  # (arm key, seed) -> metric -> step -> value
 
 
@@ -109,17 +107,17 @@ def _checkpoints(folder: Path, names: tuple[str, ...]) -> str:
 
 
 def started(claim: Claim) -> tuple[str, ...]:
-    """The checkpoints that decide a claim's runs: base, chat, and what else its experiments name as their
-    start in their sources (nothing is imported for it).
+    """The checkpoints that decide a claim's runs: base, chat, and what else its experiments name in their
+    sources, as their start or as a teacher (nothing is imported for it).
     """
-    named = {_start(a.experiment) for a in claim.arms}
+    named = {name for a in claim.arms for name in _starts(a.experiment)}
     return ("base", "chat", *(name for name in paths.LAB[2:] if name in named))
 
 
 @lru_cache
-def _start(experiment: str) -> str:
-    found = START.search(Path(registry.file(experiment)).read_text(encoding="utf-8"))
-    return found[1] if found else ""
+def _starts(experiment: str) -> tuple[str, ...]:
+    source = Path(registry.file(experiment)).read_text(encoding="utf-8")
+    return tuple(name for name in paths.LAB[2:] if f'"{name}"' in source)
 
 
 def seal(claim: Claim) -> Seal:

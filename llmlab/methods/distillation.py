@@ -1,13 +1,19 @@
-"""Distillation: learn from what a teacher would say, not only from what was said."""
+"""Distillation: learn from what a teacher would say, not only from what was said. With a temperature T both
+models' logits are divided by it and the loss is times T², so that its gradient keeps its size (Hinton et al.,
+section 2).
+"""
 
 import math
+from functools import partial
+from typing import Callable
 
 import torch
 from torch import Tensor
 
 from ..models.forward import Out
 from ..tokens.batch import Batch
-from .parts import detached, kl, trained, trained_mean
+from .imitation import nll
+from .parts import Objective, detached, kl, trained, trained_mean, weighted_sum
 
 NEVER = -80.0  # log-prob of an event that cannot happen, finite so that 0 · NEVER is 0
 
@@ -29,17 +35,22 @@ def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def with_tail(logprobs: Tensor, ids: Tensor) -> Tensor:
     """Log-probs of the tokens `ids` and, last, of all others together. [N,V], [N,k] -> [N,k+1]"""
-    rest = logprobs.scatter(-1, ids, 2 * NEVER).logsumexp(-1, keepdim=True)
-    return torch.cat([logprobs.gather(-1, ids), rest], -1).clamp(min=NEVER)
+    chosen = logprobs.gather(-1, ids)
+    if ids.shape[-1] == logprobs.shape[-1]:
+        return torch.cat([chosen, torch.full_like(chosen[:, :1], NEVER)], -1)
+    rest = logprobs.scatter(-1, ids, -torch.inf).logsumexp(-1, keepdim=True)
+    return torch.cat([chosen, rest], -1)
 
 
-def both(out: Out, batch: Batch) -> tuple[Tensor, Tensor]:
+def both(out: Out, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """Log-probs of teacher and student at the tokens under the mask: [N,V] each, or [N,k+1] if the batch has
-    the teacher's top k.
+    the teacher's top k, which are those of temperature 1.
     """
-    student = trained(out.logits, out.mask).log_softmax(-1)
+    student = (trained(out.logits, out.mask) / temperature).log_softmax(-1)
     if "teacher_ids" not in batch.given:
-        return trained(batch["teacher_logits"], out.mask).log_softmax(-1), student
+        return (trained(batch["teacher_logits"], out.mask) / temperature).log_softmax(-1), student
+    if temperature != 1:
+        raise ValueError(f"the teacher's top k are those of temperature 1, and this loss wants {temperature}")
     ids = trained(batch["teacher_ids"], out.mask)
     return trained(batch["teacher_logprobs"], out.mask), with_tail(student, ids)
 
@@ -53,31 +64,30 @@ def agreement(out: Out, batch: Batch) -> Tensor:
     return trained_mean((trained(out.logits, out.mask).argmax(-1) == favourite).float())
 
 
-def forward_kl(out: Out, batch: Batch) -> tuple[Tensor, dict]:
-    """Distillation: cover everything the teacher would say. Hinton et al., arXiv 1503.02531 (here without the
-    factor T²)
+def forward_kl(out: Out, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, dict]:
+    """Distillation: cover everything the teacher would say. Hinton et al., arXiv 1503.02531
 
-    loss = token_mean(KL(teacher || student)) · reads teacher_logits [B,T-1,V], or the teacher's top k
+    loss = T² · token_mean(KL(teacher || student)) · reads teacher_logits [B,T-1,V], or the teacher's top k
     """
-    teacher, student = both(out, batch)
-    loss = trained_mean(kl(teacher, student))
+    teacher, student = both(out, batch, temperature)
+    loss = temperature**2 * trained_mean(kl(teacher, student))
     return loss, detached(forward_kl=loss, agreement=agreement(out, batch))
 
 
-def reverse_kl(out: Out, batch: Batch) -> tuple[Tensor, dict]:
+def reverse_kl(out: Out, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, dict]:
     """Distillation: say nothing the teacher would not say. MiniLLM, arXiv 2306.08543
 
-    loss = token_mean(KL(student || teacher)) · reads teacher_logits [B,T-1,V], or the teacher's top k
+    loss = T² · token_mean(KL(student || teacher)) · reads teacher_logits [B,T-1,V], or the teacher's top k
     """
-    teacher, student = both(out, batch)
-    loss = trained_mean(kl(student, teacher))
+    teacher, student = both(out, batch, temperature)
+    loss = temperature**2 * trained_mean(kl(student, teacher))
     return loss, detached(reverse_kl=loss, agreement=agreement(out, batch))
 
 
-def js(out: Out, batch: Batch, *, beta: float = 0.5) -> tuple[Tensor, dict]:
-    """Distillation between both directions: never larger than ln 2 at beta = 1/2. GKD, arXiv 2306.13649
+def js(out: Out, batch: Batch, *, beta: float = 0.5, temperature: float = 1.0) -> tuple[Tensor, dict]:
+    """Distillation between both directions: never larger than T² ln 2 at beta = 1/2. GKD, arXiv 2306.13649
 
-    M = beta · teacher + (1 - beta) · student;  loss = token_mean(beta KL(teacher || M) + (1 - beta)
+    M = beta · teacher + (1 - beta) · student;  loss = T² · token_mean(beta KL(teacher || M) + (1 - beta)
     KL(student || M)), 0 < beta < 1.
     loss/beta tends to forward_kl for beta -> 0, loss/(1-beta) to reverse_kl for beta -> 1. Reads
     teacher_logits [B,T-1,V], or the teacher's top k.
@@ -87,7 +97,17 @@ def js(out: Out, batch: Batch, *, beta: float = 0.5) -> tuple[Tensor, dict]:
             f"js mixes both models with 0 < beta < 1, not {beta}; its ends are the objectives forward_kl and"
             " reverse_kl"
         )
-    teacher, student = both(out, batch)
+    teacher, student = both(out, batch, temperature)
     mixture = torch.logaddexp(teacher + math.log(beta), student + math.log(1 - beta))
-    loss = trained_mean(beta * kl(teacher, mixture) + (1 - beta) * kl(student, mixture))
+    divergence = beta * kl(teacher, mixture) + (1 - beta) * kl(student, mixture)
+    loss = temperature**2 * trained_mean(divergence)
     return loss, detached(js=loss, agreement=agreement(out, batch))
+
+
+def objective(beta: float, *, temperature: float = 1.0, labels: float = 0.0) -> Objective:
+    """The direction by TRL's `beta`: 0 forward KL, 1 reverse KL, js between; `labels`: the share of the loss
+    that the likelihood of the text itself has (Hinton et al.).
+    """
+    ends: dict[float, Callable] = {0.0: forward_kl, 1.0: reverse_kl}
+    taught = partial(ends.get(beta) or partial(js, beta=beta), temperature=temperature)
+    return partial(weighted_sum, terms=((1 - labels, taught), (labels, nll))) if labels else taught

@@ -85,9 +85,8 @@ def resolve(name: str) -> Path | None:
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise BadCheckpoint(
-            f"there is no model '{name}'; give base, chat, reader, a folder with config.json and"
-            f" *.safetensors, or a"
-            " hub id such as Qwen/Qwen3-0.6B"
+            f"there is no model '{name}'; give {', '.join(paths.LAB)}, a folder with config.json and"
+            " *.safetensors, or a hub id such as Qwen/Qwen3-0.6B"
         )
     return None
 
@@ -127,7 +126,7 @@ def check_seal(name: str, mark: str) -> None:
 
 
 def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.float32, **how) -> Loaded:
-    """A model by name: a lab checkpoint ('base', 'chat', 'reader'), a folder, or a hub id. fp32 by default.
+    """A model by name: a lab checkpoint ('base', 'chat', …), a folder, or a hub id. fp32 by default.
     how: more for from_pretrained (a quantisation).
 
     Raises BadCheckpoint with one sentence: missing, truncated, without tokenizer, not reachable, weights that
@@ -156,6 +155,19 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
             " hub id"
         ) from None
     model, said = loaded
+    check_keys(name, said)
+    tok = tokenizer(name)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < len(tok):
+        raise BadCheckpoint(
+            f"the tokenizer of '{name}' has {len(tok)} tokens, and the model only {rows}: one of them is"
+            " another model's, or model.resize_token_embeddings(len(tokenizer)) was forgotten"
+        )
+    return Loaded(model if how else model.to(device), tok, name, mark)
+
+
+def check_keys(name: str, said: dict) -> None:
+    """The files hold what the config asks for: every weight, in its shape. Raises BadCheckpoint."""
     if unlike := sorted(said["mismatched_keys"]):
         key, found, wanted = unlike[0]
         raise BadCheckpoint(
@@ -167,14 +179,6 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
             f"the weights of '{name}' lack {missing[0]} ({len(missing)} in all), which its config.json asks"
             " for; they would be random: copy the folder again"
         )
-    tok = tokenizer(name)
-    rows = model.get_input_embeddings().weight.shape[0]
-    if rows < len(tok):
-        raise BadCheckpoint(
-            f"the tokenizer of '{name}' has {len(tok)} tokens, and the model only {rows}: one of them is"
-            " another model's, or model.resize_token_embeddings(len(tokenizer)) was forgotten"
-        )
-    return Loaded(model if how else model.to(device), tok, name, mark)
 
 
 def tokenizer(name: str):

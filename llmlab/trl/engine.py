@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from ..errors import UserError
 from ..lab.experiment import Experiment
-from . import dpo, grpo, pairs, policy, prefer, sft
+from . import distill, dpo, grpo, pairs, policy, prefer, sft
 from .trainer import OURS, PASSED, settings, streamed, watch, without, world_size
 
 # Each says KIND, FIXED and DIALS (settings), logged and build; where there is need, also CANNOT (what is
 # refused), PASSED (knobs that are no setting)
 # and UNREAD (readings that only our loop can make).
-METHODS = (sft, dpo, grpo, policy, prefer, pairs)
+METHODS = (sft, dpo, grpo, policy, prefer, pairs, distill)
 
 
 @dataclass(frozen=True)

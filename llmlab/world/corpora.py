@@ -119,40 +119,17 @@ def domain_document(
     return formulary.monograph(r, split, family, wrong=fault < noise)
 
 
+MODULES = """argparse collections dataclasses datetime decimal difflib enum fractions functools heapq
+inspect json logging pathlib random re shutil statistics string subprocess tempfile
+textwrap threading typing unittest zipfile""".split()  # of the standard library
+
+
 def python_texts() -> dict[str, list[str]]:
     """Real text that every Python has: its licence, and the docstrings of some modules of the standard
     library.
     """
-    modules = (
-        "argparse",
-        "collections",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "difflib",
-        "enum",
-        "fractions",
-        "functools",
-        "heapq",
-        "inspect",
-        "json",
-        "logging",
-        "pathlib",
-        "random",
-        "re",
-        "shutil",
-        "statistics",
-        "string",
-        "subprocess",
-        "tempfile",
-        "textwrap",
-        "threading",
-        "typing",
-        "unittest",
-        "zipfile",
-    )
     texts = []
-    for name in modules:
+    for name in MODULES:
         module = importlib.import_module(name)
         members = [
             module,

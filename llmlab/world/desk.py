@@ -149,7 +149,7 @@ def parse(text: str) -> Message:
 
 @dataclass(frozen=True)
 class Desk:
-    """Questions that need tools. `calls` 1 to 3; `faults`: share of problems in which one call fails once and
+    """Questions that need tools. `calls` 1 to 4; `faults`: share of problems in which one call fails once and
     must be repeated.
 
     `expect`: 'final' asks for the answer after the calls, 'call' scores the first call alone.
@@ -164,8 +164,8 @@ class Desk:
     name = "desk"
 
     def __post_init__(self):
-        if not 1 <= self.calls <= 3:
-            raise ValueError(f"a chain has 1 to 3 calls, not {self.calls}")
+        if not 1 <= self.calls <= 4:
+            raise ValueError(f"a chain has 1 to 4 calls, not {self.calls}")
         if not 0 <= self.faults <= 1:
             raise ValueError(f"faults is a share from 0 to 1, not {self.faults}")
         if self.expect not in ("final", "call"):
@@ -280,9 +280,16 @@ class Desk:
             call("calculator", expression=f"{a.dose} + {b.dose}")
         ]
 
+    def _quadruple(self, r) -> tuple[str, list[Message]]:
+        text, calls = self._triple(r)
+        summed = calls[-1]["tool_calls"][0]["function"]["arguments"]["expression"]
+        to_grams = call("convert", value=sum(map(int, summed.split(" + "))), unit="mg", to="g")
+        return f"{text.removesuffix('?')} in g?", [*calls, to_grams]
+
     def problem(self, r, split: str) -> Problem | None:
         """One question with its chain of calls."""
-        text, chain = (self._single, self._double, self._triple)[self.calls - 1](r)
+        chains = (self._single, self._double, self._triple, self._quadruple)
+        text, chain = chains[self.calls - 1](r)
         if not chain or side("desk", text) != split:
             return None
         fault = r.randrange(len(chain)) if r.random() < self.faults else None

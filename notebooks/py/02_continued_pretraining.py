@@ -213,6 +213,7 @@ Predict("With 20 % replay: what does each curve do over the run?", curves,
 
 # %%
 panel = Panel("cpt", show=["replay", "lr", "warmup"])
+panel.preset({"replay": 0.5})  # not at the answer to the questions above
 panel
 
 # %% [markdown]

@@ -318,6 +318,25 @@ def test_what_another_machine_does_not_do_is_far(rows, change):
     assert told.startswith(f"step {step.removeprefix('step')}: {next(iter(changed))} is ")
 
 
+ASKED = [{"step": s, "loss": 1.0 / (s + 1), "right": 0.75, "part": 0.5, "other": 0.25} for s in range(3)]
+
+
+@pytest.mark.parametrize("change, is_one", [
+    (dict(step1=dict(right=0.8125)), True),
+    (dict(step2=dict(right=0.8125, part=0.625)), True),
+    ({}, False),
+    (dict(step1=dict(right=0.8125), step2=dict(right=0.8125)), False),
+    (dict(step1=dict(right=0.8125, part=0.625, other=0.375)), False),
+    (dict(step1=dict(right=0.1)), False),
+    (dict(step1=dict(loss=0.5172)), False),
+    (dict(step1=dict(right=0.8125, loss=0.5172)), False),
+    (dict(step0=dict(loss=1.2)), False),
+])  # fmt: skip
+def test_one_answer_that_falls_otherwise_is_no_other_behaviour(change, is_one):
+    """Two rows, three readings, a large move, a number that is no share: all of these are."""
+    assert rehearsal.one_answer(ASKED, with_(ASKED, **change)) == is_one
+
+
 def test_a_run_that_imitates_its_samples_parts_at_their_length():
     """It has no reading of a step that learns from samples, but other runs of its experiment do."""
     longer = with_(SUPERVISED, step2=dict(tokens=317, loss=0.5, share=0.5))

@@ -25,12 +25,23 @@ from datasets import Dataset
 from reference_family import BY_DIALS
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
-from trl import DPOTrainer, GRPOConfig, GRPOTrainer, RewardTrainer, RLOOConfig, RLOOTrainer, SFTTrainer
-from trl.experimental.gkd import GKDTrainer
+from trl import (
+    DistillationConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    RewardTrainer,
+    RLOOConfig,
+    RLOOTrainer,
+    SFTTrainer,
+)
+from trl.experimental.gkd import GKDConfig, GKDTrainer
 from trl.experimental.orpo import ORPOTrainer
 from trl.rewards import get_soft_overlong_punishment
+from trl.trainer.distillation_trainer import _chunked_divergence_loss
 from trl.trainer.utils import add_fused_lm_head
 
+from llmlab.chapters.c11_distillation.distill import Distill
 from llmlab.methods import advantages as adv
 from llmlab.methods import distillation, imitation, parts, policy, preferences
 from llmlab.models.forward import Out, forward
@@ -158,6 +169,38 @@ def test_distillation_is_gkd(beta, ours):
     )
     mine = ours(forward(student, batch), batch.add(teacher_logits=teacher_logits))[0]
     assert_same(result(mine, student), result(theirs, student))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_distillation_is_that_of_the_distillation_trainer(beta, temperature):
+    """Its loss works on hidden states and both heads; ours carries Hinton's factor T² more."""
+    model, teacher, (batch, attention) = tiny_model(1), tiny_model(2), tiny_batch()
+    hidden = [
+        m.model(input_ids=batch.ids, attention_mask=attention).last_hidden_state[:, :-1]
+        for m in (model, teacher)
+    ]
+    theirs, _, n = _chunked_divergence_loss(
+        hidden[0], hidden[1].detach(), model.lm_head.weight, teacher.lm_head.weight.detach(),
+        batch.mask[:, 1:], beta, temperature=temperature,
+    )  # fmt: skip
+    assert n == batch.mask[:, 1:].sum()
+    with torch.no_grad():
+        taught = batch.add(teacher_logits=forward(teacher, batch).logits)
+    objective = distillation.objective(beta, temperature=temperature)
+    ours = objective(forward(model, taught), taught)[0] / temperature**2
+    assert_same(result(ours, model), result(theirs, model))
+
+
+def test_what_beta_means_there_and_here():
+    """0 forward and 1 reverse in all three; the defaults differ: TRL's stable trainer begins at reverse KL,
+    its experimental one at the middle, so a recipe without beta is another method in each.
+    """
+    assert DistillationConfig(output_dir="x", use_cpu=True, bf16=False).beta == 1.0
+    assert GKDConfig(output_dir="x", use_cpu=True, bf16=False).beta == 0.5
+    ends = {0.0: distillation.forward_kl, 1.0: distillation.reverse_kl}
+    assert all(distillation.objective(beta).func is end for beta, end in ends.items())
+    assert Distill().beta == 1.0
 
 
 # ---- preferences ----

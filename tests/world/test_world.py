@@ -404,7 +404,7 @@ def test_unknown_settings_are_named():
     for make in (
         lambda: Sums(("divide",)),
         lambda: Strings(9),
-        lambda: Desk(4),
+        lambda: Desk(5),
         lambda: Talk(("gossip",)),
         lambda: Formulary(5000),
         lambda: Census(1),

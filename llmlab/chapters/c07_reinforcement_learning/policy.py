@@ -197,11 +197,9 @@ class Policy(Experiment):
     def __post_init__(self):
         super().__post_init__()
         try:
-            self.dials(), self.game()
+            self.dials()
         except BadDial as e:
             raise BadKnob(str(e)) from None
-        except ValueError as e:
-            raise BadKnob(f"--size {self.size} does not fit --task {self.task}: {e}") from None
         if self.group == 1 and self.advantage not in ("no_baseline", "critic"):
             raise BadKnob(
                 "one sample has no group to compare with: choose --group 2 or more, or --advantage critic"

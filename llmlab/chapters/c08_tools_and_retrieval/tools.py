@@ -27,7 +27,7 @@ DECODED = {
 }  # suffix -> mode of the grammar
 SHOWN = ("full", "calls")
 LONGEST = 64  # tokens that a turn takes at most
-CHAINS = (1, 2, 3)
+CHAINS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Tools(Supervised):
     )
     shown: str = knob("full", choices=SHOWN, help="full: call, result and answer; calls: the first call only")
     plan: str = knob("off", choices=("off", "on"), help="on: a sentence of what is needed before each call")
-    chain: int = knob(1, 1, 3, unit="calls", help="longest chain of calls that is shown")
+    chain: int = knob(1, 1, 4, unit="calls", help="longest chain of calls that is shown")
     lr: float = knobs.lr(2e-3, low=1e-5)
     warmup: int = knobs.warmup(10)
     steps: int = knobs.steps(100, high=2000)
@@ -103,7 +103,7 @@ class Tools(Supervised):
         return Batch.of_rows(tok, [chat.encode(tok, *self.dialogue(seed, n)) for n in rows])
 
     def prober(self, model, tok):
-        """First calls under each way of decoding; whole tasks of one to three calls; talk that needs none."""
+        """First calls under each way of decoding; whole tasks of one to four calls; talk that needs none."""
         n_vocab = model.config.vocab_size
         modes = {s: mode and constraint(tok, TOOLS, mode, n_vocab) for s, mode in DECODED.items()}
         asked = Desk(1, expect="call").problems(self.held, seed=7)

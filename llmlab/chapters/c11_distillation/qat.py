@@ -1,0 +1,157 @@
+"""qat: train a model for few bits. Rounding after training (PTQ), rounding at every step (QAT), and what the
+steps are: right answers, the full model's probabilities, or reinforcement learning.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Iterator
+
+from torch import Tensor
+
+from ...lab import knobs
+from ...lab.experiment import Experiment, knob
+from ...methods import distillation, imitation
+from ...methods.policy import Dials
+from ...models import formats
+from ...models.fake_quant import fake_quantise, plain, rounded_once
+from ...models.frozen import frozen_copy
+from ...tokens.batch import Batch
+from ...train import loop, probes
+from ...train.collect import Collector
+from ...train.recipe import Read, Recipe, numbered
+from ...world import corpora
+from ...world.base import rng
+from .quantise import SKILLS
+
+TRAIN = ("kd", "sft", "grpo")
+TURN = 18  # tokens of a sum
+
+
+@dataclass(frozen=True)
+class QAT(Experiment):
+    """The same steps with full weights, which are rounded afterwards, or with rounded ones. All readings are
+    of the rounded model, but for `full_sums`.
+
+    kd    KL to the full model as it began, on questions of all skills: no new knowledge, only repair
+    sft   the right answers to them
+    grpo  three-digit sums, rewarded by the check
+    """
+
+    name: ClassVar[str] = "qat"
+    summary: ClassVar[str] = (
+        "training for few bits: round afterwards (PTQ) or at every step (QAT); KD, SFT, GRPO"
+    )
+    default_model: ClassVar[str] = "chat"
+    chats: ClassVar[bool] = True
+    curves: ClassVar[dict[str, str]] = {
+        "long_sums": "three-digit sums right (share)",
+        "full_sums": "the same with full weights (share)",
+        "facts": "known people recalled (share)",
+        "calls": "tool calls right (share)",
+        "refusals": "unsafe requests refused (share)",
+        "formats": "answers in the asked-for form (share)",
+        "lookup": "values read in the prompt (share)",
+        "general_loss": "loss on general text (nats per token)",
+        "weight_error": "error of the weights (share of their size)",
+    }
+    front: ClassVar[tuple[str, ...]] = ("when", "bits", "train")
+    presets: ClassVar[dict[str, dict]] = {
+        "QAT, KL to the full model": {},
+        "round afterwards (PTQ)": dict(when="ptq"),
+        "QAT on right answers": dict(train="sft"),
+        "GRPO, then rounded": dict(train="grpo", when="ptq"),
+        "GRPO with rounded weights": dict(train="grpo"),
+    }
+    rehearsal: ClassVar[dict] = dict(
+        short=dict(steps=4, warmup=1, probe=2, batch=4, held=4, lr=1e-3),
+        values=dict(batch=(8,), held=(6,), probe=(4,), bits=(4,), group=(64,)),
+        phases=[dict(train="grpo", batch=16, steps=3), dict(train="grpo", when="ptq", batch=16, steps=3)],
+    )
+
+    when: str = knob("qat", choices=("qat", "ptq"), help="rounding at every step, or after training")
+    train: str = knob("kd", choices=TRAIN, help="what the steps are")
+    bits: int = knob(3, 2, 8, unit="bits", help="bits of a weight")
+    group: int = knob(32, 8, 128, help="weights of a row that share a scale")
+    batch: int = knob(32, 2, 256, unit="rows", help="rows a step; grpo: eight samples a problem")
+    lr: float = knobs.lr(5e-4)
+    warmup: int = knobs.warmup(5)
+    steps: int = knobs.steps(60, low=2)
+    held: int = knobs.held(64, low=4)
+    probe: int = knobs.probe(20)
+
+    def taught(self, teacher, tok, device, seed: int, step: int) -> Batch:
+        """Questions of all skills, as many of each; for kd with the full model's logits."""
+        rows: list = []
+        for i in range(self.batch):
+            name, world = list(SKILLS.items())[i % len(SKILLS)]
+            draw = rng("qat", name, seed, step, i).randrange(2**31)
+            rows += probes.question_rows(tok, world, world.problems(1, split="train", seed=draw))
+        batch = Batch.of_rows(tok, rows).to(device)
+        return loop.add_logits(teacher, batch, "teacher_logits") if teacher is not None else batch
+
+    def learnt(self, model, tok, seed: int) -> tuple:
+        """(stream, objective)."""
+        if self.train == "grpo":
+            shape: dict = dict(prompts=self.batch // 8 or 1, group=8, max_new=TURN, skip=True)
+            collector = Collector(model, tok, SKILLS["long_sums"], Dials(), seed=seed, **shape)
+            return partial(sampled_rounded, model, collector), Dials().objective(TURN)
+        teacher = frozen_copy(plain(model)) if self.train == "kd" else None
+        stream = numbered(partial(self.taught, teacher, tok, model.device, seed), model.device)
+        return stream, distillation.forward_kl if teacher is not None else imitation.nll
+
+    def recipe(self, loaded, seed, texts=None):
+        """The steps, on rounded weights or on full ones."""
+        self.address(loaded)
+        model, tok = loaded.model, loaded.tok
+        if self.when == "qat":
+            fake_quantise(model, self.bits, self.group)
+        stream, objective = self.learnt(model, tok, seed)
+        return Recipe(
+            model,
+            stream,
+            objective,
+            Read(self.prober(model, tok)),
+            self.steps,
+            self.lr,
+            every=self.probe,
+            warmup=self.warmup,
+        )
+
+    def finish(self, trained):
+        """What was trained with full weights is rounded, once."""
+        if self.when == "ptq":
+            formats.quantise_with(trained.model, self.rounded)
+
+    def rounded(self, name: str, weight: Tensor) -> Tensor:
+        """One matrix in so many bits."""
+        return formats.integer(weight, self.bits, self.group)
+
+    def prober(self, model, tok):
+        """step -> readings of the rounded model."""
+        sets: dict[str, Any] = {
+            name: probes.batches(
+                probes.question_rows(tok, world, world.problems(self.held, split="test", seed=7))
+            )
+            for name, world in SKILLS.items()
+        }
+        general = corpora.general(0, split="test")
+        sets["general_loss"] = probes.text_rows(tok, [next(general) for _ in range(self.held)])
+
+        def read(step: int) -> dict[str, float]:
+            full, low = plain(model), plain(model)
+            errors = formats.quantise_with(low, self.rounded)
+            return probes.read(low, sets) | {
+                "full_sums": probes.exact(full, sets["long_sums"]),
+                "weight_error": sum(errors.values()) / len(errors),
+            }
+
+        return read
+
+
+def sampled_rounded(model, stream, start: int) -> Iterator[Batch]:
+    """The same batches; while one is sampled, each weight is rounded once and not at every token."""
+    batches = stream(start)
+    while True:
+        with rounded_once(model):
+            batch = next(batches)
+        yield batch
