@@ -76,7 +76,7 @@ def test_what_decides_our_texts_decides_what_trl_learns_from(change):
 @pytest.mark.parametrize("change", [dict(beta=0.6), dict(lr=2e-3), dict(form="answer")], ids=str)
 def test_another_dial_would_be_seen(change):
     given = SMALL | dict(writer="data", beta=0.5)
-    plain, other = (trained(Distill(**given | c), engine.TRL, model="student_l")[1] for c in ({}, change))
+    plain, other = (trained(Distill(**given | c), engine.TRL, model="student_m")[1] for c in ({}, change))
     assert (plain - other).abs().max() > 1e-3
 
 
@@ -177,7 +177,7 @@ def test_gkd_does_not_read_the_temperature_in_its_loss(monkeypatch):
 def test_the_distillation_trainer_leaves_the_square_of_the_temperature_out(on_our_samples, monkeypatch):
     """Here on our samples of temperature 1; its own would be of temperature 2."""
     theirs = first_loss(monkeypatch, Distill(**SMALL), temperature=2.0)
-    ours = trained(Distill(**SMALL, temperature=2.0), model="student_l", seed=1)[0][1]["loss"]
+    ours = trained(Distill(**SMALL, temperature=2.0), model="student_m", seed=1)[0][1]["loss"]
     assert 4 * theirs == pytest.approx(ours, abs=1e-4)
 
 
@@ -247,7 +247,7 @@ def test_a_step_with_fewer_texts_than_the_batch_is_refused(writer):
 
 
 def test_prompts_with_tools_are_refused():
-    tok, asked = load("student_l").tok, Distill(**SMALL).asked(Distill(**SMALL).world(), 0)
+    tok, asked = load("student_m").tok, Distill(**SMALL).asked(Distill(**SMALL).world(), 0)
     distill.check(tok, asked)
     with pytest.raises(UserError, match="tools .* use --engine lab"):
         distill.check(tok, [*asked, Problem(asked[0].messages, "", {"tools": [{"name": "sum"}]})])
