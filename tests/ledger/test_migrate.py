@@ -204,8 +204,15 @@ def test_books_get_todays_labels_settings_and_readings(data, name):
     record.write(
         here.file, Seal("0" * 16, shipped[0].code), gzip.compress(json.dumps(before).encode(), mtime=0)
     )
+    kept["rows"] = {label: seen_of(name, every) for label, every in kept["rows"].items()}
     assert migrate.book(here) and record.seal_of(here.file) == shipped[0] and here.read() == kept
     assert not migrate.book(here)
+
+
+def seen_of(name: str, rows: list[dict]) -> list[dict]:
+    """What the old words could say: a reading hid the step's own figure of the same name."""
+    hidden = renamed.METRICS.get(name, {})
+    return [{m: v for m, v in row.items() if hidden.get(m) not in row} for row in rows]
 
 
 def test_a_book_of_other_rehearsals_is_left_alone(data):
