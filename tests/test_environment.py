@@ -123,7 +123,14 @@ def test_what_the_package_imports_is_installed_with_it(project):
         - {"llmlab"}
         - others
     )
-    extras = {"ray", "mcp", "anyio", "lancedb", "math-verify"}  # behind an extra; whoever lacks it reads so
+    extras = {
+        "ray",
+        "mcp",
+        "anyio",
+        "lancedb",
+        "math-verify",
+        "gguf",
+    }  # behind an extra; whoever lacks it reads so
     assert extras <= {
         canonicalize_name(Requirement(d).name) for ds in project["optional-dependencies"].values() for d in ds
     }

@@ -17,9 +17,10 @@ from itertools import islice
 from ..chapters.c11_distillation.distill import Distill
 from ..chapters.c11_distillation.teaching import LONGEST
 from ..errors import UserError
+from ..models.load import Loaded
 from ..tokens import chat
 from ..train.recipe import Recipe
-from ..world.base import Problem
+from ..world.base import Problem, World
 from . import grpo, sft
 from .trainer import optimizers, share
 
@@ -98,7 +99,7 @@ def build(k: Distill, recipe: Recipe, tok, seed: int, settings: dict):
     return (on_policy if k.writer == "student" else off_policy)(k, recipe, tok, seed, settings)
 
 
-def parts(recipe: Recipe) -> tuple:
+def parts(recipe: Recipe) -> tuple[Loaded, Loaded, World, int]:
     """Student, teacher, world and seed: what Distill.recipe gives its stream."""
     stream: partial = recipe.stream  # type: ignore[assignment]
     return stream.args
