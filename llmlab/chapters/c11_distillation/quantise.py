@@ -97,6 +97,11 @@ class Quantise(Experiment):
                 f"--group {self.group} does not divide a row of 128 weights; choose 8, 16, 32, 64 or 128"
             )
 
+    @property
+    def steps(self) -> int:
+        """Where its rows end: how far a run has come is told by it."""
+        return FULL - BITS[-1]
+
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The readings of the full model, and at every number of bits. Nothing is trained."""
         self.address(loaded)
