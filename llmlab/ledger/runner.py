@@ -5,6 +5,8 @@ records.
 from itertools import count
 from typing import Callable, Iterable, Iterator
 
+import numpy as np
+
 from ..lab import pool, runs
 from . import results, statistics
 from .claims import Arm, Claim
@@ -90,9 +92,11 @@ def _compute(wanted: dict[tuple[str, int], Arm], curves: results.Curves, executo
 
 
 def kept(run_: runs.Run) -> dict[str, dict[int, float]]:
-    """The curves of a run that the ledger keeps: what was probed, and the tokens of every step."""
+    """The curves of a run that the ledger keeps: what was probed, and the tokens of every step; in the digits
+    that it stores, so that a record made from a run is the one made from the stored curve.
+    """
     found = {m: run_.curve(m) for m in [*run_.probed, "tokens"] if m != "examined"}
-    return {m: c for m, c in found.items() if c}
+    return {m: {step: float(np.float32(v)) for step, v in c.items()} for m, c in found.items() if c}
 
 
 def _kept_of_the_others(claims: Iterable[Claim]) -> dict[str, dict]:

@@ -68,10 +68,7 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
         assert list(jobs) == []
         return iter(())
 
-    again = runner.run([CLAIM], executor)["C999"]
-    assert again == results.load()["C999"] and again["verdict"] == record["verdict"]
-    effects = [r["contrasts"][0]["effects"] for r in (again, record)]
-    assert effects[0] == pytest.approx(effects[1], abs=1e-5), "up to the digits that curves are stored with"
+    assert runner.run([CLAIM], executor)["C999"] == record == results.load()["C999"]
     run = runs.stored(ALL.study(), 3)
     assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(
         run.metrics()["user_loss"]["final"], abs=1e-6
