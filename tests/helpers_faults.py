@@ -106,6 +106,7 @@ def shrink():
         )
         for name in checkpoints.PLANS
     }
+    checkpoints.SHAPES = dict.fromkeys(checkpoints.SHAPES, (2, 1, 32))
     checkpoints.measure = partial(checkpoints.measure, n=4)
     checkpoints.SKILLS = {name: dict(list(of.items())[:2]) for name, of in checkpoints.SKILLS.items()}
 
