@@ -139,6 +139,8 @@ def test_each_text_comes_once_an_epoch_and_levels_come_in_order():
     (dict(form="long"), "--writer teacher or data"),
     (dict(writer="data", loss="token"), "--writer student"),
     (dict(loss="labels", labels=0.5), "read by --loss kl"),
+    (dict(loss="token", top_k=4), "read by --loss kl"),
+    (dict(top_k=4, temperature=2.0), "choose --temperature 1"),
     (dict(writer="teacher", order="easy_first", keep="right"), "leave --keep out"),
 ])  # fmt: skip
 def test_knobs_that_would_change_nothing_are_refused(knobs, told):
@@ -262,6 +264,20 @@ def test_gptq_looks_at_what_it_is_told_to():
     assert "What" in chat_.tok.decode(ids["conversations"])
     seen = quantise.Quantise(scheme="gptq", tokens=256).seen(chat_.model, chat_.tok, 0)
     assert {len(x) for x in seen.values()} == {256} and len(seen) == 28
+
+
+def test_the_formats_of_gguf_have_their_own_numbers_of_bits():
+    rows = list(quantise.Quantise(scheme="gguf", held=4).rows(load("chat"), 0))
+    assert [r["bits"] for r in rows] == [16, 8.5, 5.5, 4.5]
+    with pytest.raises(BadKnob, match="groups of 32"):
+        quantise.Quantise(scheme="gguf", group=64)
+
+
+def test_the_teachers_top_k_takes_the_place_of_its_logits():
+    student, teacher = load("student_m"), load("reasoner")
+    d = Distill(writer="data", batch=2, problems=4, top_k=5, level=1)
+    batch = next(d.stream(student, teacher, d.world(), 0, 0))
+    assert batch["teacher_ids"].shape[-1] == 5 and "teacher_logits" not in batch.given
 
 
 def test_a_group_that_fills_no_row_is_said():

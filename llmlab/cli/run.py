@@ -18,6 +18,12 @@ from .own import addressed, before_a_run, knobs_of, read_own
 from .screen import progress, stoppable
 
 
+TEACHING: list[Option] = [
+    ("teacher", str, "", "the model that teaches (empty: the lab's reasoner)"),
+    ("student", str, "", "the model that learns: another name of --model"),
+]
+
+
 def command(argv: list[str]) -> int:
     """`llmlab run NAME`: run, show, store, draw."""
     from ..lab import registry, renamed
@@ -94,8 +100,7 @@ def options_of(cls) -> list[Option]:
     if cls.name == "rag":
         common += ask.OPTIONS
     if cls.name == "distill":
-        common.append(("teacher", str, "", "the model that teaches (empty: the lab's reasoner)"))
-        common.append(("student", str, "", "the model that learns: another name of --model"))
+        common += TEACHING
     if cls.keeps:
         common.append(
             (

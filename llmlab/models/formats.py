@@ -14,7 +14,6 @@ from ..paths import extra
 from .quant import NotQuantised, rounded
 
 SCALE_BITS = 16  # what a group's scale takes
-GGUF = ("Q8_0", "Q5_0", "Q4_1", "Q4_0", "MXFP4")
 DAMP = 0.01  # share of the mean curvature that GPTQ adds to each
 Rounding = Callable[[Tensor], Tensor]  # W [out, in] -> what the format gives back, of the same shape
 

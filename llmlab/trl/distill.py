@@ -55,6 +55,7 @@ DIALS = {  # knob -> TRL's settings
 PASSED = {  # knob -> the object that it decides, or why there is none
     "size": ("model", "the student; teacher_model is our teacher"),
     "labels": ("", "only losses without a share for the text go through TRL"),
+    "top_k": ("", "only losses over all tokens of the teacher go through TRL"),
 }
 LAB = "use --engine lab"
 CANNOT = (
@@ -70,6 +71,13 @@ CANNOT = (
         (
             "--loss labels goes through TRL's SFTTrainer, which doesn't sample, so the student can't write;"
             f" {LAB}, or --writer teacher or data"
+        ),
+    ),
+    (
+        lambda k: k.top_k,
+        (
+            "TRL's trainers compare all tokens, and the top_k of their config is the sampler's;"
+            f" {LAB}, or --top_k 0"
         ),
     ),
     (

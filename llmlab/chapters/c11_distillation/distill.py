@@ -74,7 +74,9 @@ class Distill(Experiment):
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=4, held=4, level=1, problems=12, lr=1e-3),
-        values=dict(batch=(2,), held=(6,), probe=(4,), problems=(6,), level=(2,), beta=(0.0, 0.5)),
+        values=dict(
+            batch=(2,), held=(6,), top_k=(4,), probe=(4,), problems=(6,), level=(2,), beta=(0.0, 0.5)
+        ),
         under=dict(
             keep=dict(writer="teacher", family="products", level=2),
             form=dict(writer="teacher", loss="labels"),
@@ -91,6 +93,7 @@ class Distill(Experiment):
     loss: str = knob("kl", choices=LOSSES, help="learnt at each token: a KL, the sampled token's, the text")
     beta: float = knob(1.0, 0.0, 1.0, help="β of the KL: 0 forward, 1 reverse, between: JS (TRL's beta)")
     temperature: float = knob(1.0, 0.3, 10.0, help="temperature T of both models' probabilities in the KL")
+    top_k: int = knob(0, 0, 1024, unit="tokens", help="kl: the teacher's likeliest that are compared; 0: all")
     labels: float = knob(0.0, 0.0, 1.0, unit="share", help="share of the loss that the text itself has")
     keep: str = knob("all", choices=teaching.KEEP, help="teacher: which of its samples are learnt from")
     form: str = knob("steps", choices=teaching.FORMS, help="solutions: steps, answer alone, or twice as long")
@@ -146,6 +149,8 @@ class Distill(Experiment):
             return lambda batch: batch
         if self.loss == "token":
             return partial(rewarded_tokens, teacher.model)
+        if self.top_k:
+            return partial(loop.add_top_k, teacher.model, k=self.top_k)
         return partial(teaching.add_teacher, teacher.model, teacher.tok)
 
     def stream(
@@ -231,7 +236,9 @@ def refused(d: Distill) -> None:
         raise BadKnob(f"--form {d.form} is of texts that are given; choose --writer teacher or data")
     if d.loss == "token" and d.writer != "student":
         raise BadKnob("--loss token is of tokens that the student sampled; add --writer student")
-    if d.loss != "kl" and (d.temperature, d.labels) != (1.0, 0.0):
-        raise BadKnob(f"--temperature and --labels are read by --loss kl, not by {d.loss}")
+    if d.loss != "kl" and (d.temperature, d.labels, d.top_k) != (1.0, 0.0, 0):
+        raise BadKnob(f"--temperature, --labels and --top_k are read by --loss kl, not by {d.loss}")
+    if d.top_k and d.temperature != 1:
+        raise BadKnob("--top_k keeps the teacher's probabilities at temperature 1; choose --temperature 1")
     if d.order != "mixed" and d.keep != "all":
         raise BadKnob("--order needs as many texts of each level: leave --keep out")

@@ -24,7 +24,8 @@ from ...world.sums import Sums
 from ...world.talk import Talk
 
 FULL, BITS = 16, (8, 6, 5, 4, 3, 2)
-SCHEMES = ("int", "nf", "gptq")
+SCHEMES = ("int", "nf", "gptq", "gguf")
+GGUF = {8: "Q8_0", 5: "Q5_0", 4: "Q4_0"}  # bits of a weight -> the format of that many
 CALIBRATION = ("conversations", "documents", "random")
 LENGTH = 128  # tokens of a calibration row
 SKILLS: dict[str, World] = {
@@ -45,6 +46,7 @@ class Quantise(Experiment):
     int   whole numbers with one scale a group, round to nearest (RTN)
     nf    quantiles of the normal distribution (NF4 at four bits)
     gptq  as int; later columns make up for the rounding of earlier ones, on calibration texts
+    gguf  Q8_0, Q5_0 and Q4_0 by the gguf package
     """
 
     name: ClassVar[str] = "quantise"
@@ -68,6 +70,7 @@ class Quantise(Experiment):
         "whole numbers": {},
         "quantiles (NF)": dict(scheme="nf"),
         "GPTQ": dict(scheme="gptq"),
+        "formats of GGUF": dict(scheme="gguf"),
         "GPTQ on random tokens": dict(scheme="gptq", calibration="random"),
         "one scale a row": dict(group=128),
         "outliers (break it)": dict(outliers=30.0, group=128),
@@ -96,11 +99,18 @@ class Quantise(Experiment):
             raise BadKnob(
                 f"--group {self.group} does not divide a row of 128 weights; choose 8, 16, 32, 64 or 128"
             )
+        if self.scheme == "gguf" and self.group != 32:
+            raise BadKnob(f"the formats of GGUF have groups of 32; leave out --group {self.group}")
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Bits of a weight, from many to few."""
+        return tuple(GGUF) if self.scheme == "gguf" else BITS
 
     @property
     def steps(self) -> int:
         """Where its rows end: how far a run has come is told by it."""
-        return FULL - BITS[-1]
+        return FULL - self.numbers[-1]
 
     def rows(self, loaded, seed, checkpoint=None, texts=None):
         """The readings of the full model, and at every number of bits. Nothing is trained."""
@@ -111,16 +121,19 @@ class Quantise(Experiment):
             formats.with_outliers(model, self.outliers, seed=seed)
         full = copy.deepcopy(model.state_dict())
         seen = self.seen(model, tok, seed)
-        yield {"step": 0, "weight_error": 0.0} | read()
-        for bits in BITS:
+        yield {"step": 0, "weight_error": 0.0, "bits": float(FULL)} | read()
+        for bits in self.numbers:
             model.load_state_dict(full)
             errors = formats.quantise_with(model, partial(self.rounding, seen, bits))
-            yield {"step": FULL - bits, "weight_error": fmean(errors.values())} | read()
+            size = {"bits": formats.bits_a_weight(bits, self.group)}
+            yield {"step": FULL - bits, "weight_error": fmean(errors.values())} | size | read()
 
     def rounding(self, seen: dict[str, Any], bits: int, name: str, weight: torch.Tensor) -> torch.Tensor:
         """One matrix in so many bits."""
         if self.scheme == "gptq":
             return formats.gptq(weight, seen[name], bits, self.group)
+        if self.scheme == "gguf":
+            return formats.gguf(weight, GGUF[bits])
         return (formats.quantile if self.scheme == "nf" else formats.integer)(weight, bits, self.group)
 
     def seen(self, model, tok, seed: int) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def readings(
     known = probes.batches(probes.question_rows(tok, facts, facts.problems(KNOWN, split="test", seed=1)))
 
     def read(step: int) -> dict[str, float]:
+        """The readings after a step."""
         how = dict(max_new=LONGEST, seed=7)
         greedy = attempts(model, tok, world, asked, 1, temperature=0.0, **how)  # type: ignore[arg-type]
         groups = attempts(model, tok, world, asked, K, **how)  # type: ignore[arg-type]

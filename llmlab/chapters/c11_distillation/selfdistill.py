@@ -161,6 +161,7 @@ class SelfDistill(Experiment):
             return fmean(e.score.reward for e in episodes)
 
         def readings(step: int) -> dict[str, float]:
+            """The readings after a step."""
             greedy, sampled = answers(asked, 1, 0.0), answers(asked, K, 1.0)
             return {
                 "recall": right(greedy),
