@@ -94,11 +94,11 @@ WRONG = {
     "domain where there is none": (["run", "grpo", "--domain", "python"], "unknown option '--domain'"),
     "model folder that is not there": (
         ["run", "cpt", "--model", "/nowhere"],
-        "there is no model '/nowhere'; give base, chat, reader, a folder",
+        "there is no model '/nowhere'; give base, chat, reader, reasoner, student_l",
     ),
     "model like nothing": (
         ["run", "cpt", "--model", "bsae"],
-        "there is no model 'bsae'; give base, chat, reader, a folder",
+        "there is no model 'bsae'; give base, chat, reader, reasoner, student_l",
     ),
     "hub model without network": (
         ["run", "cpt", "--model", "nobody/nothing"],

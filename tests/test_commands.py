@@ -55,6 +55,7 @@ QUICK = {  # a command -> what is added to it
     "llmlab serve my_adapters --vllm": "--help",
     "llmlab build": "--help",
     "llmlab build vouch": "--help",
+    "llmlab build vouch --close": "--help",
     "llmlab build --check": "",
     "llmlab bench": "--help",
     "llmlab doctor": "--quick",

@@ -369,7 +369,8 @@ def test_one_more_seed_gives_what_a_run_of_it_gives(few):
     )
     groups = few._groups(few.row, few.contrast)
     assert list(groups) == ["all tokens", "all tokens, seed 5", "answers only", "answers only, seed 5"]
-    assert groups["all tokens, seed 5"][0].curve("user_loss") == found[0].curve("user_loss")
+    # the panel's run and the one here may use different numbers of threads: sums in another order
+    assert groups["all tokens, seed 5"][0].curve("user_loss") == pytest.approx(found[0].curve("user_loss"))
 
 
 def test_every_click_runs_the_next_seed_of_all_arms(few, monkeypatch):

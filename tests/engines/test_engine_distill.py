@@ -226,6 +226,7 @@ REFUSED = [
     (dict(labels=0.5), "--labels 0"),
     (dict(temperature=2.0), "--temperature 1"),
     (dict(temperature=2.0, writer="data"), "--temperature 1"),
+    (dict(top_k=8), "--top_k 0"),
 ]
 
 
