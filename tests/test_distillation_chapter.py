@@ -111,10 +111,12 @@ def test_filters_of_the_teachers_texts(monkeypatch, reasoner):
         [attempt("x; so 2.", True, -1), attempt("x; so 2.", True, -2), attempt("so 3.", False, -9)],
         [attempt("so 2.", True, -3)],
     ]
-    asked: list[int] = []
-    monkeypatch.setattr(teaching, "attempts", lambda m, t, w, a, k, **how: asked.append(k) or groups)
+    asked: set[int] = set()
+    monkeypatch.setattr(teaching, "attempts", lambda m, t, w, a, k, **how: asked.add(k) or groups)
     of = {k: [t.said for t in teaching.from_teacher(reasoner, None, [], k)] for k in teaching.KEEP}
-    assert of["all"] == ["x; so 2.", "x; so 2.", "so 3.", "so 2."] and asked[0] == 1
+    assert of["all"] == ["x; so 2.", "x; so 2.", "so 3.", "so 2."] and asked == {teaching.DRAWN}, (
+        "as many of the teacher's samples under every filter"
+    )
     assert of["right"] == ["x; so 2.", "x; so 2.", "so 2."]
     assert of["distinct"] == ["x; so 2.", "so 3.", "so 2."]
     assert of["likely"] == ["x; so 2.", "x; so 2."], "the likelier half"
@@ -129,6 +131,11 @@ def test_each_text_comes_once_an_epoch_and_levels_come_in_order():
     levels = lambda e: [p.meta["level"] for p in e.asked(e.world(), 0)]
     assert levels(easy) == [1] * 4 + [2] * 4
     assert levels(replace(easy, order="hard_first")) == [2] * 4 + [1] * 4
+    mixed = replace(easy, order="mixed")
+    assert {p.question for p in mixed.asked(mixed.world(), 0)} == {
+        p.question for p in easy.asked(easy.world(), 0)
+    }, "the same problems, in no order of levels"
+    assert {max(mixed.numbers(0, s, 8)) < 4 for s in range(4)} == {False}
 
 
 # ---- distill ----
@@ -317,3 +324,36 @@ def test_readings_are_of_the_rounded_model_and_ptq_trains_the_full_one(train):
         assert is_rounded == (when == "ptq"), "what is handed on answers as it was read"
     start = [{k: v for k, v in r[0].items()} for r in rows.values()]
     assert start[0] == pytest.approx(start[1], abs=1e-4), "both begin with the same rounded model"
+
+
+def test_a_rounded_sampler_is_measured_and_its_tokens_are_weighed():
+    found = {}
+    for importance in qat.WEIGHED:
+        chat_ = load("chat")
+        e = qat.QAT(
+            train="grpo", when="ptq", sampler="rounded", importance=importance, steps=2, batch=16, held=4
+        )
+        stream, _ = e.learnt(chat_.model, chat_.tok, 0)
+        found[importance] = next(stream(0))
+    columns = {name: b["old_logprobs"] for name, b in found.items()}
+    assert torch.equal(columns["clipped"], columns["truncated"])
+    mask = found["none"].mask[:, 1:]
+    apart = ((columns["clipped"] - columns["none"]) * mask).sum() / mask.sum()
+    assert found["none"].info["mismatch"] == pytest.approx(float(apart), abs=1e-6)
+    assert all(b.info["mismatch"] > 0.01 for b in found.values()), "three bits are another policy"
+    same = replace(e, sampler="trained", importance="clipped")
+    assert "mismatch" not in next(same.learnt(chat_.model, chat_.tok, 0)[0](0)).info
+
+
+@pytest.mark.parametrize(
+    "change, fix",
+    [
+        (dict(sampler="rounded"), "add --train grpo --when ptq"),
+        (dict(sampler="rounded", train="grpo"), "--when ptq"),
+        (dict(train="grpo", importance="none"), "add --sampler rounded"),
+    ],
+    ids=str,
+)
+def test_a_sampler_that_nothing_reads_is_refused(change, fix):
+    with pytest.raises(BadKnob, match=fix):
+        qat.QAT(**change)

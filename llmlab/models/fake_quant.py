@@ -47,13 +47,15 @@ def plain(model):
 
 @contextmanager
 @torch.no_grad()
-def rounded_once(model):
-    """Meanwhile each weight is rounded once, and not at every use: for sampling."""
-    layers = [m for m in model.modules() if isinstance(m, RoundedLinear)]
+def rounded_once(model, bits: int, group: int):
+    """Meanwhile the linear layers, all but the head, have rounded weights, rounded once: for sampling."""
+    layers = list(formats.linears(model).values())
+    before = [layer.__class__ for layer in layers]
     for layer in layers:
-        layer.held = formats.integer(layer.weight, layer.bits, layer.group)
+        layer.__class__ = RoundedLinear
+        layer.held = formats.integer(layer.weight, bits, group)  # type: ignore[assignment]
     try:
         yield
     finally:
-        for layer in layers:
-            layer.held = None
+        for layer, kind in zip(layers, before):
+            layer.__class__, layer.held = kind, None  # type: ignore[assignment]

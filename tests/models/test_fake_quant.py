@@ -1,5 +1,6 @@
 """Fake quantisation: rounded forward, straight-through backward, and the full weights untouched."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,7 +23,7 @@ def test_it_answers_as_the_rounded_model_does():
         full = logits(model)
         fake_quantise(model, 3, 32)
         assert torch.allclose(logits(model), logits(low), atol=1e-4)
-        with rounded_once(model):
+        with rounded_once(model, 3, 32):
             assert torch.allclose(logits(model), logits(low), atol=1e-4)
         assert torch.allclose(logits(plain(model)), full, atol=1e-6), "the full weights are there"
         assert torch.allclose(logits(model), logits(low), atol=1e-4), "a plain copy leaves the model as it is"
@@ -44,9 +45,13 @@ def test_without_the_straight_way_nothing_would_be_learnt():
     assert not formats.integer(w, 3, 32).requires_grad
 
 
-def test_what_is_held_ends_with_the_sampling():
-    model = fake_quantise(load("chat").model, 4, 32)
-    layers = [m for m in model.modules() if isinstance(m, RoundedLinear)]
-    with rounded_once(model):
-        assert all(m.held is not None and not m.held.requires_grad for m in layers)
-    assert all(m.held is None for m in layers) and len(layers) == 28
+@pytest.mark.parametrize("kind", (RoundedLinear, nn.Linear))
+def test_what_is_held_ends_with_the_sampling(kind):
+    model = load("chat").model
+    before = logits(fake_quantise(model, 4, 32) if kind is RoundedLinear else model)
+    with rounded_once(model, 3, 32):
+        layers = [m for m in model.modules() if isinstance(m, RoundedLinear)]
+        assert all(m.held is not None and not m.held.requires_grad for m in layers) and len(layers) == 28
+        assert not torch.equal(logits(model), before)
+    assert all(type(m) is kind and m.held is None for m in layers)
+    assert torch.equal(logits(model), before)

@@ -27,6 +27,7 @@ from .readings import readings
 
 SIZES = {"large": "student_l", "medium": "student_m", "small": "student_s"}
 TASKS = (*NAMES, "facts")
+ORDERS = ("level", "mixed", "easy_first", "hard_first")
 WRITERS = ("data", "teacher", "student")
 LOSSES = ("kl", "labels", "token")
 TEACHER = "reasoner"
@@ -97,9 +98,7 @@ class Distill(Experiment):
     labels: float = knob(0.0, 0.0, 1.0, unit="share", help="share of the loss that the text itself has")
     keep: str = knob("all", choices=teaching.KEEP, help="teacher: which of its samples are learnt from")
     form: str = knob("steps", choices=teaching.FORMS, help="solutions: steps, answer alone, or twice as long")
-    order: str = knob(
-        "mixed", choices=("mixed", "easy_first", "hard_first"), help="levels up to this one: order"
-    )
+    order: str = knob("level", choices=ORDERS, help="level: only this one; else all up to it, in this order")
     family: str = knob("strings", choices=TASKS, help="kind of problem")
     level: int = knob(2, 1, 4, help="difficulty")
     problems: int = knob(400, 2, 20_000, help="different problems to learn from")
@@ -128,10 +127,10 @@ class Distill(Experiment):
         return Talk(("fact",)) if self.family == "facts" else Reasoning((self.family,), (level,))
 
     def asked(self, world: World, seed: int) -> list[Problem]:
-        """The problems to learn from; in an order of levels where it is wished."""
-        if self.order == "mixed":
+        """The problems to learn from: of one level, or as many of each level up to it, level by level."""
+        if self.order == "level":
             return world.problems(self.problems, split="train", seed=seed)
-        levels = range(1, self.level + 1) if self.order == "easy_first" else range(self.level, 0, -1)
+        levels = range(self.level, 0, -1) if self.order == "hard_first" else range(1, self.level + 1)
         each = max(1, self.problems // self.level)
         return [p for n in levels for p in self.world(n).problems(each, split="train", seed=seed)]
 
@@ -174,7 +173,7 @@ class Distill(Experiment):
         """Which of n texts a step reads: each once an epoch; in an order of levels, a step reads from the
         part that its time has come to.
         """
-        if self.order == "mixed":
+        if self.order in ("level", "mixed"):
             return [order(seed, i // n, n)[i % n] for i in range(step * self.batch, (step + 1) * self.batch)]
         part = n // self.level
         first = min(step * self.level // self.steps, self.level - 1) * part
@@ -240,5 +239,5 @@ def refused(d: Distill) -> None:
         raise BadKnob(f"--temperature, --labels and --top_k are read by --loss kl, not by {d.loss}")
     if d.top_k and d.temperature != 1:
         raise BadKnob("--top_k keeps the teacher's probabilities at temperature 1; choose --temperature 1")
-    if d.order != "mixed" and d.keep != "all":
+    if d.order != "level" and d.keep != "all":
         raise BadKnob("--order needs as many texts of each level: leave --keep out")

@@ -2,15 +2,17 @@
 steps are: right answers, the full model's probabilities, or reinforcement learning.
 """
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Iterator
 
 from torch import Tensor
 
 from ...lab import knobs
-from ...lab.experiment import Experiment, knob
+from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import distillation, imitation
+from ...methods.parts import token_mean
 from ...methods.policy import Dials
 from ...models import formats
 from ...models.fake_quant import fake_quantise, plain, rounded_once
@@ -24,6 +26,11 @@ from ...world.base import rng
 from .quantise import SKILLS
 
 TRAIN = ("kd", "sft", "grpo")
+WEIGHED = {  # how a token counts that rounded weights sampled and full ones learn from
+    "clipped": Dials(),
+    "truncated": Dials(clip="capped", high=1.0),  # truncated importance sampling: min(ratio, 2)
+    "none": Dials(),  # the ratio's old log-probs are the full weights' own
+}
 TURN = 18  # tokens of a sum
 
 
@@ -61,15 +68,26 @@ class QAT(Experiment):
         "QAT on right answers": dict(train="sft"),
         "GRPO, then rounded": dict(train="grpo", when="ptq"),
         "GRPO with rounded weights": dict(train="grpo"),
+        "GRPO, sampler rounded": dict(train="grpo", when="ptq", sampler="rounded"),
+        "the same, not corrected (break it)": dict(
+            train="grpo", when="ptq", sampler="rounded", importance="none"
+        ),
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=4, held=4, lr=1e-3),
         values=dict(batch=(8,), held=(6,), probe=(4,), bits=(4,), group=(64,)),
-        phases=[dict(train="grpo", batch=16, steps=3), dict(train="grpo", when="ptq", batch=16, steps=3)],
+        under=dict(importance=dict(train="grpo", when="ptq", sampler="rounded", batch=16, steps=3)),
+        phases=[
+            dict(train="grpo", batch=16, steps=3),
+            dict(train="grpo", when="ptq", batch=16, steps=3),
+            dict(train="grpo", when="ptq", sampler="rounded", batch=16, steps=3),
+        ],
     )
 
     when: str = knob("qat", choices=("qat", "ptq"), help="rounding at every step, or after training")
     train: str = knob("kd", choices=TRAIN, help="what the steps are")
+    sampler: str = knob("trained", choices=("trained", "rounded"), help="grpo: which weights sample")
+    importance: str = knob("clipped", choices=tuple(WEIGHED), help="sampler rounded: ratio of its tokens")
     bits: int = knob(3, 2, 8, unit="bits", help="bits of a weight")
     group: int = knob(32, 8, 128, help="weights of a row that share a scale")
     batch: int = knob(32, 2, 256, unit="rows", help="rows a step; grpo: eight samples a problem")
@@ -78,6 +96,13 @@ class QAT(Experiment):
     steps: int = knobs.steps(60, low=2)
     held: int = knobs.held(64, low=4)
     probe: int = knobs.probe(20)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.sampler == "rounded" and (self.train, self.when) != ("grpo", "ptq"):
+            raise BadKnob("--sampler rounded teaches full weights; add --train grpo --when ptq")
+        if self.importance != "clipped" and self.sampler != "rounded":
+            raise BadKnob(f"--importance {self.importance} is of rounded samples; add --sampler rounded")
 
     def taught(self, teacher, tok, device, seed: int, step: int) -> Batch:
         """Questions of all skills, as many of each; for kd with the full model's logits."""
@@ -92,12 +117,31 @@ class QAT(Experiment):
     def learnt(self, model, tok, seed: int) -> tuple:
         """(stream, objective)."""
         if self.train == "grpo":
+            how = WEIGHED[self.importance]
             shape: dict = dict(prompts=self.batch // 8 or 1, group=8, max_new=TURN, skip=True)
-            collector = Collector(model, tok, SKILLS["long_sums"], Dials(), seed=seed, **shape)
-            return partial(sampled_rounded, model, collector), Dials().objective(TURN)
+            collector = Collector(model, tok, SKILLS["long_sums"], how, seed=seed, **shape)
+            return partial(self.sampled, model, collector), how.objective(TURN)
         teacher = frozen_copy(plain(model)) if self.train == "kd" else None
         stream = numbered(partial(self.taught, teacher, tok, model.device, seed), model.device)
         return stream, distillation.forward_kl if teacher is not None else imitation.nll
+
+    def sampled(self, model, stream, start: int) -> Iterator[Batch]:
+        """The batches; while one is sampled, weights that are rounded are so once and not at every token."""
+        batches = stream(start)
+        rounded = self.when == "qat" or self.sampler == "rounded"
+        while True:
+            with rounded_once(model, self.bits, self.group) if rounded else nullcontext():
+                batch = next(batches)
+            yield self.weighed(model, batch) if self.sampler == "rounded" else batch
+
+    def weighed(self, model, batch: Batch) -> Batch:
+        """Tokens of the rounded weights, for the full ones. `mismatch`: KL(sampler ‖ trained), estimated on
+        these tokens by the mean difference of their log-probs (nats).
+        """
+        own = loop.add_logprobs(model, batch, "old_logprobs")
+        apart = token_mean(batch["old_logprobs"] - own["old_logprobs"], batch.mask[:, 1:])
+        used = own if self.importance == "none" else batch
+        return replace(used, info={**batch.info, "mismatch": float(apart)})
 
     def recipe(self, loaded, seed, texts=None):
         """The steps, on rounded weights or on full ones."""
@@ -146,12 +190,3 @@ class QAT(Experiment):
             }
 
         return read
-
-
-def sampled_rounded(model, stream, start: int) -> Iterator[Batch]:
-    """The same batches; while one is sampled, each weight is rounded once and not at every token."""
-    batches = stream(start)
-    while True:
-        with rounded_once(model):
-            batch = next(batches)
-        yield batch

@@ -12,9 +12,9 @@ from ...models.load import Loaded
 from ...tokens import chat
 from ...tokens.batch import Batch
 from ...train import probes
-from ...train.attempts import attempts
+from ...train.attempts import Attempt, attempts
 from ...train.rollout import as_batch
-from ...world.base import World
+from ...world.base import Problem, World
 from ...world.talk import Talk
 from .teaching import LONGEST
 
@@ -25,7 +25,9 @@ KNOWN = 64  # people that are asked about
 def readings(
     student: Loaded, teacher: Loaded | None, world: World, held: int
 ) -> Callable[[int], dict[str, float]]:
-    """step -> readings on `held` problems; without a teacher whose tokens are the student's, no KL."""
+    """step -> readings on `held` problems, the teacher's own among them; without a teacher whose tokens are
+    the student's, neither these nor a KL.
+    """
     model, tok = student.model, student.tok
     asked = world.problems(held, split="test", seed=7)
     gold = Batch.of_rows(
@@ -33,27 +35,43 @@ def readings(
     ).to(model.device)
     facts = Talk(("fact",))
     known = probes.batches(probes.question_rows(tok, facts, facts.problems(KNOWN, split="test", seed=1)))
+    best = {f"teacher_{n}": v for n, v in right(*tried(teacher, world, asked)).items()} if teacher else {}
 
     def read(step: int) -> dict[str, float]:
         """The readings after a step."""
-        how = dict(max_new=LONGEST, seed=7)
-        greedy = attempts(model, tok, world, asked, 1, temperature=0.0, **how)  # type: ignore[arg-type]
-        groups = attempts(model, tok, world, asked, K, **how)  # type: ignore[arg-type]
+        greedy, groups = tried(student, world, asked)
         every = [a for g in groups for a in g]
-        right = [a for a in every if a.right]
+        right_ones = [a for a in every if a.right]
         own = as_batch(tok, [g[0].episode for g in groups]).to(model.device)
         return {
-            "accuracy": fmean(g[0].right for g in greedy),
-            "pass_at_1": fmean(a.right for a in every),
+            **right(greedy, groups),
+            **best,
             **(both_texts(model, teacher.model, gold, own) if teacher else {}),
             "held_entropy": -sum(a.logprob for a in every) / sum(a.tokens for a in every),
             "distinct": fmean(len({a.text for a in g}) / K for g in groups),
-            "unsound": fmean(a.false_positive for a in right) if right else 0.0,
+            "unsound": fmean(a.false_positive for a in right_ones) if right_ones else 0.0,
             "length": fmean(a.tokens for a in every),
             "known": probes.exact(model, known),
         }
 
     return read
+
+
+def tried(of: Loaded, world: World, asked: list[Problem]) -> tuple[list[list[Attempt]], list[list[Attempt]]]:
+    """A greedy attempt at each problem, and K samples."""
+    how: dict = dict(max_new=LONGEST, seed=7)
+    return (
+        attempts(of.model, of.tok, world, asked, 1, temperature=0.0, **how),
+        attempts(of.model, of.tok, world, asked, K, **how),
+    )
+
+
+def right(greedy: list[list[Attempt]], groups: list[list[Attempt]]) -> dict[str, float]:
+    """How often a greedy answer is right, and a sample."""
+    return {
+        "accuracy": fmean(g[0].right for g in greedy),
+        "pass_at_1": fmean(a.right for g in groups for a in g),
+    }
 
 
 def both_texts(model, teacher, gold: Batch, own: Batch) -> dict[str, float]:

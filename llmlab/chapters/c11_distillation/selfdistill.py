@@ -67,11 +67,12 @@ class SelfDistill(Experiment):
         "no leaflet (control)": dict(hint="none"),
         "GRPO": dict(method="grpo"),
         "SFT on right answers": dict(method="sft"),
+        "self, reverse KL": dict(beta=1.0),
         "teacher moves along": dict(teacher="present"),
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, prompts=4, group=2, held=6, drugs=3, lr=1e-3),
-        values=dict(prompts=(2,), group=(4,), held=(4,), probe=(4,), drugs=(4,), beta=(0.0, 0.5)),
+        values=dict(prompts=(2,), group=(4,), held=(4,), probe=(4,), drugs=(4,), beta=(0.5, 1.0)),
         phases=[dict(hint="cited", teacher="present"), dict(method="grpo", group=8, prompts=8)],
     )
 
@@ -80,19 +81,19 @@ class SelfDistill(Experiment):
     teacher: str = knob(
         "first", choices=("first", "present"), help="self: the model as it began, or as it is now"
     )
-    beta: float = knob(1.0, 0.0, 1.0, help="self: β of the KL: 0 forward, 1 reverse (TRL's beta)")
-    drugs: int = knob(10, 2, 200, help="new drugs, of four facts each")
+    beta: float = knob(0.0, 0.0, 1.0, help="self: β of the KL: 0 forward, 1 reverse (TRL's beta)")
+    drugs: int = knob(5, 2, 200, help="new drugs, of four facts each")
     prompts: int = knob(8, 2, 128, help="questions a step")
     group: int = knob(4, 2, 64, help="samples per question")
-    lr: float = knobs.lr(5e-4)
+    lr: float = knobs.lr(3e-4)
     warmup: int = knobs.warmup(5)
-    steps: int = knobs.steps(60, low=2)
+    steps: int = knobs.steps(120, low=2)
     held: int = knobs.held(32, low=4)
     probe: int = knobs.probe(20)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.method != "self" and (self.hint, self.teacher, self.beta) != ("passage", "first", 1.0):
+        if self.method != "self" and (self.hint, self.teacher, self.beta) != ("passage", "first", 0.0):
             raise BadKnob(f"--hint, --teacher and --beta are read by --method self, not by {self.method}")
 
     def world(self) -> Leaflet:

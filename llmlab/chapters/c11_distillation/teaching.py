@@ -19,7 +19,7 @@ from ...world.stepwise import written
 KEEP = ("all", "right", "likely", "distinct")
 FORMS = ("steps", "answer", "long")
 LONGEST = 150  # tokens of a solution
-DRAWN = 4  # texts of a problem among which a filter chooses
+DRAWN = 4  # texts of a problem, whatever a filter keeps of them
 
 
 @torch.no_grad()
@@ -80,14 +80,13 @@ def from_teacher(
     form: str = "steps",
     seed: int = 0,
 ) -> list[Text]:
-    """Samples of the teacher: one a problem; or of several those that a filter keeps.
+    """Samples of the teacher, several a problem: all, or those that a filter keeps.
 
     right     the answer is right, by the world's check
     likely    the likelier half by the mean log-prob of a token
     distinct  each text of a problem once
     """
-    k = 1 if keep == "all" else DRAWN
-    groups = attempts(teacher.model, teacher.tok, world, asked, k, max_new=LONGEST, seed=seed)
+    groups = attempts(teacher.model, teacher.tok, world, asked, DRAWN, max_new=LONGEST, seed=seed)
     every = [a for group in groups for a in kept(group, keep)]
     if keep == "likely":
         bar = median(a.logprob / a.tokens for a in every)
