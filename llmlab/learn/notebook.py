@@ -5,10 +5,12 @@ it cites.
 import inspect
 import re
 from dataclasses import dataclass
-from typing import Sequence
+from statistics import fmean
+from typing import Any, Sequence
 
 from .. import paths
 from ..errors import UserError
+from ..lab import registry, sweeps
 
 
 class Source:
@@ -45,6 +47,21 @@ def paired(before: Sequence[float], after: Sequence[float]) -> Effect:
     from ..ledger.statistics import interval
 
     return Effect(*interval([b - a for a, b in zip(before, after, strict=True)]))
+
+
+def ends(experiment: str, settings: dict[str, dict], names: dict[str, str]) -> Any:
+    """Last readings of a stored sweep, means over the seeds, as a table. settings: row -> knobs that differ
+    from the defaults; names: metric -> column. Raises UserError where the sweep is missing.
+    """
+    import pandas as pd
+
+    swept, cls = sweeps.need(experiment), registry.get(experiment)
+    stored = {row: swept.at(cls(**knobs).settings()) for row, knobs in settings.items()}
+    last = {
+        row: {name: fmean([*run.curve(m).values()][-1] for run in found) for m, name in names.items()}
+        for row, found in stored.items()
+    }
+    return pd.DataFrame(last).T.round(2)
 
 
 class NoReference(UserError):

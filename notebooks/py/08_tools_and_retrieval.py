@@ -120,18 +120,8 @@ strip.picture("gradient")
 # A base model that has never seen a dialogue is shown 50 or 1,000 distinct ones, for the same number of steps. The stored sweep has five seeds; means are shown:
 
 # %%
-from statistics import fmean
-
-from llmlab.lab import registry, runs, sweeps
-
-
-def ends(experiment, settings, names):
-    """Last readings of a stored sweep, means over the seeds: a row a setting."""
-    swept, cls = sweeps.need(experiment), registry.get(experiment)
-    last = lambda run, m: [*run.curve(m).values()][-1]
-    rows = {label: {name: fmean(last(r, m) for r in swept.at(cls(**knobs).settings()))
-                    for m, name in names.items()} for label, knobs in settings.items()}
-    return pd.DataFrame(rows).T.round(2)
+from llmlab.lab import runs
+from llmlab.learn.notebook import ends
 
 # %%
 def table(suffix=""):

@@ -1,0 +1,680 @@
+"""Claims of chapter 11: what a student takes from its teacher and how, what a model teaches itself, and what
+few bits cost.
+"""
+
+from dataclasses import replace
+
+from ...ledger.claims import NATS, Arm, Claim, Contrast, contrast, gain
+from ...ledger.rates import Trials
+
+HELD = 96  # problems behind a reading
+# The best of each arm's trials, as data/sweeps/<experiment>.rates have them (a test holds the two together).
+RATES: dict[str, float] = {}
+
+
+def _tuned(experiment: str, label: str, rated: str, knobs: dict) -> Arm:
+    lr = {"lr": RATES[rated or label]} if (rated or label) in RATES else {}
+    return Arm(label, experiment, knobs | lr)
+
+
+def distil(label: str, rated: str = "", **knobs) -> Arm:
+    """A student on strings of level 2: 60 steps of 16 texts, at the best rate of the tuned arm of that
+    label, or else of its own.
+    """
+    return _tuned("distill", label, rated, dict(held=HELD, probe=240) | knobs)
+
+
+def learns(label: str, **knobs) -> Arm:
+    """The reader, on questions about five new drugs: 120 steps of 32 answers."""
+    return _tuned("selfdistill", label, "", dict(held=48, probe=120) | knobs)
+
+
+def low(label: str, rated: str = "", **knobs) -> Arm:
+    """The chat model for three bits: 60 steps."""
+    return _tuned("qat", label, rated, dict(held=HELD, probe=60) | knobs)
+
+
+def bits(label: str, **knobs) -> Arm:
+    """The chat model's weights, rounded."""
+    return Arm(label, "quantise", dict(held=HELD) | knobs)
+
+
+OPD = distil("on-policy, reverse KL")
+OPD_FORWARD = distil("on-policy, forward KL", beta=0.0)
+READ = distil("teacher's text, forward KL", writer="teacher", beta=0.0)
+READ_REVERSE = distil("teacher's text, reverse KL", writer="teacher")
+TOKEN = distil("on-policy, sampled token", loss="token")
+ALONE = distil("right solutions alone", writer="data", loss="labels")
+LONGER = distil("right solutions alone, four times the steps", writer="data", loss="labels", steps=240)
+LARGE = distil("large student, on-policy", size="large")
+LARGE_ALONE = distil("large student, right solutions alone", size="large", writer="data", loss="labels")
+
+FEW, MANY = 20, 400  # problems
+SOFT = {n: distil(f"{n} problems, teacher's KL", problems=n, writer="data", beta=0.0) for n in (FEW, MANY)}
+HARD = {n: distil(f"{n} problems, labels", problems=n, writer="data", loss="labels") for n in (FEW, MANY)}
+
+TEXTS = dict(writer="teacher", loss="labels", family="products", problems=100)
+KEPT = {
+    keep: distil(f"teacher's samples, keep {keep}", keep=keep, **TEXTS)
+    for keep in ("all", "right", "likely", "distinct")
+}
+
+FORM = {
+    (size, form): distil(f"{size} student, {form}", size=size, form=form, writer="data", loss="labels")
+    for size in ("medium", "small")
+    for form in ("steps", "answer", "long")
+}
+AS_MANY = distil(
+    "medium student, answer, eight times the texts",
+    "medium student, answer",
+    form="answer",
+    writer="data",
+    loss="labels",
+    batch=128,
+    problems=3200,
+)
+
+LEVELS = dict(writer="data", loss="labels", level=3, steps=120)
+ORDER = {o: distil(f"three levels, {o}", order=o, **LEVELS) for o in ("mixed", "easy_first", "hard_first")}
+
+SELF, IMITATED, SCORED = (
+    learns("self-distillation"),
+    learns("SFT on right answers", method="sft"),
+    learns("GRPO", method="grpo"),
+)
+CITED = replace(SELF, label="self-distillation, asked to cite", knobs=SELF.knobs | {"hint": "cited"})
+OTHER = replace(SELF, label="another drug's leaflet", knobs=SELF.knobs | {"hint": "other"})
+
+Q4 = bits("formats of GGUF, 8 to 4 bits", scheme="gguf")
+RTN = bits("whole numbers, 8 to 2 bits")
+GPTQ = bits("GPTQ, 8 to 2 bits", scheme="gptq")
+BLIND = bits("GPTQ on random tokens", scheme="gptq", calibration="random")
+SPIKED, SPIKED_GROUPS = (
+    bits("outliers, one scale a row", outliers=30.0, group=128),
+    bits("outliers, groups of 32", outliers=30.0),
+)
+
+AFTER, WITH = low("PTQ", when="ptq", train="sft"), low("QAT on right answers", train="sft")
+REPAIRED = low("QAT, KL to the full model")
+RL = {
+    "ptq": low("GRPO, then rounded", train="grpo", when="ptq", bits=4),
+    "qat": low("GRPO with rounded weights", train="grpo", bits=4),
+}
+ROUNDED = {
+    i: low(
+        f"GRPO, sampler rounded, {i}",
+        "GRPO, then rounded",
+        train="grpo",
+        when="ptq",
+        bits=4,
+        sampler="rounded",
+        importance=i,
+    )
+    for i in ("clipped", "truncated", "none")
+}
+
+SLOW = (1e-4, 3e-4, 1e-3)
+TRIALS = {
+    "distill": (
+        Trials(
+            "pass_at_1",
+            (2.5e-4, 5e-4, 1e-3, 2e-3),
+            (OPD, OPD_FORWARD, READ, READ_REVERSE, TOKEN, ALONE, LONGER, LARGE, LARGE_ALONE)
+            + (*SOFT.values(), *HARD.values(), *KEPT.values(), *FORM.values(), *ORDER.values()),
+        ),
+    ),
+    "selfdistill": (Trials("pass_at_1", SLOW, (SELF, IMITATED, SCORED)),),
+    "qat": (
+        Trials("calls", (2.5e-4, 5e-4, 1e-3), (AFTER, WITH, REPAIRED)),
+        Trials("long_sums", SLOW, tuple(RL.values())),
+    ),
+}
+
+MATCHED = "problems, steps, texts a step, seed; four rates tried for each arm at another seed"
+SHOWN = dict(counts=False)
+HALF = 0.5  # of the teacher's share
+
+CLAIMS = (
+    Claim(
+        "C135",
+        "A distilled student keeps much of the capability at lower cost.",
+        "A 9",
+        "measured",
+        "11",
+        "On-policy distillation reached an RL-trained teacher's level at a tenth of the compute of RL.",
+        ("gkd_2023", "thinking_machines_opd_2025"),
+        contrasts=(
+            Contrast(
+                "large student, half the teacher's weights, against half of the teacher's share right",
+                (LARGE("accuracy"), replace(LARGE("teacher_accuracy"), weight=-HALF)),
+                "more",
+                0.05,
+                "share",
+            ),
+            contrast(
+                "with the teacher against right solutions alone, equal steps",
+                "more",
+                OPD("pass_at_1"),
+                ALONE("pass_at_1"),
+                0.05,
+            ),
+            contrast(
+                "with the teacher against right solutions alone, four times the steps",
+                "more",
+                OPD("pass_at_1"),
+                LONGER("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "the same for the large student, equal steps",
+                "more",
+                LARGE("pass_at_1"),
+                LARGE_ALONE("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched=MATCHED,
+        items=HELD,
+    ),
+    Claim(
+        "C136",
+        "A teacher's probabilities are a smoother signal than labels: a student learns more from few texts.",
+        "A 9.1.2",
+        "measured",
+        "11",
+        "Soft targets carry more information per case, and let a net learn from 3 % of the data.",
+        ("hinton_2015",),
+        contrasts=(
+            contrast(
+                f"{FEW} problems, KL against labels",
+                "more",
+                SOFT[FEW]("pass_at_1"),
+                HARD[FEW]("pass_at_1"),
+                0.05,
+            ),
+            contrast(
+                f"{MANY} problems, KL against labels",
+                "more",
+                SOFT[MANY]("pass_at_1"),
+                HARD[MANY]("pass_at_1"),
+                0.05,
+            ),
+        ),
+        depends="problems",
+        knob="the number of problems",
+        matched=MATCHED,
+        items=HELD,
+    ),
+    Claim(
+        "C137",
+        "A teacher's texts are worth filtering, as long as their diversity stays.",
+        "A 9.1.3",
+        "measured",
+        "11",
+        "Rejection sampling gains by distinct right solutions; a likelihood filter keeps the common ones.",
+        ("yuan_2023_rft",),
+        contrasts=(
+            contrast(
+                "right samples against all",
+                "more",
+                KEPT["right"]("pass_at_1"),
+                KEPT["all"]("pass_at_1"),
+                0.05,
+            ),
+            contrast(
+                "the likelier half against all: different solutions of eight",
+                "less",
+                KEPT["likely"]("distinct"),
+                KEPT["all"]("distinct"),
+                0.05,
+            ),
+            contrast(
+                "the likelier half against all",
+                "more",
+                KEPT["likely"]("pass_at_1"),
+                KEPT["all"]("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "each text once against all",
+                "same",
+                KEPT["distinct"]("pass_at_1"),
+                KEPT["all"]("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="the teacher's samples (400), steps, texts a step, seed; four rates tried for each arm",
+        items=HELD,
+    ),
+    Claim(
+        "C138",
+        "Steps teach a student more than answers; longer chains don't help, least of all a small student.",
+        "A 9.1.3",
+        "measured",
+        "11",
+        "Models of at most 3B gain more from short chains or a smaller teacher than from long ones.",
+        ("li_2025_small_learners", "luo_2025_valley"),
+        contrasts=(
+            contrast(
+                "medium student, steps against the answer alone, equal texts",
+                "more",
+                FORM["medium", "steps"]("accuracy"),
+                FORM["medium", "answer"]("accuracy"),
+                0.1,
+            ),
+            contrast(
+                "medium student, steps against answers alone in eight times the texts",
+                "more",
+                FORM["medium", "steps"]("accuracy"),
+                AS_MANY("accuracy"),
+                0.1,
+            ),
+            contrast(
+                "small student, each step twice against once",
+                "less",
+                FORM["small", "long"]("accuracy"),
+                FORM["small", "steps"]("accuracy"),
+                0.1,
+            ),
+            contrast(
+                "medium student, each step twice against once",
+                "less",
+                FORM["medium", "long"]("accuracy"),
+                FORM["medium", "steps"]("accuracy"),
+                0.1,
+            ),
+        ),
+        depends="form",
+        knob="what the text has besides the answer",
+        matched=MATCHED,
+        items=HELD,
+    ),
+    Claim(
+        "C139",
+        "Easy problems first, then hard ones.",
+        "A 9.1.3",
+        "measured",
+        "11",
+        "Curricula help where time is short or data noisy, and hardly otherwise.",
+        ("wu_2021_curricula",),
+        contrasts=(
+            contrast(
+                "easy first against mixed, level 3",
+                "more",
+                ORDER["easy_first"]("pass_at_1"),
+                ORDER["mixed"]("pass_at_1"),
+                0.05,
+            ),
+            contrast(
+                "hard first against mixed, level 3",
+                "less",
+                ORDER["hard_first"]("pass_at_1"),
+                ORDER["mixed"]("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="problems of three levels, steps, texts a step, seed; four rates tried for each arm",
+        items=HELD,
+    ),
+    Claim(
+        "C140",
+        "Quantise a model when it is deployed: at four bits it is as good as before.",
+        "A 0.2",
+        "measured",
+        "11",
+        "Four bits are close on averages; hard tasks and small models lose first.",
+        ("gptq_2022", "liu_2025_quantized_reasoning"),
+        contrasts=(
+            gain("loss on general text, Q4_0 against 16 bits", Q4, "general_loss", "same", 0.05, NATS),
+            gain("known people recalled, Q4_0", Q4, "facts", "same", 0.05),
+            gain("tool calls, Q4_0", Q4, "calls", "same", 0.05),
+            gain("three-digit sums, Q4_0", Q4, "long_sums", "same", 0.05),
+            contrast(
+                "tool calls, five bits (Q5_0)",
+                "same",
+                Q4("calls", "before"),
+                Q4("calls", "start"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="model, questions, seed (which questions)",
+    ),
+    Claim(
+        "C160",
+        "On-policy distillation: a student that is judged on its own text is right more often than one that"
+        " reads its teacher's, though the latter is nearer on given text.",
+        "ours",
+        "measured",
+        "11",
+        "Training on given text leaves a student alone with its own mistakes; own samples with a reverse KL"
+        " repair them, if teacher and student think alike.",
+        ("gkd_2023", "minillm_2023", "opd_conditions_2026"),
+        contrasts=(
+            contrast(
+                "own text, reverse KL against teacher's text, forward KL",
+                "more",
+                OPD("pass_at_1"),
+                READ("pass_at_1"),
+                0.05,
+            ),
+            contrast(
+                "the same: KL(teacher ‖ student) on right text",
+                "more",
+                OPD("held_forward_kl"),
+                READ("held_forward_kl"),
+                0.05,
+                NATS,
+            ),
+            contrast(
+                "own text, reverse against forward KL",
+                "more",
+                OPD("pass_at_1"),
+                OPD_FORWARD("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "teacher's text, reverse against forward KL",
+                "more",
+                READ_REVERSE("pass_at_1"),
+                READ("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "own text, sampled token against the whole distribution",
+                "less",
+                TOKEN("pass_at_1"),
+                OPD("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched=MATCHED,
+        items=HELD,
+    ),
+    Claim(
+        "C161",
+        "Self-distillation with a hint learns without labels and forgets less than SFT.",
+        "ours",
+        "measured",
+        "11",
+        "SDFT reports less forgetting; a later study more than GRPO, and a replication a gap of a point.",
+        ("sdft_2026", "opsd_2026", "sdpo_forgets_2026"),
+        contrasts=(
+            gain("facts about new drugs recalled", SELF, "pass_at_1", "more", 0.05),
+            contrast(
+                "refusals kept, self-distillation against SFT",
+                "more",
+                SELF("refused"),
+                IMITATED("refused"),
+                0.05,
+            ),
+            contrast(
+                "known people kept, self-distillation against SFT",
+                "more",
+                SELF("known"),
+                IMITATED("known"),
+                0.05,
+            ),
+            contrast(
+                "facts recalled, self-distillation against SFT",
+                "less",
+                SELF("pass_at_1"),
+                IMITATED("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast(
+                "facts recalled, GRPO against self-distillation",
+                "less",
+                SCORED("pass_at_1"),
+                SELF("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="questions, answers a step, steps, seed; three rates tried for each arm at another seed",
+    ),
+    Claim(
+        "C162",
+        "A hint in the teacher's prompt leaks: the student learns to speak of what it can't see.",
+        "ours",
+        "measured",
+        "11",
+        "The student imitates the teacher's references to the hint as well: the privilege illusion.",
+        ("privilege_illusion_2026",),
+        contrasts=(
+            contrast(
+                "cites a leaflet nobody gave: teacher asked to cite against not",
+                "more",
+                CITED("leaked"),
+                SELF("leaked"),
+                0.1,
+            ),
+            contrast(
+                "facts recalled: another drug's leaflet against the right one",
+                "less",
+                OTHER("pass_at_1"),
+                SELF("pass_at_1"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="questions, answers a step, steps, rate, seed",
+    ),
+    Claim(
+        "C163",
+        "At three bits the average loss hardly moves while single skills are gone.",
+        "ours",
+        "measured",
+        "11",
+        "Perplexity hides it: some calibration sets and tasks break at bits at which others don't.",
+        ("gptq_2022", "liu_2025_quantized_reasoning"),
+        contrasts=(
+            contrast(
+                "loss on general text at 3 bits against 16",
+                "same",
+                RTN("general_loss", "before"),
+                RTN("general_loss", "start"),
+                0.3,
+                NATS,
+            ),
+            contrast(
+                "tool calls at 3 bits against 16", "less", RTN("calls", "before"), RTN("calls", "start"), 0.2
+            ),
+            contrast(
+                "refusals at 3 bits against 16",
+                "less",
+                RTN("refusals", "before"),
+                RTN("refusals", "start"),
+                0.2,
+            ),
+            contrast(
+                "known people at 3 bits against 16",
+                "less",
+                RTN("facts", "before"),
+                RTN("facts", "start"),
+                0.1,
+                **SHOWN,
+            ),
+            contrast(
+                "calibration (ECE of long sums) at 3 bits against 16",
+                "more",
+                RTN("ece", "before"),
+                RTN("ece", "start"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="model, questions, seed (which questions)",
+    ),
+    Claim(
+        "C164",
+        "GPTQ keeps more than rounding to nearest, if its calibration texts look like those of use.",
+        "ours",
+        "measured",
+        "11",
+        "Later columns make up for the rounding of earlier ones, on the inputs that were shown.",
+        ("gptq_2022",),
+        contrasts=(
+            contrast(
+                "refusals at 3 bits, GPTQ against rounding to nearest",
+                "more",
+                GPTQ("refusals", "before"),
+                RTN("refusals", "before"),
+                0.1,
+            ),
+            contrast(
+                "refusals at 3 bits, calibrated on random tokens against conversations",
+                "less",
+                BLIND("refusals", "before"),
+                GPTQ("refusals", "before"),
+                0.1,
+            ),
+            contrast(
+                "tool calls at 3 bits, GPTQ against rounding to nearest",
+                "more",
+                GPTQ("calls", "before"),
+                RTN("calls", "before"),
+                0.1,
+                **SHOWN,
+            ),
+            contrast(
+                "known people at 3 bits, GPTQ against rounding to nearest",
+                "more",
+                GPTQ("facts", "before"),
+                RTN("facts", "before"),
+                0.1,
+                **SHOWN,
+            ),
+        ),
+        matched="model, bits, groups, questions, seed; tokens of calibration",
+    ),
+    Claim(
+        "C165",
+        "Outliers make a scale coarse for all its group: small groups contain the damage.",
+        "ours",
+        "measured",
+        "11",
+        "Few large columns set the scale; large models have them and small ones don't.",
+        ("llm_int8_2022",),
+        contrasts=(
+            contrast(
+                "loss on general text at 3 bits, two large columns: groups of 32 against one scale a row",
+                "less",
+                SPIKED_GROUPS("general_loss", "before"),
+                SPIKED("general_loss", "before"),
+                0.1,
+                NATS,
+            ),
+            contrast(
+                "known people at 3 bits, groups of 32 against one scale a row",
+                "more",
+                SPIKED_GROUPS("facts", "before"),
+                SPIKED("facts", "before"),
+                0.1,
+                **SHOWN,
+            ),
+        ),
+        matched="model, outliers, bits, questions, seed",
+    ),
+    Claim(
+        "C166",
+        "Training with rounded weights repairs what rounding afterwards breaks, and the full model's"
+        " probabilities are as good a target as right answers.",
+        "ours",
+        "measured",
+        "11",
+        "KD to the full model is the objective that recovers most in low-bit QAT.",
+        ("qat_recipe_2026", "llm_qat_2023"),
+        contrasts=(
+            contrast("tool calls, QAT against PTQ", "more", WITH("calls"), AFTER("calls"), 0.2),
+            contrast(
+                "tool calls, KL to the full model against right answers",
+                "same",
+                REPAIRED("calls"),
+                WITH("calls"),
+                0.1,
+            ),
+            contrast(
+                "known people, KL to the full model against right answers",
+                "more",
+                REPAIRED("facts"),
+                WITH("facts"),
+                0.05,
+                **SHOWN,
+            ),
+            contrast("refusals, QAT against PTQ", "more", WITH("refusals"), AFTER("refusals"), 0.1, **SHOWN),
+        ),
+        matched="questions, steps, batch, bits, seed; three rates tried for each arm at another seed",
+    ),
+    Claim(
+        "C167",
+        "RL first and rounding afterwards beats RL with rounded weights.",
+        "ours",
+        "measured",
+        "11",
+        "QAT inside RL hurt reasoning; RL in full precision, then PTQ, kept it.",
+        ("qat_rl_2025",),
+        contrasts=(
+            contrast(
+                "three-digit sums at four bits, GRPO then rounded against GRPO with rounded weights",
+                "more",
+                RL["ptq"]("long_sums"),
+                RL["qat"]("long_sums"),
+                0.05,
+            ),
+            gain(
+                "GRPO in full precision, then rounded: against the rounded start",
+                RL["ptq"],
+                "long_sums",
+                "more",
+                0.05,
+                counts=False,
+            ),
+        ),
+        matched="problems, samples, steps, bits, seed; three rates tried for each arm at another seed",
+    ),
+    Claim(
+        "C168",
+        "Samples of rounded weights that the ratio takes for the trained model's cost RL its gain; the"
+        " sampler's own log-probs repair it.",
+        "ours",
+        "measured",
+        "11",
+        "A mismatch of sampler and trainer biases the gradient; truncated importance sampling corrects it.",
+        ("tis_2025", "mismatch_fp16_2025"),
+        contrasts=(
+            contrast(
+                "full sums, sampler rounded and not corrected against samples of the trained weights",
+                "less",
+                ROUNDED["none"]("full_sums"),
+                RL["ptq"]("full_sums"),
+                0.05,
+            ),
+            contrast(
+                "full sums, truncated ratio against not corrected",
+                "more",
+                ROUNDED["truncated"]("full_sums"),
+                ROUNDED["none"]("full_sums"),
+                0.05,
+            ),
+            contrast(
+                "full sums, clipped ratio against not corrected",
+                "more",
+                ROUNDED["clipped"]("full_sums"),
+                ROUNDED["none"]("full_sums"),
+                0.05,
+                **SHOWN,
+            ),
+        ),
+        matched="problems, samples, steps, rate, seed",
+    ),
+)

@@ -1,0 +1,29 @@
+"""What of this chapter is shipped: the sweeps behind its sliders, and the runs that its notebook shows."""
+
+from ...lab.grid import Grid
+from .distill import SIZES
+from .teaching import FORMS
+
+ALONE = dict(writer="data", loss="labels")  # right solutions, and no teacher
+SWEEPS = (
+    Grid(
+        "distill",
+        together={"writer": ("data", "teacher", "student"), "beta": (0.0, 1.0)},
+        alone={"size": tuple(SIZES), "loss": ("kl", "token", "labels")},
+        seeds=3,
+    ),
+    Grid(
+        "selfdistill",
+        alone={"method": ("self", "grpo", "sft"), "hint": ("passage", "cited", "other")},
+        seeds=3,
+    ),
+    Grid("quantise", alone={"scheme": ("int", "nf", "gptq"), "group": (32, 128), "outliers": (1.0, 30.0)}),
+    Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft", "grpo")}, seeds=3),
+)
+RUNS: list[tuple[str, dict]] = [
+    *(("distill", dict(size=size, **ALONE)) for size in SIZES),
+    *(("distill", dict(form=form, **ALONE)) for form in FORMS if form != "steps"),
+    ("quantise", dict(scheme="gguf")),
+    ("quantise", dict(scheme="gptq", calibration="random")),
+    ("quantise", dict(outliers=30.0, group=128)),
+]

@@ -1,0 +1,499 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 11 · Distillation and quantisation
+#
+# *Run ▸ Run All Cells* starts this chapter.
+#
+# **Where we are.** You have a model that reasons. Now it has to become cheap to run. There are two ways, and they combine: a smaller model that learns from the large one, and the same model with fewer bits per weight.
+#
+# ```
+# problem → who writes the text? data · teacher · student
+#                        ↓
+#            text → what is learnt of each token? the token · the teacher's probabilities · its log-prob as a reward
+#
+# trained weights → round to 8 … 2 bits → which skill goes first? → repair: GPTQ · QAT
+# ```
+#
+# **For a ten-year-old.** Your sister is good at puzzles. You can copy her solutions. Or you try yourself, and at every line she tells you what she would have written there. The second way teaches you to get out of *your own* mistakes. Quantisation is something else: you write the recipe down with rounder numbers. 250 g instead of 248 g is fine. "A lot" isn't.
+#
+# **In an interview.** *Distillation has two questions: who writes the prefix, and which divergence compares teacher and student there. Text from the teacher is cheap and leaves the student alone with its own mistakes; on-policy distillation corrects it where it really goes, at the price of sampling and a forward pass of the teacher. For quantisation I never trust perplexity alone.
+# I measure by skill, calibrate on data that look like use, and round after training unless the bits are so few that only training with rounded weights repairs them.*
+#
+# New terms: **teacher**, **student** = the model that is imitated, the one that learns; **black box** / **white box** = only the teacher's text / its probabilities, too; **forward KL** = KL(teacher ‖ student); **reverse KL** = KL(student ‖ teacher); **on-policy** = on the student's own samples; **self-distillation** = the teacher is the same model with more to read; **PTQ** = rounding after training;
+# **QAT** = training with rounded weights; **RTN** = round to nearest; **group** = weights that share a scale; **GPTQ** = rounding in which later weights make up for earlier ones; **outlier** = a weight or an activation much larger than the rest; **calibration data** = texts whose activations GPTQ looks at.
+
+# %%
+import time
+
+import pandas as pd
+import torch
+
+from llmlab.lab import runs, sweeps
+from llmlab.learn import figures
+from llmlab.learn.notebook import ends, references, show
+from llmlab.learn.widgets import Drills, Panel, Predict
+from llmlab.models.load import load
+
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown]
+# ## 0 · Look
+#
+# The teacher is the *reasoner* of chapter 09. Its students are cut from it: fewer heads and neurons in all four layers, then trained again for a short time. Give all four one problem, and measure how fast they answer:
+
+# %%
+from llmlab.train.attempts import attempts
+from llmlab.world.reasoning import Reasoning
+
+NAMES = ("reasoner", "student_l", "student_m", "student_s")
+models = {name: load(name) for name in NAMES}
+strings = Reasoning(("strings",), (2,))
+asked = strings.problems(24, seed=5)
+
+
+def tried(loaded, k=4, temperature=1.0):
+    """k attempts at each problem."""
+    return attempts(loaded.model, loaded.tok, strings, asked, k, max_new=150,
+                    temperature=temperature, seed=5)
+
+# %%
+print(asked[0].question, "→", asked[0].answer)
+greedy = {name: tried(m, 1, 0.0) for name, m in models.items()}
+pd.DataFrame({name: {"said": g[0][0].text, "right": g[0][0].right}
+              for name, g in greedy.items()}).T
+
+# %%
+def size_and_speed(loaded):
+    """Weights, their bytes, how fast 96 samples come, and how many are right."""
+    weights = sum(p.numel() for p in loaded.model.parameters())
+    began = time.perf_counter()
+    every = [a for group in tried(loaded) for a in group]
+    seconds = time.perf_counter() - began
+    return {"million weights": weights / 1e6, "MB, 32 bits": weights * 4 / 1e6,
+            "tokens/s": sum(a.tokens for a in every) / seconds,
+            "one sample right": sum(a.right for a in every) / len(every)}
+
+
+sizes = pd.DataFrame({name: size_and_speed(m) for name, m in models.items()}).T
+sizes.round({"million weights": 2, "MB, 32 bits": 1, "tokens/s": 0, "one sample right": 2})
+
+# %% [markdown]
+# Go down the last two columns: a smaller model is faster and right less often. The tokens per second are this machine's, and four layers take four steps one after the other however narrow they are, so bytes fall faster than time. The question of this chapter is how much of the last column a student can win back at the same size.
+#
+# ## 1 · By hand: two directions, one β
+#
+# At one place the teacher wants *cat* or *dog*, and a student can only learn one peak. Two students are on offer, a cautious one that spreads and a bold one that picks:
+
+# %%
+def kl(p, q):
+    """KL(p ‖ q) = Σ p log p/q in nats."""
+    return sum(a * torch.log(torch.tensor(a / b)) for a, b in zip(p, q) if a).item()
+
+
+teacher = (0.49, 0.49, 0.02)  # cat, dog, and a word that is wrong here
+spread, picks = (0.34, 0.34, 0.32), (0.90, 0.05, 0.05)
+by_hand = pd.DataFrame({name: {"forward, KL(teacher ‖ student)": kl(teacher, student),
+                               "reverse, KL(student ‖ teacher)": kl(student, teacher),
+                               "wrong words written": student[2]}
+                        for name, student in (("spreads", spread), ("picks", picks))}).T
+assert by_hand["forward, KL(teacher ‖ student)"].idxmin() == "spreads"
+assert by_hand["reverse, KL(student ‖ teacher)"].idxmin() == "picks"
+by_hand.round(2)
+
+# %% [markdown]
+# The two directions choose different students. Forward KL is large where the student gives little to something the teacher says, so it prefers the one that spreads, although a third of what it writes is wrong. Reverse KL is large where the student says what the teacher wouldn't, so it prefers the one that picks. *Mass-covering* and *mode-seeking* are the usual names.
+#
+# The package has both, and what lies between:
+
+# %%
+from llmlab.methods import distillation
+
+show(distillation.forward_kl, distillation.reverse_kl, distillation.js)
+
+# %% [markdown]
+# TRL has one number for it, `beta`: 0 is forward, 1 is reverse, in its GKDTrainer and in its DistillationTrainer. The *defaults* differ, 0.5 and 1.0, and a training library once had the two names swapped in its documentation. So say the direction, not the word "KL". Here β means what it does in TRL, and a test compares losses and gradients for every β.
+#
+# **Temperature.** Divide both models' logits by T, and small probabilities weigh more. The gradient shrinks by T², so the loss is multiplied by T². **Top-k.** A teacher behind an interface may give its k likeliest tokens only. Put the rest into one bucket, the tail: the loss is then a lower bound of the whole.
+
+# %%
+def out_of(logits):
+    """A model's output at one place, of a text of two tokens."""
+    from llmlab.models.forward import Out
+    return Out(torch.tensor([[logits]]), torch.zeros(1, 1), torch.ones(1, 1), None)
+
+
+from llmlab.methods.distillation import top_k, with_tail
+
+said = torch.tensor([[4.0, 3.0, 1.0, 0.0, -1.0, -1.0]])
+own = torch.tensor([[2.0, 2.5, 2.0, 0.0, 0.0, -2.0]]).log_softmax(-1)
+rows = {}
+for k in (1, 2, 4, 6):
+    ids, kept = top_k(said, k)
+    rows[k] = float((kept.exp() * (kept - with_tail(own, ids))).sum())
+pd.Series(rows, name="forward KL (nats)").rename_axis("k").to_frame().round(3)
+
+# %% [markdown]
+# From row to row the loss grows towards the last one, which compares all six tokens. What a small k can't see is how the student shares out the tail. At scale nearly all of the mass lies on a few tokens, so a small k is close [Fu et al. 2026].
+#
+# ## 2 · Who writes the text?
+#
+# Two questions with two answers each give four methods. Text by the *teacher* with forward KL is soft-label SFT. Text by the *student* with reverse KL is on-policy distillation. And there is a control: right solutions from the data, without a teacher.
+
+# %%
+CORNERS = {"data, forward KL": dict(writer="data", beta=0.0),
+           "teacher's text, forward KL": dict(writer="teacher", beta=0.0),
+           "teacher's text, reverse KL": dict(writer="teacher", beta=1.0),
+           "own text, forward KL": dict(beta=0.0),
+           "own text, reverse KL": {}}
+READ = {"pass_at_1": "one sample right", "accuracy": "greedy right",
+        "held_forward_kl": "KL on right text", "own_reverse_kl": "KL on own text",
+        "distinct": "different of eight", "known": "known people"}
+
+
+def corners():
+    """The medium student after 60 steps, means over the seeds of the stored sweep."""
+    return ends("distill", CORNERS, READ)
+
+# %%
+Predict("All four see the same problems for 60 steps. Which student writes text that "
+        "its teacher finds most likely?",
+        lambda: corners()["KL on own text"].idxmin(), kind="choice",
+        options=tuple(CORNERS), shows=corners,
+        why="Only on its own text does a student learn what to do after its own "
+            "mistakes. A loss on given text never sees them.")
+
+# %% [markdown]
+# Compare two columns. *KL on right text* is what a held-out loss shows; *KL on own text* is what a user meets. They don't rank the students alike, because a held-out loss feeds the student right prefixes. This gap is called *exposure bias*, and it is why a distillation run is judged by what the student writes. *Different of eight* says what reverse KL costs: the samples become alike.
+#
+# The same over training, for two opposite corners:
+
+# %%
+from llmlab.chapters.c11_distillation.distill import Distill
+
+
+def seeds(name, **knobs):
+    """The stored runs of these settings, one a seed."""
+    from llmlab.lab import registry
+    return sweeps.need(name).at(registry.get(name)(**knobs).settings())
+
+
+figures.curves({name: seeds("distill", **CORNERS[name])
+                for name in ("teacher's text, forward KL", "own text, reverse KL")},
+               {m: Distill.curves[m] for m in ("pass_at_1", "held_forward_kl",
+                                               "own_reverse_kl", "distinct")},
+               title="Two corners, the medium student, 3 seeds")
+
+# %% [markdown]
+# Read the second and the third panel together. They are the same quantity on two kinds of text.
+#
+# **A cheaper signal.** The whole distribution costs a teacher's logits for every token. Its log-prob of the *sampled* token alone is an unbiased but noisy estimate: −log(student/teacher) as the reward of that token. That turns distillation into RL with a dense reward. Break it: the last preset, *own text alone*, imitates the student's own samples without a teacher. What can that teach?
+
+# %%
+Panel("distill", show=["writer", "beta", "loss", "size", "lr"])
+
+# %% [markdown]
+# Imitating all of one's own samples pushes nowhere on average: its curves should wander. (GitHub has at least one report of a pipeline that trained like this for a whole run, because the teacher's column was dropped on the way.)
+#
+# At scale, on-policy distillation beat SFT on teacher's text at equal compute for summaries, translation and arithmetic [Agarwal et al. 2023]. It needs a teacher that thinks in similar patterns and knows something that the student doesn't [Fu et al. 2026]. Cold-start on the teacher's text first.
+#
+# ## 3 · What a teacher is worth
+#
+# Is it the teacher that helps, or just the training? The control is the same student, the same problems and steps, with right solutions and no teacher:
+
+# %%
+def last(experiment, metric):
+    """The last reading of a stored run."""
+    return [*runs.run(experiment, 0).curve(metric).values()][-1]
+
+
+table = {}
+for size in ("large", "medium", "small"):
+    alone = Distill(size=size, writer="data", loss="labels")
+    taught = Distill(size=size)
+    table[size] = {"before": runs.run(taught, 0).curve("pass_at_1")[0],
+                   "right solutions": last(alone, "pass_at_1"),
+                   "on-policy": last(taught, "pass_at_1"),
+                   "teacher": last(taught, "teacher_pass_at_1"),
+                   "seconds, solutions": runs.run(alone, 0).seconds,
+                   "seconds, on-policy": runs.run(taught, 0).seconds}
+pd.DataFrame(table).T.rename_axis("student").round(2)
+
+# %% [markdown]
+# Compare the second and the third column, then the last two. A step with a teacher costs more, so the fair question is what each reaches in the same *time*, and the ledger below asks it, too: claim C135 gives the student without a teacher four times the steps. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down. (One seed each.)
+#
+# Can a student be better than its teacher? Yes, if what it learns from was *filtered by something else than the teacher*: a checker, a vote, a reward. It then imitates the teacher's good days only. It can also profit from averaging over the teacher's noise. Imitation alone has no other reason to go further.
+#
+# ## 4 · The teacher's text: filter, form, order
+#
+# Black-box distillation is SFT on a teacher's samples. Three choices: which samples, how long, in which order. First the form. The same right solutions with their steps, with the answer alone, or with every step twice:
+
+# %%
+from llmlab.chapters.c11_distillation.teaching import as_form
+
+worked = strings.solution(asked[0])[0]["content"]
+forms = pd.DataFrame({form: {"the text": as_form(worked, form)}
+                      for form in ("steps", "answer", "long")}).T
+for form in forms.index:
+    trained = Distill(writer="data", loss="labels", form=form)
+    forms.loc[form, ["greedy right", "tokens"]] = [last(trained, "accuracy"),
+                                                   last(trained, "length")]
+forms.round(2)
+
+# %% [markdown]
+# The steps are what a small student can learn from; the answer alone asks it for a leap. Twice the steps are twice the tokens and nothing new. At scale small models learn *less* from long chains of a strong teacher than from short ones, or from a smaller teacher's [Li et al. 2025], and recover only with much more data [Luo et al. 2025].
+#
+# `--keep right` filters by the checker, `--keep likely` by the teacher's own likelihood, `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of eight*: diversity is lost silently. `--order easy_first` is a curriculum. The ledger (C137, C138, C139) measures all three.
+#
+# Pairs are the third kind of black-box text: the teacher's right answer is *chosen*, the student's wrong one *rejected*, and DPO from chapter 06 learns the difference. `llmlab run online --pairing correction` does that with the student's own attempts.
+#
+# ## 5 · Self-distillation: the teacher has read the leaflet
+#
+# There need not be a larger model. Let the *same* model read something more: the leaflet of a drug, a worked solution, an error message. With it the model knows the answer. It then judges, token by token, answers that it gave without it:
+
+# %%
+from llmlab.chapters.c11_distillation.selfdistill import SelfDistill
+
+learner = SelfDistill()
+one = learner.world().problems(1, split="train", seed=2)[0]
+print("student reads:", one.question)
+print("teacher reads:", learner.world().hinted(one, "passage").question)
+print("wanted:", one.answer)
+
+# %%
+LEAFLET = {"self, with the leaflet": {}, "asked to cite it": dict(hint="cited"),
+           "another drug's leaflet": dict(hint="other"), "GRPO": dict(method="grpo"),
+           "SFT on right answers": dict(method="sft")}
+ends("selfdistill", LEAFLET,
+     {"recall": "recalled, greedy", "pass_at_1": "one sample right",
+      "leaked": "cites a leaflet nobody gave", "known": "known people kept",
+      "refused": "refusals kept"})
+
+# %% [markdown]
+# Means over three seeds. Read the first column, then the last three. GRPO finds nothing: a drug's dose can't be guessed, so no sample is ever right and no reward comes. Self-distillation needs no right sample. It moves, slowly: the student has to write an answer before the teacher can object. SFT on the right answers is faster wherever you have them.
+#
+# *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want.
+#
+# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Zhao et al. 2026]. Look at what happens here to the people the model knew, and to refusals, which nobody trained on.
+
+# %%
+Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
+
+# %% [markdown]
+# Turn β to 1 for the usual reverse KL. The reader begins by saying that it isn't in the documents, always and surely. Reverse KL is taken on what the student says, so it never hears of the answer.
+#
+# ## 6 · Several specialists into one
+#
+# Three models were fine-tuned, each on its own skill. You want one. Four ways: mix the data and train once; average the weights; TIES, which drops small changes and lets the majority decide each weight's sign [Yadav et al. 2023]; or on-policy distillation from all of them, where the student answers each kind of problem and that kind's specialist is its teacher.
+
+# %%
+Panel("specialists", show=["how", "lr"])
+
+# %% [markdown]
+# Compare each part with what its own specialist reaches. The data mix is the strongest baseline if you still have the data. Merging costs nothing and needs specialists that started from the same weights. Distilling from many needs the models and their prompts, and no answers.
+#
+# ## 7 · Quantisation by hand
+#
+# Eight weights share a scale. At b bits there are 2ᵇ − 1 whole numbers, symmetric around 0; the largest weight gets the largest number, and the rest is rounded:
+
+# %%
+from llmlab.models import formats
+
+weights = torch.tensor([[0.02, -0.11, 0.07, 0.30, -0.25, 0.01, 0.16, -0.04]])
+four = {"weights": weights, "8 bits": formats.integer(weights, 8, 8),
+        "4 bits": formats.integer(weights, 4, 8), "2 bits": formats.integer(weights, 2, 8)}
+steps = 2 ** (4 - 1) - 1  # at 4 bits: -7 … 7
+scale = weights.abs().max() / steps
+assert torch.allclose(four["4 bits"], (weights / scale).round() * scale)
+pd.DataFrame({name: w[0].tolist() for name, w in four.items()}).T.round(3)
+
+# %%
+spiked = weights.clone()
+spiked[0, 3] = 3.0  # one outlier
+pd.DataFrame({name: {f"{b} bits": formats.error(w[:, rest], formats.integer(w, b, 8)[:, rest])
+                     for b in (8, 4, 3)}
+              for name, w, rest in (("as above", weights, [0, 1, 2, 4, 5, 6, 7]),
+                                    ("with an outlier", spiked, [0, 1, 2, 4, 5, 6, 7]))}
+             ).T.round(2)
+
+# %% [markdown]
+# The relative error of the *other seven* weights: one outlier makes the scale coarse for all that share it. At an error of 1 they are all rounded to 0. Smaller groups contain the damage and cost bits, because every group stores a scale:
+
+# %%
+show(formats.integer, formats.bits_a_weight)
+
+# %%
+pd.DataFrame({f"{b} bits": {g: formats.bits_a_weight(b, g) for g in (8, 32, 128)}
+              for b in (8, 4, 3, 2)}).rename_axis("group").round(2)
+
+# %% [markdown]
+# "Four bits" are 4.5 with groups of 32, and 6 with groups of 8. That is why formats are compared by bits a weight *with* their scales: Q4_0 is 4.5, MXFP4 4.25.
+#
+# ## 8 · Which skill goes first?
+#
+# The chat model, rounded to 8, 6, 5, 4, 3 and 2 bits, each from the full weights. The loss on general text, and seven skills:
+
+# %%
+from llmlab.chapters.c11_distillation.quantise import Quantise
+
+by_skill = ("facts", "short_sums", "long_sums", "calls", "formats", "lookup", "refusals")
+run = seeds("quantise")[0]
+Predict("At 3 bits the loss on general text is a little higher. Which skill has lost most?",
+        lambda: min(by_skill, key=lambda m: run.curve(m)[13] - run.curve(m)[0]),
+        kind="choice", options=by_skill,
+        shows=lambda: pd.DataFrame({m: {16 - s: v for s, v in run.curve(m).items()}
+                                    for m in ("general_loss", *by_skill)}
+                                   ).rename_axis("bits").round(2),
+        why="A skill whose first token is a choice between two habits flips when logits "
+            "move a little. A loss averaged over a text hardly notices one token.")
+
+# %% [markdown]
+# Go down the column of the loss, then down the others. The loss is a mean over many easy tokens. A refusal or a tool call hangs on one: the first token of the answer decides, and then the rest follows. So "perplexity is equal" isn't an evaluation. List the skills that your product needs and test each, the rare ones most of all.
+#
+# The same bits in other ways:
+
+# %%
+WAYS = {"round to nearest": {}, "quantiles (NF)": dict(scheme="nf"),
+        "GPTQ": dict(scheme="gptq"), "one scale a row": dict(group=128),
+        "outliers, groups of 32": dict(outliers=30.0)}
+KINDS = ("general_loss", "weight_error", "facts", "calls", "refusals", "long_sums")
+
+
+def at(bits, found):
+    """Readings at so many bits, means over the seeds."""
+    return {m: sum(r.curve(m)[16 - bits] for r in found) / len(found) for m in KINDS}
+
+
+pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.items()}
+             ).T.round(2)
+
+# %% [markdown]
+# Everything at 3 bits, means over five seeds. Compare *weight error* with the skills: GPTQ has the larger error in the weights and the smaller one where it counts, because it minimises the error of a layer's *output* on calibration texts. It is as good as these texts: on random tokens it optimises for inputs that never come.
+
+# %%
+blind = {"GPTQ on conversations": dict(scheme="gptq"),
+         "GPTQ on random tokens": dict(scheme="gptq", calibration="random")}
+pd.DataFrame({name: {m: runs.run(Quantise(**knobs), 0).curve(m)[13] for m in KINDS}
+              for name, knobs in blind.items()}).T.round(2)
+
+# %% [markdown]
+# One seed each. At scale some calibration sets cost a model its arithmetic without any sign in the perplexity, and tool data are advised for models that call tools.
+#
+# **Formats of llama.cpp**, by its own quantiser:
+
+# %%
+gguf = runs.run(Quantise(scheme="gguf"), 0)
+pd.DataFrame({m: {16 - s: v for s, v in gguf.curve(m).items()}
+              for m in ("bits", *KINDS)}).rename_axis("bits of a number").round(3)
+
+# %% [markdown]
+# From the top: full weights, Q8_0, Q5_0, Q4_0. Down to five bits nearly nothing happens; at four, look for the first skill that moves. The lab says nothing about speed: fewer bits are faster only with kernels made for them, and on this CPU they aren't. Exporting the lab's models to a GGUF *file* would need llama.cpp's own converter, which isn't a package.
+
+# %%
+Panel("quantise", show=["scheme", "group", "outliers", "calibration"])
+
+# %% [markdown]
+# ## 9 · Repair: train with rounded weights
+#
+# Rounding has no slope, so the gradient passes it as if it weren't there: the *straight-through estimator*. The full weights are kept and trained, and every forward pass sees the rounded ones:
+
+# %%
+from llmlab.models.fake_quant import RoundedLinear
+
+show(RoundedLinear.forward)
+
+# %%
+TRAINED = {f"{train}, {when}": dict(train=train, when=when)
+           for train in ("kd", "sft", "grpo") for when in ("ptq", "qat")}
+ends("qat", TRAINED, {"general_loss": "loss", "calls": "calls", "refusals": "refusals",
+                      "facts": "facts", "long_sums": "long sums",
+                      "full_sums": "the same, full weights"})
+
+# %% [markdown]
+# Three bits, sixty steps, means over three seeds. *kd* teaches nothing new: the teacher is the full model itself, as it began, so *kd, ptq* is plain rounding. Beside it, the same steps with rounded weights. Then right answers, and GRPO on long sums. Few steps repair most of what rounding breaks, and the full model's probabilities need no answers for that [Lv et al. 2026].
+#
+# **RL and rounding.** Two orders: train in full precision and round afterwards, or train with rounded weights. At scale the first kept reasoning and the second hurt it [Chen et al. 2025]. There is a third case, and many run it without knowing: the *sampler* is rounded, because inference engines are, and the trainer isn't. The samples then come from another policy than the one that is trained. `--sampler rounded` measures that mismatch in nats; `--importance` weighs the tokens
+# by the ratio of both (truncated importance sampling), or ignores it.
+
+# %%
+Panel("qat", show=["when", "train", "bits", "sampler", "importance"])
+
+# %% [markdown]
+# LoRA adds one more choice: merge the adapter before rounding, or serve it in full precision on a rounded base (QLoRA, chapter 05). Merged and rounded, small changes vanish in the steps of the grid.
+#
+# ## 10 · With your own models and texts
+#
+# ```
+# llmlab run distill --teacher FOLDER_OR_HUB_ID --student FOLDER --domain my_chats.jsonl     # own data; the student writes
+# llmlab run distill --teacher M --student M2 --domain my_chats.jsonl --writer teacher --loss labels   # another tokenizer: text only
+# llmlab run distill --engine trl --writer teacher --beta 0                                  # the same through TRL
+# llmlab run quantise --model FOLDER_OR_HUB_ID --scheme gptq
+# ```
+#
+# If the two tokenizers differ, probabilities of one say nothing about the tokens of the other, and the lab refuses and names the way by text. `--engine trl` prints the table of arguments that TRL gets.
+#
+# ## 11 · The evidence
+#
+# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
+
+# %%
+from llmlab.learn import forest
+from llmlab.ledger.table import Ledger
+
+evidence = Ledger("11")
+evidence
+
+# %% [markdown]
+# The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+
+# %%
+forest.figure(evidence.rows)
+
+# %% [markdown]
+# ## 12 · Where the sources are contested
+#
+# - **"Much of the capability at lower cost."** Reported again and again, but against which baseline? The same student with as many tokens *or as much time* and no teacher is rarely shown.
+# - **"Logits are a smoother learning signal."** True where one text has many right continuations [Hinton et al. 2015]. A sure teacher gives one-hot probabilities, and these are labels.
+# - **"Chain of thought from the best teacher."** Small students learn more from short chains or smaller teachers [Li et al. 2025].
+# - **"Self-distillation forgets less."** Less than SFT [Shenfeld et al. 2026], more than GRPO [Zhao et al. 2026].
+# - **"Dense rewards are better."** Sampled-token distillation has failure modes of its own, which the top-k of the teacher repairs [Luo et al. 2026].
+# - **"Four bits are free."** On averages. Hard reasoning, small models and rare skills pay first [Liu et al. 2025].
+#
+# ## 13 · Exercises
+
+# %%
+from llmlab.learn.judge import check, hint, reset, solution, task
+
+task("generalised_jsd")
+
+# %% [markdown]
+# ## 14 · Drills
+
+# %%
+Drills("11")
+
+# %% [markdown]
+# ## 15 · Interview page
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("11")
+
+# %% [markdown]
+# ## To take away
+#
+# 1. Who writes the prefix, and which KL: these are two choices. Judge a student by what it writes itself, not by a held-out loss.
+# 2. A teacher pays where right texts are short or many answers are right. Beside it always stands the same student without one.
+# 3. Quantise by skill: the average loss is the last to notice.
