@@ -53,7 +53,7 @@ FEW, MANY = 20, 400  # problems
 SOFT = {n: distil(f"{n} problems, teacher's KL", problems=n, writer="data", beta=0.0) for n in (FEW, MANY)}
 HARD = {n: distil(f"{n} problems, labels", problems=n, writer="data", loss="labels") for n in (FEW, MANY)}
 
-TEXTS = dict(writer="teacher", loss="labels", family="products", problems=100)
+TEXTS = dict(writer="teacher", loss="labels", family="columns", problems=100)
 KEPT = {
     keep: distil(f"teacher's samples, keep {keep}", keep=keep, **TEXTS)
     for keep in ("all", "right", "likely", "distinct")
