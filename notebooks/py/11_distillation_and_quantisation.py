@@ -159,7 +159,7 @@ CORNERS = {"data, forward KL": dict(writer="data", beta=0.0),
            "own text, reverse KL": {}}
 READ = {"pass_at_1": "one sample right", "accuracy": "greedy right",
         "held_forward_kl": "KL on right text", "own_reverse_kl": "KL on own text",
-        "distinct": "different of eight", "known": "known people"}
+        "distinct": "different of four", "known": "known people"}
 
 
 def corners():
@@ -175,7 +175,7 @@ Predict("All four see the same problems for 60 steps. Which student writes text 
             "mistakes. A loss on given text never sees them.")
 
 # %% [markdown]
-# Compare two columns. *KL on right text* is what a held-out loss shows; *KL on own text* is what a user meets. They don't rank the students alike, because a held-out loss feeds the student right prefixes. This gap is called *exposure bias*, and it is why a distillation run is judged by what the student writes. *Different of eight* says what reverse KL costs: the samples become alike.
+# Compare two columns. *KL on right text* is what a held-out loss shows; *KL on own text* is what a user meets. They don't rank the students alike, because a held-out loss feeds the student right prefixes. This gap is called *exposure bias*, and it is why a distillation run is judged by what the student writes. *Different of four* says what reverse KL costs: the samples become alike.
 #
 # The same over training, for two opposite corners:
 
@@ -254,7 +254,7 @@ forms.round(2)
 # %% [markdown]
 # The steps are what a small student can learn from; the answer alone asks it for a leap. Twice the steps are twice the tokens and nothing new. At scale small models learn *less* from long chains of a strong teacher than from short ones, or from a smaller teacher's [Li et al. 2025], and recover only with much more data [Luo et al. 2025].
 #
-# `--keep right` filters by the checker, `--keep likely` by the teacher's own likelihood, `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of eight*: diversity is lost silently. `--order easy_first` is a curriculum. The ledger (C137, C138, C139) measures all three.
+# `--keep right` filters by the checker, `--keep likely` by the teacher's own likelihood, `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. The ledger (C137, C138, C139) measures all three.
 #
 # Pairs are the third kind of black-box text: the teacher's right answer is *chosen*, the student's wrong one *rejected*, and DPO from chapter 06 learns the difference. `llmlab run online --pairing correction` does that with the student's own attempts.
 #

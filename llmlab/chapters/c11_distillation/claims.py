@@ -7,7 +7,7 @@ from dataclasses import replace
 from ...ledger.claims import NATS, Arm, Claim, Contrast, contrast, gain
 from ...ledger.rates import Trials
 
-HELD = 96  # problems behind a reading
+HELD = 128  # problems behind a reading
 # The best of each arm's trials, as data/sweeps/<experiment>.rates have them (a test holds the two together).
 RATES: dict[str, float] = {}
 
@@ -96,19 +96,20 @@ SPIKED, SPIKED_GROUPS = (
 
 AFTER, WITH = low("PTQ", when="ptq", train="sft"), low("QAT on right answers", train="sft")
 REPAIRED = low("QAT, KL to the full model")
+SCORED_SUMS = dict(train="grpo", steps=100, probe=100)
 RL = {
-    "ptq": low("GRPO, then rounded", train="grpo", when="ptq", bits=4),
-    "qat": low("GRPO with rounded weights", train="grpo", bits=4),
+    "ptq": low("GRPO, then rounded", when="ptq", bits=4, **SCORED_SUMS),
+    "qat": low("GRPO with rounded weights", bits=4, **SCORED_SUMS),
 }
+TRUE = low("GRPO on its own samples", "GRPO, then rounded", when="ptq", **SCORED_SUMS)
 ROUNDED = {
     i: low(
-        f"GRPO, sampler rounded, {i}",
+        f"GRPO on samples of rounded weights, {i}",
         "GRPO, then rounded",
-        train="grpo",
         when="ptq",
-        bits=4,
         sampler="rounded",
         importance=i,
+        **SCORED_SUMS,
     )
     for i in ("clipped", "truncated", "none")
 }
@@ -118,7 +119,7 @@ TRIALS = {
     "distill": (
         Trials(
             "pass_at_1",
-            (2.5e-4, 5e-4, 1e-3, 2e-3),
+            (5e-4, 1e-3, 2e-3),
             (OPD, OPD_FORWARD, READ, READ_REVERSE, TOKEN, ALONE, LONGER, LARGE, LARGE_ALONE)
             + (*SOFT.values(), *HARD.values(), *KEPT.values(), *FORM.values(), *ORDER.values()),
         ),
@@ -130,7 +131,7 @@ TRIALS = {
     ),
 }
 
-MATCHED = "problems, steps, texts a step, seed; four rates tried for each arm at another seed"
+MATCHED = "problems, steps, texts a step, seed; three rates tried for each arm at another seed"
 SHOWN = dict(counts=False)
 HALF = 0.5  # of the teacher's share
 
@@ -148,7 +149,7 @@ CLAIMS = (
                 "large student, half the teacher's weights, against half of the teacher's share right",
                 (LARGE("accuracy"), replace(LARGE("teacher_accuracy"), weight=-HALF)),
                 "more",
-                0.05,
+                0.1,
                 "share",
             ),
             contrast(
@@ -156,14 +157,14 @@ CLAIMS = (
                 "more",
                 OPD("pass_at_1"),
                 ALONE("pass_at_1"),
-                0.05,
+                0.1,
             ),
             contrast(
                 "with the teacher against right solutions alone, four times the steps",
                 "more",
                 OPD("pass_at_1"),
                 LONGER("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
             contrast(
@@ -171,7 +172,7 @@ CLAIMS = (
                 "more",
                 LARGE("pass_at_1"),
                 LARGE_ALONE("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
         ),
@@ -192,14 +193,14 @@ CLAIMS = (
                 "more",
                 SOFT[FEW]("pass_at_1"),
                 HARD[FEW]("pass_at_1"),
-                0.05,
+                0.1,
             ),
             contrast(
                 f"{MANY} problems, KL against labels",
                 "more",
                 SOFT[MANY]("pass_at_1"),
                 HARD[MANY]("pass_at_1"),
-                0.05,
+                0.1,
             ),
         ),
         depends="problems",
@@ -221,21 +222,21 @@ CLAIMS = (
                 "more",
                 KEPT["right"]("pass_at_1"),
                 KEPT["all"]("pass_at_1"),
-                0.05,
+                0.1,
             ),
             contrast(
-                "the likelier half against all: different solutions of eight",
+                "the likelier half against all: different solutions of four",
                 "less",
                 KEPT["likely"]("distinct"),
                 KEPT["all"]("distinct"),
-                0.05,
+                0.1,
             ),
             contrast(
                 "the likelier half against all",
                 "more",
                 KEPT["likely"]("pass_at_1"),
                 KEPT["all"]("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
             contrast(
@@ -243,11 +244,11 @@ CLAIMS = (
                 "same",
                 KEPT["distinct"]("pass_at_1"),
                 KEPT["all"]("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
         ),
-        matched="the teacher's samples (400), steps, texts a step, seed; four rates tried for each arm",
+        matched="the teacher's samples (400), steps, texts a step, seed; three rates tried for each arm",
         items=HELD,
     ),
     Claim(
@@ -307,18 +308,18 @@ CLAIMS = (
                 "more",
                 ORDER["easy_first"]("pass_at_1"),
                 ORDER["mixed"]("pass_at_1"),
-                0.05,
+                0.1,
             ),
             contrast(
                 "hard first against mixed, level 3",
                 "less",
                 ORDER["hard_first"]("pass_at_1"),
                 ORDER["mixed"]("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
         ),
-        matched="problems of three levels, steps, texts a step, seed; four rates tried for each arm",
+        matched="problems of three levels, steps, texts a step, seed; three rates tried for each arm",
         items=HELD,
     ),
     Claim(
@@ -361,14 +362,14 @@ CLAIMS = (
                 "more",
                 OPD("pass_at_1"),
                 READ("pass_at_1"),
-                0.05,
+                0.1,
             ),
             contrast(
                 "the same: KL(teacher ‖ student) on right text",
                 "more",
                 OPD("held_forward_kl"),
                 READ("held_forward_kl"),
-                0.05,
+                0.02,
                 NATS,
             ),
             contrast(
@@ -376,7 +377,7 @@ CLAIMS = (
                 "more",
                 OPD("pass_at_1"),
                 OPD_FORWARD("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
             contrast(
@@ -384,7 +385,7 @@ CLAIMS = (
                 "more",
                 READ_REVERSE("pass_at_1"),
                 READ("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
             contrast(
@@ -392,7 +393,7 @@ CLAIMS = (
                 "less",
                 TOKEN("pass_at_1"),
                 OPD("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
         ),
@@ -408,27 +409,27 @@ CLAIMS = (
         "SDFT reports less forgetting; a later study more than GRPO, and a replication a gap of a point.",
         ("sdft_2026", "opsd_2026", "sdpo_forgets_2026"),
         contrasts=(
-            gain("facts about new drugs recalled", SELF, "pass_at_1", "more", 0.05),
+            gain("facts about new drugs recalled", SELF, "pass_at_1", "more", 0.1),
             contrast(
                 "refusals kept, self-distillation against SFT",
                 "more",
                 SELF("refused"),
                 IMITATED("refused"),
-                0.05,
+                0.1,
             ),
             contrast(
                 "known people kept, self-distillation against SFT",
                 "more",
                 SELF("known"),
                 IMITATED("known"),
-                0.05,
+                0.1,
             ),
             contrast(
                 "facts recalled, self-distillation against SFT",
                 "less",
                 SELF("pass_at_1"),
                 IMITATED("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
             contrast(
@@ -436,7 +437,7 @@ CLAIMS = (
                 "less",
                 SCORED("pass_at_1"),
                 SELF("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
         ),
@@ -463,7 +464,7 @@ CLAIMS = (
                 "less",
                 OTHER("pass_at_1"),
                 SELF("pass_at_1"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
         ),
@@ -608,7 +609,7 @@ CLAIMS = (
                 "more",
                 REPAIRED("facts"),
                 WITH("facts"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
             contrast("refusals, QAT against PTQ", "more", WITH("refusals"), AFTER("refusals"), 0.1, **SHOWN),
@@ -629,14 +630,14 @@ CLAIMS = (
                 "more",
                 RL["ptq"]("long_sums"),
                 RL["qat"]("long_sums"),
-                0.05,
+                0.1,
             ),
             gain(
                 "GRPO in full precision, then rounded: against the rounded start",
                 RL["ptq"],
                 "long_sums",
                 "more",
-                0.05,
+                0.1,
                 counts=False,
             ),
         ),
@@ -644,8 +645,8 @@ CLAIMS = (
     ),
     Claim(
         "C168",
-        "Samples of rounded weights that the ratio takes for the trained model's cost RL its gain; the"
-        " sampler's own log-probs repair it.",
+        "Samples of rounded weights that are taken for the trained model's own ruin RL; a truncated ratio to"
+        " the sampler's log-probs repairs it.",
         "ours",
         "measured",
         "11",
@@ -653,25 +654,25 @@ CLAIMS = (
         ("tis_2025", "mismatch_fp16_2025"),
         contrasts=(
             contrast(
-                "full sums, sampler rounded and not corrected against samples of the trained weights",
+                "sums with full weights, sampler of three bits, not corrected, against own samples",
                 "less",
                 ROUNDED["none"]("full_sums"),
-                RL["ptq"]("full_sums"),
-                0.05,
+                TRUE("full_sums"),
+                0.1,
             ),
             contrast(
-                "full sums, truncated ratio against not corrected",
+                "sums with full weights, truncated ratio against not corrected",
                 "more",
                 ROUNDED["truncated"]("full_sums"),
                 ROUNDED["none"]("full_sums"),
-                0.05,
+                0.1,
             ),
             contrast(
-                "full sums, clipped ratio against not corrected",
+                "sums with full weights, clipped ratio against not corrected",
                 "more",
                 ROUNDED["clipped"]("full_sums"),
                 ROUNDED["none"]("full_sums"),
-                0.05,
+                0.1,
                 **SHOWN,
             ),
         ),

@@ -58,7 +58,7 @@ class Distill(Experiment):
         "own_reverse_kl": "KL(student ‖ teacher), own text (nats)",
         "held_agreement": "same first choice as the teacher (share)",
         "held_entropy": "entropy of own samples (nats per token)",
-        "distinct": "different solutions of eight (share)",
+        "distinct": "different solutions of four (share)",
         "length": "length of solutions (tokens)",
         "known": "known people recalled (share)",
     }

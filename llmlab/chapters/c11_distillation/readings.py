@@ -18,7 +18,7 @@ from ...world.base import Problem, World
 from ...world.talk import Talk
 from .teaching import LONGEST
 
-K = 8  # samples per problem
+K = 4  # samples per problem
 KNOWN = 64  # people that are asked about
 
 

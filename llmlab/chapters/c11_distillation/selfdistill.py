@@ -30,7 +30,7 @@ from .leaflet import HINTS, Leaflet
 METHODS = ("self", "grpo", "sft")
 TURN = 24  # tokens of an answer
 K = 4  # samples per question of a reading
-KNOWN = 64  # people that are asked about
+KNOWN = 128  # people that are asked about
 
 
 @dataclass(frozen=True)
