@@ -149,6 +149,8 @@ def test_each_text_comes_once_an_epoch_and_levels_come_in_order():
     (dict(loss="token", top_k=4), "read by --loss kl"),
     (dict(top_k=4, temperature=2.0), "choose --temperature 1"),
     (dict(writer="teacher", order="easy_first", keep="right"), "leave --keep out"),
+    (dict(loss="dpo"), "add --writer teacher"),
+    (dict(loss="dpo", writer="teacher", order="mixed"), "leave --order out"),
 ])  # fmt: skip
 def test_knobs_that_would_change_nothing_are_refused(knobs, told):
     with pytest.raises(BadKnob, match=told):
@@ -199,6 +201,32 @@ def test_own_conversations_are_problems(tmp_path):
     told: list[str] = []
     found = own_prompts.own(str(file), on_found=told.append)
     assert len(found.train) == 18 and len(found.test) == 2 and "2 held out" in told[0]
+
+
+def test_pairs_prefer_the_teachers_text_to_what_the_student_said_at_first(reasoner):
+    student = load("student_m")
+    d = Distill(writer="teacher", loss="dpo", level=1, problems=6, batch=4, held=4, steps=2)
+    recipe = d.recipe(student, 0)
+    with torch.no_grad():  # the student moves; its pairs don't
+        for p in student.model.parameters():
+            p.add_(0.05)
+    batch = next(recipe.stream(0))
+    first = load("student_m")
+    texts = teaching.from_teacher(reasoner, d.world(), d.asked(d.world(), 0), seed=0)
+    said = {(t.problem.question, t.said) for t in texts}
+    own = {
+        (t.problem.question, t.said) for t in teaching.answers(first, d.world(), [t.problem for t in texts])
+    }
+    for i in range(len(batch)):
+        words = student.tok.decode(batch.ids[i][batch.mask[i] > 0], skip_special_tokens=True).strip()
+        assert any(a.strip() == words for _, a in (own if i % 2 else said)), words
+    told = loop.add_logprobs(first.model, batch, "ref_logprobs")["ref_logprobs"] * batch.mask[:, 1:]
+    assert torch.allclose(batch["ref_logprobs"], told, atol=1e-4), "the reference is the student as it began"
+
+
+def test_no_text_left_is_said():
+    with pytest.raises(UserError, match="no text is left .* choose --keep all"):
+        Distill().numbers(0, 0, 0)
 
 
 # ---- self-distillation ----

@@ -74,6 +74,13 @@ CANNOT = (
         ),
     ),
     (
+        lambda k: k.loss == "dpo",
+        (
+            "--loss dpo goes through TRL's DPOTrainer, which llmlab run pairs --engine trl drives with pairs"
+            f" of your own; {LAB}"
+        ),
+    ),
+    (
         lambda k: k.top_k,
         (
             "TRL's trainers compare all tokens, and the top_k of their config is the sampler's;"

@@ -256,7 +256,7 @@ forms.round(2)
 #
 # `--keep right` filters by the checker, `--keep likely` by the teacher's own likelihood, `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. The ledger (C137, C138, C139) measures all three.
 #
-# Pairs are the third kind of black-box text: the teacher's right answer is *chosen*, the student's wrong one *rejected*, and DPO from chapter 06 learns the difference. `llmlab run online --pairing correction` does that with the student's own attempts.
+# Pairs are the third kind of black-box text: the teacher's text is *chosen*, what the student says of the same problem is *rejected*, and DPO from chapter 06 learns the difference: `llmlab run distill --writer teacher --loss dpo`.
 #
 # ## 5 · Self-distillation: the teacher has read the leaflet
 #

@@ -227,6 +227,7 @@ REFUSED = [
     (dict(temperature=2.0), "--temperature 1"),
     (dict(temperature=2.0, writer="data"), "--temperature 1"),
     (dict(top_k=8), "--top_k 0"),
+    (dict(loss="dpo", writer="teacher"), "--engine lab"),
 ]
 
 

@@ -43,6 +43,8 @@ OPD = distil("on-policy, reverse KL")
 OPD_FORWARD = distil("on-policy, forward KL", beta=0.0)
 READ = distil("teacher's text, forward KL", writer="teacher", beta=0.0)
 READ_REVERSE = distil("teacher's text, reverse KL", writer="teacher")
+TEXT = distil("teacher's text alone", writer="teacher", loss="labels")
+PAIRS = distil("teacher's text against own first, DPO", writer="teacher", loss="dpo")
 TOKEN = distil("on-policy, sampled token", loss="token")
 ALONE = distil("right solutions alone", writer="data", loss="labels")
 LONGER = distil("right solutions alone, four times the steps", writer="data", loss="labels", steps=240)
@@ -120,9 +122,10 @@ TRIALS = {
         Trials(
             "pass_at_1",
             (5e-4, 1e-3, 2e-3),
-            (OPD, OPD_FORWARD, READ, READ_REVERSE, TOKEN, ALONE, LONGER, LARGE, LARGE_ALONE)
+            (OPD, OPD_FORWARD, READ, READ_REVERSE, TEXT, TOKEN, ALONE, LONGER, LARGE, LARGE_ALONE)
             + (*SOFT.values(), *HARD.values(), *KEPT.values(), *FORM.values(), *ORDER.values()),
         ),
+        Trials("pass_at_1", (1e-4, 3e-4, 1e-3), (PAIRS,)),
     ),
     "selfdistill": (Trials("pass_at_1", SLOW, (SELF, IMITATED, SCORED)),),
     "qat": (
@@ -385,6 +388,14 @@ CLAIMS = (
                 "more",
                 READ_REVERSE("pass_at_1"),
                 READ("pass_at_1"),
+                0.1,
+                **SHOWN,
+            ),
+            contrast(
+                "teacher's text against the student's own (DPO), against the text alone",
+                "more",
+                PAIRS("pass_at_1"),
+                TEXT("pass_at_1"),
                 0.1,
                 **SHOWN,
             ),

@@ -2,7 +2,7 @@
 it says of the student's own attempts.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from typing import Callable, ClassVar, Iterator
@@ -11,13 +11,16 @@ from ...errors import UserError
 from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...lab.supervised import order
-from ...methods import distillation, imitation
+from ...methods import distillation, imitation, preferences
 from ...methods.parts import Objective
 from ...methods.policy import Dials
+from ...models.frozen import frozen_copy
 from ...models.load import Loaded, load
+from ...tokens import pairs
 from ...tokens.batch import Batch
 from ...train import loop
 from ...train.recipe import Read, Recipe
+from ...train.reference import Reference
 from ...world.base import Problem, World
 from ...world.given import Given
 from ...world.reasoning import NAMES, Reasoning
@@ -29,8 +32,9 @@ SIZES = {"large": "student_l", "medium": "student_m", "small": "student_s"}
 TASKS = (*NAMES, "facts")
 ORDERS = ("level", "mixed", "easy_first", "hard_first")
 WRITERS = ("data", "teacher", "student")
-LOSSES = ("kl", "labels", "token")
+LOSSES = ("kl", "labels", "token", "dpo")
 TEACHER = "reasoner"
+DPO_BETA, DPO_NLL = 0.1, 0.2  # as chapter 06 has them for a model's own samples
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Distill(Experiment):
     writer  data: right solutions · teacher: its samples, filtered by `keep` · student: its own attempts
             (on-policy distillation)
     loss    kl: the teacher's whole distribution, direction β · token: its log-prob of the student's own token
-            as the reward of that token (a sampled reverse KL) · labels: the text alone
+            as the reward of that token (a sampled reverse KL) · labels: the text alone · dpo: the teacher's
+            text is chosen, the student's first own one rejected
     """
 
     name: ClassVar[str] = "distill"
@@ -70,6 +75,7 @@ class Distill(Experiment):
         "teacher's text, reverse KL": dict(writer="teacher"),
         "teacher's text alone (SFT)": dict(writer="teacher", loss="labels"),
         "right solutions alone (SFT)": dict(writer="data", loss="labels"),
+        "teacher's text against own (DPO)": dict(writer="teacher", loss="dpo"),
         "on-policy, sampled token": dict(loss="token"),
         "own text alone (break it)": dict(loss="labels"),
     }
@@ -86,12 +92,13 @@ class Distill(Experiment):
         phases=[
             dict(writer="teacher", beta=0.5, labels=0.5, temperature=2.0),
             dict(size="small", writer="data"),
+            dict(writer="teacher", loss="dpo"),
         ],
     )
 
     size: str = knob("medium", choices=tuple(SIZES), help="student: 0.7, 0.5 or 0.3 M parameters")
     writer: str = knob("student", choices=WRITERS, help="who writes the text that is learnt from")
-    loss: str = knob("kl", choices=LOSSES, help="learnt at each token: a KL, the sampled token's, the text")
+    loss: str = knob("kl", choices=LOSSES, help="learnt: a KL, the text, the sampled token's log-prob, pairs")
     beta: float = knob(1.0, 0.0, 1.0, help="β of the KL: 0 forward, 1 reverse, between: JS (TRL's beta)")
     temperature: float = knob(1.0, 0.3, 10.0, help="temperature T of both models' probabilities in the KL")
     top_k: int = knob(0, 0, 1024, unit="tokens", help="kl: the teacher's likeliest that are compared; 0: all")
@@ -138,6 +145,8 @@ class Distill(Experiment):
         """What is learnt."""
         if self.loss == "labels":
             return imitation.nll
+        if self.loss == "dpo":
+            return preferences.objective("dpo", beta=DPO_BETA, nll=DPO_NLL)
         if self.loss == "token":
             return Dials(ratio="none", clip="none", aggregation="token_mean").objective(teaching.LONGEST)
         return distillation.objective(self.beta, temperature=self.temperature, labels=self.labels)
@@ -169,10 +178,26 @@ class Distill(Experiment):
             rows = [texts[i].row(tok) for i in self.numbers(seed, step, len(texts))]
             yield column(Batch.of_rows(tok, rows).to(model.device))
 
+    def pairs(self, first: Loaded, teacher: Loaded, world: World, seed: int, start: int) -> Iterator[Batch]:
+        """Batches of pairs from number `start` on: a text of the teacher's, and what the student, as it
+        began, says of the same problem, where that differs.
+        """
+        texts = teaching.from_teacher(teacher, world, self.asked(world, seed), self.keep, self.form, seed)
+        own = teaching.answers(first, world, [t.problem for t in texts], seed)
+        both = [pair for pair in zip(texts, own) if pair[0].said != pair[1].said]
+        reference = Reference(first.model)
+        for step in count(start):
+            rows = [text.row(first.tok) for i in self.numbers(seed, step, len(both)) for text in both[i]]
+            yield reference(pairs.of_rows(first.tok, rows).to(first.model.device))
+
     def numbers(self, seed: int, step: int, n: int) -> list[int]:
         """Which of n texts a step reads: each once an epoch; in an order of levels, a step reads from the
-        part that its time has come to.
+        part that its time has come to. Raises UserError where there is none.
         """
+        if not n:
+            raise UserError(
+                "no text is left to learn from; choose --keep all, more --problems, or a lower --level"
+            )
         if self.order in ("level", "mixed"):
             return [order(seed, i // n, n)[i % n] for i in range(step * self.batch, (step + 1) * self.batch)]
         part = n // self.level
@@ -190,9 +215,14 @@ class Distill(Experiment):
         self.address(loaded)
         teacher = taught_by(self, loaded)
         world = texts or self.world()
+        stream = (
+            partial(self.pairs, replace(loaded, model=frozen_copy(loaded.model)), teacher)
+            if self.loss == "dpo"
+            else partial(self.stream, loaded, teacher)
+        )
         return Recipe(
             loaded.model,
-            partial(self.stream, loaded, teacher, world, seed),
+            partial(stream, world, seed),
             self.objective(),
             Read(readings(loaded, teacher if share_tokens(teacher, loaded) else None, world, self.held)),
             self.steps,
@@ -217,7 +247,7 @@ def taught_by(experiment: Distill, student: Loaded) -> Loaded:
     """The teacher, frozen. Raises UserError where its tokens are not the student's, but for its texts."""
     teacher = load(experiment.teacher, str(student.model.device))
     experiment.address(teacher)
-    if not share_tokens(teacher, student) and (experiment.loss != "labels"):
+    if not share_tokens(teacher, student) and experiment.loss not in ("labels", "dpo"):
         raise UserError(
             f"'{experiment.teacher}' and '{student.name}' have different tokenizers, so the probabilities of"
             " one say nothing about the tokens of the other; its texts can be learnt: --writer teacher --loss"
@@ -235,6 +265,8 @@ def refused(d: Distill) -> None:
         raise BadKnob(f"--form {d.form} is of texts that are given; choose --writer teacher or data")
     if d.loss == "token" and d.writer != "student":
         raise BadKnob("--loss token is of tokens that the student sampled; add --writer student")
+    if d.loss == "dpo" and (d.writer != "teacher" or d.order != "level"):
+        raise BadKnob("--loss dpo prefers the teacher's texts; add --writer teacher and leave --order out")
     if d.loss != "kl" and (d.temperature, d.labels, d.top_k) != (1.0, 0.0, 0):
         raise BadKnob(f"--temperature, --labels and --top_k are read by --loss kl, not by {d.loss}")
     if d.top_k and d.temperature != 1:

@@ -94,6 +94,12 @@ def from_teacher(
     return [Text(a.episode.problem, as_form(a.text, form)) for a in every]
 
 
+def answers(model: Loaded, world: World, asked: Sequence[Problem], seed: int = 0) -> list[Text]:
+    """One sample of a model for each problem."""
+    groups = attempts(model.model, model.tok, world, asked, 1, max_new=LONGEST, seed=seed)
+    return [Text(p, group[0].text) for p, group in zip(asked, groups)]
+
+
 def kept(group: list[Attempt], keep: str) -> list[Attempt]:
     """Of the samples of one problem, those that a filter keeps which looks at one problem at a time."""
     if keep == "right":
