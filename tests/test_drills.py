@@ -42,7 +42,7 @@ def answers(drill) -> dict[str, str]:
 
 def test_every_chapter_has_enough_drills_of_every_level():
     levels = {c: Counter(d.level for d in ALL if d.chapter == c) for c in sorted({d.chapter for d in ALL})}
-    assert {"00", "01", "02", "03", "04", "05", "07", "08", "09", "10"} <= set(levels)
+    assert {"00", "01", "02", "03", "04", "05", "07", "08", "09", "10", "11"} <= set(levels)
     assert all(sum(n.values()) >= 8 and n[1] >= 3 and n[2] and n[3] for n in levels.values()), levels
 
 
