@@ -145,7 +145,7 @@ for k in (1, 2, 4, 6):
 pd.Series(rows, name="forward KL (nats)").rename_axis("k").to_frame().round(3)
 
 # %% [markdown]
-# From row to row the loss grows towards the last one, which compares all six tokens. What a small k can't see is how the student shares out the tail. At scale nearly all of the mass lies on a few tokens, so a small k is close [Fu et al. 2026].
+# From row to row the loss grows towards the last one, which compares all six tokens. What a small k can't see is how the student shares out the tail. At scale nearly all of the mass lies on a few tokens, so a small k is close [Li et al. 2026].
 #
 # ## 2 · Who writes the text?
 #
@@ -206,7 +206,7 @@ Panel("distill", show=["writer", "beta", "loss", "size", "lr"])
 # %% [markdown]
 # Imitating all of one's own samples pushes nowhere on average: its curves should wander. (GitHub has at least one report of a pipeline that trained like this for a whole run, because the teacher's column was dropped on the way.)
 #
-# At scale, on-policy distillation beat SFT on teacher's text at equal compute for summaries, translation and arithmetic [Agarwal et al. 2023]. It needs a teacher that thinks in similar patterns and knows something that the student doesn't [Fu et al. 2026]. Cold-start on the teacher's text first.
+# At scale, on-policy distillation beat SFT on teacher's text at equal compute for summaries, translation and arithmetic [Agarwal et al. 2023]. It needs a teacher that thinks in similar patterns and knows something that the student doesn't [Li et al. 2026]. Cold-start on the teacher's text first.
 #
 # ## 3 · What a teacher is worth
 #
@@ -285,7 +285,7 @@ ends("selfdistill", LEAFLET,
 #
 # *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want.
 #
-# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Zhao et al. 2026]. Look at what happens here to the people the model knew, and to refusals, which nobody trained on.
+# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. Look at what happens here to the people the model knew, and to refusals, which nobody trained on.
 
 # %%
 Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
@@ -423,7 +423,7 @@ ends("qat", TRAINED, {"general_loss": "loss", "calls": "calls", "refusals": "ref
 # %% [markdown]
 # Three bits, sixty steps, means over three seeds. *kd* teaches nothing new: the teacher is the full model itself, as it began, so *kd, ptq* is plain rounding. Beside it, the same steps with rounded weights. Then right answers, and GRPO on long sums. Few steps repair most of what rounding breaks, and the full model's probabilities need no answers for that [Lv et al. 2026].
 #
-# **RL and rounding.** Two orders: train in full precision and round afterwards, or train with rounded weights. At scale the first kept reasoning and the second hurt it [Chen et al. 2025]. There is a third case, and many run it without knowing: the *sampler* is rounded, because inference engines are, and the trainer isn't. The samples then come from another policy than the one that is trained. `--sampler rounded` measures that mismatch in nats; `--importance` weighs the tokens
+# **RL and rounding.** Two orders: train in full precision and round afterwards, or train with rounded weights. At scale the first kept reasoning and the second hurt it [Kumar et al. 2025]. There is a third case, and many run it without knowing: the *sampler* is rounded, because inference engines are, and the trainer isn't. The samples then come from another policy than the one that is trained. `--sampler rounded` measures that mismatch in nats; `--importance` weighs the tokens
 # by the ratio of both (truncated importance sampling), or ignores it.
 
 # %%
@@ -466,8 +466,8 @@ forest.figure(evidence.rows)
 # - **"Much of the capability at lower cost."** Reported again and again, but against which baseline? The same student with as many tokens *or as much time* and no teacher is rarely shown.
 # - **"Logits are a smoother learning signal."** True where one text has many right continuations [Hinton et al. 2015]. A sure teacher gives one-hot probabilities, and these are labels.
 # - **"Chain of thought from the best teacher."** Small students learn more from short chains or smaller teachers [Li et al. 2025].
-# - **"Self-distillation forgets less."** Less than SFT [Shenfeld et al. 2026], more than GRPO [Zhao et al. 2026].
-# - **"Dense rewards are better."** Sampled-token distillation has failure modes of its own, which the top-k of the teacher repairs [Luo et al. 2026].
+# - **"Self-distillation forgets less."** Less than SFT [Shenfeld et al. 2026], more than GRPO [Wang et al. 2026].
+# - **"Dense rewards are better."** Sampled-token distillation has failure modes of its own, which the top-k of the teacher repairs [Fu et al. 2026].
 # - **"Four bits are free."** On averages. Hard reasoning, small models and rare skills pay first [Liu et al. 2025].
 #
 # ## 13 · Exercises
@@ -477,7 +477,21 @@ from llmlab.learn.judge import check, hint, reset, solution, task
 
 task("generalised_jsd")
 
+# %%
+def generalised_jsd(teacher, student, beta):
+    ...
+
+check("generalised_jsd", generalised_jsd)
+
+# %%
+task("token_rewards")
+
+# %%
+task("rounded_in_groups")
+
 # %% [markdown]
+# More: `task("softened_kl")`, `task("top_k_kl")`, `task("columns_behind_hints")`, `task("merged")`.
+#
 # ## 14 · Drills
 
 # %%
@@ -497,3 +511,10 @@ interview("11")
 # 1. Who writes the prefix, and which KL: these are two choices. Judge a student by what it writes itself, not by a held-out loss.
 # 2. A teacher pays where right texts are short or many answers are right. Beside it always stands the same student without one.
 # 3. Quantise by skill: the average loss is the last to notice.
+
+# %%
+references("hinton_2015", "kim_2016", "minillm_2023", "gkd_2023", "opd_2025", "li_2026_opd",
+           "fu_2026_opd", "li_2025_gap", "luo_2025_valley", "sdft_2026",
+           "wang_2026_denser", "mopd_2026", "ties_2023", "model_soups_2022",
+           "gptq_2022", "llm_int8_2022", "dutta_2024", "liu_2025_quantised",
+           "llm_qat_2023", "lv_2026", "kumar_2025", "qi_2025", "tis_2025")

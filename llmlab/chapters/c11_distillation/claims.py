@@ -146,7 +146,7 @@ CLAIMS = (
         "measured",
         "11",
         "On-policy distillation reached an RL-trained teacher's level at a tenth of the compute of RL.",
-        ("gkd_2023", "thinking_machines_opd_2025"),
+        ("gkd_2023", "opd_2025"),
         contrasts=(
             Contrast(
                 "large student, half the teacher's weights, against half of the teacher's share right",
@@ -261,7 +261,7 @@ CLAIMS = (
         "measured",
         "11",
         "Models of at most 3B gain more from short chains or a smaller teacher than from long ones.",
-        ("li_2025_small_learners", "luo_2025_valley"),
+        ("li_2025_gap", "luo_2025_valley"),
         contrasts=(
             contrast(
                 "medium student, steps against the answer alone, equal texts",
@@ -304,7 +304,7 @@ CLAIMS = (
         "measured",
         "11",
         "Curricula help where time is short or data noisy, and hardly otherwise.",
-        ("wu_2021_curricula",),
+        ("wu_2020_curricula",),
         contrasts=(
             contrast(
                 "easy first against mixed, level 3",
@@ -332,7 +332,7 @@ CLAIMS = (
         "measured",
         "11",
         "Four bits are close on averages; hard tasks and small models lose first.",
-        ("gptq_2022", "liu_2025_quantized_reasoning"),
+        ("gptq_2022", "liu_2025_quantised"),
         contrasts=(
             gain("loss on general text, Q4_0 against 16 bits", Q4, "general_loss", "same", 0.05, NATS),
             gain("known people recalled, Q4_0", Q4, "facts", "same", 0.05),
@@ -358,7 +358,7 @@ CLAIMS = (
         "11",
         "Training on given text leaves a student alone with its own mistakes; own samples with a reverse KL"
         " repair them, if teacher and student think alike.",
-        ("gkd_2023", "minillm_2023", "opd_conditions_2026"),
+        ("gkd_2023", "minillm_2023", "li_2026_opd"),
         contrasts=(
             contrast(
                 "own text, reverse KL against teacher's text, forward KL",
@@ -418,7 +418,7 @@ CLAIMS = (
         "measured",
         "11",
         "SDFT reports less forgetting; a later study more than GRPO, and a replication a gap of a point.",
-        ("sdft_2026", "opsd_2026", "sdpo_forgets_2026"),
+        ("sdft_2026", "wang_2026_denser"),
         contrasts=(
             gain("facts about new drugs recalled", SELF, "pass_at_1", "more", 0.1),
             contrast(
@@ -461,7 +461,7 @@ CLAIMS = (
         "measured",
         "11",
         "The student imitates the teacher's references to the hint as well: the privilege illusion.",
-        ("privilege_illusion_2026",),
+        ("wang_2026_denser",),
         contrasts=(
             contrast(
                 "cites a leaflet nobody gave: teacher asked to cite against not",
@@ -488,7 +488,7 @@ CLAIMS = (
         "measured",
         "11",
         "Perplexity hides it: some calibration sets and tasks break at bits at which others don't.",
-        ("gptq_2022", "liu_2025_quantized_reasoning"),
+        ("gptq_2022", "liu_2025_quantised"),
         contrasts=(
             contrast(
                 "loss on general text at 3 bits against 16",
@@ -605,7 +605,7 @@ CLAIMS = (
         "measured",
         "11",
         "KD to the full model is the objective that recovers most in low-bit QAT.",
-        ("qat_recipe_2026", "llm_qat_2023"),
+        ("lv_2026", "llm_qat_2023"),
         contrasts=(
             contrast("tool calls, QAT against PTQ", "more", WITH("calls"), AFTER("calls"), 0.2),
             contrast(
@@ -634,7 +634,7 @@ CLAIMS = (
         "measured",
         "11",
         "QAT inside RL hurt reasoning; RL in full precision, then PTQ, kept it.",
-        ("qat_rl_2025",),
+        ("kumar_2025",),
         contrasts=(
             contrast(
                 "three-digit sums at four bits, GRPO then rounded against GRPO with rounded weights",
@@ -662,7 +662,7 @@ CLAIMS = (
         "measured",
         "11",
         "A mismatch of sampler and trainer biases the gradient; truncated importance sampling corrects it.",
-        ("tis_2025", "mismatch_fp16_2025"),
+        ("tis_2025", "qi_2025"),
         contrasts=(
             contrast(
                 "sums with full weights, sampler of three bits, not corrected, against own samples",
