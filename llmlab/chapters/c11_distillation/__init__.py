@@ -5,4 +5,5 @@ EXPERIMENTS = {  # name, which is that of its module -> class
     "selfdistill": "SelfDistill",
     "quantise": "Quantise",
     "qat": "QAT",
+    "specialists": "Specialists",
 }
