@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 from ...world.base import Message, Problem, Score, World
-from ...world.desk import Desk
 from ...world.reasoning import Reasoning
 
 PARTS: dict[str, World] = {
-    "strings": Reasoning(("strings",), (1,)),
+    "links": Reasoning(("links",), (1,)),
+    "strings": Reasoning(("strings",), (2,)),
     "columns": Reasoning(("columns",), (1,)),
-    "calls": Desk(1, expect="call"),
 }
 
 

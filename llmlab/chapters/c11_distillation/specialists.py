@@ -19,15 +19,17 @@ from ...train import loop, probes
 from ...train.attempts import attempts
 from ...train.recipe import Read, Recipe, numbered
 from ...train.rollout import Episode
-from ...world.base import Problem
+from ...world.base import Problem, World
+from ...world.desk import Desk
 from ...world.talk import Talk
 from . import teaching
 from .parts import PARTS, Parts
 
 HOW = ("opd", "average", "ties", "mix")
 MERGES = ("average", "ties")  # no step is taken
-LONGEST = 80  # tokens of an answer
-KNOWN = 64  # people that are asked about
+LONGEST = 64  # tokens of an answer
+KEPT: dict[str, World] = {"known": Talk(("fact",)), "calls": Desk(1, expect="call")}  # not to be lost
+KNOWN = 32  # questions about each
 ONE = "one"  # the merged adapter's name
 
 
@@ -54,6 +56,7 @@ class Specialists(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "mean": "mean accuracy of the parts (share)",
         "specialist_mean": "mean of the specialists, own parts (share)",
+        "links": "chains of links right (share)",
         "strings": "strings right (share)",
         "columns": "columns right (share)",
         "calls": "tool calls right (share)",
@@ -74,15 +77,15 @@ class Specialists(Experiment):
     )
 
     how: str = knob("opd", choices=HOW, help="how the specialists, or their data, become one model")
-    parts: int = knob(3, 2, len(PARTS), help="specialists: strings, columns, and tool calls as the third")
-    taught: int = knob(60, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
+    parts: int = knob(3, 2, len(PARTS), help="specialists: links, strings of two functions, then columns")
+    taught: int = knob(40, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
     rank: int = knob(8, 1, 64, scale="log", help="rank of every adapter")
     beta: float = knob(1.0, 0.0, 1.0, help="opd: β of the KL: 0 forward, 1 reverse (TRL's beta)")
     density: float = knob(0.5, 0.05, 0.95, unit="share", help="ties: share of each adapter's numbers kept")
-    batch: int = knob(24, 2, 128, unit="rows", help="rows a step")
-    lr: float = knobs.lr(3e-3)
+    batch: int = knob(9, 3, 128, unit="rows", help="rows a step")
+    lr: float = knobs.lr(5e-3)
     warmup: int = knobs.warmup(5)
-    steps: int = knobs.steps(60, low=2)
+    steps: int = knobs.steps(40, low=2)
     held: int = knobs.held(32, low=4)
     probe: int = knobs.probe(20)
 
@@ -180,8 +183,10 @@ class Specialists(Experiment):
     def prober(self, student: PeftModel, tok, many: dict[str, PeftModel]):
         """step -> readings: every part, their mean, people; and each specialist on its own part, read once."""
         asked = {n: world.problems(self.held, split="test", seed=7) for n, world in PARTS.items()}
-        facts = Talk(("fact",))
-        known = probes.batches(probes.question_rows(tok, facts, facts.problems(KNOWN, split="test", seed=1)))
+        kept = {
+            name: probes.batches(probes.question_rows(tok, w, w.problems(KNOWN, split="test", seed=1)))
+            for name, w in KEPT.items()
+        }
 
         def right(model, name: str) -> float:
             how: dict[str, Any] = dict(max_new=LONGEST, temperature=0.0)
@@ -193,7 +198,7 @@ class Specialists(Experiment):
         def read(step: int) -> dict[str, float]:
             found = {name: right(student, name) for name in PARTS}
             mean = fmean(found[name] for name in self.names)
-            return found | {"mean": mean, "known": probes.exact(student, known)} | own
+            return found | {"mean": mean} | probes.read(student, kept) | own
 
         return read
 
