@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from ...world.base import Message, Problem, Score, World
+from ...world.base import Message, Problem, Score
 from ...world.reasoning import Reasoning
 
-PARTS: dict[str, World] = {
+PARTS: dict[str, Reasoning] = {
     "links": Reasoning(("links",), (1,)),
     "strings": Reasoning(("strings",), (2,)),
     "columns": Reasoning(("columns",), (1,)),

@@ -3,10 +3,12 @@
 from ...lab.samples import Asked
 from ...world.base import World
 from ...world.talk import Talk
-from ..c09_reasoning.samples import problems
+from ..c09_reasoning.samples import problems, worked
 from .distill import Distill
+from .parts import PARTS
 from .quantise import SKILLS
 from .selfdistill import SelfDistill
+from .specialists import KEPT, Specialists
 
 SHOWN = ("facts", "formats", "refusals", "calls", "long_sums")
 
@@ -43,4 +45,16 @@ def skills(experiment) -> list[Asked]:
     return [a for name in SHOWN for a in few(name.replace("_", " "), SKILLS[name], 1)]
 
 
-ASKED = {"distill": taught, "selfdistill": about_drugs, "quantise": skills, "qat": skills}
+def of_all_parts(experiment: Specialists) -> list[Asked]:
+    """One problem of every part, and of what is not to be lost."""
+    new = [a for n, w in PARTS.items() for a in worked(n, w, w.problems(1, split="test", seed=11))]
+    return new + [a for name, world in KEPT.items() for a in few(name, world, 1)]
+
+
+ASKED = {
+    "distill": taught,
+    "selfdistill": about_drugs,
+    "quantise": skills,
+    "qat": skills,
+    "specialists": of_all_parts,
+}
