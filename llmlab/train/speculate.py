@@ -52,11 +52,13 @@ def speculate(
     generator: torch.Generator | None = None,
 ) -> Speculated:
     """Continue one prompt as `model` would, γ drafted tokens a round. temperature 0 is greedy, and then the
-    ids are those of sample(). Both models share a vocabulary. No cache: every forward reads the whole text,
-    so that a round is one forward of either model to look at. Raises UserError.
+    ids are those of sample(). Both models share a vocabulary. No cache:
+    every forward reads the whole text. Raises UserError.
     """
     if not prompt or min(gamma, max_new) < 1:
-        raise UserError(f"speculate needs a prompt, and gamma ({gamma}) and max_new ({max_new}) of at least 1")
+        raise UserError(
+            f"speculate needs a prompt, and gamma ({gamma}) and max_new ({max_new}) of at least 1"
+        )
     for each in (model, draft):
         check_length(each, len(prompt) + max_new - 1)
     new: list[int] = []

@@ -5,8 +5,8 @@ from functools import partial
 from statistics import fmean
 from typing import Any, ClassVar
 
+import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from torch import Tensor, tensor
 
 from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
@@ -65,6 +65,7 @@ class Specialists(Experiment):
     front: ClassVar[tuple[str, ...]] = ("how", "parts", "lr")
     presets: ClassVar[dict[str, dict]] = {
         "on-policy distillation": {},
+        "the same, reverse KL": dict(beta=1.0),
         "average": dict(how="average"),
         "TIES": dict(how="ties"),
         "SFT on mixed data": dict(how="mix"),
@@ -72,7 +73,7 @@ class Specialists(Experiment):
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=3, held=4, taught=3, rank=2),
-        values=dict(batch=(6,), held=(6,), probe=(4,), beta=(0.0, 0.5), taught=(5,), rank=(4,)),
+        values=dict(batch=(6,), held=(6,), probe=(4,), beta=(0.5, 1.0), taught=(5,), rank=(4,)),
         under=dict(density=dict(how="ties")),
     )
 
@@ -80,7 +81,7 @@ class Specialists(Experiment):
     parts: int = knob(3, 2, len(PARTS), help="specialists: links, strings of two functions, then columns")
     taught: int = knob(40, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
     rank: int = knob(8, 1, 64, scale="log", help="rank of every adapter")
-    beta: float = knob(1.0, 0.0, 1.0, help="opd: β of the KL: 0 forward, 1 reverse (TRL's beta)")
+    beta: float = knob(0.0, 0.0, 1.0, help="opd: β of the KL: 0 forward, 1 reverse (TRL's beta)")
     density: float = knob(0.5, 0.05, 0.95, unit="share", help="ties: share of each adapter's numbers kept")
     batch: int = knob(9, 3, 128, unit="rows", help="rows a step")
     lr: float = knobs.lr(5e-3)
@@ -91,7 +92,7 @@ class Specialists(Experiment):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.beta != 1.0 and self.how != "opd":
+        if self.beta != 0.0 and self.how != "opd":
             raise BadKnob(f"--beta is read by --how opd, not by {self.how}")
         if self.density != 0.5 and self.how != "ties":
             raise BadKnob(f"--density is read by --how ties, not by {self.how}")
@@ -130,13 +131,14 @@ class Specialists(Experiment):
         last step already.
         """
         one = self.adapted(model, seed)
-        for name, specialist in many.items():
-            one.add_adapter(name, one.peft_config["default"])
-            set_peft_model_state_dict(one, get_peft_model_state_dict(specialist), name)
         names, n = list(many), len(many)
         ties: dict[str, Any] = dict(weights=[1.0] * n, combination_type="ties", density=self.density)
         mean: dict[str, Any] = dict(weights=[1.0 / n**2] * n, combination_type="linear")
-        one.add_weighted_adapter(names, adapter_name=ONE, **(ties if self.how == "ties" else mean))
+        with torch.random.fork_rng():  # PEFT draws every new adapter, though all its numbers are replaced
+            for name, specialist in many.items():
+                one.add_adapter(name, one.peft_config["default"])
+                set_peft_model_state_dict(one, get_peft_model_state_dict(specialist), name)
+            one.add_weighted_adapter(names, adapter_name=ONE, **(ties if self.how == "ties" else mean))
         one.set_adapter(ONE)
         return one
 
@@ -154,9 +156,7 @@ class Specialists(Experiment):
         self.address(loaded)
         many = {name: self.specialist(loaded, name, seed) for name in self.names}
         student = (
-            self.merge(loaded.model, many, seed)
-            if self.how in MERGES
-            else self.adapted(loaded.model, seed)
+            self.merge(loaded.model, many, seed) if self.how in MERGES else self.adapted(loaded.model, seed)
         )
         stream, objective = self.learnt(student, loaded.tok, many, seed)
         return Recipe(
@@ -181,7 +181,7 @@ class Specialists(Experiment):
             yield from (row | {"step": step} for step in marks)
 
     def prober(self, student: PeftModel, tok, many: dict[str, PeftModel]):
-        """step -> readings: every part, their mean, people; and each specialist on its own part, read once."""
+        """step -> readings: all parts, their mean, what is to be kept; each specialist on its own part."""
         asked = {n: world.problems(self.held, split="test", seed=7) for n, world in PARTS.items()}
         kept = {
             name: probes.batches(probes.question_rows(tok, w, w.problems(KNOWN, split="test", seed=1)))
@@ -205,11 +205,11 @@ class Specialists(Experiment):
 
 def add_specialists(teachers: dict, tok, batch: Batch, episodes: list[Episode]) -> Batch:
     """The batch with teacher_logits [B,T-1,V], each row's by the specialist of its part."""
-    said: Tensor | None = None
-    for name, teacher in teachers.items():
-        rows = [i for i, e in enumerate(episodes) if Parts.name_of(e.problem) == name]
-        if rows:
-            here = teaching.add_teacher(teacher, tok, batch.pick(tensor(rows)))["teacher_logits"]
-            said = here.new_zeros(len(batch), *here.shape[1:]) if said is None else said
-            said[rows] = here
-    return batch.add(teacher_logits=said)
+    parts = [Parts.name_of(e.problem) for e in episodes]
+    rows = {name: [i for i, part in enumerate(parts) if part == name] for name in teachers if name in parts}
+    said = [
+        teaching.add_teacher(teachers[name], tok, batch.pick(torch.tensor(here)))["teacher_logits"]
+        for name, here in rows.items()
+    ]
+    order = torch.tensor([i for here in rows.values() for i in here])
+    return batch.add(teacher_logits=torch.cat(said)[order.argsort()])
