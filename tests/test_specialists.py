@@ -8,7 +8,6 @@ import torch
 from llmlab.chapters.c11_distillation.parts import PARTS, Parts
 from llmlab.chapters.c11_distillation.specialists import MERGES, Specialists, add_specialists
 from llmlab.lab.experiment import BadKnob
-from llmlab.models.adapters import merged
 from llmlab.models.frozen import frozen_copy
 from llmlab.models.load import load
 from llmlab.train.loop import add_logits
@@ -31,11 +30,11 @@ def fresh(loaded):
     return replace(loaded, model=frozen_copy(loaded.model).requires_grad_(True))
 
 
-def changes(model) -> dict[str, torch.Tensor]:
-    """Layer -> what the active adapter adds to its weight, α/r · B A."""
-    (name,) = model.active_adapters
-    layers = {n: m for n, m in model.named_modules() if hasattr(m, "lora_A") and name in m.lora_A}
-    return {n: m.get_delta_weight(name).detach() for n, m in layers.items()}
+def changes(start, model) -> dict[str, torch.Tensor]:
+    """Weight -> what was added to it, where anything was."""
+    before = dict(start.model.named_parameters())
+    found = {n: (p - before[n]).detach() for n, p in model.named_parameters()}
+    return {n: d for n, d in found.items() if d.any()}
 
 
 # ---- the parts as one world ----
@@ -68,23 +67,22 @@ def test_a_step_asks_as_many_problems_of_each_part_and_never_held_out_ones(parts
 def test_specialists_leave_the_starting_model_alone_and_differ_from_each_other(start, many):
     before = load("chat").model.state_dict()
     assert all(torch.equal(p, before[n]) for n, p in start.model.state_dict().items())
-    links, strings = (changes(many[n]) for n in ("links", "strings"))
+    links, strings = (changes(start, many[n]) for n in ("links", "strings"))
     assert links and all(not torch.equal(links[n], strings[n]) for n in links)
     assert not [n for n, p in many["links"].named_parameters() if p.requires_grad]
 
 
 def test_each_row_has_the_logits_of_its_own_parts_specialist(start, many):
-    teachers = {name: merged(model).eval() for name, model in many.items()}
     asked = Parts().problems(4, split="train", seed=5)
     how = dict(max_new=6, generator=torch.Generator().manual_seed(0))
     episodes = play(start.model, start.tok, Parts(), asked, **how)
     batch = as_batch(start.tok, episodes)
-    said = add_specialists(teachers, start.tok, batch, episodes)["teacher_logits"]
+    said = add_specialists(many, start.tok, batch, episodes)["teacher_logits"]
     for i, p in enumerate(asked):
         there = batch.mask[i, 1:] > 0
         by = {
             n: add_logits(t, batch.pick(torch.tensor([i])), "teacher_logits")["teacher_logits"][0][there]
-            for n, t in teachers.items()
+            for n, t in many.items()
         }
         near = [n for n in by if torch.allclose(said[i][there], by[n], atol=1e-4)]
         assert near == [Parts.name_of(p)], "of no other one"
@@ -93,40 +91,45 @@ def test_each_row_has_the_logits_of_its_own_parts_specialist(start, many):
 # ---- merges ----
 
 
-def test_the_average_is_the_mean_of_both_factors(start, many):
-    model = Specialists(how="average", **TINY).merge(frozen_copy(start.model), many, 0)
-    for name, m in model.named_modules():
-        if hasattr(m, "lora_A") and "one" in m.lora_A:
-            a, b = (sum(d[n].weight for n in PARTS) / len(PARTS) for d in (m.lora_A, m.lora_B))
-            scale = m.scaling["links"]
-            assert torch.allclose(m.get_delta_weight("one"), scale * b @ a, atol=1e-6), name
+def merged(start, many, **knobs):
+    """What a merge adds to the starting model."""
+    return changes(start, Specialists(**TINY | knobs).merge(fresh(start).model, many))
 
 
-def test_the_average_of_three_equal_specialists_is_each_of_them(start, many):
-    same = dict.fromkeys(PARTS, many["links"])
-    model = Specialists(how="average", **TINY).merge(frozen_copy(start.model), same, 0)
-    one, alone = changes(model), changes(many["links"])
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_the_average_is_the_mean_of_the_weights_and_three_times_it_the_sum_of_the_changes(start, many, scale):
+    found = merged(start, many, how="average", scale=scale)
+    for name, change in found.items():
+        theirs = torch.stack([m.get_parameter(name) for m in many.values()])
+        wanted = scale * (theirs.mean(0) - start.model.get_parameter(name))
+        assert torch.allclose(change, wanted, atol=1e-6), name
+    assert found.keys() == changes(start, many["links"]).keys()
+
+
+@pytest.mark.parametrize("how", MERGES)
+def test_three_equal_specialists_are_each_of_them_but_for_what_ties_trims(start, many, how):
+    one, alone = merged(start, dict.fromkeys("abc", many["links"]), how=how), changes(start, many["links"])
     assert one.keys() == alone.keys()
-    assert all(torch.allclose(one[n], alone[n], atol=1e-6) for n in one)
+    for name, change in one.items():
+        kept = change != 0
+        assert torch.allclose(change[kept], alone[name][kept], atol=1e-6)
+        share = kept.float().mean()
+        assert how == "average" or share == pytest.approx(0.5, abs=0.01), name
 
 
-def test_ties_elects_signs_and_keeps_the_stated_share(start, many):
-    e = Specialists(how="ties", density=0.5, **TINY)
-    model = e.merge(frozen_copy(start.model), many, 0)
-    sparse = replace(e, density=0.1).merge(frozen_copy(start.model), many, 0)
-    zeros = lambda found: torch.cat([d.flatten() for d in found.values()]).abs().lt(1e-9).float().mean()
-    assert zeros(changes(sparse)) > zeros(changes(model))
-    layer = next(m for m in model.modules() if hasattr(m, "lora_B") and "one" in m.lora_B)
+def test_ties_trims_elects_signs_and_averages_those_that_agree(start, many):
+    found = merged(start, many, how="ties", density=0.3)
+    name = next(iter(found))
     trimmed = []
-    for name in PARTS:
-        w = layer.lora_B[name].weight
-        kept = w.abs().flatten().topk(w.numel() // 2).indices
-        trimmed.append(torch.zeros(w.numel()).index_fill(0, kept, 1.0).view_as(w) * w)
+    for model in many.values():
+        w = changes(start, model)[name]
+        least = w.abs().flatten().sort(descending=True).values[int(0.3 * w.numel()) - 1]
+        trimmed.append(torch.where(w.abs() >= least, w, 0.0))
     x = torch.stack(trimmed)
     sign = torch.where(x.sum(0) >= 0, 1.0, -1.0)
     agree = (x.sign() == sign).float()
-    mean = (x * agree).sum(0) / agree.sum(0).clamp(min=1)
-    assert torch.allclose(layer.lora_B["one"].weight, mean * layer.scaling["links"] ** 0.5, atol=1e-6)
+    wanted = (x * agree).sum(0) / agree.sum(0).clamp(min=1)
+    assert torch.allclose(found[name], wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("how", MERGES)
@@ -143,7 +146,7 @@ def test_a_merge_takes_no_step_and_says_so(start, how):
 @pytest.mark.parametrize("how", ["opd", "mix"])
 def test_a_run_trains_one_adapter_and_reads_every_curve(start, how):
     loaded = fresh(start)
-    e = Specialists(how=how, **TINY)
+    e = Specialists(how=how, **TINY | dict(parts=3))
     recipe = e.recipe(loaded, 0)
     trained = [n for n, p in recipe.model.named_parameters() if p.requires_grad]
     assert trained and all("lora_" in n for n in trained) and recipe.model.active_adapters == ["default"]
@@ -160,7 +163,12 @@ def test_all_ways_begin_with_the_same_specialists(start):
 
 
 @pytest.mark.parametrize(
-    "knobs, told", [(dict(how="mix", beta=0.5), "--how opd"), (dict(density=0.2), "--how ties")]
+    "knobs, told",
+    [
+        (dict(how="mix", beta=0.5), "--how opd"),
+        (dict(density=0.2), "--how ties"),
+        (dict(scale=2.0), "--how av"),
+    ],
 )
 def test_knobs_that_would_change_nothing_are_refused(knobs, told):
     with pytest.raises(BadKnob, match=told):

@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import paths
 from ..errors import UserError
 from ..lab import registry, times
-from .bench_search import at_once, search
+from .bench_search import at_once, search, speculate
 from .bench_steps import ROUNDS, alternate, distill, dpo, matrix_rate, seconds_per_step, sft
 from .options import nearest, parse
 
@@ -298,6 +298,7 @@ BENCHES = {
     "sampling": sampling,
     "search": search,
     "at_once": at_once,
+    "speculate": speculate,
     "serving": serving,
     "serving_peft": serving_peft,
     "training_rate": training_rate,

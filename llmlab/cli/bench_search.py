@@ -1,5 +1,5 @@
-"""Benchmarks of sampling at test time: a tree grown in batches against a loop over `generate`, and many
-samples of one prompt at once against one after the other.
+"""Benchmarks of sampling at test time: a tree grown in batches against a loop over `generate`, many samples
+of one prompt at once against one after the other, and speculative decoding against plain decoding.
 """
 
 import statistics
@@ -12,10 +12,12 @@ from ..models.load import load
 from ..tokens import chat
 from ..train.sample import sample
 from ..train.search import SPLIT, STEP, Grower, Node, beam
+from ..train.speculate import speculate as continued
 from ..world.reasoning import Reasoning
 
 PROBLEMS, KEEP, WIDTH = 8, 2, 4
 LONGEST, SIZES = 96, (1, 4, 16, 64)
+DRAFTS, GAMMA, ASKED = ("student_l", "student_m"), 4, 16
 
 
 class Noted(Grower):
@@ -100,4 +102,27 @@ def at_once() -> dict:
         "ratio": apart / by_n[SIZES[-1]],
         "goal": 3.0,
         "what": f"{SIZES[-1]} samples of one problem at once against one after the other",
+    }
+
+
+def speculate() -> dict:
+    """Tokens a forward of the reasoner where a student drafts for it, at temperature 1; one without drafts.
+    Leviathan et al., arXiv 2211.17192
+    """
+    loaded, world = load("reasoner"), Reasoning(("strings",), (1, 2))
+    prompts = [chat.prompt(loaded.tok, p.messages) for p in world.problems(ASKED, seed=1)]
+    how = dict(gamma=GAMMA, max_new=LONGEST, stop=chat.stop_ids(loaded.tok))
+    figures: dict[str, float] = {}
+    for name in DRAFTS:
+        draft, generator = load(name).model, torch.Generator().manual_seed(0)
+        found = [continued(loaded.model, draft, p, generator=generator, **how) for p in prompts]
+        figures[f"{name}_accepted_share"] = sum(s.accepted for s in found) / sum(s.drafted for s in found)
+        figures[f"{name}_tokens_per_forward"] = sum(len(s.ids) for s in found) / sum(
+            s.forwards for s in found
+        )
+    return {
+        **figures,
+        "ratio": max(figures[f"{name}_tokens_per_forward"] for name in DRAFTS),
+        "goal": 2.0,
+        "what": f"tokens a forward of the reasoner, {GAMMA} drafted by a student, against one a forward",
     }

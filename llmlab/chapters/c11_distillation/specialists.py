@@ -6,7 +6,9 @@ from statistics import fmean
 from typing import Any, ClassVar
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftModel
+from peft.utils import merge_utils
+from torch import Tensor, nn
 
 from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
@@ -30,7 +32,6 @@ MERGES = ("average", "ties")  # no step is taken
 LONGEST = 64  # tokens of an answer
 KEPT: dict[str, World] = {"known": Talk(("fact",)), "calls": Desk(1, expect="call")}  # not to be lost
 KNOWN = 32  # questions about each
-ONE = "one"  # the merged adapter's name
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,18 @@ class Specialists(Experiment):
 
     opd      on-policy distillation from many: a new adapter answers problems of all parts itself, and the
              part's specialist says what it thinks of every token (MOPD, arXiv 2606.30406)
-    average  mean of the specialists' adapters, A and B each (model soups, arXiv 2203.05482)
-    ties     of A and B each the larger numbers, and the mean of those that have the sign of their sum
-             (TIES, arXiv 2306.01708)
-    mix      a new adapter, SFT on right solutions of the problems that opd asks, about as many tokens
+    average  the starting weights + scale · mean of the specialists' changes: 1 is a model soup (arXiv
+             2203.05482), the number of specialists is task arithmetic's sum (arXiv 2212.04089)
+    ties     the starting weights + scale · of each matrix the larger changes, and the mean of those that have
+             the sign of their sum (TIES, arXiv 2306.01708)
+    mix      a new adapter, SFT on right solutions of the problems that opd asks
 
     The merges take no step, so their curves are flat.
     """
 
     name: ClassVar[str] = "specialists"
     summary: ClassVar[str] = (
-        "several specialists into one model: on-policy distillation, averaged or TIES-merged LoRA, mixed SFT"
+        "several specialists into one model: on-policy distillation, mean or TIES of their weights, mixed SFT"
     )
     default_model: ClassVar[str] = "chat"
     chats: ClassVar[bool] = True
@@ -66,25 +68,27 @@ class Specialists(Experiment):
     presets: ClassVar[dict[str, dict]] = {
         "on-policy distillation": {},
         "the same, reverse KL": dict(beta=1.0),
-        "average": dict(how="average"),
+        "average (model soup)": dict(how="average"),
+        "sum (task arithmetic)": dict(how="average", scale=2.0),
         "TIES": dict(how="ties"),
         "SFT on mixed data": dict(how="mix"),
-        "two specialists averaged": dict(how="average", parts=2),
+        "three specialists": dict(parts=3),
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=3, held=4, taught=3, rank=2),
         values=dict(batch=(6,), held=(6,), probe=(4,), beta=(0.5, 1.0), taught=(5,), rank=(4,)),
-        under=dict(density=dict(how="ties")),
+        under=dict(density=dict(how="ties"), scale=dict(how="average")),
     )
 
     how: str = knob("opd", choices=HOW, help="how the specialists, or their data, become one model")
-    parts: int = knob(3, 2, len(PARTS), help="specialists: links, strings of two functions, then columns")
-    taught: int = knob(40, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
+    parts: int = knob(2, 2, len(PARTS), help="specialists: links, strings of three functions, columns")
+    taught: int = knob(50, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
     rank: int = knob(8, 1, 64, scale="log", help="rank of every adapter")
     beta: float = knob(0.0, 0.0, 1.0, help="opd: β of the KL: 0 forward, 1 reverse (TRL's beta)")
-    density: float = knob(0.5, 0.05, 0.95, unit="share", help="ties: share of each adapter's numbers kept")
-    batch: int = knob(9, 3, 128, unit="rows", help="rows a step")
-    lr: float = knobs.lr(5e-3)
+    density: float = knob(0.5, 0.05, 0.95, unit="share", help="ties: share of each matrix that is kept")
+    scale: float = knob(1.0, 0.1, 4.0, help="average, ties: factor of the merged change")
+    batch: int = knob(12, 3, 128, unit="rows", help="rows a step")
+    lr: float = knobs.lr(2e-3)
     warmup: int = knobs.warmup(5)
     steps: int = knobs.steps(40, low=2)
     held: int = knobs.held(32, low=4)
@@ -96,6 +100,8 @@ class Specialists(Experiment):
             raise BadKnob(f"--beta is read by --how opd, not by {self.how}")
         if self.density != 0.5 and self.how != "ties":
             raise BadKnob(f"--density is read by --how ties, not by {self.how}")
+        if self.scale != 1.0 and self.how not in MERGES:
+            raise BadKnob(f"--scale is read by --how average and ties, not by {self.how}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,41 +119,39 @@ class Specialists(Experiment):
         return Batch.of_rows(tok, probes.question_rows(tok, Parts(), self.turn(names, seed, step)))
 
     def adapted(self, model, seed: int) -> PeftModel:
-        """With a new adapter; all adapters of a run begin alike, as parts of a soup have to."""
+        """With a new adapter; all adapters of a run begin alike."""
         return adapt(model, rank=self.rank, seed=seed)
 
-    def specialist(self, loaded: Loaded, name: str, seed: int) -> PeftModel:
-        """A copy of the starting model after SFT on one part, frozen."""
+    def specialist(self, loaded: Loaded, name: str, seed: int) -> nn.Module:
+        """A copy of the starting model after SFT on one part, its adapter merged; frozen."""
         model = self.adapted(frozen_copy(loaded.model), seed)
         stream = numbered(partial(self.shown, loaded.tok, (name,), seed + 1), model.device)(0)
         how: dict[str, Any] = dict(n=self.taught, lr=self.lr, warmup=self.warmup)
         for _ in loop.steps(model, stream, imitation.nll, **how):
             pass
-        return frozen_copy(model)
+        return frozen_copy(merged(model))
 
-    def merge(self, model, many: dict[str, PeftModel], seed: int) -> PeftModel:
-        """The starting model with the specialists' adapters as one, by PEFT, which works on A and on B and
-        takes the root of a weight for each of them: 1/n² is the mean of A and of B. TIES has the mean in its
-        last step already.
-        """
-        one = self.adapted(model, seed)
-        names, n = list(many), len(many)
-        ties: dict[str, Any] = dict(weights=[1.0] * n, combination_type="ties", density=self.density)
-        mean: dict[str, Any] = dict(weights=[1.0 / n**2] * n, combination_type="linear")
-        with torch.random.fork_rng():  # PEFT draws every new adapter, though all its numbers are replaced
-            for name, specialist in many.items():
-                one.add_adapter(name, one.peft_config["default"])
-                set_peft_model_state_dict(one, get_peft_model_state_dict(specialist), name)
-            one.add_weighted_adapter(names, adapter_name=ONE, **(ties if self.how == "ties" else mean))
-        one.set_adapter(ONE)
-        return one
+    def change(self, changes: list[Tensor]) -> Tensor:
+        """One change of a weight from the specialists' changes of it, all of one shape."""
+        if self.how == "ties":
+            return self.scale * merge_utils.ties(changes, torch.ones(len(changes)), self.density)
+        return self.scale * torch.stack(changes).mean(0)
 
-    def learnt(self, student: PeftModel, tok, many: dict[str, PeftModel], seed: int) -> tuple:
+    @torch.no_grad()
+    def merge(self, model, many: dict[str, nn.Module]):
+        """The starting model, in place, with one change in every weight that the specialists changed."""
+        theirs = [dict(m.named_parameters()) for m in many.values()]
+        for name, weight in model.named_parameters():
+            changes = [t[name] - weight for t in theirs]
+            if any(c.any() for c in changes):
+                weight += self.change(changes)
+        return model
+
+    def learnt(self, student, tok, many: dict[str, nn.Module], seed: int) -> tuple:
         """(stream, objective) of the steps that follow the specialists."""
         if self.how != "opd":
             return numbered(partial(self.shown, tok, self.names, seed), student.device), imitation.nll
-        teachers = {name: merged(model).eval() for name, model in many.items()}
-        turn, taught = partial(self.turn, self.names, seed), partial(add_specialists, teachers, tok)
+        turn, taught = partial(self.turn, self.names, seed), partial(add_specialists, many, tok)
         stream = teaching.OnPolicy(student, tok, Parts(), turn, taught, seed, max_new=LONGEST)
         return stream, distillation.objective(self.beta)
 
@@ -155,16 +159,15 @@ class Specialists(Experiment):
         """The specialists are made; what follows makes one model of them."""
         self.address(loaded)
         many = {name: self.specialist(loaded, name, seed) for name in self.names}
-        student = (
-            self.merge(loaded.model, many, seed) if self.how in MERGES else self.adapted(loaded.model, seed)
-        )
+        merges = self.how in MERGES
+        student = self.merge(loaded.model, many) if merges else self.adapted(loaded.model, seed)
         stream, objective = self.learnt(student, loaded.tok, many, seed)
         return Recipe(
             student,
             stream,
             objective,
             Read(self.prober(student, loaded.tok, many)),
-            0 if self.how in MERGES else self.steps,
+            0 if merges else self.steps,
             self.lr,
             every=self.probe,
             warmup=self.warmup,
@@ -180,7 +183,7 @@ class Specialists(Experiment):
             marks = sorted({*range(self.probe, self.steps, self.probe), self.steps})
             yield from (row | {"step": step} for step in marks)
 
-    def prober(self, student: PeftModel, tok, many: dict[str, PeftModel]):
+    def prober(self, student, tok, many: dict[str, nn.Module]):
         """step -> readings: all parts, their mean, what is to be kept; each specialist on its own part."""
         asked = {n: world.problems(self.held, split="test", seed=7) for n, world in PARTS.items()}
         kept = {
