@@ -43,22 +43,22 @@ def changes(start, model) -> dict[str, torch.Tensor]:
 def test_a_problem_is_answered_scored_and_replied_to_by_its_own_part():
     world = Parts()
     asked = world.problems(7, split="test", seed=3)
-    assert [Parts.name_of(p) for p in asked] == [*PARTS, *PARTS, next(iter(PARTS))]
+    assert [Parts.name_of(p) for p in asked] == [*PARTS, *PARTS, *PARTS, next(iter(PARTS))]
     for p in asked:
         said = world.solution(p)[0]["content"]
         assert world.score(p, said).reward == 1 and world.score(p, "so nothing.").reward == 0
         assert world.reply(p, []) is None
 
 
-@pytest.mark.parametrize("parts, batch", [(2, 4), (3, 6), (3, 7)])
-def test_a_step_asks_as_many_problems_of_each_part_and_never_held_out_ones(parts, batch):
-    e = Specialists(parts=parts, batch=batch)
-    turn = e.turn(e.names, 1, 0)
-    counts = [sum(Parts.name_of(p) == n for p in turn) for n in e.names]
+@pytest.mark.parametrize("batch", [2, 4, 7])
+def test_a_step_asks_as_many_problems_of_each_part_and_never_held_out_ones(batch):
+    e, names = Specialists(batch=batch), tuple(PARTS)
+    turn = e.turn(names, 1, 0)
+    counts = [sum(Parts.name_of(p) == n for p in turn) for n in names]
     assert sum(counts) == batch == len(turn) and max(counts) - min(counts) <= 1
     held = {p.question for w in PARTS.values() for p in w.problems(200, split="test", seed=7)}
     assert not held & {p.question for p in turn}
-    assert turn != e.turn(e.names, 1, 1) and turn != e.turn(e.names, 2, 0)
+    assert turn != e.turn(names, 1, 1) and turn != e.turn(names, 2, 0)
 
 
 # ---- specialists ----
@@ -96,8 +96,8 @@ def merged(start, many, **knobs):
     return changes(start, Specialists(**TINY | knobs).merge(fresh(start).model, many))
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_the_average_is_the_mean_of_the_weights_and_three_times_it_the_sum_of_the_changes(start, many, scale):
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_the_average_is_the_mean_of_the_weights_and_twice_it_the_sum_of_the_changes(start, many, scale):
     found = merged(start, many, how="average", scale=scale)
     for name, change in found.items():
         theirs = torch.stack([m.get_parameter(name) for m in many.values()])
@@ -146,7 +146,7 @@ def test_a_merge_takes_no_step_and_says_so(start, how):
 @pytest.mark.parametrize("how", ["opd", "mix"])
 def test_a_run_trains_one_adapter_and_reads_every_curve(start, how):
     loaded = fresh(start)
-    e = Specialists(how=how, **TINY | dict(parts=3))
+    e = Specialists(how=how, **TINY)
     recipe = e.recipe(loaded, 0)
     trained = [n for n, p in recipe.model.named_parameters() if p.requires_grad]
     assert trained and all("lora_" in n for n in trained) and recipe.model.active_adapters == ["default"]

@@ -52,8 +52,8 @@ def speculate(
     generator: torch.Generator | None = None,
 ) -> Speculated:
     """Continue one prompt as `model` would, γ drafted tokens a round. temperature 0 is greedy, and then the
-    ids are those of sample(). Both models share a vocabulary. No cache:
-    every forward reads the whole text. Raises UserError.
+    ids are those of sample(). Both models share a vocabulary. No cache: every forward reads the whole text.
+    Raises UserError.
     """
     if not prompt or min(gamma, max_new) < 1:
         raise UserError(

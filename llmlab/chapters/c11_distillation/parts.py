@@ -8,7 +8,6 @@ from ...world.reasoning import Reasoning
 PARTS: dict[str, Reasoning] = {
     "links": Reasoning(("links",), (1,)),
     "strings": Reasoning(("strings",), (2,)),
-    "columns": Reasoning(("columns",), (1,)),
 }
 
 

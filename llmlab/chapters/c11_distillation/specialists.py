@@ -60,11 +60,10 @@ class Specialists(Experiment):
         "specialist_mean": "mean of the specialists, own parts (share)",
         "links": "chains of links right (share)",
         "strings": "strings right (share)",
-        "columns": "columns right (share)",
         "calls": "tool calls right (share)",
         "known": "known people recalled (share)",
     }
-    front: ClassVar[tuple[str, ...]] = ("how", "parts", "lr")
+    front: ClassVar[tuple[str, ...]] = ("how", "scale", "lr")
     presets: ClassVar[dict[str, dict]] = {
         "on-policy distillation": {},
         "the same, reverse KL": dict(beta=1.0),
@@ -72,7 +71,6 @@ class Specialists(Experiment):
         "sum (task arithmetic)": dict(how="average", scale=2.0),
         "TIES": dict(how="ties"),
         "SFT on mixed data": dict(how="mix"),
-        "three specialists": dict(parts=3),
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=3, held=4, taught=3, rank=2),
@@ -81,18 +79,17 @@ class Specialists(Experiment):
     )
 
     how: str = knob("opd", choices=HOW, help="how the specialists, or their data, become one model")
-    parts: int = knob(2, 2, len(PARTS), help="specialists: links, strings of three functions, columns")
-    taught: int = knob(50, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
+    taught: int = knob(80, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
     rank: int = knob(8, 1, 64, scale="log", help="rank of every adapter")
     beta: float = knob(0.0, 0.0, 1.0, help="opd: β of the KL: 0 forward, 1 reverse (TRL's beta)")
     density: float = knob(0.5, 0.05, 0.95, unit="share", help="ties: share of each matrix that is kept")
     scale: float = knob(1.0, 0.1, 4.0, help="average, ties: factor of the merged change")
-    batch: int = knob(12, 3, 128, unit="rows", help="rows a step")
+    batch: int = knob(8, 2, 128, unit="rows", help="rows a step")
     lr: float = knobs.lr(2e-3)
     warmup: int = knobs.warmup(5)
-    steps: int = knobs.steps(40, low=2)
+    steps: int = knobs.steps(60, low=2)
     held: int = knobs.held(32, low=4)
-    probe: int = knobs.probe(20)
+    probe: int = knobs.probe(30)
 
     def __post_init__(self):
         super().__post_init__()
@@ -102,11 +99,6 @@ class Specialists(Experiment):
             raise BadKnob(f"--density is read by --how ties, not by {self.how}")
         if self.scale != 1.0 and self.how not in MERGES:
             raise BadKnob(f"--scale is read by --how average and ties, not by {self.how}")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parts that have a specialist."""
-        return tuple(PARTS)[: self.parts]
 
     def turn(self, names: tuple[str, ...], seed: int, step: int) -> list[Problem]:
         """The problems of a step, as many of each part."""
@@ -134,7 +126,8 @@ class Specialists(Experiment):
     def change(self, changes: list[Tensor]) -> Tensor:
         """One change of a weight from the specialists' changes of it, all of one shape."""
         if self.how == "ties":
-            return self.scale * merge_utils.ties(changes, torch.ones(len(changes)), self.density)
+            weights = changes[0].new_ones(len(changes))
+            return self.scale * merge_utils.ties(changes, weights, self.density)
         return self.scale * torch.stack(changes).mean(0)
 
     @torch.no_grad()
@@ -150,15 +143,15 @@ class Specialists(Experiment):
     def learnt(self, student, tok, many: dict[str, nn.Module], seed: int) -> tuple:
         """(stream, objective) of the steps that follow the specialists."""
         if self.how != "opd":
-            return numbered(partial(self.shown, tok, self.names, seed), student.device), imitation.nll
-        turn, taught = partial(self.turn, self.names, seed), partial(add_specialists, many, tok)
+            return numbered(partial(self.shown, tok, tuple(PARTS), seed), student.device), imitation.nll
+        turn, taught = partial(self.turn, tuple(PARTS), seed), partial(add_specialists, many, tok)
         stream = teaching.OnPolicy(student, tok, Parts(), turn, taught, seed, max_new=LONGEST)
         return stream, distillation.objective(self.beta)
 
     def recipe(self, loaded, seed, texts=None):
         """The specialists are made; what follows makes one model of them."""
         self.address(loaded)
-        many = {name: self.specialist(loaded, name, seed) for name in self.names}
+        many = {name: self.specialist(loaded, name, seed) for name in PARTS}
         merges = self.how in MERGES
         student = self.merge(loaded.model, many) if merges else self.adapted(loaded.model, seed)
         stream, objective = self.learnt(student, loaded.tok, many, seed)
@@ -200,8 +193,7 @@ class Specialists(Experiment):
 
         def read(step: int) -> dict[str, float]:
             found = {name: right(student, name) for name in PARTS}
-            mean = fmean(found[name] for name in self.names)
-            return found | {"mean": mean} | probes.read(student, kept) | own
+            return found | {"mean": fmean(found.values())} | probes.read(student, kept) | own
 
         return read
 
