@@ -40,6 +40,6 @@ class Parts:
         """As its part does."""
         return PARTS[self.name_of(problem)].score(problem, text)
 
-    def reply(self, problem: Problem, messages: list[Message]) -> Message | None:
-        """As its part does."""
-        return PARTS[self.name_of(problem)].reply(problem, messages)
+    def reply(self, problem: Problem, messages: list[Message]) -> None:
+        """One turn: always over."""
+        return None
