@@ -116,6 +116,17 @@ ROUNDED = {
     for i in ("clipped", "truncated", "none")
 }
 
+ONE = {
+    how: Arm(label, "specialists", dict(held=HELD, probe=60) | knobs)
+    for how, label, knobs in (
+        ("opd", "specialists, on-policy distillation", {}),
+        ("mix", "specialists' data, mixed", dict(how="mix")),
+        ("average", "specialists, mean of the weights", dict(how="average")),
+        ("sum", "specialists, sum of the changes", dict(how="average", scale=2.0)),
+        ("ties", "specialists, TIES", dict(how="ties")),
+    )
+}
+
 SLOW = (1e-4, 3e-4, 1e-3)
 TRIALS = {
     "distill": (
@@ -688,5 +699,58 @@ CLAIMS = (
             ),
         ),
         matched="problems, samples, steps, rate, seed",
+    ),
+    Claim(
+        "C169",
+        "Several specialists become one model by on-policy distillation from all of them; the mean of their"
+        " weights loses more.",
+        "ours",
+        "measured",
+        "11",
+        "Distilling from many on own samples kept what merging and data mixes lost; merges of near models do"
+        " well without a step.",
+        ("mopd_2026", "ties_2023", "model_soups_2022"),
+        contrasts=(
+            contrast(
+                "mean of the parts, distilled against mean of the weights",
+                "more",
+                ONE["opd"]("mean"),
+                ONE["average"]("mean"),
+                0.1,
+            ),
+            contrast(
+                "mean of the parts, distilled against SFT on mixed data",
+                "more",
+                ONE["opd"]("mean"),
+                ONE["mix"]("mean"),
+                0.1,
+            ),
+            contrast(
+                "mean of the parts, TIES against mean of the weights",
+                "more",
+                ONE["ties"]("mean"),
+                ONE["average"]("mean"),
+                0.1,
+                **SHOWN,
+            ),
+            contrast(
+                "mean of the parts, sum of the changes against their mean",
+                "more",
+                ONE["sum"]("mean"),
+                ONE["average"]("mean"),
+                0.1,
+                **SHOWN,
+            ),
+            contrast(
+                "tool calls, which nobody trained: distilled against the start",
+                "less",
+                ONE["opd"]("calls"),
+                ONE["opd"]("calls", "start"),
+                0.1,
+                **SHOWN,
+            ),
+        ),
+        matched="the specialists (steps, rate, seed); after them steps, rows a step, problems",
+        items=HELD,
     ),
 )

@@ -82,7 +82,14 @@ class Distill(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=4, held=4, level=1, problems=12, lr=1e-3),
         values=dict(
-            batch=(2,), held=(6,), top_k=(4,), probe=(4,), problems=(6,), level=(2,), beta=(0.0, 0.5)
+            loss=("labels", "token"),
+            batch=(2,),
+            held=(6,),
+            top_k=(4,),
+            probe=(4,),
+            problems=(6,),
+            level=(2,),
+            beta=(0.0, 0.5),
         ),
         under=dict(
             keep=dict(writer="teacher", family="products", level=2),

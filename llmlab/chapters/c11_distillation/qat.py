@@ -76,7 +76,10 @@ class QAT(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=4, held=4, lr=1e-3),
         values=dict(batch=(8,), held=(6,), probe=(4,), bits=(4,), group=(64,)),
-        under=dict(importance=dict(train="grpo", when="ptq", sampler="rounded", batch=16, steps=3)),
+        under=dict(
+            sampler=dict(train="grpo", when="ptq", batch=16, steps=3),
+            importance=dict(train="grpo", when="ptq", sampler="rounded", batch=16, steps=3),
+        ),
         phases=[
             dict(train="grpo", batch=16, steps=3),
             dict(train="grpo", when="ptq", batch=16, steps=3),
