@@ -167,15 +167,29 @@ def corners():
     return ends("distill", CORNERS, READ)
 
 # %%
-Predict("All four see the same problems for 60 steps. Which student writes text that "
-        "its teacher finds most likely?",
-        lambda: corners()["KL on own text"].idxmin(), kind="choice",
-        options=tuple(CORNERS), shows=corners,
-        why="Only on its own text does a student learn what to do after its own "
-            "mistakes. A loss on given text never sees them.")
+def by_direction():
+    """Means over the three writers: a row a direction."""
+    table = corners()
+    return table.groupby(lambda name: name.split(", ")[1]).mean().round(2)
+
+
+WAYS = ("forward in both", "reverse in both", "forward greedy, reverse sampled",
+        "reverse greedy, forward sampled")
+Predict("Forward or reverse KL: which gives more right greedy answers, and which more "
+        "right samples?",
+        lambda: WAYS[{(True, True): 0, (False, False): 1, (True, False): 2,
+                      (False, True): 3}[tuple(
+                          by_direction()[c].idxmax() == "forward KL"
+                          for c in ("greedy right", "one sample right"))]],
+        kind="choice", options=WAYS, shows=corners,
+        why="Reverse KL sharpens: a sample looks more like the greedy answer. Forward "
+            "KL keeps the teacher's spread, and greedy decoding ignores it.")
 
 # %% [markdown]
-# Compare two columns. *KL on right text* is what a held-out loss shows; *KL on own text* is what a user meets. They don't rank the students alike, because a held-out loss feeds the student right prefixes. This gap is called *exposure bias*, and it is why a distillation run is judged by what the student writes. *Different of four* says what reverse KL costs: the samples become alike.
+# Read the table by pairs of rows. The two rows with the same *direction* look alike, whoever wrote the text: with forward KL the greedy answers are better and the KL on right text is lower, with reverse KL single samples are better and the KL on own text is lower. *Different of four* says what reverse KL costs: samples become alike.
+#
+# So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text fail when they write on their own, and on-policy text repairs that. The lab's solutions are short, about fifty tokens, and a student that was cut from its teacher makes few mistakes that the teacher's text doesn't have. *Exposure bias* needs long texts, where one mistake leads to the next.
+# What does show: *KL on right text*, which is what a held-out loss measures, and *KL on own text*, which is what a user meets, rank the students in opposite order. Judge a student by what it writes.
 #
 # The same over training, for two opposite corners:
 
@@ -196,15 +210,15 @@ figures.curves({name: seeds("distill", **CORNERS[name])
                title="Two corners, the medium student, 3 seeds")
 
 # %% [markdown]
-# Read the second and the third panel together. They are the same quantity on two kinds of text.
+# Read the second and the third panel together: nearly the same quantity on two kinds of text, and the two students change places.
 #
-# **A cheaper signal.** The whole distribution costs a teacher's logits for every token. Its log-prob of the *sampled* token alone is an unbiased but noisy estimate: −log(student/teacher) as the reward of that token. That turns distillation into RL with a dense reward. Break it: the last preset, *own text alone*, imitates the student's own samples without a teacher. What can that teach?
+# **A cheaper signal.** The whole distribution costs a teacher's logits for every token. Its log-prob of the *sampled* token alone is an unbiased but noisy estimate: −log(student/teacher) as the reward of that token. That turns distillation into RL with a dense reward. Break it: the last preset, *own text alone*, imitates the student's own samples, without a teacher. What should that teach?
 
 # %%
 Panel("distill", show=["writer", "beta", "loss", "size", "lr"])
 
 # %% [markdown]
-# Imitating all of one's own samples pushes nowhere on average: its curves should wander. (GitHub has at least one report of a pipeline that trained like this for a whole run, because the teacher's column was dropped on the way.)
+# It should teach nothing: on average the gradient of one's own samples is zero. What is left is noise, and an optimiser that normalises its steps makes full steps out of noise. Within twenty steps no answer is right; with a fifth of the learning rate the model stays where it was (try it). This happens to people: a pipeline drops the teacher's column on the way, the loss goes down, and nobody looks at the answers. The drill *The teacher that nobody read* is about that.
 #
 # At scale, on-policy distillation beat SFT on teacher's text at equal compute for summaries, translation and arithmetic [Agarwal et al. 2023]. It needs a teacher that thinks in similar patterns and knows something that the student doesn't [Li et al. 2026]. Cold-start on the teacher's text first.
 #
