@@ -66,11 +66,13 @@ class QAT(Experiment):
         "QAT, KL to the full model": {},
         "round afterwards (PTQ)": dict(when="ptq"),
         "QAT on right answers": dict(train="sft"),
-        "GRPO, then rounded": dict(train="grpo", when="ptq"),
-        "GRPO with rounded weights": dict(train="grpo"),
-        "GRPO, sampler rounded": dict(train="grpo", when="ptq", sampler="rounded"),
+        "GRPO, then rounded": dict(train="grpo", when="ptq", lr=3e-4),
+        "GRPO with rounded weights": dict(train="grpo", lr=3e-4),
+        "GRPO, sampler rounded": dict(
+            train="grpo", when="ptq", lr=3e-4, sampler="rounded", importance="truncated"
+        ),
         "the same, not corrected (break it)": dict(
-            train="grpo", when="ptq", sampler="rounded", importance="none"
+            train="grpo", when="ptq", lr=3e-4, sampler="rounded", importance="none"
         ),
     }
     rehearsal: ClassVar[dict] = dict(
