@@ -297,9 +297,9 @@ ends("selfdistill", LEAFLET,
 # %% [markdown]
 # Means over three seeds. Read the first column, then the last three. GRPO finds nothing: a drug's dose can't be guessed, so no sample is ever right and no reward comes. Self-distillation needs no right sample. It moves, slowly: the student has to write an answer before the teacher can object. SFT on the right answers is faster wherever you have them.
 #
-# *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want.
+# *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want. (The column also counts "not in the documents", said of documents that nobody gave. The reader begins with that answer, and in the rows with 0 recall it stays there.)
 #
-# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. Look at what happens here to the people the model knew, and to refusals, which nobody trained on.
+# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: fewer known people, and refusals, on which nobody trained, are the first to go. C161 tests it at tuned rates.
 
 # %%
 Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
