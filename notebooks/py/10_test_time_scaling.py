@@ -511,7 +511,7 @@ pd.DataFrame({f"accepts {a:g}": {k: (1 - a ** (k + 1)) / (1 - a) for k in (1, 2,
               for a in (0.5, 0.8, 0.9)}).rename_axis("drafted").round(1)
 
 # %% [markdown]
-# Drafting more tokens pays only if most are accepted. Speculative decoding saves passes of a device that waits for memory. Samples of one prompt side by side fill the same waiting time, so the more of them you draw, the less speculation adds: it shortens each sample and saves none.
+# Drafting more tokens pays only if most are accepted. The students of chapter 11 can draft for the reasoner: `llmlab bench --only speculate` counts the accepted drafts and the tokens per pass, and a test shows that the samples' distribution is the reasoner's own. Speculative decoding saves passes of a device that waits for memory. Samples of one prompt side by side fill the same waiting time, so the more of them you draw, the less speculation adds: it shortens each sample and saves none.
 #
 # ## 10 · With your own problems, check and model
 #
