@@ -123,7 +123,7 @@ from llmlab.methods import distillation
 show(distillation.forward_kl, distillation.reverse_kl, distillation.js)
 
 # %% [markdown]
-# TRL has one number for it, `beta`: 0 is forward, 1 is reverse, in its GKDTrainer and in its DistillationTrainer. The *defaults* differ, 0.5 and 1.0, and a training library once had the two names swapped in its documentation. So say the direction, not the word "KL". Here β means what it does in TRL, and a test compares losses and gradients for every β.
+# TRL has one number for it, `beta`: 0 is forward, 1 is reverse, in its GKDTrainer and in its DistillationTrainer. The *defaults* differ, `0.5` and `1.0`, and a training library once had the two names swapped in its documentation. So say the direction, not the word "KL". Here β means what it does in TRL, and a test compares losses and gradients for every β.
 #
 # **Temperature.** Divide both models' logits by T, and small probabilities weigh more. The gradient shrinks by T², so the loss is multiplied by T². **Top-k.** A teacher behind an interface may give its k likeliest tokens only. Put the rest into one bucket, the tail: the loss is then a lower bound of the whole.
 
@@ -167,21 +167,19 @@ def corners():
     return ends("distill", CORNERS, READ)
 
 # %%
-def by_direction():
-    """Means over the three writers: a row a direction."""
-    table = corners()
-    return table.groupby(lambda name: name.split(", ")[1]).mean().round(2)
+def better(column):
+    """The direction with the higher mean over the three writers."""
+    table = corners()[column]
+    return table.groupby(lambda name: name.split(", ")[1]).mean().idxmax()
 
-
-WAYS = ("forward in both", "reverse in both", "forward greedy, reverse sampled",
-        "reverse greedy, forward sampled")
+# %%
 Predict("Forward or reverse KL: which gives more right greedy answers, and which more "
         "right samples?",
-        lambda: WAYS[{(True, True): 0, (False, False): 1, (True, False): 2,
-                      (False, True): 3}[tuple(
-                          by_direction()[c].idxmax() == "forward KL"
-                          for c in ("greedy right", "one sample right"))]],
-        kind="choice", options=WAYS, shows=corners,
+        lambda: f"greedy: {better('greedy right')}; samples: {better('one sample right')}",
+        kind="choice",
+        options=tuple(f"greedy: {a} KL; samples: {b} KL"
+                      for a in ("forward", "reverse") for b in ("forward", "reverse")),
+        shows=corners,
         why="Reverse KL sharpens: a sample looks more like the greedy answer. Forward "
             "KL keeps the teacher's spread, and greedy decoding ignores it.")
 
@@ -231,7 +229,7 @@ def last(experiment, metric):
     """The last reading of a stored run."""
     return [*runs.run(experiment, 0).curve(metric).values()][-1]
 
-
+# %%
 table = {}
 for size in ("large", "medium", "small"):
     alone = Distill(size=size, writer="data", loss="labels")
@@ -335,10 +333,16 @@ pd.DataFrame({name: w[0].tolist() for name, w in four.items()}).T.round(3)
 # %%
 spiked = weights.clone()
 spiked[0, 3] = 3.0  # one outlier
-pd.DataFrame({name: {f"{b} bits": formats.error(w[:, rest], formats.integer(w, b, 8)[:, rest])
-                     for b in (8, 4, 3)}
-              for name, w, rest in (("as above", weights, [0, 1, 2, 4, 5, 6, 7]),
-                                    ("with an outlier", spiked, [0, 1, 2, 4, 5, 6, 7]))}
+rest = [0, 1, 2, 4, 5, 6, 7]
+
+
+def error_of_the_rest(w, bits):
+    """Relative error of the seven weights beside the largest."""
+    return formats.error(w[:, rest], formats.integer(w, bits, 8)[:, rest])
+
+
+pd.DataFrame({name: {f"{b} bits": error_of_the_rest(w, b) for b in (8, 4, 3)}
+              for name, w in (("as above", weights), ("with an outlier", spiked))}
              ).T.round(2)
 
 # %% [markdown]
@@ -414,6 +418,45 @@ pd.DataFrame({m: {16 - s: v for s, v in gguf.curve(m).items()}
 
 # %% [markdown]
 # From the top: full weights, Q8_0, Q5_0, Q4_0. Down to five bits nearly nothing happens; at four, look for the first skill that moves. The lab says nothing about speed: fewer bits are faster only with kernels made for them, and on this CPU they aren't. Exporting the lab's models to a GGUF *file* would need llama.cpp's own converter, which isn't a package.
+#
+# **Fewer weights or fewer bits?** Both halves of this chapter make a model smaller. For the teacher and its students at 8, 5, 4 and 3 bits: the bytes (linear layers rounded, with their scales; embeddings at 16 bits), and how often one sample is right.
+
+# %%
+def rounded(name, bits):
+    """A model with its linear layers rounded to so many bits."""
+    found = load(name)
+    formats.quantise_with(found.model, lambda _, w: formats.integer(w, bits, 32))
+    return found
+
+
+def megabytes(loaded, bits):
+    """What its weights take."""
+    layers = sum(m.weight.numel() for m in formats.linears(loaded.model).values())
+    rest = sum(p.numel() for p in loaded.model.parameters()) - layers
+    return (layers * formats.bits_a_weight(bits, 32) + rest * 16) / 8e6
+
+# %%
+def share(loaded):
+    """Samples that are right."""
+    every = [a.right for group in tried(loaded) for a in group]
+    return sum(every) / len(every)
+
+# %%
+fewer = {name: {bits: rounded(name, bits) for bits in (8, 5, 4, 3)} for name in NAMES}
+points = {name: [(megabytes(m, bits), share(m)) for bits, m in found.items()]
+          for name, found in fewer.items()}
+
+# %%
+frontier, (axis,) = figures.panels(1, width=5.8, height=3.0)
+frontier.subplots_adjust(left=0.11, right=0.78)
+for (colour, dash), (name, line) in zip(figures.LOOKS, points.items()):
+    axis.plot(*zip(*line), color=colour, linestyle=dash, marker="o", label=name)
+axis.set(xlabel="megabytes (from left: 3, 4, 5, 8 bits)", ylabel="one sample right (share)")
+axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+frontier
+
+# %% [markdown]
+# Choose a size on the horizontal axis and take the highest point to its left. Down to four or five bits, bits are the cheaper thing to give up: a larger model with fewer bits beats a smaller one with more. At three bits the large one falls off a cliff, and the smaller model with more bits wins. So the order is: round to four or five bits first, distil for what is still missing, and go below four bits only with the repair of the next section. (96 samples a point: read the shape.)
 
 # %%
 Panel("quantise", show=["scheme", "group", "outliers", "calibration"])
@@ -452,7 +495,7 @@ for importance in ("truncated", "none"):
     orders[f"3-bit sampler, {importance}"] = QAT(when="ptq", sampler="rounded",
                                                  importance=importance, **SUMS)
 
-
+# %%
 def told(experiment):
     """Long sums before and after, in full weights and rounded, and the mismatch."""
     run = runs.run(experiment, 0)
@@ -462,7 +505,7 @@ def told(experiment):
             "after, rounded": ends_of["long_sums"][-1],
             "mismatch (nats per token)": moved[0] if moved else 0.0}
 
-
+# %%
 pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
 
 # %% [markdown]
