@@ -87,7 +87,8 @@ def size_and_speed(loaded):
 
 
 sizes = pd.DataFrame({name: size_and_speed(m) for name, m in models.items()}).T
-sizes.round({"million weights": 2, "MB, 32 bits": 1, "tokens/s": 0, "one sample right": 2})
+sizes.round({"million weights": 2, "MB, 32 bits": 1, "tokens/s": 0,
+             "one sample right": 2})
 
 # %% [markdown]
 # Go down the last two columns: a smaller model is faster and right less often. The tokens per second are this machine's, and four layers take four steps one after the other however narrow they are, so bytes fall faster than time. The question of this chapter is how much of the last column a student can win back at the same size.
@@ -175,7 +176,8 @@ def better(column):
 # %%
 Predict("Forward or reverse KL: which gives more right greedy answers, and which more "
         "right samples?",
-        lambda: f"greedy: {better('greedy right')}; samples: {better('one sample right')}",
+        lambda: f"greedy: {better('greedy right')}; "
+                f"samples: {better('one sample right')}",
         kind="choice",
         options=tuple(f"greedy: {a} KL; samples: {b} KL"
                       for a in ("forward", "reverse") for b in ("forward", "reverse")),
@@ -324,7 +326,8 @@ from llmlab.models import formats
 
 weights = torch.tensor([[0.02, -0.11, 0.07, 0.30, -0.25, 0.01, 0.16, -0.04]])
 four = {"weights": weights, "8 bits": formats.integer(weights, 8, 8),
-        "4 bits": formats.integer(weights, 4, 8), "2 bits": formats.integer(weights, 2, 8)}
+        "4 bits": formats.integer(weights, 4, 8),
+        "2 bits": formats.integer(weights, 2, 8)}
 steps = 2 ** (4 - 1) - 1  # at 4 bits: -7 … 7
 scale = weights.abs().max() / steps
 assert torch.allclose(four["4 bits"], (weights / scale).round() * scale)
@@ -365,16 +368,18 @@ pd.DataFrame({f"{b} bits": {g: formats.bits_a_weight(b, g) for g in (8, 32, 128)
 # %%
 from llmlab.chapters.c11_distillation.quantise import Quantise
 
-by_skill = ("facts", "short_sums", "long_sums", "calls", "formats", "lookup", "refusals")
+by_skill = ("facts", "short_sums", "long_sums", "calls", "formats", "lookup",
+            "refusals")
 run = seeds("quantise")[0]
-Predict("At 3 bits the loss on general text is a little higher. Which skill has lost most?",
+Predict("At 3 bits the loss on general text is a little higher. Which skill has lost "
+        "most?",
         lambda: min(by_skill, key=lambda m: run.curve(m)[13] - run.curve(m)[0]),
         kind="choice", options=by_skill,
         shows=lambda: pd.DataFrame({m: {16 - s: v for s, v in run.curve(m).items()}
                                     for m in ("general_loss", *by_skill)}
                                    ).rename_axis("bits").round(2),
-        why="A skill whose first token is a choice between two habits flips when logits "
-            "move a little. A loss averaged over a text hardly notices one token.")
+        why="A skill whose first token is a choice between two habits flips when "
+            "logits move a little. A loss averaged over a text hardly notices it.")
 
 # %% [markdown]
 # Go down the column of the loss, then down the others. The loss is a mean over many easy tokens. A refusal or a tool call hangs on one: the first token of the answer decides, and then the rest follows. So "perplexity is equal" isn't an evaluation. List the skills that your product needs and test each, the rare ones most of all.
@@ -451,7 +456,8 @@ frontier, (axis,) = figures.panels(1, width=5.8, height=3.0)
 frontier.subplots_adjust(left=0.11, right=0.78)
 for (colour, dash), (name, line) in zip(figures.LOOKS, points.items()):
     axis.plot(*zip(*line), color=colour, linestyle=dash, marker="o", label=name)
-axis.set(xlabel="megabytes (from left: 3, 4, 5, 8 bits)", ylabel="one sample right (share)")
+axis.set(xlabel="megabytes (from left: 3, 4, 5, 8 bits)",
+         ylabel="one sample right (share)")
 axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
 frontier
 
@@ -598,8 +604,8 @@ interview("11")
 # 3. Quantise by skill: the average loss is the last to notice.
 
 # %%
-references("hinton_2015", "kim_2016", "minillm_2023", "gkd_2023", "opd_2025", "li_2026_opd",
-           "fu_2026_opd", "li_2025_gap", "luo_2025_valley", "sdft_2026",
+references("hinton_2015", "kim_2016", "minillm_2023", "gkd_2023", "opd_2025",
+           "li_2026_opd", "fu_2026_opd", "li_2025_gap", "luo_2025_valley", "sdft_2026",
            "wang_2026_denser", "mopd_2026", "ties_2023", "model_soups_2022",
            "gptq_2022", "llm_int8_2022", "dutta_2024", "liu_2025_quantised",
            "llm_qat_2023", "lv_2026", "kumar_2025", "qi_2025", "tis_2025")
