@@ -28,7 +28,7 @@
 #
 # **For a ten-year-old.** Your sister is good at puzzles. You can copy her solutions. Or you try yourself, and at every line she tells you what she would have written there. The second way teaches you to get out of *your own* mistakes. Quantisation is something else: you write the recipe down with rounder numbers. 250 g instead of 248 g is fine. "A lot" isn't.
 #
-# **In an interview.** *Distillation has two questions: who writes the prefix, and which divergence compares teacher and student there. Text from the teacher is cheap and leaves the student alone with its own mistakes; on-policy distillation corrects it where it really goes, at the price of sampling and a forward pass of the teacher. For quantisation I never trust perplexity alone.
+# **In an interview.** *Distillation has three questions: who writes the text, which divergence compares teacher and student there, and what the teacher knows that the student doesn't. Text from the teacher is cheap and leaves the student alone with its own mistakes; on-policy distillation corrects it where it really goes, at the price of sampling and a forward pass of the teacher. For quantisation I never trust perplexity alone.
 # I measure by skill, calibrate on data that look like use, and round after training unless the bits are so few that only training with rounded weights repairs them.*
 #
 # New terms: **teacher**, **student** = the model that is imitated, the one that learns; **black box** / **white box** = only the teacher's text / its probabilities, too; **forward KL** = KL(teacher ‖ student); **reverse KL** = KL(student ‖ teacher); **on-policy** = on the student's own samples; **self-distillation** = the teacher is the same model with more to read; **PTQ** = rounding after training;
@@ -124,17 +124,11 @@ from llmlab.methods import distillation
 show(distillation.forward_kl, distillation.reverse_kl, distillation.js)
 
 # %% [markdown]
-# TRL has one number for it, `beta`: 0 is forward, 1 is reverse, in its GKDTrainer and in its DistillationTrainer. The *defaults* differ, `0.5` and `1.0`, and a training library once had the two names swapped in its documentation. So say the direction, not the word "KL". Here β means what it does in TRL, and a test compares losses and gradients for every β.
+# TRL has one number for it, `beta`: 0 is forward, 1 is reverse, in its GKDTrainer and in its DistillationTrainer. The *defaults* differ, `0.5` and `1.0`, and a training library once had the two names swapped in its documentation. So say the direction, not the word "KL". Here β means what it does in TRL, and a test compares losses and gradients for several β.
 #
-# **Temperature.** Divide both models' logits by T, and small probabilities weigh more. The gradient shrinks by T², so the loss is multiplied by T². **Top-k.** A teacher behind an interface may give its k likeliest tokens only. Put the rest into one bucket, the tail: the loss is then a lower bound of the whole.
+# **Temperature.** Divide both models' logits by T, and small probabilities weigh more. The gradient shrinks about as 1/T² for large T, so the loss is multiplied by T². **Top-k.** A teacher behind an interface may give its k likeliest tokens only. Put the rest into one bucket, the tail: the loss is then a lower bound of the whole.
 
 # %%
-def out_of(logits):
-    """A model's output at one place, of a text of two tokens."""
-    from llmlab.models.forward import Out
-    return Out(torch.tensor([[logits]]), torch.zeros(1, 1), torch.ones(1, 1), None)
-
-
 from llmlab.methods.distillation import top_k, with_tail
 
 said = torch.tensor([[4.0, 3.0, 1.0, 0.0, -1.0, -1.0]])
@@ -150,10 +144,11 @@ pd.Series(rows, name="forward KL (nats)").rename_axis("k").to_frame().round(3)
 #
 # ## 2 · Who writes the text?
 #
-# Two questions with two answers each give four methods. Text by the *teacher* with forward KL is soft-label SFT. Text by the *student* with reverse KL is on-policy distillation. And there is a control: right solutions from the data, without a teacher.
+# Two questions with two answers each give four methods. Text by the *teacher* with forward KL is soft-label SFT. Text by the *student* with reverse KL is on-policy distillation. The text may also be right solutions from the data; the teacher still scores every token of it. (The student without any teacher comes in section 3.)
 
 # %%
-CORNERS = {"data, forward KL": dict(writer="data", beta=0.0),
+CORNERS = {"right solutions, forward KL": dict(writer="data", beta=0.0),
+           "right solutions, reverse KL": dict(writer="data"),
            "teacher's text, forward KL": dict(writer="teacher", beta=0.0),
            "teacher's text, reverse KL": dict(writer="teacher", beta=1.0),
            "own text, forward KL": dict(beta=0.0),
@@ -186,10 +181,10 @@ Predict("Forward or reverse KL: which gives more right greedy answers, and which
             "KL keeps the teacher's spread, and greedy decoding ignores it.")
 
 # %% [markdown]
-# Read the table by pairs of rows. The two rows with the same *direction* look alike, whoever wrote the text: with forward KL the greedy answers are better and the KL on right text is lower, with reverse KL single samples are better and the KL on own text is lower. *Different of four* says what reverse KL costs: samples become alike.
+# Compare the rows of one *direction*: they look alike, whoever wrote the text. With forward KL the greedy answers are better and the KL on right text is lower, with reverse KL single samples are better and the KL on own text is lower. *Different of four* says what reverse KL costs: samples become alike.
 #
-# So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text fail when they write on their own, and on-policy text repairs that. The lab's solutions are short, about fifty tokens, and a student that was cut from its teacher makes few mistakes that the teacher's text doesn't have. *Exposure bias* needs long texts, where one mistake leads to the next.
-# What does show: *KL on right text*, which is what a held-out loss measures, and *KL on own text*, which is what a user meets, rank the students in opposite order. Judge a student by what it writes.
+# So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text fail when they write on their own, and on-policy text repairs that. One possible reason is that the lab's solutions are short, and this *exposure bias* needs long texts, where one mistake leads to the next; we haven't tested that.
+# What does show: *KL on right text*, which is what a held-out loss measures, and *KL on own text*, which is what a user meets, rank the students in opposite order. In this table the first predicts the greedy answers and the second the samples. So report the one that matches how you decode, and always look at what the student writes.
 #
 # The same over training, for two opposite corners:
 
@@ -212,13 +207,13 @@ figures.curves({name: seeds("distill", **CORNERS[name])
 # %% [markdown]
 # Read the second and the third panel together: nearly the same quantity on two kinds of text, and the two students change places.
 #
-# **A cheaper signal.** The whole distribution costs a teacher's logits for every token. Its log-prob of the *sampled* token alone is an unbiased but noisy estimate: −log(student/teacher) as the reward of that token. That turns distillation into RL with a dense reward. Break it: the last preset, *own text alone*, imitates the student's own samples, without a teacher. What should that teach?
+# **A cheaper signal.** The whole distribution costs a teacher's logits for every token. Its log-prob of the *sampled* token alone gives an unbiased but noisy estimate of the reverse KL at that token: −log(student/teacher) is its reward. That turns distillation into RL with a dense reward. Break it: the last preset, *own text alone*, imitates the student's own samples, without a teacher. What should that teach?
 
 # %%
 Panel("distill", show=["writer", "beta", "loss", "size", "lr"])
 
 # %% [markdown]
-# It should teach nothing: on average the gradient of one's own samples is zero. What is left is noise, and an optimiser that normalises its steps makes full steps out of noise. Within twenty steps no answer is right; with a fifth of the learning rate the model stays where it was (try it). This happens to people: a pipeline drops the teacher's column on the way, the loss goes down, and nobody looks at the answers. The drill *The teacher that nobody read* is about that.
+# It should teach nothing: on average the gradient of one's own samples is zero. What is left is noise, and an optimiser that normalises its steps makes full steps out of noise. Within twenty steps no answer is right; with a fifth of the learning rate the model stays where it was (try it). This happens to people: a pipeline drops the teacher's column on the way, no error appears, and nobody looks at the answers. The drill *The teacher that nobody read* is about that.
 #
 # At scale, on-policy distillation beat SFT on teacher's text at equal compute for summaries, translation and arithmetic [Agarwal et al. 2023]. It needs a teacher that thinks in similar patterns and knows something that the student doesn't [Li et al. 2026]. Cold-start on the teacher's text first.
 #
@@ -266,7 +261,7 @@ for form in forms.index:
 forms.round(2)
 
 # %% [markdown]
-# The steps are what a small student can learn from; the answer alone asks it for a leap. Twice the steps are twice the tokens and nothing new. At scale small models learn *less* from long chains of a strong teacher than from short ones, or from a smaller teacher's [Li et al. 2025], and recover only with much more data [Luo et al. 2025].
+# The students began with the first form, so part of the gap is the cost of changing a habit. The rest is what one would expect: the answer alone asks for a leap, and twice the steps are twice the tokens and nothing new. At scale small models learn *less* from long chains of a strong teacher than from short ones, or from a smaller teacher's [Li et al. 2025], and recover only with much more data [Luo et al. 2025].
 #
 # `--keep right` filters by the checker, `--keep likely` by the teacher's own likelihood, `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. The ledger (C137, C138, C139) measures all three.
 #
@@ -291,13 +286,14 @@ LEAFLET = {"self, with the leaflet": {}, "asked to cite it": dict(hint="cited"),
            "SFT on right answers": dict(method="sft")}
 ends("selfdistill", LEAFLET,
      {"recall": "recalled, greedy", "pass_at_1": "one sample right",
-      "leaked": "cites a leaflet nobody gave", "known": "known people kept",
+      "leaked": "cites a leaflet nobody gave", "absent": "not in the documents",
+      "known": "known people kept",
       "refused": "refusals kept"})
 
 # %% [markdown]
-# Means over three seeds. Read the first column, then the last three. GRPO finds nothing: a drug's dose can't be guessed, so no sample is ever right and no reward comes. Self-distillation needs no right sample. It moves, slowly: the student has to write an answer before the teacher can object. SFT on the right answers is faster wherever you have them.
+# Means over three seeds. Read the first column, then the last three. GRPO finds nothing: the reader nearly always says "Not in the documents", so no sample is right and no reward comes. Self-distillation needs no right sample. It moves, slowly: the student has to write an answer before the teacher can object. SFT on the right answers is faster wherever you have them.
 #
-# *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want. (The column also counts "not in the documents", said of documents that nobody gave. The reader begins with that answer, and in the rows with 0 recall it stays there.)
+# *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want. (*not in the documents* is the answer that the reader begins with. In the rows without recall it stays there.)
 #
 # *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: fewer known people, and refusals, on which nobody trained, are the first to go. C161 tests it at tuned rates.
 
@@ -305,11 +301,11 @@ ends("selfdistill", LEAFLET,
 Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
 
 # %% [markdown]
-# Turn β to 1 for the usual reverse KL. The reader begins by saying that it isn't in the documents, always and surely. Reverse KL is taken on what the student says, so it never hears of the answer.
+# Turn β to 1 for the usual reverse KL. Reverse KL weighs each token by the *student's* probability. The reader begins with "Not in the documents", surely, so the right answer's tokens have almost no weight and almost no gradient.
 #
 # ## 6 · Several specialists into one
 #
-# Three models were fine-tuned, each on its own skill. You want one. Four ways: mix the data and train once; average the weights; TIES, which drops small changes and lets the majority decide each weight's sign [Yadav et al. 2023]; or on-policy distillation from all of them, where the student answers each kind of problem and that kind's specialist is its teacher.
+# Several models were fine-tuned, each on its own skill (two in the lab: chains of links, and strings). You want one. Four ways: mix the data and train once; average the weights; TIES, which drops small changes and lets the majority decide each weight's sign [Yadav et al. 2023]; or on-policy distillation from all of them, where the student answers each kind of problem and that kind's specialist is its teacher.
 
 # %%
 Panel("specialists", show=["how", "lr"])
@@ -359,7 +355,7 @@ pd.DataFrame({f"{b} bits": {g: formats.bits_a_weight(b, g) for g in (8, 32, 128)
               for b in (8, 4, 3, 2)}).rename_axis("group").round(2)
 
 # %% [markdown]
-# "Four bits" are 4.5 with groups of 32, and 6 with groups of 8. That is why formats are compared by bits a weight *with* their scales: Q4_0 is 4.5, MXFP4 4.25.
+# "Four bits" are 4.5 with groups of 32, and 6 with groups of 8. That is why formats are compared by bits a weight *with* their scales: Q4_0 of llama.cpp takes 4.5, MXFP4, which many accelerators compute with, 4.25.
 #
 # ## 8 · Which skill goes first?
 #
@@ -403,7 +399,11 @@ pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.it
 
 # %% [markdown]
 # Everything at 3 bits, means over five seeds. Compare *weight error* with the skills. NF puts its levels where most weights are, so it has a smaller error at the same bits and keeps more of everything. GPTQ has a *larger* error in the weights and still keeps more facts, calls and refusals than rounding to nearest, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it.
-# It is as good as these texts: on random tokens it optimises for inputs that never come. The last two rows are the outliers of section 7, in a whole model.
+# The general loss is a little higher than with rounding to nearest, and doesn't show any of this. The last two rows are the outliers of section 7 in a whole model: two columns of 128 are enlarged. Small groups soften the damage and don't save the model, because these columns lie in groups of their own in every row. And *weight error* is lower there, since the large columns dominate it: it misses what happened.
+
+# %% [markdown]
+# GPTQ depends on its calibration texts:
+
 
 # %%
 blind = {"GPTQ on conversations": dict(scheme="gptq"),
@@ -412,9 +412,9 @@ pd.DataFrame({name: {m: runs.run(Quantise(**knobs), 0).curve(m)[13] for m in KIN
               for name, knobs in blind.items()}).T.round(2)
 
 # %% [markdown]
-# One seed each. At scale some calibration sets cost a model its arithmetic without any sign in the perplexity, and tool data are advised for models that call tools.
+# Even random tokens beat no calibration on calls and refusals (compare with the first row above). Conversations help these more and cost long sums. So calibrate on a mixture that looks like your traffic, and test each skill. (One seed each.)
 #
-# **Formats of llama.cpp**, by its own quantiser:
+# **Formats of llama.cpp**, by the `gguf` package. The name says the bits of a number; Q4_0 and Q5_0 have one scale for 32 weights:
 
 # %%
 gguf = runs.run(Quantise(scheme="gguf"), 0)
@@ -486,9 +486,9 @@ COLUMNS = {"general_loss": "loss", "calls": "calls", "refusals": "refusals",
 ends("qat", TRAINED, COLUMNS)
 
 # %% [markdown]
-# Three bits, sixty steps, means over three seeds. *kd* teaches nothing new: the teacher is the full model itself, as it began, so *kd, ptq* is plain rounding. Beside it, the same steps with rounded weights, and then right answers in place of the full model's probabilities. Few steps repair most of what rounding breaks, and the full model is as good a teacher as right answers are [Lv et al. 2026]. The last column is the price: weights that were trained to be rounded are worse when they aren't.
+# Three bits, sixty steps, means over three seeds. *kd* teaches nothing new: the teacher is the full model itself, as it began, so *kd, ptq* is plain rounding. Beside it, the same steps with rounded weights, and then right answers in place of the full model's probabilities. Few steps repair most of what rounding breaks, and in the lab the full model is as good a teacher as right answers are. At scale, too, a KL to the full model is a robust objective [Lv et al. 2026]. The last column is the price: weights that were trained to be rounded are worse when they aren't.
 #
-# **RL and rounding.** Two orders: train in full precision and round afterwards, or train with rounded weights. At scale the first kept reasoning and the second hurt it [Kumar et al. 2025]. There is a third case, and many run it without knowing: the *sampler* is rounded, because inference engines are, and the trainer isn't. The samples then come from another policy than the one that is trained. `--sampler rounded` does that, and `--importance` says how its tokens count:
+# **RL and rounding.** Two orders: train in full precision and round afterwards, or train with rounded weights. At scale the first kept reasoning and the second hurt it [Kumar et al. 2025]. There is a third case, and many run it without knowing: the *sampler* is rounded, because the inference engine runs quantised weights, and the trainer isn't. The samples then come from another policy than the one that is trained. `--sampler rounded` does that, and `--importance` says how its tokens count:
 # by the ratio of both models' probabilities, cut off at 2 (truncated importance sampling [Yao et al. 2025]), or as if they were the trained model's own.
 
 # %%
@@ -515,7 +515,7 @@ def told(experiment):
 pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
 
 # %% [markdown]
-# Compare *before* and *after* in the last row: a sampler of 3 bits whose tokens are taken for the trained model's own destroys it. *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained), and you can watch it in any real run: it should be a small fraction of the entropy. Whether the truncated ratio is a cure is asked by C168. (One seed each; RL on sixty steps is noisy.)
+# The first two rows differ by less than a few problems of sixty-four: no difference, in one seed. Compare *before* and *after* in the last row: a sampler of 3 bits whose tokens are taken for the trained model's own destroys it. *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained), and you can watch it in any real run: it should be a small fraction of the entropy. The truncated ratio softens the fall and doesn't cure it; C168 asks that over seeds. (One seed each; RL on sixty steps is noisy.)
 
 # %%
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])
@@ -599,8 +599,8 @@ interview("11")
 # %% [markdown]
 # ## To take away
 #
-# 1. Who writes the prefix, and which KL: these are two choices. Judge a student by what it writes itself, not by a held-out loss.
-# 2. A teacher pays where right texts are short or many answers are right. Beside it always stands the same student without one.
+# 1. Who writes the prefix, and which KL: these are two choices. Judge a student by what it writes, decoded as you will decode.
+# 2. A teacher pays where right texts are short or many answers are right. Always compare with the same student trained without one.
 # 3. Quantise by skill: the average loss is the last to notice.
 
 # %%
