@@ -424,7 +424,16 @@ pd.DataFrame({m: {16 - s: v for s, v in gguf.curve(m).items()}
 # %% [markdown]
 # From the top: full weights, Q8_0, Q5_0, Q4_0. Down to five bits nearly nothing happens; at four, look for the first skill that moves. The lab says nothing about speed: fewer bits are faster only with kernels made for them, and on this CPU they aren't. Exporting the lab's models to a GGUF *file* would need llama.cpp's own converter, which isn't a package.
 #
-# **Fewer weights or fewer bits?** Both halves of this chapter make a model smaller. For the teacher and its students at 8, 5, 4 and 3 bits: the bytes (linear layers rounded, with their scales; embeddings at 16 bits), and how often one sample is right.
+# **After which stage does it hurt most?** The same rounding for the base model, the chat model and the two that were trained on from it. What rounding adds to the loss on general text:
+
+# %%
+from itertools import islice
+
+from llmlab.train import probes
+from llmlab.world import corpora
+
+texts = list(islice(corpora.general(0, split="test"), 48))
+general = probes.text_rows(models["reasoner"].tok, texts)
 
 # %%
 def rounded(name, bits):
@@ -434,6 +443,22 @@ def rounded(name, bits):
     return found
 
 
+def loss(loaded):
+    """Nats per token."""
+    return probes.read(loaded.model, {"loss": general})["loss"]
+
+# %%
+stages = {name: {"full weights": loss(load(name))}
+          | {f"{b} bits adds": loss(rounded(name, b)) - loss(load(name))
+             for b in (8, 4, 3)} for name in ("base", "chat", "reader", "reasoner")}
+pd.DataFrame(stages).T.round(3)
+
+# %% [markdown]
+# Read the last column from top to bottom: every stage of training makes the weights less robust to rounding, and the price at four bits more than doubles from the base to the reasoner. So measure the model that you deploy. Its base is an easier case. (The same texts for all; the loss is a mean, and the table above says what it hides.)
+#
+# **Fewer weights or fewer bits?** Both halves of this chapter make a model smaller. For the teacher and its students at 8, 5, 4 and 3 bits: the bytes (linear layers rounded, with their scales; embeddings at 16 bits), and how often one sample is right.
+
+# %%
 def megabytes(loaded, bits):
     """What its weights take."""
     layers = sum(m.weight.numel() for m in formats.linears(loaded.model).values())
