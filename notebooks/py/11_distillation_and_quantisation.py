@@ -411,9 +411,9 @@ for name in formats.linears(load("chat").model):
     effects[name.split(".")[-1], int(name.split(".")[2])] = (error, loss(found) - full)
 
 # %%
+titles = ("relative error, layer", "adds to the loss, layer")
 pd.concat({title: pd.Series({k: v[i] for k, v in effects.items()}).unstack()
-           for i, title in enumerate(("relative error, layer", "adds to the loss, layer"))},
-          axis=1).round(4)
+           for i, title in enumerate(titles)}, axis=1).round(4)
 
 # %% [markdown]
 # On the left nearly the same number everywhere: rounding to nearest treats all matrices alike. On the right they aren't alike: one matrix of the last layer does several times as much damage as most others. So an error of weights says little, and formats that give more bits to sensitive layers have a point.
