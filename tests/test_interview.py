@@ -249,8 +249,8 @@ def test_the_command_speaks_json(capsys):
 
 
 WRONG = {
-    "no chapter": ([], "which chapter? llmlab interview 00 | 02 | 07 | 08"),
-    "unknown chapter": (["77"], "chapter '77' has no interview page; choose one of 00, 02, 07, 08"),
+    "no chapter": ([], "which chapter? llmlab interview 00 | 02 | 04"),
+    "unknown chapter": (["77"], "chapter '77' has no interview page; choose one of 00, 02, 04"),
     "unknown flag": (["07", "--jsn"], "unknown option '--jsn'; did you mean --json?"),
 }
 
