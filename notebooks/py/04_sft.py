@@ -409,7 +409,7 @@ forest.figure(evidence.rows)
 # ## 10 · What is contested
 #
 # - **"Mask the prompt."** With few examples, long prompts or short answers, loss on the instructions can help [Shi et al. 2024]. It is one knob: `prompt_weight`.
-# - **"SFT cannot teach recovery."** Traces with errors and their repair teach it by plain next-token loss [Gandhi et al. 2024; Ye et al. 2024]. The statement is about the data, not about the method.
+# - **"SFT cannot teach recovery."** Traces with errors and their repair teach it by plain next-token loss [Gandhi et al. 2024], if they come early: in pretraining, and hardly by LoRA afterwards [Ye et al. 2024]. The statement is about the data, not about the method.
 # - **"SFT cannot put in facts."** Unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024], and retrieval is the better lever for facts that change [Ovadia et al. 2023]. With volume and variety they do go in.
 # - **"Adopt the official template."** Mostly right; a deliberately different template at test time has kept a fine-tuned model safe [Lyu et al. 2024].
 # - **"A thousand good examples are enough"** [Zhou et al. 2023], for style; what counts as good is decided by a checker, which may itself be wrong.

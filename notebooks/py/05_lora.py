@@ -25,7 +25,7 @@
 # **For a ten-year-old.** You do not rewrite the thick book. You lay a thin transparent sheet with your corrections over each page. Another child can lay another sheet over the same book.
 #
 # **In an interview.** *LoRA freezes W and trains a change of low rank, W + (α/r)·BA. It saves the gradients and optimiser states of W, which is most of the memory of training, and it makes the change small enough to ship, to swap
-# and to serve by the dozen on one base. It equals full fine-tuning while what is to be learnt fits into its rank, at its own learning rate. QLoRA holds the frozen base in 4 bits. I merge in high precision, never into 4 bits, and I
+# and to serve by the dozen on one base. Whether it matches full fine-tuning depends on how much there is to learn, and each needs its own learning rate. QLoRA holds the frozen base in 4 bits. I merge in high precision, never into 4 bits, and I
 # test that a tenant's request can only meet that tenant's adapter.*
 #
 # Words used here: **rank** = how many independent directions a matrix changes in; **adapter** = the two thin matrices A and B; **target modules** = which matrices get one; **NF4** = 4-bit numbers whose 16 levels are quantiles of a normal

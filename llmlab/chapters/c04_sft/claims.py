@@ -726,7 +726,8 @@ CLAIMS = (
         "B 1",
         "measured",
         "04",
-        "Gandhi et al. and Ye et al. find that traces with errors and retries teach recovery.",
+        "Traces with errors and retries teach recovery (Gandhi et al.), in pretraining and not by LoRA later"
+        " (Ye et al.).",
         ("gandhi_2024", "ye_2024_mistakes"),
         contrasts=(
             contrast(

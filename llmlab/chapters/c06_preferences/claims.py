@@ -82,8 +82,8 @@ CLAIMS = (
         "A 4.2",
         "measured",
         "06",
-        "Tang et al.: coverage of the offline data decides; Xu et al.: DPO fails where the policy's own"
-        " answers lie outside the pairs.",
+        "Tang et al.: coverage of the offline data alone doesn't explain the gap; Xu et al.: DPO fails where"
+        " the policy's own answers lie outside the pairs.",
         ("tang_2024", "xu_2024"),
         contrasts=(
             contrast(
@@ -156,7 +156,7 @@ CLAIMS = (
         "A 4.2.1",
         "measured",
         "06",
-        "Follows from coverage (Tang et al.); flipped labels are what label smoothing was made for.",
+        "Coverage matters and isn't all (Tang et al.); flipped labels are what label smoothing was made for.",
         ("tang_2024",),
         contrasts=(
             contrast(
