@@ -37,21 +37,30 @@ def run(
     would be lost; where nothing else is in it, the damaged file is set aside and made anew.
 
     Seeds are looked at when there are 5, 10 and 20 of them (statistics.LOOKS), and a claim goes on to the
-    next look while one of its parts is open, up to `most`. on_run(done, all, what) after each run.
+    next look while one of its parts is open, up to `most`. on_run(done, all, what) after each run. Raises
+    DeadKnob for claims two of whose arms are one, when all others are stored.
     """
     kept = _kept_of_the_others(claims)
     measured, curves = [c for c in claims if c.contrasts], _of_today(kept)
-    todo, fresh = measured, {}
+    todo, fresh, dead = measured, {}, []
     for n in [n for n in statistics.LOOKS if n <= most]:
         seeds = {c.id: max(n, c.seeds, stored(c, curves)) for c in todo}
         _compute(jobs(todo, lambda c, n=seeds: n[c.id]), curves, executor, on_run)
-        fresh |= {c.id: results.measured(c, curves, c.numbered(seeds[c.id])) for c in todo}
+        for c in todo:
+            try:
+                fresh[c.id] = results.measured(c, curves, c.numbered(seeds[c.id]))
+            except statistics.DeadKnob as e:  # a mistake in one claim costs no other its runs
+                dead.append(str(e))
+        todo = [c for c in todo if c.id in fresh]
         results.judge({c.id: fresh[c.id] for c in todo})
         todo = [c for c in todo if "open" in fresh[c.id]["parts"]]
     fresh |= {
         c.id: results.checked(c) if c.check else results.untestable(c) for c in claims if not c.contrasts
     }
-    return _merge(fresh, curves, claims)
+    merged = _merge(fresh, curves, claims)
+    if dead:
+        raise statistics.DeadKnob("; ".join(dead))
+    return merged
 
 
 def stored(claim: Claim, curves: results.Curves) -> int:

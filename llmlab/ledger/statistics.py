@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Sequence
 
+from ..errors import UserError
 from .claims import Claim, Contrast
 
 LEVEL = 0.98
@@ -32,7 +33,7 @@ VERDICTS = (
 )
 
 
-class DeadKnob(AssertionError):
+class DeadKnob(UserError):
     """Two arms of a contrast gave the same numbers in every run: the knob between them does nothing."""
 
 

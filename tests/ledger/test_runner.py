@@ -26,6 +26,9 @@ from llmlab.methods import imitation
 
 TINY = dict(steps=10, batch=2, probe=10, warmup=1)
 ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
+SAME = Arm(
+    "all, said again", "topology", TINY | {"loss": "all", "warmup": 1, "seed_of_nothing": 0}, ("people",)
+)
 LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
 CLAIM = Claim(
     "C999",
@@ -73,6 +76,15 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
     assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(
         run.metrics()["user_loss"]["final"], abs=1e-6
     )
+
+
+def test_a_dead_knob_in_one_claim_costs_no_other_its_runs(empty):
+    twice = replace(
+        CLAIM, id="C998", contrasts=(contrast("one arm", "same", ALL("user_loss"), SAME("user_loss"), 1),)
+    )
+    with claims_are(twice, CLAIM), pytest.raises(statistics.DeadKnob, match="C998.*the knob is dead"):
+        runner.run([twice, CLAIM], one_by_one)
+    assert set(results.load()) == {"C999"}
 
 
 def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empty):

@@ -117,7 +117,7 @@ ROUNDED = {
 }
 
 ONE = {
-    how: Arm(label, "specialists", dict(held=HELD, probe=60) | knobs)
+    how: Arm(label, "specialists", dict(taught=80, steps=60, held=HELD, probe=60) | knobs)
     for how, label, knobs in (
         ("opd", "specialists, on-policy distillation", {}),
         ("mix", "specialists' data, mixed", dict(how="mix")),

@@ -79,7 +79,7 @@ class Specialists(Experiment):
     )
 
     how: str = knob("opd", choices=HOW, help="how the specialists, or their data, become one model")
-    taught: int = knob(80, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
+    taught: int = knob(60, 2, 1000, unit="steps", help="steps of SFT that make each specialist")
     rank: int = knob(8, 1, 64, scale="log", help="rank of every adapter")
     beta: float = knob(0.0, 0.0, 1.0, help="opd: β of the KL: 0 forward, 1 reverse (TRL's beta)")
     density: float = knob(0.5, 0.05, 0.95, unit="share", help="ties: share of each matrix that is kept")
@@ -87,9 +87,9 @@ class Specialists(Experiment):
     batch: int = knob(8, 2, 128, unit="rows", help="rows a step")
     lr: float = knobs.lr(2e-3)
     warmup: int = knobs.warmup(5)
-    steps: int = knobs.steps(60, low=2)
+    steps: int = knobs.steps(40, low=2)
     held: int = knobs.held(32, low=4)
-    probe: int = knobs.probe(30)
+    probe: int = knobs.probe(20)
 
     def __post_init__(self):
         super().__post_init__()
