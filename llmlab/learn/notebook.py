@@ -10,7 +10,6 @@ from typing import Any, Sequence
 
 from .. import paths
 from ..errors import UserError
-from ..lab import registry, sweeps
 
 
 class Source:
@@ -54,6 +53,8 @@ def ends(experiment: str, settings: dict[str, dict], names: dict[str, str]) -> A
     from the defaults; names: metric -> column. Raises UserError where the sweep is missing.
     """
     import pandas as pd
+
+    from ..lab import registry, sweeps
 
     swept, cls = sweeps.need(experiment), registry.get(experiment)
     stored = {row: swept.at(cls(**knobs).settings()) for row, knobs in settings.items()}
