@@ -234,13 +234,11 @@ for size in ("large", "medium", "small"):
     table[size] = {"before": runs.run(taught, 0).curve("pass_at_1")[0],
                    "right solutions": last(alone, "pass_at_1"),
                    "on-policy": last(taught, "pass_at_1"),
-                   "teacher": last(taught, "teacher_pass_at_1"),
-                   "seconds, solutions": runs.run(alone, 0).seconds,
-                   "seconds, on-policy": runs.run(taught, 0).seconds}
+                   "teacher": last(taught, "teacher_pass_at_1")}
 pd.DataFrame(table).T.rename_axis("student").round(2)
 
 # %% [markdown]
-# Compare the second and the third column, then the last two. A step with a teacher costs more, so the fair question is what each reaches in the same *time*, and the ledger below asks it, too: claim C135 gives the student without a teacher four times the steps. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down. (One seed each.)
+# Compare the second and the third column. A step on one's own text costs several times as much: the student samples, and the teacher reads it. So the fair question is what each reaches in the same *time*, and claim C135 asks it, too: it gives the student without a teacher four times the steps. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down. (One seed each.)
 #
 # Can a student be better than its teacher? Yes, if what it learns from was *filtered by something else than the teacher*: a checker, a vote, a reward. It then imitates the teacher's good days only. It can also profit from averaging over the teacher's noise. Imitation alone has no other reason to go further.
 #
@@ -311,7 +309,7 @@ Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
 Panel("specialists", show=["how", "lr"])
 
 # %% [markdown]
-# Compare each part with what its own specialist reaches. The data mix is the strongest baseline if you still have the data. Merging costs nothing and needs specialists that started from the same weights. Distilling from many needs the models and their prompts, and no answers.
+# Compare each part with what its own specialist reaches. Then look at *tool calls* under More curves: no specialist learnt them, and they are what gets lost. Merging costs no step and needs specialists that started from the same weights. Distilling from many needs the models and their prompts, and no answers. Mixing needs the data. (Claim C169 compares them over seeds.)
 #
 # ## 7 · Quantisation by hand
 #

@@ -19,6 +19,7 @@ SWEEPS = (
         seeds=3,
     ),
     Grid("quantise", alone={"scheme": ("int", "nf", "gptq"), "group": (32, 128), "outliers": (1.0, 30.0)}),
+    Grid("specialists", alone={"how": ("opd", "average", "ties", "mix")}, seeds=3),
     Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft")}, seeds=3),
 )
 RUNS: list[tuple[str, dict]] = [
