@@ -435,7 +435,7 @@ pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.it
 
 # %% [markdown]
 # Everything at 3 bits, means over five seeds. Compare *weight error* with the skills. NF puts its levels where most weights are, so it has a smaller error at the same bits and keeps more of everything. GPTQ has a *larger* error in the weights and still keeps more facts, calls and refusals than rounding to nearest, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it.
-# The general loss is a little higher than with rounding to nearest, and doesn't show any of this. The last two rows are the outliers of section 7 in a whole model: two columns of 128 are enlarged. Small groups soften the damage and don't save the model, because these columns lie in groups of their own in every row. And *weight error* is lower there, since the large columns dominate it: it misses what happened.
+# The general loss is a little higher than with rounding to nearest, and doesn't show any of this. One scale a row has coarser steps than groups of 32. The last row is a model with the outliers of section 7: two columns of 128 are enlarged. Small groups soften the damage and don't save the model, because these columns lie in groups of their own in every row. And *weight error* is lower there, since the large columns dominate it: it misses what happened.
 
 # %% [markdown]
 # GPTQ depends on its calibration texts:
