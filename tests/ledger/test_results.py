@@ -429,6 +429,8 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
                 "gflop",
                 "clip_fraction_mean",
                 "wrong_length",
+                "ece",
+                "teacher_accuracy",
                 *(
                     "selected",
                     "executable",
@@ -471,10 +473,13 @@ def test_an_incomplete_claim_is_refused(bad):
 
 def test_a_claim_waits_for_the_checkpoints_that_its_runs_start_from_and_for_no_other():
     """The reader of chapter 08 was made anew; what starts from the chat model was not run again for that."""
+    from llmlab.chapters.c11_distillation.distill import SIZES, TEACHER
     from llmlab.lab import registry
 
     for claim in CLAIMS.values():
         own = {registry.get(a.experiment).default_model for a in claim.arms}
+        if "distill" in {a.experiment for a in claim.arms}:  # a teacher, and students of three sizes
+            own |= {TEACHER, *SIZES.values()}
         assert own <= set(results.started(claim)) == {"base", "chat"} | own, claim.id
     assert results.started(CLAIMS["C100"]) == ("base", "chat")
     assert results.started(CLAIMS["C109"]) == ("base", "chat", "reader")
