@@ -11,16 +11,13 @@ SWEEPS = (
         "distill",
         together={"writer": ("data", "teacher", "student"), "beta": (0.0, 1.0)},
         alone={"size": tuple(SIZES), "loss": ("kl", "token", "labels")},
-        seeds=3,
     ),
     Grid(
         "selfdistill",
         alone={"method": ("self", "grpo", "sft"), "hint": ("passage", "cited", "other")},
-        seeds=3,
     ),
     Grid("quantise", alone={"scheme": ("int", "nf", "gptq"), "group": (32, 128), "outliers": (1.0, 30.0)}),
-    Grid("specialists", alone={"how": ("opd", "average", "ties", "mix")}, seeds=3),
-    Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft")}, seeds=3),
+    Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft")}),
 )
 RUNS: list[tuple[str, dict]] = [
     *(("distill", dict(size=size, **ALONE)) for size in SIZES),
