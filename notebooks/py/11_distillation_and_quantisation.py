@@ -202,7 +202,7 @@ figures.curves({name: seeds("distill", **CORNERS[name])
                 for name in ("teacher's text, forward KL", "own text, reverse KL")},
                {m: Distill.curves[m] for m in ("pass_at_1", "held_forward_kl",
                                                "own_reverse_kl", "distinct")},
-               title="Two corners, the medium student, 3 seeds")
+               title="Two corners, the medium student, 5 seeds")
 
 # %% [markdown]
 # Read the second and the third panel together: nearly the same quantity on two kinds of text, and the two students change places.
@@ -289,7 +289,7 @@ ends("selfdistill", LEAFLET,
       "refused": "refusals kept"})
 
 # %% [markdown]
-# Means over three seeds. Read the first column, then the last three. GRPO finds nothing: the reader nearly always says "Not in the documents", so no sample is right and no reward comes. Self-distillation needs no right sample. It moves, slowly: the student has to write an answer before the teacher can object. SFT on the right answers is faster wherever you have them.
+# Means over five seeds. Read the first column, then the last three. GRPO finds nothing: the reader nearly always says "Not in the documents", so no sample is right and no reward comes. Self-distillation needs no right sample. It moves, slowly: the student has to write an answer before the teacher can object. SFT on the right answers is faster wherever you have them.
 #
 # *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want. (*not in the documents* is the answer that the reader begins with. In the rows without recall it stays there.)
 #
@@ -533,7 +533,7 @@ COLUMNS = {"general_loss": "loss", "calls": "calls", "refusals": "refusals",
 ends("qat", TRAINED, COLUMNS)
 
 # %% [markdown]
-# Three bits, sixty steps, means over three seeds. *kd* teaches nothing new: the teacher is the full model itself, as it began, so *kd, ptq* is plain rounding. Beside it, the same steps with rounded weights, and then right answers in place of the full model's probabilities. Few steps repair most of what rounding breaks, and in the lab the full model is as good a teacher as right answers are. At scale, too, a KL to the full model is a robust objective [Lv et al. 2026]. The last column is the price: weights that were trained to be rounded are worse when they aren't.
+# Three bits, sixty steps, means over five seeds. *kd* teaches nothing new: the teacher is the full model itself, as it began, so *kd, ptq* is plain rounding. Beside it, the same steps with rounded weights, and then right answers in place of the full model's probabilities. Few steps repair most of what rounding breaks, and in the lab the full model is as good a teacher as right answers are. At scale, too, a KL to the full model is a robust objective [Lv et al. 2026]. The last column is the price: weights that were trained to be rounded are worse when they aren't.
 #
 # **RL and rounding.** Two orders: train in full precision and round afterwards, or train with rounded weights. At scale the first kept reasoning and the second hurt it [Kumar et al. 2025]. There is a third case, and many run it without knowing: the *sampler* is rounded, because the inference engine runs quantised weights, and the trainer isn't. The samples then come from another policy than the one that is trained. `--sampler rounded` does that, and `--importance` says how its tokens count:
 # by the ratio of both models' probabilities, cut off at 2 (truncated importance sampling [Yao et al. 2025]), or as if they were the trained model's own.
