@@ -26,9 +26,7 @@ from llmlab.methods import imitation
 
 TINY = dict(steps=10, batch=2, probe=10, warmup=1)
 ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
-SAME = Arm(
-    "all, said again", "topology", TINY | {"loss": "all", "warmup": 1, "seed_of_nothing": 0}, ("people",)
-)
+SAME = Arm("all, said again", "topology", ALL.knobs, ("people",), every=10)  # another arm, the same run
 LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
 CLAIM = Claim(
     "C999",
