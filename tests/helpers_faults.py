@@ -147,6 +147,8 @@ def child(work) -> int:
     if pid:
         return pid
     try:
+        # torch mends its pool at the first call after a fork; from_pretrained's threads would race for it
+        torch.set_num_threads(1)
         work()
         os._exit(0)
     except BaseException:
