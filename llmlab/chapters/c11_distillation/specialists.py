@@ -75,7 +75,11 @@ class Specialists(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, batch=3, held=4, taught=3, rank=2),
         values=dict(batch=(6,), held=(6,), probe=(4,), beta=(0.5, 1.0), taught=(5,), rank=(4,)),
-        under=dict(density=dict(how="ties"), scale=dict(how="average")),
+        under=dict(
+            how=dict(taught=12, lr=5e-3),  # changes large enough that merges differ
+            density=dict(how="ties"),
+            scale=dict(how="average"),
+        ),
     )
 
     how: str = knob("opd", choices=HOW, help="how the specialists, or their data, become one model")
