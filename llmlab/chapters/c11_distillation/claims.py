@@ -127,25 +127,25 @@ ONE = {
     )
 }
 
-SLOW = (1e-4, 3e-4, 1e-3)
+FIVE = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 TRIALS = {
     "distill": (
         Trials(
             "pass_at_1",
-            (5e-4, 1e-3, 2e-3),
+            (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
             (OPD, OPD_FORWARD, READ, READ_REVERSE, TEXT, TOKEN, ALONE, LONGER, LARGE, LARGE_ALONE)
             + (*SOFT.values(), *HARD.values(), *KEPT.values(), *FORM.values(), *ORDER.values()),
         ),
-        Trials("pass_at_1", (1e-4, 3e-4, 1e-3), (PAIRS,)),
+        Trials("pass_at_1", FIVE, (PAIRS,)),
     ),
-    "selfdistill": (Trials("pass_at_1", SLOW, (SELF, IMITATED, SCORED)),),
+    "selfdistill": (Trials("pass_at_1", FIVE, (SELF, IMITATED, SCORED)),),
     "qat": (
-        Trials("calls", (2.5e-4, 5e-4, 1e-3), (AFTER, WITH, REPAIRED)),
-        Trials("long_sums", SLOW, tuple(RL.values())),
+        Trials("calls", (1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3), (AFTER, WITH, REPAIRED)),
+        Trials("long_sums", FIVE, tuple(RL.values())),
     ),
 }
 
-MATCHED = "problems, steps, texts a step, seed; three rates tried for each arm at another seed"
+MATCHED = "problems, steps, texts a step, seed; five rates tried for each arm at another seed"
 SHOWN = dict(counts=False)
 
 CLAIMS = (
@@ -264,7 +264,7 @@ CLAIMS = (
             ),
         ),
         first=5,
-        matched="the teacher's samples (400), steps, texts a step, seed; three rates tried for each arm",
+        matched="the teacher's samples (400), steps, texts a step, seed; five rates tried for each arm",
         items=HELD,
     ),
     Claim(
@@ -337,7 +337,7 @@ CLAIMS = (
             ),
         ),
         first=5,
-        matched="problems of three levels, steps, texts a step, seed; three rates tried for each arm",
+        matched="problems of three levels, steps, texts a step, seed; five rates tried for each arm",
         items=HELD,
     ),
     Claim(
@@ -500,7 +500,7 @@ CLAIMS = (
             ),
         ),
         first=5,
-        matched="questions, answers a step, steps, seed; three rates tried for each arm at another seed",
+        matched="questions, answers a step, steps, seed; five rates tried for each arm at another seed",
     ),
     Claim(
         "C162",
@@ -678,7 +678,7 @@ CLAIMS = (
             contrast("refusals, QAT against PTQ", "more", WITH("refusals"), AFTER("refusals"), 0.1, **SHOWN),
         ),
         first=5,
-        matched="questions, steps, batch, bits, seed; three rates tried for each arm at another seed",
+        matched="questions, steps, batch, bits, seed; five rates tried for each arm at another seed",
     ),
     Claim(
         "C167",
@@ -706,7 +706,7 @@ CLAIMS = (
             ),
         ),
         first=5,
-        matched="problems, samples, steps, bits, seed; three rates tried for each arm at another seed",
+        matched="problems, samples, steps, bits, seed; five rates tried for each arm at another seed",
     ),
     Claim(
         "C168",
