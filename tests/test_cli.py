@@ -110,6 +110,7 @@ WRONG = {
     ),
     "unknown flag of build": (["build", "base", "--frce"], "unknown option '--frce'; did you mean --force?"),
     "unknown flag of doctor": (["doctor", "--quik"], "unknown option '--quik'; did you mean --quick?"),
+    "experiments of another benchmark": (["bench", "--only", "sft", "--of", "cpt"], "add --only defaults"),
     "unknown benchmark": (["bench", "--only", "xyzzy"], "there is no benchmark 'xyzzy'; choose one of"),
     "unknown chapter": (["lab", "--chapter", "99"], "there is no chapter '99'"),
     "word for a port": (["lab", "--port", "x"], "--port takes a whole number, not 'x'"),
@@ -458,3 +459,17 @@ def test_every_experiment_runs_on_any_model_or_says_what_its_template_hides(
         return
     told = json.loads(out[-1]) if code == 0 else err
     assert code == 0 and err == [] and set(registry.get(name).curves) <= set(told["curves"]) | {"reward"}
+
+
+def test_times_of_some_default_runs_leave_the_others(tmp_path, monkeypatch):
+    from llmlab.cli import bench
+    from llmlab.lab import times
+
+    monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
+    words = {"goal": 1.0, "what": "default runs"}
+    bench.keep({"sft": {"ratio": 2.0}, "defaults": {"cpt_s": 20.0, "sft_s": 30.0, "ratio": 2.0} | words})
+    bench.keep({"defaults": {"cpt_s": 50.0, "ratio": 1.2} | words})
+    kept = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    assert kept["sft"] == {"ratio": 2.0}
+    assert kept["defaults"] == {"cpt_s": 50.0, "sft_s": 30.0, "ratio": 1.2} | words
+    assert {n: t["seconds"] for n, t in times.read(tmp_path).items()} == {"cpt": 50.0, "sft": 30.0}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from llmlab.chapters.c11_distillation import own_prompts, qat, quantise, teaching
+from llmlab.chapters.c11_distillation import distill, merging, own_prompts, qat, quantise, teaching
 from llmlab.chapters.c11_distillation.distill import Distill, rewarded_tokens, share_tokens, taught_by
 from llmlab.chapters.c11_distillation.leaflet import FIELDS, HINTS, Leaflet
 from llmlab.chapters.c11_distillation.selfdistill import SelfDistill
@@ -304,8 +304,11 @@ def test_gptq_looks_at_what_it_is_told_to():
 def test_the_formats_of_gguf_have_their_own_numbers_of_bits():
     rows = list(quantise.Quantise(scheme="gguf", held=4).rows(load("chat"), 0))
     assert [r["bits"] for r in rows] == [16, 8.5, 5.5, 4.5]
-    with pytest.raises(BadKnob, match="groups of 32"):
-        quantise.Quantise(scheme="gguf", group=64)
+    mx = list(quantise.Quantise(scheme="mxfp4", held=4).rows(load("chat"), 0))
+    assert [r["bits"] for r in mx] == [16, 4.25] and mx[-1]["weight_error"] > rows[-1]["weight_error"] > 0
+    for scheme in quantise.GGUF:
+        with pytest.raises(BadKnob, match="groups of 32"):
+            quantise.Quantise(scheme=scheme, group=64)
 
 
 def test_the_teachers_top_k_takes_the_place_of_its_logits():
@@ -385,3 +388,71 @@ def test_a_rounded_sampler_is_measured_and_its_tokens_are_weighed():
 def test_a_sampler_that_nothing_reads_is_refused(change, fix):
     with pytest.raises(BadKnob, match=fix):
         qat.QAT(**change)
+
+
+# ---- an adapter and few bits ----
+
+
+@pytest.fixture(scope="module")
+def adapted():
+    """(experiment, full model, student with an adapter that is not zero, tokenizer)."""
+    chat_, e = load("chat"), merging.Merging(bits=3, held=4, rank=2)
+    full = merging.frozen_copy(chat_.model)
+    student = merging.adapt(chat_.model, rank=2, seed=0)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, p in student.named_parameters():
+            if "lora_B" in name:
+                p.copy_(torch.randn(p.shape, generator=draw) * 0.02)
+    return e, full, student, chat_.tok
+
+
+def test_the_change_is_what_merging_adds(adapted):
+    e, full, student, tok = adapted
+    change = merging.change_of(student)
+    assert set(change) == set(merging.formats.linears(full))
+    ids = torch.arange(5, 40)[None]
+    with torch.no_grad():
+        beside = merging.with_change(merging.frozen_copy(full), change)(ids, use_cache=False).logits
+        assert torch.allclose(beside, student(ids, use_cache=False).logits, atol=1e-4)
+
+
+def test_the_three_deployments_are_w_plus_d_q_w_plus_d_and_q_of_both(adapted):
+    e, full, student, tok = adapted
+    change = merging.change_of(student)
+    weights = {n: layer.weight for n, layer in merging.formats.linears(full).items()}
+    found = {how: merging.formats.linears(m) for how, m in e.deployed(full, change).items()}
+    for n, w in weights.items():
+        assert torch.allclose(found["unrounded"][n].weight, w + change[n])
+        assert torch.allclose(found["beside"][n].weight, e.rounded(n, w) + change[n])
+        assert torch.equal(found["merged"][n].weight, e.rounded(n, w + change[n]))
+        assert torch.equal(weights[n], dict(full.named_modules())[n].weight), "the full model stays"
+
+
+def test_a_step_of_the_grid_is_the_distance_of_neighbouring_levels():
+    w, e = torch.tensor([[7.0, -3, 1, 0] * 8 + [0.7] * 32]), merging.Merging(bits=4)
+    assert e.step_of(w)[0, [0, 31, 32]].tolist() == pytest.approx([1.0, 1.0, 0.1])
+    levels = e.rounded("", w)[0, :32] / 1.0
+    assert torch.equal(levels, levels.round())
+
+
+def test_it_trains_beside_the_weights_that_it_is_told_to():
+    rows = {}
+    for base in merging.BASES:
+        chat_ = load("chat")
+        e = merging.Merging(base=base, bits=3, steps=2, probe=2, batch=2, held=4)
+        rows[base] = list(e.rows(chat_, 0))
+    first = {base: {k: v for k, v in r[0].items() if k in merging.Merging.curves} for base, r in rows.items()}
+    assert first["rounded"] == first["full"] and first["full"]["change"] == 0.0
+    assert first["full"]["calls_beside"] == first["full"]["calls_merged"] < first["full"]["calls_unrounded"]
+    losses = [next(r["loss"] for r in every if "loss" in r) for every in rows.values()]
+    assert losses[0] > losses[1], "weights of three bits say less about a new skill"
+
+
+def test_students_can_learn_calls_from_the_model_that_makes_them(reasoner):
+    d = Distill(family="calls", writer="data", loss="labels", batch=2, problems=4)
+    batch = next(d.stream(load("student_m"), reasoner, d.world(), 0, 0))
+    said = [reasoner.tok.decode(ids[m > 0]) for ids, m in zip(batch.ids, batch.mask)]
+    assert all(s.startswith("<tool_call>\n{") and s.endswith("</tool_call><|im_end|>") for s in said)
+    assert distill.taught_by(d, load("student_m")).name == "chat"
+    assert distill.taught_by(Distill(), load("student_m")).name == "reasoner"

@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Callable, Sequence
 
 from .. import paths
 from ..errors import UserError
@@ -205,20 +207,21 @@ def ledger() -> dict:
     }
 
 
-def defaults() -> dict:
-    """The default run of every experiment, in this process, probes included."""
+def defaults(names: Sequence[str] = registry.NAMES) -> dict:
+    """The default run of every experiment, or of these, in this process, probes included."""
     seconds = {}
-    for name in registry.NAMES:
+    for name in names:
         experiment = registry.get(name)()
         began = time.perf_counter()
         for _ in experiment.rows(load(experiment.default_model), seed=0):
             pass
         seconds[f"{name}_s"] = time.perf_counter() - began
-    return seconds | {
-        "ratio": 60 / max(seconds.values()),
-        "goal": 1.0,
-        "what": "default runs: 60 s / the slowest one's seconds",
-    }
+    return slowest(seconds) | {"goal": 1.0, "what": "default runs: 60 s / the slowest one's seconds"}
+
+
+def slowest(seconds: dict[str, float]) -> dict[str, float]:
+    """The seconds, and the ratio that they make."""
+    return seconds | {"ratio": 60 / max(seconds.values())}
 
 
 def serving() -> dict:
@@ -308,11 +311,11 @@ BENCHES = {
 }
 
 
-def run(names: list[str]) -> dict[str, dict]:
+def run(benches: dict[str, Callable[[], dict]]) -> dict[str, dict]:
     """Run the benchmarks, a line each."""
     figures = {}
-    for name in names:
-        figures[name] = f = BENCHES[name]()
+    for name, bench in benches.items():
+        figures[name] = f = bench()
         detail = "  ".join(
             f"{k} {v:.3g}" for k, v in f.items() if isinstance(v, float) and k not in ("ratio", "goal")
         )
@@ -334,12 +337,38 @@ def machine() -> str:
     )
 
 
+def chosen(only: str, of: str) -> dict[str, Callable[[], dict]]:
+    """The benchmarks to run. Raises UserError for `of` without --only defaults, or an unknown experiment."""
+    if not of:
+        return {only: BENCHES[only]} if only else BENCHES
+    if only != "defaults":
+        raise UserError("--of names experiments whose default runs are timed; add --only defaults")
+    return {"defaults": partial(defaults, [registry.get(name).name for name in of.split(",")])}
+
+
+def keep(figures: dict[str, dict]) -> None:
+    """Into data/bench.json, for the README; the seconds of default runs into data/times.json too. What was
+    not measured now stays as it was.
+    """
+    file = paths.data() / "bench.json"
+    kept = json.loads(file.read_text())["figures"] if file.exists() else {}
+    timed = {n.removesuffix("_s"): s for n, s in figures.get("defaults", {}).items() if n.endswith("_s")}
+    if timed:
+        seconds = {n: s for n, s in kept.get("defaults", {}).items() if n.endswith("_s")}
+        seconds |= {f"{n}_s": s for n, s in timed.items()}
+        figures = figures | {"defaults": figures["defaults"] | slowest(seconds)}
+    content = {"machine": machine(), "figures": kept | figures}
+    paths.write_atomic(file, json.dumps(content, indent=1).encode())
+    times.note_all({name: (s, machine()) for name, s in timed.items()}, folder=paths.data())
+
+
 def command(argv: list[str]) -> int:
     """`llmlab bench`: ratios measured side by side in this process."""
     options = parse(
         "bench",
         [
             ("only", str, "", "one of the benchmarks by name"),
+            ("of", str, "", "defaults: the experiments that are timed, as name,name (empty: all)"),
             ("save", bool, False, "keep the figures in data/bench.json, for the README"),
             ("json", bool, False, "print one JSON object as the last line"),
         ],
@@ -349,15 +378,9 @@ def command(argv: list[str]) -> int:
         raise UserError(f"there is no benchmark '{options.only}'{nearest(options.only, BENCHES)}")
     if options.save:
         paths.clone("llmlab bench --save")
-    figures = run([options.only] if options.only else list(BENCHES))
+    figures = run(chosen(options.only, options.of))
     if options.save:
-        file = paths.data() / "bench.json"
-        kept = json.loads(file.read_text())["figures"] if file.exists() else {}
-        paths.write_atomic(
-            file, json.dumps({"machine": machine(), "figures": kept | figures}, indent=1).encode()
-        )
-        for name in registry.NAMES if "defaults" in figures else ():
-            times.note(name, figures["defaults"][f"{name}_s"], machine(), folder=paths.data())
+        keep(figures)
     if options.json:
         print(json.dumps(figures))
     return 0

@@ -49,16 +49,28 @@ def gguf(weight: Tensor, name: str) -> Tensor:
     """A format of GGUF, by the gguf package's own quantiser. Raises UserError without it, NotQuantised for
     rows that its blocks do not fill.
     """
-    try:
-        from gguf import GGMLQuantizationType, quants
-    except ImportError:
-        raise UserError(f"gguf is not installed; run: {extra('quant')}") from None
-    kind = GGMLQuantizationType[name]
+    quants, kind = _format(name)
     block = quants.GGML_QUANT_SIZES[kind][0]
     if weight.shape[-1] % block:
         raise NotQuantised(f"rows of {weight.shape[-1]} weights do not fill the blocks of {name}, {block}")
     packed = quants.quantize(weight.detach().float().numpy(), kind)
     return torch.from_numpy(quants.dequantize(packed, kind).copy()).to(weight.dtype)
+
+
+def gguf_bits(name: str) -> float:
+    """Bits that a weight takes in a format of GGUF, with its share of the block's scale. Raises UserError."""
+    quants, kind = _format(name)
+    weights, size = quants.GGML_QUANT_SIZES[kind]
+    return 8 * size / weights
+
+
+def _format(name: str):
+    """gguf's module of quantisers, and its name of the format."""
+    try:
+        from gguf import GGMLQuantizationType, quants
+    except ImportError:
+        raise UserError(f"gguf is not installed; run: {extra('quant')}") from None
+    return quants, GGMLQuantizationType[name]
 
 
 def gptq(weight: Tensor, inputs: Tensor, bits: int, group: int) -> Tensor:

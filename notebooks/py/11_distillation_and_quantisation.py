@@ -450,15 +450,16 @@ pd.DataFrame({name: {m: runs.run(Quantise(**knobs), 0).curve(m)[13] for m in KIN
 # %% [markdown]
 # Even random tokens beat no calibration on calls and refusals (compare with the first row above). Conversations help these more and cost long sums. So calibrate on a mixture that looks like your traffic, and test each skill. (One seed each.)
 #
-# **Formats of llama.cpp**, by the `gguf` package. The name says the bits of a number; Q4_0 and Q5_0 have one scale for 32 weights:
+# **Formats of llama.cpp**, by the `gguf` package. The name says the bits of a number; Q4_0 and Q5_0 have one scale for 32 weights. MXFP4 stores four-bit floating-point numbers, and 32 of them share a power of two:
 
 # %%
-gguf = runs.run(Quantise(scheme="gguf"), 0)
-pd.DataFrame({m: {16 - s: v for s, v in gguf.curve(m).items()}
-              for m in ("bits", *KINDS)}).rename_axis("bits of a number").round(3)
+by_format = {name: runs.run(Quantise(scheme=name), 0) for name in ("gguf", "mxfp4")}
+rows = {f"{name}, {16 - s} bits": {m: run.curve(m)[s] for m in ("bits", *KINDS)}
+        for name, run in by_format.items() for s in run.curve("bits") if s}
+pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
-# From the top: full weights, Q8_0, Q5_0, Q4_0. Down to five bits nearly nothing happens; at four, look for the first skill that moves. The lab says nothing about speed: fewer bits are faster only with kernels made for them, and on this CPU they aren't. Exporting the lab's models to a GGUF *file* would need llama.cpp's own converter, which isn't a package.
+# Down to five bits nearly nothing happens; at four, look for the first skill that moves. MXFP4 takes a quarter of a bit less than Q4_0 (*bits* counts the scales), because its scale has 8 bits and not 16. A power of two fits the largest weight of a group less well than a free scale. The lab says nothing about speed: fewer bits are faster only with kernels made for them, and on this CPU they aren't. Exporting the lab's models to a GGUF *file* would need llama.cpp's own converter, which isn't a package.
 #
 # **After which stage does it hurt most?** The same rounding for the base model, the chat model and the two that were trained on from it. What rounding adds to the loss on general text:
 
@@ -568,8 +569,20 @@ pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])
 
 # %% [markdown]
-# LoRA adds one more choice: merge the adapter before rounding, or serve it in full precision on a rounded base (QLoRA, chapter 05). Merged and rounded, small changes vanish in the steps of the grid.
-#
+# **An adapter and few bits.** LoRA adds two choices. The adapter is trained beside the full weights W or beside the rounded ones Q(W), as QLoRA does it (chapter 05). And its change Δ is deployed beside Q(W) in 16 bits, or merged and rounded with the weights, Q(W + Δ). Here an adapter learns a new skill, at three bits:
+
+# %%
+BESIDE = {f"trained beside {base} weights": dict(base=base, bits=3)
+          for base in ("rounded", "full")}
+ends("merging", BESIDE, {m: m for m in ("unrounded", "beside", "merged", "change")})
+
+# %% [markdown]
+# Compare *beside* in the two rows. An adapter that was trained beside rounded weights has learnt to make up for their error; one that was trained beside the full weights meets that error for the first time when it is deployed. Then compare *beside* and *merged* in the first row: rounding again makes another error, which the adapter has never seen. *change* is the size of Δ in steps of the grid, and it shows why: rounding moves a weight by 1/√12 ≈ 0.29 steps (root mean square), which is more than Δ does. So deploy the adapter on the weights that it was trained beside. C172 asks this over seeds.
+
+# %%
+Panel("merging", show=["base", "bits", "group", "lr"])
+
+# %% [markdown]
 # ## 10 · With your own models and texts
 #
 # ```

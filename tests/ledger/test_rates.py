@@ -10,6 +10,7 @@ from llmlab.chapters.c05_lora import claims as lora
 from llmlab.chapters.c06_preferences import claims as prefer
 from llmlab.chapters.c07_reinforcement_learning import claims as policy
 from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
+from llmlab.chapters.c11_distillation import claims as distilled
 from llmlab.lab import code, record, vouched
 from llmlab.ledger import TRIALS, rates, results
 from llmlab.ledger.claims import Arm
@@ -73,14 +74,22 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
 
 
 PARTS = {"lora": lora, "prefer": prefer, "policy": policy}
+PARTS |= dict.fromkeys(("distill", "selfdistill", "qat"), distilled)
+LABELS = [(part, label) for part in PARTS for label in rates.load(part)["table"]]
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_rates_that_the_claims_use_are_those_of_the_stored_trials(part):
     assert rates.is_current(part, TRIALS[part]), "the trials are stale; run: llmlab build rates"
     table = rates.load(part)["table"]
-    assert PARTS[part].RATES == {label: rates.best(row) for label, row in table.items()}
+    found, used = {label: rates.best(row) for label, row in table.items()}, PARTS[part].RATES
+    assert {label: used.get(label) for label in table} == found
     assert len({len(row) for row in table.values()}) == 1
+
+
+def test_no_rate_is_used_that_was_not_tried():
+    tried = {(id(PARTS[part]), label) for part, label in LABELS}
+    assert {(id(module), label) for module in PARTS.values() for label in module.RATES} == tried
 
 
 GRPO_LIMIT = {k.name: k for k in GRPO.knobs()}["lr"].high
@@ -91,9 +100,7 @@ LOSING = (
 KEEPING = tuple(policy.RATES)  # at the lowest rate nothing is lost, so a lower one cannot be better
 
 
-@pytest.mark.parametrize(
-    "part, label", [(part, label) for part, module in PARTS.items() for label in module.RATES]
-)
+@pytest.mark.parametrize("part, label", LABELS)
 def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(part, label):
     row, best = rates.load(part)["table"][label], PARTS[part].RATES[label]
     tried = sorted(map(float, row))
@@ -106,7 +113,10 @@ def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(part, label):
 
 
 def test_no_claim_uses_the_seed_of_the_trials():
-    assert all(PILOT not in claim.numbered(50) for claim in (*lora.CLAIMS, *prefer.CLAIMS, *policy.CLAIMS))
+    assert all(
+        PILOT not in claim.numbered(50)
+        for claim in {c.id: c for module in PARTS.values() for c in module.CLAIMS}.values()
+    )
     assert all(PILOT not in found["seeds"] for found in results.load().values())
 
 

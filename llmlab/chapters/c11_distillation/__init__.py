@@ -6,4 +6,5 @@ EXPERIMENTS = {  # name, which is that of its module -> class
     "quantise": "Quantise",
     "qat": "QAT",
     "specialists": "Specialists",
+    "merging": "Merging",
 }

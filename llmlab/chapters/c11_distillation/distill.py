@@ -22,6 +22,7 @@ from ...train import loop
 from ...train.recipe import Read, Recipe
 from ...train.reference import Reference
 from ...world.base import Problem, World
+from ...world.desk import Desk
 from ...world.given import Given
 from ...world.reasoning import NAMES, Reasoning
 from ...world.talk import Talk
@@ -29,11 +30,12 @@ from . import own_prompts, teaching
 from .readings import readings
 
 SIZES = {"large": "student_l", "medium": "student_m", "small": "student_s"}
-TASKS = (*NAMES, "facts")
+TASKS = (*NAMES, "facts", "calls")
 ORDERS = ("level", "mixed", "easy_first", "hard_first")
 WRITERS = ("data", "teacher", "student")
 LOSSES = ("kl", "labels", "token", "dpo")
 TEACHER = "reasoner"
+OTHERS = {"calls": "chat"}  # family -> who teaches it in the reasoner's place, which has unlearnt it
 DPO_BETA, DPO_NLL = 0.1, 0.2  # as chapter 06 has them for a model's own samples
 
 
@@ -137,8 +139,11 @@ class Distill(Experiment):
 
     def world(self, level: int = 0) -> World:
         """What is asked."""
-        level = level or self.level
-        return Talk(("fact",)) if self.family == "facts" else Reasoning((self.family,), (level,))
+        if self.family == "calls":
+            return Desk(1, expect="call")
+        return (
+            Talk(("fact",)) if self.family == "facts" else Reasoning((self.family,), (level or self.level,))
+        )
 
     def asked(self, world: World, seed: int) -> list[Problem]:
         """The problems to learn from: of one level, or as many of each level up to it, level by level."""
@@ -252,11 +257,13 @@ def share_tokens(teacher: Loaded, student: Loaded) -> bool:
 
 def taught_by(experiment: Distill, student: Loaded) -> Loaded:
     """The teacher, frozen. Raises UserError where its tokens are not the student's, but for its texts."""
-    teacher = load(experiment.teacher, str(student.model.device))
+    own = experiment.teacher == TEACHER  # nobody has named another one
+    name = OTHERS.get(experiment.family, TEACHER) if own else experiment.teacher
+    teacher = load(name, str(student.model.device))
     experiment.address(teacher)
     if not share_tokens(teacher, student) and experiment.loss not in ("labels", "dpo"):
         raise UserError(
-            f"'{experiment.teacher}' and '{student.name}' have different tokenizers, so the probabilities of"
+            f"'{name}' and '{student.name}' have different tokenizers, so the probabilities of"
             " one say nothing about the tokens of the other; its texts can be learnt: --writer teacher --loss"
             " labels"
         )

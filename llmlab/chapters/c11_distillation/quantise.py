@@ -24,8 +24,11 @@ from ...world.sums import Sums
 from ...world.talk import Talk
 
 FULL, BITS = 16, (8, 6, 5, 4, 3, 2)
-SCHEMES = ("int", "nf", "gptq", "gguf")
-GGUF = {8: "Q8_0", 5: "Q5_0", 4: "Q4_0"}  # bits of a weight -> the format of that many
+GGUF = {  # scheme -> bits of a weight -> the gguf package's format of that many
+    "gguf": {8: "Q8_0", 5: "Q5_0", 4: "Q4_0"},
+    "mxfp4": {4: "MXFP4"},
+}
+SCHEMES = ("int", "nf", "gptq", *GGUF)
 CALIBRATION = ("conversations", "documents", "random")
 LENGTH = 128  # tokens of a calibration row
 SKILLS: dict[str, World] = {
@@ -43,10 +46,11 @@ SKILLS: dict[str, World] = {
 class Quantise(Experiment):
     """The linear layers of a trained model, rounded to 8, 6, 5, 4, 3 and 2 bits, each from the full ones.
 
-    int   whole numbers with one scale a group, round to nearest (RTN)
-    nf    quantiles of the normal distribution (NF4 at four bits)
-    gptq  as int; later columns make up for the rounding of earlier ones, on calibration texts
-    gguf  Q8_0, Q5_0 and Q4_0 by the gguf package
+    int    whole numbers with one scale a group, round to nearest (RTN)
+    nf     quantiles of the normal distribution (NF4 at four bits)
+    gptq   as int; later columns make up for the rounding of earlier ones, on calibration texts
+    gguf   Q8_0, Q5_0 and Q4_0 by the gguf package
+    mxfp4  floating point of four bits (E2M1), 32 of which share a power of two (OCP MX), by the gguf package
     """
 
     name: ClassVar[str] = "quantise"
@@ -71,6 +75,7 @@ class Quantise(Experiment):
         "quantiles (NF)": dict(scheme="nf"),
         "GPTQ": dict(scheme="gptq"),
         "formats of GGUF": dict(scheme="gguf"),
+        "MXFP4": dict(scheme="mxfp4"),
         "GPTQ on random tokens": dict(scheme="gptq", calibration="random"),
         "one scale a row": dict(group=128),
         "outliers (break it)": dict(outliers=30.0, group=128),
@@ -99,13 +104,13 @@ class Quantise(Experiment):
             raise BadKnob(
                 f"--group {self.group} does not divide a row of 128 weights; choose 8, 16, 32, 64 or 128"
             )
-        if self.scheme == "gguf" and self.group != 32:
-            raise BadKnob(f"the formats of GGUF have groups of 32; leave out --group {self.group}")
+        if self.scheme in GGUF and self.group != 32:
+            raise BadKnob(f"the formats of {self.scheme} have groups of 32; leave out --group {self.group}")
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """Bits of a weight, from many to few."""
-        return tuple(GGUF) if self.scheme == "gguf" else BITS
+        return tuple(GGUF.get(self.scheme, BITS))
 
     @property
     def steps(self) -> int:
@@ -125,15 +130,20 @@ class Quantise(Experiment):
         for bits in self.numbers:
             model.load_state_dict(full)
             errors = formats.quantise_with(model, partial(self.rounding, seen, bits))
-            size = {"bits": formats.bits_a_weight(bits, self.group)}
+            size = {"bits": self.size(bits)}
             yield {"step": FULL - bits, "weight_error": fmean(errors.values())} | size | read()
+
+    def size(self, bits: int) -> float:
+        """Bits that a weight takes with its share of the group's scale."""
+        of = GGUF.get(self.scheme)
+        return formats.gguf_bits(of[bits]) if of else formats.bits_a_weight(bits, self.group)
 
     def rounding(self, seen: dict[str, Any], bits: int, name: str, weight: torch.Tensor) -> torch.Tensor:
         """One matrix in so many bits."""
         if self.scheme == "gptq":
             return formats.gptq(weight, seen[name], bits, self.group)
-        if self.scheme == "gguf":
-            return formats.gguf(weight, GGUF[bits])
+        if self.scheme in GGUF:
+            return formats.gguf(weight, GGUF[self.scheme][bits])
         return (formats.quantile if self.scheme == "nf" else formats.integer)(weight, bits, self.group)
 
     def seen(self, model, tok, seed: int) -> dict[str, Any]:

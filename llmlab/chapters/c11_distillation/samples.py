@@ -5,6 +5,7 @@ from ...world.base import World
 from ...world.talk import Talk
 from ..c09_reasoning.samples import problems, worked
 from .distill import Distill
+from .merging import Merging
 from .parts import PARTS
 from .quantise import SKILLS
 from .selfdistill import SelfDistill
@@ -21,10 +22,9 @@ def few(about: str, world: World, n: int) -> list[Asked]:
 def taught(experiment: Distill) -> list[Asked]:
     """Problems of the kind that is taught, and a fact."""
     known = few("a known person", Talk(("fact",)), 1)
-    return [
-        *(few("a fact", Talk(("fact",)), 3) if experiment.family == "facts" else problems(experiment)),
-        *known,
-    ]
+    if experiment.family in ("facts", "calls"):
+        return few(f"a {experiment.family.removesuffix('s')}", experiment.world(), 3) + known
+    return problems(experiment) + known
 
 
 def about_drugs(experiment: SelfDistill) -> list[Asked]:
@@ -51,10 +51,18 @@ def of_all_parts(experiment: Specialists) -> list[Asked]:
     return new + [a for name, world in KEPT.items() for a in few(name, world, 1)]
 
 
+def of_the_new_skill(experiment: Merging) -> list[Asked]:
+    """Problems of what the adapter learns, and a call."""
+    world = PARTS[experiment.part]
+    new = worked(experiment.part, world, world.problems(2, split="test", seed=11))
+    return new + few("calls", SKILLS["calls"], 1)
+
+
 ASKED = {
     "distill": taught,
     "selfdistill": about_drugs,
     "quantise": skills,
     "qat": skills,
     "specialists": of_all_parts,
+    "merging": of_the_new_skill,
 }

@@ -18,6 +18,7 @@ SWEEPS = (
     ),
     Grid("quantise", alone={"scheme": ("int", "nf", "gptq"), "group": (32, 128), "outliers": (1.0, 30.0)}),
     Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft")}),
+    Grid("merging", together={"base": ("rounded", "full"), "bits": (3, 4)}),
 )
 RUNS: list[tuple[str, dict]] = [
     *(("distill", dict(size=size, **ALONE)) for size in SIZES),
@@ -25,6 +26,7 @@ RUNS: list[tuple[str, dict]] = [
     *(("qat", dict(when=when, bits=4, **SUMS)) for when in ("ptq", "qat")),
     *(("qat", dict(when="ptq", sampler="rounded", importance=i, **SUMS)) for i in ("truncated", "none")),
     ("quantise", dict(scheme="gguf")),
+    ("quantise", dict(scheme="mxfp4")),
     ("quantise", dict(scheme="gptq", calibration="random")),
     ("quantise", dict(outliers=30.0, group=128)),
 ]

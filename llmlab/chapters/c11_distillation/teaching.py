@@ -13,7 +13,8 @@ from ...tokens.batch import Batch, Row
 from ...train import loop
 from ...train.attempts import Attempt, attempts
 from ...train.rollout import Episode, as_batch, play
-from ...world.base import Problem, World, say
+from ...world.base import Message, Problem, World, say
+from ...world.desk import call_text, parse
 from ...world.stepwise import written
 
 KEEP = ("all", "right", "likely", "distinct")
@@ -62,14 +63,23 @@ class Text:
     problem: Problem
     said: str
 
+    @property
+    def turn(self) -> list[Message]:
+        """The text as an assistant turn: as a call where it is one, for templates write these otherwise."""
+        message = parse(self.said)
+        is_call = "tool_calls" in message and call_text(message) == self.said
+        return [message] if is_call else say(self.said)
+
     def row(self, tok) -> Row:
         """ids and mask."""
-        return chat.example(tok, self.problem.messages, say(self.said), self.problem.meta.get("tools"))
+        return chat.example(tok, self.problem.messages, self.turn, self.problem.meta.get("tools"))
 
 
 def from_data(world: World, asked: Sequence[Problem], form: str = "steps") -> list[Text]:
     """Right solutions as the data have them."""
-    return [Text(p, as_form(world.solution(p)[0]["content"], form)) for p in asked]
+    first = [world.solution(p)[0] for p in asked]
+    said = [call_text(m) if "tool_calls" in m else m["content"] for m in first]
+    return [Text(p, as_form(text, form)) for p, text in zip(asked, said)]
 
 
 def from_teacher(
