@@ -553,7 +553,13 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Look for intervals that contain 0: there, no effect has been shown. All of it holds for this lab, a small model and a small world.
+# Look for intervals that contain 0: there, no effect has been shown. All of it holds for this lab, a small model and a small world. Five rows are worth a discussion:
+#
+# - **Several verifiers (C118).** Five checkers help if their errors are their own. Five copies of one checker decide exactly as one does, so no vote among them can help.
+# - **Fresh samples (C126) and rejected samples (C127).** Neither paid here. Samples of the present model taught no more than those of the first one, and DPO on verified against rejected samples was worse than imitating the verified ones: the pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
+# - **Self-confirmation (C124).** The samples came to agree with each other much more, and they hardly became more often right. Agreement is therefore no evidence of progress.
+# - **A learned outcome verifier (C114).** Picking by it was worse than one sample, and far worse than the vote: with few labels it prefers what looks right. Compare with the exact check before you trust a learned one.
+# - **A leaked test (C156).** The gain on leaked problems was as large on reworded ones, so rewording a test set doesn't clean it. Newly made problems do.
 #
 # ## 13 · Where the sources are contested
 #

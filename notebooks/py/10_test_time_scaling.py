@@ -542,6 +542,13 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Four rows are worth a discussion:
+#
+# - **Best of N (C129).** With an exact check it is the largest effect of the chapter. With a learned verifier it falls behind the plain vote: more samples find more answers that fool it.
+# - **Critique and revise (C131).** Without information from outside, a round of critique made answers worse. Even the true place of the first error helped less than a fresh attempt.
+# - **Search (C132).** A beam over checked steps was no better than best-of-N at equal tokens. The sampled solutions were already spread widely enough, so cutting some of them early saved little.
+# - **Train or sample (C134).** A few checked samples of the untrained model beat one sample after self-training by far. Which of the two is cheaper depends on how often the model will be asked (section 8).
+#
 # ## 12 · Where the sources are contested
 #
 # - **"Self-consistency voting."** It gained 17.9 points on GSM8K [Wang et al. 2023], and next to nothing, or less than nothing, with recent models [Loo 2025; Mehta 2026]. A likely reason: the errors that a strong model still makes are systematic.
