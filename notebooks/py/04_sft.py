@@ -204,7 +204,7 @@ draw.dose(pools, "examples",
           unit="conversations")
 
 # %% [markdown]
-# In the lab form comes before content. With a few hundred conversations nearly all JSON is valid (left), while few formats also have the right content (middle), and that improves slowly. The figure can't say how many a larger model needs; at scale a thousand curated ones were enough for style [Zhou et al. 2023].
+# In the lab form comes before content: with a few hundred conversations nearly all JSON is valid (left), while few formats have the right content as well (middle). How many a larger model needs, the figure can't say; at scale a thousand curated ones were enough for style [Zhou et al. 2023].
 #
 # ## 6 · The template trap
 #
@@ -232,8 +232,8 @@ pd.concat([draw.means({fault: pair[i] for fault, pair in faults.items()},
            for i, column in enumerate(columns)], axis=1)
 
 # %% [markdown]
-# In the lab literal roles at serving time destroy nearly all look-ups, a missing generation prompt about half, and the padding fault all of them, because no turn ends. A doubled begin-of-text token and results in the user's
-# words hardly matter to this model. The cure is agreement between training and serving (for padding: mask by position). Either form works for look-ups, but with literal roles a user can type a turn of the assistant's (C049). Control tokens prevent that only if typed text can't become one.
+# In the lab literal roles at serving time destroy nearly all look-ups, a missing generation prompt about half, and the padding fault all of them, because no turn ends. The other two hardly matter to this model. The cure is agreement between training and serving (for padding: mask by position). Either form works for look-ups,
+# but with literal roles a user can type a turn of the assistant's (C049). Control tokens prevent that only if typed text can't become one.
 
 # %%
 Panel("template", show=["trained", "served", "pad"])
@@ -283,7 +283,7 @@ data = {"2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY,
 draw.means(data, {m: SFT.curves[m] for m in ("facts", "refusals", "formats")})
 
 # %% [markdown]
-# A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals here and trail on facts (C055). Answers become as long as their labels, whatever their quality (C045).
+# A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals and trail on facts (C055). Answers also become as long as their labels (C045).
 #
 # **Masks.** Labels on a part of the answer only:
 
@@ -292,7 +292,7 @@ masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JS
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt: *calls only* teaches calls and nothing else, and *JSON only*, which never learns to stop, is valid in some seeds at best. That labels on the *prompt* harm the answers has not been shown (C050), nor that labels on tools' results do (C052).
+# What has no label isn't learnt: *calls only* teaches calls and nothing else, and with *JSON only* the model never learns to stop, so its JSON is rarely valid. No harm from labels on the *prompt* (C050) or on tools' results (C052) has been shown.
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
@@ -304,7 +304,7 @@ traces = {"gold": arms.GOLD, "30 % with a failed call and a retry": arms.RETRY,
 draw.means(traces, {m: Traces.curves[m] for m in ("lookups", "recovers", "chains")})
 
 # %% [markdown]
-# Look at the middle column: after gold traces the model almost never recovers from a failed call, and with some retries in the data it nearly always does what it can do at all. Traces with two calls teach chains, at a price in single look-ups. "SFT can't teach recovery" describes the data and not the method (C056, C057).
+# Look at the middle column: after gold traces the model almost never recovers from a failed call, and with some retries in the data it recovers as often as an ordinary look-up succeeds. Traces with two calls teach chains, at a price in single look-ups. "SFT can't teach recovery" describes the data and not the method (C056, C057).
 
 # %%
 Panel("traces", show=["retry", "differs", "chained", "mask", "length", "truncation"])
@@ -361,7 +361,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 #
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Chapter 02, section 11 explains how a verdict is reached. A verdict holds for this lab, a small model in a small world, and the line in italics is what to know before you quote it. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger. Chapter 02, section 11 explains how a verdict is reached. A verdict holds for this lab, and the line in italics is what to know before you quote it. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -382,7 +382,7 @@ forest.figure(evidence.rows)
 # - **"SFT cannot teach recovery."** Traces with errors and their repair teach it [Gandhi et al. 2024]; in one study only in pretraining, and hardly by LoRA later [Ye et al. 2024].
 # - **"SFT cannot put in facts."** Unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024]. For facts that change, retrieval is the better lever [Ovadia et al. 2023].
 #
-# **Where to start on a real model.** Common practice: a rate of 1e-5 to 2e-5 for all weights, about ten times that for adapters, a short warm-up, one to three epochs, 64 or more conversations a step. (The rates here are far higher because the model is tiny.) Mix in general
+# **On a real model** people start with a rate of 1e-5 to 2e-5 for all weights, about ten times that for adapters, one to three epochs, and 64 or more conversations a step. Mix in general
 # conversations if old skills must stay, and stop on held-out answers, not on the training loss. If you accumulate small batches, divide once by all tokens: a mean of means gives short answers too much weight.
 #
 # **Before you believe an SFT run,** check the decoded labels of one row, the share of rows that were cut, both refusal rates, formats and calls on held-out prompts, the loss on general text, and equal ids in training and serving.
