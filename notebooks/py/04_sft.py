@@ -219,8 +219,6 @@ pd.Series(MEANING, name="what it is").to_frame()
 # One more fault is in the collator: if padding has the id of the turn's end, hiding padding by its id hides the end of every answer too.
 
 # %%
-from llmlab.chapters.c04_sft.template import Template
-
 faults = {"literal roles": (arms.SERVED_LITERAL, arms.LITERAL),
           "no generation prompt": (arms.NO_PROMPT, arms.NO_PROMPT_BOTH),
           "begin-of-text twice": (arms.TWO_BOS, arms.BOS),
