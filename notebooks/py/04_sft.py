@@ -63,7 +63,7 @@ messages, tools = [*problem.messages, *desk.solution(problem)], problem.meta["to
 print(chat.render(base.tok, messages, tools))
 
 # %% [markdown]
-# As in Qwen's template, a tool's result comes in a user turn; the mark `<tool_response>` says that no person wrote it. When the model is served, it writes only the call, the answer, and the token that closes each of them. So these tokens are imitated, and no others:
+# As in Qwen's template, a tool's result comes in a user turn, marked by `<tool_response>`. The served model writes only the call, the answer, and the token that closes each. These tokens are imitated, and no others:
 
 # %%
 ids, mask = collate.encode(base.tok, messages, tools)
@@ -115,7 +115,7 @@ pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1])
           name="tokens imitated").to_frame()
 
 # %% [markdown]
-# *completion* has more labels than *assistant*: they are the tool's result, which only the tool can know. The strips show where the labels are.
+# The extra labels of *completion* are the tool's result, which only the tool can know. The strips show where the labels are.
 
 # %%
 def strip(imitate):
@@ -150,7 +150,7 @@ def survives(how, length=112):
 pd.DataFrame({how: survives(how) for how in collate.CUTS}).T
 
 # %% [markdown]
-# Every cut loses something: *right* the answer, *left* the instructions, *middle* the question. Choose rows that hold nearly every conversation, and count what you cut. The opposite waste is padding; packing several conversations into a row avoids it if attention stays inside each (chapter 01).
+# Every cut loses something: *right* the answer, *left* the instructions, *middle* the question. So choose rows that hold nearly every conversation, and count what you cut. Packing (chapter 01) avoids the opposite waste, padding.
 #
 # ## 4 · Predict
 #
@@ -237,17 +237,7 @@ pd.concat([draw.means({fault: pair[i] for fault, pair in faults.items()},
 Panel("template", show=["trained", "served", "pad"])
 
 # %% [markdown]
-# **And the stages after SFT?** DPO (chapter 06) and GRPO (chapter 07) train the chat model in SFT's template or with literal roles; all are asked in SFT's template.
-
-# %%
-served = {t: f"trained in {t}, asked in control" for t in ("control", "literal")}
-polite, sums = (draw.means({name: arms.STAGE[method, t] for t, name in served.items()},
-                           {metric: f"{metric} after {method.upper()} (share)"})
-                for method, metric in (("dpo", "polite"), ("grpo", "sums")))
-polite.join(sums)
-
-# %% [markdown]
-# What DPO taught with literal roles is almost gone in SFT's template, and GRPO loses some of its gain. Keep one template through all stages (C047).
+# The stages after SFT belong to the same template: in the lab, what DPO taught with literal roles was almost gone when the model was asked in SFT's template, and GRPO lost some of its gain (C047).
 #
 # ## 7 · Break it, then fix it
 #
@@ -268,17 +258,16 @@ unsafe = {"safety 0.02": arms.SAFETY[0.02], "safety 0.15": arms.SOME,
 draw.means(unsafe, {m: SFT.curves[m] for m in ("refusals", "false_refusals", "calls")})
 
 # %% [markdown]
-# The first two columns are two errors in opposite directions. Too few unsafe requests in the data, and most of them get answered; too many, and the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused
-# false refusals [Bianchi et al. 2023].
+# The first two columns are two errors in opposite directions. With too few unsafe requests in the data most of them get answered; with too many the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
 #
-# **Care, filtering, variety.** The same number of steps on data of different quality:
+# **Care, filtering, variety.** Data of different quality at equal steps:
 
 # %%
 data = {"2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY,
         "the same, filtered by a checker": arms.FILTERED,
         "200 clean": arms.FEW_CLEAN, "1,000 about 200 people": arms.ABOUT_200,
         "1,000 about 20 people": arms.ABOUT_20}
-draw.means(data, {m: SFT.curves[m] for m in ("facts", "refusals", "formats")})
+draw.means(data, {m: SFT.curves[m] for m in ("facts", "refusals")})
 
 # %% [markdown]
 # A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals and trail on facts (C055). Answers also become as long as their labels (C045).
@@ -302,7 +291,7 @@ traces = {"gold": arms.GOLD, "30 % with a failed call and a retry": arms.RETRY,
 draw.means(traces, {m: Traces.curves[m] for m in ("lookups", "recovers", "chains")})
 
 # %% [markdown]
-# Look at the middle column: after gold traces the model almost never recovers from a failed call, and with some retries in the data it recovers as often as an ordinary look-up succeeds. Traces with two calls teach chains, at a price in single look-ups. "SFT can't teach recovery" describes the data and not the method (C056, C057).
+# Look at the middle column: after gold traces the model almost never recovers from a failed call; with some retries in the data it recovers as often as an ordinary look-up succeeds. Traces with two calls teach chains, at a price in single look-ups. So "SFT can't teach recovery" is about the data, not the method (C056, C057).
 
 # %%
 Panel("traces", show=["retry", "differs", "chained", "mask", "length", "truncation"])

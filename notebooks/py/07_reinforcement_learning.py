@@ -261,7 +261,7 @@ draw.over_steps(old, shown,
                 title="Old samples at three times the usual rate, and at the usual one")
 
 # %% [markdown]
-# Compare the pairs in the last panel. At three times the rate both arms lose what they could do, without a clip even more; at the usual rate they differ little. A clip slows a fall and doesn't make a rate safe. Whether GSPO's ratio or DAPO's higher clip do better is open here (C077, C078); at scale their authors report it [Zheng et al. 2025; Yu et al. 2025].
+# Compare the pairs in the last panel. At three times the rate both arms lose what they could do, without a clip even more; at the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe. That GSPO's ratio or DAPO's higher clip do better is reported at scale [Zheng et al. 2025; Yu et al. 2025] and open here (C077, C078).
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: reward the wrong thing
@@ -309,15 +309,7 @@ pd.DataFrame(
 # %% [markdown]
 # The columns hardly differ: whatever β is, the penalty comes out at full size. With `group_mean` β means what it says.
 #
-# **Resets.** `reset` makes the policy its own reference every few steps, so that a strong KL penalty doesn't hold it back for good:
-
-# %%
-draw.means({arm.label: arm
-            for arm in (claims.STRICT, claims.PENALISED, claims.TIGHT, claims.RESET)},
-           {m: Policy.curves[m] for m in ("pass_at_1", "held_kl", "distinct")})
-
-# %% [markdown]
-# In the middle column even a weak penalty cuts the distance to a small part, and resets let the policy move nearly twice as far under a strong one. What a penalty costs in right answers isn't resolved here (C087).
+# **Resets.** `reset` makes the policy its own reference every few steps, so that a strong KL penalty doesn't hold it back for good; in the lab it moved nearly twice as far. What a penalty costs in right answers isn't resolved here (C087).
 #
 # ## 6 · Variance
 #
@@ -331,7 +323,7 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
            {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
-# With rewards of 0 and 1 the three rules hardly differ. Pay 1 and 2 instead, which asks for exactly the same, and the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic, fitted to this very policy, does no better than the group's mean (C072). At equal samples, few for each of many problems agree better than many for few.
+# With rewards of 0 and 1 the three rules hardly differ. With 1 and 2, which ask for exactly the same, the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean (C072).
 #
 # **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. Here is the push of section 1, measured at a fixed policy:
 
@@ -378,7 +370,7 @@ print("at 70 B parameters:", *(f"{m} {roles.method_bytes(m, 70e9) / 1e12:.2f} TB
                               for m in roles.METHODS), sep="  ")
 
 # %% [markdown]
-# The critic's row is the saving: GRPO with a reference needs half of PPO's memory. A real run saves less, because activations and caches come on top for both.
+# The critic's row is the saving: GRPO with a reference needs half of PPO's memory. A real run saves less: activations and caches come on top for both.
 
 # %% [markdown]
 # ## 8 · The edge of competence
@@ -396,7 +388,7 @@ draw.over_steps(list(claims.STRINGS.values()),
 # %% [markdown]
 # ## 9 · What is kept
 #
-# *Name anyone who lives there*: many answers are right. We train to the same share of right answers by imitating one fixed answer, by imitating the model's own right samples, or by GRPO; each at the best of five rates, tried on another seed, and at five times that rate.
+# *Name anyone who lives there*: many answers are right. Three ways lead to the same share of right answers: imitating one fixed answer, imitating the model's own right samples, and GRPO. Each runs at the best of five rates and at five times that rate.
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain
