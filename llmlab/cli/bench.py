@@ -248,42 +248,16 @@ def serving_peft() -> dict:
     """The same 64 requests of 8 adapters in one batch: our batcher against PEFT's `adapter_names` in
     `generate`.
     """
-    from peft import PeftModel
-
     from ..serve.batcher import Batcher
 
     with tempfile.TemporaryDirectory() as folder:
         loaded, knobs = load("chat"), Serving()
         store, requests = random_tenants(loaded, folder, knobs.adapters, knobs.rank), knobs.ask(seed=0)
-        names = sorted({r.tenant for r in requests})
-        model = PeftModel.from_pretrained(
-            frozen_copy(loaded.model), str(store.folder / names[0] / "1"), adapter_name=names[0]
-        ).eval()
-        for name in names[1:]:
-            model.load_adapter(str(store.folder / name / "1"), adapter_name=name)
+        model = peft_model(loaded, store.folder, sorted({r.tenant for r in requests}))
         batcher = Batcher(loaded, store)
         batcher.stops = set()
-
-        def ours() -> float:
-            """Seconds of the batcher."""
-            began = time.perf_counter()
-            batcher.answer(requests)
-            return time.perf_counter() - began
-
-        def theirs() -> float:
-            """Seconds of PEFT and transformers, tokenization included as on our side."""
-            began = time.perf_counter()
-            prompts = [chat.prompt(loaded.tok, r.messages) for r in requests]
-            ids, mask = pad(prompts, 0, side="left"), pad([[1] * len(p) for p in prompts], 0, side="left")
-            kind = dict(
-                do_sample=False, min_new_tokens=knobs.tokens, max_new_tokens=knobs.tokens, pad_token_id=0
-            )
-            with torch.no_grad():
-                model.generate(
-                    input_ids=ids, attention_mask=mask, adapter_names=[r.tenant for r in requests], **kind
-                )
-            return time.perf_counter() - began
-
+        ours = partial(batcher_seconds, batcher, requests)
+        theirs = partial(peft_seconds, model, loaded.tok, requests, knobs.tokens)
         ours(), theirs()
         figures = alternate(ours, theirs)
         batcher.close()
@@ -291,6 +265,46 @@ def serving_peft() -> dict:
         "goal": 1.0,
         "what": "serving 64 requests of 8 adapters: mixed batches against PEFT's adapter_names",
     }
+
+
+def peft_model(loaded, folder: Path, names: list[str]):
+    """A frozen copy of the model with the first version of each named tenant's adapter, as PEFT loads it."""
+    from peft import PeftModel
+
+    first, *others = names
+    model = PeftModel.from_pretrained(
+        frozen_copy(loaded.model), str(folder / first / "1"), adapter_name=first
+    ).eval()
+    for name in others:
+        model.load_adapter(str(folder / name / "1"), adapter_name=name)
+    return model
+
+
+def batcher_seconds(batcher, requests: list) -> float:
+    """Seconds in which our batcher answers the requests."""
+    began = time.perf_counter()
+    batcher.answer(requests)
+    return time.perf_counter() - began
+
+
+def peft_seconds(model, tok, requests: list, tokens: int) -> float:
+    """Seconds in which PEFT and transformers write as many tokens for each request; tokenization included, as
+    on our side.
+    """
+    began = time.perf_counter()
+    prompts = [chat.prompt(tok, r.messages) for r in requests]
+    ids, mask = pad(prompts, 0, side="left"), pad([[1] * len(p) for p in prompts], 0, side="left")
+    with torch.no_grad():
+        model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            adapter_names=[r.tenant for r in requests],
+            do_sample=False,
+            min_new_tokens=tokens,
+            max_new_tokens=tokens,
+            pad_token_id=0,
+        )
+    return time.perf_counter() - began
 
 
 BENCHES = {

@@ -22,6 +22,16 @@ TEACHING: list[Option] = [
     ("teacher", str, "", "the model that teaches (empty: the lab's reasoner)"),
     ("student", str, "", "the model that learns: another name of --model"),
 ]
+PROBLEMS: list[Option] = [
+    ("problems", str, "", "file of your own problems: question and answer, JSON lines"),
+    ("verifier", str, "", "your own check: a Python file, or math-verify (empty: a rule)"),
+]
+KEEPING: Option = (
+    "out",
+    str,
+    "",
+    "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)",
+)
 
 
 def command(argv: list[str]) -> int:
@@ -67,50 +77,33 @@ def taught(experiment, options):
 
 def options_of(cls) -> list[Option]:
     """What a run of this experiment can be told beside its knobs."""
-    common: list[Option] = [
-        ("seed", int, 0, "seed of data order and samples"),
-        (
-            "model",
-            str,
-            "",
-            (
-                "base, chat, …, a folder, or a hub id (empty: what the experiment starts from,"
-                f" {cls.default_model} with its defaults)"
-            ),
-        ),
-        ("device", str, "cpu", "cpu, or cuda"),
-        (
-            "engine",
-            Literal["lab", "trl"],
-            "lab",
-            (
-                "lab: our loop; trl: TRL's trainer with the same knobs (torchrun shares its batches among"
-                " processes)"
-            ),
-        ),
-        ("json", bool, False, "print one JSON object as the last line"),
-        ("fresh", bool, False, "compute again, even if the run is stored"),
-    ]
+    common = always(cls)
     if cls.takes_texts:
         common.append(("domain", str, "", cls.reads))
         common.append(("skip_bad", bool, False, "leave out records that cannot be read, and count them"))
     if cls.takes_problems:
-        common.append(("problems", str, "", "file of your own problems: question and answer, JSON lines"))
-        common.append(("verifier", str, "", "your own check: a Python file, or math-verify (empty: a rule)"))
+        common += PROBLEMS
     if cls.name == "rag":
         common += ask.OPTIONS
     if cls.name == "distill":
         common += TEACHING
     if cls.keeps:
-        common.append(
-            (
-                "out",
-                str,
-                "",
-                "folder for the trained model or its adapters (llmlab serve reads FOLDER/TENANT/VERSION)",
-            )
-        )
+        common.append(KEEPING)
     return common
+
+
+def always(cls) -> list[Option]:
+    """What every run can be told."""
+    starts = f"(empty: what the experiment starts from, {cls.default_model} with its defaults)"
+    engines = "lab: our loop; trl: TRL's trainer with the same knobs"
+    return [
+        ("seed", int, 0, "seed of data order and samples"),
+        ("model", str, "", f"base, chat, …, a folder, or a hub id {starts}"),
+        ("device", str, "cpu", "cpu, or cuda"),
+        ("engine", Literal["lab", "trl"], "lab", f"{engines} (torchrun shares its batches among processes)"),
+        ("json", bool, False, "print one JSON object as the last line"),
+        ("fresh", bool, False, "compute again, even if the run is stored"),
+    ]
 
 
 def refuse_what_is_not_read(experiment) -> None:

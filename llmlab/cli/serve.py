@@ -3,8 +3,17 @@
 from pathlib import Path
 
 from ..errors import UserError
-from .options import parse
+from .options import Option, parse
 from .screen import progress
+
+OPTIONS: list[Option] = [
+    ("model", str, "chat", "the base: base, chat, a folder, or a hub id"),
+    ("port", int, 8000, "port on this machine's loopback"),
+    ("make", bool, False, "first train the lab's small tenants that the folder lacks, a few seconds each"),
+    ("keys", str, "", "JSON file of tenant and key: a client must send the key of the tenant it asks"),
+    ("max_rank", int, 128, "largest rank of an adapter; every tenant pays for the largest"),
+    ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
+]
 
 
 def command(argv: list[str]) -> int:
@@ -15,33 +24,7 @@ def command(argv: list[str]) -> int:
         raise UserError(
             "which adapters? llmlab serve FOLDER, with TENANT/VERSION/ sub-folders as PEFT saves adapters"
         )
-    options = parse(
-        "serve ADAPTERS",
-        [
-            ("model", str, "chat", "the base: base, chat, a folder, or a hub id"),
-            ("port", int, 8000, "port on this machine's loopback"),
-            (
-                "make",
-                bool,
-                False,
-                "first train the lab's small tenants that the folder lacks, a few seconds each",
-            ),
-            (
-                "keys",
-                str,
-                "",
-                "JSON file of tenant and key: a client must send the key of the tenant it asks",
-            ),
-            (
-                "max_rank",
-                int,
-                128,
-                "largest rank of an adapter; every tenant pays for the largest",
-            ),
-            ("vllm", bool, False, "do not serve: print the vLLM command line for the same adapters"),
-        ],
-        argv if argv[0].startswith("-") else argv[1:],
-    )
+    options = parse("serve ADAPTERS", OPTIONS, argv if argv[0].startswith("-") else argv[1:])
     if options.make:
         make_tenants(Path(argv[0]), options.model)
     if options.vllm:

@@ -199,6 +199,7 @@ def _try(
     outcome, found = Outcome(), []
 
     def work():
+        """The call and its comparison with what is wanted, in a thread that may be left behind."""
         with kept.kept():
             try:
                 outcome.value = function(*given)

@@ -74,37 +74,33 @@ def measure(tok, batch: Batch, model=None, objective: Objective | None = None) -
         here = batch.to(next(model.parameters()).device)
         out = _read(model, here)
         layers += _pushed(out, here, objective) if objective else []
-        layers.append(
-            Layer(
-                "loss",
-                on_predicted(-out.logprobs),
-                "size",
-                "−log p of the token, in nats; also of tokens that are not trained",
-            )
-        )
-    if "advantages" in batch.given:
-        values = on_predicted(batch["advantages"].expand(len(batch), batch.ids.shape[1] - 1)).masked_fill(
-            batch.mask.cpu() == 0, torch.nan
-        )
-        layers.append(
-            Layer(
-                "advantages",
-                values,
-                "sign",
-                "blue: better than expected, orange: worse; only where the mask is 1",
-            )
-        )
-    if "positions" in batch.given:
-        layers.append(
-            Layer(
-                "positions",
-                batch["positions"].cpu().float(),
-                "size",
-                "place inside the token's own document; 0 begins a new one",
-            )
-        )
+        layers.append(_loss(out))
+    layers += [make(batch) for name, make in CARRIED.items() if name in batch.given]
     pieces, kinds = _pieces(tok, batch)
     return Strip(pieces, kinds, _labels(batch), {layer.name: layer for layer in layers})
+
+
+def _loss(out: Out) -> Layer:
+    """-log p of every token, in nats."""
+    told = "−log p of the token, in nats; also of tokens that are not trained"
+    return Layer("loss", on_predicted(-out.logprobs), "size", told)
+
+
+def _advantages(batch: Batch) -> Layer:
+    """The advantage of every token with mask 1; one number a row is that of all its tokens."""
+    given = on_predicted(batch["advantages"].expand(len(batch), batch.ids.shape[1] - 1))
+    values = given.masked_fill(batch.mask.cpu() == 0, torch.nan)
+    told = "blue: better than expected, orange: worse; only where the mask is 1"
+    return Layer("advantages", values, "sign", told)
+
+
+def _positions(batch: Batch) -> Layer:
+    """The place of every token in its own document."""
+    told = "place inside the token's own document; 0 begins a new one"
+    return Layer("positions", batch["positions"].cpu().float(), "size", told)
+
+
+CARRIED = {"advantages": _advantages, "positions": _positions}  # column of the batch -> its layer
 
 
 @torch.no_grad()

@@ -201,6 +201,7 @@ def wrong_routing(batcher: Batcher, tenant: str, share: float = 0.5) -> Abstract
     r, fate = random.Random(0), {}
 
     def other(ticket: Ticket, slot: int) -> int:
+        """The slot that answers the ticket: a share of the tenant's requests gets a stranger's."""
         if ticket.adapter.tenant != tenant:
             return slot
         if (
@@ -240,6 +241,7 @@ def left_active(batcher: Batcher, tenant: str) -> AbstractContextManager:
     left = []
 
     def other(ticket: Ticket, slot: int) -> int:
+        """The slot that answers the ticket: the base (slot 0) gets the adapter that was left on."""
         if ticket.adapter.tenant == tenant:
             left[:] = [slot]
         return left[0] if left and slot == 0 else slot

@@ -15,7 +15,7 @@ from typing import Iterator, Literal
 from urllib.parse import urlsplit
 
 import uvicorn
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, HTTPException
 from fastapi import Request as HTTPRequest
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -114,47 +114,18 @@ def create_app(batcher: Batcher, keys: dict[str, str] | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         dependencies=[Depends(only_this_machine)],
+        exception_handlers={UserError: refuse, 404: wrong_address, 405: wrong_address, Exception: refuse},
     )
-
-    @app.exception_handler(UserError)
-    async def refuse(request, error: UserError):
-        return failure(error)
-
-    @app.exception_handler(404)
-    @app.exception_handler(405)
-    async def wrong_address(request, error):
-        return failure(
-            Refused(
-                error.status_code,
-                "not_found",
-                f"there is no {request.method} {request.url.path}; use POST /v1/chat/completions",
-            )
-        )
-
-    @app.exception_handler(Exception)
-    async def broken(request, error: Exception):
-        return failure(error)
 
     @app.get("/health")
     async def health():
-        return {
-            "status": "ok",
-            "waiting": len(batcher.waiting),
-            "live": len(batcher.live),
-            "adapters": len(batcher.slots) - 1,
-        }
+        """How busy the batcher is."""
+        return load_of(batcher)
 
     @app.get("/v1/models")
     async def models():
-        """Every tenant by name (the version in service), and every version by tenant@number."""
-        entries = batcher.store.entries()
-        names = [e.tenant for e in entries if e.current] + [f"{e.tenant}@{e.version}" for e in entries]
-        return {
-            "object": "list",
-            "data": [
-                {"id": n, "object": "model", "created": 0, "owned_by": n.partition("@")[0]} for n in names
-            ],
-        }
+        """What `model` may be in a request."""
+        return names_of(batcher.store)
 
     @app.post("/v1/chat/completions")
     async def completions(http: HTTPRequest):
@@ -162,6 +133,37 @@ def create_app(batcher: Batcher, keys: dict[str, str] | None = None) -> FastAPI:
         return await answered(batcher, http, keys)
 
     return app
+
+
+async def refuse(http: HTTPRequest, error: Exception) -> JSONResponse:
+    """What went wrong, as OpenAI's error body."""
+    return failure(error)
+
+
+async def wrong_address(http: HTTPRequest, error: HTTPException) -> JSONResponse:
+    """An address or a method that does not exist, with the one that does."""
+    told = f"there is no {http.method} {http.url.path}; use POST /v1/chat/completions"
+    return failure(Refused(error.status_code, "not_found", told))
+
+
+def load_of(batcher: Batcher) -> dict:
+    """Requests that wait, requests in the running batch, and adapters in it (the base not counted)."""
+    return {
+        "status": "ok",
+        "waiting": len(batcher.waiting),
+        "live": len(batcher.live),
+        "adapters": len(batcher.slots) - 1,
+    }
+
+
+def names_of(store: AdapterStore) -> dict:
+    """Every tenant by name (the version in service), and every version by tenant@number."""
+    entries = store.entries()
+    names = [e.tenant for e in entries if e.current] + [f"{e.tenant}@{e.version}" for e in entries]
+    return {
+        "object": "list",
+        "data": [{"id": n, "object": "model", "created": 0, "owned_by": n.partition("@")[0]} for n in names],
+    }
 
 
 async def answered(batcher: Batcher, http: HTTPRequest, keys: dict[str, str] | None) -> Response:

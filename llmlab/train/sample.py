@@ -188,6 +188,7 @@ def _picker(
     """
 
     def pick(logits, live, history):
+        """A token and its log-prob for each live row: logits [n,V], live [n], history [B,t] -> [n], [n]."""
         if allowed:
             logits = _constrain(logits, allowed, [rows[i] for i in live.tolist()], history[live].tolist())
         if temperature == 0:

@@ -85,6 +85,7 @@ def watch(trainer, recipe: Recipe, hand_over: Callable[[dict], bool], logged: di
 
     class Watch(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
+            """TRL's log of a step, renamed and probed, as a row for the reader."""
             if "loss" in logs:
                 step = state.global_step
                 last.update(

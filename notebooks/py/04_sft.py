@@ -16,19 +16,19 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The base model has read a lot and answers nothing: it goes on with the text. Here it becomes an assistant, by imitating conversations.
+# **Where we are.** The base model has read a lot but doesn't answer questions; it just continues the text. Here it becomes an assistant by imitating conversations.
 #
 # ```
 # pretraining → continued pretraining → [ supervised fine-tuning ] → preferences → reinforcement learning
 # ```
 #
-# **For a ten-year-old.** You learn how to behave at a shop counter by watching many customers being served. You do not learn new facts about the goods that way, but you learn how to answer.
+# **For a ten-year-old.** You learn how to behave at a shop counter by watching many customers being served. You learn little about the goods, but you learn how to answer.
 #
-# **In an interview.** *SFT is next-token loss on conversations, counted only where the assistant speaks. It starts behaviours: formats, tool calls, refusals. I mask the user's words and the tools' results, keep one chat template
-# from the first training step to the last request, look at the labels before I look at the loss, and treat the data as the model: what is in it comes out.*
+# **In an interview.** *SFT is next-token loss on conversations, counted only where the assistant speaks. It starts behaviours: formats, tool calls, refusals. I mask the user and the tools, keep one chat template
+# from training to serving, read the decoded labels before the loss, and check the data first, because the model does what the data shows.*
 #
-# Words used here: **chat template** = the text that a list of messages becomes; **control token** = one id with a meaning of its own, such as `<|im_start|>`, which typed text must be kept from becoming; **label** = the id to be predicted at a place, or −100 where nothing is;
-# **collator** = what makes one batch out of several conversations; **generation prompt** = the words that open the assistant's turn; **nat** = the unit of a loss with natural logarithms, one bit is ln 2 of it.
+# Words used here: **chat template** = the rule that turns messages into text; **control token** = a single id such as `<|im_start|>`, which typed text must never produce; **label** = the id to be predicted at a position, or −100 where the loss is off;
+# **collator** = the code that makes a batch of conversations; **generation prompt** = the words that open the assistant's turn.
 
 # %%
 from statistics import median
@@ -52,7 +52,7 @@ base.tok.chat_template = TEMPLATE
 # %% [markdown]
 # ## 1 · By hand: from messages to labels
 #
-# A dialogue with a tool, as the world of this workbook has them. The template turns messages into text:
+# The template turns messages into text. Here is a conversation with one tool call:
 
 # %%
 from llmlab.world import Desk
@@ -63,18 +63,14 @@ messages, tools = [*problem.messages, *desk.solution(problem)], problem.meta["to
 print(chat.render(base.tok, messages, tools))
 
 # %% [markdown]
-# As in Qwen's template, a tool's result stands in a user turn, inside `<tool_response>`: the mark, not the role, says that no human wrote it.
-
-# %% [markdown]
-# Who writes which token when the model is served? The system prompt, the question and the tool's result come from outside; so do the words that open each turn. The model writes the call, the answer, and the token that closes each
-# of the two. These, and no others, are imitated:
+# As in Qwen's template, a tool's result comes in a user turn, marked by `<tool_response>`. The served model writes only the call, the answer, and the token that closes each. These tokens are imitated, and no others:
 
 # %%
 ids, mask = collate.encode(base.tok, messages, tools)
 "".join(base.tok.decode(i) for i, m in zip(ids, mask) if m)
 
 # %% [markdown]
-# A label is the token's id under the mask and −100 elsewhere; training libraries leave −100 out of the loss. By hand, on the first tokens of the call:
+# A label is the token's id where the mask is 1, else −100, which training libraries leave out of the loss. Around the start of the call:
 
 # %%
 first = mask.index(1)
@@ -89,7 +85,7 @@ assert collate.labels(torch.tensor([ids]), torch.tensor([mask]))[0].tolist() == 
 print(f"{sum(mask)} of {len(ids)} tokens are imitated")
 
 # %% [markdown]
-# The loss is the mean of −log p over the labels, each predicted from everything to its left. Three places, two of them imitated:
+# The loss is the mean of −log p over the labels. Three positions, two of them imitated:
 
 # %%
 from llmlab.methods import imitation
@@ -109,16 +105,17 @@ assert torch.isclose(loss, by_hand)
 round(float(loss), 4)
 
 # %% [markdown]
-# ## 2 · Which tokens are imitated? Five answers
+# ## 2 · Which tokens are imitated?
 #
-# The same dialogue under five masks. *all* imitates every token, the user's words too. *completion* is what one gets by calling everything after the prompt the completion: the tool's result is imitated too. *calls* leaves the words of the answer out, *json* keeps only the object itself,
-# without the token that ends the turn. *calls* also leaves out thoughts that a model writes before a call; a model whose thinking must not be imitated is masked like that. In a conversation of several turns every assistant turn
-# carries labels, unless the template rewrites old ones.
+# The same conversation under five masks. *all* imitates the user too. *completion* imitates everything after the question, the tool's result included. *calls* leaves out the words of the answer. *json* keeps only the JSON object, without the token that ends the turn.
 
 # %%
 pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1])
            for m in collate.IMITATED},
           name="tokens imitated").to_frame()
+
+# %% [markdown]
+# The extra labels of *completion* are the tool's result, which only the tool can know. The strips show where the labels are.
 
 # %%
 def strip(imitate):
@@ -130,16 +127,14 @@ def strip(imitate):
 strip("assistant")
 
 # %%
-strip("calls").picture("mask")
-
-# %%
 strip("json").picture("mask")
 
 # %% [markdown]
+# The last label under *json* is the closing brace, so nothing teaches this model to stop.
+#
 # ## 3 · Too long, too short
 #
-# A row has room for so many tokens. Cut on the right and the final answer goes first, and its labels with it. Cut on the left and the instructions go. *middle* keeps the end, up to half the row or back to the last imitated turn, and
-# fills the rest with the beginning. What lies between is lost, here the question and half of the call:
+# A row holds a fixed number of tokens, and a longer conversation has to be cut: on the right, on the left, or in the middle.
 
 # %%
 show(collate.cut)
@@ -149,48 +144,17 @@ def survives(how, length=112):
     kept, labels = collate.cut(ids, mask, length, how)
     return {"tokens": len(kept), "labels": sum(labels),
             "has the system prompt": kept[:5] == ids[:5],
-            "has the answer": kept[-9:] == ids[-9:]}
+            "has the answer": kept[-9:] == ids[-9:],
+            "has the question": "conflict of" in base.tok.decode(kept)}
 
 pd.DataFrame({how: survives(how) for how in collate.CUTS}).T
 
 # %% [markdown]
-# How many labels are left in a whole data set, and how many rows still hold the question? The lab's dialogues with tools in rows of different lengths:
-
-# %%
-dialogues = [[*p.messages, *desk.solution(p)] for p in desk.problems(200, seed=4)]
-encoded = [collate.encode(base.tok, d, tools) for d in dialogues]
-asked = [d[1]["content"] for d in dialogues]
-
-def kept(how, length):
-    cut = [collate.cut(i, m, length, how) for i, m in encoded]
-    labels = sum(sum(m) for _, m in cut) / sum(sum(m) for _, m in encoded)
-    return labels, sum(
-        q in base.tok.decode(i) for (i, _), q in zip(cut, asked)) / len(cut)
-
-# %%
-lengths = (96, 112, 128, 144, 160)
-both = {how: [kept(how, n) for n in lengths] for how in collate.CUTS}
-pd.concat({f"{what} kept (share)": pd.DataFrame(
-               {how: [x[k] for x in v] for how, v in both.items()}, index=lengths)
-           for k, what in enumerate(("labels", "questions"))},
-          axis=1).round(2).rename_axis("tokens a row")
-
-# %% [markdown]
-# The opposite waste is padding: a short conversation beside a long one. Several can share a row if attention stays inside each (the `positions` column restarts, as in chapter 01):
-
-# %%
-from llmlab.chapters.c04_sft.chats import examples
-
-mixed = [collate.encode(base.tok, c.messages, c.tools) for c in examples(64)]
-padded, packed = (collate.collate(base.tok, mixed, length=512, packed=p)
-                  for p in (False, True))
-pd.DataFrame({n: {"rows": len(b), "places": b.ids.numel(), "labels": int(b.mask.sum())}
-              for n, b in {"padded": padded, "packed": packed}.items()})
-
-# %% [markdown]
+# Every cut loses something: *right* the answer, *left* the instructions, *middle* the question. So choose rows that hold nearly every conversation, and count what you cut. Packing (chapter 01) avoids the opposite waste, padding.
+#
 # ## 4 · Predict
 #
-# The base model, a few hundred small steps of 16 conversations each: facts about people it knows, asked-for formats, questions for the drug desk, and requests that must be refused.
+# We train the base model on conversations about people it knows, requested formats, questions for the drug desk, and requests that must be refused: 200 steps of 16 conversations.
 
 # %%
 from llmlab.chapters.c04_sft.sft import SFT
@@ -213,14 +177,14 @@ Predict("What happens to the loss on general text meanwhile?",
         else "it falls",
         kind="choice", options=["it rises", "it falls"],
         shows=lambda: figures.curves(
-            {"new conversations": default}, SFT.curves,
+            {f"always new conversations, {SFT().steps} steps": default}, SFT.curves,
             title="Supervised fine-tuning of the base model, 3 seeds"),
         why="No general text is among the conversations, so nothing keeps it.")
 
 # %% [markdown]
 # ## 5 · Turn the knob
 #
-# `examples` how many different conversations (0: every one is new), `safety` what share of them must be refused, `mask` and `prompt_weight` what is imitated, `verbose`, `wrong`, `filtering` and `people` what is wrong with the data.
+# `examples` is the number of different conversations (0: every one is new), `safety` the share that must be refused, `mask` and `prompt_weight` what is imitated; the last four spoil the data or repair it.
 # In the terminal: `llmlab run sft --examples 30`.
 
 # %%
@@ -228,7 +192,7 @@ Panel("sft", show=["examples", "safety", "mask", "prompt_weight", "verbose", "wr
                    "filtering", "people"])
 
 # %% [markdown]
-# How many examples does a format take? Pools of different size, the same steps, five seeds: share of requests for JSON that are answered by valid JSON with the right key, and share of all formats with the right content too.
+# **How many examples does a format take?** Five pools of different size, five seeds, and the ledger's 120 steps (section 4 and the panel train longer):
 
 # %%
 from llmlab.learn import draw
@@ -239,61 +203,42 @@ draw.dose(pools, "examples",
           {m: SFT.curves[m] for m in ("valid_json", "formats", "refusals")},
           unit="conversations")
 
-# %%
-draw.means({arm.label: arm for arm in (*pools, arms.NEW)},
-           {m: SFT.curves[m]
-            for m in ("valid_json", "formats", "refusals", "calls", "facts")})
-
 # %% [markdown]
+# In the lab form comes before content: with a few hundred conversations nearly all JSON is valid (left), while few formats have the right content as well (middle). How many a larger model needs, the figure can't say; at scale a thousand curated ones were enough for style [Zhou et al. 2023].
+#
 # ## 6 · The template trap
 #
-# A template is part of the model. (`literal` below leaves one control token, the one that ends the assistant's turn.) Below the same training and the same questions; only the text around them differs between training and serving. `literal` marks the roles by the words User: and Assistant:,
-# `no_prompt` forgets the generation prompt, `double_bos` puts the begin-of-text token twice (the template writes one, the tokenizer adds another), and where the padding token is the turn's end, a collator that ignores padding
-# ignores the end of every answer with it.
+# The template is part of the model. Here training and questions stay the same, and only the text around them differs between training and serving:
 
 # %%
 from llmlab.tokens.templates import MEANING
 
 pd.Series(MEANING, name="what it is").to_frame()
 
-# %%
-from llmlab.chapters.c04_sft.template import Template
-
-trap = {"as trained": arms.MATCHED, "served literal": arms.SERVED_LITERAL,
-        "no generation prompt": arms.NO_PROMPT, "a second begin-of-text": arms.TWO_BOS,
-        "results as the user's text": arms.USER_RESULTS,
-        "padding = turn end": arms.PAD_IS_END}
-cures = {"literal in both": arms.LITERAL, "no prompt in both": arms.NO_PROMPT_BOTH,
-         "one begin-of-text in both": arms.BOS,
-         "as the user's text in both": arms.USER_RESULTS_BOTH}
-draw.means(trap | cures, Template.curves)
+# %% [markdown]
+# One more fault is in the collator: if padding has the id of the turn's end, hiding padding by its id hides the end of every answer too.
 
 # %%
-faults = {"as trained": {}, "served literal": dict(served="literal"),
-          "no generation prompt": dict(served="no_prompt"),
-          "padding = turn end": dict(pad="turn end")}
-drawn = {name: [runs.run(Template(**knobs), seed) for seed in seeds]
-         for name, knobs in faults.items()}
-shown = {m: Template.curves[m] for m in ("lookups", "formats", "refusals", "stops")}
-figures.curves(drawn, shown,
-               title="Trained in one template, served in another, 3 seeds")
+faults = {"literal roles": (arms.SERVED_LITERAL, arms.LITERAL),
+          "no generation prompt": (arms.NO_PROMPT, arms.NO_PROMPT_BOTH),
+          "begin-of-text twice": (arms.TWO_BOS, arms.BOS),
+          "results as the user's text": (arms.USER_RESULTS, arms.USER_RESULTS_BOTH),
+          "padding = turn end": (arms.PAD_IS_END, arms.MATCHED)}
+columns = ("look-ups right (share), with the fault", "cured")
+pd.concat([draw.means({fault: pair[i] for fault, pair in faults.items()},
+                      {"lookups": column})
+           for i, column in enumerate(columns)], axis=1)
 
 # %% [markdown]
-# For all faults but the last the cure is the same: train and serve with one template. For padding it is a mask by position and not by id. How much the form itself matters, once both sides agree on it, C046 compares. It matters for something
-# else: with literal roles a user can write a turn of the assistant's (C049 below). Control tokens protect only where typed marks are kept out; a server that renders everything to one text first loses that.
+# In the lab literal roles at serving time destroy nearly all look-ups, a missing generation prompt about half, and the padding fault all of them, because no turn ends. The other two hardly matter to this model. The cure is agreement between training and serving (for padding: mask by position). Either form works for look-ups,
+# but with literal roles a user can type a turn of the assistant's (C049). Control tokens prevent that only if typed text can't become one.
 
 # %%
 Panel("template", show=["trained", "served", "pad"])
 
 # %% [markdown]
-# **And the stages after SFT?** DPO (chapter 06) and GRPO (chapter 07) of the chat model, once in SFT's template and once in literal roles; both are asked as SFT's template asks.
-
-# %%
-from llmlab.chapters.c04_sft.stages import Stages
-
-draw.means({f"{m} in {t}": arm for (m, t), arm in arms.STAGE.items()}, Stages.curves)
-
-# %% [markdown]
+# The stages after SFT belong to the same template: in the lab, what DPO taught with literal roles was almost gone when the model was asked in SFT's template, and GRPO lost some of its gain (C047).
+#
 # ## 7 · Break it, then fix it
 #
 # | symptom | break it with | cure it with |
@@ -303,48 +248,56 @@ draw.means({f"{m} in {t}": arm for (m, t), arm in arms.STAGE.items()}, Stages.cu
 # | careless answers | `wrong 0.3` | `filtering checked`, or fewer and better examples |
 # | knows the form only for the people it saw | `people 20` | `people 200`: variety |
 # | predicts the user | `mask all` | `mask assistant` |
-# | never stops | `mask json`, or `pad "turn end"` | the end of the turn belongs to the label |
+# | never stops | `mask json`, or `pad "turn end"` | put a label on the end of the turn |
+#
+# **Refusals.** 300 conversations with different shares of unsafe requests:
 
 # %%
-unsafe = {"300, 2 % unsafe": arms.SAFETY[0.02], "300, 15 % unsafe": arms.SOME,
-          "300, 50 % unsafe": arms.SAFETY[0.5], "300, 80 % unsafe": arms.SAFETY[0.8]}
-draw.means(unsafe, {m: SFT.curves[m]
-                    for m in ("refusals", "false_refusals", "calls", "formats")})
-
-# %%
-careless = {
-    "200 clean": arms.FEW_CLEAN, "2,000 clean": arms.MANY_CLEAN,
-    "2,000, 30 % careless": arms.NOISY, "2,000, 30 % careless, filtered": arms.FILTERED,
-    "1,000 about 20 people": arms.ABOUT_20, "1,000 about 200 people": arms.ABOUT_200,
-    "20 % rambling": arms.VERBOSE[0.2], "80 % rambling": arms.VERBOSE[0.8]}
-draw.means(careless,
-           {m: SFT.curves[m] for m in ("formats", "facts", "refusals", "length")})
-
-# %%
-imitated = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JSON}
-imitated |= {f"{n:,} conversations, weight {w:g} on the prompt": arm
-             for (n, w), arm in arms.PROMPT.items()}
-draw.means(imitated,
-           {m: SFT.curves[m]
-            for m in ("formats", "valid_json", "calls", "facts", "prompt_loss")})
+unsafe = {"safety 0.02": arms.SAFETY[0.02], "safety 0.15": arms.SOME,
+          "safety 0.5": arms.SAFETY[0.5], "safety 0.8": arms.SAFETY[0.8]}
+draw.means(unsafe, {m: SFT.curves[m] for m in ("refusals", "false_refusals", "calls")})
 
 # %% [markdown]
-# **Tools that fail.** *Gold traces* are dialogues in which every call succeeds: they show what to do when all goes well. What does the model do when the first call fails, and what if some traces show a failure and the repeated call? *Tool against memory* asks a desk
-# whose census contradicts what the model has read: does the answer follow the tool?
+# The first two columns are two errors in opposite directions. With too few unsafe requests in the data most of them get answered; with too many the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
+#
+# **Care, filtering, variety.** Data of different quality at equal steps:
+
+# %%
+data = {"2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY,
+        "the same, filtered by a checker": arms.FILTERED,
+        "200 clean": arms.FEW_CLEAN, "1,000 about 200 people": arms.ABOUT_200,
+        "1,000 about 20 people": arms.ABOUT_20}
+draw.means(data, {m: SFT.curves[m] for m in ("facts", "refusals")})
+
+# %% [markdown]
+# A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals and trail on facts (C055). Answers also become as long as their labels (C045).
+#
+# **Masks.** Labels on a part of the answer only:
+
+# %%
+masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JSON}
+draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
+
+# %% [markdown]
+# What has no label isn't learnt: *calls only* teaches calls and nothing else, and with *JSON only* the model never learns to stop, so its JSON is rarely valid. No harm from labels on the *prompt* (C050) or on tools' results (C052) has been shown.
+#
+# **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
 # %%
 from llmlab.chapters.c04_sft.traces import Traces
 
-traces = {"gold": arms.GOLD, "30 % error and retry": arms.RETRY,
-          "30 % of two calls": arms.CHAINED, "loss on results too": arms.COMPLETION}
-cuts = {f"cut {how}": arm for how, arm in arms.CUT.items()}
-draw.means(traces | cuts, Traces.curves)
+traces = {"gold": arms.GOLD, "30 % with a failed call and a retry": arms.RETRY,
+          "30 % with two calls": arms.CHAINED}
+draw.means(traces, {m: Traces.curves[m] for m in ("lookups", "recovers", "chains")})
+
+# %% [markdown]
+# Look at the middle column: after gold traces the model almost never recovers from a failed call; with some retries in the data it recovers as often as an ordinary look-up succeeds. Traces with two calls teach chains, at a price in single look-ups. So "SFT can't teach recovery" is about the data, not the method (C056, C057).
 
 # %%
 Panel("traces", show=["retry", "differs", "chained", "mask", "length", "truncation"])
 
 # %% [markdown]
-# **Facts by SFT.** Questions about newcomers whom the chat model never read of, mixed with known people, and with strangers to whom the right answer is *I do not know.*
+# **Facts by SFT.** Questions about newcomers the model has never read of, mixed with questions about people it knows, and about strangers, where *I do not know* is right:
 
 # %%
 from llmlab.chapters.c04_sft.unknown import Unknown
@@ -356,7 +309,9 @@ figures.curves(taught,
                title="Facts by supervised fine-tuning, 3 seeds")
 
 # %% [markdown]
-# **Own samples as data.** The chat model answers sums; of eight samples a problem one is kept and imitated: any, or the first that the checker accepts.
+# Compare *learnt* (the trained wording) with *new* (another wording), then see the price: old facts fade, and the model admits less often that it doesn't know. Far more steps and wordings do put the facts in (C043).
+#
+# **Own samples as data.** The chat model answers sums. Of eight samples a problem we imitate any, or the first that the checker accepts:
 
 # %%
 from llmlab.chapters.c04_sft.curate import Curate
@@ -366,10 +321,11 @@ curated = {keep: [runs.run(Curate(keep=keep), seed) for seed in seeds]
 figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
 
 # %% [markdown]
+# In the lab only the checked samples make the model better: the information comes from the checker (C054). At scale this is rejection sampling, and STaR when it runs in rounds [Zelikman et al. 2022].
+#
 # ## 8 · The same with TRL
 #
-# TRL's `SFTTrainer` is widely used. Given the same rows it makes the same steps (a test holds the weights together after ten of them). `--engine trl` runs the same knobs through it and stores the same kind of Run;
-# `torchrun` shares each batch among processes.
+# On the same rows TRL's `SFTTrainer` makes the same steps as our loop. `torchrun` shares each batch among processes.
 #
 # ```
 # llmlab run sft --engine trl
@@ -388,12 +344,11 @@ losses = {"our loop": [r["loss"] for r in ours[1:]],
 pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 
 # %% [markdown]
+# The losses agree step by step; a test compares the weights as well.
+#
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
-# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
-# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
-# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger. Chapter 02, section 11 explains how a verdict is reached. A verdict holds for this lab, and the line in italics is what to know before you quote it. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -406,31 +361,20 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest. An interval wholly to the right of 1 is as claimed and large enough to matter.
+#
 # ## 10 · What is contested
 #
-# - **"Mask the prompt."** With few examples, long prompts or short answers, loss on the instructions can help [Shi et al. 2024]. It is one knob: `prompt_weight`.
-# - **"SFT cannot teach recovery."** Traces with errors and their repair teach it by plain next-token loss [Gandhi et al. 2024], if they come early: in pretraining, and hardly by LoRA afterwards [Ye et al. 2024]. The statement is about the data, not about the method.
-# - **"SFT cannot put in facts."** Unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024], and retrieval is the better lever for facts that change [Ovadia et al. 2023]. With volume and variety they do go in.
-# - **"Adopt the official template."** Mostly right; a deliberately different template at test time has kept a fine-tuned model safe [Lyu et al. 2024].
-# - **"A thousand good examples are enough"** [Zhou et al. 2023], for style; what counts as good is decided by a checker, which may itself be wrong.
+# - **"Mask the prompt."** Loss on the instructions can help with few examples, long prompts or short answers [Shi et al. 2024].
+# - **"SFT cannot teach recovery."** Traces with errors and their repair teach it [Gandhi et al. 2024]; in one study only in pretraining, and hardly by LoRA later [Ye et al. 2024].
+# - **"SFT cannot put in facts."** Unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024]. For facts that change, retrieval is the better lever [Ovadia et al. 2023].
 #
-# **Where to start on a real model.** All weights: a rate of 1e-5 to 2e-5, a few per cent of warm-up, one to three epochs, 64 or more conversations a step; adapters: about ten times that rate. Mix in some general conversations if old skills
-# must stay, and remove from the data what the test set holds. Stop on held-out answers, not on the training loss. The rates in this notebook are far higher because the model is small. If memory forces small batches, *accumulate* over
-# tokens: the mean of the batches' means gives a short batch's tokens too much weight, as the next cell shows.
+# **On a real model** people start with a rate of 1e-5 to 2e-5 for all weights, about ten times that for adapters, one to three epochs, and 64 or more conversations a step. Mix in general
+# conversations if old skills must stay, and stop on held-out answers, not on the training loss. If you accumulate small batches, divide once by all tokens: a mean of means gives short answers too much weight.
 #
-# **Before you believe an SFT run,** check: the decoded labels of one row; labels a row, and whether the end of the turn is among them; the share of rows that were cut; the lengths of the labels; both refusal rates; formats and tool calls on
-# held-out prompts; loss on general text; equal ids in training and in serving.
-
-# %%
-short_batch, long_batch = torch.tensor([4.0, 4.0]), torch.tensor([1.0] * 8)
-mean_of_means = (short_batch.mean() + long_batch.mean()) / 2
-over_tokens = torch.cat([short_batch, long_batch]).mean()
-float(mean_of_means), round(float(over_tokens), 2)
-
-# %% [markdown]
-# Who writes the answers? People, programs with a checker, or a stronger model: learning from a stronger model's answers is *distillation*, chapter 11.
+# **Before you believe an SFT run,** check the decoded labels of one row, the share of rows that were cut, both refusal rates, formats and calls on held-out prompts, the loss on general text, and equal ids in training and serving.
 #
-# Your own conversations (JSON lines with `messages` in each, `tools` where there are some), on any model folder:
+# Your own conversations (JSON lines with `messages`, and `tools` if there are any):
 #
 # ```
 # llmlab run chats --domain my_chats.jsonl --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5 --length 1024 --packed yes
@@ -467,12 +411,14 @@ task("rejection_sample")
 Drills("04")
 
 # %% [markdown]
+# The page for the interview, with the papers' formulas: `llmlab interview 04`.
+#
 # ## To take away
 #
-# 1. Supervised fine-tuning teaches form quickly and facts slowly, and what it teaches about unknown facts may be to make them up.
-# 2. What is served must be what was trained: the template, the end of the turn, the generation prompt.
-# 3. Look at the mask, at what is cut, and at a hundred examples. Most failures of fine-tuning stand there to be read.
+# 1. Supervised fine-tuning teaches form quickly and facts slowly, and questions about unknown facts can teach it to make things up.
+# 2. Serve what you trained: the same template, the same end of turn, the same generation prompt.
+# 3. Look at the mask, at what is cut, and at a hundred examples. That is where most failures of fine-tuning can be seen.
 
 # %%
 references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023",
-           "lyu_2024", "zhou_2023_lima", "zelikman_2022")
+           "zhou_2023_lima", "zelikman_2022", "bianchi_2023")

@@ -100,6 +100,7 @@ class Template(Supervised):
             }
 
         def probe(step):
+            """The readings after a step: shares right, share of turns that end, loss in nats."""
             with template(tok, self.served):
                 played = {
                     name: play(model, tok, TASKS[name], asked, temperature=0.0, max_new=LONGEST)

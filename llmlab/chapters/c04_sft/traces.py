@@ -125,6 +125,7 @@ class Traces(Supervised):
         }
 
         def probe(step):
+            """The readings after a step: shares right in each world, losses in nats per token."""
             played = {
                 name: play(model, tok, worlds[name], asked, temperature=0.0, max_new=LONGEST, turns=4)
                 for name, asked in problems.items()

@@ -163,6 +163,7 @@ class Agent(Experiment):
         hard, easy, facts = Desk(self.calls, 1.0, tools=TOOLS), Desk(self.calls, tools=TOOLS), Talk(("fact",))
 
         def ask(world, temperature: float = 0.0) -> list[Episode]:
+            """The held-out tasks of a world, played to their end; temperature 0 is greedy."""
             generator = torch.Generator(model.device).manual_seed(7)
             held = world.problems(HELD, split="test", seed=7)
             return play(
