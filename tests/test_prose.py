@@ -19,9 +19,10 @@ TEXTS = [
     "data/lessons/*.yaml",
     "data/interview/*.yaml",
 ]
-SPOKEN = ["chapters", "cli", "errors.py", "lab", "learn", "ledger", "methods", "serve", "trl"]  # of llmlab/
+# of llmlab/; messages of the layers below are part of the code that seals stored runs
+SPOKEN = ["chapters", "cli", "lab/knobs.py", "lab/labels.py", "learn", "ledger", "methods", "trl"]
 SHOWN = ("chapters", "methods")  # whose source a notebook shows, docstrings and all
-OLD = {"renamed.py", "migrate.py"}  # names that stored data had once; no reader meets them
+OLD = {"migrate.py"}  # names that stored data had once; no reader meets them
 ADVERBS = (
     "a|above|alone|an|apart|around|at|before|behind|below|beside|between|by|first|here|in|it|last|next|on|once|"
     "over|still|the|there|together|twice|under|until|with|within"
@@ -49,9 +50,9 @@ HOUSE = {
         "name the thing: 'the loss is read'",
         "Then what is read is the loss.",
     ),
-    r"what (they|it|we|you) \w+ (differs|is)": ("they differ in what they …", "What they compare differs."),
+    r"what (they|it|we|you) \w+ differs": ("they differ in what they …", "What they compare differs."),
     r"closes another gap|is not cheap": ("a cheap lever that closes the wrong gap", "It closes another gap."),
-    r"holds? (0|zero)": ("contains 0", "An interval that holds 0 says nothing."),
+    r"holds? (0|zero)(?![.,]\d)": ("contains 0", "An interval that holds 0 says nothing."),
     r"answers nothing": ("doesn't answer questions", "It has read a lot and answers nothing."),
     r"(go|goes|going|went|gone) on with": ("continue", "It goes on with the text."),
     r"paid away|lost all along|knows [^.]{1,20} all along": ("falls throughout", "Skill is paid away."),
@@ -91,6 +92,8 @@ SOUND = [
     "It reads over 400 documents.",
     "On the way back it is slower.",
     "Seed by seed.",
+    "The tail holds 0.03 % of the mass.",
+    "A third of what it writes is wrong.",
 ]
 
 

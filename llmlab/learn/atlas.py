@@ -161,8 +161,8 @@ PROMPT = Leaf(
 )
 CPT = Leaf(
     "Continued pretraining, with replay",
-    "A model learns a domain's language by reading it. Reading teaches it to continue documents; you may still"
-    " have to show it how to answer (SFT). Keep retrieval for the single facts.",
+    "A model learns a domain's language by reading it. Reading teaches it to continue documents; you may"
+    " still have to show it how to answer (SFT). Keep retrieval for the single facts.",
     "Forgetting. Mix old texts in, and stop by a regression suite.",
     "Loss and recall on held-out domain text, and the old skills at every gate.",
     "02",
@@ -212,8 +212,8 @@ JUDGE = Leaf(
     " comparisons and then scores what the model writes today.",
     "The score keeps rising while the answers get worse. A judge also favours length, position or its own"
     " style.",
-    "Agreement with people on fresh pairs, a second judge that was not trained on, people's ratings during the"
-    " run.",
+    "Agreement with people on fresh pairs, a second judge that was not trained on, ratings by people during"
+    " the run.",
     "06",
     (
         _of("reward", "accuracy"),

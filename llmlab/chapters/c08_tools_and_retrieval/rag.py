@@ -73,7 +73,7 @@ class Rag(Experiment):
         "gold": "right answers when it is put there (share)",
         "unsupported": "answers that no shown chunk holds (share)",
         "follows": "a changed value is followed (share)",
-        "cited": "right and cited rightly (share)",
+        "cited": "right and correctly cited (share)",
         "refused": "'not in the documents' (share)",
         "distracted": "answers though nothing tells it (share)",
     }
