@@ -149,7 +149,7 @@ def own_sample_forgotten(train, sample, k):
 
 
 def rounded_down(train, sample, k):
-    """At that number of questions training still costs more: no part of a question can be asked, so round up."""
+    """At that number training still costs more: no part of a question can be asked, so round up."""
     return math.inf if k == 1 else train // (sample * (k - 1))
 
 

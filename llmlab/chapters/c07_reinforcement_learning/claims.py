@@ -798,8 +798,8 @@ CLAIMS = (
         " will do.",
         ("deepseek_math_2024",),
         why=(
-            "A statement about an intention. The method reads a number for each sample, wherever it comes from;"
-            " chapter 06 trains it on a learned reward."
+            "A statement about an intention. The method reads a number for each sample, wherever it comes"
+            " from; chapter 06 trains it on a learned reward."
         ),
         corrects=(
             "DeepSeekMath, where GRPO was introduced, trained it with a learned reward model; the"
