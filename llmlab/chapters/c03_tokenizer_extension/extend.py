@@ -38,6 +38,12 @@ class Extend(Experiment):
     summary: ClassVar[str] = (
         "tokenizer extension: own tokens for the domain's words, their first values, and how they learn"
     )
+    presets: ClassVar[dict[str, dict]] = {
+        "a first phase": {},
+        "no first phase (break it)": {"warmup": 0},
+        "random rows": {"init": "random"},
+        "small rows, no first phase": {"init": "small", "warmup": 0},
+    }
     curves: ClassVar[dict[str, str]] = {
         "domain_loss": "loss on domain text (nats per character)",
         "term_loss": "loss on words worth a token (nats per word)",
