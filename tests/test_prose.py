@@ -79,6 +79,10 @@ HOUSE = {
         "The pairs do not hold the answer.",
     ),
     r"(says?|tells?|shows?|sees|knows?) nothing of": ("nothing about", "The loss tells nothing of it."),
+    r"(measured?|watch|draw|plot|trained|tokenised|things|log-probs|rejected|rows|facts|refusals) apart": (
+        "separately",
+        "I watch the two log-probs apart.",
+    ),
     r"is borne out": ("is confirmed", "The arithmetic is borne out."),
 }
 SOUND = [
@@ -92,6 +96,7 @@ SOUND = [
     "It reads over 400 documents.",
     "On the way back it is slower.",
     "Seed by seed.",
+    "It tells the two apart, and it keeps them apart.",
     "The tail holds 0.03 % of the mass.",
     "A third of what it writes is wrong.",
 ]
@@ -121,44 +126,45 @@ def passages(file: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def seen(root: Path = ROOT) -> list[Path]:
-    """The files whose texts readers see."""
+def seen(root: Path = ROOT) -> dict[str, list[tuple[int, str]]]:
+    """What readers see: file -> passages."""
     found = [f for pattern in TEXTS for f in root.glob(pattern)]
     for part in SPOKEN:
         found += [root / "llmlab" / part] if part.endswith(".py") else (root / "llmlab" / part).rglob("*.py")
-    return sorted(f for f in found if f.is_file() and f.name not in OLD)
+    kept = sorted(f for f in found if f.is_file() and f.name not in OLD)
+    return {f.relative_to(root).as_posix(): list(passages(f, root)) for f in kept}
 
 
-def hits(pattern: str, files: list[Path], root: Path = ROOT) -> list[str]:
+def hits(pattern: str, texts: dict[str, list[tuple[int, str]]]) -> list[str]:
     """'file, line 3: … phrase …; write: …' of every hit."""
     found = []
-    for file in files:
-        for first, text in passages(file, root):
+    for name, parts in texts.items():
+        for first, text in parts:
             for m in WORDS[pattern].finditer(text):
                 line = first + text.count("\n", 0, m.start())
                 near = " ".join(text[max(0, m.start() - 30) : m.end() + 30].split())
                 found.append(
-                    f"{file.relative_to(root).as_posix()}, line {line}: '{' '.join(m[0].split())}' in"
-                    f" '… {near} …'; write: {HOUSE[pattern][0]}"
+                    f"{name}, line {line}: '{' '.join(m[0].split())}' in '… {near} …';"
+                    f" write: {HOUSE[pattern][0]}"
                 )
     return found
 
 
 @pytest.fixture(scope="module")
-def files():
+def texts():
     return seen()
 
 
-def test_the_texts_of_all_kinds_are_read(files):
-    names = {f.relative_to(ROOT).as_posix() for f in files}
+def test_the_texts_of_all_kinds_are_read(texts):
+    names = set(texts)
     assert {"README.md", "docs/commands.md", "notebooks/py/ledger.py", "llmlab/cli/__init__.py"} <= names
     for folder in ("notebooks/py", "data/drills", "data/lessons", "data/interview", "llmlab/chapters"):
         assert sum(n.startswith(folder) for n in names) >= 10
 
 
 @pytest.mark.parametrize("pattern", HOUSE)
-def test_no_text_has_it(pattern, files):
-    found = hits(pattern, files)
+def test_no_text_has_it(pattern, texts):
+    found = hits(pattern, texts)
     assert not found, f"{len(found)} times:\n" + "\n".join(found)
 
 
@@ -177,7 +183,7 @@ def test_a_planted_sentence_is_found_in_every_kind_of_text(pattern, tmp_path):
         file = tmp_path / name
         file.parent.mkdir(parents=True)
         file.write_text(text, encoding="utf-8")
-    found = hits(pattern, seen(tmp_path), tmp_path)
+    found = hits(pattern, seen(tmp_path))
     assert {told.split(",")[0] for told in found} == set(planted)
     assert all(int(re.search(r", line (\d+): ", told)[1]) >= 2 and instead in told for told in found)
 

@@ -25,7 +25,7 @@
 #
 # **For a ten-year-old.** You don't have to know every phone number. You have to know where the phone book is, how to look up a name, and what to do when the page is torn out.
 #
-# **In an interview.** *I measure four things apart: selection, arguments, execution and the answer. A grammar guarantees the form of a call, not its content. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
+# **In an interview.** *I measure four things separately: selection, arguments, execution and the answer. A grammar guarantees the form of a call, not its content. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
 # one more tool, and when an answer is wrong I first ask which half failed: was the passage found, and was it read?*
 #
 # New terms: **tool call** = a name with arguments in JSON; **schema** = which names and arguments are allowed; **trajectory** = call, result and answer in turn; **wrong but valid** = fits the schema and asks for the wrong thing;
@@ -410,7 +410,7 @@ interview("08")
 # %% [markdown]
 # ## To take away
 #
-# 1. Measure selection, arguments, execution and answer apart, and count what is valid and wrong.
+# 1. Measure selection, arguments, execution and answer separately, and count what is valid and wrong.
 # 2. Whether to call is a decision with a price. It depends on what the model knows, so state both.
 # 3. When a retrieved answer is wrong, first ask which half failed: put the right passage there and read again.
 

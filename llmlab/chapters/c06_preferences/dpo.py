@@ -1,5 +1,5 @@
-"""dpo: preference optimisation of the chat model from pairs; margins, and chosen and rejected log-probs
-apart.
+"""dpo: preference optimisation of the chat model from pairs; margins, and the log-probs of chosen and
+rejected separately.
 """
 
 from dataclasses import dataclass
