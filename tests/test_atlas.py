@@ -20,6 +20,7 @@ def test_every_answer_leads_to_a_lever_and_each_kind_of_gap_to_its_own():
         "Supervised",
         "Preferences:",
         "Reinforcement",
+        "Reward",
         "Retrieval:",
         "Test-time",
         "Distillation",

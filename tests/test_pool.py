@@ -37,6 +37,6 @@ def test_a_killed_worker_is_a_sentence(home):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(pool.WorkerLost, match="the same command goes on with what is missing"):
+    with pytest.raises(pool.WorkerLost, match="the same command makes what is missing"):
         list(pool.run_all([(Topology(steps=2000), 0)], workers=1))
     killer.join()

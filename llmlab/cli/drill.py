@@ -22,7 +22,7 @@ from .options import parse
 OPTIONS = [
     ("chapter", str, "", "only this chapter, by its number"),
     ("level", int, 0, "only this level, 1 to 3; 0: all"),
-    ("mock", float, 0.0, "an interview of so many minutes; 0: practice"),
+    ("mock", float, 0.0, "minutes of a mock interview; 0: practice"),
     ("list", bool, False, "list the drills and when each comes back"),
     ("stats", bool, False, "progress by chapter"),
     ("json", bool, False, "print one JSON object as the last line"),

@@ -37,7 +37,7 @@ def each(work: Callable, jobs: Iterable[tuple], workers: int | None = None) -> I
                 yield waiting[done], done.result()
         except BrokenProcessPool:
             raise WorkerLost(
-                "a worker process was killed (out of memory?); the same command goes on with what is missing"
+                "a worker process was killed (out of memory?); the same command makes what is missing"
             ) from None
         finally:
             executor.shutdown(wait=False, cancel_futures=True)

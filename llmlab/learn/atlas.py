@@ -161,8 +161,8 @@ PROMPT = Leaf(
 )
 CPT = Leaf(
     "Continued pretraining, with replay",
-    "Facts and jargon come from reading. Documents teach to continue documents; answering may still have to"
-    " be shown (SFT).",
+    "A model learns a domain's language by reading it. Reading teaches it to continue documents; you may"
+    " still have to show it how to answer (SFT). Keep retrieval for the single facts.",
     "Forgetting. Mix old texts in, and stop by a regression suite.",
     "Loss and recall on held-out domain text, and the old skills at every gate.",
     "02",
@@ -178,8 +178,9 @@ EXTEND = Leaf(
 )
 RETRIEVAL = Leaf(
     "Retrieval: put the passage into the prompt",
-    "Few pages, or facts that change often, are better looked up than learnt.",
-    "It answers as well as it finds; long prompts cost with every request.",
+    "Facts that are written down are better looked up than learnt: nothing is trained, an update takes effect"
+    " at once, and the answer can cite its source.",
+    "An answer is only as good as the passage that was found; long prompts cost with every request.",
     "Share right with the passage in the prompt, share of questions for which the right passage was found.",
     "08",
     (
@@ -199,11 +200,26 @@ SFT = Leaf(
 )
 DPO = Leaf(
     "Preferences: DPO or a relative",
-    "Both answers are possible for the model already, and people can say which one is better.",
-    "It cannot find what the pairs do not hold, and can push both answers down.",
-    "Held-out pairs ordered rightly, log-probs of both sides, what is really said.",
+    "The model can already give both answers, and people can say which one is better.",
+    "It cannot find an answer that no pair contains, and it can make both answers less likely.",
+    "Held-out pairs ordered correctly, log-probs of both sides, what the model really says.",
     "06",
     (_of("dpo", "preferred"), _of("dpo", "polite")),
+)
+JUDGE = Leaf(
+    "Reward model or judge: score fresh samples, then pick the best or reinforce",
+    "No program can check the answers, but people or a strong model can. A reward model learns from their"
+    " comparisons and then scores what the model writes today.",
+    "The score keeps rising while the answers get worse. A judge also favours length, position or its own"
+    " style.",
+    "Agreement with people on fresh pairs, a second judge that was not trained on, ratings by people during"
+    " the run.",
+    "06",
+    (
+        _of("reward", "accuracy"),
+        _of("overopt", "proxy", probe=2),
+        _of("overopt", "gold", probe=2),
+    ),
 )
 RL = Leaf(
     "Reinforcement learning with a verifier",
@@ -237,10 +253,10 @@ FLOW = Question(
             "What is missing?",
             {
                 "knowledge: it does not know the facts or the words": Question(
-                    "Are the facts few, or do they change often?",
+                    "Can the passage that it needs be looked up for each request?",
                     {
-                        "yes": RETRIEVAL,
-                        "no, it is a whole domain": Question(
+                        "yes, one document or a whole collection": RETRIEVAL,
+                        "no, or it misreads the domain even with the passage in the prompt": Question(
                             "Do the important words fall into five tokens and more, and are there many of"
                             " them?",
                             {"yes": EXTEND, "no": CPT},
@@ -254,7 +270,13 @@ FLOW = Question(
                     {
                         "yes, both": RL,
                         "a program can tell, but nothing may be trained": TEST_TIME,
-                        "no program can tell": DPO,
+                        "no program can tell": Question(
+                            "Who can tell a good answer from a bad one?",
+                            {
+                                "people or a strong model, for every new sample": JUDGE,
+                                "people, and they have compared a fixed set of answers": DPO,
+                            },
+                        ),
                     },
                 ),
                 "cost: it is right, but too slow or too expensive": DISTIL,

@@ -324,7 +324,7 @@ def value(file: Path, loader: Loader, node, where: tuple, lines: dict):
             name, line = str(key.value), key.start_mark.line + 1
             if name in found:
                 raise BadEntry(
-                    file, line, dotted((*where, name)), "stands here for the second time; keep one"
+                    file, line, dotted((*where, name)), "occurs here for the second time; keep one"
                 )
             lines[*where, name] = line
             found[name] = value(file, loader, item, (*where, name), lines)

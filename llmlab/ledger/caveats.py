@@ -55,7 +55,7 @@ CAVEATS = {
         "Guo et al. read task performance; here it is loss on general text, and the recovery coincides"
         " with the decay of the rate."
     ),
-    "C032": Caveat("The effect lies on the border of the smallest effect of interest."),
+    "C032": Caveat("The effect is about as large as the smallest effect of interest."),
     "C034": Caveat("One wording is soon memorised, and then its gradients vanish."),
     "C035": Caveat("Without replay the highest loss is the last reading, so this is not a dip."),
     "C036": Caveat("One fluent wrong value about a drug can hardly reach other knowledge."),
@@ -123,7 +123,7 @@ CAVEATS = {
         "At this size there are no fewer right answers under the grammar than free: no tax was found."
     ),
     "C149": Caveat(
-        "That a deleted document is not found any more is by construction; what is measured is how much a"
+        "That a deleted document is not found any more is by construction; the test measures how much a"
         " trained model still tells, and the reader's own errors."
     ),
     "C150": Caveat("That a passage costs tokens is by construction; no minutes are compared."),

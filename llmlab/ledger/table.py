@@ -137,7 +137,7 @@ def in_the_lab(r: Row) -> str:
         return f"{r.record['found'].rstrip('.')}.{instead}"
     words = {
         "as claimed": "as claimed",
-        "reversed": "the other way about",
+        "reversed": "the other way round",
         "too small": "too small to matter",
         "differs": "a difference, where none was claimed",
         "open": "undecided",

@@ -13,7 +13,7 @@ A = TypeVar("A", bound=Hashable)
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
-    """Chance that at least one of k is right, from n samples of which so many are: 1 − C(n−c, k) / C(n, k).
+    """Chance that at least one of k is right, from n samples of which c are: 1 − C(n−c, k) / C(n, k).
     Unbiased. Chen et al. 2021, equation 1
     """
     _check(n, k)
@@ -97,7 +97,7 @@ def precision(p: float, tpr: float, fpr: float) -> float:
 
 
 def imitated(p: float, tpr: float, fpr: float, rounds: int) -> float:
-    """Share right after so many rounds of perfect imitation of what a verifier accepts: each round the odds
+    """Share right after some rounds of perfect imitation of what a verifier accepts: each round the odds
     p / (1−p) are multiplied by TPR / FPR, so that the sign of Youden's J = TPR − FPR decides where it ends,
     and the ratio how fast. 1 or 0 where FPR or TPR is 0.
     """

@@ -28,8 +28,8 @@ OURS = {  # fp32, no activation checkpointing, clipped at 1; nothing saved, noth
 }
 PASSED = {  # knob -> what it becomes where it is no setting but an object that the trainer is given
     "lr": ("optimizers", "AdamW with betas 0.9 and 0.95, and this peak rate"),
-    "warmup": ("optimizers", "our schedule: so many steps up, then down to a tenth"),
-    "probe": ("callbacks", "our probes, after every so many steps"),
+    "warmup": ("optimizers", "our schedule: this many steps up, then down to a tenth"),
+    "probe": ("callbacks", "our probes, each time after this many steps"),
     "held": ("callbacks", "decides what our probes read"),
     "k": ("callbacks", "decides what our probes read"),
 }

@@ -16,8 +16,8 @@
 #
 # *Run ▸ Run All Cells* starts this chapter (Shift-Enter runs a single cell).
 #
-# Here is a language model of one million parameters. It has read about a small invented country, Verania, and has never been in a conversation. Ask it something; then train it, for about twenty seconds, on conversations about other people, and
-# read its words again.
+# Here is a language model of one million parameters. It has read about a small invented country, Verania, and has never been in a conversation. Ask it something. Then train it for about twenty seconds on conversations about
+# other people, and read its words again.
 
 # %%
 from llmlab.learn.widgets import FirstMinute
@@ -25,16 +25,16 @@ from llmlab.learn.widgets import FirstMinute
 FirstMinute()
 
 # %% [markdown]
-# Before, it goes on writing what its books look like: more questions, other people's answers. It knows the fact all along. After some dozens of small steps it answers, and stops. Nothing was added but a *behaviour*, and that is what most of this workbook is about:
-# finding out what is missing, adding it, and seeing what it costs.
+# Before training, the model just continues its books: more questions, other people's answers. Yet it already knew the fact. After a few dozen small steps it answers, and stops. We added nothing but a *behaviour*.
+# Most of this workbook does the same: find out what is missing, add it, and see what it costs.
 #
-# This workbook is about what happens to a language model *after* pretraining. Most claims in it are experiments that you can run (the others name their paper): on a laptop, in about half a minute, on a real
-# (tiny) transformer that lives in a small invented country, Verania, whose every fact is known exactly. The same code runs real models.
+# The workbook is about what happens to a language model *after* pretraining. Most of its claims are experiments that you can run; the others name their paper. Each experiment takes about half a minute on a laptop and trains a
+# real (tiny) transformer. We invented its country, so we know every fact of it exactly. The same code runs full-size models.
 #
 # **For a ten-year-old.** Training a model is like training a new colleague. First she learns to read and to count (pretraining). Then she reads your company's papers (continued pretraining), learns how we talk to
-# customers (fine-tuning), hears which of two answers was the better one (preferences), and at last practises on real tasks with a mark for each (reinforcement learning).
+# customers (fine-tuning), hears which of two answers was the better one (preferences), and finally practises on real tasks with a mark for each (reinforcement learning).
 #
-# **In an interview.** *Define the target behaviour; diagnose the gap: knowledge, behaviour, preference, reliability or cost; pull the cheapest lever that closes it; name what it may break, and how you would know.*
+# **In an interview.** *I define the target behaviour. I diagnose the gap: knowledge, behaviour, preference, reliability or cost. I pull the cheapest lever that closes that gap. And I name what it may break, and how I would know.*
 
 # %%
 import pandas as pd
@@ -45,35 +45,35 @@ pd.set_option("display.max_colwidth", None)
 from llmlab.learn.widgets import Drills, Flow, Map, Panel, Predict
 
 # %% [markdown]
-# Words that you do not know yet stand in the **glossary** at the end of this chapter; every chapter explains its own where they first appear.
+# Unfamiliar terms are defined in the **glossary** at the end of this chapter. Every chapter also explains its own terms where they first appear.
 #
 # ## 1 · The life of a model
 #
-# Click a stage: what it needs, what it changes, what it risks. Hardly any model goes through all of them: leave out what closes no gap.
+# Click a stage to see what it needs, what it changes and what it risks. Few models go through all of them: leave out a stage that closes no gap.
 
 # %%
 Map()
 
 # %% [markdown]
-# Every stage changes the *distribution* of what the model says, or (test-time scaling, distillation) the *compute* that it takes to say it. Pretraining builds the engine, mid-training tunes it for the terrain,
-# post-training teaches the driver, and test-time scaling takes more time on a difficult route.
+# Read the map in the order of the stages. Most of them change the *distribution* of what the model says; test-time scaling and distillation change the *compute* that it takes to say it.
+# Pretraining builds the engine, mid-training tunes it for the terrain, post-training teaches the driver, and test-time scaling takes more time on a difficult route.
 #
 # ## 2 · Which knob would you turn?
 #
-# Answer the questions; at the end stands a lever with its risk, its measure, and what our own runs say. (They are stored runs: the commands beside them make them again.)
+# Answer the questions and you reach a recommended lever, its risk, how to measure it, and what our own runs say. (These runs are stored; the command beside each one runs it again.)
 
 # %%
 Flow()
 
 # %% [markdown]
-# Real products have several gaps at once. The exercise `which_lever` below turns the flow into a function with one fixed order for that case: facts before form, form before taste, because
-# a later stage builds on the earlier one.
+# Real products have several gaps at once. The exercise `which_lever` below turns the flow into a function with a fixed order for that case: facts before form, form before taste, because
+# each stage builds on the one before.
 #
-# The order *prompt → SFT → DPO → RL → CPT → distil* that one hears ("cheapest effective lever first") orders by effort, not by what is missing. A lever that is cheap and closes another gap is not cheap.
+# You may hear the order *prompt → SFT → DPO → RL → CPT → distil* ("cheapest effective lever first"). It sorts levers by effort, not by what is missing. A cheap lever that closes the wrong gap is a waste.
 #
 # ## 3 · By hand: is it knowledge or behaviour?
 #
-# The quickest diagnosis costs no training. Give the fact in the prompt: if the answer is right then, the behaviour is there and the knowledge is missing.
+# The quickest diagnosis needs no training. Put the fact into the prompt. If the model now answers correctly, it has the behaviour and lacks the knowledge.
 
 # %%
 from llmlab.train import probes
@@ -95,7 +95,7 @@ def right(prompt):
 {"asked": right(asked), "told in the prompt, then asked": right(told)}
 
 # %% [markdown]
-# One example is an anecdote. The same for all 24 drugs (there are nineteen possible doses, so a guess is seldom right):
+# One example is an anecdote. Here is the same test for all 24 drugs. (There are nineteen possible doses, so a guess is rarely right.)
 
 # %%
 def rows(prompt):
@@ -110,14 +110,21 @@ pd.Series({k: probes.exact(base.model, probes.batches(rows(p)))
           name="share right")
 
 # %% [markdown]
-# The behaviour (reading a prompt, answering) is there, the knowledge is not. Where the facts are few or change often, this is already the cure: look the passage up and put it into the prompt (*retrieval*).
+# Compare the two rows: with the fact in the prompt the model answers correctly far more often. So it has the behaviour (reading a prompt, answering) and lacks the knowledge. Often this test is already the cure: look the passage up and put it
+# into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice; training comes in where looking them up is not enough.
 #
 # ## 4 · How a chapter works
 #
-# 1. **Why**: the idea in two sizes. 2. **By hand**: tiny arrays, real numbers. 3. **Read the source**: `show(function)`, and an assertion that your numbers are the library's.
-# 4. **Predict**: commit, then look. 5. **Turn the knob**: the panel. 6. **Break it, then fix it**. 7. What is contested. 8. **Exercises** with a judge, **drills** that come back when you are about to forget them, references.
+# 1. **Why**: the idea for a ten-year-old and for an interview.
+# 2. **By hand**: tiny arrays, real numbers.
+# 3. **Read the source**: `show(function)`, and an assertion that your numbers agree with the library's.
+# 4. **Predict**: commit, then look.
+# 5. **Turn the knob**: the panel.
+# 6. **Break it, then fix it**: each fault with its symptom and its cure.
+# 7. **The evidence**: what the ledger says, and what is contested.
+# 8. **Exercises** with a judge, **drills** that come back when you are about to forget them, and references.
 #
-# Here are a prediction and a panel in small. The base model is trained on conversations about people whom it knows already:
+# Here is a small prediction with its panel. We train the base model on conversations about people whom it already knows:
 
 # %%
 from statistics import median
@@ -127,7 +134,7 @@ from llmlab.chapters.c01_data_topology.topology import Topology
 
 stored = [runs.run(Topology(), seed) for seed in (0, 1, 2)]
 Predict("How many steps of 16 conversations until it answers half of the held-out "
-        "questions rightly?",
+        "questions correctly?",
         lambda: median(next(s for s, v in r.curve("answering").items() if v >= 0.5)
                        for r in stored),
         unit="steps", low=0, high=120,
@@ -136,7 +143,7 @@ Predict("How many steps of 16 conversations until it answers half of the held-ou
             "examples show it.")
 
 # %% [markdown]
-# Settings marked ● are stored and answer at once; others are trained when you press **Run**. Then look at the whole table of experiments that this machine can do, with the seconds that each takes:
+# Settings marked ● are stored, so they answer at once. **Run** trains any other setting. These are all the experiments that you can run, with the seconds that each one takes:
 
 # %%
 from llmlab.lab import registry, times
@@ -147,9 +154,11 @@ pd.DataFrame([{"experiment": n, "shows": registry.get(n).summary,
               for n in registry.NAMES]).set_index("experiment")
 
 # %% [markdown]
+# Read the table as a menu: one row per experiment, timed with default knobs on the machine that built this page, not on yours.
+#
 # ## 5 · What this machine can do
 #
-# `llmlab doctor` says more: how long each experiment takes here, whether the checkpoints are whole, what to mind about this processor.
+# `llmlab doctor` tells you more: how long each experiment takes on your machine, whether the checkpoints are intact, and what to watch out for with your processor. It begins like this:
 
 # %%
 from itertools import islice
@@ -162,11 +171,12 @@ print(*(next(doctor.lines(fact)) for fact in facts), sep="\n")
 # %% [markdown]
 # ## 6 · What counts as shown
 #
-# Our model is small and its country is invented, so a number here is not a number about a large model. What carries over is the *mechanism*, and the way to test it. Three rules hold for every comparison that is called *shown*; a cell with one seed is an illustration, and says so:
+# Our model is small and its country is invented, so no number here is a number about a large model. The *mechanism* carries over, and so does the way to test it.
+# Three rules hold for every comparison that we call *shown*. (A cell with one seed is an illustration, and says so.)
 #
-# - **Several seeds, paired.** One run is an anecdote. The next cell takes one comparison apart: same seeds in both settings, the difference seed by seed, and its 95 % interval.
-# - **Something is matched** between two settings: tokens, steps or samples. It is said which.
-# - **A claim that fails stays in.** Where the texts that this workbook teaches are contested, or our runs disagree with them, the chapter says so.
+# - **Several seeds, paired.** One run is an anecdote. The next cell takes one comparison apart: the same seeds in both settings, the difference seed by seed, and its 95 % interval.
+# - **Something is matched** between the two settings: tokens, steps or samples. The text says which.
+# - **A claim that fails stays in.** Where the sources of this workbook are contested, or our runs disagree with them, the chapter says so.
 
 # %%
 from llmlab.ledger.statistics import interval
@@ -186,12 +196,17 @@ print("loss on general text, all tokens − assistant tokens:",
 show(paired, interval)
 
 # %% [markdown]
+# Training on all tokens ends with a higher loss on general text in every seed, and the interval of the difference lies above 0. At equal steps that is *shown*; it doesn't say how large the difference would be elsewhere.
+#
 # ## 7 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
-# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
-# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
-# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
+#
+# A claim has parts. A 98 % interval over seeds decides each of them: *as claimed*, *reversed*, *too small*, or *differs* where no difference was claimed. A part that the interval doesn't decide is *open*.
+# If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design cannot decide it. [Chapter 02](02_continued_pretraining.ipynb),
+# section 11, gives the full rules.
+#
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.ledger.table import Ledger
@@ -203,14 +218,14 @@ Ledger("00")
 #
 # - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** What is cheapest depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024].
 #   The exercise `break_even` is about that.
-# - **"If it does not know the facts, teach it by reading."** Reading gives knowledge that can be *continued*; whether it can be *asked for* depends on wordings and on whether anybody ever showed questions
-#   [Allen-Zhu and Li 2023]. Chapter 02 takes a first look at it.
-# - **"Never fine-tune facts in."** Unknown facts in SFT are learnt slowly, and once learnt make the model invent more [Gekhman et al. 2024]. Here (on the base, not on a chat model) questions taught to answer about as well as documents did,
-#   and to state less (C002); inventing is chapter 04's matter.
+# - **"If it doesn't know the facts, let it read them."** At scale, a model that has read a fact can *continue* a text about it. Whether it can also *answer* a question depends on how many wordings it has read and on whether it has ever seen
+#   questions [Allen-Zhu and Li 2023]. Chapter 02 takes a first look. And retrieval is a rival: it needs no training at all (chapter 08).
+# - **"Never fine-tune facts in."** At scale, SFT learns unknown facts slowly, and the model makes up more once it has learnt them [Gekhman et al. 2024]. In the lab (on the base, not on a chat model), training on questions was about as good as
+#   training on documents for answering questions, and worse for stating the facts (C002). Making things up is the subject of chapter 04.
 #
 # ## 9 · Exercises
 #
-# `task("name")` shows the task and an empty function. `check` says whether yours is right, or what is wrong with it; `hint` helps in steps; `solution` shows right ones.
+# `task("name")` shows the task and an empty function. `check` tells you whether yours is right, or what is wrong with it. `hint` helps in steps, and `solution` shows right ones.
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task
@@ -235,8 +250,8 @@ task("break_even")
 # %% [markdown]
 # ## 10 · Drills
 #
-# Real situations, as an interviewer would put them. Answer in four parts (diagnosis, lever, risks, measurements), then compare with an answer said aloud and grade yourself by the rubric. Questions come back when you are about to forget them.
-# In the terminal: `llmlab drill`; an interview against the clock: `llmlab drill --mock 20`.
+# These are real situations, put as an interviewer would put them. Answer in four parts (diagnosis, lever, risks, measurements). Then compare with a spoken answer and grade yourself by the rubric. Questions come back when you are about to
+# forget them. In the terminal: `llmlab drill`; an interview against the clock: `llmlab drill --mock 20`.
 
 # %%
 Drills("00")
@@ -254,9 +269,9 @@ interview("00")
 # %% [markdown]
 # ## To take away
 #
-# 1. A missing fact and a missing behaviour look alike from outside. Put the fact into the prompt: if the answer is right then, the behaviour was there and the knowledge was missing.
-# 2. Choose a lever by what is missing, not by what it costs. A cheap lever that closes another gap is not cheap.
-# 3. A number counts when it comes with several seeds, something that is matched, and the size that would have mattered. Ask for these before you believe it, ours included.
+# 1. A missing fact and a missing behaviour look alike from the outside. Put the fact into the prompt. If the answer is then right, the behaviour was there and the knowledge was missing.
+# 2. Choose a lever by what is missing, not by what it costs. A cheap lever that closes the wrong gap is a waste.
+# 3. Before you believe a number, ask for several seeds, for what was matched, and for the size of effect that would have mattered. Ask the same of our numbers.
 
 # %% [markdown]
 # ## Glossary

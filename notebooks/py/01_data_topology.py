@@ -16,17 +16,17 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** Before any stage of training there is one decision that no learning rate repairs: how text becomes rows, and which tokens of a row the loss may push.
+# **Where we are.** Before any stage of training you make one decision that no learning rate can repair: how text becomes rows, and which tokens of a row the loss may push.
 #
 # ```
 # raw text → [ packing | masking | pairs | rollouts ] → loss → every later chapter
 # ```
 #
-# **For a ten-year-old.** The same story can be used in four ways: read it on, fill in the answers of one speaker, say which of two endings is better,
+# **For a ten-year-old.** You can practise with the same story in four ways: read on, fill in what one speaker says, say which of two endings is better,
 # or make up an ending and get a mark for it. You learn something different each time.
 #
-# **In an interview.** *Most failures come from good data under the wrong loss. So I first ask which tokens contribute gradient: in CPT all of them, in SFT the assistant's, in DPO
-# the chosen against the rejected answer, in RL what the policy itself sampled. Then I print one row with its mask before I train.*
+# **In an interview.** *Good data under the wrong loss teaches the wrong thing, and the loss still falls. So I first ask which tokens contribute gradient: in CPT all of them, in SFT the assistant's, in DPO
+# those of the chosen answer against those of the rejected one, in RL what the policy itself sampled. I print one row with its mask before I train.*
 #
 # Words used here: **token** = a piece of text with a number; **mask** = 1 where the objective may push the token, else 0; **logits** = raw scores for every possible next token;
 # **gradient** = how much the loss grows with each number (training moves against it); **rollout** = an answer sampled from the model itself.
@@ -43,7 +43,7 @@ base, chatty = load("base"), load("chat")
 # %% [markdown]
 # ## 1 · By hand: the shift
 #
-# A model reads tokens and, at each place, scores what comes next. So the logits at place 0 belong to token 1. Three tokens, a vocabulary of three:
+# A model reads tokens and, at each position, scores what comes next. So the logits at position 0 belong to token 1. Here are three tokens and a vocabulary of three:
 
 # %%
 ids = torch.tensor([[0, 2, 1]])                                    # [B=1, T=3]
@@ -55,8 +55,8 @@ by_hand = torch.stack([logprobs[0, 0, ids[0, 1]], logprobs[0, 1, ids[0, 2]]])
 by_hand
 
 # %% [markdown]
-# Now the loss on the *last* token only, as if the second one were the user's. The gradient with respect to the logits is *softmax − one-hot* where the mask is 1.
-# Where it is 0, it is exactly zero: not small, zero. (Negative at the right token: the loss falls when that logit grows, so training pushes it up.)
+# Now we put the loss on the *last* token only, as if the second one were the user's. Where the mask is 1, the gradient with respect to the logits is *softmax − one-hot*.
+# Where the mask is 0, the gradient is exactly zero: not small, zero. (At the right token it is negative: the loss falls when that logit grows, so training pushes it up.)
 
 # %%
 leaf = logits.clone().requires_grad_(True)
@@ -68,7 +68,7 @@ leaf.grad
 # %% [markdown]
 # ## 2 · Read the source
 #
-# The shift happens in one function of the package, and the mask is applied in one other:
+# One function of the package does the shift, and another one applies the mask:
 
 # %%
 from llmlab.methods import imitation, parts, preferences
@@ -86,9 +86,9 @@ assert torch.equal(leaf.grad[0, 0], torch.zeros(3))
 # %% [markdown]
 # ## 3 · One text, four topologies
 #
-# Here is one conversation about a person of Verania. We turn it into batches in four ways and look at each with the same strip: hover over a token for its numbers,
-# choose a layer with the buttons. Nothing is drawn from what it ought to be: *weights* is d loss / d log-prob of the token (negative: training makes the token likelier; positive: less likely),
-# *gradient* is the size of d loss / d logits at the place that predicts it. Both are measured by autograd on the real model and stand on the token that is **predicted**.
+# Here is one conversation about a person of Verania. We turn it into batches in four ways and look at each with the same strip. Hover over a token for its numbers; choose a layer with the buttons.
+# The strip shows what autograd measures on the real model, not what ought to happen. *Weights* is d loss / d log-prob of the token (negative: training makes the token likelier; positive: less likely).
+# *Gradient* is the size of d loss / d logits at the position that predicts the token. Both are drawn on the token that is **predicted**.
 
 # %%
 from llmlab.chapters.c01_data_topology.topology import transcripts
@@ -98,7 +98,7 @@ for message in talk[0].conversation:
     print(f"{message['role']:10}{message['content']}")
 
 # %% [markdown]
-# **Packing (CPT).** Documents (here cut to one sentence each) one after the other, an end token between them, every token trained. Only the very first token has no gradient: nothing predicts it.
+# **Packing (CPT).** Documents follow one another, with an end token between them, and every token is trained. (We cut each document to one sentence.) Only the very first token has no gradient, because nothing predicts it.
 
 # %%
 from llmlab.tokens import chat, pack
@@ -112,8 +112,8 @@ packed = next(pack.pack(encoded, rows=1, length=80))
 TokenStrip(base.tok, packed, base.model, imitation.nll)
 
 # %% [markdown]
-# **Masking (SFT).** The same machinery, another mask: the assistant's words and the token that ends its turn. The question is still *read* (attention sees it); it is not *graded*.
-# (In the layer *loss* the user's words and the control tokens are expensive, although this is a trained model: they were never graded, so it never learnt to write them.)
+# **Masking (SFT).** The machinery is the same and the mask is different: it covers the assistant's words and the token that ends its turn. The model still *reads* the question (attention sees it), but it is not *graded* on it.
+# (Look at the layer *loss*: the user's words and the control tokens have a high loss although this model is trained. It was never graded on them, so it never learnt to write them.)
 
 # %%
 from llmlab.tokens.batch import pad
@@ -125,14 +125,14 @@ sft_strip = TokenStrip(chatty.tok, masked, chatty.model, imitation.nll)
 sft_strip
 
 # %% [markdown]
-# The same as a picture, for readers without a kernel:
+# The same as a picture, for readers without a kernel. Only the assistant's words and the end of its turn have a gradient:
 
 # %%
 sft_strip.picture("gradient")
 
 # %% [markdown]
-# **Pairs (DPO).** Two rows a question: the right last answer and a wrong one. The loss is −log σ(β · margin), where the margin says how much more the chosen answer has gained over a frozen *reference* model than the rejected one has.
-# Look at the layer *weights*: negative on the chosen answer (pushed up), positive on the rejected one (pushed down). What both rows share, such as the first answer, gets both and cancels in the sum over the pair.
+# **Pairs (DPO).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(β · margin). The margin says how much more the chosen answer has gained than the rejected one, each compared with a frozen
+# *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Whatever both rows share, such as the first answer, gets both pushes, and they cancel.
 
 # %%
 from llmlab.tokens import chat, pairs
@@ -146,8 +146,8 @@ compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows),
 TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
 
 # %% [markdown]
-# **Rollouts (RL).** The model writes four answers to the same sum itself; each is scored; the advantage says how much better it was than the group's mean, in units of the group's standard deviation.
-# What the model did not write (the question) has no gradient, and a group whose answers all score the same has none at all.
+# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation.
+# The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient at all.
 
 # %%
 from llmlab.methods.policy import Dials
@@ -161,7 +161,7 @@ sampled = next(collector(0))
 TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
 
 # %% [markdown]
-# The rule of all four, measured: the share of places whose gradient is exactly zero, and of places that the mask leaves out. They must agree, except where an advantage is 0.
+# All four follow one rule, and we can measure it. The next table gives the share of positions whose gradient is exactly zero, and the share that the mask leaves out:
 
 # %%
 import pandas as pd
@@ -181,6 +181,8 @@ for name, (loaded, batch, objective) in views.items():
 pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
+# Compare the two columns: they agree, except among rollouts if all answers to a sum scored the same. So the mask decides where gradient flows; it doesn't decide how much.
+#
 # **What is computed.** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Padded rows compute the prompt again and again,
 # and the padding too. Packing removes the padding; chapter 02 compares three kinds of it (a document a row, one stream, a stream with a reset). A fourth kind *shares prefixes*: a causal model
 # computes the same for the same beginning, so once is enough. Here are the answers to both sums from above, all eight rows as one:
@@ -191,16 +193,16 @@ from llmlab.chapters.c01_data_topology import sharing
 sharing.picture(chatty.tok, sampled)
 
 # %% [markdown]
-# Read a line from left to right: every token sees its own past and nothing else. The second sum skips the rest of the first, and an answer skips the other answers to its sum; both share what
-# they have in common. The mask is half of it. The other half is that positions restart where two rows part, as if the other row weren't there.
+# Read a line from left to right: every token sees its own past and nothing else. The second sum ignores the rest of the first, and an answer ignores the other answers to its sum; all of them share the
+# beginning that they have in common. The attention mask does half of this. The other half: positions restart where two rows part, as if the other row weren't there.
 
 # %%
 kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
 pd.DataFrame({name: sharing.computed(batch) for name, batch in kinds.items()}).T
 
 # %% [markdown]
-# Compare the first three columns: sharing computes the fewest tokens in every batch, and saves most for rollouts, where many answers follow one prompt. (The last column counts the tokens that are trained.)
-# The loss doesn't change, because all numbers that it reads are the same:
+# Compare the first three columns: sharing computes the fewest tokens in every batch, and saves most for rollouts, where many answers follow one prompt. (The last column counts the trained tokens.)
+# The loss doesn't change, because it gets the same numbers:
 
 # %%
 from llmlab.models.forward import forward_trained
@@ -212,8 +214,8 @@ assert torch.allclose(full.logprobs[there], less.logprobs[there], atol=1e-4)
 # %% [markdown]
 # ## 4 · Predict
 #
-# We take 2,000 conversations of two questions each about people whom the base model *already knows*, and train the base model on them three times: loss on every token, loss on the assistant's tokens,
-# and loss on pairs (right last answer against a wrong one, DPO). Same texts, same order, same learning rate, same number of steps.
+# We take 2,000 conversations about people whom the base model *already knows*, with two questions in each. We train the base model on them three times: with the loss on every token, on the assistant's tokens,
+# and on pairs (the right last answer against a wrong one, DPO). Texts, order, learning rate and number of steps are the same.
 
 # %%
 from statistics import median
@@ -227,7 +229,7 @@ stored = {loss: [runs.run(Topology(loss=loss), seed) for seed in seeds]
           for loss in ("all", "assistant", "dpo")}
 end = lambda loss, metric: median(r.metrics()[metric]["final"] for r in stored[loss])
 Predict("After training on pairs alone: which share of held-out questions does the "
-        "model answer rightly?",
+        "model answer correctly?",
         lambda: 100 * end("dpo", "answering"), unit="%", low=0, high=100,
         why="A pair says which of two endings is better, not how an answer begins: the "
             "base never learns the chat's form.")
@@ -241,12 +243,12 @@ Predict("After an answer, which of the three models goes on to write the user's 
             {f"loss on {name}": group for name, group in stored.items()},
             Topology.curves,
             title="The same 2,000 transcripts under three losses, 3 seeds"),
-        why="Whoever is trained on every token learns to write the user's words too.")
+        why="A model that is trained on every token learns the user's words too.")
 
 # %% [markdown]
 # ## 5 · Turn the knob
 #
-# The dots mark settings with stored runs (line: median of five seeds, band: lowest to highest): they answer at once. **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture.
+# The dots mark settings with stored runs, which answer at once (line: median of five seeds, band: lowest to highest). **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture.
 # In the terminal: `llmlab run topology --loss all`.
 
 # %%
@@ -259,18 +261,18 @@ pd.DataFrame({f"loss on {loss}": {label: end(loss, m)
               for loss in stored}).round(3)
 
 # %% [markdown]
-# Read it like this.
+# Compare the columns: one loss teaches a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.)
 #
-# - **All tokens** and **assistant tokens** learn to answer about equally well. The difference is what else was learnt: with the loss on all tokens the model also learns to *be the user*.
-#   Look at *probability of going on as the user*: in service such a model asks itself the next question unless something stops it.
-# - **Pairs** order the two answers rightly, and the model still does not *say* the right one: DPO compares, it does not show. From a base model that gives both answers almost no probability, a better order is worth nothing yet.
-#   (Chapter 06 is about that; its cure is a likelihood term, or SFT first.)
-# - General text pays in every case, because none of it was in these batches: at the end most under *all tokens*, on the way most under *pairs*, which are thrown far off and come most of the way back. That is chapter 02's subject.
-# - Who learns to answer *first*? The assistant-only loss, perhaps because nothing of its gradient is spent on the user's words; soon the loss on all tokens has caught up.
+# - **All tokens** and **assistant tokens** learn to answer about equally well. They differ in what else they learn: with the loss on all tokens the model also learns to *be the user*.
+#   Look at *probability of going on as the user*. In production such a model asks itself the next question unless something stops it.
+# - **Pairs** put the two answers in the right order, and still the model does not *say* the right one: DPO compares answers, it doesn't show how to write them. The base model gives both answers almost no probability, so a better order is
+#   worth nothing yet. (The cure is a likelihood term, or SFT first: chapter 06.)
+# - General text gets worse in every case, because none of it was in these batches. At the end it is worst under *all tokens*. During the run it is worst under *pairs*, which swing far off and come most of the way back. Chapter 02 is about that.
+# - The assistant-only loss learns to answer *first*, perhaps because it spends none of its gradient on the user's words. The loss on all tokens soon catches up.
 #
 # ## 6 · Break it, then fix it
 #
-# The classic faults of this layer are silent: the loss falls nicely. Each is a switch here; the strip shows it at a glance.
+# The classic faults of this layer are silent: the loss falls nicely. You can switch each of them on here, and the strip shows it at a glance. Read the table from the symptom to the cure; the third column tells you where to look.
 #
 # | symptom | fault | how the strip shows it | cure |
 # |---|---|---|---|
@@ -295,7 +297,7 @@ fault = late_by_one        # or: end_untrained
 TokenStrip(chatty.tok, fault(masked), chatty.model, imitation.nll, rows=1)
 
 # %% [markdown]
-# What do they cost? Three short trainings that differ in nothing but the mask, then each model answers: is the answer right, is its *first token* right, and with which token does it leave off? (One seed: an illustration.)
+# What do these faults cost? We run three short trainings that differ in nothing but the mask, and let each model answer. Is the answer right, is its *first token* right, and with which token does it stop? (One seed: an illustration.)
 
 # %%
 from llmlab.train.sample import sample
@@ -325,7 +327,7 @@ def behaviour(student, n=64):
     right = sum(w[:len(a)] == a for w, a in zip(wrote, wanted)) / n
     first = sum(w[0] == a[0] for w, a in zip(wrote, wanted)) / n
     last = Counter(student.tok.decode(w[-1]) for w in wrote).most_common(3)
-    return {"right": right, "first token right": first, "leaves off with": dict(last)}
+    return {"right": right, "first token right": first, "stops with": dict(last)}
 
 # %%
 faults = {"as it should be": lambda batch: batch, "late by one": late_by_one,
@@ -333,16 +335,14 @@ faults = {"as it should be": lambda batch: batch, "late by one": late_by_one,
 pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}).T
 
 # %% [markdown]
-# The first model closes its turn with the template's own token. *Late by one* was never told how an answer begins, so it does not get to answering. *End untrained* was never told how a turn ends: it falls back on what it
-# knows from pretraining (a *document* ends after an answer), or runs on until it is cut. Where only the template's token stops the answer, all of those would run on.
+# Read the last column first. The sound model closes its turn with the template's own token. *Late by one* never saw how an answer begins, so it hardly gets to answer. *End untrained* never saw how a turn ends: it falls back on
+# pretraining (a *document* ends after an answer), or it runs on until it is cut. If your server stops at the template's token only, all of these answers run on.
 
 # %% [markdown]
 # ## 7 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
-# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
-# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
-# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.ledger.table import Ledger
@@ -352,15 +352,15 @@ Ledger("01")
 # %% [markdown]
 # ## 8 · What is contested
 #
-# - **"Mask the user, because the model should answer, not ask."** Our runs: answers are equally good with and without the mask; what the mask buys is that the model does not go on as the user, and that it forgets less (chapter 00 gives the interval).
-#   Some published recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
-# - **"Packing is for pretraining."** It is also used in SFT for throughput; then the reset is not optional, since conversations must not see each other.
+# - **"Mask the user, because the model should answer, not ask."** In the lab, answers are about equally good with and without the mask. The mask buys something else: the model does not continue as the user, and it forgets less (chapter 00 gives
+#   the interval). At scale, some recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
+# - **"Packing is for pretraining."** SFT uses it for throughput, too. Then the reset is not optional, since conversations must not see each other.
 # - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite sign and the same weight per pair. Nothing in that asks for the
-#   chosen answer to become likely; both can sink together [Razin et al. 2024].
+#   chosen answer to become likely: both can become less likely together [Razin et al. 2024].
 #
 # ## 9 · Exercises
 #
-# Write the function, then let the judge look. `hint("shift")` helps in steps, `solution("shift")` shows right ones, `reset("shift")` begins again.
+# Write the function, then let the judge look at it. `hint("shift")` helps in steps, `solution("shift")` shows right ones, `reset("shift")` starts again.
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task
@@ -387,17 +387,27 @@ task("token_mean")
 #
 # ## 10 · Drills
 #
-# Four parts an answer: diagnosis, lever, risks, measurements. The same in the terminal: `llmlab drill --chapter 01`.
+# Answer in four parts: diagnosis, lever, risks, measurements. The same in the terminal: `llmlab drill --chapter 01`.
 
 # %%
 Drills("01")
 
 # %% [markdown]
+# ## 11 · Interview page
+#
+# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 01`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("01")
+
+# %% [markdown]
 # ## To take away
 #
-# 1. What carries loss is what is learnt. The same texts teach a writer of dialogues, an assistant, or nothing, by their mask.
-# 2. Whether documents in a row may read one another, and where an answer stops, is decided in a mask too; look at it before you train.
-# 3. A loss that falls says that something is being learnt, not what. Read what the model writes.
+# 1. The model learns to write the tokens that carry loss. With another mask, the same texts teach a writer of dialogues, an assistant, or neither.
+# 2. Masks also decide whether documents in a row may read one another, and whether the end of an answer is trained. Look at them before you train.
+# 3. A falling loss says that the model is learning something. It doesn't say what. Read what the model writes.
 
 # %%
 from llmlab.learn.notebook import references

@@ -16,18 +16,18 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** A base model exists. It knows the people of Verania, adds two-digit numbers and copies from its prompt.
-# It has never seen a drug. We want it to know the drugs *and* to keep what it knows.
+# **Where we are.** We have a base model. It knows the people of Verania, adds two-digit numbers and copies from its prompt.
+# It has never read about a drug. We want it to learn the drugs *and* to keep what it knows.
 #
 # ```
 # pretraining → [ continued pretraining ] → SFT → preferences / RL → distillation
 # ```
 #
 # **For a ten-year-old.** You read a thick book about medicine for a week. You learn many words. If you do nothing else that week, your sums get rusty.
-# So every fifth page you read, you read from your old school books.
+# So you read every fifth page from your old school books.
 #
-# **In an interview.** *Continued pretraining (CPT) is next-token training on a new distribution. It buys knowledge and fluency, costs general skill, and replay is the
-# cheapest insurance; I would choose the replay share by a regression suite, not by faith.*
+# **In an interview.** *Continued pretraining (CPT) is next-token training on a new distribution. It buys knowledge and fluency and costs general skill. Replay is the
+# cheapest insurance, and I choose its share with a regression suite, not by faith.*
 #
 # Words used here: **domain** = the new texts; **replay** = texts like the old ones, mixed in; **packing** = filling rows with several documents;
 # **warm-up** = the steps over which the learning rate climbs to its peak; **nats** = the unit of a loss that uses the natural logarithm.
@@ -40,15 +40,20 @@ from llmlab.learn.notebook import references, show
 from llmlab.learn.widgets import Drills, Panel, Predict
 
 # %% [markdown]
-# **When is it the right tool?** When what is missing is *knowledge of a domain*: high loss on its texts, names and jargon that the model mangles, document forms that it does not know (laws, code, records).
-# When the model knows and only *answers* badly, this is the wrong chapter: that is SFT. And it is never an alignment step: what the documents hold, harmful patterns too, is read (whether it outlives safety training stayed open: C022).
+# **When is it the right tool?** When the model lacks *knowledge of a domain*: its loss on such texts is high, it mangles names and jargon, and it doesn't know the document forms (laws, code, records).
+# If the model knows the domain and only *answers* badly, you need SFT instead. If the passages can be looked up, try retrieval first (chapter 08). And CPT is never an alignment step: the model learns whatever the documents contain, harmful
+# patterns included. (Our test of whether those outlive safety training, C022, could not decide it.)
 #
-# A checklist for an interview: **data** (deduplicated, without page furniture, documents delimited) · **mixture** (replay, chosen by regression gates) · **rate** (re-warmed, far below what breaks old skills) ·
-# **evaluation** (domain gains and general regressions, all the time).
+# A checklist for an interview:
+#
+# - **data**: deduplicated, without page furniture, documents delimited
+# - **mixture**: replay, its share chosen by regression gates
+# - **rate**: re-warmed, far below what breaks old skills
+# - **evaluation**: domain gains and general regressions, from the first step to the last
 #
 # ## 1 · The texts
 #
-# A drug monograph, as the model gets to read it. Every fact has six wordings. One fifth of all pairs (drug, wording) is held out: we measure on those.
+# This is a drug monograph, as the model reads it. Every fact has six wordings. We hold out one fifth of all pairs (drug, wording) and measure on those.
 
 # %%
 from llmlab.world import Formulary, corpora
@@ -56,7 +61,7 @@ from llmlab.world import Formulary, corpora
 print(corpora.domain_document(Formulary(), seed=0, i=0))
 
 # %% [markdown]
-# And three documents of the general corpus, the kind of text that replay mixes in.
+# And these are three documents of the general corpus, the kind of text that replay mixes in.
 
 # %%
 from itertools import islice
@@ -77,14 +82,14 @@ for word in (" Keller lives in Belmont", " " + next(iter(Formulary().drugs))):
 # %% [markdown]
 # ## 2 · By hand: the objective
 #
-# Nothing new: the loss of CPT is the loss of pretraining. Three tokens, a vocabulary of three, and the model's logits for what comes next:
+# There is nothing new here: the loss of CPT is the loss of pretraining. We take three tokens, a vocabulary of three, and the model's logits for what comes next:
 
 # %%
 logits = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # [B=1, T-1=2, V=3]
 ids = torch.tensor([[0, 0, 1]])                               # [B=1, T=3]
 
 # %% [markdown]
-# The first row of logits must predict the second token, the second row the third. (Chapter 01 has the same shift with a mask.)
+# The first row of logits predicts the second token, the second row the third. (Chapter 01 has the same shift with a mask.)
 
 # %%
 first = logits[0, 0].log_softmax(-1)[ids[0, 1]]
@@ -117,7 +122,7 @@ loss
 # %% [markdown]
 # ## 4 · By hand: packing
 #
-# Documents have all lengths, rows have one. Four documents, rows of six tokens, two rows a batch (with `none` the other two documents come in the next batch); 0 ends a document and also fills up:
+# Documents have many lengths, rows have one. Here are four documents, rows of six tokens and two rows a batch. (With `none` the other two documents come in the next batch.) A 0 ends a document and also fills up a row:
 
 # %%
 from llmlab.tokens.pack import pack, padding
@@ -130,16 +135,16 @@ for how, batch in rows.items():
           f"{padding(batch):.0%} of the places train nothing")
 
 # %% [markdown]
-# `none` wastes places. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` keeps the rows and forbids that look:
-# positions start again, and transformers builds the attention mask from them. Then the first token of a document has nothing to be predicted from, so its mask is 0.
-# (In documents of two tokens that is half of all places; in real ones it is one token a document.)
+# Compare the shares. `none` wastes many positions. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` keeps the rows and forbids that look:
+# positions start again, and transformers builds the attention mask from them. Then nothing predicts the first token of a document, so its mask is 0.
+# (In documents of two tokens that is half of all positions; in real ones it is one token a document.)
 
 # %%
 print(rows["reset"]["positions"].tolist())
 print(rows["reset"].mask.tolist())
 
 # %% [markdown]
-# Is "attention stays inside the document" true of the real model? Two documents packed with reset, against the second one alone:
+# Does attention really stay inside the document in the real model? We pack two documents and compare the second one with the same document alone:
 
 # %%
 from llmlab.models.forward import forward
@@ -158,7 +163,9 @@ with torch.no_grad():
               f"{float((packed - alone).abs().max()):.1e}")
 
 # %% [markdown]
-# Two dials decide most of what follows: how fast the rate rises and falls, and how much of each batch is old text. Drag them, and read what a run of that length gets to see:
+# With `reset` the difference is rounding error; with `plain` it is large. So the model's answer about the second document depends on the first one unless you reset.
+#
+# Two dials decide most of what follows: how fast the rate rises and falls, and how much of each batch is old text. Drag them and read what the model sees in a run of that length:
 
 # %%
 from llmlab.learn.widgets import Mechanism
@@ -168,7 +175,7 @@ Mechanism("schedule")
 # %% [markdown]
 # ## 5 · Predict
 #
-# Before you turn a knob, commit: each question covers its answer until you have given yours. We train 150 steps of 16 rows on drug monographs, once without replay and once with a fifth of general text.
+# Before you turn a knob, commit: each question hides its answer until you have given yours. We train 150 steps of 16 rows on drug monographs, once without replay and once with a fifth of general text.
 # The learning rate climbs to `lr 2e-3` over 20 steps (`warmup 20`) and then falls in a straight line to a tenth.
 
 # %%
@@ -183,7 +190,7 @@ replay = {f"replay {share:.0%}": [runs.run(CPT(replay=share), seed) for seed in 
 end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 
 # %%
-Predict("Without replay: which share of the people that it knew does the model still "
+Predict("Without replay: what share of the people that it knew does the model still "
         "know at the end?",
         lambda: 100 * end(replay["replay 0%"], "general_recall"), unit="%", low=0,
         high=100,
@@ -204,12 +211,12 @@ Predict("With 20 % replay: what does each curve do over the run?", curves,
             "first, then most of it returns.")
 
 # %% [markdown]
-# The first steps have the most room: the step axis is a root scale, so that the dip, and the way back from it, can be seen.
+# Look at the first steps: with replay the general curves dip and then come most of the way back; without replay they only fall. (The step axis is a root scale, which gives the dip more room. Three seeds show the shape, not its exact depth.)
 #
 # ## 6 · Turn the knob
 #
-# Settings marked ● are stored with five seeds (line: median, band: lowest to highest) and answer at once. **Run** trains the present setting here, now, over that band. **Compare** keeps a setting in the picture
-# beside the next one. **Stop** stops at once, and the next Run with the same knobs goes on where it stopped. In the terminal the same is `llmlab run cpt --replay 0.2`; for a class, `llmlab demo cpt`.
+# Settings marked ● are stored with five seeds (line: median, band: lowest to highest) and answer at once. **Run** trains the present setting here and now, over that band. **Compare** keeps a setting in the picture
+# beside the next one. **Stop** stops at once, and the next Run with the same knobs continues from there. In the terminal: `llmlab run cpt --replay 0.2`; for a class: `llmlab demo cpt`.
 
 # %%
 panel = Panel("cpt", show=["replay", "lr", "warmup"])
@@ -217,7 +224,7 @@ panel.preset({"replay": 0.5})  # not at the answer to the questions above
 panel
 
 # %% [markdown]
-# These runs are stored with the workbook under the hash of everything they depend on; if the code changes, they are computed again rather than shown.
+# The runs below are stored with the workbook under the hash of everything that they depend on. If the code changes, they are computed again rather than shown.
 
 # %%
 import pandas as pd
@@ -230,9 +237,10 @@ ends = [
 pd.DataFrame(ends).round(3)
 
 # %% [markdown]
-# Read it like this. The **stability gap** is the V in the general curves with replay: they worsen while the learning rate rises, and then recover in part. Without replay there is no V, only the way down.
-# Some of the domain's facts are recalled after these few steps, a sixth to a third of them by the seed.
-# The next cell takes the V apart: the worst reading of known people on the way, and the last one.
+# Replay keeps most of the known people and the sums in every seed; without it both are nearly gone. After these few steps the model recalls only some of the domain's facts, and how many depends on the seed.
+#
+# The **stability gap** is the V in the general curves with replay: they get worse while the learning rate rises, and then recover in part. Without replay there is no V, only a fall.
+# The next cell takes the V apart: the worst reading of known people during the run, and the last one.
 
 # %%
 def gap(name, run, metric="general_recall"):
@@ -244,7 +252,9 @@ pd.DataFrame(
     [gap(name, run) for name, group in replay.items() for run in group]).round(3)
 
 # %% [markdown]
-# How much replay, at which rate? The stored sweep holds the answer for a grid: shares at the end, median over five seeds, of the old (`general_recall`: known people) and of the new (`domain_recall`: drug facts).
+# Compare *worst* with *end*: with replay the model wins back most of what it lost; without it, the worst reading is at or near the end.
+#
+# How much replay, at which rate? The stored sweep answers this for a grid. It gives shares at the end, as medians over five seeds, of the old (`general_recall`: known people) and of the new (`domain_recall`: drug facts).
 
 # %%
 from llmlab.lab import sweeps
@@ -257,10 +267,10 @@ grid.pivot(index="replay", columns="lr",
            values=["general_recall", "domain_recall"]).round(2)
 
 # %% [markdown]
-# Read it by columns. At the lowest rate next to nothing is learnt, with any replay. At `lr 2e-3` a fifth of replay keeps most of the old and costs little of the new. At the highest rate every share of replay is a trade.
-# That is the whole argument about "the right rate" and "80/20": there is no point on this grid that is best at both.
+# No point on this grid is best at both. Read the columns: at the lowest rate the model learns next to nothing, with any replay. At `lr 2e-3` a fifth of replay keeps most of the old and costs little of the new. At the highest rate every share of
+# replay is a trade-off. That is the whole argument about "the right rate" and "80/20".
 #
-# And the bottom of the V (the worst reading of known people on the way, median over five seeds) for the same grid:
+# For the same grid, this is the bottom of the V: the worst reading of known people during the run, median over five seeds.
 
 # %%
 worst = lambda knobs: [min(c.curve("general_recall").values()) for c in sweep.at(knobs)]
@@ -270,20 +280,22 @@ pd.DataFrame({f"lr {lr:g}": {f"replay {share:g}": median(
               for lr in sweep.grid.axes["lr"]}).round(2)
 
 # %% [markdown]
+# A higher rate makes the V deeper, and more replay makes it shallower. The table shows medians; it doesn't show how much the seeds differ.
+#
 # ## 7 · Break it, then fix it
 #
-# Each failure has a knob, and each cure too:
+# Each failure has a knob, and so has each cure. Read the table from the symptom that you see to the knob that makes it and the knob that cures it:
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
 # | general skills fall and stay down | `replay 0` | `replay` up |
-# | old skills fall to nothing, early (the domain is learnt all the same) | `lr 5e-3`, `replay 0` | `lr` down, `replay` up, `gate` |
+# | old skills fall to nothing early, although the model learns the domain | `lr 5e-3`, `replay 0` | `lr` down, `replay` up, `gate` |
 # | the domain is learnt slowly | `duplicates 0.8`, `boilerplate 0.5` | clean the data: set them to 0 |
 # | wrong facts, fluently stated | `noise 0.5` | better sources |
 # | the rare sub-domain stays bad | `mixing fixed` | `mixing adaptive` |
 # | nobody noticed until release | `gate 0` | `gate 20`: stop, roll back, retune (`tolerance` says at what drop) |
 #
-# What the knobs mean, and how far they go:
+# This is what the knobs mean, and how far each of them goes:
 
 # %%
 pd.DataFrame([{"knob": k.name, "meaning": k.help, "range": k.range}
@@ -296,7 +308,8 @@ faults = Panel("cpt", show=knobs)
 faults
 
 # %% [markdown]
-# Every switch on its own, everything else at the default (20 % replay), three seeds each. The domain has three sub-domains of unequal size (heart, germs, nerves); the first column is the loss on the rarest, nerve drugs, a tenth of the documents.
+# Now every switch on its own, with everything else at the default (20 % replay), three seeds each. The domain has three sub-domains of unequal size (heart, germs, nerves). The first column is the loss on the rarest: nerve drugs, a tenth of
+# the documents.
 
 # %%
 switches = [{}, {"duplicates": 0.8}, {"boilerplate": 0.5}, {"noise": 0.5},
@@ -312,7 +325,7 @@ table = pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items())
 table.round(3)
 
 # %% [markdown]
-# The same as differences from the default, seed by seed: mean, and the 95 % interval over three seeds. An interval that holds 0 says: not shown by this.
+# Look for rows that differ from the first one. Which of these differences are more than luck? Here they are again as differences from the default, seed by seed: the mean and the 95 % interval over three seeds.
 
 # %%
 from llmlab.learn.notebook import paired
@@ -325,15 +338,17 @@ pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {
               for knobs in switches[1:]}).T
 
 # %% [markdown]
-# Read it by the rule of chapter 00: shown is what an interval without 0 shows.
+# If the interval contains 0, no effect has been shown. And with this many intervals, expect two or three to miss 0 by chance, so treat a surprise as a question.
 #
-# - **Shown: copies and page furniture cost domain loss.** The places they take are lost, and the loss *on the training texts* would look better than it is. Hence held-out text. (That last point is not measured here.)
-# - **Bounded: wrong facts hardly move the loss.** With `noise 0.5` its interval is narrow and holds 0. What suffers is recall: three seeds do not resolve that (nor the effect of copies on it), more do (C013 and C014, in rows that do not count).
-# - **Shown: a KL penalty to the base is no free cure.** `kl_coef 0.5` keeps old skills better and learns the form of the texts, but no facts: on domain text it pulls against just what is to be learnt. C037 compares it with replay at equal compute.
+# - **Shown: copies and page furniture raise the domain loss.** They take the place of useful text. (The loss *on the training texts* would look better than it is, so we measure on held-out text. That part is not tested here.)
+# - **Bounded: wrong facts hardly move the loss.** With `noise 0.5` its interval is narrow and contains 0. Recall may still suffer: three seeds can't resolve that, and neither can they resolve the effect of copies on it. The ledger has five
+#   seeds: see C013 and C014 with their caveats.
+# - **Shown: a KL penalty to the base is no free cure.** `kl_coef 0.5` keeps old skills better. It lets the model learn the form of the texts but no facts, because on domain text it pulls against the very thing we want to teach. C037 compares it
+#   with replay at equal compute.
 # - **Shown: adaptive mixing** lowers the loss where it was highest, on the rare sub-domain.
-# - **Shown, and unexpected: rows with padding** (`packing none`) end a little better on the rare sub-domain. We do not know why; of so many intervals two or three miss 0 by chance.
-# - **Not shown: warm-up and annealing.** Not "they do not matter" but "no effect at this size and this rate that three seeds can see". The sources name warm-up among the cures of the stability gap; the sweep above
-#   holds the same question at other rates, with five seeds:
+# - **A question, not a finding: rows with padding** (`packing none`) end a little better on the rare sub-domain. Nobody predicted it and we know no reason, so it may be one of the chance misses.
+# - **Not shown: warm-up and annealing.** That doesn't mean "they don't matter". It means "three seeds see no effect at this size and this rate". The sources name warm-up among the cures of the stability gap, so here is the same question at other
+#   rates, from the sweep above with five seeds:
 
 # %%
 pd.DataFrame(
@@ -344,13 +359,13 @@ pd.DataFrame(
      for lr in sweep.grid.axes["lr"]})
 
 # %% [markdown]
-# (The worst reading of known people on the way, with 20 steps of warm-up minus without: above 0 means that warm-up made the V shallower.) None is above 0 by more than its interval: at none of these
-# rates is an effect of warm-up on the V shown (the wider intervals leave room for one). What the rate and replay do to it, the table of section 6 says.
+# Each cell is the worst reading of known people during the run, with 20 steps of warm-up minus without. Above 0 means that warm-up made the V shallower. Every interval contains 0 or lies below it, so no benefit of warm-up is shown at
+# any of these rates. (The wider intervals leave room for one.) The table of section 6 shows what the rate and replay do to the V.
 
 # %% [markdown]
-# The gate at work: a learning rate much too high, no replay. Every 20 steps the regression suite compares known people and sums with the reading before the first step.
-# A drop of more than `tolerance` (here a fifth) rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter goes on.
-# Beware of a gate that is too strict: the stability gap's V, of which a good part is won back, looks like a far larger regression while it lasts. Try `tolerance 0.05` with the default rate.
+# Now the gate at work, with a learning rate much too high and no replay. Every 20 steps the regression suite compares known people and sums with the reading before the first step.
+# A drop of more than `tolerance` (here a fifth) rolls the weights back, halves the rate and moves a fifth of the batch to replay. Rejected steps stay spent: the step counter keeps running.
+# Beware of a gate that is too strict. While it lasts, the V of the stability gap looks like a far larger regression than the one that remains. Try `tolerance 0.05` with the default rate.
 
 # %%
 hasty = CPT(lr=5e-3, replay=0.0, steps=100)
@@ -367,35 +382,35 @@ for run in reckless["gate 20"]:
           *run.notes)
 
 # %% [markdown]
-# The price stands in the other panels: two stretches of steps were undone, and the gentler setting after them learns more slowly. The gate found a safer setting by trial, at the price of the rejected steps;
+# The gate saves the old skills. The other panels show the cost: the rejected steps are lost, and the gentler setting after them learns more slowly. The gate found a safer setting by trial;
 # choosing it beforehand would have been cheaper.
 #
 # ## 8 · What CPT is not
 #
-# The model has read about the drugs. Can it *answer questions* about them? We train once more, keep the weights, and ask: first to complete a statement, then to answer.
+# The model has read about the drugs. Can it *answer questions* about them? We train once more, keep the weights, and ask it first to complete a statement and then to answer a question.
 
 # %%
 student = load("base")
 *_, row = CPT(steps=100, probe=100).rows(student, seed=0)
-print(f"statements completed rightly: {row['domain_recall']:.0%}")
+print(f"statements completed correctly: {row['domain_recall']:.0%}")
 
 # %%
 from llmlab.train import probes
 
 drugs = Formulary(CPT().drugs)
 asked = probes.question_rows(student.tok, drugs, drugs.problems(128, seed=7))
-print("questions answered rightly: "
+print("questions answered correctly: "
       f"{probes.exact(student.model, probes.batches(asked)):.0%}")
 
 # %% [markdown]
-# Documents teach to continue documents; whether that is enough to answer depends: for drugs, about which nobody had ever asked this model, no (C019); for new people, nearly as well as questions about them (C002). The sources say "CPT for knowledge, SFT for
-# behaviour"; our two numbers agree with that and cannot show it: one seed, and after these few steps hardly a fact is known in either form. The ledger asks more carefully: C019 over seeds, and C002 with documents
-# against questions at equal tokens, in one wording and in several. Try it: `llmlab run facts --texts questions --forms 1`.
+# Our two numbers show nothing yet: they come from one seed, and after these few steps the model knows hardly a fact in either form. The sources say "CPT for knowledge, SFT for behaviour", because documents teach a model to continue documents.
+# The ledger asks more carefully. C019 compares the two ways of asking over seeds: nobody had ever asked this model about drugs, and reading about them did not make it answer. (It is withheld, because these answers are near
+# the floor in both arms.) C002 compares documents with questions at equal tokens: about new people, documents taught the model to answer nearly as well as questions did. Try it: `llmlab run facts --texts questions --forms 1`.
 #
 # ## 9 · Long documents
 #
-# Continued pretraining is also how models are brought to longer contexts. This model was pretrained on rows of 256 tokens. What is its loss further on in a text than it ever saw?
-# The same general documents, one after the other, in rows of 512; loss by place in the row.
+# Continued pretraining is also how one extends a model to longer contexts. This model was pretrained on rows of 256 tokens. What is its loss at positions that it has never seen?
+# We put the same general documents into rows of 512, one after the other, and read the loss by position in the row.
 
 # %%
 from llmlab.tokens.special import document_end
@@ -407,17 +422,17 @@ long = next(packing.pack(packing.encode_documents(base.tok,
                          rows=24, length=513))
 with torch.no_grad():
     loss = -forward(base.model, long).logprobs.mean(0)
-pd.Series({f"places {a + 1} to {a + 128}": float(loss[a:a + 128].mean())
+pd.Series({f"positions {a + 1} to {a + 128}": float(loss[a:a + 128].mean())
            for a in range(0, 512, 128)},
           name="nats per token").round(3)
 
 # %% [markdown]
-# (One model: an illustration.) Inside what it was trained on, more context helps: the second stretch is easier than the first. Beyond, each further stretch is harder again: the model has never met those distances.
-# A loss says little about *using* what stands far above. Claim C012 asks for one line of a long list, at about twice the trained length, before and after reading lists: short ones or long ones, at equal tokens.
+# Within the trained length more context helps: the second stretch is easier than the first. Beyond it each stretch is harder again, because the model has never met those distances. (One model: an illustration.)
+# The loss says little about whether the model can *use* something far above. Claim C012 tests that: it asks for one line of a long list, at about twice the trained length, after reading short lists or long ones at equal tokens.
 #
 # ## 10 · Your own documents
 #
-# The same recipe on texts of yours: a folder of `.txt`, `.md` or `.jsonl` files. Here on real text that every Python has: its licence and docstrings.
+# The same recipe runs on your own texts: a folder of `.txt`, `.md` or `.jsonl` files. Here it runs on real text that every Python has, its licence and docstrings.
 #
 # ```
 # llmlab run cpt --domain python
@@ -431,15 +446,24 @@ own = runs.run(CPT(steps=60), seed=0, texts=texts)
 pd.DataFrame(own.metrics()).T.round(3)
 
 # %% [markdown]
-# Real English prose costs far more nats than Verania's: this model has one million parameters and a vocabulary made for another country. The regressions are measured all the same.
+# Compare start and final: the loss on the new texts falls, and the old skills are measured beside it. Real English costs far more nats than Verania's, because this model has one million parameters and a vocabulary made for another country.
 
 # %% [markdown]
 # ## 11 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
-# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
-# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
-# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
+#
+# A claim has parts, and the 98 % interval over seeds decides each part. We look at five, ten and twenty seeds, and at no other number.
+#
+# - *as claimed*: the interval lies on the claimed side of 0, and the mean is at least the smallest effect of interest
+# - *reversed*: it lies on the other side of 0
+# - *too small*: it ends below the smallest effect of interest
+# - *differs*: no difference was claimed, and there is one
+# - *open*: none of these
+#
+# From the parts follows the verdict. *Supported*: every part is as claimed. *Refuted*: every part is excluded. *Conditional*: it depends on a knob, which is named. *Withheld*: the design cannot decide it, and the row says why.
+#
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -449,13 +473,13 @@ evidence = Ledger("02")
 evidence
 
 # %% [markdown]
-# The same as a picture: each effect divided by the smallest one of interest, so that 1 is the border. Right of it: as claimed, and large enough to matter.
+# The same as a picture. Each effect is divided by the smallest one of interest, so effects to the right of 1 are as claimed and large enough to matter.
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# **Replay is a dose.** What its share keeps, and what it costs on the domain (C016). A dot is a seed.
+# **Replay is a dose.** The next figure shows what each share keeps and what it costs on the domain (C016). A dot is a seed.
 
 # %%
 from llmlab.chapters.c02_continued_pretraining import claims as arms
@@ -467,7 +491,9 @@ dose(shares, "replay",
       "domain_nats": "domain loss (nats per character)"})
 
 # %% [markdown]
-# **The stability gap, and the representation beside it** (C031, C032, C033). *CKA* compares the last layer's vectors with those of the base on the same text: 1 means the same up to rotation and scale.
+# The first tenth of replay buys most of what a fifth buys, and every share costs some of the domain.
+#
+# **The stability gap and the representation** (C031, C032, C033). *CKA* compares the last layer's vectors with those of the base on the same text: 1 means the same up to rotation and scale.
 
 # %%
 shown = {"general_nats": "general loss (nats per token)",
@@ -476,13 +502,15 @@ shown = {"general_nats": "general loss (nats per token)",
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
-# Warm-up moves the dip to a later step; whether it makes it shallower by the border is open (C033). Replay decides whether there is a way back:
+# Warm-up moves the dip to a later step. Whether it also makes the dip shallower by enough to matter, this design can't decide (C033 is withheld). Replay decides whether there is a way back:
 
 # %%
 over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
 
 # %% [markdown]
-# Layer by layer: 0 is the embedding, 4 the last block's output. The embedding hardly moves; the last block, which stands before the prediction, moves most. With replay it turns back (whether by the border is open: C032), without it does not.
+# Only the runs with replay recover. Without it, loss and representation keep moving away from the base.
+#
+# Which layers move? In the next figure 0 is the embedding and 4 the output of the last block.
 
 # %%
 from llmlab.learn.draw import layers
@@ -490,8 +518,11 @@ from llmlab.learn.draw import layers
 layers([arms.NONE, arms.DEFAULT, arms.HALF])
 
 # %% [markdown]
-# **Mid-training and what reinforcement learning makes of it** (C023). The documents held sums with several terms, some solved in steps; then came the same GRPO, rewarded for right answers only.
-# Left: right answers after it. Right: the share of answers written in steps.
+# The embedding hardly moves, and the last block, right before the prediction, moves most. With replay it comes part of the way back (whether by enough to matter is open: C032). Without replay it doesn't.
+
+# %% [markdown]
+# **Mid-training, and what reinforcement learning makes of it** (C023). The model read documents with sums of several terms, some of them solved in steps. Then every arm got the same GRPO, which rewarded right answers only.
+# Left: right answers after GRPO. Right: the share of answers written in steps.
 
 # %%
 dose(list(arms.WORKED.values()), "share",
@@ -500,7 +531,7 @@ dose(list(arms.WORKED.values()), "share",
      "of worksheets with steps")
 
 # %% [markdown]
-# How much is *before* the practice? The reading before its first step:
+# And how much of this was there *before* the practice? This is the reading before its first step:
 
 # %%
 dose(list(arms.WORKED.values()), "share",
@@ -509,19 +540,20 @@ dose(list(arms.WORKED.values()), "share",
      "of worksheets with steps", "before")
 
 # %% [markdown]
-# Read the two together. *Before* the practice, steps in the documents do not pay: right answers are fewer with them than without. After it, all seeds with the largest share answer in steps, and nearly always rightly; with the
-# smallest none does. In between some seeds do and some do not, and a mean over the two kinds describes neither. That GRPO makes a rule of what is sampled now and then, and of nothing else, would explain it; our arms do not isolate it.
+# Read the two figures together. *Before* GRPO, steps in the documents don't pay off: the model gets fewer sums right with them than without. *After* GRPO, all seeds with the largest share answer in steps, and nearly always correctly;
+# with the smallest share no seed does. In between some seeds do and some don't, and a mean over the two kinds describes neither. One explanation: GRPO can only amplify what the model already samples occasionally. Our arms don't isolate it.
 
 # %% [markdown]
 # ## 12 · Where the sources are contested
 #
-# - **"80/20."** A starting guess. Published useful ranges go from 1 % to 50 %, depending on the shift [Ibrahim et al. 2024]. Find yours with the slider.
-# - **"Learning rate much lower than in pretraining."** Re-warming the rate learns the domain faster and forgets more: a trade-off, not a rule [Ibrahim et al. 2024].
+# - **"80/20."** A starting guess. At scale, useful shares go from 1 % to 50 %, depending on the shift [Ibrahim et al. 2024]. Find yours with the slider.
+# - **"Learning rate much lower than in pretraining."** Re-warming the rate makes the model learn the domain faster and forget more: a trade-off, not a rule [Ibrahim et al. 2024].
 # - **The stability gap's remedy.** The paper that named it for LLMs recommends several epochs on a well-chosen subset and a mixture close to pretraining, not replay alone [Guo et al. 2024].
 # - **"Add a KL term to the base."** It costs a second forward pass, about a third more compute, so the fair rival is that much more training on replay. In RL, on-policy data explains retention better
 #   than KL does [Chen et al. 2025].
-# - **"Mid-training makes RL work."** Reported for reasoning [Wang et al. 2025; Zhang et al. 2025; Tsilivis et al. 2025]; C023 above is our test: `llmlab run midtrain --share 0.3`.
-# - **"CPT teaches facts."** With a single wording, facts are stored and not extractable [Allen-Zhu and Li 2023]. Several wordings helped for people (C002); for drugs six of them were not enough to answer questions (C019).
+# - **"Mid-training makes RL work."** At scale, several groups report it for reasoning [Wang et al. 2025; Zhang et al. 2025; Tsilivis et al. 2025]. C023 above is our test in the lab: `llmlab run midtrain --share 0.3`.
+# - **"CPT teaches facts."** At scale, facts read in a single wording are stored and can't be extracted [Allen-Zhu and Li 2023]. In the lab, documents in several wordings let the model answer questions about people (C002); about drugs, six
+#   wordings did not (C019, withheld).
 #
 # ## 13 · Exercises
 
@@ -566,9 +598,9 @@ interview("02")
 # %% [markdown]
 # ## To take away
 #
-# 1. Reading the domain alone drives out what is not read any more. Some old text in every batch keeps most of it, and costs a part of the new.
+# 1. A model that reads only the domain forgets the rest. Some old text in every batch keeps most of it, and costs part of the new.
 # 2. A higher rate learns more and forgets more. Look at both curves at equal learning, not at the end of one of them.
-# 3. Say beforehand what must be kept, and watch it from the first step: loss on the domain tells nothing of it.
+# 3. Say beforehand what must be kept, and watch it from the first step. The loss on the domain tells you nothing about it.
 
 # %%
 references("stability_gap_2024", "stability_gap_acl_2025", "ibrahim_2024",

@@ -24,10 +24,10 @@
 #
 # **For a ten-year-old.** A new classmate has a very long name. Either you spell it every time, or you learn it as one word. One word is quicker to say, but at first it means nothing to you.
 #
-# **In an interview.** *I measure fragmentation on a list of domain words. If the important ones become five tokens and more, I extend: add the words that save most tokens, choose how their rows
-# start by a test, let the new rows learn first, and re-check everything that counts or caches tokens. And I measure per character, because per token the comparison is void.*
+# **In an interview.** *I measure fragmentation on a list of domain words. If the important ones become five tokens or more and are frequent, I consider an extension: I add the words that save most tokens, test how their rows
+# should start, and re-check everything that counts or caches tokens. I compare losses per character, because a comparison per token is void. And I keep the old tokenizer as a baseline that has to be beaten.*
 #
-# Words used here: **fragmentation** = how many tokens a word becomes; **embedding row** = the vector that stands for a token; **tied embeddings** = the same matrix reads tokens in and scores them at the end;
+# Words used here: **fragmentation** = how many tokens a word becomes; **embedding row** = the vector of a token; **tied embeddings** = the same matrix reads tokens in and scores them at the end;
 # **BPE** = byte-pair encoding, the usual way to build a vocabulary out of frequent pieces.
 
 # %%
@@ -45,7 +45,7 @@ base = load("base")
 # %% [markdown]
 # ## 1 · Measure: fragmentation
 #
-# The tokenizer was trained on the general corpus, where no drug occurs. The same word in pieces:
+# The tokenizer was trained on the general corpus, where no drug occurs. So a drug's name falls into many pieces, and a common word doesn't:
 
 # %%
 drugs = list(Formulary(24).drugs)
@@ -53,7 +53,7 @@ for word in ("teacher", "Belmont", *drugs[:3]):
     print(f"{word:16}", base.tok.tokenize(f" {word}"))
 
 # %% [markdown]
-# The decision rule of the trade: what share of the important words becomes five tokens and more? The people of Verania beside the drugs:
+# A common rule of thumb asks: what share of the important words becomes five tokens or more? Here are the people of Verania and the drugs:
 
 # %%
 names = [part for person in Census().people for part in person.split()]
@@ -61,7 +61,7 @@ pd.DataFrame({"people": extend.fragmentation(base.tok, names),
               "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
 
 # %% [markdown]
-# A list of your own works the same: put your words here. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
+# Nearly every drug is over the limit, and the people's names are not. Put your own words here. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer works, too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
 
 # %%
 my_words = ["bradycardia", "acetylsalicylic", "subpoena", "KeyError"]
@@ -70,7 +70,7 @@ extend.fragmentation(base.tok, my_words)
 # %% [markdown]
 # ## 2 · By hand: which words are worth a token?
 #
-# A token costs one row of the embedding matrix and pays *occurrences × (pieces − 1)* tokens. Two words, a tiny text:
+# A new token costs one row of the embedding matrix and saves *occurrences × (pieces − 1)* tokens. Here are two words in a tiny text:
 
 # %%
 pieces = {"Xubvoprilex": 7, "the": 1}
@@ -87,7 +87,7 @@ ranked = extend.shortlist(base.tok, monographs, 30)
 pd.DataFrame(ranked, columns=["word", "tokens saved"]).head(8)
 
 # %% [markdown]
-# Every word at the top is a drug. Each further token pays less than the one before; after the 24 drugs come words that merely this small tokenizer does not have.
+# Every word at the top is a drug. Each further token saves less than the one before. After the 24 drugs come ordinary words that only this small tokenizer lacks:
 
 # %%
 from llmlab.learn import figures
@@ -97,9 +97,11 @@ total = sum(len(base.tok(t)["input_ids"]) for t in monographs)
 figures.line(100 * saved / total, x="new tokens", y="tokens saved (% of the corpus)")
 
 # %% [markdown]
+# The curve rises steeply for the drugs and then flattens. It shows what you save on this corpus, not what the model learns.
+#
 # ## 3 · By hand: a new row
 #
-# A matrix of four old rows in two dimensions; the new word was spelt with the tokens 1 and 3. Four ways to begin:
+# We have four old rows in two dimensions, and a new word that was spelt with the tokens 1 and 3. How should its row begin? One way is the mean of the two:
 
 # %%
 old = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 1.0], [1.0, 4.0]])
@@ -116,7 +118,7 @@ assert torch.equal(extend.new_rows(old, [[1, 3]], "pieces")[0], by_hand)
  for init in extend.INITS}
 
 # %% [markdown]
-# With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* where the model's other
+# With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* if the model's other
 # logits are negative. How much probability do untrained rows take on ordinary text, where none of them belongs?
 
 # %%
@@ -135,12 +137,12 @@ print(f"{len(drugs)} new tokens are {len(drugs) / len(fresh.tok):.1%} of the "
 pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 
 # %% [markdown]
-# Rows near zero get about the share of a blind guess, on text where none of them belongs; the two averages get next to nothing. In a model whose other logits lie far below zero it would be much more than a guess.
+# Rows near zero get about the share of a blind guess; the two averages get next to nothing. In a model whose other logits lie far below zero, rows near zero would get much more than that.
 #
 # ## 4 · See it
 #
-# One sentence with the old tokenizer and with the new one, loss per token. A name costs one high loss in place of ten; the sum over the name is what counts, and by that measure the shattered name is the dearer one:
-# no drug occurs in the general corpus, so the old model is surprised by every piece.
+# Here is one sentence under the old tokenizer and under the new one, with the loss per token. The new tokenizer pays one high loss for a name, the old one pays about ten. Add them up over the name: the shattered name costs more,
+# because no drug occurs in the general corpus and every piece surprises the model.
 
 # %%
 from llmlab.methods import imitation
@@ -168,7 +170,7 @@ strip(extended).picture("loss")
 # %% [markdown]
 # ## 5 · Predict
 #
-# Same base model, same monographs, same number of steps of the same number of tokens; once with the old tokenizer, once with a token per drug (which so reads *more text* in those tokens).
+# We train the same base model on the same monographs, for the same number of steps and tokens: once with the old tokenizer and once with a token per drug. (The second arm reads *more text* in those tokens.)
 
 # %%
 from statistics import median
@@ -201,7 +203,7 @@ Predict("Which one copies the drugs' names from the context more often?",
 # %% [markdown]
 # ## 6 · Turn the knob
 #
-# `tokens` how many, `init` how they begin, `warmup` how long only the new rows learn (at `row_lr`, on documents oversampled `oversample` times). In the terminal: `llmlab run extend --init random`.
+# `tokens` sets how many new tokens there are and `init` how their rows begin. During `warmup` only the new rows learn, at `row_lr`, and documents that contain them are oversampled by `oversample`. In the terminal: `llmlab run extend --init random`.
 
 # %%
 Panel("extend", show=["tokens", "init", "warmup", "oversample", "row_lr"])
@@ -222,11 +224,12 @@ pd.Series({label: difference(m) for m, label in Extend.curves.items()},
           name="a token per drug − old tokenizer").to_frame()
 
 # %% [markdown]
-# **The main result, plainly.** At this budget the extension saves tokens and *learns the domain worse*: a higher loss per character and fewer facts, although it has read more text. A possible reason, not tested here:
-# pieces are shared (drugs of one class end alike), so what is learnt at one name may help the next, while a new row starts alone. More *copying* is not shown by three seeds; with eight the interval is clear of zero, and the correction for all tests of the ledger leaves it just open (C025): look at its interval, and at the figure, where the
-# old tokenizer copies well for a moment early on and then loses it; we do not know why.
+# **In the lab, and at this budget, the extension saves tokens and the model learns the domain *worse***: it ends with a higher loss per character and recalls fewer facts, although it has read more text. One possible reason, which we did not
+# test: pieces are shared (drugs of one class end alike), so learning one name may help with the next, while a new row starts alone.
+#
+# Three seeds don't show that the new tokens help *copying*. With its five seeds the ledger does (C025), but its interval is wide and the end point is arbitrary: in the figure above the old tokenizer copies well for a moment early on and then
+# loses it. We don't know why.
 
-# %% [markdown]
 # %% [markdown]
 # **Never compare losses per token across tokenizers.** With fewer tokens each one carries more, so the loss per token rises although nothing got worse. Per character the two are comparable.
 # The next cell shows both for the same two models before any training:
@@ -243,11 +246,15 @@ pd.DataFrame({"old tokenizer": losses(base),
               "extended, untrained": losses(extended)}).T.round(3)
 
 # %% [markdown]
+# Per token the extended model looks worse; per character it does better. Only the second comparison is fair, because the two models spread the same text over different numbers of tokens.
+#
 # ## 7 · Break it, then fix it
+#
+# Read the table from the symptom that you see to the knob that makes it and the one that cures it:
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | new tokens behave like noise early on (not confirmed by our runs: C026 to C028) | `init random` | `init pieces`, `oversample 4` |
+# | new tokens behave like noise early on (our runs don't confirm this: C026 to C028) | `init random` | `init pieces`, `oversample 4` |
 # | new rows stay short | `warmup 0`: no phase of their own | `warmup 20` at a high `row_lr` |
 # | new words take probability where they do not belong | `init small`, or too high a `row_lr` | `init mean` or `pieces`, a lower rate |
 # | everything gets worse after deployment | an old tokenizer in front of the new model | ship tokenizer and model as one |
@@ -267,8 +274,10 @@ table = {n: {Extend.curves[m]: median(r.metrics()[m]["final"] for r in g)
 pd.DataFrame(table).round(3)
 
 # %% [markdown]
-# Read it with care. The first phase costs its steps (look at the domain loss while it lasts), lets the new rows grow, and raises their probability in general text, most while it lasts and a little to the end. At the end the starts differ little in loss *per character*; on the new words themselves the phase pays.
-# An average norm shows how hard the rows were pushed, not what they have learnt. What the first phase buys, five seeds of the stored sweep say:
+# At the end the four starts differ little in loss *per character*. The first phase costs its steps (look at the domain loss during that phase). It makes the new rows grow, and it raises their probability in general text: most of all
+# during the phase, and a little to the end. On the new words themselves it helps. The average norm shows how hard the rows were pushed, not what they have learnt.
+#
+# What does the first phase buy? Here are five seeds of the stored sweep:
 
 # %%
 from llmlab.lab import sweeps
@@ -283,8 +292,10 @@ pd.DataFrame({label: {"with a first phase − without": e.mean, "±": e.half}
               for label, e in effects.items()}).T.round(4)
 
 # %% [markdown]
-# **Undertrained tokens** are to be found one by one: a row learns what its word means mainly from its own occurrences (as a wrong candidate it is pushed down everywhere), so the rare ones might end worse. We train one
-# model briefly (one seed: an illustration) and set each name's loss beside how often its documents came up. Full support would be a rank correlation of minus one.
+# Read each row as mean ± half of the interval: where the mean is larger than the ±, the first phase makes a difference. Five seeds don't say which of the two is better on a larger model.
+#
+# **Undertrained tokens** have to be found one by one. A row learns what its word means mainly from its own occurrences (as a wrong candidate it is only pushed down), so rare words might end worse. We train one
+# model briefly (one seed: an illustration) and compare each name's loss with how often its documents came up. If rare names were always the worse ones, the rank correlation would be minus one.
 
 # %%
 student = load("base")
@@ -305,9 +316,9 @@ print("rank correlation:", round(per_token.corr("spearman").iloc[0, 1], 2))
 per_token.sort_values("documents with it").round(2).iloc[[0, 1, 2, -3, -2, -1]]
 
 # %% [markdown]
-# So in this run rare names are not the worse learnt ones. The expectation is not supported here; the range of frequencies may be too small to see it.
+# So in this run the rare names are not the ones that the model learnt worse. That doesn't support the expectation, but the range of frequencies may be too small to see it.
 #
-# **Segmentation mismatch**: the extended model behind the *old* tokenizer. The text is the same, only its cut into tokens differs.
+# **Segmentation mismatch**: here the extended model gets its input from the *old* tokenizer. The text is the same; only its split into tokens differs.
 
 # %%
 held = [corpora.domain_document(Formulary(24), 0, i, split="test") for i in range(32)]
@@ -323,7 +334,9 @@ pd.Series({"its own tokenizer": nats(student.tok),
           name="nats per character").round(3)
 
 # %% [markdown]
-# **Distribution shock.** What else changes without anybody touching a line of code: documents per row, steps per epoch, every limit that counts tokens.
+# Behind the wrong tokenizer the same weights do far worse on the same text, and nothing raises an error. (One seed: an illustration.)
+#
+# **Distribution shock.** More changes, without anybody touching a line of code: documents per row, steps per epoch, every limit that counts tokens.
 
 # %%
 def shape(tok):
@@ -335,7 +348,9 @@ def shape(tok):
 pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(2)
 
 # %% [markdown]
-# A small trap on the way: the new token begins with a space. At the very start of a text there is none, and the name falls back into pieces.
+# Read down each column: the same 400 documents now fill fewer rows, so a recipe that counts tokens means something else than before.
+#
+# One small trap remains: the new token begins with a space. At the very start of a text there is no space, and the name falls back into pieces.
 
 # %%
 [extended.tok.tokenize(t) for t in (f"of {drugs[0]} is", f"{drugs[0]} is")]
@@ -343,10 +358,8 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
-# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
-# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
-# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -356,7 +369,7 @@ evidence = Ledger("03")
 evidence
 
 # %% [markdown]
-# The same as a picture: each effect divided by the smallest one of interest, so that 1 is the border.
+# The same as a picture. Each effect is divided by the smallest one of interest, so effects to the right of 1 are as claimed and large enough to matter.
 
 # %%
 forest.figure(evidence.rows)
@@ -364,13 +377,13 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # ## 9 · What is contested
 #
-# - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows: it bounds how far the model's predictions can move [Hewitt 2021]. Sub-token means are another recipe with weaker evidence,
-#   simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
-# - **"Fragmented terms waste context, so extend."** The tokens are saved, that is arithmetic. Whether the model *learns the domain better* is another question, and here it did not. More occurrences per word, or a larger model,
-#   may turn it round; the knobs `drugs`, `steps` and `tokens` are there to try.
-# - **"5+ tokens."** A rule of thumb. The saving is occurrences × (pieces − 1): a rare word may shatter as it likes.
+# - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows, which bounds how far the model's predictions can move [Hewitt 2021]. The mean of the sub-tokens is another recipe with weaker evidence.
+#   At scale, simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
+# - **"Fragmented terms waste context, so extend."** The extension saves tokens; that is arithmetic. Whether the model *learns the domain better* is another question, and in the lab it did not. More occurrences per word, or a larger model,
+#   may reverse that. Try it with the knobs `drugs`, `steps` and `tokens`.
+# - **"5+ tokens."** A rule of thumb. The saving is occurrences × (pieces − 1), so a rare word may fall into as many pieces as it likes.
 #
-# Your own documents, and any model folder (its own tokenizer is extended by the words that save most):
+# It runs on your own documents and on any model folder (whose tokenizer gets the words that save most):
 #
 # ```
 # llmlab run extend --domain my_documents --tokens 50
@@ -408,11 +421,21 @@ task("loss_per_character")
 Drills("03")
 
 # %% [markdown]
+# ## 12 · Interview page
+#
+# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 03`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("03")
+
+# %% [markdown]
 # ## To take away
 #
 # 1. Compare tokenizers per character or per word, never per token: another tokenizer is another ruler.
-# 2. A new token begins without meaning. What it saves in length it costs in training, and how its row begins decides the first steps only.
-# 3. Extend where names must be copied whole or texts are long and many; otherwise the old pieces do.
+# 2. A new token begins without meaning. It saves length and costs training. In the lab, a first phase for the new rows alone mattered more than how they began.
+# 3. Extend where names must be copied whole, or where the texts are long and many. Otherwise the old pieces are good enough.
 
 # %%
 references("hewitt_2021", "mundra_2024", "dobler_2025")

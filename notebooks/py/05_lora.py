@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The same teaching as before (SFT, DPO, GRPO), but with another answer to the question *which numbers are trained?*
+# **Where we are.** We train as before (SFT, DPO, GRPO), but we ask a new question: *which numbers do we train?*
 #
 # ```
 # base (frozen) + a small adapter  →  one tenant's model;   base (frozen) + 32 small adapters  →  32 tenants on one machine
@@ -24,12 +24,12 @@
 #
 # **For a ten-year-old.** You do not rewrite the thick book. You lay a thin transparent sheet with your corrections over each page. Another child can lay another sheet over the same book.
 #
-# **In an interview.** *LoRA freezes W and trains a change of low rank, W + (α/r)·BA. It saves the gradients and optimiser states of W, which is most of the memory of training, and it makes the change small enough to ship, to swap
-# and to serve by the dozen on one base. Whether it matches full fine-tuning depends on how much there is to learn, and each needs its own learning rate. QLoRA holds the frozen base in 4 bits. I merge in high precision, never into 4 bits, and I
-# test that a tenant's request can only meet that tenant's adapter.*
+# **In an interview.** *LoRA freezes W and trains a change of low rank, W + (α/r)·BA. It saves the gradients and optimiser states of W, which is most of the memory of training. The change is small enough to ship, to swap,
+# and to serve by the dozen on one base. Whether it matches full fine-tuning depends on how much there is to learn, and each needs its own learning rate. QLoRA keeps the frozen base in 4 bits. I merge in high precision, never into 4 bits, and I
+# test that a tenant's request can only reach that tenant's adapter.*
 #
-# Words used here: **rank** = how many independent directions a matrix changes in; **adapter** = the two thin matrices A and B; **target modules** = which matrices get one; **NF4** = 4-bit numbers whose 16 levels are quantiles of a normal
-# distribution; **tenant** = a customer with an adapter of its own; **merge** = to add BA into W once and for all.
+# Words used here: **rank** = in how many independent directions a matrix changes; **adapter** = the two thin matrices A and B; **target modules** = the matrices that get one; **NF4** = 4-bit numbers whose 16 levels are quantiles of a normal
+# distribution; **tenant** = a customer with an adapter of its own; **merge** = to add BA into W permanently.
 
 # %%
 from statistics import median
@@ -48,7 +48,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: what LoRA does
 #
-# A matrix with two rows and three columns, an adapter of rank 1. B begins at zero, so the first step changes nothing:
+# Here is a matrix with two rows and three columns, and an adapter of rank 1. B begins at zero, so at the start the adapter changes nothing:
 
 # %%
 W = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
@@ -57,7 +57,7 @@ x = torch.tensor([1.0, 2.0, 3.0])
 x @ W.T, x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
 
 # %% [markdown]
-# After some training B is not zero. The product BA is a matrix of W's shape, but of rank 1: each of its rows is a multiple of A's single row.
+# After some training B is no longer zero. The product BA has W's shape, but rank 1: each of its rows is a multiple of A's single row.
 
 # %%
 B = torch.tensor([[1.0], [-2.0]])
@@ -85,8 +85,8 @@ dW = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
  "B ≠ 0": lora.lora_gradients(dW, A, B, alpha)[0]}
 
 # %% [markdown]
-# **What it saves.** The forward product and the gradient of the input are still computed. What falls away is the product for W's own gradient, about a third of the work in W, and what training keeps beside each trained number: its gradient
-# and AdamW's two moments (running means of the gradient and of its square). A square matrix as wide as an 8-billion-parameter model, and a rank of 8:
+# **What it saves.** LoRA saves compute and memory. It skips the product for W's own gradient, about a third of the work in W; the forward product and the gradient of the input remain. And it drops what training stores for each number of W:
+# its gradient and AdamW's two moments (running means of the gradient and of its square). Take a square matrix as wide as in an 8-billion-parameter model, and a rank of 8:
 
 # %%
 out, fan_in, rank = 4096, 4096, 8
@@ -94,7 +94,7 @@ pd.Series({"full": out * fan_in, "LoRA": rank * (out + fan_in)},
           name="trained parameters").map("{:,}".format).to_frame()
 
 # %% [markdown]
-# From here on PEFT does the work. Our few lines and its layer agree to rounding (a test holds them together); this is one of the lab model's own matrices:
+# From here on PEFT does the work. Our few lines agree with its layer up to rounding, and a test checks that. This is one of the lab model's own matrices:
 
 # %%
 from llmlab.models import adapters
@@ -115,7 +115,8 @@ f"{adapters.trained(model):,} of {every:,} parameters are trained"
 # %% [markdown]
 # ## 2 · Memory
 #
-# Computed from the shapes: weights, adapters, gradients, optimiser states (AdamW's moments, and a *master copy*: the weights once more in fp32, which small steps do not get lost in), without activations. For the lab model the computed bytes are those of the actual tensors, to the byte (tested).
+# We compute the memory from the shapes: weights, adapters, gradients and optimiser states, without activations. The optimiser states are AdamW's moments and a *master copy*: the weights once more in fp32, so that small steps are not rounded away.
+# For the lab model a test checks that the result equals the bytes of the actual tensors.
 
 # %%
 from llmlab.models import memory
@@ -131,7 +132,9 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
     ["model", "method"]).rename_axis(columns="GB")
 
 # %% [markdown]
-# The two approximations of this chapter, on matrices of the lab model. How much of what full fine-tuning changed fits into rank r, and at what price? And where do sixteen levels go, if the weights look like a bell?
+# Compare *together* down the methods: full fine-tuning pays mostly for optimiser states and gradients, LoRA mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
+#
+# Now look at the two approximations of this chapter, on matrices of the lab model. How much of what full fine-tuning changed fits into rank r, and at what cost? And where should sixteen levels lie, if the weights follow a bell curve?
 
 # %%
 from llmlab.learn.widgets import Mechanism
@@ -144,7 +147,7 @@ Mechanism("nf4")
 # %% [markdown]
 # ## 3 · Predict
 #
-# Random four-digit codes are facts that nothing predicts: each takes 13.3 bits of room. The base learns 400 of them, with all weights or with adapters, each at the best of four learning rates.
+# Nothing predicts a random four-digit code, so storing one takes 13.3 bits. The base learns 400 of them, with all weights or with adapters, each at the best of four learning rates.
 
 # %%
 from llmlab.chapters.c05_lora.codes import CodeBook
@@ -169,13 +172,13 @@ Predict("400 codes. What share does rank 8 recall?",
 # %% [markdown]
 # ## 4 · Turn the knob
 #
-# `rank`, `alpha`, `targets`, `method` and `lr`: what a low rank can take in. In the terminal: `llmlab run codes --people 400 --rank 1`.
+# With `rank`, `alpha`, `targets`, `method` and `lr` you can see how much a low rank learns. In the terminal: `llmlab run codes --people 400 --rank 1`.
 
 # %%
 Panel("codes", show=["people", "method", "rank", "alpha", "targets", "lr"])
 
 # %% [markdown]
-# And the three tasks of the other chapters, taught by adapters: SFT, DPO, GRPO. `init` is how A and B begin, `variant` LoRA, rsLoRA (α/√r) or DoRA (lengths apart from directions).
+# Adapters can also learn the tasks of the other chapters: SFT, DPO, GRPO. `init` sets how A and B begin. `variant` is LoRA, rsLoRA (α/√r) or DoRA (which trains lengths and directions separately).
 
 # %%
 Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "variant",
@@ -184,10 +187,10 @@ Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "varia
 # %% [markdown]
 # (The start `pissa` takes A and B from the largest singular directions of W, `olora` from its QR factors, `orthogonal` makes their product zero without either being zero.)
 #
-# **Where to start on a real model.** Adapters on all linear layers but the head, rank 8 to 32, α fixed (32, or twice the first rank), little or no dropout, ten times the rate of full fine-tuning. Prefer all weights, or retrieval, where there are
-# more bits to learn than fit, where the tokenizer or the language is new, or where one tenant fills a machine anyway.
+# **Where to start on a real model.** Put adapters on all linear layers but the head. Use rank 8 to 32, a fixed α (32, or twice the first rank), little or no dropout, and ten times the rate of full fine-tuning. Prefer all weights, or retrieval,
+# if there are more bits to learn than fit, if the tokenizer or the language is new, or if one tenant fills a machine anyway.
 #
-# **Full fine-tuning against LoRA at tuned rates.** Each arm tried the same number of rates on a seed that no claim uses; the best one is what the ledger's runs take. Codes: kilobits stored.
+# **Full fine-tuning against LoRA at tuned rates.** We tried the same number of rates for each arm, on a seed that no claim uses. The ledger's runs take the best one. First the codes, in kilobits stored:
 
 # %%
 from llmlab.ledger import rates
@@ -204,13 +207,15 @@ def tried(trials):
 tried([t for t in claims.RATES_TRIED if t.metric == "kilobits"])
 
 # %% [markdown]
-# The three tasks: share right.
+# Find the best rate in each row: adapters want a higher one than all weights do. One seed chooses a rate; it doesn't compare the arms.
+#
+# The same for the three tasks, as the share that is right:
 
 # %%
 tried([t for t in claims.RATES_TRIED if t.metric == "skill"])
 
 # %% [markdown]
-# At those rates, over the ledger's seeds, mean and 95 % interval. First what is learnt by heart, next to what was known before; megabytes are those of the actual tensors of training (weights, adapters, gradients, optimiser).
+# The next figure shows each arm at its best rate over the ledger's seeds, with mean and 95 % interval: first the codes, next to what the model knew before. Megabytes count the actual tensors of training (weights, adapters, gradients, optimiser).
 
 # %%
 from llmlab.learn import draw
@@ -221,8 +226,10 @@ megabytes = {"megabytes": "memory of training (MB)"}
 draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 
 # %% [markdown]
-# A rank learns what fits into it. The few codes are learnt nearly completely by rank 8; of the many, far fewer than by all weights, and by rank 1 hardly any. With the same number of trained parameters, adapters on attention take in least and adapters on both
-# places most. What was known is gone in every arm: codes by heart, without any old text beside them, overwrite it, whether all weights move or adapters do.
+# In the same number of steps, adapters store less the more there is to learn. Rank 8 learns nearly all of the few codes. Of the many it learns far fewer than all weights do, and rank 1 learns hardly any. That is speed and not capacity: after four
+# times the steps rank 8 holds them all (C059). With the same number of trained parameters, adapters on attention store least and adapters in both places most.
+#
+# No arm keeps what the model knew before. Training on codes alone, without any old text, overwrites it, whether all weights move or only adapters do.
 
 # %%
 from llmlab.chapters.c05_lora.lora import LoRA
@@ -232,13 +239,13 @@ three = [arms[task] for task in claims.LENGTH
 draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
 
 # %% [markdown]
-# SFT asks the base for a new manner with new marks: there rank 8 stays far behind in the same steps. For DPO and GRPO, which move a chat model a little, adapters reach what all weights reach. Forgetting does not follow the number of trained parameters: under DPO the
-# adapters, at their own higher rate, lose more of the known people than all weights do at theirs. NF4 changes little beside this.
+# For DPO and GRPO adapters reach what all weights reach; for SFT rank 8 stays far behind in the same steps. SFT teaches the base a new style with new control tokens, while DPO and GRPO move a chat model only a little. (C067 is withheld:
+# its GRPO arm took the highest rate that was tried.) Forgetting doesn't follow the number of trained parameters: under DPO the adapters, at their own higher rate, lose more of the known people than all weights do at theirs. NF4 changes little in comparison.
 
 # %% [markdown]
 # ## 5 · QLoRA: the base in 4 bits
 #
-# Sixteen levels between −1 and 1, close together where normal weights are many; 64 weights share one scale. By hand, on six weights:
+# NF4 has sixteen levels between −1 and 1. They lie close together where a normal distribution has most of its weights, and 64 weights share one scale. By hand, on six weights:
 
 # %%
 from llmlab.models import quant
@@ -259,17 +266,20 @@ pd.Series({k: float(v) for k, v in error.items()},
           name="relative error of the weights").round(4).to_frame()
 
 # %% [markdown]
-# QLoRA also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them), which makes 4.13 bits a weight of 4.5. It computes in bf16: a layer is dequantised for its product and forgotten again. Its *paged
-# optimiser* moves AdamW's moments to the host's memory when the GPU's is full; here adapters are so small that it has nothing to do.
+# NF4's error is the smaller one, because its levels lie where the weights are. (One matrix: an illustration.)
 #
-# **A silent bug, and its guard.** On CPUs with AVX512-BF16 instructions bitsandbytes repacks a 4-bit layer at its first evaluation, and the packed layer passes no gradient back. *Evaluate, then train* goes wrong without an error.
-# The workbook switches the repacking off and tests it by the cosine between the gradient and that of an exactly dequantised twin.
+# QLoRA also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them). That takes 4.5 bits a weight down to 4.13. It computes in bf16: each layer is dequantised for its product and then discarded. Its *paged
+# optimiser* moves AdamW's moments to the host's memory when the GPU's is full. Here the adapters are too small for that to happen.
+#
+# **A silent bug, and its guard.** On CPUs with AVX512-BF16 instructions, bitsandbytes repacks a 4-bit layer at its first evaluation, and the packed layer passes no gradient back. *Evaluate, then train* fails without an error.
+# The workbook switches the repacking off. It tests this by comparing the gradient with that of an exactly dequantised twin (their cosine must be near 1).
 
 # %%
 show(quant.guard)
 
 # %% [markdown]
-# **Merge, or keep apart?** Merge for one tenant and the lowest latency. Keep apart for many tenants, for swaps while the server runs, and on a base of 4 bits. In exact arithmetic (W + sBA)x = Wx + sBAx. In bf16 it rounds, and in 4 bits the sum has to be quantised again. The largest and the mean error of a logit:
+# **Merge, or keep apart?** Merge if you have one tenant and need the lowest latency. Keep the adapter apart if you have many tenants, if you swap adapters while the server runs, or if the base has 4 bits. In exact arithmetic
+# (W + sBA)x = Wx + sBAx. In bf16 the sum is rounded, and in 4 bits it has to be quantised again. These are the largest and the mean error of a logit:
 
 # %%
 ids = load("base").tok("The known conflict of", return_tensors="pt")["input_ids"]
@@ -281,9 +291,11 @@ pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store))
               for store in adapters.STORES}).map("{:.1e}".format)
 
 # %% [markdown]
+# The merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter here is random, so the errors show an order of magnitude.)
+#
 # ## 6 · Many tenants on one base
 #
-# Three tenants, trained together: their rows stand in one batch, each with its own adapter, and the gather that picks the adapters has a gradient.
+# We train three tenants together. Their rows share one batch, each row uses its own adapter, and the gather that picks the adapters passes gradients.
 
 # %%
 import tempfile
@@ -304,7 +316,7 @@ pd.DataFrame([{"tenant": a.tenant, "version": a.version, "answer": a.text}
               for a in batcher.answer(asked)]).set_index("tenant")
 
 # %% [markdown]
-# All four were answered in **one batch**. All adapters of a layer lie in one stack on the device; a *slot* is a place in it. The product that makes it possible, row i with the adapter of its slot:
+# **One batch** answered all four, each in its own style. All adapters of a layer lie in one stack on the device, and a *slot* is an index into it. This product multiplies row i with the adapter of its slot:
 
 # %%
 from llmlab.serve.lora import product
@@ -312,7 +324,7 @@ from llmlab.serve.lora import product
 show(product)
 
 # %% [markdown]
-# An unknown tenant is refused; it never gets the base instead:
+# The server refuses an unknown tenant. It never answers from the base instead:
 
 # %%
 from llmlab.serve.store import UnknownTenant
@@ -323,7 +335,7 @@ except UnknownTenant as refusal:
     print(refusal)
 
 # %% [markdown]
-# **How to batch.** The same 64 requests, of 1, 8 and 32 tenants: mixed in one batch, one adapter after the other, one request at a time. One round on the machine that made this page; claim C064 below has the repeated ones.
+# **How to batch.** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. This is one round on the machine that made this page; claim C064 below repeats it.
 
 # %%
 from llmlab.chapters.c05_lora.serving import Serving
@@ -334,7 +346,9 @@ pd.DataFrame(served).loc[list(Serving.curves)].rename(
     index=Serving.curves).rename_axis("adapters", axis=1).round(2)
 
 # %% [markdown]
-# **Over HTTP**, with OpenAI's chat schema, on this machine's loopback only. For real load the same adapters folder gives vLLM's command line (LoRAX and S-LoRA are others of the kind); the base must be the one that the adapters were trained on:
+# With many tenants, mixed batches serve most tokens a second. With one tenant, mixing and sorting do the same.
+#
+# **Over HTTP**, the server speaks OpenAI's chat schema, on this machine's loopback only. For real load, the same folder of adapters works with vLLM (LoRAX and S-LoRA are alternatives). The base must be the one that the adapters were trained on:
 #
 # ```
 # llmlab serve my_adapters --make --port 8000
@@ -348,7 +362,7 @@ print(vllm.command(folder, "data/checkpoints/chat").replace(folder, "my_adapters
 # %% [markdown]
 # ## 7 · Break it, then fix it
 #
-# Five faults of serving many tenants, each a switch, and the checks that would have caught it. One of them needs a second version, so the captain gets one, in other words, while the engine runs:
+# Here are five faults of serving many tenants, each with a switch, and the checks that would have caught it. One of them needs a second version of an adapter, so the captain gets one with other words while the engine runs:
 
 # %%
 captain = Tenant("captain", "Ahoy, {a} it be!")
@@ -367,14 +381,14 @@ pd.Series({fault.__name__: fault.__doc__.split("\n")[0] for fault in faults.FAUL
           name="what it is").to_frame()
 
 # %% [markdown]
-# A *canary* is a prompt whose right answer is known: what PEFT says with that adapter alone. Four checks ask the canaries:
+# A *canary* is a prompt whose right answer we know: it is what PEFT says with that adapter alone. Four checks use the canaries:
 
 # %%
 pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.items()},
           name="what it asks").to_frame()
 
 # %% [markdown]
-# Rows: the fault. Columns: the check. Numbers: findings.
+# In the next table each row is a fault, each column a check, and each number counts findings:
 
 # %%
 everyone = [captain, *crew[1:]]
@@ -382,7 +396,9 @@ known = faults.canaries(chat, store, everyone, n=4)
 pd.DataFrame(faults.matrix(batcher, known, everyone, "captain")).T.rename_axis("fault")
 
 # %% [markdown]
-# **Regression on shared prompts.** A manner must not cost knowledge: the same questions to the base and to a tenant.
+# Read it row by row: every fault is found by some check. Checking the content alone misses *left_active*; comparing with the reference finds it.
+#
+# **Regression on shared prompts.** A new style must not cost knowledge. We put the same questions to the base and to a tenant:
 
 # %%
 from llmlab.world import Census
@@ -397,10 +413,8 @@ batcher.close()
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
-# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
-# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
-# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -415,15 +429,17 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # ## 9 · What is contested
 #
-# - **"LoRA learns less and forgets less"** [Biderman et al. 2024] against **"without regret"** [Schulman et al. 2025]: what decides is whether the data fit into the rank, and whether each arm had its own learning rate. Here the first half shows
-#   where there is much to learn (C058, C067), the second half does not.
-# - **"Adapters on the MLP are as good as on all layers"** [Schulman et al. 2025]: not here. At equal parameters both places take in more (C060).
-# - **"4 bits suffice"** [Dettmers et al. 2023] is said of large models. In a narrow one the rounding is relatively larger. Our differences lie about the border that was set, so C062 stays open.
-# - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were made to end this [Chen et al. 2023; Sheng et al. 2023]. C064 measures both, in tokens a second and in passes through the model: mixed
-#   batches win clearly.
-# - **"Scale by α/r."** Then a higher rank learns in smaller steps; α/√r keeps them [Kalajdzievski 2023]. Directions apart from lengths are closer to full fine-tuning [Liu et al. 2024]. Both are the knob `variant`; no claim here rests on them.
+# - **"LoRA learns less and forgets less"** [Biderman et al. 2024] against **"without regret"** [Schulman et al. 2025]: at scale the two papers agree on what decides, namely how much there is to learn for the rank, and whether each arm
+#   has its own learning rate. In the lab, LoRA learnt less in the same steps where there was much to learn (C058), and it did not forget less.
+# - **"Adapters on the MLP are as good as on all layers"** [Schulman et al. 2025]: that is a finding about large models trained to convergence. In the lab, at equal parameters and few steps, both places together learnt more (C060): speed, in
+#   a regime that the paper doesn't speak of.
+# - **"4 bits suffice"** [Dettmers et al. 2023] is a finding about large models. In a narrow one the rounding is relatively larger. C062 is withheld: one arm took the highest rate that was tried, and its margin is one standard error of the exam.
+# - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were built to make this unnecessary [Chen et al. 2023; Sheng et al. 2023]. C064 measures both, in tokens a second and in passes through the
+#   model: in the lab, mixed batches clearly win.
+# - **"Scale by α/r."** With this factor a higher rank learns in smaller steps; α/√r keeps their size [Kalajdzievski 2023]. Training directions and lengths separately comes closer to full fine-tuning [Liu et al. 2024]. Try both with the knob
+#   `variant`; no claim here rests on them.
 #
-# Your own conversations, on a real model held in 4 bits, the adapters kept for the server:
+# To train on your own conversations, on a real model in 4 bits, and keep the adapter for the server:
 #
 # ```
 # llmlab run chats --domain my_chats.jsonl --model Qwen/Qwen3-0.6B --device cuda --method qlora --rank 16 --lr 2e-4 --out my_adapters/anna/1
@@ -463,9 +479,9 @@ Drills("05")
 # %% [markdown]
 # ## To take away
 #
-# 1. An adapter is a cheap lever for behaviour and a slow one for many facts; its rank sets how fast it learns before it sets how much it can hold.
+# 1. An adapter is a cheap lever for behaviour and a slow one for many facts. In the lab, rank limited how fast it learnt before it limited how much it could store.
 # 2. Tune the rate for each arm. An adapter wants a higher one than all weights do, and a comparison at one rate compares rates.
-# 3. One base serves many tenants if each row knows its adapter. Test the routing, and what one broken tenant does to the others.
+# 3. One base serves many tenants if each row knows its adapter. Test the routing, and test what one broken tenant does to the others.
 
 # %%
 references("lora_2021", "qlora_2023", "biderman_2024", "schulman_2025",

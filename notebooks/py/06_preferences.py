@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The model answers (SFT). Now it is told which of two answers is *better*.
+# **Where we are.** After SFT the model answers. Now we tell it which of two answers is *better*.
 #
 # ```
 # question + better answer + worse answer  →  raise one against the other, measured from where the model was  →  DPO and its family
@@ -25,12 +25,12 @@
 #
 # **For a ten-year-old.** Nobody shows you the perfect drawing. Somebody holds two of yours up and says: *this one*. After many such pairs you know what they like. But you never drew a cat, so you never heard whether they like cats.
 #
-# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference; the implied reward is β·log(π/ref). It needs no reward model and no sampling, and therefore explores nothing: what the pairs do not hold, it
-# cannot find. It only fixes a difference, so both answers may become unlikely (likelihood displacement); I watch the two log-probs apart and add a likelihood term. A reward model learns manner first and content late, if at all, copies the habits of its
-# labellers, and may be pushed only so far.*
+# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference; the implied reward is β·log(π/ref). It needs no reward model and no sampling, and therefore explores nothing: it cannot find an answer that no
+# pair contains. It only fixes a difference, so both answers may become less likely (likelihood displacement). I watch the two log-probs separately and add a likelihood term. A reward model is a proxy: it copies the habits of its labellers, such
+# as a taste for length, and its score stops tracking quality if I optimise it too hard. So I keep an evaluation that the training never sees.*
 #
 # Words used here: **pair** = one question with a *chosen* and a *rejected* answer; **reference** = the model before this stage, frozen; **margin** = how much further the chosen answer has risen than the rejected one, times β; **gold** = the
-# true reward, known here because we wrote the world; **proxy** = a learned reward that stands for it; **on-policy** = written by the model that is trained.
+# true reward, known here because we wrote the world; **proxy** = a learned reward in its place; **on-policy** = written by the model that is trained.
 
 # %%
 import math
@@ -56,7 +56,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: one pair
 #
-# Log-probs of two whole answers to one question, under the model and under the reference. In between, the model was trained a little: both answers fell, the rejected one further.
+# These are the log-probs of two whole answers to one question, under the model and under the reference. Since then the model was trained a little: both answers became less likely, the rejected one more so.
 
 # %%
 policy = torch.tensor([-9.0, -14.0])  # chosen, rejected
@@ -68,9 +68,9 @@ margin = reward[0] - reward[1]
  "loss": float(-torch.nn.functional.logsigmoid(margin))}
 
 # %% [markdown]
-# The margin is positive, the loss is below ln 2: DPO is content, although the chosen answer became *less* likely. Nothing in the loss says where the lost probability went.
+# The margin is positive and the loss is below ln 2. DPO is satisfied, although the chosen answer became *less* likely. Nothing in the loss says where the lost probability went.
 #
-# The pull of a pair is β·sigmoid(−margin): a settled pair hardly counts.
+# Each pair has the weight β·sigmoid(−margin). The wider its margin, the less it still pulls:
 
 # %%
 pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m)))
@@ -80,7 +80,8 @@ pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m)))
 # %% [markdown]
 # ## 2 · Read the source
 #
-# Five losses on pairs. What they compare differs, and the curve that they put it on.
+# Here are five losses on pairs. They differ in what they compare and in the loss applied to it. In IPO the formula is not quite the paper's: Azar et al. compare log-probs of the *whole* answer, while ours divides them by its length, as TRL does.
+# So our β asks for a margin per token.
 
 # %%
 show(preferences.dpo, preferences.ipo, preferences.simpo)
@@ -96,7 +97,9 @@ told = {name: {"reads a reference": m.reference, "own knob": ", ".join(m.extra),
 pd.DataFrame(told).T.rename_axis("method")
 
 # %% [markdown]
-# **On the real model.** At the first step model and reference are the same, so every margin is zero and the loss is ln 2. If yours is not, the reference, the mask or the template is wrong: look before you train.
+# The table shows which methods need a reference, and which knob each one adds.
+#
+# **On the real model.** At the first step model and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, the reference, the mask or the template is wrong. Look before you train.
 
 # %%
 chat, pairs = load("chat"), Prefer()
@@ -107,7 +110,7 @@ assert math.isclose(loss.item(), math.log(2), abs_tol=1e-5)
 [chat.tok.decode(batch.ids[i][batch.mask[i] > 0]) for i in (0, 1)]
 
 # %% [markdown]
-# The same by our hand as by the function:
+# The function gives the same loss as our calculation by hand:
 
 # %%
 fake = type(batch)(torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 2),
@@ -117,8 +120,8 @@ assert math.isclose(preferences.dpo(out, fake, beta=beta)[0],
                     -torch.nn.functional.logsigmoid(margin))
 
 # %% [markdown]
-# **The reference costs nothing to keep.** Its log-probs of fixed answers are constants: compute them once and store them (TRL: `precompute_ref_log_probs`). With adapters the reference is the model with its adapter switched off. The ledger's claim C080
-# runs all three and compares the numbers.
+# **You need not keep the reference in memory.** Its log-probs of fixed answers are constants, so compute them once and store them (TRL: `precompute_ref_log_probs`). With adapters, the reference is the model with its adapter switched off.
+# Claim C080 of the ledger runs all three and compares the numbers.
 
 # %%
 from llmlab.chapters.c06_preferences import checks
@@ -126,7 +129,7 @@ from llmlab.chapters.c06_preferences import checks
 show(checks.reference_is_a_table)
 
 # %% [markdown]
-# The loss sees one number, the margin. Drag the two log-probs; then press *both fall*, and watch the loss go down while the chosen answer becomes less likely too:
+# The loss sees a single number, the margin. Drag the two log-probs. Then press *both fall*, and watch the loss go down while the chosen answer becomes less likely, too:
 
 # %%
 from llmlab.learn.widgets import Mechanism
@@ -136,7 +139,7 @@ Mechanism("dpo")
 # %% [markdown]
 # ## 3 · Predict
 #
-# The chat model knows two hundred people and answers in one word. Pairs ask for another style: *Gladly: …* is chosen, the bare answer rejected; both are right. Plain DPO, no other term.
+# The chat model knows two hundred people and answers in one word. Our pairs ask for another style: *Gladly: …* is chosen and the bare answer rejected, and both are right. We train with plain DPO, without any other term.
 
 # %%
 seeds = (0, 1, 2)
@@ -152,15 +155,15 @@ Predict("After DPO: what share of the answers is the polite, right one?",
                                      title="The same pairs, three losses; 3 seeds"),
         mark="right",
         why="The margin grows although the polite answer hardly becomes likelier: the "
-            "blunt one loses more, to texts that stand in no pair.")
+            "blunt one loses more, to texts that are in no pair.")
 
 # %% [markdown]
-# **Ordered rightly, and not given.** With plain DPO nearly every held-out pair is ordered rightly, and the polite answer is hardly ever given. It did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to
-# texts that stand in no pair. The margin cannot see it; the two log-probs, drawn apart, can. A likelihood term on the chosen answer (NLL) cures it. And see what imitation of the chosen answers alone does: the contrast adds little where there is one
-# thing to learn.
+# **The order is right, and the model still doesn't say it.** With plain DPO nearly every held-out pair is in the right order, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the
+# probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this; the two log-probs, drawn separately, can. A likelihood term on the chosen answer (NLL) cures it. Imitating the chosen answers
+# alone does as well: where there is only one thing to learn, the contrast adds little.
 #
-# **Likelihood displacement** goes a step further: the *chosen* answer loses probability too, while its pair is ordered better and better. Nothing in the loss forbids it, for only the difference counts. Here with right sums preferred to wrong ones, each
-# arm at its best rate, in the ledger's runs; the same term cures it.
+# **Likelihood displacement** goes a step further: the *chosen* answer loses probability, too, while the order of its pair gets better and better. Nothing in the loss forbids that, because only the difference counts. The next figure prefers right
+# sums to wrong ones, with each arm at its best rate, in the ledger's runs:
 
 # %%
 from llmlab.learn import draw
@@ -172,13 +175,15 @@ draw.over_steps(
     title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
 
 # %% [markdown]
+# Compare the three methods in the panel of the chosen log-prob: under plain DPO it falls, and the right sums fall with it. The likelihood term prevents that.
+#
 # ## 4 · Turn the knob
 #
-# `task` is the taste: a style, another name, German where it is asked for, when to look up and when to answer, honesty after a failed call, right sums. What is marked ● is stored with five seeds and answers at once, one knob turned at a time; the
-# rest is trained while you wait. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
+# `task` chooses the taste: a style, another name, German where it is asked for, when to look up and when to answer, honesty after a failed call, or right sums. Settings marked ● are stored with five seeds, one knob turned at a time, and answer at
+# once; others are trained while you wait. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
 #
-# The menu `method` leaves `beta` where it stands, but β is another quantity in each: DPO's scales a log-ratio to the reference, IPO asks for a margin of 1/(2β) a token, SimPO's scales a mean log-prob and is usually above 1, ORPO's weighs a term. Equal
-# numbers are not an equal pull, so turn `beta` too before you call one method better.
+# If you change `method`, the panel keeps `beta`, but β means something else in each method. DPO's scales a log-ratio to the reference. IPO's asks for a margin of 1/(2β): for the whole answer in Azar et al., per token in TRL and here. SimPO's
+# scales a mean log-prob and is usually above 1. ORPO's weighs a term. Equal numbers don't pull equally hard, so tune `beta` for each method before you call one of them better.
 
 # %%
 Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr"])
@@ -186,21 +191,22 @@ Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr
 # %% [markdown]
 # ## 5 · Break it, then fix it
 #
-# What is wrong with the pairs is a slider too: `coverage` (how many of them hold the best answer), `noise` (how many are turned round), `examples` (how many different ones there are), `topics` (how many kinds of questions they cover).
+# Faults in the pairs have sliders, too: `coverage` (how many pairs contain the best answer), `noise` (how many have chosen and rejected swapped), `examples` (how many different ones there are), `topics` (how many kinds of questions they cover).
 
 # %%
 faults = {
     "all right": dict(nll=0.5), "best answer in no pair": dict(nll=0.5, coverage=0.0),
-    "one topic": dict(nll=0.5, topics=1), "30 % turned round": dict(nll=0.5, noise=0.3)}
+    "one topic": dict(nll=0.5, topics=1), "30 % swapped": dict(nll=0.5, noise=0.3)}
 broken = {name: [runs.run(Prefer(**knobs), seed) for seed in seeds]
           for name, knobs in faults.items()}
 figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "facts")},
                title="Pairs with faults, DPO + NLL; 3 seeds")
 
 # %% [markdown]
-# Look at the labels that were turned round: *every* held-out pair is ordered rightly, and the best answer is rarely given. *Ordered rightly* says moved in the right direction **from the reference**, and the blunt answer began far ahead. With a share ε of
-# wrong labels DPO's loss is least at a margin of logit(1 − ε): it has reason to move the log-ratio of chosen and rejected by logit(1 − ε)/β, and reason not to go further. Label `smoothing` takes a share of the labels to be wrong, and so sets a ceiling of
-# the same kind. Without the likelihood term, in the stored runs:
+# Each fault costs best answers. Swapped labels are the odd case: *every* held-out pair is in the right order, and still the model rarely gives the best answer. The order is measured **from the reference**, and there the blunt answer was far ahead.
+#
+# Why does it stop halfway? With a share ε of wrong labels, DPO's loss is lowest at a margin of logit(1 − ε). So it moves the log-ratio of chosen and rejected by logit(1 − ε)/β and then stops. Label `smoothing` assumes that a share of the labels
+# is wrong, which sets the same kind of ceiling. Without the likelihood term, in the stored runs:
 
 # %%
 from llmlab.lab import sweeps
@@ -218,11 +224,11 @@ pd.DataFrame({"moved": moved, "ceiling logit(1 − ε)/β": ceiling,
               "the blunt answer's lead": lead}).round(1).rename_axis(columns="nats")
 
 # %% [markdown]
-# The arithmetic is borne out. With a likelihood term the policy goes past the ceiling, and from there the contrast is a *brake*: it pulls back, the harder the larger β is. So a smaller β should help against wrong labels, and smoothing, which lowers the
-# ceiling, should harm:
+# The runs confirm the arithmetic: with noise or smoothing the log-ratio moves about as far as the ceiling, well short of the blunt answer's lead. A likelihood term takes the policy past the ceiling. From there on the contrast is a *brake*: it pulls
+# back, and a larger β pulls harder. So against wrong labels a smaller β should help, and smoothing should hurt, because it lowers the ceiling:
 
 # %%
-cures = {"30 % turned round": {}, "and smoothing 0.3": dict(smoothing=0.3),
+cures = {"30 % swapped": {}, "and smoothing 0.3": dict(smoothing=0.3),
          "and β 0.01": dict(beta=0.01)}
 cured = {"all right": broken["all right"]} | {
     name: [runs.run(Prefer(nll=0.5, noise=0.3, **knobs), seed) for seed in seeds]
@@ -232,20 +238,20 @@ figures.curves(cured,
                title="Wrong labels and two knobs against them; 3 seeds")
 
 # %% [markdown]
-# So it is: smoothing makes it worse here, a smaller β brings most of the lesson back. The best cure is clean labels. For the other faults it is the pairs too: the best
-# answer in some of them, all topics, more of them.
+# In the lab both predictions hold: smoothing makes it worse, and a smaller β brings most of the best answers back. Still, the best cure is clean labels. The other faults are cured in the pairs, too: put the best
+# answer into some of them, cover all topics, collect more of them.
 
 # %%
 Panel("prefer", show=["task", "nll", "coverage", "noise", "examples", "topics"])
 
 # %% [markdown]
-# **What the pairs do not hold is changed all the same.** `facts` asks the old questions and wants the old plain form. For the style this *is* the lesson. Look at it with `--task german` and `--task identity`: nobody asked for German or for a name there,
-# and yet the plain answers suffer. The cure is to put what must stay among the pairs, or fewer steps, or a smaller rate.
+# **The pairs change answers that they don't contain.** `facts` asks the old questions and expects the old plain form. For the style that change *is* the goal. But look at `--task german` and `--task identity`: nobody asked for German or for a name
+# in those questions, and yet the plain answers suffer. Three cures: add pairs for what must stay, take fewer steps, or lower the rate.
 #
 # ## 6 · Whose answers?
 #
-# Pairs can be **corrections** (the model's wrong answer against a given right one), the model's **own best and worst** samples, or somebody's **offline** file. And the samples may be as old as you like: `refresh` 1 draws them anew at every step
-# (online), 10 every ten steps (semi-online), 0 once and for all (offline). Each arm gets the same number of pairs.
+# Pairs can be **corrections** (the model's wrong answer against a given right one), the model's **own best and worst** samples, or a file from somebody else (**offline**). And own samples can be fresh or old: `refresh` 1 draws them anew at every step
+# (online), 10 every ten steps (semi-online), 0 only once (offline). Each arm gets the same number of pairs.
 
 # %%
 from llmlab.chapters.c06_preferences.online import Online
@@ -258,8 +264,8 @@ figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
                title="DPO + NLL on three-digit sums, 3 seeds")
 
 # %% [markdown]
-# *Mixed* counts the problems that give a pair: those whose samples are partly right and partly wrong, and for corrections, which need no more than a wrong one, all with a wrong sample. Corrections are drawn anew at every step here, as online is. All arms add a little likelihood of
-# the chosen answer (`nll`). As the online model learns, fewer of its own problems are mixed.
+# In the lab the arms end close together, and offline ends lowest in most seeds. *Mixed* is the share of problems that give a pair: for own samples, those with right and wrong samples; for corrections, all with a wrong sample. It falls as the
+# online model learns. Corrections are drawn anew at every step here, like the online samples, and all arms add a little likelihood of the chosen answer (`nll`).
 
 # %%
 Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
@@ -267,7 +273,8 @@ Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 # %% [markdown]
 # ## 7 · Reward models
 #
-# The same pairs can train a model that *scores*: a single number at the end of an answer, fitted so that sigmoid(difference) is the chance that one answer beats the other (Bradley and Terry). Gold here: right +1, polite +½, long-winded minus a little.
+# The same pairs can train a model that *scores*. It puts a single number at the end of an answer, fitted so that sigmoid(difference) is the probability that one answer beats the other (Bradley and Terry). Our gold reward: right +1, polite +½,
+# long-winded minus a little.
 
 # %%
 show(preferences.bradley_terry)
@@ -283,10 +290,11 @@ judges = {name: [runs.run(Reward(**knobs), seed) for seed in seeds]
 figures.curves(judges, Reward.curves, title="Reward models of the same size, 3 seeds")
 
 # %% [markdown]
-# **Manner first, content not at all.** Within some tens of steps the model orders polite above blunt; whether the answer is *right* it cannot tell in the end either, and its accuracy of pairs hides that, because most pairs differ in manner too. With few labels it
-# becomes sure of itself (calibration error, loss on held-out pairs) without becoming better.
+# **In the lab the reward model learns style and not content.** Within some tens of steps it scores polite answers above blunt ones. Even at the end it can't tell whether an answer is *right*. Its accuracy on pairs hides that, because most pairs
+# differ in style as well. Trained on few labels it becomes overconfident (calibration error, loss on held-out pairs) without becoming better. At scale reward models do judge content, and they still favour style, above all length: measure
+# the two separately.
 #
-# **A planted habit is found by twins**: the same answer with and without padding, with and without the polite lead. In standard deviations of the rewards:
+# **Twins reveal a planted habit.** Score the same answer with and without padding, and with and without the polite opening. In standard deviations of the rewards:
 
 # %%
 found = {name: {m: end(group, m)
@@ -295,11 +303,14 @@ found = {name: {m: end(group, m)
 pd.DataFrame(found).T.rename(columns=Reward.curves).round(2)
 
 # %% [markdown]
+# Look for the sign that flips: labellers who prefer length make padding pay, and labellers who prefer impoliteness make the polite opening cost. The column of content stays near a coin flip for all of them.
+#
 # ## 8 · Over-optimisation
 #
-# Now push against the learned reward: by taking the best of n samples, or by reinforcement learning (chapter 07). The proxy must rise, since that is what is pushed. Gold?
+# Now we optimise against the learned reward, by taking the best of n samples or by reinforcement learning (chapter 07). The proxy rises, because we push it. What happens to gold?
 #
-# How far may each go? The best of n moves at most ln n − (n − 1)/n nats from the start, and needs no training: of N scored samples, sorted from worst to best, the i-th is the best of n drawn ones with chance C(i − 1, n − 1) / C(N, n).
+# How far does each method move the policy? The best of n moves it at most ln n − (n − 1)/n nats from the start, and needs no training: of N scored samples, sorted from worst to best, the i-th is the best of n drawn ones with probability
+# C(i − 1, n − 1) / C(N, n).
 
 # %%
 from llmlab.chapters.c06_preferences import overopt
@@ -322,8 +333,8 @@ figures.curves(over, Overopt.curves,
                title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
-# The learned reward rises under all of them. Best of n: the true one rises with it, and turns in some seeds; rightness is lost all along, for the reward model cannot see whether an answer is right. RL goes further from the start (for best of n the KL
-# drawn is an upper bound, for RL it is measured), wanders, gains in some seeds and loses in others, and ends with less that is right; a KL penalty holds it nearer.
+# The learned reward rises under all three methods, and correctness falls throughout, because this reward model can't see whether an answer is right. Under best of n the true reward rises as well, and turns down in some seeds. RL moves further from
+# the start: it gains true reward in some seeds, loses it in others, and ends with fewer right answers. A KL penalty keeps it nearer. (For best of n the KL drawn is an upper bound; for RL it is measured.)
 
 # %%
 Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
@@ -331,10 +342,8 @@ Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
 # %% [markdown]
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest, and the log of declarations says when each was fixed and what was
-# changed after results were known. A claim's parts are decided one by one, by the 98 % interval over seeds: *as claimed*, *reversed*, *too small* (or, where no difference was claimed, *differs*), else *open*. Seeds are looked at when there
-# are five, ten and twenty. *Supported* means that every part is as claimed, *refuted* that every part is excluded, *conditional* that it depends on a knob that is named; *withheld* that the design cannot decide it, and why. A verdict holds for this lab: a small
-# model and a small world. The line in italics is what to know before quoting it. The whole ledger stands in [its own notebook](ledger.ipynb).
+# Every statement of the sources about this chapter is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -347,7 +356,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# The rates that the arms of C082 and C092 tried, each the same ones, on a seed that no claim uses (share of best answers; *before*: that of the model they start from):
+# All arms of C082 and C092 tried the same rates, on a seed that no claim uses. The table gives the share of best answers; *before* is that of the model they start from:
 
 # %%
 from llmlab.ledger import rates
@@ -358,20 +367,23 @@ tried.insert(0, "before", {arm.label: median(draw.readings(arm, "skill", "start"
 tried.round(2).rename_axis(columns="rate")
 
 # %% [markdown]
+# Read each row for its highest share, and compare it with *before*: imitation never beats its start at deciding when to call, and plain DPO never beats it on sums. A best rate at the edge of the table means that a better one may lie outside.
+#
 # ## 10 · What is contested
 #
-# - **"DPO is more effective than SFT, because it contrasts"** (C092): for decisions such as when to call a tool [Ross et al. 2025], not for answers that can be checked [Xu et al. 2024]; and the likelihood of the chosen answer can fall until the
-#   behaviour flips [Razin et al. 2024]. Here, at each arm's own best rate: for style and sums plain DPO loses to imitation, and with a likelihood term it is about level. For when to call, imitation harms at every rate that was tried, DPO gains, and DPO with
-#   a likelihood term gains most: there the rejected answer says what the chosen one cannot.
-# - **"A contrastive loss defined via KL divergence"** (C089): the loss holds no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and in exact arithmetic it has the same optimum; with a finite number of pairs nothing holds
-#   the policy near the reference where no pair lies.
-# - **"Online is stronger than offline"** (C093): as published [Guo et al. 2024; Tang et al. 2024], and semi-online as good [Lanchantin et al. 2025]. Here online gains a few points in most seeds, which falls short of the ledger's bar, and samples renewed
-#   each ten steps gain nothing that can be measured. Where the first model's samples already hold both right and wrong answers, offline lacks little.
-# - **IPO, SimPO, ORPO**: IPO wants a margin of a fixed size [Azar et al. 2023], SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities: 0.1 of one is not that of another, so compare them at their own best.
-# - **Over-optimisation** was measured for reward models of very different sizes against a larger one that stood for gold [Gao et al. 2022]: with d = √KL gold goes as d(α − βd) under best-of-n and as d(α − β log d) under RL, and a KL penalty moves along the
-#   same frontier rather than improving it.
+# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. And the likelihood of the
+#   chosen answer can fall until the behaviour flips [Razin et al. 2024]. In the lab, with each arm at its best rate, plain DPO loses to imitation on style and sums, and with a likelihood term it is about level. At deciding when to call, imitation
+#   ends below its start, and DPO with a likelihood term gains most. The ledger withholds C092, because two of those best rates are the lowest that were tried.
+# - **"A contrastive loss defined via KL divergence"** (C089): the loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and in exact arithmetic both have the same optimum. With a finite number of pairs, nothing
+#   keeps the policy near the reference on answers that no pair contains.
+# - **"Online is stronger than offline"** (C093). At scale online won in several studies [Guo et al. 2024; Tang et al. 2024], and semi-online was as good [Lanchantin et al. 2025]. In the lab online gains a few points, and samples renewed every ten
+#   steps gain nothing that we could measure. Offline is nearly as good where the first model's samples already contain both right and wrong answers.
+# - **IPO, SimPO, ORPO**: IPO aims at a margin of fixed size, over the whole answer [Azar et al. 2023]; TRL and our code average over its tokens first. SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different
+#   quantities, so compare each method at its own best.
+# - **Over-optimisation** was measured at scale, for reward models of very different sizes, with a larger one in the role of gold [Gao et al. 2022]. With d = √KL, gold follows d(α − βd) under best-of-n and d(α − β log d) under RL. A KL penalty moves
+#   along the same frontier rather than improving it.
 #
-# On real models, with your own pairs (JSON lines of `prompt`, `chosen`, `rejected`; every tenth question is held out) or those of the lab's tasks, with adapters, and through TRL's trainer:
+# The same recipes run on real models, with your own pairs (JSON lines of `prompt`, `chosen`, `rejected`; every tenth question is held out) or with the lab's tasks, with adapters, and through TRL's trainer:
 #
 # ```
 # llmlab run pairs --domain my_pairs.jsonl --model Qwen/Qwen3-0.6B --device cuda --method qlora --lr 2e-5 --nll 0.5 --out my_adapters/anna/1
@@ -413,9 +425,9 @@ Drills("06")
 # %% [markdown]
 # ## To take away
 #
-# 1. The margin is a difference. It grows as well when both answers become less likely: draw the two log-probs apart, and read what the model writes.
-# 2. A pair can only push what one of its answers holds. If no pair holds the best answer, nothing teaches it.
-# 3. A likelihood term on the chosen answer is a cheap guard. Imitation of the chosen answers is the baseline that preferences must beat.
+# 1. The margin is a difference. It can grow while both answers become less likely. Plot the two log-probs separately, and read what the model writes.
+# 2. A pair rewards only what one of its answers contains. If no pair contains the best answer, nothing teaches it.
+# 3. A likelihood term on the chosen answer is a cheap guard. Imitating the chosen answers is the baseline that preference training must beat.
 
 # %%
 references("dpo_paper_2023", "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo",

@@ -25,7 +25,7 @@
 #
 # **For a ten-year-old.** You don't have to know every phone number. You have to know where the phone book is, how to look up a name, and what to do when the page is torn out.
 #
-# **In an interview.** *I measure four things apart: selection, arguments, execution and the answer. A grammar guarantees the form of a call, not its content. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
+# **In an interview.** *I measure four things separately: selection, arguments, execution and the answer. A grammar guarantees the form of a call, not its content. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
 # one more tool, and when an answer is wrong I first ask which half failed: was the passage found, and was it read?*
 #
 # New terms: **tool call** = a name with arguments in JSON; **schema** = which names and arguments are allowed; **trajectory** = call, result and answer in turn; **wrong but valid** = fits the schema and asks for the wrong thing;
@@ -222,10 +222,10 @@ ends("repair", {"errors shown": {}, "gold traces only": dict(shown="gold"),
                 "no error text": dict(says="absent")},
      {"repaired": "repaired", "resampled": "by independent samples",
       "renamed": "renamed field", "double_orders": "ordered twice",
-      "gave_up": "gives up rightly", "misled": "misled"})
+      "gave_up": "gives up correctly", "misled": "misled"})
 
 # %% [markdown]
-# Whoever saw only gold traces repairs nothing, though it has learnt the task as well; independent samples of as many tokens beat it. Masked errors take away what only their text can tell, the new name of a field. And they get orders placed twice: the solutions shown for masked errors simply try once more. A better policy would ask
+# A model that saw only gold traces repairs nothing, though it has learnt the task as well; independent samples of as many tokens beat it. Masked errors take away what only their text can tell, the new name of a field. And they get orders placed twice: the solutions shown for masked errors simply try once more. A better policy would ask
 # for the status first; the exercise `next_move` wants that from you. Nothing here protects against an instruction inside a result (*misled*), unless it is shown in training: try *orders shown too*.
 #
 # The Python SDK of MCP (2.3) hides the text of ordinary exceptions from the model unless you raise its own `ToolError`; so this switch is one line in your server.
@@ -271,7 +271,7 @@ fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
 Panel("rag", show=["retriever", "length", "header"])
 
 # %% [markdown]
-# Look at the stored curves first. Two or four chunks are read well. With eight, *recall* is as high and the answers collapse: so many chunks make a longer prompt than any that the reader was trained on. Recall alone would not have warned you.
+# Look at the stored curves first. Two or four chunks are read well. With eight, *recall* is as high and the answers collapse: that many chunks make a longer prompt than any that the reader was trained on. Recall alone would not have warned you.
 #
 # A *reranker* looks at the best sixteen again. Ours asks the reader how likely the question is after each chunk [Sachan et al. 2022]. Try *the same, reranked*.
 #
@@ -284,7 +284,7 @@ from llmlab.chapters.c08_tools_and_retrieval.rag import Rag
 halves = {"32 words": runs.run(Rag(), 0),
           "8 words": runs.run(Rag(length=8, overlap=2), 0)}
 told = {"recall": "found", "gold": "right, if put there", "accuracy": "right",
-        "unsupported": "unsupported", "cited": "right and cited rightly"}
+        "unsupported": "unsupported", "cited": "right and correctly cited"}
 pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
               for name, run in halves.items()}).T.round(2)
 
@@ -410,7 +410,7 @@ interview("08")
 # %% [markdown]
 # ## To take away
 #
-# 1. Measure selection, arguments, execution and answer apart, and count what is valid and wrong.
+# 1. Measure selection, arguments, execution and answer separately, and count what is valid and wrong.
 # 2. Whether to call is a decision with a price. It depends on what the model knows, so state both.
 # 3. When a retrieved answer is wrong, first ask which half failed: put the right passage there and read again.
 

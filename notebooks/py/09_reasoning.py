@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The model answers, calls tools and looks things up. Now an answer takes several steps, and the model learns from its own attempts. The teacher is whoever says which attempts were right.
+# **Where we are.** The model answers, calls tools and looks things up. Now an answer takes several steps, and the model learns from its own attempts. The teacher is anyone who says which attempts were right.
 #
 # ```
 # problem → K attempts with their steps → verifier: yes or no → keep → train ─┐

@@ -408,7 +408,7 @@ pd.concat({name: pd.DataFrame({way.replace("_", " "): mean(
     for name, score in scores.items()}, axis=1).rename_axis("tokens").round(2)
 
 # %% [markdown]
-# Read a row from left to right: the same tokens, spent in four ways. With a perfect score of steps the beam is ahead while tokens are few, and lookahead once they are many; best-of-n passes the beam at last, because independent samples differ more than the offspring of a few survivors. If only answers can be checked nothing beats
+# Read a row from left to right: the same tokens, spent in four ways. With a perfect score of steps the beam is ahead while tokens are few, and lookahead once they are many; best-of-n finally passes the beam, because independent samples differ more than the offspring of a few survivors. If only answers can be checked nothing beats
 # best-of-n: a beam has no score for partial solutions and picks at random, and MCTS, which remembers which subtrees ended well, comes nearest. With a learned score every way gets *worse* from some budget on: among more candidates there is more often one that the score overrates.
 
 # %%
@@ -479,7 +479,7 @@ pd.DataFrame({label: spent.curve(m) for m, label in told.items()}
              ).rename_axis("step").round(2)
 
 # %% [markdown]
-# Go down the rows: training gets dearer, and the question is whether its one sample becomes worth more of the old ones. At 1 it has bought nothing yet, and the break-even is set to a million, which means never. A little above 1 it has bought a fraction of a sample, which few tokens replace, so the break-even is far away.
+# Go down the rows: training gets more expensive, and the question is whether its one sample becomes worth more of the old ones. At 1 it has bought nothing yet, and the break-even is set to a million, which means never. A little above 1 it has bought a fraction of a sample, which few tokens replace, so the break-even is far away.
 # The verdict is a number of requests and not a winner. It holds for an exact check at request time; without one, compare with the vote.
 
 # %%

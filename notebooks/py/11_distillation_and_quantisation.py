@@ -182,7 +182,7 @@ Predict("Forward or reverse KL: which gives more right greedy answers, and which
             "KL keeps the teacher's spread, and greedy decoding ignores it.")
 
 # %% [markdown]
-# Compare the rows of one *direction*: they look alike, whoever wrote the text. With forward KL the greedy answers are better and the KL on right text is lower, with reverse KL single samples are better and the KL on own text is lower. *Different of four* says what reverse KL costs: samples become alike.
+# Compare the rows of one *direction*: they look alike, no matter who wrote the text. With forward KL the greedy answers are better and the KL on right text is lower, with reverse KL single samples are better and the KL on own text is lower. *Different of four* says what reverse KL costs: samples become alike.
 #
 # So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text fail when they write on their own, and on-policy text repairs that. One possible reason is that the lab's solutions are short, and this *exposure bias* needs long texts, where one mistake leads to the next; we haven't tested that.
 # What does show: *KL on right text*, which is what a held-out loss measures, and *KL on own text*, which is what a user meets, rank the students in opposite order. In this table the first predicts the greedy answers and the second the samples. So report the one that matches how you decode, and always look at what the student writes.
@@ -214,7 +214,7 @@ figures.curves({name: seeds("distill", **CORNERS[name])
 Panel("distill", show=["writer", "beta", "loss", "size", "lr"])
 
 # %% [markdown]
-# It should teach nothing: on average the gradient of one's own samples is zero. What is left is noise, and an optimiser that normalises its steps makes full steps out of noise. Within twenty steps no answer is right; with a fifth of the learning rate the model stays where it was (try it). This happens to people: a pipeline drops the teacher's column on the way, no error appears, and nobody looks at the answers. The drill *The teacher that nobody read* is about that.
+# It should teach nothing: on average the gradient of one's own samples is zero. Only noise is left, and an optimiser that normalises its steps makes full steps out of noise. Within twenty steps no answer is right; with a fifth of the learning rate the model stays where it was (try it). This happens to people: a pipeline drops the teacher's column on the way, no error appears, and nobody looks at the answers. The drill *The teacher that nobody read* is about that.
 #
 # At scale, on-policy distillation beat SFT on teacher's text at equal compute for summaries, translation and arithmetic [Agarwal et al. 2023]. It needs a teacher that thinks in similar patterns and knows something that the student doesn't [Li et al. 2026]. Cold-start on the teacher's text first.
 #
@@ -445,7 +445,7 @@ KINDS = ("general_loss", "weight_error", "facts", "calls", "refusals", "long_sum
 
 
 def at(bits, found):
-    """Readings at so many bits, means over the seeds."""
+    """Readings at that number of bits, means over the seeds."""
     return {m: sum(r.curve(m)[16 - bits] for r in found) / len(found) for m in KINDS}
 
 
@@ -484,7 +484,7 @@ pd.DataFrame(rows).T.round(3)
 
 # %%
 def rounded(name, bits):
-    """A model with its linear layers rounded to so many bits."""
+    """A model with its linear layers rounded to that number of bits."""
     found = load(name)
     formats.quantise_with(found.model, lambda _, w: formats.integer(w, bits, 32))
     return found

@@ -102,9 +102,9 @@ def _lever_cases():
 WHICH_LEVER = Exercise(
     which_lever,
     "Name the lever. A gap is a fact that is not known, a format that is wrong, or answers that are not the"
-    " preferred ones. No gap: ship, or distil if it is too slow. A gap that a prompt closes: prompt. Else the"
-    " first gap in the order facts, format, preference; a preference that a program can check is a matter"
-    " for RL.",
+    " preferred ones. No gap: ship, or distil if it is too slow. A gap that a prompt closes (looked-up"
+    " passages count as a prompt): prompt. Otherwise the first gap in the order facts, format, preference; a"
+    " preference that a program can check is a matter for RL.",
     _lever_cases,
     (
         "Which questions have nothing to do with a gap? Speed is asked only when there is none.",
@@ -149,9 +149,7 @@ def own_sample_forgotten(train, sample, k):
 
 
 def rounded_down(train, sample, k):
-    """At that number of questions training is still dearer: a part of a question cannot be asked, so round
-    up.
-    """
+    """At that number training still costs more: no part of a question can be asked, so round up."""
     return math.inf if k == 1 else train // (sample * (k - 1))
 
 
@@ -179,7 +177,7 @@ def _break_even_cases():
 BREAK_EVEN = Exercise(
     break_even,
     "Without training every question costs k samples (the best of k is taken); with training one. From how"
-    " many questions on is training no dearer?",
+    " many questions on does training cost no more?",
     _break_even_cases,
     (
         "Write both bills for V questions: train + V·sample, and V·k·sample.",
@@ -357,10 +355,7 @@ INTERVAL = Exercise(
     " of the mean difference.",
     _interval_cases,
     (
-        (
-            "The same seed stands in both lists. What should be subtracted from what, before anything is"
-            " averaged?"
-        ),
+        ("The same seed is in both lists. What should be subtracted from what, before anything is averaged?"),
         "mean ± t · s / √n, where s is the standard deviation of the differences with n − 1.",
         "t is `scipy.stats.t.ppf(0.975, n - 1)`; for 3 seeds it is 4.3, not 1.96.",
     ),

@@ -81,7 +81,7 @@ CLAIMS = (
         "A 0.3.2",
         "measured",
         "01",
-        "Loss on instructions can help with few examples (Shi et al.), so what is best is another question.",
+        "Loss on instructions can help with few examples (Shi et al.); which loss is best is left open.",
         ("shi_2024",),
         contrasts=(
             contrast(

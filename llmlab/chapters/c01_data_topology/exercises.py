@@ -536,7 +536,7 @@ def mask_by_value(rows, pad):
 
 
 def positions_of_places(rows, pad):
-    """Your positions count the padding. The first real token of every row stands at position 0."""
+    """Your positions count the padding. The first real token of every row is at position 0."""
     ids, mask, _ = left_pad(rows, pad)
     return ids, mask, torch.arange(ids.shape[1]).expand(ids.shape).clone()
 

@@ -73,8 +73,8 @@ class Topology(Experiment):
     }
     front: ClassVar[tuple[str, ...]] = ("loss", "lr")
     curves: ClassVar[dict[str, str]] = {
-        "answering": "questions answered rightly (share)",
-        "ordering": "held-out pairs ordered rightly (share)",
+        "answering": "questions answered correctly (share)",
+        "ordering": "held-out pairs ordered correctly (share)",
         "answer_loss": "loss, assistant's words (nats per token)",
         "user_loss": "loss, user's words (nats per token)",
         "asks_itself": "probability of going on as the user (share)",

@@ -151,7 +151,7 @@ class CPT(Experiment):
     )
     kl_coef: float = knob(0.0, 0.0, 5.0, help="weight of KL(model ‖ base) on the batch")
     gate: int = knob(
-        0, 0, 200, unit="steps", help="regression suite every so many steps with rollback; 0: off"
+        0, 0, 200, unit="steps", help="steps between runs of the regression suite, with rollback; 0: off"
     )
     tolerance: float = knob(
         0.1, 0.01, 0.5, unit="share", help="drop of known people or sums that the gate lets pass"

@@ -83,7 +83,7 @@ class Midtrain(Experiment):
     )
     steps: int = knob(120, 10, 5000, unit="steps", help="optimiser steps in all")
     practice: int = knob(
-        20, 2, 1000, unit="steps", help="the last steps, in which the practice stands in the place of reading"
+        20, 2, 1000, unit="steps", help="the last steps, in which practice takes the place of reading"
     )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW while reading")
     practice_lr: float = knob(5e-4, 1e-6, 1e-2, scale="log", help="peak learning rate in the practice")

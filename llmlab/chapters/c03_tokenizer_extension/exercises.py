@@ -76,7 +76,7 @@ def _fragmentation_tensor(words, tokenize):
 
 
 def without_space(words, tokenize):
-    """You tokenise the word at the beginning of a text. Inside a sentence a space stands before it, and most
+    """You tokenise the word at the beginning of a text. Inside a sentence a space comes before it, and most
     tokenizers have other pieces for that.
     """
     counts = [len(tokenize(word)) for word in words]
@@ -262,7 +262,7 @@ def rows_of_last_piece(embedding, pieces):
 
 
 def rows_in_front(embedding, pieces):
-    """The new rows stand in front, so every old id now points to another row. Append them."""
+    """The new rows come first, so every old id now points to another row. Append them."""
     return torch.cat([torch.stack([embedding[ids].mean(0) for ids in pieces]), embedding])
 
 
@@ -449,7 +449,7 @@ LOSS_PER_CHARACTER = Exercise(
 
 def oversample_weights(documents, new, target):
     """documents: lists of ids. new: the set of new ids. target: the share of drawn documents that shall hold
-    a new token. Returns one weight a document, adding up to 1, equal among documents that hold a new token
+    a new token. Returns one weight a document, adding up to 1, equal among documents that contain a new token
     and among those that do not; uniform if one of the two kinds is missing.
     """
     holds = [any(i in new for i in ids) for ids in documents]
@@ -473,7 +473,7 @@ def _oversample_by_groups(documents, new, target):
 
 
 def numbers_forgotten(documents, new, target):
-    """You give each *document* the share of its kind. If few documents hold a new token they still come too
+    """You give each *document* the share of its kind. If few contain a new token they still come too
     seldom: divide the share by their number.
     """
     raw = [target if not new.isdisjoint(ids) else 1 - target for ids in documents]
@@ -503,7 +503,7 @@ def natural(documents, new, target):
 
 
 def missing_kind(documents, new, target):
-    """If no document holds a new token (or all do) your weights do not add up to 1: draw uniformly then."""
+    """If no document contains a new token (or all do) your weights do not add up to 1: then draw evenly."""
     holds = [not new.isdisjoint(ids) for ids in documents]
     n = sum(holds)
     return [target / n if h else (1 - target) / (len(documents) - n) for h in holds]
@@ -513,8 +513,8 @@ def _oversample_cases():
     r = random.Random(21)
     return [
         case("one document of four holds a new token", [[1, 2], [3, 99], [4], [5, 6]], {99}, 0.5),
-        case("a document holds it twice", [[99, 99], [99, 1], [2], [3]], {99}, 0.6),
-        case("no document holds one", [[1], [2]], {99}, 0.5),
+        case("a document contains it twice", [[99, 99], [99, 1], [2], [3]], {99}, 0.6),
+        case("no document contains one", [[1], [2]], {99}, 0.5),
         case("all do", [[99], [98, 1]], {98, 99}, 0.5),
         *(
             case(
@@ -533,7 +533,7 @@ OVERSAMPLE_WEIGHTS = Exercise(
     "Warm the new tokens up: draw documents so that a share `target` of them holds a new token.",
     _oversample_cases,
     (
-        "How many documents hold a new token, and what must all their weights together be?",
+        "How many documents contain a new token, and what must all their weights together be?",
         "target / (how many hold one) for each that does, (1 − target) / (how many do not) for the others.",
         "If one of the two kinds is empty, every weight is 1 / len(documents).",
     ),

@@ -38,6 +38,12 @@ class Extend(Experiment):
     summary: ClassVar[str] = (
         "tokenizer extension: own tokens for the domain's words, their first values, and how they learn"
     )
+    presets: ClassVar[dict[str, dict]] = {
+        "a first phase": {},
+        "no first phase (break it)": {"warmup": 0},
+        "random rows": {"init": "random"},
+        "small rows, no first phase": {"init": "small", "warmup": 0},
+    }
     curves: ClassVar[dict[str, str]] = {
         "domain_loss": "loss on domain text (nats per character)",
         "term_loss": "loss on words worth a token (nats per word)",
@@ -68,7 +74,7 @@ class Extend(Experiment):
     warmup: int = knob(20, 0, 200, unit="steps", help="first steps, in which only the new rows learn")
     row_lr: float = knob(5e-2, 1e-5, 2e-1, scale="log", help="learning rate of the new rows in those steps")
     oversample: float = knob(
-        4.0, 1.0, 20.0, help="in those steps, documents with new tokens come so many times as often"
+        4.0, 1.0, 20.0, help="how many times as often documents with new tokens come in those steps"
     )
     lr: float = knob(2e-3, 1e-5, 1e-2, scale="log", help="peak learning rate of AdamW afterwards")
     replay: float = knob(0.2, 0.0, 0.9, unit="share", help="share of documents that are general text")

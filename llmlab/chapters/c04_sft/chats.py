@@ -92,7 +92,7 @@ class Chats(Own, Supervised):
         return collate.cut(ids, mask, self.length, self.truncation)
 
     def recipe(self, loaded, seed, texts=None):
-        """SFT on given conversations, or on the lab's; what was trained is kept in `out`. Raises UserError
+        """SFT on given conversations, or on the lab's; the weights are kept in `out`. Raises UserError
         where nothing would be learnt.
         """
         own, ready = replace(self, given=texts or examples()), self.ready(loaded, seed)

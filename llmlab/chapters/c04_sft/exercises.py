@@ -78,7 +78,7 @@ def _span_cases():
         cuts = sorted(r.sample(range(offsets[-1][1] + 5), 4))
         found.append(case("random", offsets, [(cuts[0], cuts[1]), (cuts[2], cuts[3])][: r.randrange(1, 3)]))
     return [
-        case("a token that straddles the border", [(0, 3), (3, 5), (5, 8), (8, 9)], [(4, 8)]),
+        case("a token that straddles the boundary", [(0, 3), (3, 5), (5, 8), (8, 9)], [(4, 8)]),
         case("two spans and an empty token", [(0, 2), (2, 2), (2, 4), (4, 6), (6, 8)], [(0, 3), (6, 7)]),
         case("no span", [(0, 2), (2, 4)], []),
         *found,
@@ -182,7 +182,7 @@ SFT_LOSS = Exercise(
 def keep_answer(ids, answer, length):
     """ids: list of tokens, the last `answer` of which are the answer (answer ≤ length). Returns at most
     `length` of them: everything if it fits; else the answer whole, the rest of the room filled with the
-    *beginning* of the prompt, where instructions and tools stand.
+    *beginning* of the prompt, where instructions and tools are.
     """
     if len(ids) <= length:
         return list(ids)

@@ -30,7 +30,7 @@ SHOWN = Desk(1, tools=("formulary", "census"), formulary=SEEN)
 
 @dataclass(frozen=True)
 class Template(Supervised):
-    """Conversations with and without tools; what is read is read under the template of serving."""
+    """Conversations with and without tools; every reading is taken under the template of serving."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = (
@@ -125,7 +125,7 @@ def template(tok, name: str):
 
 
 def right(world: World, episodes: list[Episode]) -> float:
-    """Share of episodes whose last turn ends by itself and is right, whoever opened it."""
+    """Share of episodes whose last turn ends by itself and is right, no matter who opened it."""
     return sum(
         e.stopped * world.score(e.problem, e.text.removeprefix(HEADER)).reward for e in episodes
     ) / len(episodes)

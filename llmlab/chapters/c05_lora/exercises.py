@@ -193,7 +193,7 @@ def _lora_gradients_autograd(x, dY, A, B, alpha):
 
 
 def gradient_not_scaled(x, dY, A, B, alpha):
-    """The factor alpha / r stands in the forward pass, so it stands in both gradients as well."""
+    """The factor alpha / r is part of the forward pass, so it is part of both gradients as well."""
     return (dY @ B).T @ x, dY.T @ (x @ A.T)
 
 

@@ -98,7 +98,7 @@ class LoRA(Experiment):
     variant: str = knob(
         "lora",
         choices=adapters.VARIANTS,
-        help="rslora: alpha / √rank; dora: a matrix's lengths are trained apart from its directions",
+        help="rslora: alpha / √rank; dora: a matrix's lengths are trained separately from its directions",
     )
     tokens: str = knob(
         "special",

@@ -28,7 +28,7 @@ def prefer(label: str, task: str, rated: str = "", **knobs) -> Arm:
 
 
 def online(label: str, **knobs) -> Arm:
-    """An arm of DPO on own samples, with the same number of pairs whoever wrote them."""
+    """An arm of DPO on own samples, with the same number of pairs no matter who wrote them."""
     return Arm(label, "online", {"steps": 40} | READ | {"probe": 40} | knobs)
 
 
@@ -40,7 +40,7 @@ COVERED = {
 }
 NARROW = prefer("pairs about homes only", "style", LIKE, nll=0.5, topics=1)
 FEW = prefer("16 pairs", "style", LIKE, nll=0.5, examples=16)
-NOISY = prefer("30 % of the pairs turned round", "style", LIKE, nll=0.5, noise=0.3)
+NOISY = prefer("30 % of the pairs swapped", "style", LIKE, nll=0.5, noise=0.3)
 NAMED, GERMAN = (prefer(f"{t}, DPO + NLL", t, LIKE, nll=0.5) for t in ("identity", "german"))
 FAILED = {m: prefer(f"failed look-ups, {m}", "failed", LIKE, **knobs) for m, knobs in METHODS.items()}
 ONLINE, SEMI, OFFLINE = (
@@ -78,7 +78,7 @@ CLAIMS = (
     ),
     Claim(
         "C081",
-        "DPO explores nothing: what the pairs do not hold, it does not find.",
+        "DPO explores nothing: what the pairs do not contain, it does not find.",
         "A 4.2",
         "measured",
         "06",
@@ -102,7 +102,7 @@ CLAIMS = (
             ),
         ),
         matched=SAME,
-        knob="the share of the pairs that hold the best answer",
+        knob="the share of the pairs that contain the best answer",
     ),
     Claim(
         "C082",
@@ -132,7 +132,7 @@ CLAIMS = (
                 **SHOWN,
             ),
             gain(
-                "held-out pairs ordered rightly, all the same",
+                "held-out pairs ordered correctly, all the same",
                 BY["sums", "DPO"],
                 "preferred",
                 "more",
@@ -163,9 +163,7 @@ CLAIMS = (
                 "polite answers, pairs of one topic against five", "less", NARROW("skill"), FULL("skill"), 0.1
             ),
             contrast("polite answers, 16 pairs against new ones", "less", FEW("skill"), FULL("skill"), 0.1),
-            contrast(
-                "polite answers, 30 % turned round against none", "less", NOISY("skill"), FULL("skill"), 0.1
-            ),
+            contrast("polite answers, 30 % swapped against none", "less", NOISY("skill"), FULL("skill"), 0.1),
         ),
         matched=SAME,
         knob="what is wrong with the pairs",
@@ -186,13 +184,13 @@ CLAIMS = (
         "B 2",
         "exact",
         "06",
-        "Imprecise: the loss holds no KL; it is derived from a reward maximisation under a KL penalty, whose"
-        " solution it inverts.",
+        "Imprecise: the loss contains no KL; it is derived from a reward maximisation under a KL penalty,"
+        " whose solution it inverts.",
         ("dpo_paper_2023",),
         check=checks.solves_the_penalised_problem,
         corrects=(
-            "The loss holds no KL divergence: it is a logistic loss on a difference of log-ratios,"
-            " and the KL stands in the problem whose solution it inverts."
+            "The loss contains no KL divergence: it is a logistic loss on a difference of log-ratios,"
+            " and the KL is part of the problem whose solution it inverts."
         ),
     ),
     Claim(

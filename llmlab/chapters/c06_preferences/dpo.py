@@ -1,5 +1,5 @@
-"""dpo: preference optimisation of the chat model from pairs; margins, and chosen and rejected log-probs
-apart.
+"""dpo: preference optimisation of the chat model from pairs; margins, and the log-probs of chosen and
+rejected separately.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class DPO(Pairwise):
     summary: ClassVar[str] = "direct preference optimisation: polite answers preferred to blunt ones"
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
-        "preferred": "held-out pairs ordered rightly (share)",
+        "preferred": "held-out pairs ordered correctly (share)",
         "polite": "polite and right answers (share)",
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",

@@ -85,7 +85,7 @@ def _dpo_cross_entropy(policy, ref, beta):
 
 
 def without_reference(policy, ref, beta):
-    """The reference is missing: what is compared is how far each answer has moved from it."""
+    """The reference is missing: DPO compares how far each answer has moved from it."""
     return -F.logsigmoid(beta * (policy[:, 0] - policy[:, 1])).mean()
 
 
@@ -153,7 +153,7 @@ def _dpo_weights_by_autograd(policy, ref, beta):
 
 
 def sure_pairs_count_most(policy, ref, beta):
-    """Turned round: a pair that is ordered rightly already, with a wide margin, hardly counts."""
+    """Reversed: a pair that is ordered correctly already, with a wide margin, hardly counts."""
     d = beta * (policy - ref)
     return beta * torch.sigmoid(d[:, 0] - d[:, 1])
 

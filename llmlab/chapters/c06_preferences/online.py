@@ -81,7 +81,7 @@ class Online(Pairwise):
 
     @property
     def unit(self):
-        """The model that writes is renewed after so many steps."""
+        """The model that writes is renewed after that many steps."""
         return max(1, self.refresh)
 
     def pairs_from(self, model, tok, reference, seed):

@@ -177,7 +177,7 @@ MARKS = ("gold", "right", "polite", "words")
 
 
 class Judged(Census):
-    """The people; whoever asks judges the answers."""
+    """The people; the one who asks judges the answers."""
 
     def score(self, problem, text):
         """The gold reward, for no one to see in training."""

@@ -45,7 +45,7 @@ class Pairs(PairLoss, Own):
     curves: ClassVar[dict[str, str]] = {
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
-        "preferred": "held-out pairs ordered rightly (share)",
+        "preferred": "held-out pairs ordered correctly (share)",
         "chosen_loss": "loss on chosen answers (nats per token)",
         "general_loss": "loss on general text (nats per token)",
         "too_long": "pairs left out, too long (share)",
@@ -92,7 +92,7 @@ class Pairs(PairLoss, Own):
                 yield Example({"pair": i, "answer": side}, ids, mask, held)
 
     def recipe(self, loaded, seed, texts=None):
-        """A loss on given pairs, or on the lab's; what was trained is kept in `out`."""
+        """A loss on given pairs, or on the lab's; the trained weights are kept in `out`."""
         if not loaded.tok.chat_template:
             raise UserError(
                 "this model has no chat template, so nothing says where an answer begins; start from a chat"

@@ -38,7 +38,7 @@ class Prefer(PairLoss, Pairwise):
     front: ClassVar[tuple[str, ...]] = ("task", "beta", "nll")
     curves: ClassVar[dict[str, str]] = {
         "skill": "best answer given, greedy (share)",
-        "preferred": "held-out pairs ordered rightly (share)",
+        "preferred": "held-out pairs ordered correctly (share)",
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
         "elsewhere": "probability of any other answer (share)",
@@ -76,9 +76,11 @@ class Prefer(PairLoss, Pairwise):
         0.0,
         1.0,
         unit="share",
-        help="share of the pairs that hold the best answer; the others hold the usual one and a worse one",
+        help="share of the pairs that contain the best answer; the others have the usual one and a worse one",
     )
-    noise: float = knob(0.0, 0.0, 0.5, unit="share", help="share of the pairs that are turned round")
+    noise: float = knob(
+        0.0, 0.0, 0.5, unit="share", help="share of the pairs with chosen and rejected swapped"
+    )
     examples: int = knob(0, 0, 2000, help="different pairs, read again and again; 0: every one is new")
     topics: int = knob(
         5, 1, 5, help="kinds of questions about people that the pairs cover; all are asked in the end"

@@ -59,7 +59,7 @@ class Reward(Experiment):
     labels: int = knob(
         0, 0, 5000, unit="pairs", help="different labelled pairs, read again and again; 0: every one is new"
     )
-    noise: float = knob(0.0, 0.0, 0.5, unit="share", help="share of the labels that are turned round")
+    noise: float = knob(0.0, 0.0, 0.5, unit="share", help="share of the labels that are swapped")
     planted: str = knob(
         "none",
         choices=("none", "length", "format"),

@@ -617,7 +617,7 @@ CLAIMS = (
         ),
         matched="the model before and after, same problems",
         first=FRESH,
-        knob="whether it stood in pretraining and comes out right now and then",
+        knob="whether it was in pretraining and sometimes comes out right",
         depends="size",
     ),
     Claim(
@@ -798,12 +798,12 @@ CLAIMS = (
         " will do.",
         ("deepseek_math_2024",),
         why=(
-            "A statement about an intention. The method reads a number for each sample, whoever gives it;"
-            " chapter 06 trains it on a learned reward."
+            "A statement about an intention. The method reads a number for each sample, wherever it comes"
+            " from; chapter 06 trains it on a learned reward."
         ),
         corrects=(
             "DeepSeekMath, where GRPO was introduced, trained it with a learned reward model; the"
-            " method reads a number for each sample, whoever gives it."
+            " method reads a number for each sample, wherever it comes from."
         ),
     ),
     Claim(
@@ -812,7 +812,7 @@ CLAIMS = (
         "B 3",
         "measured",
         "07",
-        "Imitation of whole traces does it too. A reward at the end needs chains that succeed now and then,"
+        "Imitation of whole traces does it too. A reward at the end needs chains that sometimes succeed,"
         " or it has nothing to compare.",
         contrasts=(
             contrast(
@@ -839,7 +839,7 @@ CLAIMS = (
         ),
         matched="the same 15 steps of lessons on single calls, then 20 steps of practice; rate, seed",
         first=FRESH,
-        knob="whether the first lessons held a chain now and then, and what SFT is shown",
+        knob="whether the first lessons sometimes contained a chain, and what SFT is shown",
         items=32,
     ),
     Claim(

@@ -172,7 +172,7 @@ class Policy(Experiment):
         0,
         16,
         unit="batches",
-        help="batches sampled ahead from the same weights: the last is so many batches old",
+        help="batches sampled ahead from the same weights: the last is that many batches old",
     )
     groups: str = knob(
         "all",

@@ -454,7 +454,7 @@ def one_rule_for_all(p_memory, p_tool, price):
 
 
 def a_free_call(p_memory, p_tool, price):
-    """In `always` nobody pays. Take the price off each call, whoever decided on it."""
+    """In `always` nobody pays. Take the price off each call, no matter who decided on it."""
     return policies(p_memory, p_tool, price) | {"always": float(p_tool.mean())}
 
 
@@ -690,7 +690,7 @@ def the_end_dropped(words, length, overlap):
 
 
 def no_overlap(words, length, overlap):
-    """Your windows do not overlap. A sentence that lies across a border is then whole in none of them."""
+    """Your windows do not overlap. A sentence that lies across a boundary is then whole in none of them."""
     return overlapping_chunks(words, length, 0)
 
 
@@ -742,7 +742,7 @@ def bm25_scores(query, documents):
     """query: a list of different words; documents: n lists of words. Returns n scores by BM25 with k1 = 1.5
     and b = 0.75: the sum over the query's words of idf · tf / (tf + k1 · (1 - b + b · length / mean
     length)). tf: how often the word occurs in the document; idf = ln(1 + (n - df + 0.5) / (df + 0.5)); df:
-    the documents that hold it.
+    the documents that contain it.
     """
     n, mean = len(documents), sum(map(len, documents)) / len(documents)
     scores = []
@@ -795,7 +795,7 @@ def without_saturation(query, documents):
 
 
 def occurrences_counted(query, documents):
-    """df is the number of documents that hold the word, not the number of times it occurs in all of them."""
+    """df is the number of documents that contain the word, not how often it occurs in all of them."""
     return _bm25(query, documents, counts=True)
 
 

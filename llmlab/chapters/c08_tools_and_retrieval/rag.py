@@ -1,5 +1,5 @@
-"""rag: chunks are found and read, and the two halves are measured apart: was the right chunk found, and was
-it read? Nothing is trained but, where it is asked for, the encoder of the retriever.
+"""rag: chunks are found and read, and the two halves are measured separately: was the right chunk found, and
+was it read? Nothing is trained but, where it is asked for, the encoder of the retriever.
 """
 
 import copy
@@ -62,7 +62,7 @@ class Rag(Experiment):
 
     name: ClassVar[str] = "rag"
     summary: ClassVar[str] = (
-        "retrieval and reading measured apart: BM25, vectors, both; chunks, headers, old editions"
+        "retrieval and reading measured separately: BM25, vectors, both; chunks, headers, old editions"
     )
     default_model: ClassVar[str] = "reader"
     along: ClassVar[str] = "chunks shown"
@@ -73,7 +73,7 @@ class Rag(Experiment):
         "gold": "right answers when it is put there (share)",
         "unsupported": "answers that no shown chunk holds (share)",
         "follows": "a changed value is followed (share)",
-        "cited": "right and cited rightly (share)",
+        "cited": "right and correctly cited (share)",
         "refused": "'not in the documents' (share)",
         "distracted": "answers though nothing tells it (share)",
     }

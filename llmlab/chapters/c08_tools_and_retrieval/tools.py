@@ -1,5 +1,5 @@
 """tools: a base model learns to call tools from few examples or many, and is decoded freely or under a
-grammar. Selection, arguments, execution and answer are measured apart.
+grammar. Selection, arguments, execution and answer are measured separately.
 """
 
 from dataclasses import dataclass

@@ -62,7 +62,7 @@ class Contaminate(Supervised):
     )
 
     leak: float = knob(0.5, 0.0, 0.9, unit="share", help="test problems that are in the training data")
-    form: str = knob("same", choices=FORMS, help="how they stand there: word by word, or reworded")
+    form: str = knob("same", choices=FORMS, help="how they appear there: word by word, or reworded")
     copies: int = knob(1, 1, 16, help="copies of each of them")
     family: str = knob("products", choices=NAMES, help="kind of problem")
     level: int = knob(2, 1, 4, help="difficulty")
@@ -86,7 +86,7 @@ class Contaminate(Supervised):
 
     @property
     def cut(self) -> int:
-        """The first so many problems of the test leaked."""
+        """That many problems of the test leaked, the first ones."""
         return round(self.leak * self.held)
 
     def data(self, seed: int) -> list[Problem]:

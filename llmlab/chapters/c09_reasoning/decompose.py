@@ -26,7 +26,7 @@ LONGEST = 150
 @dataclass(frozen=True)
 class Decompose(Supervised):
     """SFT of the chat model on worked problems. A step of training holds as many problems as fit into
-    `tokens` learnt tokens, so that whoever shows the answer alone shows more of them.
+    `tokens` learnt tokens, so that more of them fit where only the answer is shown.
 
     follows  a step is edited behind the model's back, and the answer is the one that the edited steps lead to
     unmoved  the answer is right in spite of it
@@ -56,7 +56,7 @@ class Decompose(Supervised):
         phases=[dict(shown="filler", family="links", level=2)],
     )
 
-    shown: str = knob("steps", choices=SHOWN, help="what stands before the answer")
+    shown: str = knob("steps", choices=SHOWN, help="what comes before the answer")
     family: str = knob("products", choices=NAMES, help="kind of problem")
     level: int = knob(1, 1, 4, help="difficulty")
     tokens: int = knob(800, 20, 10_000, help="learnt tokens a step of training")

@@ -753,7 +753,7 @@ def _leak_cases():
         case("1 is not 12", ["this is 1"], ["this is 12"], 3),
         case("the other way round", ["from a to b", "from b to a"], ["go from b to a now"], 4),
         case("two short questions", ["who won", "who lost"], ["nobody knows who won", "who lost"], 4),
-        case("over the border of two texts", ["the sum of 3"], ["Tell me the sum", "of 3 and 7"], 3),
+        case("over the boundary of two texts", ["the sum of 3"], ["Tell me the sum", "of 3 and 7"], 3),
         *(
             case(
                 f"{q} questions, {n} words",

@@ -26,7 +26,7 @@ NEVER = 1e6  # requests: training bought nothing that one sample has not
 
 @dataclass(frozen=True)
 class Budget(Experiment):
-    """The training goes on for `steps`; beside it stand the first model's samples, as many of a request as
+    """The training goes on for `steps`; compared are the first model's samples, as many of a request as
     the trained model's one answer is worth.
 
     trained     right with one sample of the trained model
@@ -47,7 +47,7 @@ class Budget(Experiment):
         "voted": "not trained, vote of k (share)",
         "verified": "not trained, k with an exact check (share)",
         "first": "not trained, one sample (share)",
-        "need_check": "worth so many checked samples (samples)",
+        "need_check": "worth this many checked samples (samples)",
         "break_even": "training pays from here (requests)",
         "spent": "spent on training (tokens)",
     }

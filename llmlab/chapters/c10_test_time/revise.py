@@ -36,7 +36,7 @@ class Revise(Experiment):
     chats: ClassVar[bool] = True
     along: ClassVar[str] = "revisions"
     curves: ClassVar[dict[str, str]] = {
-        "accuracy": "right after so many rounds (share)",
+        "accuracy": "right after this many rounds (share)",
         "wrong_to_right": "wrong ones that become right (share)",
         "right_to_wrong": "right ones that become wrong (share)",
         "tokens": "sampled per problem (tokens)",

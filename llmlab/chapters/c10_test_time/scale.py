@@ -33,7 +33,7 @@ MARGIN, ORDERS = 3, 128  # votes ahead at which a vote stops early; random order
 @dataclass(frozen=True)
 class Scale(Experiment):
     """Many attempts at every problem, and from these the expectation for each k. The steps of this
-    experiment are samples per problem: 1, 2, 4 and so on; at 0 stands the greedy answer.
+    experiment are samples per problem: 1, 2, 4 and so on; 0 is the greedy answer.
 
     single    one sample, whatever k is
     verified  one of those that the verifier accepts, any of the k where it accepts none

@@ -113,7 +113,7 @@ def exact(node: Node) -> float:
 
 
 def between(line: list[tuple[float, float]], tokens: float) -> float:
-    """What the line has at so many tokens, linear in their logarithm; the ends go on level."""
+    """What the line has at that number of tokens, linear in their logarithm; the ends go on level."""
     line = sorted(line)
     for (x0, y0), (x1, y1) in zip(line, line[1:]):
         if x0 <= tokens <= x1 and x1 > x0:

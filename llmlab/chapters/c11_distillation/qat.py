@@ -172,7 +172,7 @@ class QAT(Experiment):
             formats.quantise_with(trained.model, self.rounded)
 
     def rounded(self, name: str, weight: Tensor) -> Tensor:
-        """One matrix in so many bits."""
+        """One matrix in that number of bits."""
         return formats.integer(weight, self.bits, self.group)
 
     def prober(self, model, tok):

@@ -94,7 +94,7 @@ class Quantise(Experiment):
     calibration: str = knob("conversations", choices=CALIBRATION, help="gptq: texts that it looks at")
     tokens: int = knob(2048, 128, 65_536, help="gptq: tokens of them")
     outliers: float = knob(
-        1.0, 1.0, 100.0, scale="log", help="two columns of each matrix, so many times as large"
+        1.0, 1.0, 100.0, scale="log", help="factor by which two columns of each matrix are enlarged"
     )
     held: int = knobs.held(64, low=4)
 
@@ -139,7 +139,7 @@ class Quantise(Experiment):
         return formats.gguf_bits(of[bits]) if of else formats.bits_a_weight(bits, self.group)
 
     def rounding(self, seen: dict[str, Any], bits: int, name: str, weight: torch.Tensor) -> torch.Tensor:
-        """One matrix in so many bits."""
+        """One matrix in that number of bits."""
         if self.scheme == "gptq":
             return formats.gptq(weight, seen[name], bits, self.group)
         if self.scheme in GGUF:
