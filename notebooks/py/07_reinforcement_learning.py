@@ -75,14 +75,14 @@ pd.DataFrame({"share right p": p, "multiplied by 1/√(p(1−p))": 1 / deviation
 # %% [markdown]
 # In the last two rows half-solved problems push most, but `group_norm` gives very easy and very hard ones more than their share.
 #
-# **Length.** Say the answer is decided, and then the model goes on with meaningless tokens, with probability q each time. An answer pushes that choice by 1 − q each time it went on and by −q when it stopped. The sum is zero on
+# **Length.** Say the answer is decided, and then the model continues with meaningless tokens, with probability q each time. An answer pushes that choice by 1 − q each time it went on and by −q when it stopped. The sum is zero on
 # average (Dr. GRPO). GRPO divides by the length first:
 
 # %%
 q = torch.tensor([0.5, 0.8, 0.9, 0.95, 0.99])
 # expectation of the push over the length, which is geometric
 divided = (1 - q) + (1 - q) / q * (1 - q).log()
-pd.DataFrame({"goes on with q": q, "mean length": 1 / (1 - q),
+pd.DataFrame({"continues with q": q, "mean length": 1 / (1 - q),
               "push, summed": (1 / (1 - q) - 1) * (1 - q) - q,
               "push, divided by the length": divided}).round(3).T
 

@@ -239,7 +239,7 @@ for size in ("large", "medium", "small"):
 pd.DataFrame(table).T.rename_axis("student").round(2)
 
 # %% [markdown]
-# Compare the second and the third column: at equal steps the teacher helps. But a step on one's own text is dearer, because the student samples it and the teacher reads it. By how much?
+# Compare the second and the third column: at equal steps the teacher helps. But a step on one's own text is more expensive, because the student samples it and the teacher reads it. By how much?
 
 # %%
 def seconds_a_step(**knobs):

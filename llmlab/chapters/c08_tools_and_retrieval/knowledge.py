@@ -158,7 +158,7 @@ class Knowledge(Experiment):
         stay = [n for n in before.facts if n not in (*after.changed, *after.withdrawn)]
 
         def some(names, wordings: slice) -> list[Problem]:
-            """At most `held` questions about these names in these wordings, drawn by the seed."""
+            """At most `held` questions about these names in these wordings, drawn from the seed."""
             every = [
                 posed(w, n, v, field=f, now=after.facts[n][1][f] if n in after.facts else ABSENT)
                 for n in names

@@ -80,7 +80,7 @@ class Merging(Experiment):
             )
 
     def rounded(self, name: str, weight: Tensor) -> Tensor:
-        """One matrix in so many bits."""
+        """One matrix in this many bits."""
         return formats.integer(weight, self.bits, self.group)
 
     def shown(self, tok, seed: int, step: int) -> Batch:
