@@ -161,8 +161,8 @@ TRIALS = {
     ),
     "selfdistill": (Trials("pass_at_1", FIVE, (SELF, IMITATED, SCORED)),),
     "qat": (
-        Trials("calls", (1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3), (AFTER, WITH, REPAIRED)),
-        Trials("long_sums", FIVE, tuple(RL.values())),
+        Trials("calls", (6.25e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3), (AFTER, WITH, REPAIRED)),
+        Trials("long_sums", (3e-6, 1e-5, *FIVE), tuple(RL.values())),
     ),
 }
 
@@ -699,7 +699,7 @@ CLAIMS = (
             contrast("refusals, QAT against PTQ", "more", WITH("refusals"), AFTER("refusals"), 0.1, **SHOWN),
         ),
         first=5,
-        matched="questions, steps, batch, bits, seed; five rates tried for each arm at another seed",
+        matched="questions, steps, batch, bits, seed; seven rates tried for each arm at another seed",
     ),
     Claim(
         "C167",
@@ -727,7 +727,7 @@ CLAIMS = (
             ),
         ),
         first=5,
-        matched="problems, samples, steps, bits, seed; five rates tried for each arm at another seed",
+        matched="problems, samples, steps, bits, seed; seven rates tried for each arm at another seed",
     ),
     Claim(
         "C168",
