@@ -86,11 +86,11 @@ class SelfDistill(Experiment):
     drugs: int = knob(5, 2, 200, help="new drugs, of four facts each")
     prompts: int = knob(8, 2, 128, help="questions a step")
     group: int = knob(4, 2, 64, help="samples per question")
-    lr: float = knobs.lr(3e-4)
+    lr: float = knobs.lr(1e-3)
     warmup: int = knobs.warmup(5)
     steps: int = knobs.steps(120, low=2)
     held: int = knobs.held(32, low=4)
-    probe: int = knobs.probe(20)
+    probe: int = knobs.probe(40)
 
     def __post_init__(self):
         super().__post_init__()
