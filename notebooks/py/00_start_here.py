@@ -200,7 +200,7 @@ show(paired, interval)
 #
 # ## 7 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
+# Each statement that the sources make on this topic is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
 #
 # A claim has parts. A 98 % interval over seeds decides each of them: *as claimed*, *reversed*, *too small*, or *differs* where no difference was claimed. A part that the interval doesn't decide is *open*.
 # If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design cannot decide it. [Chapter 02](02_continued_pretraining.ipynb),

@@ -451,7 +451,7 @@ pd.DataFrame(own.metrics()).T.round(3)
 # %% [markdown]
 # ## 11 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
+# Each statement that the sources make on this topic is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
 #
 # A claim has parts, and the 98 % interval over seeds decides each part. We look at five, ten and twenty seeds, and at no other number.
 #

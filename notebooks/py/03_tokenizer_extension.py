@@ -358,7 +358,7 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
+# Each statement that the sources make on this topic is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
 # A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%

@@ -348,7 +348,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 #
 # ## 9 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger. Chapter 02, section 11 explains how a verdict is reached. A verdict holds for this lab, and the line in italics is what to know before you quote it. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
+# Each statement that the sources make on this topic is a **claim** in the ledger. Chapter 02, section 11 explains how a verdict is reached. A verdict holds for this lab, and the line in italics is what to know before you quote it. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest

@@ -463,7 +463,7 @@ pd.DataFrame(engine.told(Policy(kl_penalty="k3"))).set_index("knob").loc[dials]
 #
 # ## 12 · The evidence
 #
-# Every statement of the sources about this chapter is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. Here the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab, and the line in italics is what to know before you quote it.
+# Each statement that the sources make on this topic is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. Here the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab, and the line in italics is what to know before you quote it.
 # Further arms and checks are in [the ledger's notebook](ledger.ipynb).
 
 # %%

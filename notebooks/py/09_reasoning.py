@@ -537,7 +537,7 @@ code = audit.command([])
 #
 # ## 12 · The evidence
 #
-# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11 explains how a verdict is reached.
+# Each statement that the sources make on this topic is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11 explains how a verdict is reached.
 
 # %%
 from llmlab.learn import forest

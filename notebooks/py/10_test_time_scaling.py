@@ -526,7 +526,7 @@ pd.DataFrame({f"accepts {a:g}": {k: (1 - a ** (k + 1)) / (1 - a) for k in (1, 2,
 #
 # ## 11 · The evidence
 #
-# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
+# Each statement that the sources make on this topic is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
 
 # %%
 from llmlab.learn import forest

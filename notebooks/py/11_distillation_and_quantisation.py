@@ -259,7 +259,7 @@ minutes.rename_axis("seconds a step").round(2)
 # %% [markdown]
 # The last column says how many steps on right solutions fit into one of distillation, on this machine. So the fair question is what each reaches in the same *time*, and claim C135 asks it, too: it gives the student without a teacher four times the steps. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down. (One seed each.)
 #
-# Can a student be better than its teacher? Yes, if what it learns from was *filtered by something else than the teacher*: a checker, a vote, a reward. It then imitates the teacher's good days only. It can also profit from averaging over the teacher's noise. Imitation alone has no other reason to go further.
+# Can a student be better than its teacher? Yes, if its data were *filtered by something other than the teacher*: a checker, a vote, a reward. It then imitates the teacher's good days only. It can also profit from averaging over the teacher's noise. Imitation alone has no other reason to go further.
 #
 # ## 4 · The teacher's text: filter, form, order
 #
@@ -286,7 +286,7 @@ forms.round(2)
 #
 # ## 5 · Self-distillation: the teacher has read the leaflet
 #
-# There need not be a larger model. Let the *same* model read something more: the leaflet of a drug, a worked solution, an error message. With it the model knows the answer. It then judges, token by token, answers that it gave without it:
+# There need not be a larger model. Let the *same* model read something more: the leaflet of a drug, a worked solution, an error message. With this hint it knows the answer, and it judges, token by token, answers given without the hint:
 
 # %%
 from llmlab.chapters.c11_distillation.selfdistill import SelfDistill
@@ -318,7 +318,7 @@ ends("selfdistill", LEAFLET,
 Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
 
 # %% [markdown]
-# Turn β to 1 for the usual reverse KL. Reverse KL weighs each token by the *student's* probability. The reader begins with "Not in the documents", surely, so the right answer's tokens have almost no weight and almost no gradient.
+# Turn β to 1 for the usual reverse KL. Reverse KL weighs each token by the *student's* probability. The reader starts out sure of "Not in the documents", so the right answer's tokens have almost no weight and almost no gradient.
 #
 # ## 6 · Several specialists into one
 #
@@ -433,7 +433,7 @@ pd.concat({title: pd.Series({k: v[i] for k, v in effects.items()}).unstack()
            for i, title in enumerate(titles)}, axis=1).round(4)
 
 # %% [markdown]
-# On the left nearly the same number everywhere: rounding to nearest treats all matrices alike. On the right they aren't alike: one matrix of the last layer does several times as much damage as most others. So an error of weights says little, and formats that give more bits to sensitive layers have a point.
+# On the left all numbers are nearly equal: rounding to nearest treats all matrices alike. On the right they differ: one matrix of the last layer does several times as much damage as most others. So an error of weights says little, and formats that give more bits to sensitive layers have a point.
 #
 # The same bits in other ways:
 
@@ -467,7 +467,7 @@ pd.DataFrame({name: {m: runs.run(Quantise(**knobs), 0).curve(m)[13] for m in KIN
               for name, knobs in blind.items()}).T.round(2)
 
 # %% [markdown]
-# Even random tokens beat no calibration on calls and refusals (compare with the first row above). Conversations help these more and cost long sums. So calibrate on a mixture that looks like your traffic, and test each skill. (One seed each.)
+# Even calibrating on random tokens helps calls and refusals (compare with the first row above). Conversations help these more and cost long sums. So calibrate on a mixture that looks like your traffic, and test each skill. (One seed each.)
 #
 # **Formats of llama.cpp**, by the `gguf` package. The name says the bits of a number; Q4_0 and Q5_0 have one scale for 32 weights. MXFP4 stores four-bit floating-point numbers, and 32 of them share a power of two:
 
@@ -480,7 +480,7 @@ pd.DataFrame(rows).T.round(3)
 # %% [markdown]
 # Down to five bits nearly nothing happens; at four, look for the first skill that moves. MXFP4 takes a quarter of a bit less than Q4_0 (*bits* counts the scales), because its scale has 8 bits and not 16. A power of two fits the largest weight of a group less well than a free scale. The lab says nothing about speed: fewer bits are faster only with kernels made for them, and on this CPU they aren't. Exporting the lab's models to a GGUF *file* would need llama.cpp's own converter, which isn't a package.
 #
-# **After which stage does it hurt most?** The same rounding for the base model, the chat model and the two that were trained on from it. What rounding adds to the loss on general text:
+# **After which stage does it hurt most?** The same rounding for the base model, the chat model and the two trained further from it. What rounding adds to the loss on general text:
 
 # %%
 def rounded(name, bits):
@@ -496,7 +496,7 @@ stages = {name: {"full weights": loss(load(name))}
 pd.DataFrame(stages).T.round(3)
 
 # %% [markdown]
-# Read the last column from top to bottom: every stage of training makes the weights less robust to rounding, and the price at four bits more than doubles from the base to the reasoner. So measure the model that you deploy. Its base is an easier case. (The same texts for all; the loss is a mean, and the table above says what it hides.)
+# Read the last column. The chat model loses more than its base, and the reader and the reasoner, both trained further from the chat model, lose more than it. So measure the model that you deploy; its base is an easier case. (One model a row, so this is an observation and not a law.) The loss is a mean, and the first table of this section says what it hides.
 #
 # **Fewer weights or fewer bits?** Both halves of this chapter make a model smaller. For the teacher and its students at 8, 5, 4 and 3 bits: the bytes (linear layers rounded, with their scales; embeddings at 16 bits), and how often one sample is right.
 
@@ -611,11 +611,11 @@ Panel("merging", show=["base", "bits", "group", "lr"])
 # llmlab run quantise --model FOLDER_OR_HUB_ID --scheme gptq
 # ```
 #
-# If the two tokenizers differ, probabilities of one say nothing about the tokens of the other, and the lab refuses and names the way by text. `--engine trl` prints the table of arguments that TRL gets.
+# If the two tokenizers differ, probabilities of one say nothing about the tokens of the other, so the lab refuses and suggests text instead. `--engine trl` prints the table of arguments that TRL gets.
 #
 # ## 11 · The evidence
 #
-# Every statement of the sources about this chapter is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
+# Each statement that the sources make on this topic is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
 
 # %%
 from llmlab.learn import forest

@@ -65,7 +65,7 @@ counts(rows())
 # %% [markdown]
 # ## What can be quoted
 #
-# These claims are decided, by a design that lets them be quoted, with the caveat that belongs to each. Read the effect first: the size is the news, and the verdict only says on which side of a threshold it lies.
+# These claims are decided, by a sound design, and can be quoted, each with its caveat. Read the effect first: the size is the news, and the verdict only says on which side of a threshold it lies.
 
 # %%
 Ledger(quotable=True)
