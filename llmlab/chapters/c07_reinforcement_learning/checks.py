@@ -51,7 +51,7 @@ def memory_of_roles() -> str:
 
 def ranking_within_a_group() -> str:
     """C074: equal rewards give a gradient of exactly 0; a constant added to all rewards, or another scale of
-    them, changes nothing.
+    them, changes nothing; another distance of the same ranking does.
     """
     import torch
 
@@ -79,9 +79,12 @@ def ranking_within_a_group() -> str:
     moved = float((slope(rewards + 7) - slope(rewards)).abs().max() / slope(rewards).abs().max())
     scaled = float((slope(5 * rewards) - slope(rewards)).abs().max() / slope(rewards).abs().max())
     assert moved < 1e-4 and scaled < 1e-2, f"{moved}, {scaled}"
+    one = torch.zeros(3)
+    low, high = (float(advantages.group_norm(torch.tensor([0.0, m, 1.0]), one)[1]) for m in (0.1, 0.9))
+    assert low < 0 < high, "the ranking alone decides"
     return (
         f"equal rewards: gradient exactly 0; rewards + 7: changed by {moved:.0e} of its size; rewards × 5: by"
-        f" {scaled:.0e}"
+        f" {scaled:.0e}; the second of rewards 0, 0.1, 1 has advantage {low:.2f}, of 0, 0.9, 1 {high:.2f}"
     )
 
 

@@ -405,6 +405,10 @@ CLAIMS = (
         " nothing.",
         ("deepseek_math_2024",),
         check=checks.ranking_within_a_group,
+        corrects=(
+            "It lives on differences within a group: a constant or a factor for all rewards changes nothing,"
+            " but with the same ranking the distances decide how large an advantage is, and its sign."
+        ),
     ),
     Claim(
         "C075",
