@@ -225,7 +225,7 @@ Ledger("00")
 #
 # ## 9 · Exercises
 #
-# `task("name")` shows the task and an empty function. `check` tells you whether yours is right, or what is wrong with it. `hint` helps in steps, and `solution` shows right ones.
+# `task("name")` shows the task and an empty function. `check` tells you whether yours is right, or what is wrong with it. `hint` gives hints; `solution` shows correct versions.
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task

@@ -56,7 +56,7 @@ by_hand
 
 # %% [markdown]
 # Now we put the loss on the *last* token only, as if the second one were the user's. Where the mask is 1, the gradient with respect to the logits is *softmax − one-hot*.
-# Where the mask is 0, the gradient is exactly zero: not small, zero. (At the right token it is negative: the loss falls when that logit grows, so training pushes it up.)
+# Where the mask is 0, the gradient is exactly zero: not small, zero. (At the target it is negative: the loss falls when that logit grows, so training pushes it up.)
 
 # %%
 leaf = logits.clone().requires_grad_(True)
@@ -193,8 +193,8 @@ from llmlab.chapters.c01_data_topology import sharing
 sharing.picture(chatty.tok, sampled)
 
 # %% [markdown]
-# Read a line from left to right: every token sees its own past and nothing else. The second sum ignores the rest of the first, and an answer ignores the other answers to its sum; all of them share the
-# beginning that they have in common. The attention mask does half of this. The other half: positions restart where two rows part, as if the other row weren't there.
+# Read a line from left to right: every token sees its own past and nothing else. The second sum ignores the rest of the first, and an answer ignores the other answers to its sum; all share one copy of
+# their common beginning. The attention mask does half of this. The other half: positions restart where two rows part, as if the other row weren't there.
 
 # %%
 kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
@@ -261,7 +261,7 @@ pd.DataFrame({f"loss on {loss}": {label: end(loss, m)
               for loss in stored}).round(3)
 
 # %% [markdown]
-# Compare the columns: one loss teaches a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.)
+# Compare the columns: one loss makes a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.)
 #
 # - **All tokens** and **assistant tokens** learn to answer about equally well. They differ in what else they learn: with the loss on all tokens the model also learns to *be the user*.
 #   Look at *probability of going on as the user*. In production such a model asks itself the next question unless something stops it.
@@ -276,7 +276,7 @@ pd.DataFrame({f"loss on {loss}": {label: end(loss, m)
 #
 # | symptom | fault | how the strip shows it | cure |
 # |---|---|---|---|
-# | the first word of each answer is poor | mask late by one | the first answer token has no gradient, the line break behind the turn has one | shift once, in `forward` |
+# | the first word of each answer is poor | mask late by one | the first answer token has no gradient, the line break after the turn has one | shift once, in `forward` |
 # | answers begin with a role marker | mask early by one | gradient on the token before the answer | the same |
 # | the model never stops | end token not trained (or padding = end token, masked away) | last token of the turn has gradient zero | train the end of the turn; pad with another token |
 # | it answers, then asks itself | loss on user tokens | gradient on the question | mask the user |

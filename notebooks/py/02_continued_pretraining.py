@@ -135,7 +135,7 @@ for how, batch in rows.items():
           f"{padding(batch):.0%} of the places train nothing")
 
 # %% [markdown]
-# Compare the shares. `none` wastes many positions. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` keeps the rows and forbids that look:
+# Compare the shares. `none` wastes many positions. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` keeps the rows and prevents that:
 # positions start again, and transformers builds the attention mask from them. Then nothing predicts the first token of a document, so its mask is 0.
 # (In documents of two tokens that is half of all positions; in real ones it is one token a document.)
 
@@ -341,7 +341,7 @@ pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {
 # If the interval contains 0, no effect has been shown. And with this many intervals, expect two or three to miss 0 by chance, so treat a surprise as a question.
 #
 # - **Shown: copies and page furniture raise the domain loss.** They take the place of useful text. (The loss *on the training texts* would look better than it is, so we measure on held-out text. That part is not tested here.)
-# - **Bounded: wrong facts hardly move the loss.** With `noise 0.5` its interval is narrow and contains 0. Recall may still suffer: three seeds can't resolve that, and neither can they resolve the effect of copies on it. The ledger has five
+# - **Bounded: wrong facts hardly move the loss.** With `noise 0.5` its interval is narrow and contains 0. Recall may still suffer: three seeds can't resolve that, nor the effect of copies on recall. The ledger has five
 #   seeds: see C013 and C014 with their caveats.
 # - **Shown: a KL penalty to the base is no free cure.** `kl_coef 0.5` keeps old skills better. It lets the model learn the form of the texts but no facts, because on domain text it pulls against the very thing we want to teach. C037 compares it
 #   with replay at equal compute.
@@ -461,7 +461,7 @@ pd.DataFrame(own.metrics()).T.round(3)
 # - *differs*: no difference was claimed, and there is one
 # - *open*: none of these
 #
-# From the parts follows the verdict. *Supported*: every part is as claimed. *Refuted*: every part is excluded. *Conditional*: it depends on a knob, which is named. *Withheld*: the design cannot decide it, and the row says why.
+# The verdict follows from the parts. *Supported*: every part is as claimed. *Refuted*: every part is excluded. *Conditional*: it depends on a knob, which is named. *Withheld*: the design cannot decide it, and the row says why.
 #
 # A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
@@ -502,7 +502,7 @@ shown = {"general_nats": "general loss (nats per token)",
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
-# Warm-up moves the dip to a later step. Whether it also makes the dip shallower by enough to matter, this design can't decide (C033 is withheld). Replay decides whether there is a way back:
+# Warm-up moves the dip to a later step. This design can't decide whether it also makes the dip shallower by enough to matter (C033 is withheld). Replay decides whether there is a way back:
 
 # %%
 over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
@@ -599,7 +599,7 @@ interview("02")
 # ## To take away
 #
 # 1. A model that reads only the domain forgets the rest. Some old text in every batch keeps most of it, and costs part of the new.
-# 2. A higher rate learns more and forgets more. Look at both curves at equal learning, not at the end of one of them.
+# 2. A higher rate learns more and forgets more. Read both curves where the runs have learnt equally, not at the end.
 # 3. Say beforehand what must be kept, and watch it from the first step. The loss on the domain tells you nothing about it.
 
 # %%

@@ -274,8 +274,8 @@ table = {n: {Extend.curves[m]: median(r.metrics()[m]["final"] for r in g)
 pd.DataFrame(table).round(3)
 
 # %% [markdown]
-# At the end the four starts differ little in loss *per character*. The first phase costs its steps (look at the domain loss during that phase). It makes the new rows grow, and it raises their probability in general text: most of all
-# during the phase, and a little to the end. On the new words themselves it helps. The average norm shows how hard the rows were pushed, not what they have learnt.
+# At the end the four starts differ little in loss *per character*. The first phase costs its steps (look at the domain loss during that phase). It makes the new rows grow, and raises their probability in general text, mostly
+# during the phase and slightly until the end. It helps on the new words themselves. The average norm shows how hard the rows were pushed, not what they have learnt.
 #
 # What does the first phase buy? Here are five seeds of the stored sweep:
 
@@ -336,7 +336,7 @@ pd.Series({"its own tokenizer": nats(student.tok),
 # %% [markdown]
 # Behind the wrong tokenizer the same weights do far worse on the same text, and nothing raises an error. (One seed: an illustration.)
 #
-# **Distribution shock.** More changes, without anybody touching a line of code: documents per row, steps per epoch, every limit that counts tokens.
+# **Distribution shock.** Other numbers change although nobody touches the code: documents per row, steps per epoch, every limit that counts tokens.
 
 # %%
 def shape(tok):

@@ -204,7 +204,7 @@ draw.dose(pools, "examples",
           unit="conversations")
 
 # %% [markdown]
-# In the lab form comes before content: with a few hundred conversations nearly all JSON is valid (left), while few formats have the right content as well (middle). How many a larger model needs, the figure can't say; at scale a thousand curated ones were enough for style [Zhou et al. 2023].
+# In the lab form comes before content: with a few hundred conversations nearly all JSON is valid (left), while few formats have the right content as well (middle). The figure can't say how many a larger model needs; at scale a thousand curated ones were enough for style [Zhou et al. 2023].
 #
 # ## 6 · The template trap
 #
@@ -237,7 +237,7 @@ pd.concat([draw.means({fault: pair[i] for fault, pair in faults.items()},
 Panel("template", show=["trained", "served", "pad"])
 
 # %% [markdown]
-# The stages after SFT belong to the same template: in the lab, what DPO taught with literal roles was almost gone when the model was asked in SFT's template, and GRPO lost some of its gain (C047).
+# Stages after SFT must keep the same template: in the lab, what DPO taught with literal roles was almost gone when the model was asked in SFT's template, and GRPO lost some of its gain (C047).
 #
 # ## 7 · Break it, then fix it
 #
@@ -311,7 +311,7 @@ figures.curves(taught,
 # %% [markdown]
 # Compare *learnt* (the trained wording) with *new* (another wording), then see the price: old facts fade, and the model admits less often that it doesn't know. Far more steps and wordings do put the facts in (C043).
 #
-# **Own samples as data.** The chat model answers sums. Of eight samples a problem we imitate any, or the first that the checker accepts:
+# **Own samples as data.** The chat model answers sums. We imitate any of eight samples per problem, or the first the checker accepts:
 
 # %%
 from llmlab.chapters.c04_sft.curate import Curate

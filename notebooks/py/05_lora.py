@@ -132,7 +132,7 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
     ["model", "method"]).rename_axis(columns="GB")
 
 # %% [markdown]
-# Compare *together* down the methods: full fine-tuning pays mostly for optimiser states and gradients, LoRA mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
+# Go down the column *together*: full fine-tuning pays mostly for optimiser states and gradients, LoRA mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
 #
 # Now look at the two approximations of this chapter, on matrices of the lab model. How much of what full fine-tuning changed fits into rank r, and at what cost? And where should sixteen levels lie, if the weights follow a bell curve?
 
@@ -226,7 +226,7 @@ megabytes = {"megabytes": "memory of training (MB)"}
 draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 
 # %% [markdown]
-# In the same number of steps, adapters store less the more there is to learn. Rank 8 learns nearly all of the few codes. Of the many it learns far fewer than all weights do, and rank 1 learns hardly any. That is speed and not capacity: after four
+# At equal steps, adapters fall further behind the more there is to learn. Rank 8 learns nearly all of the few codes. Of the many it learns far fewer than all weights do, and rank 1 learns hardly any. That is speed and not capacity: after four
 # times the steps rank 8 holds them all (C059). With the same number of trained parameters, adapters on attention store least and adapters in both places most.
 #
 # No arm keeps what the model knew before. Training on codes alone, without any old text, overwrites it, whether all weights move or only adapters do.
@@ -346,7 +346,7 @@ pd.DataFrame(served).loc[list(Serving.curves)].rename(
     index=Serving.curves).rename_axis("adapters", axis=1).round(2)
 
 # %% [markdown]
-# With many tenants, mixed batches serve most tokens a second. With one tenant, mixing and sorting do the same.
+# With many tenants, mixed batches serve the most tokens per second. With one, mixing and sorting do the same.
 #
 # **Over HTTP**, the server speaks OpenAI's chat schema, on this machine's loopback only. For real load, the same folder of adapters works with vLLM (LoRAX and S-LoRA are alternatives). The base must be the one that the adapters were trained on:
 #

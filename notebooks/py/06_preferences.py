@@ -56,7 +56,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: one pair
 #
-# These are the log-probs of two whole answers to one question, under the model and under the reference. Since then the model was trained a little: both answers became less likely, the rejected one more so.
+# These are the log-probs of two whole answers to one question, under the model and under the reference. After a little training both answers are less likely, the rejected one more so.
 
 # %%
 policy = torch.tensor([-9.0, -14.0])  # chosen, rejected
@@ -179,7 +179,7 @@ draw.over_steps(
 #
 # ## 4 · Turn the knob
 #
-# `task` chooses the taste: a style, another name, German where it is asked for, when to look up and when to answer, honesty after a failed call, or right sums. Settings marked ● are stored with five seeds, one knob turned at a time, and answer at
+# `task` sets what the pairs prefer: a style, another name, German where it is asked for, when to look up or answer, honesty after a failed call, or right sums. Settings marked ● are stored with five seeds, one knob turned at a time, and answer at
 # once; others are trained while you wait. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
 #
 # If you change `method`, the panel keeps `beta`, but β means something else in each method. DPO's scales a log-ratio to the reference. IPO's asks for a margin of 1/(2β): for the whole answer in Azar et al., per token in TRL and here. SimPO's
@@ -203,7 +203,7 @@ figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "fac
                title="Pairs with faults, DPO + NLL; 3 seeds")
 
 # %% [markdown]
-# Each fault costs best answers. Swapped labels are the odd case: *every* held-out pair is in the right order, and still the model rarely gives the best answer. The order is measured **from the reference**, and there the blunt answer was far ahead.
+# Each fault means fewer best answers. Swapped labels are odd: *every* held-out pair is in the right order, and still the model rarely gives the best answer. The order is measured **from the reference**, and there the blunt answer was far ahead.
 #
 # Why does it stop halfway? With a share ε of wrong labels, DPO's loss is lowest at a margin of logit(1 − ε). So it moves the log-ratio of chosen and rejected by logit(1 − ε)/β and then stops. Label `smoothing` assumes that a share of the labels
 # is wrong, which sets the same kind of ceiling. Without the likelihood term, in the stored runs:
@@ -303,7 +303,7 @@ found = {name: {m: end(group, m)
 pd.DataFrame(found).T.rename(columns=Reward.curves).round(2)
 
 # %% [markdown]
-# Look for the sign that flips: labellers who prefer length make padding pay, and labellers who prefer impoliteness make the polite opening cost. The column of content stays near a coin flip for all of them.
+# Look for the sign that flips: labellers who prefer length make padding pay off, those who prefer impoliteness make the polite opening costly. The column of content stays near a coin flip for all of them.
 #
 # ## 8 · Over-optimisation
 #

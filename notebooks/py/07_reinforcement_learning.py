@@ -248,7 +248,7 @@ draw.turned("policy",
             without=["reward_func"])
 
 # %% [markdown]
-# Look for points away from 0. `clip` changes nothing, as promised; advantages and aggregations lie close together; KL penalties hold the distance; four `epochs` see a quarter of the samples in as many steps and end lower. One rate for all, tuned for none: this doesn't rank the methods.
+# Look for points away from 0. `clip` changes nothing, as promised; advantages and aggregations lie close together; KL penalties limit the distance; four `epochs` see a quarter of the samples in as many steps and end lower. All share one untuned rate: this doesn't rank the methods.
 #
 # **Old samples.** Every sample is used twice, and half of them are a batch old, so the clip binds:
 
@@ -261,7 +261,7 @@ draw.over_steps(old, shown,
                 title="Old samples at three times the usual rate, and at the usual one")
 
 # %% [markdown]
-# Compare the pairs in the last panel. At three times the rate both arms lose what they could do, without a clip even more; at the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe. That GSPO's ratio or DAPO's higher clip do better is reported at scale [Zheng et al. 2025; Yu et al. 2025] and open here (C077, C078).
+# Compare the pairs in the last panel. At three times the rate both arms lose skills, even more so without a clip; at the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe. At scale GSPO's ratio and DAPO's higher clip reportedly do better [Zheng et al. 2025; Yu et al. 2025]; here that is open (C077, C078).
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: reward the wrong thing
@@ -383,7 +383,7 @@ draw.over_steps(list(claims.STRINGS.values()),
                 title="Strings of three depths")
 
 # %% [markdown]
-# Three deep no sample is ever right, so nothing can be reinforced. One deep rises most, but that isn't a discovery: pretraining contained it and the chat conversations didn't, so the reward brings it back. Whether reinforcement learning goes beyond the data, the lab can't decide (C084).
+# At depth three no sample is right, so nothing can be reinforced. Depth one rises most, but that isn't a discovery: pretraining contained it and the chat conversations didn't, so the reward brings it back. The lab can't decide whether reinforcement learning goes beyond the data (C084).
 
 # %% [markdown]
 # ## 9 · What is kept
@@ -420,7 +420,7 @@ draw.over_steps(list(claims.TRIED.values()),
                 title="A call fails once")
 
 # %% [markdown]
-# Traces that show the repair teach it, and clean traces unlearn it: the failure of imitation lies in its data. In these few steps the reward keeps more recovery than clean traces do, but adds none (C098).
+# Traces that show the repair teach it; clean traces erase it: the failure of imitation lies in its data. In these few steps the reward keeps more recovery than clean traces do, but adds none (C098).
 
 # %% [markdown]
 # **Three calls in a chain**, rewarded only when all three are right. First come lessons on single calls, with a tenth of whole chains among them or none; then practice on single calls, by imitating chains, or by reward.
@@ -436,7 +436,7 @@ draw.means({arm.label: arm for arm in claims.CHAINED.values()},
 Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
 
 # %% [markdown]
-# **The order of the stages.** The same number of steps in all, shared equally (the last row has two stages as long as three have):
+# **The order of the stages.** Equal total steps, shared equally (except the last row: two stages, each as long as one of three):
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.order import Order

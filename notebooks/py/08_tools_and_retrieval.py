@@ -191,14 +191,14 @@ pd.DataFrame({"right from memory": memory.round(2)} | {
 Panel("decide", show=["method", "price", "no_calls"])
 
 # %% [markdown]
-# By reward it doesn't find it. A price of a fifth removes the calls in small talk, where a call only costs. Easy sums are still called every time, because no sample of a group tries without one, and unknown people are hardly ever looked up, because hardly any sample tries. Examples draw the boundary better: needless calls nearly vanish, at the cost of
+# Reward doesn't teach the boundary. A price of a fifth removes calls in small talk, where they only cost. Easy sums are still called every time, because no sample of a group tries without one, and unknown people are hardly ever looked up, because hardly any sample tries. Examples draw the boundary better: needless calls nearly vanish, at the cost of
 # some that were needed (C106).
 #
 # *need*, under *More curves*, is a side metric: can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower and doesn't move. A model can "know" that it needs a tool and still not act on it.
 #
 # ## 6 · When a tool fails
 #
-# Five things can go wrong, and each wants something else: a failure that passes (call again), a renamed field (use the word that the error names), nothing to find (say so), an order that timed out and may have been placed (look, do *not* order again), and a result
+# Five things can go wrong, and each has its own remedy: a temporary failure (call again), a renamed field (use the word that the error names), nothing to find (say so), an order that timed out and may have been placed (look, do *not* order again), and a result
 # with an instruction inside (ignore it).
 
 # %%
@@ -253,7 +253,7 @@ pd.DataFrame([(round(float(scores[i]), 2), pieces[i].source, pieces[i].text)
 show(BM25, fused)
 
 # %% [markdown]
-# The name is rare, so the chunks that hold it win; what they say else decides only among them.
+# The name is rare, so the chunks that hold it win; what else they say only decides among them.
 #
 # Two rankings become one by their ranks, not by their scores, which have no common scale (reciprocal rank fusion):
 
@@ -276,7 +276,7 @@ Panel("rag", show=["retriever", "length", "header"])
 # A *reranker* looks at the best sixteen again. Ours asks the reader how likely the question is after each chunk [Sachan et al. 2022]. Try *the same, reranked*.
 #
 # Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header with the leaflet's name gives that back to the retriever and to the reader alike. Try *untrained vectors*, then *trained vectors*:
-# contrastive training for under a minute makes of a language model's own states nearly as good a search as BM25. Fusing both gains nothing here (C147), since these questions turn on names.
+# after under a minute of contrastive training, a language model's own states search nearly as well as BM25. Fusing both gains nothing here (C147), since these questions turn on names.
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.rag import Rag
@@ -293,7 +293,7 @@ pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
 #
 # ## 9 · Training for retrieval: RAFT
 #
-# A reader can be trained on questions in front of passages of which some tell the answer. What should it do where none does? RAFT leaves the passage out of a share of the examples and teaches the answer all the same [Zhang et al. 2024]:
+# A reader can be trained on questions with passages, some of which contain the answer. What should it do where none does? RAFT leaves the passage out of a share of the examples and teaches the answer all the same [Zhang et al. 2024]:
 
 # %%
 Panel("raft", show=["gold", "without", "domain"])
@@ -311,7 +311,7 @@ pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()
               for name, e in taught.items()}).T.round(2)
 
 # %% [markdown]
-# Read *made up, not there* down the rows. A reader that was always given the passage keeps its habit of refusing when none tells the answer. RAFT teaches the answer also where no passage tells it, and so teaches it to invent one. Refusals in the place of these answers cure it. (One run each; with intervals in the ledger.)
+# Read *made up, not there* down the rows. A reader that was always given the passage keeps its habit of refusing when none tells the answer. RAFT also teaches the answer where no passage tells it, so the reader learns to invent one. Refusals in place of these answers cure it. (One run each; with intervals in the ledger.)
 #
 # ## 10 · Train it in, or look it up?
 #
@@ -364,7 +364,7 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # ## 13 · Where the sources are contested
 #
-# - **"Enforce validity at generation time."** Validity is enforced, correctness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % [Ray 2026]. The lab finds no loss (C142).
+# - **"Enforce validity at generation time."** Validity is enforced, correctness is not, and small models may pay for it: validity 62 → 100 %, right answers 20 → 11 % [Ray 2026]. The lab finds no loss (C142).
 # - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025]; where the boundary lies depends on what the model knows.
 # - **"RAG is tool use."** The reading is the same; what differs is who decides to search and who writes the query.
 # - **"Already learn tool formats from a few examples."** True of models that read examples in a prompt; our lab model does not (untestable here).

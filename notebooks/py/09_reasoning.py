@@ -298,7 +298,7 @@ for axis in drawn.axes:
 drawn
 
 # %% [markdown]
-# On the right the curves are straight lines: each round multiplies the odds by the same factor. Above J = 0 every verifier ends at all right, a bad one late. At J = 0 nothing moves. Below it training makes the model worse, and a better optimiser does so faster.
+# On the right the curves are straight lines: each round multiplies the odds by the same factor. Above J = 0 all answers end up right, later if J is small. At J = 0 nothing moves. Below it training makes the model worse, and a better optimiser does so faster.
 #
 # **Random or systematic?** All this holds for errors that fall on any solution alike. A mistake that *always* passes is never removed. If a share q of the samples makes it, a share p is right, and all right ones pass, then the share right ends at p/(p + q), however many rounds you train.
 #
@@ -362,7 +362,7 @@ Panel("star", show=["fpr", "fnr", "checkers"])
 # ## 6 · Self-training
 #
 # Generate K attempts per problem, verify, keep, train, repeat. With imitation and a hint for unsolved problems this is STaR [Zelikman et al. 2022]; with a threshold on a reward it is ReST [Gulcehre et al. 2023]; one round of it is RFT [Yuan et al. 2023]. Here there are no hints, so it is rejection sampling in rounds, or expert iteration.
-# What is kept of the accepted attempts is one line:
+# One line decides which accepted attempts are kept:
 
 # %%
 from llmlab.chapters.c09_reasoning import star
@@ -385,7 +385,7 @@ figures.curves({name: seeds(s) for name, s in named.items()},
 Panel("star", show=["check", "k", "keep", "writer"])
 
 # %% [markdown]
-# Things to try: more samples per problem (`k`) reach harder problems and cost as much more. *shortest only* keeps true solutions of one form. *old samples* come from the first model, round after round. Under *More*, `loss` makes pairs of accepted and rejected samples for DPO, and `curriculum` orders the levels.
+# Things to try: more samples per problem (`k`) reach harder problems at proportional cost. *shortest only* keeps true solutions of one form. *old samples* come from the first model, round after round. Under *More*, `loss` makes pairs of accepted and rejected samples for DPO, and `curriculum` orders the levels.
 #
 # ## 7 · Without a verifier: the majority as label
 #
@@ -418,7 +418,7 @@ Predict("Four rounds with the majority as label: what does each curve do?",
 #
 # ## 8 · Rewards for the outcome, or for every step
 #
-# The same samples, GRPO, and another reward. *dense* counts the due steps that are right before the first mistake. *learned* is what a PRM says that was trained before the first step.
+# The same samples, GRPO, and another reward. *dense* counts the due steps that are right before the first mistake. *learned* is the score of a PRM that was trained beforehand.
 
 # %%
 from llmlab.world.verifiers import dense
@@ -441,7 +441,7 @@ figures.curves({"learned, summed": [runs.run(summed, 0)]},
 
 # %% [markdown]
 # Sums and differences, because a small judge can check those. Here *reward* rises while *pass@1* falls: a reward that rises alone is being gamed. *length* hardly moves, so this is no padding; the policy has found steps that the judge overrates. (*reward* is a mean over the steps since the last reading, so it has no point at the start.) At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
-# eased the hacking further [Cheng et al. 2025].
+# cut the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Pay each step the *change* of a potential, γΦ(s′) − Φ(s), with Φ = 0 at the end, on top of the outcome. Then the changes cancel along any solution, padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives it.
 #
@@ -525,7 +525,7 @@ pd.DataFrame([(s, final(s), equal(final(s), "72")) for s in told],
              columns=["said", "read as", "accepted"])
 
 # %% [markdown]
-# Judge each row yourself: which verdicts would you change? A rule like this errs in both directions, and the errors are systematic. The audit counts them by kind, on answers of which it is known whether they are right:
+# Judge each row yourself: which verdicts would you change? A rule like this errs in both directions, and the errors are systematic. The audit counts them by kind, on answers that are known to be right or wrong:
 
 # %%
 from llmlab.cli import audit

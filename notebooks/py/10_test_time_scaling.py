@@ -214,7 +214,7 @@ pd.Series(Counter((a.answer, a.right) for a in worst), name="votes").rename_axis
 # %% [markdown]
 # If the wrong answer at the top is really the model's commonest one, more samples make this vote *worse*: one sample is sometimes right, and the vote of many never is. Agreement isn't correctness. Normalise the answers before you count, too, or one answer in three spellings loses to another in one.
 #
-# At scale, voting gained 17.9 points on GSM8K [Wang et al. 2023]. With stronger models one study finds 0.4 and 1.6 % for 20 samples [Loo 2025], and another that one model fell from 78 to 74.3 % with five samples while a second one rose [Mehta 2026].
+# At scale, voting gained 17.9 points on GSM8K [Wang et al. 2023]. With stronger models 20 samples gained 0.4 and 1.6 % in one study [Loo 2025]; in another, one model fell from 78 to 74.3 % with five samples while a second one rose [Mehta 2026].
 #
 # ## 4 · A verifier that errs
 #
@@ -347,7 +347,7 @@ Predict("Four rounds of revision. What does accuracy do?",
 
 # %% [markdown]
 # A remark earns its tokens only if *wrong to right* is higher than with fresh samples. On products it isn't: told how far it is right, this model often repeats its mistake or makes another one, and a new try does more. So the exact check is worth a lot here and the remark little. Trying again without any check touches right
-# answers too, and a limit below *before* means: stop. (The rates of later rounds are lower, because what is still wrong after a round is harder.)
+# answers too; if the limit is below *before*, stop. (The rates of later rounds are lower, because what is still wrong after a round is harder.)
 #
 # **Sequential or parallel?** A long chain of thought is the sequential way that large models are trained for: they check, go back and try again inside one answer [DeepSeek-AI 2025]. How long it gets can be forced: cutting it off saves tokens, and putting "Wait" where it wanted to stop makes it go on, which raised
 # s1-32B on AIME24 from 50 to 57 % [Muennighoff et al. 2025]. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
@@ -437,7 +437,7 @@ pd.concat({f: pd.DataFrame({name: mean(many.at(Scale(family=f).settings()), m)
            for f in families}, axis=1).drop(0).rename_axis("samples").round(2)
 
 # %% [markdown]
-# *fixed* gives every problem as many samples, *adaptive* takes at most as many in the mean, five seeds. Read *takes* first: where problems are easy, nearly all votes have stopped long before, so the same accuracy costs less. It doesn't help where a wrong answer leads clearly, since that vote stops early as well, nor where answers
+# *fixed* draws the same number for every problem, *adaptive* at most as many on average (five seeds). Read *takes* first: where problems are easy, nearly all votes have stopped long before, so the same accuracy costs less. It doesn't help where a wrong answer leads clearly, since that vote stops early as well, nor where answers
 # scatter so much that hardly any vote stops.
 #
 # At scale, such a rule saved up to 7.9 times the samples at nearly the same accuracy [Aggarwal et al. 2023]. Choosing the method by difficulty was more than four times as efficient as plain best-of-n [Snell et al. 2024].
@@ -479,7 +479,7 @@ pd.DataFrame({label: spent.curve(m) for m, label in told.items()}
              ).rename_axis("step").round(2)
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is whether its one sample becomes worth more of the old ones. At 1 it has bought nothing yet, and the break-even is set to a million, which means never. A little above 1 it has bought a fraction of a sample, which few tokens replace, so the break-even is far away.
+# Go down the rows: training gets more expensive, and the question is whether one new sample is worth more old ones. At 1 it has bought nothing yet, and the break-even is set to a million, which means never. A little above 1 it has bought a fraction of a sample, which few tokens replace, so the break-even is far away.
 # The verdict is a number of requests and not a winner. It holds for an exact check at request time; without one, compare with the vote.
 
 # %%
