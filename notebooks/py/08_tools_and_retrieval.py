@@ -356,12 +356,14 @@ evidence = Ledger("08")
 evidence
 
 # %% [markdown]
-# The same as a picture: each effect divided by the smallest one of interest. Where the whole interval lies right of 1, the effect is as claimed and large enough to matter. In a blue band no difference was claimed, so there the interval has to lie inside the band. If it contains 0, no effect has been shown.
+# The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
 # ## 13 · Where the sources are contested
 #
 # - **"Enforce validity at generation time."** Validity is enforced, correctness is not, and small models may pay for it: validity 62 to 100 %, right answers 20 to 11 % [Ray 2026]. The lab finds no loss (C142).

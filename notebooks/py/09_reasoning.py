@@ -547,13 +547,15 @@ evidence = Ledger("09")
 evidence
 
 # %% [markdown]
-# Read a row from the left: the claim, its verdict, the effects with their intervals over seeds. The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+# Read a row from the left: the claim, its verdict, the effects with their intervals over seeds. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Look for intervals that contain 0: there, no effect has been shown. All of it holds for this lab, a small model and a small world. Five rows are worth a discussion:
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
+# All of it holds for this lab, a small model and a small world. Five rows are worth a discussion:
 #
 # - **Several verifiers (C118).** Five checkers help if their errors are their own. Five copies of one checker decide exactly as one does, so no vote among them can help.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid here. Samples of the present model taught no more than those of the first one, and DPO on verified against rejected samples was worse than imitating the verified ones: the pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
