@@ -618,7 +618,7 @@ interview("02")
 # 3. Say beforehand what must be kept, and watch it from the first step. The loss on the domain tells you nothing about it.
 
 # %%
-references("de_lange_2023", "stability_gap_2024", "stability_gap_acl_2025",
-           "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
+references("de_lange_2023", "stability_gap_2024",
+           "stability_gap_acl_2025", "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
            "octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025",
            "kornblith_2019", "doremi_2023")

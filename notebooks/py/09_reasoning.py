@@ -266,8 +266,20 @@ pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
 Panel("verify", show=["labels", "aggregation", "solutions"])
 
 # %% [markdown]
-# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. On this family the head ranks all samples well (*AUC*) and still picks no better than chance among the eight of one problem: it has learnt which problems are hard, and that doesn't help to choose. *by length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
-# twice, which is true and idle, and it counts how often the score rises. Try *process, summed*.
+# The stored heads at the end, a row a seed of the default, and one seed with its scores summed:
+
+# %%
+from llmlab.chapters.c09_reasoning.verify import Verify
+
+heads = {f"seed {n}": runs.run(Verify(), n) for n in (0, 1, 2)}
+heads["seed 0, summed"] = runs.run(Verify(aggregation="sum"), 0)
+chosen = ("selected", "pass_at_1", "voted", "exact", "by_length", "auc", "padded")
+pd.DataFrame({name: {m: [*run.curve(m).values()][-1] for m in chosen}
+              for name, run in heads.items()}).T.round(2)
+
+# %% [markdown]
+# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. The heads rank all samples well (*auc*), and in two seeds of three that doesn't help to pick among the eight of one problem: such a head has learnt which problems are hard. In no seed does it beat the vote. *by_length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
+# twice, which is true and idle, and it counts how often the score rises. With the scores of the steps summed, it always does.
 #
 # At scale a PRM chose better than an ORM on MATH, 78.2 against 72.4 % [Lightman et al. 2023]. On word problems outcome and process labels gave similar final errors, and process labels fewer wrong steps [Uesato et al. 2022]. Across fourteen domains the two kinds of heads were about equal [Lee et al. 2025].
 #
@@ -429,7 +441,7 @@ show(dense)
 Panel("process", show=["reward_func", "aggregation", "lr"])
 
 # %% [markdown]
-# Look at *groups of equal rewards* first. Where all answers of a group are wrong, an outcome reward has no signal, and steps still differ; that is where *hard* spends its checks (*checks* counts them). Now the hack: a learned verifier whose step scores are added up.
+# Look at *groups of equal rewards* first. Where all answers of a group are wrong, an outcome reward has no signal, and steps still differ. The reward *hard* pays for the outcome, and checks steps only in groups without a right answer (*checks* counts them). Now the hack: a learned verifier whose step scores are added up.
 
 # %%
 from llmlab.chapters.c09_reasoning.process import Process
