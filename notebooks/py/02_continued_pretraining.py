@@ -240,7 +240,7 @@ pd.DataFrame(ends).round(3)
 # Replay keeps most of the known people and the sums in every seed; without it both are nearly gone. After these few steps the model recalls only some of the domain's facts, and how many depends on the seed.
 #
 # The **stability gap** is the V in the general curves with replay: they get worse while the learning rate rises, and then recover in part. Without replay there is no V, only a fall.
-# The word has two meanings. It was coined for *old* tasks, which dip right after training switches to a new one [De Lange et al. 2023]; that is the V here. For language models it was also used for tasks of the *new* domain, which dip early in continued pretraining [Guo et al. 2024].
+# The term has two meanings. It was coined for *old* tasks, which dip right after training switches to a new one [De Lange et al. 2023]; that is the V here. For language models it was also used for tasks of the *new* domain, which dip early in continued pretraining [Guo et al. 2024].
 # The next cell takes the V apart: the worst reading of known people during the run, and the last one.
 
 # %%
@@ -517,7 +517,7 @@ shown = {"general_nats": "general loss (nats per token)",
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
-# Warm-up moves the dip to a later step. With the long warm-up the worst general loss is slightly lower than without any; for the known people the table of section 7 shows no benefit. (C033 as a whole is withheld, because of its other part: the two learning rates don't learn equally much.) Replay decides whether there is a way back:
+# Warm-up moves the dip to a later step. With the long warm-up the worst general loss is slightly lower than without any; for the known people, the table of section 7 shows no benefit of a shorter one. (C033 as a whole is withheld, because of its other part: the two learning rates don't learn equally much.) Replay decides whether there is a way back:
 
 # %%
 over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
@@ -618,7 +618,8 @@ interview("02")
 # 3. Say beforehand what must be kept, and watch it from the first step. The loss on the domain tells you nothing about it.
 
 # %%
-references("de_lange_2023", "stability_gap_2024",
-           "stability_gap_acl_2025", "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025", "lee_2021_dedup",
+references("de_lange_2023", "stability_gap_2024", "stability_gap_acl_2025",
+           "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025",
+           "lee_2021_dedup",
            "octothinker_2025", "interplay_pre_mid_rl_2025", "tsilivis_2025",
            "kornblith_2019", "doremi_2023")
