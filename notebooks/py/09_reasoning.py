@@ -638,4 +638,5 @@ references("zelikman_2022", "gulcehre_2023", "yuan_2023_rft", "rad_2026",
            "damani_2025_rlcr", "shi_2023_mink", "shao_2025_spurious",
            "wu_2025_contamination", "lee_2023_arithmetic", "lanham_2023", "turpin_2023",
            "pfau_2024", "mirzadeh_2024", "dlugosz_2026", "parashar_2025",
-           "shi_2025_adarft", "mordig_2026", "xu_2024", "yue_2025")
+           "shi_2025_adarft", "mordig_2026", "xu_2024", "yue_2025",
+           "razin_2024", "pang_2024")
