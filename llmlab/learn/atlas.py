@@ -264,7 +264,7 @@ FLOW = Question(
                     },
                 ),
                 "behaviour: it knows, but answers in the wrong form, or when it should not": SFT,
-                "taste: it gives several answers, and people prefer some of them": DPO,
+                "preference: it gives several answers, and people prefer some of them": DPO,
                 "reliability: it is right sometimes": Question(
                     "Can a program tell a right answer from a wrong one, and may the weights be trained?",
                     {
@@ -295,6 +295,7 @@ def leaves(at: "Question | Leaf" = FLOW) -> list[Leaf]:
 
 GLOSSARY = {
     "advantage": "how much better a sampled answer was than expected",
+    "arm": "one setting of the knobs in a comparison, run over several seeds",
     "assistant turn": "the part of a conversation that the model writes, its end token included",
     "base model": "a model that has only been pretrained: it continues text",
     "batch": "the rows of tokens of one optimiser step",
@@ -314,6 +315,7 @@ GLOSSARY = {
     "logits": "a model's raw scores for every possible next token",
     "loss": "what training makes small, here mostly in nats per token",
     "mask": "which tokens the objective may push",
+    "mid-training": "continued pretraining on a chosen mixture, between pretraining and post-training",
     "nats": "the unit of information with the natural logarithm; 1 nat is 1.44 bits",
     "on-policy": "trained on samples of the model as it is now",
     "packing": "filling rows with several documents",
@@ -329,6 +331,7 @@ GLOSSARY = {
     "rollout": "an answer sampled from the model, from prompt to end",
     "seed": "the number that fixes all that is random in a run",
     "SFT": "supervised fine-tuning: imitation of shown answers",
+    "smallest effect of interest": "the size below which an effect would not matter; fixed before the runs",
     "stability gap": "the dip of old skills at the start of continued pretraining, before they recover",
     "tied embeddings": "one matrix both reads tokens in and scores them at the end",
     "token": "a piece of text with a number; what the model reads and writes",

@@ -56,7 +56,7 @@ Map()
 
 # %% [markdown]
 # Read the map in the order of the stages. Most of them change the *distribution* of what the model says; test-time scaling and distillation change the *compute* that it takes to say it.
-# Pretraining builds the engine, mid-training tunes it for the terrain, post-training teaches the driver, and test-time scaling takes more time on a difficult route.
+# Pretraining builds the engine, continued pretraining tunes it for the terrain (also called *mid-training*, when the texts are a large, chosen mixture), post-training teaches the driver, and test-time scaling takes more time on a difficult route.
 #
 # ## 2 · Which knob would you turn?
 #
@@ -66,14 +66,15 @@ Map()
 Flow()
 
 # %% [markdown]
-# Real products have several gaps at once. The exercise `which_lever` below turns the flow into a function with a fixed order for that case: facts before form, form before taste, because
-# each stage builds on the one before.
+# Real products have several gaps at once. The exercise `which_lever` below turns the flow into a function with a fixed order for that case: knowledge before behaviour, behaviour before
+# preference, and cost last, because each stage builds on the one before. (A looked-up passage counts as a prompt there, so retrieval comes before continued pretraining. The exercise leaves reliability out: the flow above asks about it.)
 #
 # You may hear the order *prompt → SFT → DPO → RL → CPT → distil* ("cheapest effective lever first"). It sorts levers by effort, not by what is missing. A cheap lever that closes the wrong gap is a waste.
 #
 # ## 3 · By hand: is it knowledge or behaviour?
 #
-# The quickest diagnosis needs no training. Put the fact into the prompt. If the model now answers correctly, it has the behaviour and lacks the knowledge.
+# The quickest diagnosis needs no training. Put the fact into the prompt. If the model now answers correctly, it has the behaviour. What it lacks is the
+# knowledge, or a way from this question to a fact that it has stored.
 
 # %%
 from llmlab.train import probes
@@ -110,7 +111,7 @@ pd.Series({k: probes.exact(base.model, probes.batches(rows(p)))
           name="share right")
 
 # %% [markdown]
-# Compare the two rows: with the fact in the prompt the model answers correctly far more often. So it has the behaviour (reading a prompt, answering) and lacks the knowledge. Often this test is already the cure: look the passage up and put it
+# Compare the two rows: with the fact in the prompt the model answers correctly far more often. So it has the behaviour (reading a prompt, answering). The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing. Often this test is already the cure: look the passage up and put it
 # into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice; training comes in where looking them up is not enough.
 #
 # ## 4 · How a chapter works
@@ -172,7 +173,7 @@ print(*(next(doctor.lines(fact)) for fact in facts), sep="\n")
 # ## 6 · What counts as shown
 #
 # Our model is small and its country is invented, so no number here is a number about a large model. The *mechanism* carries over, and so does the way to test it.
-# Three rules hold for every comparison that we call *shown*. (A cell with one seed is an illustration, and says so.)
+# Three rules hold for every comparison. (A cell with one seed is an illustration, and says so.)
 #
 # - **Several seeds, paired.** One run is an anecdote. The next cell takes one comparison apart: the same seeds in both settings, the difference seed by seed, and its 95 % interval.
 # - **Something is matched** between the two settings: tokens, steps or samples. The text says which.
@@ -196,14 +197,15 @@ print("loss on general text, all tokens − assistant tokens:",
 show(paired, interval)
 
 # %% [markdown]
-# Training on all tokens ends with a higher loss on general text in every seed, and the interval of the difference lies above 0. At equal steps that is *shown*; it doesn't say how large the difference would be elsewhere.
+# Training on all tokens ends with a higher loss on general text in every seed, and the interval of the difference lies above 0. A chapter calls that *seen in three seeds*; it doesn't say how large the difference would be elsewhere.
+# The ledger in the next section asks for more: at least five seeds, and intervals of 98 %. They are wider because the ledger may look again with more seeds, and each further look is another chance to find an effect that isn't there.
 #
 # ## 7 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
+# Each statement that the sources make on this topic is a **claim** in the ledger: put into our words, with *arms* (the settings that are compared), a direction, and a *smallest effect of interest* (a smaller one wouldn't matter to us). A log says when each claim was fixed and what was changed after results were known.
 #
-# A claim has parts. A 98 % interval over seeds decides each of them: *as claimed*, *reversed*, *too small*, or *differs* where no difference was claimed. A part that the interval doesn't decide is *open*.
-# If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design cannot decide it. [Chapter 02](02_continued_pretraining.ipynb),
+# A claim has parts. A 98 % interval over seeds decides each of them: *as claimed*, *reversed*, *too small*, or *differs* where no difference was claimed. The last three exclude the claimed effect. A part that the interval doesn't decide is *open*.
+# If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*; if only some are, it is so *in part*. *Conditional* names the knob that it depends on. *Withheld* means that the design cannot decide it. [Chapter 02](02_continued_pretraining.ipynb),
 # section 11, gives the full rules.
 #
 # A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
@@ -269,7 +271,7 @@ interview("00")
 # %% [markdown]
 # ## To take away
 #
-# 1. A missing fact and a missing behaviour look alike from the outside. Put the fact into the prompt. If the answer is then right, the behaviour was there and the knowledge was missing.
+# 1. A missing fact and a missing behaviour look alike from the outside. Put the fact into the prompt. If the answer is then right, the behaviour was there. The fact was missing, or it is stored and this question doesn't reach it: let the model complete a statement of the fact to tell the two apart.
 # 2. Choose a lever by what is missing, not by what it costs. A cheap lever that closes the wrong gap is a waste.
 # 3. Before you believe a number, ask for several seeds, for what was matched, and for the size of effect that would have mattered. Ask the same of our numbers.
 
@@ -282,5 +284,4 @@ from llmlab.learn.atlas import GLOSSARY
 pd.Series(GLOSSARY, name="meaning").rename_axis("term").to_frame()
 
 # %%
-references("snell_2024", "allen_zhu_2023", "gekhman_2024",
-           "scaling_test_time_compute_agents_2025")
+references("snell_2024", "allen_zhu_2023", "gekhman_2024")

@@ -369,12 +369,14 @@ evidence = Ledger("03")
 evidence
 
 # %% [markdown]
-# The same as a picture. Each effect is divided by the smallest one of interest, so effects to the right of 1 are as claimed and large enough to matter.
+# The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
 # ## 9 · What is contested
 #
 # - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows, which bounds how far the model's predictions can move [Hewitt 2021]. The mean of the sub-tokens is another recipe with weaker evidence.

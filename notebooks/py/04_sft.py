@@ -258,7 +258,7 @@ unsafe = {"safety 0.02": arms.SAFETY[0.02], "safety 0.15": arms.SOME,
 draw.means(unsafe, {m: SFT.curves[m] for m in ("refusals", "false_refusals", "calls")})
 
 # %% [markdown]
-# The first two columns are two errors in opposite directions. With too few unsafe requests in the data most of them get answered; with too many the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
+# Read the first two columns together: the first is a success, unsafe requests refused, and the second an error, harmless ones refused. With too few unsafe requests in the data most of them get answered; with too many the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
 #
 # **Care, filtering, variety.** Data of different quality at equal steps:
 
@@ -361,7 +361,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest one of interest. An interval wholly to the right of 1 is as claimed and large enough to matter.
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
 #
 # ## 10 · What is contested
 #
@@ -411,8 +411,16 @@ task("rejection_sample")
 Drills("04")
 
 # %% [markdown]
-# The page for the interview, with the papers' formulas: `llmlab interview 04`.
+# ## 13 · Interview page
 #
+# Keep the two kinds of evidence, this lab's and the published, apart when you speak. In the terminal: `llmlab interview 04`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("04")
+
+# %% [markdown]
 # ## To take away
 #
 # 1. Supervised fine-tuning teaches form quickly and facts slowly, and questions about unknown facts can teach it to make things up.

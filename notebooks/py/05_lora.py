@@ -427,6 +427,8 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
 # ## 9 · What is contested
 #
 # - **"LoRA learns less and forgets less"** [Biderman et al. 2024] against **"without regret"** [Schulman et al. 2025]: at scale the two papers agree on what decides, namely how much there is to learn for the rank, and whether each arm
@@ -475,6 +477,16 @@ task("mixed_batch")
 
 # %%
 Drills("05")
+
+# %% [markdown]
+# ## 12 · Interview page
+#
+# Keep the two kinds of evidence, this lab's and the published, apart when you speak. In the terminal: `llmlab interview 05`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("05")
 
 # %% [markdown]
 # ## To take away

@@ -238,7 +238,7 @@ figures.curves(cured,
                title="Wrong labels and two knobs against them; 3 seeds")
 
 # %% [markdown]
-# In the lab both predictions hold: smoothing makes it worse, and a smaller β brings most of the best answers back. Still, the best cure is clean labels. The other faults are cured in the pairs, too: put the best
+# In the lab both predictions hold: smoothing makes it worse, and a smaller β brings most of the best answers back. That is with the likelihood term, and with a preferred answer that starts far behind. Without the term, on few pairs, plain DPO fits the wrong labels themselves, and there smoothing and a larger β are the usual brakes; we didn't test that. Still, the best cure is clean labels. The other faults are cured in the pairs, too: put the best
 # answer into some of them, cover all topics, collect more of them.
 
 # %%
@@ -356,6 +356,8 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
 # All arms of C082 and C092 tried the same rates, on a seed that no claim uses. The table gives the share of best answers; *before* is that of the model they start from:
 
 # %%
@@ -421,6 +423,16 @@ task("best_of_n")
 
 # %%
 Drills("06")
+
+# %% [markdown]
+# ## 13 · Interview page
+#
+# Keep the two kinds of evidence, this lab's and the published, apart when you speak. In the terminal: `llmlab interview 06`.
+
+# %%
+from llmlab.learn.interview import interview
+
+interview("06")
 
 # %% [markdown]
 # ## To take away

@@ -135,7 +135,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# A row is a method, a column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. So it's left out when we ask what separates two methods:
+# A row is a method, a column a dial. (The buttons of the panels below are not the whole recipes: they leave out the KL term, and the button RLOO takes the mean over an answer's tokens where the table's row sums over them.) The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. So it's left out when we ask what separates two methods:
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
@@ -147,7 +147,7 @@ pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}"
           name="what differs").to_frame()
 
 # %% [markdown]
-# One dial is often all that separates two papers. GSPO's range is tiny because the ratio of a whole answer is a geometric mean over its tokens, which hardly leaves one. DAPO has two more parts outside the loss: dynamic sampling (`groups`) and the overlong penalty (`overlong`).
+# Read a row as what separates two methods: in these pairs one dial differs, or two. GSPO's range is tiny because the ratio of a whole answer is a geometric mean over its tokens, which hardly leaves one. DAPO has two more parts outside the loss: dynamic sampling (`groups`) and the overlong penalty (`overlong`).
 
 # %%
 show(policy.token_ratio, policy.sequence_ratio, policy.clipped, policy.capped_weight)
@@ -218,17 +218,20 @@ Predict("What share of its samples is right in the end?",
             "to the greedy answer, and that gets better too.")
 
 # %% [markdown]
-# Two methods with a strict verifier, on the ledger's shorter runs:
+# GRPO and REINFORCE, both with the strict verifier, on the ledger's shorter runs:
 
 # %%
-draw.over_steps([claims.STRICT, claims.PLAIN],
+from dataclasses import replace
+
+grpo = replace(claims.STRICT, label="GRPO")
+draw.over_steps([grpo, claims.PLAIN],
                 {m: Policy.curves[m]
                  for m in ("pass_at_1", "pass_at_k", "distinct", "held_kl", "length")},
                 title="Three-digit sums: GRPO and REINFORCE, the ledger's seeds")
 
 # %% [markdown]
-# In the lab GRPO and plain REINFORCE end alike (C069). pass@1 rises while pass@16 and the different answers fall: probability moves onto answers that were there already (C086). At scale RLHF makes outputs less diverse as well [Kirk et al. 2023].
-# And *KL* is no alarm by itself: most of it is one token of *length*, a full stop that the verifier ignores.
+# In the lab GRPO and plain REINFORCE end alike (C069). *pass@1* is the share of single samples that are right, *pass@16* (pass@k in the figure) the share of problems with at least one right sample of sixteen. pass@1 rises while pass@16 and the different answers fall: probability moves onto answers that were there already (C086). At scale RLHF makes outputs less diverse as well [Kirk et al. 2023].
+# And *KL* is no alarm by itself: it rises here although the verifier is honest and the answers get better.
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
@@ -261,7 +264,7 @@ draw.over_steps(old, shown,
                 title="Old samples at three times the usual rate, and at the usual one")
 
 # %% [markdown]
-# Compare the pairs in the last panel. At three times the rate both arms lose skills, even more so without a clip; at the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe. At scale GSPO's ratio and DAPO's higher clip reportedly do better [Zheng et al. 2025; Yu et al. 2025]; here that is open (C077, C078).
+# Compare the pairs in the last panel. At three times the rate both arms lose what they could do, without a clip even more; at the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe. That GSPO's ratio or DAPO's higher clip do better is reported at scale [Zheng et al. 2025; Yu et al. 2025] and open here (C077, C078). Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: reward the wrong thing
@@ -286,11 +289,12 @@ draw.over_steps(hacks,
 # %%
 told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")),
                   "at its best reading": median(
-                      draw.readings(a, "pass_at_1", "highest"))} for a in hacks}
+                      draw.readings(a, "pass_at_1", "highest"))}
+        for a in (*hacks, claims.FORM, claims.LONG)}
 pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 
 # %% [markdown]
-# Under the flawed verifier the best reading is the start: the honest evaluation would have stopped the run at once. Two more flawed rewards are in the panel, `reward_func format` and `reward_func length`; under both the sums are mostly lost (C085).
+# Under the flawed verifier the best reading is the start: the honest evaluation would have stopped the run at once. The last two rows are two more flawed rewards, `reward_func format` and `reward_func length` in the panel: under both the median run loses most of its sums. (It hides that with the reward for length some seeds keep theirs.) All of these are GRPO.
 
 # %%
 Panel("policy", show=["task", "reward_func", "kl_penalty", "beta", "reset", "steps"])
@@ -307,9 +311,16 @@ pd.DataFrame(
      for beta in (0.01, 0.1, 1.0)}).round(2).rename_axis("sample").T
 
 # %% [markdown]
-# The columns hardly differ: whatever β is, the penalty comes out at full size. With `group_mean` β means what it says.
+# Compare the rows: they hardly differ. Whatever β is, the penalty comes out at full size. (The columns are four samples, whose own distances from the reference differ.) With `group_mean` β means what it says.
 #
-# **Resets.** `reset` makes the policy its own reference every few steps, so that a strong KL penalty doesn't hold it back for good; in the lab it moved nearly twice as far. What a penalty costs in right answers isn't resolved here (C087).
+# **Resets.** `reset` makes the policy its own reference every few steps, so that a strong KL penalty doesn't hold it back for good:
+
+# %%
+held_back = {arm.label: arm for arm in (claims.TIGHT, claims.RESET)}
+draw.means(held_back, {m: Policy.curves[m] for m in ("held_kl", "pass_at_1")})
+
+# %% [markdown]
+# With resets the policy ends further from its start. What a penalty costs in right answers isn't resolved here (C087).
 #
 # ## 6 · Variance
 #
@@ -331,7 +342,7 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
 draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_push")})
 
 # %% [markdown]
-# The first column confirms the formula: GRPO pushes wrong answers to go on, Dr. GRPO doesn't (C076). Now train, also with DAPO's *overlong penalty*. Its ramp in the paper is the last 4,096 of 20,480 tokens [Yu et al. 2025]; ours is the second half of the length allowed.
+# The first column confirms the formula: GRPO pushes wrong answers to go on, Dr. GRPO doesn't (C076). In the second, Dr. GRPO's push is small but not zero. The sum of section 1 is zero if being right has nothing to do with stopping, and here it has: an answer counts as right only if its tail is clean, at most 24 dots and nothing else, and the longer the tail, the more chances it has to be spoilt. So the answers that count as right are those that stopped in time. (A wrong sum is wrong whatever its tail, and there the pushes cancel.) Now train, also with DAPO's *overlong penalty*. Its ramp in the paper is the last 4,096 of 20,480 tokens [Yu et al. 2025]; ours is the second half of the length allowed.
 
 # %%
 draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
@@ -346,7 +357,9 @@ draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
 # **Groups without a signal** teach nothing. `groups` drops them or, as in DAPO, replaces them by new problems. The fair rival spends about as many samples on twice the problems:
 
 # %%
-draw.means({arm.label: arm for arm in (claims.STRICT, claims.RESAMPLED, claims.DOUBLE)},
+kinds = {"all groups kept": claims.STRICT, claims.RESAMPLED.label: claims.RESAMPLED,
+         claims.DOUBLE.label: claims.DOUBLE}
+draw.means(kinds,
            {"frac_reward_zero_std_mean": "groups whose rewards are all equal (share)",
             "samples": "samples drawn", "pass_at_1": Policy.curves["pass_at_1"]})
 
@@ -370,12 +383,12 @@ print("at 70 B parameters:", *(f"{m} {roles.method_bytes(m, 70e9) / 1e12:.2f} TB
                               for m in roles.METHODS), sep="  ")
 
 # %% [markdown]
-# The critic's row is the saving: GRPO with a reference needs half of PPO's memory. A real run saves less: activations and caches come on top for both.
+# Two rows make the difference between PPO and GRPO with a reference, which needs half of PPO's memory: the critic, nearly all of it, and the frozen reward model, which a program replaces here. With a learned reward model, as GRPO was first trained, that row stays and the saving is the critic alone. A real run saves less: activations and caches come on top for both.
 
 # %% [markdown]
 # ## 8 · The edge of competence
 #
-# Functions on letters, one inside the other, worked step by step, one to three deep. *pass@16* asks whether one of sixteen samples is right.
+# Functions on letters, one inside the other, worked step by step, one to three deep:
 
 # %%
 draw.over_steps(list(claims.STRINGS.values()),
@@ -388,7 +401,7 @@ draw.over_steps(list(claims.STRINGS.values()),
 # %% [markdown]
 # ## 9 · What is kept
 #
-# *Name anyone who lives there*: many answers are right. Three ways lead to the same share of right answers: imitating one fixed answer, imitating the model's own right samples, and GRPO. Each runs at the best of five rates and at five times that rate.
+# *Name anyone who lives there*: many answers are right. Three ways aim at the same share of right answers: imitating one fixed answer, imitating the model's own right samples, and GRPO. A run stops when it gets there, and many runs with the reward run out of steps before. Each way runs at the best of five rates, which is the lowest tried for all three (a lower one may be better still), and at five times that rate.
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain
@@ -399,7 +412,7 @@ pd.concat([draw.means({"before": claims.KEPT["grpo"]}, shown, "start"),
            draw.means(kept, shown)])
 
 # %% [markdown]
-# In the lab the rate matters more than the method. At its best rate each keeps nearly all known people; at five times that rate all lose some, and GRPO no less than the others. Sums, which nobody trained, suffer a little even at the best rate. The exam can't separate the methods (C095).
+# In the lab the rate matters more than the method. At its best rate each keeps nearly all known people; at five times that rate all lose some, and GRPO no less than the others. Sums, which nobody trained, suffer a little even at the best rate. The exam can't separate the methods (C095, withheld).
 # At scale reinforcement learning forgot less at equal skill, and forgetting followed the distance moved [Shenfeld et al. 2025].
 
 # %%
@@ -436,7 +449,7 @@ draw.means({arm.label: arm for arm in claims.CHAINED.values()},
 Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
 
 # %% [markdown]
-# **The order of the stages.** Equal total steps, shared equally (except the last row: two stages, each as long as one of three):
+# **The order of the stages.** In the first four rows the same number of steps is shared equally by the stages. In the last row SFT and reinforcement learning have only as many steps each as in the rows with three stages:
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.order import Order
@@ -445,7 +458,8 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
            {m: Order.curves[m] for m in ("sums", "polite", "refused")})
 
 # %% [markdown]
-# Reinforcement learning alone has nothing to strengthen, because the base doesn't answer in the chat form. DPO as the last stage destroys much of what the reward taught; before it, most is won back. Refusals suffer with every stage that doesn't practise them (C099).
+# Reinforcement learning alone has nothing to strengthen, because the base doesn't answer in the chat form. As the last stage DPO destroys much of what the reward taught. Before reinforcement learning it costs far less: about as many sums end right as in the last row, which has equally long stages and no DPO (C099).
+# Refusals are no part of the claim. More steps of SFT, the only stage that shows any, keep more of them, and with DPO few are left; no row has SFT alone, so the table doesn't say what reinforcement learning costs them.
 #
 # ## 11 · The same dials in TRL
 #
@@ -477,7 +491,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest one of interest. An interval wholly to the right of 1 is as claimed and large enough to matter.
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
 #
 # ## 13 · What is contested
 #

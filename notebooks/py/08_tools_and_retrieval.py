@@ -140,11 +140,20 @@ Predict("With 50 examples, what share of the calls has the right tool and argume
 # %% [markdown]
 # Most calls of the model that saw few dialogues fit the schema, and most of these are wrong. More *different* dialogues at the same number of steps make the difference.
 #
-# The sliders train it here, in under a minute. *calls only* shows first calls without results and answers: more of them become right, and no question is answered. *no counterexamples* leaves out the dialogues in which no tool helps, and then small talk triggers a call nearly every time. Chains of two calls don't give
-# chains of three (C107).
+# The sliders train it here, in under a minute. *calls only* shows first calls without results and answers; *no counterexamples* leaves out the dialogues in which no tool helps. The same from the stored sweep, means of five seeds:
 
 # %%
 Panel("tools", show=["examples", "no_calls", "shown"])
+
+# %%
+kinds = {"1,000 examples": {}, "calls only": dict(shown="calls"),
+         "no counterexamples": dict(no_calls=0.0)}
+ends("tools", kinds,
+     {"right": "right calls", "answered": "questions answered",
+      "false_calls": "calls where no tool helps"})
+
+# %% [markdown]
+# Compare with the first row. With calls only, more first calls are right and no question is answered. Without counterexamples every piece of small talk triggers a call. The table doesn't show longer chains: chains of two calls don't give chains of three (C107).
 
 # %% [markdown]
 # ## 4 · Constrained decoding
@@ -191,10 +200,21 @@ pd.DataFrame({"right from memory": memory.round(2)} | {
 Panel("decide", show=["method", "price", "no_calls"])
 
 # %% [markdown]
-# Reward doesn't teach the boundary. A price of a fifth removes calls in small talk, where they only cost. Easy sums are still called every time, because no sample of a group tries without one, and unknown people are hardly ever looked up, because hardly any sample tries. Examples draw the boundary better: needless calls nearly vanish, at the cost of
-# some that were needed (C106).
+# The ledger's arms, by reward (the first three rows) and by examples:
+
+# %%
+from llmlab.chapters.c08_tools_and_retrieval import claims
+from llmlab.chapters.c08_tools_and_retrieval.decide import Decide
+from llmlab.learn import draw
+
+ways = {arm.label: arm for arm in (*claims.PRICED.values(), *claims.TAUGHT.values())}
+draw.means(ways, {m: Decide.curves[m] for m in (
+    "needless", "missed", "calls_half", "calls_unknown", "need")})
+
+# %% [markdown]
+# Read the first two columns together: a model at the boundary has low numbers in both. By reward no row gets there. In the mean a price lowers the needless calls and raises the missed ones, but the seeds differ widely: whether a price does either by enough to matter is open (C144). Unknown people are hardly ever looked up, and half-mastered sums nearly always unless the price is high. One explanation: a group whose samples all do the same teaches nothing. Examples draw the boundary better: the more of them are answered without a call, the fewer needless calls, at the cost of some that were needed (C106).
 #
-# *need*, under *More curves*, is a side metric: can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower and doesn't move. A model can "know" that it needs a tool and still not act on it.
+# *need*, the last column, is a side metric: can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower after training by reward, and highest where examples show both calls and answers. A model can "know" that it needs a tool and still not act on it.
 #
 # ## 6 · When a tool fails
 #
@@ -271,15 +291,35 @@ fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
 Panel("rag", show=["retriever", "length", "header"])
 
 # %% [markdown]
-# Look at the stored curves first. Two or four chunks are read well. With eight, *recall* is as high and the answers collapse: that many chunks make a longer prompt than any that the reader was trained on. Recall alone would not have warned you.
+# The stored curves as a table, means of five seeds, by the number of chunks shown:
+
+# %%
+from statistics import fmean
+
+from llmlab.lab import sweeps
+
+stored = sweeps.need("rag").turned()["defaults"]
+pd.DataFrame({m: {n: fmean(run.curve(m)[n] for run in stored) for n in (1, 2, 4, 8)}
+              for m in ("recall", "gold", "accuracy")}).rename_axis("chunks").round(2)
+
+# %% [markdown]
+# Compare the last two rows. Two or four chunks are read well. With eight, *recall* is as high and the answers collapse: that many chunks make a longer prompt than any that the reader was trained on. Recall alone would not have warned you.
 #
 # A *reranker* looks at the best sixteen again. Ours asks the reader how likely the question is after each chunk [Sachan et al. 2022]. Try *the same, reranked*.
 #
-# Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header with the leaflet's name gives that back to the retriever and to the reader alike. Try *untrained vectors*, then *trained vectors*:
-# after under a minute of contrastive training, a language model's own states search nearly as well as BM25. Fusing both gains nothing here (C147), since these questions turn on names.
+# Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header gives it the leaflet's name. Try *untrained vectors*, then *trained vectors*, which contrastive training makes of a language model's own states in under a minute. In the ledger's runs, with eight chunks shown:
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.rag import Rag
+
+finders = {arm.label: arm
+           for arm in (*claims.FOUND.values(), claims.SHORT, claims.NAMED)}
+draw.means(finders, {m: Rag.curves[m] for m in ("recall", "gold", "accuracy")})
+
+# %% [markdown]
+# Compare the first column of the first four rows: untrained states find little, trained vectors (*encoder*) come near BM25, and fusing both (*hybrid*) gains nothing here (C147), since these questions turn on names. In the last two rows the header helps the retriever and the reader alike. (Don't compare the answers of long and short chunks here: eight long ones are more than the reader was trained on.)
+
+# %%
 
 halves = {"32 words": runs.run(Rag(), 0),
           "8 words": runs.run(Rag(length=8, overlap=2), 0)}
@@ -356,12 +396,14 @@ evidence = Ledger("08")
 evidence
 
 # %% [markdown]
-# The same as a picture: each effect divided by the smallest one of interest. Where the whole interval lies right of 1, the effect is as claimed and large enough to matter. In a blue band no difference was claimed, so there the interval has to lie inside the band. If it contains 0, no effect has been shown.
+# The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
 # ## 13 · Where the sources are contested
 #
 # - **"Enforce validity at generation time."** Validity is enforced, correctness is not, and small models may pay for it: validity 62 → 100 %, right answers 20 → 11 % [Ray 2026]. The lab finds no loss (C142).

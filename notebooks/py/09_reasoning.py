@@ -266,8 +266,20 @@ pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
 Panel("verify", show=["labels", "aggregation", "solutions"])
 
 # %% [markdown]
-# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. On this family the head ranks all samples well (*AUC*) and still picks no better than chance among the eight of one problem: it has learnt which problems are hard, and that doesn't help to choose. *by length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
-# twice, which is true and idle, and it counts how often the score rises. Try *process, summed*.
+# The stored heads at the end, a row a seed of the default, and one seed with its scores summed:
+
+# %%
+from llmlab.chapters.c09_reasoning.verify import Verify
+
+heads = {f"seed {n}": runs.run(Verify(), n) for n in (0, 1, 2)}
+heads["seed 0, summed"] = runs.run(Verify(aggregation="sum"), 0)
+chosen = ("selected", "pass_at_1", "voted", "exact", "by_length", "auc", "padded")
+pd.DataFrame({name: {m: [*run.curve(m).values()][-1] for m in chosen}
+              for name, run in heads.items()}).T.round(2)
+
+# %% [markdown]
+# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. The heads rank all samples well (*auc*), and in two seeds of three that doesn't help to pick among the eight of one problem: such a head has learnt which problems are hard. In no seed does it beat the vote. *by_length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
+# twice, which is true and idle, and it counts how often the score rises. With the scores of the steps summed, it always does.
 #
 # At scale a PRM chose better than an ORM on MATH, 78.2 against 72.4 % [Lightman et al. 2023]. On word problems outcome and process labels gave similar final errors, and process labels fewer wrong steps [Uesato et al. 2022]. Across fourteen domains the two kinds of heads were about equal [Lee et al. 2025].
 #
@@ -429,7 +441,7 @@ show(dense)
 Panel("process", show=["reward_func", "aggregation", "lr"])
 
 # %% [markdown]
-# Look at *groups of equal rewards* first. Where all answers of a group are wrong, an outcome reward has no signal, and steps still differ; that is where *hard* spends its checks (*checks* counts them). Now the hack: a learned verifier whose step scores are added up.
+# Look at *groups of equal rewards* first. Where all answers of a group are wrong, an outcome reward has no signal, and steps still differ. The reward *hard* pays for the outcome, and checks steps only in groups without a right answer (*checks* counts them). Now the hack: a learned verifier whose step scores are added up.
 
 # %%
 from llmlab.chapters.c09_reasoning.process import Process
@@ -547,13 +559,15 @@ evidence = Ledger("09")
 evidence
 
 # %% [markdown]
-# Read a row from the left: the claim, its verdict, the effects with their intervals over seeds. The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+# Read a row from the left: the claim, its verdict, the effects with their intervals over seeds. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Look for intervals that contain 0: there, no effect has been shown. All of it holds for this lab, a small model and a small world. Five rows are worth a discussion:
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
+# All of it holds for this lab, a small model and a small world. Five rows are worth a discussion:
 #
 # - **Several verifiers (C118).** Five checkers help if their errors are their own. Five copies of one checker decide exactly as one does, so no vote among them can help.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid here. Samples of the present model taught no more than those of the first one, and DPO on verified against rejected samples was worse than imitating the verified ones: the pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
@@ -624,4 +638,5 @@ references("zelikman_2022", "gulcehre_2023", "yuan_2023_rft", "rad_2026",
            "damani_2025_rlcr", "shi_2023_mink", "shao_2025_spurious",
            "wu_2025_contamination", "lee_2023_arithmetic", "lanham_2023", "turpin_2023",
            "pfau_2024", "mirzadeh_2024", "dlugosz_2026", "parashar_2025",
-           "shi_2025_adarft", "mordig_2026", "xu_2024", "yue_2025")
+           "shi_2025_adarft", "mordig_2026", "xu_2024", "yue_2025",
+           "razin_2024", "pang_2024")

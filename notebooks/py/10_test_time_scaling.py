@@ -536,17 +536,19 @@ evidence = Ledger("10")
 evidence
 
 # %% [markdown]
-# The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+# The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
 # Four rows are worth a discussion:
 #
 # - **Best of N (C129).** With an exact check it is the largest effect of the chapter. With a learned verifier it falls behind the plain vote: more samples find more answers that fool it.
 # - **Critique and revise (C131).** Without information from outside, a round of critique made answers worse. Even the true place of the first error helped less than a fresh attempt.
-# - **Search (C132).** A beam over checked steps was no better than best-of-N at equal tokens. The sampled solutions were already spread widely enough, so cutting some of them early saved little.
+# - **Search (C132).** At the largest budget a beam over checked steps was no better than best-of-N at equal tokens; with few tokens it was ahead (section 6), and this claim doesn't read those. The sampled solutions were already spread widely enough, so cutting some of them early saved little.
 # - **Train or sample (C134).** A few checked samples of the untrained model beat one sample after self-training by far. Which of the two is cheaper depends on how often the model will be asked (section 8).
 #
 # ## 12 · Where the sources are contested

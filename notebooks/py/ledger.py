@@ -51,13 +51,16 @@ from llmlab.learn.widgets.ledger import LedgerPage
 LedgerPage()
 
 # %% [markdown]
-# Here are the same effects without clicking, for the rows that can be quoted. (The others follow below, by verdict.) Each effect is divided by the smallest one of interest, and its sign is chosen so that *as claimed* is on the right.
+# Here are the same effects without clicking, for the rows that can be quoted. (The others follow below, by verdict.)
 
 # %%
 from llmlab.learn import forest
 from llmlab.ledger.table import Ledger, counts, rows
 
 forest.figure(Ledger(quotable=True).rows)
+
+# %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
 
 # %%
 counts(rows())
