@@ -127,6 +127,12 @@ CAVEATS = {
         " trained model still tells, and the reader's own errors."
     ),
     "C150": Caveat("That a passage costs tokens is by construction; no minutes are compared."),
+    **dict.fromkeys(
+        ("C140", "C163", "C164", "C165"),
+        Caveat("One checkpoint is rounded: the seeds differ only in the questions that are asked of it."),
+    ),
+    "C160": Caveat("The students begin close to their teacher, of which they are pruned copies."),
+    "C168": Caveat("At this rate GRPO is unstable on its own samples too, so the arms differ by chance."),
 }
 
 # What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is

@@ -185,7 +185,7 @@ Predict("Forward or reverse KL: which gives more right greedy answers, and which
 # Compare the rows of one *direction*: they look alike, no matter who wrote the text. With forward KL the greedy answers are better and the KL on right text is lower, with reverse KL single samples are better and the KL on own text is lower. *Different of four* says what reverse KL costs: samples become alike.
 #
 # So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text fail when they write on their own, and on-policy text repairs that. One possible reason is that the lab's solutions are short, and this *exposure bias* needs long texts, where one mistake leads to the next; we haven't tested that.
-# What does show: *KL on right text*, which is what a held-out loss measures, and *KL on own text*, which is what a user meets, rank the students in opposite order. In this table the first predicts the greedy answers and the second the samples. So report the one that matches how you decode, and always look at what the student writes.
+# What does show: *KL on right text*, which is what a held-out loss measures, and *KL on own text*, which is what a user meets, rank the students in opposite order. In this table the first predicts the greedy answers and the second the samples. So report the one that matches how you decode, and always look at what the student writes. (The table has one learning rate for all rows. With the best rate for each, samples are again better with reverse KL, and the advantage of forward KL for greedy answers is gone: C160 and C170 in section 11.)
 #
 # The same over training, for two opposite corners:
 
@@ -257,7 +257,7 @@ minutes = pd.DataFrame(dear).T.assign(times=lambda t: t.iloc[:, 1] / t.iloc[:, 0
 minutes.rename_axis("seconds a step").round(2)
 
 # %% [markdown]
-# The last column says how many steps on right solutions fit into one of distillation, on this machine. So the fair question is what each reaches in the same *time*, and claim C135 asks it, too: it gives the student without a teacher four times the steps. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down. (One seed each.)
+# The last column says how many steps on right solutions fit into one of distillation, on this machine. So the fair question is what each reaches in the same *time*, and claim C135 asks it, too: it gives the student without a teacher four times the steps, and then that student wins clearly. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down. (One seed each.)
 #
 # Can a student be better than its teacher? Yes, if its data were *filtered by something other than the teacher*: a checker, a vote, a reward. It then imitates the teacher's good days only. It can also profit from averaging over the teacher's noise. Imitation alone has no other reason to go further.
 #
@@ -308,11 +308,11 @@ ends("selfdistill", LEAFLET,
       "refused": "refusals kept"})
 
 # %% [markdown]
-# Means over five seeds. Read the first column, then the last three. GRPO finds nothing: the reader nearly always says "Not in the documents", so no sample is right and no reward comes. Self-distillation needs no right sample. It moves, slowly: the student has to write an answer before the teacher can object. SFT on the right answers is faster wherever you have them.
+# Means over five seeds. Read the first column, then the last three. GRPO finds nothing: the reader nearly always says "Not in the documents", so no sample is right and no reward comes. Self-distillation needs no right sample: the teacher's column names the right token wherever the student stands. SFT on the right answers recalls more, wherever you have them.
 #
 # *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want. (*not in the documents* is the answer that the reader begins with. In the rows without recall it stays there.)
 #
-# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: fewer known people, and refusals, on which nobody trained, are the first to go. C161 tests it at tuned rates.
+# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: compare the last two columns of those two rows. C161 asks it at tuned rates, and there the same holds for the known people; the refusals, on which nobody trained, are lost by both.
 
 # %%
 Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
@@ -582,7 +582,7 @@ def told(experiment):
 pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
 
 # %% [markdown]
-# The first two rows differ by less than a few problems of sixty-four: no difference, in one seed. Compare *before* and *after* in the last row: a sampler of 3 bits whose tokens are taken for the trained model's own destroys it. *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained), and you can watch it in any real run: it should be a small fraction of the entropy. The truncated ratio softens the fall and doesn't cure it; C168 asks that over seeds. (One seed each; RL on sixty steps is noisy.)
+# *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained). You can watch it in any real run, where it should be a small fraction of the entropy. Compare *before* and *after*: here the last row, a sampler of 3 bits whose tokens are taken for the trained model's own, loses everything. Don't conclude yet: these are single seeds. C168 repeats the rows with five, and at this rate GRPO is so unstable, on its own samples too, that nothing can be decided. What is known at scale: the mismatch biases the gradient, and a truncated ratio makes up for part of it [Yao et al. 2025].
 
 # %%
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])
@@ -625,12 +625,23 @@ evidence = Ledger("11")
 evidence
 
 # %% [markdown]
-# The same as a picture: each effect divided by the smallest one of interest. Right of 1: as claimed, and large enough to matter.
+# The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
+# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+#
+# Six findings are worth a discussion. Every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
+#
+# - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. In equal time, four times the steps, right solutions alone won clearly. They cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
+# - **Who writes (C160).** The published advantage of own text doesn't show. With the reverse KL it made no difference who wrote; with the forward KL the teacher's text was better. A likely reason is that the lab's students begin close to their teacher, so that there are few mistakes of their own to learn from.
+# - **Which KL (C170).** The reverse KL made samples right more often and more alike. The advantage of the forward KL for greedy answers, in the table of section 2, vanishes when each arm has its own best rate. So that table compares rates as well as directions.
+# - **Self-distillation (C161, C162).** It taught most of the facts without one label, and cost more of what the model knew before than SFT did. Asked to cite, the teacher made nearly every answer cite a leaflet that nobody gave.
+# - **Few bits (C166, C167).** Training with rounded weights repaired the calls that rounding afterwards had broken, also at the latter's best rate. And RL first, rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: at no rate that was tried did RL's gain survive the rounding.
+# - **An adapter and three bits (C172).** Deployed on the weights that it was trained beside, the adapter kept its skill; merged and rounded again, or trained beside the full weights, it lost a large part.
+#
 # ## 12 · Where the sources are contested
 #
 # - **"Much of the capability at lower cost."** Reported again and again, but against which baseline? The same student with as many tokens *or as much time* and no teacher is rarely shown.
