@@ -633,9 +633,10 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
 #
-# Six findings are worth a discussion. Every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
+# Seven findings are worth a discussion. Every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
 #
 # - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. In equal time, four times the steps, right solutions alone won clearly. They cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
+# - **Soft targets (C136).** On the same right solutions, labels taught more than the teacher's probabilities, with few problems and with many. A label is right; the teacher gives part of its probability to what is wrong.
 # - **Who writes (C160).** The published advantage of own text doesn't show. With the reverse KL it made no difference who wrote; with the forward KL the teacher's text was better. A likely reason is that the lab's students begin close to their teacher, so that there are few mistakes of their own to learn from.
 # - **Which KL (C170).** The reverse KL made samples right more often and more alike. The advantage of the forward KL for greedy answers, in the table of section 2, vanishes when each arm has its own best rate. So that table compares rates as well as directions.
 # - **Self-distillation (C161, C162).** It taught most of the facts without one label, and cost more of what the model knew before than SFT did. Asked to cite, the teacher made nearly every answer cite a leaflet that nobody gave.
@@ -690,7 +691,7 @@ interview("11")
 # ## To take away
 #
 # 1. Who writes the prefix, and which KL: these are two choices. Judge a student by what it writes, decoded as you will decode.
-# 2. A teacher pays where right texts are short or many answers are right. Always compare with the same student trained without one.
+# 2. A teacher pays where right texts are scarce or nobody can write them. Always compare with the same student trained without one.
 # 3. Quantise by skill: the average loss is the last to notice.
 
 # %%
