@@ -308,11 +308,11 @@ ends("selfdistill", LEAFLET,
       "refused": "refusals kept"})
 
 # %% [markdown]
-# Means over five seeds. Read the first column, then the last three. GRPO finds nothing: the reader nearly always says "Not in the documents", so no sample is right and no reward comes. Self-distillation needs no right sample: the teacher's column names the right token wherever the student stands. SFT on the right answers recalls more, wherever you have them.
+# Means over five seeds. Read the first column, then the last three. GRPO finds nothing: the reader nearly always says "Not in the documents", so no sample is right and no reward comes. Self-distillation needs no right sample: the teacher's column names the right token wherever the student stands. With greedy decoding it recalls nearly as many facts as SFT on the right answers; its samples are right less often, because the teacher with the leaflet leaves some probability to other words. A wrong leaflet teaches nothing and costs everything else.
 #
 # *Leaks.* A teacher that is asked to cite teaches the student to cite, and there is nothing to cite. So the hint's *form* must not appear in the answers that you want. (*not in the documents* is the answer that the reader begins with. In the rows without recall it stays there.)
 #
-# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: compare the last two columns of those two rows. C161 asks it at tuned rates, and there the same holds for the known people; the refusals, on which nobody trained, are lost by both.
+# *Forgetting.* The papers don't agree. One reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: compare the known people in those two rows (C161 asks it at tuned rates). The refusals, on which nobody trained, are lost by both.
 
 # %%
 Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])

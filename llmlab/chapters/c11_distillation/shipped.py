@@ -14,7 +14,12 @@ SWEEPS = (
     ),
     Grid(
         "selfdistill",
-        alone={"method": ("self", "grpo", "sft"), "hint": ("passage", "cited", "other")},
+        alone={
+            "method": ("self", "grpo", "sft"),
+            "hint": ("passage", "cited", "other", "none"),
+            "beta": (0.0, 1.0),
+            "teacher": ("first", "present"),
+        },
     ),
     Grid("quantise", alone={"scheme": ("int", "nf", "gptq"), "group": (32, 128), "outliers": (1.0, 30.0)}),
     Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft")}),
