@@ -431,6 +431,7 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
                 "wrong_length",
                 "ece",
                 "teacher_accuracy",
+                "teacher_pass_at_1",
                 *(
                     "selected",
                     "executable",
