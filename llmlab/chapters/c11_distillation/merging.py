@@ -126,6 +126,7 @@ class Merging(Experiment):
         step_of_grid = {n: self.step_of(layer.weight) for n, layer in formats.linears(full).items()}
 
         def read(step: int) -> dict[str, float]:
+            """The readings after a step."""
             change = change_of(student)
             found = {
                 f"{skill}{how}": probes.exact(model, rows)
