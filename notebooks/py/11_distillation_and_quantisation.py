@@ -245,8 +245,8 @@ pd.DataFrame(table).T.rename_axis("student").round(2)
 def seconds_a_step(**knobs):
     """The median over four steps, on this machine."""
     e = Distill(steps=6, probe=6, held=4, **knobs)
-    ends_of_steps = [time.perf_counter() for _ in e.rows(load(e.default_model), 0)]
-    return statistics.median(b - a for a, b in zip(ends_of_steps[1:], ends_of_steps[2:6]))
+    marks = [time.perf_counter() for _ in e.rows(load(e.default_model), 0)]
+    return statistics.median(b - a for a, b in zip(marks[1:], marks[2:6]))
 
 # %%
 ALONE = dict(writer="data", loss="labels")
@@ -596,7 +596,7 @@ BESIDE = {f"trained beside {base} weights": dict(base=base, bits=3)
 ends("merging", BESIDE, {m: m for m in ("unrounded", "beside", "merged", "change")})
 
 # %% [markdown]
-# Compare *beside* in the two rows. An adapter that was trained beside rounded weights has learnt to make up for their error; one that was trained beside the full weights meets that error for the first time when it is deployed. Then compare *beside* and *merged* in the first row: rounding again makes another error, which the adapter has never seen. *change* is the size of Δ in steps of the grid, and it shows why: rounding moves a weight by 1/√12 ≈ 0.29 steps (root mean square), which is more than Δ does. So deploy the adapter on the weights that it was trained beside. C172 asks this over seeds.
+# Compare *beside* in the two rows. An adapter that was trained beside rounded weights has learnt to make up for their error; one that was trained beside the full weights meets that error for the first time when it is deployed. Then compare *beside* and *merged* in the first row: rounding again makes another error, which the adapter has never seen. *change* is the size of Δ in steps of the grid, and it shows why: rounding moves a weight by 1/√12 of a step (root mean square), which is more than Δ does. So deploy the adapter on the weights that it was trained beside. C172 asks this over seeds.
 
 # %%
 Panel("merging", show=["base", "bits", "group", "lr"])
