@@ -198,7 +198,7 @@ show(paired, interval)
 
 # %% [markdown]
 # Training on all tokens ends with a higher loss on general text in every seed, and the interval of the difference lies above 0. A chapter calls that *seen in three seeds*; it doesn't say how large the difference would be elsewhere.
-# The ledger in the next section asks for more: at least five seeds, and intervals of 98 %. They are wider because the ledger may look again with more seeds, and each further look is another chance to find an effect that isn't there.
+# The ledger in the next section asks for more: at least five seeds, and a 98 % interval. It is wider because the ledger may look again with more seeds, and each further look is another chance to find an effect that isn't there.
 #
 # ## 7 · The evidence
 #

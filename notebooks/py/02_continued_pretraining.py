@@ -454,7 +454,7 @@ pd.DataFrame(own.metrics()).T.round(3)
 #
 # Each statement that the sources make on this topic is a **claim** in the ledger: put into our words, with arms, a direction and a smallest effect of interest. A log says when each claim was fixed and what was changed after results were known.
 #
-# A claim has parts, and the 98 % interval over seeds decides each part. We look at five, ten and twenty seeds, and at no other number. (98 % and not 95 %, because up to three looks give chance three tries.)
+# A claim has parts, and the 98 % interval over seeds decides each part. We look at five, ten and twenty seeds, and at no other number. (A 98 % interval and not a 95 % one, because up to three looks give chance three tries.)
 #
 # - *as claimed*: the interval lies on the claimed side of 0, and the mean is at least the smallest effect of interest. Where no difference was claimed, the whole interval is smaller than that effect, in both directions.
 # - *reversed*: it lies on the other side of 0
