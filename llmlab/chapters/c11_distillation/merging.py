@@ -45,7 +45,7 @@ class Merging(Experiment):
         "calls_beside": "tool calls, adapter beside Q(W) (share)",
         "calls_merged": "tool calls, merged, then rounded (share)",
         "calls_unrounded": "tool calls, nothing rounded (share)",
-        "change": "size of Δ (steps of the grid, RMS)",
+        "change": "RMS of Δ over one grid step (ratio)",
     }
     front: ClassVar[tuple[str, ...]] = ("base", "bits", "lr")
     presets: ClassVar[dict[str, dict]] = {
