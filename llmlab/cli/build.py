@@ -132,7 +132,7 @@ def rehearse(name: str, options) -> None:
     again after it, and vouch for what is bit for bit the same, or as near as on another machine (--close).
     """
     from ..lab import record, rehearsal, vouch
-    from ..ledger.rehearsed import others
+    from ..ledger.rehearsed import others, relying
 
     books = rehearsal.books(others())
     if options.check:
@@ -152,7 +152,7 @@ def rehearse(name: str, options) -> None:
             lines = vouch.write(books, told)
         else:
             meant = tuple(filter(None, options.changed.split(",")))
-            lines = vouch.vouch(books, spot_checks(books), told, meant, options.close)
+            lines = vouch.vouch(books, spot_checks(books), told, meant, options.close, relying)
         done = [print(line, flush=True) for line in lines]
     if not done:
         print(f"{name}: current")

@@ -214,8 +214,13 @@ class Book:
         asked = json.dumps(self.asked, sort_keys=True).encode()
         return Seal(paths.hash_bytes(asked), code.of(self.wanted[0].experiment))
 
+    @property
+    def defaults(self) -> dict:
+        """What the knobs that nobody names are set to."""
+        return json.loads(json.dumps(type(_inner(self.wanted[0].experiment))().settings()))
+
     def read(self) -> dict:
-        """machine, asked and rows (label -> rows). Raises OSError or record.Damaged."""
+        """machine, asked, defaults and rows (label -> rows). Raises OSError or record.Damaged."""
         return json.loads(gzip.decompress(record.read(self.file)[1]))
 
     def write(
@@ -226,7 +231,8 @@ class Book:
     ) -> None:
         """Keep the rows, as those of today's code on this machine unless it is said whose they are."""
         kept = {r.label: rows[r.label] for r in self.wanted}
-        content = json.dumps({"machine": made_on or machine(), "asked": self.asked, "rows": kept})
+        said = {"machine": made_on or machine(), "asked": self.asked, "defaults": self.defaults}
+        content = json.dumps(said | {"rows": kept})
         seal = Seal(self.seal.identity, made_by) if made_by else self.seal
         record.write(self.file, seal, gzip.compress(content.encode(), mtime=0))
 

@@ -51,9 +51,12 @@ def vouch(
     on_rehearsal: Callable[[int, int], None] = lambda done, of: None,
     changed_readings: tuple[str, ...] = (),
     close: bool = False,
+    relying: Callable[[str, str], list[str]] = lambda name, knob: [],
 ) -> Iterator[str]:
     """Replay the books of all experiments whose code changed; a line per book. Raises OtherMachine.
 
+    relying: (name, knob) -> who leaves this knob at its default. No rehearsal shows another default of a knob
+    that all rehearsals name, so the book keeps the defaults, and what relies on a changed one is not vouched.
     spot_checks: name -> (experiment, seed, rows) of real records, whose first rows are computed too.
     changed_readings: "name.metric" of readings whose meaning was changed on purpose; they are left out of the
     comparison, and the entry says so.
@@ -67,7 +70,8 @@ def vouch(
         if found and record.is_current(found, Seal(found.identity, book.seal.code)):
             continue
         kept: dict = book.read() if found else {"asked": {}, "machine": rehearsal.machine()}
-        if told := _not_comparable(name, book, kept, close):
+        told = _not_comparable(name, book, kept, close) or _other_default(book, kept, relying)
+        if told:
             yield told
             continue
         changed[name] = book if close else Known(book, kept["asked"])
@@ -119,6 +123,18 @@ def _not_comparable(name: str, book: Book, kept: dict, close: bool) -> str:
             f"the book of {name} was written with {kept['machine']}, here is {rehearsal.machine()}: take"
             " the old code, run llmlab build book --force, come back"
         )
+    return ""
+
+
+def _other_default(book: Book, kept: dict, relying: Callable[[str, str], list[str]]) -> str:
+    """Which default changed that somebody relies on; '' if none."""
+    for knob, value in kept.get("defaults", {}).items():
+        here = book.defaults.get(knob)
+        if here != value and (who := relying(book.name, knob)):
+            return (
+                f"{book.name} is stale now: --{knob} was {value} by default and is {here}, and"
+                f" {', '.join(who)} leave it out; name it there ({knob}={value!r}), then vouch again"
+            )
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from ..lab import registry
 from ..lab.rehearsal import Rehearsal
-from . import exams
+from . import CLAIMS, exams
 from .study import DRIFT, Study
 
 
@@ -16,3 +16,10 @@ def others() -> list[tuple[str, list[Rehearsal]]]:
         "end only": Study(dpo, ("people",)),
     }
     return [("study", [Rehearsal(label, study) for label, study in studies.items()])]
+
+
+def relying(name: str, knob: str) -> list[str]:
+    """The claims that have an arm of this experiment which leaves this knob at its default."""
+    return [
+        c.id for c in CLAIMS.values() if any(a.experiment == name and knob not in a.knobs for a in c.arms)
+    ]

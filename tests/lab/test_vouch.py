@@ -17,6 +17,8 @@ from llmlab.cli import build
 from llmlab.lab import code, record, registry, rehearsal, runs, vouch, vouched
 from llmlab.lab.experiment import Experiment, knob
 from llmlab.lab.rehearsal import Book
+from llmlab.ledger import CLAIMS
+from llmlab.ledger.claims import Arm, gain
 
 # --- changes of behaviour, planted into a copy of the package
 # -------------------------------------------------------------------------------
@@ -325,6 +327,39 @@ def test_what_is_bit_for_bit_the_same_is_vouched_for(books, new_code):
     (entry,) = vouched.entries()
     assert entry | {"date": ""} == {"name": "one", "old": new_code, "new": "new", "date": "", "rehearsals": n}
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", entry["date"])
+
+
+@pytest.mark.parametrize("who", [["C001", "C002"], []])
+def test_another_default_is_vouched_for_only_where_nobody_relies_on_it(books, new_code, monkeypatch, who):
+    """All rehearsals name their steps, so they are the same under any default."""
+    monkeypatch.setattr(Book, "defaults", {"steps": 5})
+    asked = []
+    (line,) = vouch.vouch(
+        {"one": books["one"]}, {}, relying=lambda name, knob: asked.append((name, knob)) or who
+    )
+    assert asked == [("one", "steps")]
+    if who:
+        assert line == (
+            "one is stale now: --steps was 9 by default and is 5, and C001, C002 leave it out; name it there"
+            " (steps=9), then vouch again"
+        )
+        assert vouched.entries() == []
+    else:
+        assert "bit for bit" in line and len(vouched.entries()) == 1
+
+
+def test_the_command_line_knows_which_claims_rely_on_a_default(books, new_code, monkeypatch, capsys):
+    arm = Arm("here", "one", {})
+    monkeypatch.setitem(
+        CLAIMS, "C005", replace(CLAIMS["C005"], contrasts=(gain("", arm, "size", "more", 1.0),))
+    )
+    monkeypatch.setattr(Book, "defaults", {"steps": 5})
+    monkeypatch.setattr(rehearsal, "books", lambda others=(): {"one": books["one"]})
+    monkeypatch.setattr(build, "spot_checks", lambda books: {})
+    assert cli.main(["build", "vouch"]) == 0
+    assert "--steps was 9 by default and is 5, and C005 leave it out" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.parametrize("adds", [1e-9, 1.0])

@@ -59,7 +59,7 @@ def distil(label: str, rated: str = "", **knobs) -> Arm:
 
 def learns(label: str, **knobs) -> Arm:
     """The reader, on questions about five new drugs: 120 steps of 32 answers."""
-    return _tuned("selfdistill", label, "", dict(held=48, probe=120) | knobs)
+    return _tuned("selfdistill", label, "", dict(held=48, steps=120, probe=120) | knobs)
 
 
 def low(label: str, rated: str = "", **knobs) -> Arm:

@@ -88,7 +88,7 @@ class SelfDistill(Experiment):
     group: int = knob(4, 2, 64, help="samples per question")
     lr: float = knobs.lr(1e-3)
     warmup: int = knobs.warmup(5)
-    steps: int = knobs.steps(120, low=2)
+    steps: int = knobs.steps(80, low=2)
     held: int = knobs.held(32, low=4)
     probe: int = knobs.probe(40)
 
