@@ -529,6 +529,7 @@ CLAIMS = (
                 SELF("refused"),
                 IMITATED("refused"),
                 0.1,
+                **SHOWN,
             ),
             contrast(
                 "known people kept, self-distillation against SFT",
