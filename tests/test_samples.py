@@ -95,6 +95,14 @@ def test_a_table_has_before_on_the_way_and_after_and_escapes_everything():
     assert "<i>Bo" not in table and "two samples" in table
 
 
+def test_a_long_answer_shows_how_it_begins_and_how_it_ends():
+    steps = "swap(s y t m d) = d y t m s; head(d y t m s) = d d y t m s; cut(d d y t m s) = d y t m s; so d y t m s."
+    told = said.short(steps)
+    assert told.startswith("swap(s y t m d) = d y t m s") and told.endswith("so d y t m s.") and " … " in told
+    assert len(told) <= said.LONGEST + 3 and len(said.short(steps, 20)) <= 23
+    assert said.short("as it is") == "as it is" and said.short("\n") == "(nothing)"
+
+
 def test_two_settings_stand_side_by_side():
     one, other = ([answer(0, "Bo", False), answer(9, t, True)] for t in ("Ann", "Ann."))
     table = said.table({"lr 0.1": one, "lr 0.2": other})

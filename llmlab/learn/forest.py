@@ -25,7 +25,7 @@ MARKS = {
 }  # what a part is -> colour, marker
 WIDTH, LEFT, LINE, HEAD, FOOT = (
     9.4,
-    4.3,
+    4.5,
     0.21,
     0.86,
     0.5,
@@ -189,7 +189,7 @@ def _interval(axis, y: float, entry: dict) -> None:
     axis.text(
         (LEFT - 0.08) / WIDTH,
         y,
-        shorten(entry["label"], 76, placeholder=" …"),
+        shorten(entry["label"], 74, placeholder=" …"),
         transform=across,
         ha="right",
         va="center",

@@ -24,16 +24,20 @@ def moments(samples: Sequence[dict]) -> dict[str, list[dict]]:
     return {names.get(s, f"step {s}"): [a for a in samples if a["step"] == s] for s in steps}
 
 
-def short(text: str) -> str:
-    """An answer in one line."""
+def short(text: str, longest: int = LONGEST) -> str:
+    """An answer in one line: all of it, or how it begins and how it ends, where worked answers have their
+    result.
+    """
     words = " ⏎ ".join(line for line in text.splitlines() if line.strip()) or "(nothing)"
-    return words if len(words) <= LONGEST else words[:LONGEST] + " …"
+    if len(words) <= longest:
+        return words
+    return f"{words[: longest // 2].rstrip()} … {words[-(longest - longest // 2) :].lstrip()}"
 
 
-def table(sides: dict[str, Sequence[dict]], sampled: bool = False) -> str:
+def table(sides: dict[str, Sequence[dict]], sampled: bool = False, longest: int = LONGEST) -> str:
     """HTML: a row a prompt; before, on the way and after. sides: name of a setting -> its samples; with
     several settings (Compare) only what each says in the end, side by side where they are asked the same.
-    sampled: the drawn answers too.
+    sampled: the drawn answers too. longest: characters of an answer.
     """
     columns: dict[str, dict[tuple, dict]] = {}  # of each the answers by prompt
     for name, samples in sides.items():
@@ -51,7 +55,7 @@ def table(sides: dict[str, Sequence[dict]], sampled: bool = False) -> str:
     prompts = dict.fromkeys(prompt for asked in columns.values() for prompt in asked)
     rows = [[asked.get(prompt) for asked in columns.values()] for prompt in prompts]
     head = "".join(f"<th>{html.escape(c)}</th>" for c in ("prompt", "right", *columns))
-    body = "".join(_row(row, sampled) for row in rows)
+    body = "".join(_row(row, sampled, longest) for row in rows)
     return (
         f"{STYLE}<div style='margin-top:4px'><b>What the model says</b> (held-out prompts, greedy"
         + (", and two samples" if sampled else "")
@@ -59,22 +63,22 @@ def table(sides: dict[str, Sequence[dict]], sampled: bool = False) -> str:
     )
 
 
-def _row(answers: list[dict | None], sampled: bool) -> str:
+def _row(answers: list[dict | None], sampled: bool, longest: int) -> str:
     """None: this setting is not asked this."""
     first = next(a for a in answers if a)
-    cells = "".join(f"<td>{_answer(a, sampled) if a else '–'}</td>" for a in answers)
+    cells = "".join(f"<td>{_answer(a, sampled, longest) if a else '–'}</td>" for a in answers)
     return (
         f"<tr><td><small>{html.escape(first['about'])}</small><br>{html.escape(short(first['prompt']))}</td>"
-        f"<td>{html.escape(short(first['wanted']))}</td>{cells}</tr>"
+        f"<td>{html.escape(short(first['wanted'], longest))}</td>{cells}</tr>"
     )
 
 
-def _answer(a: dict, sampled: bool) -> str:
+def _answer(a: dict, sampled: bool, longest: int) -> str:
     said = [a["greedy"], *(a["sampled"] if sampled else ())]
     return "<br>".join(
         f"<span title='{html.escape(s['text'], quote=True)}'>"
         f"<span style='color:{MARKS[s['right']][1]}'>{MARKS[s['right']][0]}</span>"
-        f" {html.escape(short(s['text']))}</span>"
+        f" {html.escape(short(s['text'], longest))}</span>"
         for s in said
     )
 

@@ -31,7 +31,7 @@
 # - **refuted**: all are excluded.
 # - **conditional**: some hold and some do not, and the arms differ in the knob that is named.
 # - **supported in part**, **refuted in part** or **open**: the other cases.
-# - **withheld**: the design cannot decide it. Both sides are at the floor or the ceiling, an arm ends below its own start, a rate is at the edge of those tried, or there are too few questions. It waits for a better design.
+# - **withheld**: the design cannot decide it. Both sides are at the floor or the ceiling, the best rate is at the edge of those tried, there are too few questions, or a condition of the claim's own fails (for example: no arm ends below its start). It waits for a better design.
 # - **proven**: by counting or by a closed form.
 # - **corrected**: the source's words are imprecise, and the truth can be shown.
 # - **untestable**: the row says why.

@@ -17,6 +17,7 @@ from ..axis import curve_of
 from .scripts import script
 
 PROMPTS = 2  # of which the samples are shown, each of another kind
+CELL = 46  # characters of an answer in it: two lines
 WIDE, HIGH, LOW, DPI = 6.4, 4.5, 3.05, 150  # inches, 100 pixels each on the small screen; low above samples
 LARGE = figures.STYLE | {"font.size": 13.5, "axes.titlesize": 13.5, "lines.linewidth": 3}
 TITLE = 26  # characters of a line above a plot
@@ -197,7 +198,7 @@ def samples(show: lessons.Show) -> str:
     asked = {tuple(a["prompt"] for a in moments[0]) for moments in sides.values()}
     rows = PROMPTS // len(asked) if asked else 0
     ends = lambda moments: [a for m in (moments[0], *moments[1:][-1:]) for a in m[:rows]]
-    return said.table({name: ends(moments) for name, moments in sides.items()})
+    return said.table({name: ends(moments) for name, moments in sides.items()}, longest=CELL)
 
 
 def first_of_each(answers: list[dict]) -> list[dict]:
