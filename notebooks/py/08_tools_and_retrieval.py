@@ -154,7 +154,7 @@ ends("tools", kinds,
       "false_calls": "calls where no tool helps"})
 
 # %% [markdown]
-# Compare both rows with the first. With calls only, more first calls are right, but no question gets answered. Without counterexamples, every piece of small talk triggers a call. The table doesn't show longer chains: training on chains of two calls doesn't give chains of three (C107).
+# Compare both rows with the first. With calls only, more first calls are right, but no question gets answered. Without counterexamples, every piece of small talk triggers a call. The table doesn't show longer chains: chains of two calls don't teach chains of three (C107).
 
 # %% [markdown]
 # ## 4 · Constrained decoding
@@ -285,7 +285,7 @@ pd.DataFrame([(round(float(scores[i]), 2), pieces[i].source, pieces[i].text)
 show(BM25, fused)
 
 # %% [markdown]
-# The name is rare, so the chunks that contain it win. Their other words only decide the order among them.
+# The name is rare, so the chunks that contain it win. Other words only decide the order among them.
 #
 # To merge two rankings, whose scores have no common scale, reciprocal rank fusion uses the ranks:
 
@@ -414,18 +414,18 @@ evidence = Ledger("08")
 evidence
 
 # %% [markdown]
-# Read a row from the left: claim, verdict, and the effects with their intervals over seeds. The same as a picture:
+# Each row has the claim, its verdict, and the effects with their intervals over seeds. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest effect of interest, with the claimed side on the right. An effect is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed, and then the whole interval must lie inside the band.
+# Each effect is divided by the smallest effect of interest. It is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed; then the whole interval must lie inside it.
 #
 # ## 13 · Where the sources are contested
 #
-# - **"Enforce validity at generation time."** It enforces validity, not correctness, and small models may pay for it: validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026]. In the lab there is no such loss (section 4).
-# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025]. The boundary depends on what the model knows.
+# - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026], unlike in the lab (section 4).
+# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
 # - **"RAG is tool use."** The reading is the same. The difference is who decides to search and who writes the query.
 # - **"Already learn tool formats from a few examples."** This is true of models that learn from examples in a prompt. Our lab model doesn't, so the lab can't test it.
 #

@@ -368,7 +368,7 @@ pd.DataFrame({(name, which): values for name, both in checked.items()
 Panel("star", show=["fpr", "fnr", "checkers"])
 
 # %% [markdown]
-# Try several *checkers*, which vote. With independent errors the vote errs less often than one checker. With `errors` on *shared* they all err on the same samples, and many are no better than one.
+# Try several *checkers*, which vote. If their errors are independent, the vote errs less often than one checker; with `errors` on *shared*, many are no better than one.
 #
 # ## 6 · Self-training
 #
@@ -555,17 +555,17 @@ evidence = Ledger("09")
 evidence
 
 # %% [markdown]
-# Read a row from the left: claim, verdict, and the effects with their intervals over seeds. The same as a picture:
+# Each row has the claim, its verdict, and the effects with their intervals over seeds. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest effect of interest, with the claimed side on the right. An effect is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed, and then the whole interval must lie inside the band.
+# Each effect is divided by the smallest effect of interest. It is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed; then the whole interval must lie inside it.
 #
 # All of it holds for this lab, a small model in a small world. Five rows deserve discussion:
 #
-# - **Several verifiers (C118).** Five checkers help if their errors are independent. Five copies of one checker decide exactly as one does.
+# - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
 # - **Self-confirmation (C124).** The samples came to agree with each other much more and were hardly more often right. So agreement is no evidence of progress.
 # - **A learned outcome verifier (C114).** Picking by it was worse than one sample, and far worse than the vote: with few labels it prefers what looks right. Test it against the exact check first.
