@@ -65,7 +65,7 @@ pd.DataFrame({name: rule(rewards, group)[:, 0]
 # %% [markdown]
 # Without a baseline every right sample gets a push and no wrong one does. With the group's mean the rare event weighs most, here the single failure. Under any rule that compares, the second problem gives *no signal*.
 #
-# The mean of a group of $n$ contains the sample's own reward, so it does depend on the answer. That costs only a factor: `group_mean` is $(n-1)/n$ times `leave_one_out`, and the direction stays. Adding a constant to all rewards changes nothing under rules that compare. Multiplying them changes nothing under `group_norm`, up to rounding (C074).
+# The mean of a group of $n$ does depend on the answer, because it contains the sample's own reward. That costs only a factor: `group_mean` is $(n-1)/n$ times `leave_one_out`. Adding a constant to all rewards changes nothing under rules that compare, and multiplying them changes nothing under `group_norm`, up to rounding (C074).
 #
 # `group_norm` also divides by the group's standard deviation. The table shows what that does to problems with a share p of right samples:
 
@@ -139,7 +139,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. (The panels' buttons leave out the KL term. Their RLOO also averages over an answer's tokens, while this table's row sums over them.) So what separates two methods, apart from the KL?
+# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. (The panels' buttons leave it out, and their RLOO averages over an answer's tokens where this table's row sums.) So what separates two methods, apart from the KL?
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
@@ -163,7 +163,7 @@ show(parts.token_mean, parts.sequence_mean, parts.fixed_length, policy.k1, polic
 show(policy.Dials.columns, policy.Dials.gain, policy.Dials.objective)
 
 # %% [markdown]
-# Tests compare every setting with its paper's formula, loss and gradient. Here is GRPO's, written out:
+# Tests compare every setting's loss and gradient with its paper's formula. Here is GRPO's, written out:
 
 # %%
 from llmlab.models.forward import Out, token_logprobs
@@ -234,7 +234,7 @@ draw.over_steps([grpo, claims.PLAIN],
                 title="Three-digit sums: GRPO and REINFORCE, the ledger's seeds")
 
 # %% [markdown]
-# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while pass@16 and the number of different answers fall. Probability moves onto answers that were there already (C086). GRPO and plain REINFORCE end alike (C069). *KL* is no alarm by itself: it rises here although the verifier is honest and the answers get better. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
+# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while pass@16 and the number of different answers fall. Probability moves onto answers that were there already (C086). GRPO and plain REINFORCE end alike (C069). *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
@@ -246,7 +246,7 @@ Panel("policy", show=["advantage", "ratio", "clip", "epsilon", "aggregation",
                       "kl_penalty", "beta", "epochs", "staleness", "lr"])
 
 # %% [markdown]
-# What does each dial change at the end of a run, if you turn it alone?
+# What does each dial change at the end of a run, if you change it alone?
 
 # %%
 draw.turned("policy",
@@ -254,7 +254,7 @@ draw.turned("policy",
             without=["reward_func"])
 
 # %% [markdown]
-# Look for points away from 0. `clip` changes nothing, as promised. Advantages and aggregations lie close together, and KL penalties limit the distance. Four `epochs` see a quarter of the samples in as many steps and end lower. All settings share one untuned learning rate, so the figure doesn't rank the methods.
+# Look for points away from 0. `clip` changes nothing, as promised. Advantages and aggregations lie close together, and KL penalties limit the distance. With four `epochs` a run sees a quarter of the samples in as many steps and ends lower. All settings share one untuned learning rate, so the figure doesn't rank the methods.
 #
 # **Old samples.** When does the clip bind? Here every sample is used twice, and half of them are a batch old:
 
@@ -299,7 +299,7 @@ told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")),
 pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 
 # %% [markdown]
-# With the flawed verifier the best reading is the start, so the honest evaluation would have stopped the run at once. The last two rows are two more flawed rewards, `reward_func` `format` and `length` in the panel. Under both the median run loses most of its sums, though under `length` some seeds keep theirs. (All are GRPO.)
+# With the flawed verifier the best reading is the start, so the honest evaluation would have stopped the run at once. The last two rows are two more flawed rewards (`reward_func` `format` and `length` in the panel). Under both the median run loses most of its sums; under `length` some seeds keep theirs. (All are GRPO.)
 
 # %%
 Panel("policy", show=["task", "reward_func", "kl_penalty", "beta", "reset", "steps"])
@@ -347,7 +347,7 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
 draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_push")})
 
 # %% [markdown]
-# The first column confirms the formula: GRPO pushes wrong answers to continue, and Dr. GRPO doesn't (C076). In the second column Dr. GRPO's push is small but not zero. The sum of section 1 is zero only if being right has nothing to do with stopping, and here it has. An answer counts as right only if its tail is clean: at most 24 dots and nothing else. A longer tail is more often spoilt, so the right answers are those that stopped in time. (A wrong sum is wrong whatever its tail, and there the pushes cancel.)
+# The first column confirms the formula: GRPO pushes wrong answers to continue, and Dr. GRPO doesn't (C076). In the second column Dr. GRPO's push is small but not zero, because here being right has to do with stopping. An answer counts as right only if at most 24 dots and nothing else follow the sum, so the right answers are those that stopped in time. (A wrong sum is wrong whatever follows it, and there the pushes cancel.)
 #
 # What happens in training? We add DAPO's *overlong penalty*. Its ramp in the paper is the last 4,096 of 20,480 tokens [Yu et al. 2025]; ours is the second half of the length allowed.
 
@@ -361,7 +361,7 @@ draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
 # %% [markdown]
 # Look at the upper edge of GRPO's band. In most runs the dots disappear, because right answers happen to be short. With GRPO they stay in some seeds, with Dr. GRPO or the overlong penalty in none. The mean difference isn't resolved (C076). At scale, Dr. GRPO's authors saw wrong answers stop growing [Liu et al. 2025].
 #
-# **Groups without a signal** teach nothing. `groups` drops them or, as in DAPO, replaces them by new problems. Does that pay? The fair rival spends about as many samples on twice the problems:
+# **Groups without a signal** teach nothing. `groups` drops them or, as in DAPO, replaces them by new problems. Does that pay? A fair comparison spends about as many samples on twice the problems:
 
 # %%
 kinds = {"all groups kept": claims.STRICT, claims.RESAMPLED.label: claims.RESAMPLED,
@@ -408,7 +408,7 @@ draw.over_steps(list(claims.STRINGS.values()),
 # %% [markdown]
 # ## 9 · What is kept
 #
-# Does reinforcement learning forget less than imitation? *Name anyone who lives there* has many right answers. Three methods aim at the same share of right ones: imitating one fixed answer (`sft_one`), imitating the model's own right samples (`rejection_sampling`), and GRPO. A run stops when it gets there; many GRPO runs run out of steps first. Each method runs at the best of five learning rates, which is the lowest tried for all three (a lower one may be better still), and at five times that rate.
+# Does reinforcement learning forget less than imitation? *Name anyone who lives there* has many right answers. Three methods aim at the same share of right ones: imitating one fixed answer (`sft_one`), imitating the model's own right samples (`rejection_sampling`), and GRPO. A run stops when it gets there; many GRPO runs run out of steps first. Each method runs at the best of five learning rates and at five times that rate. (The best is the lowest tried, so a lower one may be better still.)
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain
@@ -443,7 +443,7 @@ draw.over_steps(list(claims.TRIED.values()),
 # Look at the first panel. Traces that show the repair teach it, and clean traces erase it: when imitation fails here, the fault lies in its data. In these few steps the reward keeps more recovery than clean traces do but adds none (C098).
 
 # %% [markdown]
-# **Three calls in a chain** earn a reward only if all three are right. First come lessons on single calls, with a tenth of whole chains among them or none. Then comes practice: on single calls, by imitating chains, or by reward.
+# **Three calls in a chain** earn a reward only if all three are right. First come lessons: single calls only, or with a tenth of whole chains among them. Then comes practice on single calls, by imitating chains, or by reward.
 
 # %%
 draw.means({arm.label: arm for arm in claims.CHAINED.values()},
@@ -467,7 +467,7 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
 # %% [markdown]
 # Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage destroys much of what the reward taught. Before reinforcement learning it costs far less: about as many sums end right as in the last row, which has equally long stages and no DPO (C099).
 #
-# Refusals are not part of the claim. Only SFT shows the model any, so more steps of SFT keep more of them. With DPO few are left. No row has SFT alone, so the table doesn't show what reinforcement learning costs them.
+# Refusals are not part of the claim. Only SFT shows the model any, so more SFT keeps more of them, and DPO leaves few. No row has SFT alone, so the table doesn't show what reinforcement learning costs them.
 #
 # ## 11 · The same dials in TRL
 #

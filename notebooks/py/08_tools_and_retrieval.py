@@ -71,7 +71,7 @@ pd.DataFrame({"question": asked, "with tools": [said(q) for q in asked],
               "without": [said(q, None) for q in asked]})
 
 # %% [markdown]
-# Compare the last two columns. With tools on offer it calls for all three questions, and about people it calls wrongly: it picks another tool, or arguments that no schema allows. Even without tools it writes a call for a sum that it could do in its head, because sums went with calls in training. Users report that large models trained on calls also "call a tool for everything".
+# Compare the last two columns. With tools on offer it calls for all three questions, and about people it calls wrongly: it picks another tool, or arguments that no schema allows. Even without tools it writes a call for a sum that it could do in its head, because sums went with calls in training.
 #
 # ## 1 · By hand: four numbers
 #
@@ -97,7 +97,7 @@ pd.DataFrame({name: judge(question, text) for name, text in turns.items()}).T
 #
 # ## 2 · What is trained
 #
-# Which tokens of a trajectory does the model learn? Only what the assistant wrote carries loss; the tool's result is read but not imitated. In the picture, a darker token sends a larger gradient:
+# Which tokens of a trajectory does the model learn? Only what the assistant wrote carries loss. The model reads the tool's result but doesn't imitate it. In the picture, a darker token sends a larger gradient:
 
 # %%
 from llmlab.methods import imitation
@@ -139,9 +139,9 @@ Predict("With 50 examples, what share of the calls has the right tool and argume
             "arguments, which it must copy from the question, come last.")
 
 # %% [markdown]
-# Compare *right* with *valid*. In the lab, most calls of the model that saw few dialogues fit the schema, and most of these are wrong. More *different* dialogues make the difference, at the same number of steps.
+# Compare *right* with *valid*. In the lab, most calls of the model that saw few dialogues fit the schema, and most of those are wrong. More *different* dialogues make the difference, at the same number of steps.
 #
-# The panel trains the model here, in under a minute. *calls only* shows it first calls, without results and answers. *no counterexamples* leaves out the dialogues in which no tool helps. Below it is the same from the stored sweep:
+# The panel trains the model here, in under a minute. *calls only* shows it first calls, without results and answers. *no counterexamples* leaves out the dialogues in which no tool helps. Below the panel are the stored means of five seeds:
 
 # %%
 Panel("tools", show=["examples", "no_calls", "shown"])
@@ -154,7 +154,7 @@ ends("tools", kinds,
       "false_calls": "calls where no tool helps"})
 
 # %% [markdown]
-# Compare both rows with the first. With calls only, more first calls are right, but no question gets answered. Without counterexamples, every piece of small talk triggers a call. The table doesn't show longer chains: chains of two calls don't teach chains of three (C107).
+# Compare the lower rows with the first. With calls only, more first calls are right, but no question gets answered. Without counterexamples, every piece of small talk triggers a call. The table doesn't show longer chains: chains of two calls don't teach chains of three (C107).
 
 # %% [markdown]
 # ## 4 · Constrained decoding
@@ -230,7 +230,7 @@ draw.means(ways, {m: Decide.curves[m] for m in (
 # - If an order timed out, it may have been placed. Look, and do *not* order again.
 # - If a result contains an instruction, ignore it.
 #
-# Here is the fourth case, solved correctly:
+# The fourth case, solved correctly:
 
 # %%
 from llmlab.world.mishaps import Mishaps
@@ -258,7 +258,7 @@ ends("repair", {"errors shown": {}, "gold traces only": dict(shown="gold"),
 # %% [markdown]
 # Compare *repaired* with *by independent samples*, which spends as many tokens on fresh attempts. A model that saw only gold traces learnt the task as well but repairs nothing, and independent samples beat it.
 #
-# A masked error hides what only its text can tell, the new name of a field. It also leads to double orders, because the solutions shown for masked errors simply try again. Asking for the status first would be better; the exercise `next_move` wants that from you. Nothing here protects against an instruction inside a result (*misled*) unless training shows some: try *orders shown too*.
+# A masked error hides what only its text can tell, the new name of a field. It also leads to double orders, because the solutions shown for it simply try again. Asking for the status first would be better (exercise `next_move`). Nothing here protects against an instruction inside a result (*misled*) unless training shows some: try *orders shown too*.
 #
 # The Python SDK of MCP (2.3) hides the text of ordinary exceptions from the model unless you raise its own `ToolError`, so whether errors are masked is one line in your server.
 #
@@ -319,9 +319,9 @@ pd.DataFrame({m: {n: fmean(run.curve(m)[n] for run in stored) for n in (1, 2, 4,
 #
 # Three things to try in the panel:
 #
-# - *the same, reranked*. A *reranker* looks at the best sixteen chunks again. Ours asks the reader how likely the question is after each chunk [Sachan et al. 2022].
-# - *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what. A header adds the leaflet's name.
-# - *untrained vectors*, then *trained vectors*. Contrastive training turns a language model's own states into such vectors in under a minute.
+# - *the same, reranked*. A *reranker* looks again at the best sixteen chunks; ours asks the reader how likely the question is after each [Sachan et al. 2022].
+# - *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header adds the name.
+# - *untrained vectors*, then *trained vectors*. Contrastive training makes them of a language model's own states in under a minute.
 #
 # Here are the ledger's runs, with eight chunks shown:
 
@@ -347,7 +347,7 @@ pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
               for name, run in halves.items()}).T.round(2)
 
 # %% [markdown]
-# If *found* is low and *right, given the chunk* is high, fix the retriever. If it is the other way round, more retrieval won't help. (One stored run each.)
+# If *found* is low and *right, given the chunk* is high, fix the retriever. The other way round, more retrieval won't help. (One stored run each.)
 #
 # ## 9 · Training for retrieval: RAFT
 #
@@ -424,7 +424,7 @@ forest.figure(evidence.rows)
 #
 # ## 13 · Where the sources are contested
 #
-# - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026], unlike in the lab (section 4).
+# - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026], unlike in the lab (C142).
 # - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
 # - **"RAG is tool use."** The reading is the same. The difference is who decides to search and who writes the query.
 # - **"Already learn tool formats from a few examples."** This is true of models that learn from examples in a prompt. Our lab model doesn't, so the lab can't test it.

@@ -75,7 +75,7 @@ pd.DataFrame({"said": [a.text for a in words], "right": [a.right for a in words]
              index=["greedy", "sample 1", "sample 2", "sample 3"])
 
 # %% [markdown]
-# A solution is a list of steps, each followed by a semicolon, then "so" and the answer. *right* compares the answer only; for *every step follows*, a program checks each step. One problem shows the format. How often does the model succeed?
+# A solution is a list of steps, each followed by a semicolon, then "so" and the answer. *right* looks only at the answer; for *every step follows*, a program checks each step. One problem shows the format. How often does the model succeed?
 
 # %%
 from llmlab.chapters.c09_reasoning import behaviours
@@ -136,7 +136,7 @@ pd.DataFrame({f"{n} steps": {q: q**n for q in (0.9, 0.97, 0.99, 0.999)}
               for n in (1, 5, 10, 40)}).rename_axis("chance of one step").round(2)
 
 # %% [markdown]
-# Read along a row: errors compound, so long chains need very reliable steps. Steps still pay if each one is much easier than the leap from question to answer. To find out, the same chat model learns the same problems with their *steps*, with the *answer* alone, or with meaningless tokens (*filler*) in place of the steps. All three get the same number of learnt tokens:
+# Read along a row: errors compound, so long chains need very reliable steps. Steps still pay if each one is much easier than the leap from question to answer. To find out, the same chat model learns the same problems with their *steps*, with the *answer* alone, or with meaningless tokens (*filler*) in place of the steps. All three learn from the same number of tokens:
 
 # %%
 Panel("decompose", show=["shown", "family", "level"])
@@ -219,7 +219,7 @@ pd.Series(behaviours.calibrated(every), name="agreement as confidence").round(2)
 # %% [markdown]
 # Look at how far the dots are from the diagonal. On it, agreement is honest: where seven of ten samples agree, seven of ten such answers are right. Below it the model is too sure. A small dot has few samples and says little. In the lab the dots lie near the line, so before any reinforcement the agreement of samples is a usable confidence.
 #
-# *ece* is the mean distance from the diagonal, over ten bins weighted by their samples. *brier* also charges a model that can't tell sure from unsure. *aurc* is the share of errors if only the surest answers are given, averaged over how many are given. Report more than the ECE: a model that always states its average accuracy has an ECE of zero and can't sort its answers at all.
+# *ece* is the mean distance from the diagonal, over ten bins weighted by their samples. *brier* also charges a model that can't tell sure from unsure. *aurc* is the share of errors among the surest answers, averaged over how many you give. Report more than the ECE: a model that always states its average accuracy has an ECE of zero and can't sort its answers at all.
 #
 # ## 4 · Verifiers
 #
@@ -258,7 +258,7 @@ pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
               for name, s in scored.items()}).T.round(2)
 
 # %% [markdown]
-# Find the winner of each column. The *sum* pays for every step, so the padded solution wins, and a solution with a wrong step beats the good one. *last* forgets a wrong step as soon as the end looks good. A further step can't raise the *minimum*. The *product* falls with every doubtful step, so it prefers short solutions. The panel trains a learned verifier and shows how well it chooses:
+# Find the winner of each column. The *sum* pays for every step, so the padded solution wins, and one with a wrong step beats the good one. *last* forgets a wrong step once the end looks good. No further step can raise the *minimum*. The *product* falls with every doubtful step, so it prefers short solutions. The panel trains a learned verifier and shows how well it chooses:
 
 # %%
 Panel("verify", show=["labels", "aggregation", "solutions"])
@@ -415,7 +415,7 @@ Predict("Four rounds with the majority as label: what does each curve do?",
             "rise. Right samples rise only where that answer is right.")
 
 # %% [markdown]
-# Read each panel from left to right, starting before training. As long as single samples are right less often than the vote, the vote can teach; once they catch up, the gain is used up. Agreement rises under the exact check as well, because every filter narrows what the model says. *ece* asks whether agreement still means right, and unanimous wrong answers raise it. In the mean of the seeds it grows under the majority and not under the exact check; single seeds differ. A few rounds show only the beginning.
+# Read each panel from left to right. As long as single samples are right less often than the vote, the vote can teach; once they catch up, the gain is used up. Agreement rises under the exact check as well, because every filter narrows what the model says. *ece* asks whether agreement still means right, and unanimous wrong answers raise it. In the mean of the seeds it grows under the majority and not under the exact check; single seeds differ. A few rounds show only the beginning.
 #
 # At scale, such rewards help at first [Zuo et al. 2025] and collapse if training continues [Shafayat et al. 2025]. They sharpen what the model already believes, so accuracy rises and then falls [He et al. 2026]. A run therefore needs a rule that ends it, and without labels you can only watch the agreement:
 #
@@ -423,7 +423,7 @@ Predict("Four rounds with the majority as label: what does each curve do?",
 # llmlab run star --check majority --steps 300 --stop 0.9
 # ```
 #
-# This ends the run before the first round in which at least that share of the samples agrees with the vote. A few labelled problems, held out, give a better rule: stop when accuracy on *them* no longer rises.
+# This run ends before the first round in which that share of the samples agrees with the vote. A few held-out problems with labels give a better rule: stop when accuracy on *them* no longer rises.
 #
 # ## 8 · Rewards for the outcome, or for every step
 #
@@ -449,7 +449,7 @@ figures.curves({"learned, summed": [runs.run(summed, 0)]},
                {m: Process.curves[m] for m in hacked})
 
 # %% [markdown]
-# The reward rises while *pass@1* falls, so the policy is gaming the verifier. The length hardly moves, so this isn't padding: the policy has found steps that the verifier overrates. (One run, on sums and differences, which a small verifier can judge. The reward averages the steps since the last reading, so it has no point at the start.) At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
+# The reward rises while *pass@1* falls, so the policy is gaming the verifier. The length hardly moves, so this isn't padding: the policy has found steps that the verifier overrates. (One run, on sums and differences, which a small verifier can judge. The reward averages the steps between readings, so it has no first point.) At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Can you reward progress without changing which policy is best? Let a potential Φ(s) estimate how good an unfinished solution is, with Φ = 0 at the end, and pay each step the *change* γΦ(s′) − Φ(s) on top of the outcome. The changes cancel along any solution, so padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives this.
 #
@@ -481,7 +481,7 @@ ends({"with a Brier term": Calibrate(),
       "auc": "right surer than wrong"})
 
 # %% [markdown]
-# Compare *stated chance* with *right* first: that is the level, and the Brier term repairs it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale a level afterwards, but not a ranking that isn't there. (One run each.)
+# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. (One run each.)
 #
 # ## 10 · Contamination
 #
@@ -567,8 +567,8 @@ forest.figure(evidence.rows)
 #
 # - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
-# - **Self-confirmation (C124).** The samples came to agree with each other much more and were hardly more often right. So agreement is no evidence of progress.
-# - **A learned outcome verifier (C114).** Picking by it was worse than one sample, and far worse than the vote: with few labels it prefers what looks right. Test it against the exact check first.
+# - **Self-confirmation (C124).** The samples agreed much more in the end and were hardly more often right, so agreement is no evidence of progress.
+# - **A learned outcome verifier (C114).** Picking by it was worse than one sample, and far worse than the vote: with few labels it prefers what looks right.
 # - **A leaked test (C156).** The gain on leaked problems was as large on reworded ones, so rewording a test set doesn't clean it. Newly made problems do.
 #
 # ## 13 · Where the sources are contested
