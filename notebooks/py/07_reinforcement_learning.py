@@ -19,16 +19,20 @@
 # **Where we are.** Nobody shows the model an answer any more, and nobody compares two. The model tries, and something *scores* what it did.
 #
 # ```
-# question → several samples of the model → a score each → better than the others? → make it likelier, a little, and stay near where you were
+# question → several samples of the model → a score each → better than the others? → make it a little likelier, and stay near where you were
 # ```
 #
-# **For a ten-year-old.** You throw balls at a hoop. You do a little more of what you did before those that went in. If all went in, or none, that round teaches you nothing.
+# **For a ten-year-old.** You throw balls at a hoop. After a hit, you do a little more of what you just did. If all balls went in, or none, that round teaches you nothing.
 #
-# **In an interview.** *Every method of the family pushes a sample's log-prob by its advantage. REINFORCE and RLOO do just that; PPO, GRPO, DAPO and GSPO take the smaller of ratio × advantage and clipped ratio × advantage; CISPO caps the ratio and uses it as a weight. GRPO replaces the critic by the group's mean, and a group whose
-# rewards agree gives no gradient. On fresh samples the ratio is one and no clip binds. I check first whether the score measures what I want.*
+# **In an interview.** *Every policy-gradient method pushes a sample's log-prob by its advantage. REINFORCE and RLOO do just that. PPO, GRPO, DAPO and GSPO take the smaller of ratio × advantage and clipped ratio × advantage. CISPO caps the ratio and uses it as a weight. GRPO replaces the critic by the group's mean, and a group whose rewards agree gives no gradient. On fresh samples the ratio is one and no clip binds. I check first whether the score measures what I want.*
 #
-# Words used here: **policy** = the model as a chooser of tokens; **reward** = the score of an answer; **advantage** = how much better than expected it was; **group** = the samples of one problem; **ratio** = a token's probability now, divided by
-# its probability when it was sampled; **clip** = no further gain once the ratio has left a range; **KL penalty** = the price of moving away from a reference; **critic** = a head that predicts the reward at every token; **on-policy** = sampled from the model as it is.
+# Words used here:
+#
+# - The **policy** is the model as a chooser of tokens. **On-policy** samples come from the model as it is now.
+# - The **reward** is the score of an answer. The **advantage** is how much better than expected the answer was. A **critic** is a head that predicts the reward at every token.
+# - A **group** is the samples of one problem.
+# - The **ratio** is a token's probability now, divided by its probability when it was sampled. A **clip** stops further gain once the ratio has left a range.
+# - A **KL penalty** is the price of moving away from a reference model.
 
 # %%
 from statistics import median
@@ -46,10 +50,11 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: two problems, four samples each
 #
-# How does the expected reward change with the model? $\nabla\,\mathbb{E}[R] = \sum_y R(y)\,\nabla\pi(y) = \mathbb{E}\big[R\,\nabla\log\pi(y)\big]$, because $\nabla\pi = \pi\,\nabla\log\pi$. So sample, score, and push each sample's log-prob by its score. You may subtract a baseline $b$ that doesn't depend on the answer:
-# $\mathbb{E}\big[b\,\nabla\log\pi(y)\big] = b\,\nabla\sum_y\pi(y) = 0$, so it changes only the noise.
+# How does the expected reward change with the model? $\nabla\,\mathbb{E}[R] = \sum_y R(y)\,\nabla\pi(y) = \mathbb{E}\big[R\,\nabla\log\pi(y)\big]$, because $\nabla\pi = \pi\,\nabla\log\pi$. So sample, score, and push each sample's log-prob by its score.
 #
-# Two problems. The first was solved in three of four samples, the second in none:
+# You may subtract a baseline $b$ that doesn't depend on the answer: $\mathbb{E}\big[b\,\nabla\log\pi(y)\big] = b\,\nabla\sum_y\pi(y) = 0$, so it changes only the noise.
+#
+# Take two problems. The first was solved in three of four samples, the second in none. Each row is a rule for the advantage:
 
 # %%
 rewards = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
@@ -58,39 +63,36 @@ pd.DataFrame({name: rule(rewards, group)[:, 0]
               for name, rule in advantages.ADVANTAGES.items()}).round(2).T
 
 # %% [markdown]
-# Without a baseline every right sample is pushed and no wrong one is touched. With the group's mean the rare event weighs most, here the single failure. The second problem gives nothing under any rule that compares: *no signal*.
+# Without a baseline every right sample gets a push and no wrong one does. With the group's mean the rare event weighs most, here the single failure. Under any rule that compares, the second problem gives *no signal*.
 #
-# The mean of a group of $n$ contains the sample's own reward, so it does depend on the answer. That costs only a factor: `group_mean` is $(n-1)/n$ times `leave_one_out`, and the direction stays. Adding a constant to all rewards
-# changes nothing under rules that compare, and multiplying them changes nothing under `group_norm`, up to rounding (C074).
+# The mean of a group of $n$ does depend on the answer, because it contains the sample's own reward. That costs only a factor: `group_mean` is $(n-1)/n$ times `leave_one_out`. Adding a constant to all rewards changes nothing under rules that compare, and multiplying them changes nothing under `group_norm`, up to rounding (C074).
 #
-# `group_norm` also divides by the group's deviation. With a share p of right samples:
+# `group_norm` also divides by the group's standard deviation. The table shows what that does to problems with a share p of right samples:
 
 # %%
 p = torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 deviation = (p * (1 - p)).sqrt()
-pd.DataFrame({"share right p": p, "multiplied by 1/√(p(1−p))": 1 / deviation,
-              "push in all, group_mean": 2 * p * (1 - p),
-              "push in all, group_norm": 2 * deviation}).round(2).T
+pd.DataFrame({"share right p": p, "weight 1/√(p(1−p))": 1 / deviation,
+              "total push, group_mean": 2 * p * (1 - p),
+              "total push, group_norm": 2 * deviation}).round(2).T
 
 # %% [markdown]
-# In the last two rows half-solved problems push most, but `group_norm` gives very easy and very hard ones more than their share.
+# Compare the last two rows. Half-solved problems push most under both rules, but `group_norm` gives very easy and very hard ones more than their share.
 #
-# **Length.** Say the answer is decided, and then the model continues with meaningless tokens, with probability q each time. An answer pushes that choice by 1 − q each time it went on and by −q when it stopped. The sum is zero on
-# average (Dr. GRPO). GRPO divides by the length first:
+# **Length.** Which rule rewards rambling? Suppose that the answer is decided and the model then adds meaningless tokens, with probability q each time. Each such token pushes the choice to continue by 1 − q, and the stop pushes it by −q. Dr. GRPO sums these pushes, and the sum is zero on average. GRPO divides by the length first:
 
 # %%
 q = torch.tensor([0.5, 0.8, 0.9, 0.95, 0.99])
-# expectation of the push over the length, which is geometric
+# expected push; the length has a geometric distribution
 divided = (1 - q) + (1 - q) / q * (1 - q).log()
-pd.DataFrame({"continues with q": q, "mean length": 1 / (1 - q),
+pd.DataFrame({"chance q to continue": q, "mean length": 1 / (1 - q),
               "push, summed": (1 / (1 - q) - 1) * (1 - q) - q,
               "push, divided by the length": divided}).round(3).T
 
 # %% [markdown]
-# The last row is negative. A negative push times a negative advantage is positive, so wrong answers are pushed to go on, and right ones to stop.
+# The last row is negative, while the sum above it is zero. A negative push times a negative advantage is positive, so GRPO pushes wrong answers to continue and right ones to stop.
 #
-# **A critic** predicts the reward at every token. GAE with λ = 0 trusts the critic's next value (r + V′ − V), with λ = 1 it waits for the reward (R − V). Three tokens with predictions `0.5`, `0.6`
-# and `0.9`, and a reward of 1 at the end:
+# **A critic.** GAE turns the critic's predictions into advantages: λ = 0 trusts the next prediction (r + V′ − V), λ = 1 waits for the reward (R − V). Take three tokens with predictions `0.5`, `0.6` and `0.9`, and a reward of 1 at the end:
 
 # %%
 show(advantages.gae)
@@ -102,9 +104,9 @@ pd.DataFrame(
      for lam in (0.0, 0.95, 1.0)}).round(3).T
 
 # %% [markdown]
-# With λ = 0 the second token gets the credit, because the prediction jumps right after it; with λ = 1 each token gets what its prediction lacked.
+# Compare the first and the last row. With λ = 0 the second token gets most credit, because the prediction jumps right after it. With λ = 1 each token gets what its prediction lacked.
 #
-# **The ratio and the clip.** A token had probability `0.20` when it was sampled and has `0.30` now; the clip range is `0.2`. What is its gain with advantage +1 and −1, and does the clip bind?
+# **The ratio and the clip.** A token had probability `0.20` when it was sampled and has `0.30` now; the clip range is `0.2`. What is its gain with advantage +1 and with −1, and does the clip bind?
 
 # %%
 ratio = torch.tensor([[0.30 / 0.20]])
@@ -112,30 +114,32 @@ ratio = torch.tensor([[0.30 / 0.20]])
  for A in (1.0, -1.0)}
 
 # %% [markdown]
-# With +1 the gain stops at the edge of the range, and so does the gradient. With −1 the clip doesn't bind: it takes away a gain, never a loss.
+# Each entry is a gain, then whether the clip binds. With +1 the gain stops at the edge of the range, and so does the gradient. With −1 the clip doesn't bind: it takes away a gain, never a loss.
 #
 # ## 2 · One page, one objective
 #
+# How do the methods differ? All minimise one objective and set its parts, the *dials*, differently:
+#
 # $$\mathcal{L} = -\,\underset{\text{aggregate}}{\text{mean}}\;g(r_t, A_t) \;+\; \beta\;\underset{\text{aggregate}}{\text{mean}}\;\text{KL}_t,\qquad r_t=\frac{\pi(y_t)}{\pi_{\text{old}}(y_t)}$$
 #
-# The first two dials choose $g$, the term that grows:
+# The first two dials, ratio and clip, choose $g$, the term that grows:
 #
 # | ratio, clip | $g$ | |
 # |---|---|---|
 # | ratio `none` | $A_t \log \pi(y_t)$ | REINFORCE |
 # | clip `none` | $r_t A_t$ | importance sampling |
-# | `symmetric`, `higher` | $\min\big(r_t A_t,\ \text{clip}(r_t)\,A_t\big)$ | PPO: the clip takes away a gain, never a loss |
+# | `symmetric`, `higher` | $\min\big(r_t A_t,\ \text{clip}(r_t)\,A_t\big)$ | PPO |
 # | `capped` | $\text{stop-gradient}\big(\min(r_t, c)\big)\,A_t \log \pi(y_t)$ | CISPO: every token keeps a gradient |
 #
-# As $\nabla r_t = r_t \nabla \log \pi(y_t)$, all four have the same gradient where the ratio is one. A KL penalty *in the reward* is no term of the loss: it changes $A_t$. PPO's critic adds its own squared error.
+# As $\nabla r_t = r_t \nabla \log \pi(y_t)$, all four have the same gradient if the ratio is one. A KL penalty *in the reward* is no term of the loss: it changes $A_t$. PPO's critic adds its own squared error.
 #
-# The table is made from the code:
+# The code gives the settings of every method:
 
 # %%
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# A row is a method, a column a dial. (The buttons of the panels below are not the whole recipes: they leave out the KL term, and the button RLOO takes the mean over an answer's tokens where the table's row sums over them.) The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. So it's left out when we ask what separates two methods:
+# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. (The panels' buttons leave it out, and their RLOO averages over an answer's tokens where this table's row sums.) So what separates two methods, apart from the KL?
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
@@ -147,7 +151,7 @@ pd.Series({f"{a} → {b}": "; ".join(f"{d}: {x} → {y}"
           name="what differs").to_frame()
 
 # %% [markdown]
-# Read a row as what separates two methods: in these pairs one dial differs, or two. GSPO's range is tiny because the ratio of a whole answer is a geometric mean over its tokens, which hardly leaves one. DAPO has two more parts outside the loss: dynamic sampling (`groups`) and the overlong penalty (`overlong`).
+# In these pairs one dial differs, or two. GSPO's range is tiny because its ratio is a geometric mean over the tokens of a whole answer, which hardly moves away from one. DAPO has two more parts outside the loss: dynamic sampling (`groups`) and the overlong penalty (`overlong`).
 
 # %%
 show(policy.token_ratio, policy.sequence_ratio, policy.clipped, policy.capped_weight)
@@ -159,7 +163,7 @@ show(parts.token_mean, parts.sequence_mean, parts.fixed_length, policy.k1, polic
 show(policy.Dials.columns, policy.Dials.gain, policy.Dials.objective)
 
 # %% [markdown]
-# Tests compare every setting with its paper's formula, loss and gradient. Here is GRPO's, written out:
+# Tests compare every setting's loss and gradient with its paper's formula. Here is GRPO's, written out:
 
 # %%
 from llmlab.models.forward import Out, token_logprobs
@@ -177,7 +181,7 @@ by_hand = -torch.min(r * A, r.clamp(0.8, 1.2) * A).mean(1).mean()
 assert torch.allclose(by_hand, policy.Dials().objective(max_len=5)(out, batch)[0])
 
 # %% [markdown]
-# Three formulas to play with. Which rule still pushes when all rewards are equal? For which ratios does a clipped token have a gradient? Which direction of KL covers the target, and which picks a peak?
+# Play with three formulas. Which rule still pushes when all rewards are equal? For which ratios does a clipped token have a gradient? Which direction of KL covers the target, and which picks a peak?
 
 # %%
 from llmlab.learn.widgets import Mechanism
@@ -193,7 +197,7 @@ Mechanism("kl")
 # %% [markdown]
 # ## 3 · Predict
 #
-# About half of the chat model's *samples* of three-digit sums are right. We train it by GRPO with nothing but the checker's word (`llmlab run policy`):
+# About half of the chat model's *samples* of three-digit sums are right. What does GRPO make of that, with nothing but the checker's word (`llmlab run policy`)?
 
 # %%
 from llmlab.lab import sweeps
@@ -210,15 +214,15 @@ def before_and_after():
     return pd.DataFrame(found).round(2).rename_axis(columns="right (share)")
 
 # %%
-Predict("What share of its samples is right in the end?",
+Predict("What share of the samples is right at the end?",
         lambda: reading("pass_at_1", max), kind="number", unit="share", low=0, high=1,
         shows=lambda: (before_and_after(),
                        Panel("policy", show=["group", "lr", "beta"])),
-        why="What is sometimes right is made likelier; the samples come nearer "
-            "to the greedy answer, and that gets better too.")
+        why="Training makes right samples more likely. Samples come closer to "
+            "the greedy answer, and that gets better too.")
 
 # %% [markdown]
-# GRPO and REINFORCE, both with the strict verifier, on the ledger's shorter runs:
+# Here are GRPO and REINFORCE in the ledger's shorter runs, both rewarded by a strict verifier, which pays only for right answers:
 
 # %%
 from dataclasses import replace
@@ -230,20 +234,19 @@ draw.over_steps([grpo, claims.PLAIN],
                 title="Three-digit sums: GRPO and REINFORCE, the ledger's seeds")
 
 # %% [markdown]
-# In the lab GRPO and plain REINFORCE end alike (C069). *pass@1* is the share of single samples that are right, *pass@16* (pass@k in the figure) the share of problems with at least one right sample of sixteen. pass@1 rises while pass@16 and the different answers fall: probability moves onto answers that were there already (C086). At scale RLHF makes outputs less diverse as well [Kirk et al. 2023].
-# And *KL* is no alarm by itself: it rises here although the verifier is honest and the answers get better.
+# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while pass@16 and the number of different answers fall. Probability moves onto answers that were there already (C086). GRPO and plain REINFORCE end alike (C069). *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
 #
-# Settings marked ● are stored with five seeds and answer at once. On fresh samples (`epochs` 1, `staleness` 0) `clip` does nothing; raise either and it begins to matter. In the terminal: `llmlab run policy --epochs 4 --clip none`.
+# Which dials matter? Settings marked ● are stored with five seeds and answer at once. `clip` does nothing on fresh samples (`epochs` 1, `staleness` 0), so raise either to see it work. In the terminal: `llmlab run policy --epochs 4 --clip none`.
 
 # %%
 Panel("policy", show=["advantage", "ratio", "clip", "epsilon", "aggregation",
                       "kl_penalty", "beta", "epochs", "staleness", "lr"])
 
 # %% [markdown]
-# What each dial, turned alone, changes at the end of the run:
+# What does each dial change at the end of a run, if you change it alone?
 
 # %%
 draw.turned("policy",
@@ -251,9 +254,9 @@ draw.turned("policy",
             without=["reward_func"])
 
 # %% [markdown]
-# Look for points away from 0. `clip` changes nothing, as promised; advantages and aggregations lie close together; KL penalties limit the distance; four `epochs` see a quarter of the samples in as many steps and end lower. All share one untuned rate: this doesn't rank the methods.
+# Look for points away from 0. `clip` changes nothing, as promised. Advantages and aggregations lie close together, and KL penalties limit the distance. With four `epochs` a run sees a quarter of the samples in as many steps and ends lower. All settings share one untuned learning rate, so the figure doesn't rank the methods.
 #
-# **Old samples.** Every sample is used twice, and half of them are a batch old, so the clip binds:
+# **Old samples.** When does the clip bind? Here every sample is used twice, and half of them are a batch old:
 
 # %%
 old = [claims.UNCLIPPED, claims.CLIPPED, claims.UNCLIPPED_USUAL, claims.CLIPPED_USUAL]
@@ -264,12 +267,14 @@ draw.over_steps(old, shown,
                 title="Old samples at three times the usual rate, and at the usual one")
 
 # %% [markdown]
-# Compare the pairs in the last panel. At three times the rate both arms lose what they could do, without a clip even more; at the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe. That GSPO's ratio or DAPO's higher clip do better is reported at scale [Zheng et al. 2025; Yu et al. 2025] and open here (C077, C078). Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
+# Compare the pairs in the last panel. At three times the usual rate both arms lose what they could do, without a clip even more. At the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe.
+#
+# At scale, GSPO's ratio and DAPO's higher clip are reported to do better [Zheng et al. 2025; Yu et al. 2025]; in the lab that is open (C077, C078). Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: reward the wrong thing
 #
-# This verifier has a bug: what it can't read raises an error, the error is swallowed, and the answer counts as right.
+# What does a policy do with a bug in its verifier? This verifier raises an error on answers that it can't read. The error is swallowed, and the answer counts as right.
 
 # %%
 from llmlab.world import arena
@@ -281,10 +286,10 @@ hacks = [claims.STRICT, claims.CRASH, claims.CRASH_LOSS, claims.CRASH_REWARD]
 draw.over_steps(hacks,
                 {m: Policy.curves[m]
                  for m in ("held_reward", "pass_at_1", "length", "held_kl")},
-                title="The reward, and what is right")
+                title="What is rewarded, and what is right")
 
 # %% [markdown]
-# The reward looks best where the answers are worst (C085). Three things help: a strict verifier; a KL penalty that is strong enough (here it holds inside the reward, but in the loss only in some seeds); and an evaluation that is not the reward, with a stop where *it* is best:
+# Compare the first two panels: the reward looks best where the answers are worst (C085). Three things help. The first is a strict verifier. The second is a strong enough KL penalty; in the lab it works inside the reward, but in the loss only in some seeds. The third is an evaluation that is not the reward, and stopping where *it* is best:
 
 # %%
 told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")),
@@ -294,15 +299,15 @@ told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")),
 pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 
 # %% [markdown]
-# Under the flawed verifier the best reading is the start: the honest evaluation would have stopped the run at once. The last two rows are two more flawed rewards, `reward_func format` and `reward_func length` in the panel: under both the median run loses most of its sums. (It hides that with the reward for length some seeds keep theirs.) All of these are GRPO.
+# With the flawed verifier the best reading is the start, so the honest evaluation would have stopped the run at once. The last two rows are two more flawed rewards (`reward_func` `format` and `length` in the panel). Under both the median run loses most of its sums; under `length` some seeds keep theirs. (All are GRPO.)
 
 # %%
 Panel("policy", show=["task", "reward_func", "kl_penalty", "beta", "reset", "steps"])
 
 # %% [markdown]
-# **Which KL?** k1 = log(π/ref) belongs in the reward; as a loss its expected gradient is zero. k2 = ½ log²(π/ref) as a loss has the gradient of KL(π ‖ ref); k3 pulls along the *other* direction, KL(ref ‖ π), which agrees to first order.
+# **Which KL?** The estimator k1 = log(π/ref) belongs in the reward; as a loss its expected gradient is zero. As a loss, k2 = ½ log²(π/ref) has the gradient of KL(π ‖ ref). k3 pulls along the *other* direction, KL(ref ‖ π); the two agree to first order.
 #
-# **The same β is not the same strength.** `group_norm` divides by the group's deviation after the penalty was added to the reward. Where all samples get the same reward, only the penalty is left:
+# **The same β is not the same strength.** `group_norm` divides by the group's standard deviation after the penalty was added to the reward. If all samples get the same reward, only the penalty is left:
 
 # %%
 alike, k1 = torch.ones(4), torch.tensor([0.2, 0.6, -0.1, 1.0])
@@ -311,20 +316,20 @@ pd.DataFrame(
      for beta in (0.01, 0.1, 1.0)}).round(2).rename_axis("sample").T
 
 # %% [markdown]
-# Compare the rows: they hardly differ. Whatever β is, the penalty comes out at full size. (The columns are four samples, whose own distances from the reference differ.) With `group_mean` β means what it says.
+# Compare the rows: they hardly differ. Whatever β is, the penalty comes out at full size. With `group_mean` β means what it says. (The columns are four samples at different distances from the reference.)
 #
-# **Resets.** `reset` makes the policy its own reference every few steps, so that a strong KL penalty doesn't hold it back for good:
+# **Resets.** A strong KL penalty holds the policy back for good, unless `reset` makes the policy its own reference every few steps:
 
 # %%
 held_back = {arm.label: arm for arm in (claims.TIGHT, claims.RESET)}
 draw.means(held_back, {m: Policy.curves[m] for m in ("held_kl", "pass_at_1")})
 
 # %% [markdown]
-# With resets the policy ends further from its start. What a penalty costs in right answers isn't resolved here (C087).
+# Compare the KL column: with resets the policy ends further from its start. What a penalty costs in right answers isn't resolved here (C087).
 #
 # ## 6 · Variance
 #
-# No training here: the same policy samples batch after batch, and we compare their gradients. *Agreement* is the mean cosine of two batches' gradients; 1 means no noise.
+# How noisy is the gradient? Without any training, the same policy samples batch after batch, and we compare their gradients. *Agreement* is the mean cosine between two batches' gradients; 1 means no noise.
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.variance import Variance
@@ -334,15 +339,17 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
            {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
-# With rewards of 0 and 1 the three rules hardly differ. With 1 and 2, which ask for exactly the same, the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean (C072).
+# Compare the first three rows with the last two. If the rewards are 0 and 1, the three rules hardly differ. Rewards of 1 and 2 ask for exactly the same, but now the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean (C072).
 #
-# **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. Here is the push of section 1, measured at a fixed policy:
+# **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. We measure the push of section 1 at a fixed policy:
 
 # %%
 draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_push")})
 
 # %% [markdown]
-# The first column confirms the formula: GRPO pushes wrong answers to go on, Dr. GRPO doesn't (C076). In the second, Dr. GRPO's push is small but not zero. The sum of section 1 is zero if being right has nothing to do with stopping, and here it has: an answer counts as right only if its tail is clean, at most 24 dots and nothing else, and the longer the tail, the more chances it has to be spoilt. So the answers that count as right are those that stopped in time. (A wrong sum is wrong whatever its tail, and there the pushes cancel.) Now train, also with DAPO's *overlong penalty*. Its ramp in the paper is the last 4,096 of 20,480 tokens [Yu et al. 2025]; ours is the second half of the length allowed.
+# The first column confirms the formula: GRPO pushes wrong answers to continue, and Dr. GRPO doesn't (C076). In the second column Dr. GRPO's push is small but not zero, because here being right has to do with stopping. An answer counts as right only if at most 24 dots and nothing else follow the sum, so the right answers are those that stopped in time. (A wrong sum is wrong whatever follows it, and there the pushes cancel.)
+#
+# What happens in training? We add DAPO's *overlong penalty*. Its ramp in the paper is the last 4,096 of 20,480 tokens [Yu et al. 2025]; ours is the second half of the length allowed.
 
 # %%
 draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
@@ -352,9 +359,9 @@ draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
                 title="Answer, then dots")
 
 # %% [markdown]
-# The dots go in most runs, since right answers happen to be short. Look at the upper edge of GRPO's band: in some seeds they stay; with Dr. GRPO or the overlong penalty in none. The mean difference isn't resolved (C076); at scale Dr. GRPO's authors saw wrong answers stop growing [Liu et al. 2025].
+# Look at the upper edge of GRPO's band. In most runs the dots disappear, because right answers happen to be short. With GRPO they stay in some seeds, with Dr. GRPO or the overlong penalty in none. The mean difference isn't resolved (C076). At scale, Dr. GRPO's authors saw wrong answers stop growing [Liu et al. 2025].
 #
-# **Groups without a signal** teach nothing. `groups` drops them or, as in DAPO, replaces them by new problems. The fair rival spends about as many samples on twice the problems:
+# **Groups without a signal** teach nothing. `groups` drops them or, as in DAPO, replaces them by new problems. Does that pay? A fair comparison spends about as many samples on twice the problems:
 
 # %%
 kinds = {"all groups kept": claims.STRICT, claims.RESAMPLED.label: claims.RESAMPLED,
@@ -364,11 +371,11 @@ draw.means(kinds,
             "samples": "samples drawn", "pass_at_1": Policy.curves["pass_at_1"]})
 
 # %% [markdown]
-# It helps per step but not per sample, and samples dominate RL's cost. The exam is too small for a verdict (C079).
+# Compare the last two columns. In these means, replacing groups helps per step but not per sample, and samples dominate RL's cost. The test set is too small for a verdict (C079).
 #
 # ## 7 · Memory: PPO against GRPO
 #
-# How many bytes does each model need for a parameter? Trained with AdamW in mixed precision: weight 2, gradient 2, master copy 4, moments 8. Frozen: 2.
+# How many bytes does each model need per parameter? Trained with AdamW in mixed precision, it needs 2 for the weight, 2 for the gradient, 4 for the master copy and 8 for the moments; frozen, it needs 2.
 
 # %%
 from llmlab.models import roles
@@ -376,19 +383,19 @@ from llmlab.models import roles
 pd.DataFrame({method: {role: roles.role_bytes(role, 1) if role in held else 0
                        for role in roles.ROLES}
               for method, held in roles.METHODS.items()}).rename_axis(
-    columns="bytes a parameter")
+    columns="bytes per parameter")
 
 # %%
 print("at 70 B parameters:", *(f"{m} {roles.method_bytes(m, 70e9) / 1e12:.2f} TB"
                               for m in roles.METHODS), sep="  ")
 
 # %% [markdown]
-# Two rows make the difference between PPO and GRPO with a reference, which needs half of PPO's memory: the critic, nearly all of it, and the frozen reward model, which a program replaces here. With a learned reward model, as GRPO was first trained, that row stays and the saving is the critic alone. A real run saves less: activations and caches come on top for both.
+# Compare PPO with *GRPO with a reference*, which needs half of PPO's memory. The critic is nearly all of the difference. The rest is the frozen reward model, which a program replaces here; with a learned one, only the critic is saved. A real run saves a smaller share, because both methods also need activations and caches.
 
 # %% [markdown]
 # ## 8 · The edge of competence
 #
-# Functions on letters, one inside the other, worked step by step, one to three deep:
+# On which problems can reinforcement learning help? Here are functions on letters, nested one to three deep and worked step by step:
 
 # %%
 draw.over_steps(list(claims.STRINGS.values()),
@@ -396,12 +403,12 @@ draw.over_steps(list(claims.STRINGS.values()),
                 title="Strings of three depths")
 
 # %% [markdown]
-# At depth three no sample is right, so nothing can be reinforced. Depth one rises most, but that isn't a discovery: pretraining contained it and the chat conversations didn't, so the reward brings it back. The lab can't decide whether reinforcement learning goes beyond the data (C084).
+# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. The lab can't decide whether reinforcement learning goes beyond the data (C084).
 
 # %% [markdown]
 # ## 9 · What is kept
 #
-# *Name anyone who lives there*: many answers are right. Three ways aim at the same share of right answers: imitating one fixed answer, imitating the model's own right samples, and GRPO. A run stops when it gets there, and many runs with the reward run out of steps before. Each way runs at the best of five rates, which is the lowest tried for all three (a lower one may be better still), and at five times that rate.
+# Does reinforcement learning forget less than imitation? *Name anyone who lives there* has many right answers. Three methods aim at the same share of right ones: imitating one fixed answer (`sft_one`), imitating the model's own right samples (`rejection_sampling`), and GRPO. A run stops when it gets there; many GRPO runs run out of steps first. Each method runs at the best of five learning rates and at five times that rate. (The best is the lowest tried, so a lower one may be better still.)
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain
@@ -412,8 +419,9 @@ pd.concat([draw.means({"before": claims.KEPT["grpo"]}, shown, "start"),
            draw.means(kept, shown)])
 
 # %% [markdown]
-# In the lab the rate matters more than the method. At its best rate each keeps nearly all known people; at five times that rate all lose some, and GRPO no less than the others. Sums, which nobody trained, suffer a little even at the best rate. The exam can't separate the methods (C095, withheld).
-# At scale reinforcement learning forgot less at equal skill, and forgetting followed the distance moved [Shenfeld et al. 2025].
+# Compare the rows at the two rates. In the lab the rate matters more than the method: at its best rate each keeps nearly all known people, and at five times that rate all lose some, GRPO no less than the others. Sums, which no method trained, suffer a little even at the best rate. The test can't separate the methods (C095, withheld).
+#
+# At scale, reinforcement learning forgot less at equal skill, and forgetting followed the distance moved [Shenfeld et al. 2025].
 
 # %%
 Panel("retain", show=["method", "until", "lr", "group"])
@@ -421,8 +429,7 @@ Panel("retain", show=["method", "until", "lr", "group"])
 # %% [markdown]
 # ## 10 · Several steps, one reward; and the order of the stages
 #
-# The tool desk's tasks take one to three calls, a call may fail once, and the reward comes at the end. `sft_gold` imitates traces in which nothing fails, `sft_retry` traces with a failed call and its
-# repair, `grpo` learns from the reward. *Recovery* counts tasks done although a call fails.
+# Can one reward at the end teach a task of several calls? The tool desk's tasks take one to three calls, and a call may fail once. `sft_gold` imitates traces in which nothing fails, `sft_retry` imitates traces with a failed call and its repair, and `grpo` learns from the reward. *Recovery* is the share of tasks done although a call fails.
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.agent import Agent
@@ -433,23 +440,23 @@ draw.over_steps(list(claims.TRIED.values()),
                 title="A call fails once")
 
 # %% [markdown]
-# Traces that show the repair teach it; clean traces erase it: the failure of imitation lies in its data. In these few steps the reward keeps more recovery than clean traces do, but adds none (C098).
+# Look at the first panel. Traces that show the repair teach it, and clean traces erase it: when imitation fails here, the fault lies in its data. In these few steps the reward keeps more recovery than clean traces do but adds none (C098).
 
 # %% [markdown]
-# **Three calls in a chain**, rewarded only when all three are right. First come lessons on single calls, with a tenth of whole chains among them or none; then practice on single calls, by imitating chains, or by reward.
+# **Three calls in a chain** earn a reward only if all three are right. First come lessons: single calls only, or with a tenth of whole chains among them. Then comes practice on single calls, by imitating chains, or by reward.
 
 # %%
 draw.means({arm.label: arm for arm in claims.CHAINED.values()},
            {"success_sampled": "chains done (share)"})
 
 # %% [markdown]
-# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few, the reward makes nearly all chains succeed, and so does imitation of whole chains (C097).
+# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few chains, the reward makes nearly all chains succeed, and so does imitating whole chains (C097).
 
 # %%
 Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
 
 # %% [markdown]
-# **The order of the stages.** In the first four rows the same number of steps is shared equally by the stages. In the last row SFT and reinforcement learning have only as many steps each as in the rows with three stages:
+# **The order of the stages.** Which stage should come last? In the first four rows the stages share the same number of steps equally. In the last row SFT and reinforcement learning get only as many steps each as in the rows with three stages:
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.order import Order
@@ -458,12 +465,13 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
            {m: Order.curves[m] for m in ("sums", "polite", "refused")})
 
 # %% [markdown]
-# Reinforcement learning alone has nothing to strengthen, because the base doesn't answer in the chat form. As the last stage DPO destroys much of what the reward taught. Before reinforcement learning it costs far less: about as many sums end right as in the last row, which has equally long stages and no DPO (C099).
-# Refusals are no part of the claim. More steps of SFT, the only stage that shows any, keep more of them, and with DPO few are left; no row has SFT alone, so the table doesn't say what reinforcement learning costs them.
+# Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage destroys much of what the reward taught. Before reinforcement learning it costs far less: about as many sums end right as in the last row, which has equally long stages and no DPO (C099).
+#
+# Refusals are not part of the claim. Only SFT shows the model any, so more SFT keeps more of them, and DPO leaves few. No row has SFT alone, so the table doesn't show what reinforcement learning costs them.
 #
 # ## 11 · The same dials in TRL
 #
-# `llmlab run policy --engine trl` runs TRL's GRPOTrainer and refuses what it can't say. The dials become:
+# `llmlab run policy --engine trl` runs TRL's GRPOTrainer and refuses what TRL can't express. The table translates the dials:
 
 # %%
 from llmlab.trl import engine
@@ -473,12 +481,11 @@ dials = ["advantage", "ratio", "clip", "epsilon", "aggregation", "kl_penalty", "
 pd.DataFrame(engine.told(Policy(kl_penalty="k3"))).set_index("knob").loc[dials]
 
 # %% [markdown]
-# Read it as a dictionary: TRL's `loss_type`, for example, is the aggregation.
+# Read it as a dictionary. For example, our aggregation is TRL's `loss_type`.
 #
 # ## 12 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. Here the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab, and the line in italics is what to know before you quote it.
-# Further arms and checks are in [the ledger's notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. For this chapter the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab. Before you quote one, read the line in italics. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -491,13 +498,13 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+# Each effect is divided by the smallest effect of interest. It is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed; then the whole interval must lie inside it.
 #
 # ## 13 · What is contested
 #
-# - **Is the KL penalty needed?** Against a learned reward it acted like an early stop [Gao et al. 2022]; DAPO and Dr. GRPO drop it [Yu et al. 2025; Liu et al. 2025].
-# - **"Discovers beyond the data"**: with many samples the base solves what the trained policy solves [Yue et al. 2025]; others find real gains at the edge of competence [Zhang et al. 2025].
-# - **"GRPO was designed for verifiable rewards"**: it was first trained on a learned reward model [Shao et al. 2024].
+# - **Is the KL penalty needed?** Against a learned reward it acted like early stopping [Gao et al. 2022]. DAPO and Dr. GRPO drop it [Yu et al. 2025; Liu et al. 2025].
+# - **"Discovers beyond the data."** With many samples the base model solves what the trained policy solves [Yue et al. 2025]. Others find real gains at the edge of competence [Zhang et al. 2025].
+# - **"GRPO was designed for verifiable rewards."** It was first trained on a learned reward model [Shao et al. 2024].
 #
 # On a real model:
 #
@@ -541,7 +548,7 @@ Drills("07")
 # %% [markdown]
 # ## 16 · Interview page
 #
-# Keep the two kinds of evidence, this lab's and the published, apart when you speak. In the terminal: `llmlab interview 07`.
+# When you speak, keep the two kinds of evidence apart, this lab's and the published. In the terminal: `llmlab interview 07`.
 
 # %%
 from llmlab.learn.interview import interview
@@ -551,9 +558,9 @@ interview("07")
 # %% [markdown]
 # ## To take away
 #
-# 1. Reinforcement learning makes likelier what is sometimes sampled and scores well. What is never sampled, and what is always right, gives no gradient.
-# 2. The reward is the task. The policy uses a hole in the checker, and the reward rises while it does: read the answers.
-# 3. On fresh samples the ratio is one and clipping does nothing. It matters when samples are used again; turn one dial at a time, and measure.
+# 1. Reinforcement learning makes more likely what is sometimes sampled and scores well. What is never sampled, and what is always right, gives no gradient.
+# 2. The reward is the task. The policy uses any hole in the checker, and the reward rises while it does. So read the answers.
+# 3. On fresh samples the ratio is one and clipping does nothing. It matters when samples are used again. Turn one dial at a time, and measure.
 
 # %%
 references("ppo_2017", "rloo_2024", "deepseek_math_2024", "dr_grpo_2025", "dapo_2025",

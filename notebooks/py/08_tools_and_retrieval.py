@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** So far the model has learnt to answer, from preferences and by reinforcement. Now it gets tools: a calculator, a directory of people, a search in documents.
+# **Where we are.** So far the model has learnt to answer, from preferences and by reinforcement. Now it gets tools: a calculator, a directory of people, and a search in documents.
 #
 # ```
 # question → which tool, or none → arguments → result or error → answer that rests on the result
@@ -25,11 +25,13 @@
 #
 # **For a ten-year-old.** You don't have to know every phone number. You have to know where the phone book is, how to look up a name, and what to do when the page is torn out.
 #
-# **In an interview.** *I measure four things separately: selection, arguments, execution and the answer. A grammar guarantees the form of a call, not its content. Whether to call is a decision with a price, and it depends on what the model already knows. Retrieval is
-# one more tool, and when an answer is wrong I first ask which half failed: was the passage found, and was it read?*
+# **In an interview.** *I measure four things separately: choice of the tool, arguments, execution and answer. A grammar guarantees the form of a call, not its content. A call has a price, so whether to call depends on what the model already knows. Retrieval is one more tool. When an answer is wrong, I first ask which half failed: was the passage found, and was it read correctly?*
 #
-# New terms: **tool call** = a name with arguments in JSON; **schema** = which names and arguments are allowed; **trajectory** = call, result and answer in turn; **wrong but valid** = fits the schema and asks for the wrong thing;
-# **constrained decoding** = tokens that cannot lead to a valid text get probability 0; **retriever** = finds passages; **reader** = answers from them; **recall@k** = share of questions whose relevant (gold) passage is among the first k.
+# New terms:
+#
+# - A **tool call** is a name with arguments in JSON. A **schema** says which names and arguments are allowed. A call is **wrong but valid** if it fits the schema and asks for the wrong thing. A **trajectory** is a call, its result and the answer, in turn.
+# - **Constrained decoding** gives probability 0 to every token that can't lead to a valid text.
+# - A **retriever** finds passages, and a **reader** answers from them. **recall@k** is the share of questions whose relevant (*gold*) passage is among the first k.
 
 # %%
 import pandas as pd
@@ -44,7 +46,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 0 · Look
 #
-# The chat model was shown calls wherever tools were offered. Offer it tools and ask what it knows by heart:
+# Does the model know when it needs a tool? In training it saw calls wherever tools were offered. Now we offer tools and ask what it knows by heart:
 
 # %%
 from llmlab.world.desk import SYSTEM, TOOLS
@@ -69,12 +71,11 @@ pd.DataFrame({"question": asked, "with tools": [said(q) for q in asked],
               "without": [said(q, None) for q in asked]})
 
 # %% [markdown]
-# With tools on offer it calls for all three, and about people it calls wrongly: another tool, or arguments that no schema allows. Even without tools it writes a call for the sum, which it could do in its head, because sums went with calls in training. Users report the same of large models: a model trained on calls "calls a
-# tool for everything".
+# Compare the last two columns. With tools on offer it calls for all three questions, and about people it calls wrongly: it picks another tool, or arguments that no schema allows. Even without tools it writes a call for a sum that it could do in its head, because sums went with calls in training.
 #
 # ## 1 · By hand: four numbers
 #
-# One question, four first turns. What is *valid*, *right*, *executable*, and *wrong but valid*?
+# Here are four possible first turns for one question. Which are *valid*, *right*, *executable*, and *wrong but valid*?
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.tools import judge
@@ -92,11 +93,11 @@ turns = {
 pd.DataFrame({name: judge(question, text) for name, text in turns.items()}).T
 
 # %% [markdown]
-# The second row is the dangerous one: it is valid, it runs, and it answers another question. No error tells you. That is why the four numbers belong together.
+# The second row is the dangerous one: its call is valid, it runs, and it answers another question. No error tells you, so you need all four numbers.
 #
 # ## 2 · What is trained
 #
-# A trajectory with call, result and answer. Only what the assistant wrote carries loss; the result is read and not imitated. The darker a token, the larger the gradient that it sends:
+# Which tokens of a trajectory does the model learn? Only what the assistant wrote carries loss. The model reads the tool's result but doesn't imitate it. In the picture, a darker token sends a larger gradient:
 
 # %%
 from llmlab.methods import imitation
@@ -111,13 +112,13 @@ strip = TokenStrip(talker.tok, Batch.of_rows(talker.tok, [trace]), talker.model,
 strip.picture("gradient")
 
 # %% [markdown]
-# The value is white where the tool says it and coloured where the assistant repeats it. Darkest are the pieces of the name, since copying an unseen name is what the model is least sure of.
+# Find the looked-up value: it is white where the tool says it and coloured where the assistant repeats it. The pieces of the name are darkest, because the model is least sure of copying an unseen name.
 #
-# In a rollout the same holds for reinforcement learning, with one more duty: the ids that are trained must be the ids that were *sampled*. A conversation that is made into text and tokenised again can give other ids. Ours never did (C146), others' do, so keep the sampled ones.
+# Reinforcement learning uses the same mask, and one more rule: train on the token ids that were *sampled*. A conversation that is turned into text and tokenised again can give other ids. In the lab it never did (C146); elsewhere it has.
 #
 # ## 3 · Data: from no calls to right calls
 #
-# A base model that has never seen a dialogue is shown 50 or 1,000 distinct ones, for the same number of steps. The stored sweep has five seeds; means are shown:
+# How many examples does a model need before it calls correctly? A base model that has never seen a dialogue is shown 50 or 1,000 different ones, for the same number of steps. The numbers are means over five stored seeds:
 
 # %%
 from llmlab.lab import runs
@@ -134,13 +135,13 @@ def table(suffix=""):
 Predict("With 50 examples, what share of the calls has the right tool and arguments?",
         lambda: float(table().loc["50 examples", "right"]), kind="number", unit="share",
         low=0, high=1, shows=table,
-        why="The right tool comes early and a complete call later. The arguments, "
-            "which have to be copied from the question, come last.")
+        why="The model learns the tool first and complete calls later. The "
+            "arguments, which it must copy from the question, come last.")
 
 # %% [markdown]
-# Most calls of the model that saw few dialogues fit the schema, and most of these are wrong. More *different* dialogues at the same number of steps make the difference.
+# Compare *right* with *valid*. In the lab, most calls of the model that saw few dialogues fit the schema, and most of those are wrong. More *different* dialogues make the difference, at the same number of steps.
 #
-# The sliders train it here, in under a minute. *calls only* shows first calls without results and answers; *no counterexamples* leaves out the dialogues in which no tool helps. The same from the stored sweep, means of five seeds:
+# The panel trains the model here, in under a minute. *calls only* shows it first calls, without results and answers. *no counterexamples* leaves out the dialogues in which no tool helps. Below the panel are the stored means of five seeds:
 
 # %%
 Panel("tools", show=["examples", "no_calls", "shown"])
@@ -153,12 +154,12 @@ ends("tools", kinds,
       "false_calls": "calls where no tool helps"})
 
 # %% [markdown]
-# Compare with the first row. With calls only, more first calls are right and no question is answered. Without counterexamples every piece of small talk triggers a call. The table doesn't show longer chains: chains of two calls don't give chains of three (C107).
+# Compare the lower rows with the first. With calls only, more first calls are right, but no question gets answered. Without counterexamples, every piece of small talk triggers a call. The table doesn't show longer chains: chains of two calls don't teach chains of three (C107).
 
 # %% [markdown]
 # ## 4 · Constrained decoding
 #
-# The grammar is made from the schemas. *auto* allows a text, a call, or a text and then a call; *call* forces a call; *text* has no branch for calls.
+# Can decoding make up for missing data? The grammar is made from the schemas. *auto* allows a text, a call, or a text and then a call; *call* forces a call; *text* has no branch for calls.
 
 # %%
 from llmlab.train import tool_grammar
@@ -167,21 +168,21 @@ print(*(f"{mode:5} {rule}" for mode, rule in tool_grammar.MODES.items()), sep="\
 show(tool_grammar.lark)
 
 # %% [markdown]
-# What a grammar buys, and what it does not. The same models, under *call*:
+# Here are the models of section 3 again, decoded under *call*:
 
 # %%
 table("_grammar")
 
 # %% [markdown]
-# Compare the columns with those above. What the grammar repairs becomes *valid*; how much of it becomes *right* depends on the model. After few dialogues most of it is wrong and valid, after many about half is right. A call that hasn't ended after 64 tokens is cut off, so not even the grammar makes all of them valid.
+# Compare the columns with those in section 3. The grammar makes more calls *valid*; how many of the repaired calls are also *right* depends on the model. After few dialogues most are wrong but valid, after many about half are right. Some calls stay invalid because they are cut off after 64 tokens.
 #
-# At scale, small models are reported to lose right answers under a hard schema, the *constraint tax*, and to win a part back if they may think freely first [Ray 2026]. The lab finds no such loss (C142).
+# At scale, small models are reported to lose right answers under a hard schema, the *constraint tax*, and to win a part back if they may first think freely [Ray 2026]. The lab finds no such loss (C142).
 #
-# **A switch to know.** A response format that forgot the tools makes calls impossible, whatever the model has learnt (C141). In production this looks like a model that "stopped using its tools".
+# **A switch to know.** If a response format leaves out the tools, calls become impossible, whatever the model has learnt (C141). In production this looks like a model that "stopped using its tools".
 #
 # ## 5 · To call or not to call
 #
-# A call that is right with chance $p_{\text{tool}}$ and costs a price is worth it if $p_{\text{tool}} - \text{price} > p_{\text{memory}}$. By hand, for a tool that is right nine times in ten:
+# When is a call worth its price? A call that is right with chance $p_{\text{tool}}$ pays off if $p_{\text{tool}} - \text{price} > p_{\text{memory}}$. By hand, for a tool that is right nine times in ten:
 
 # %%
 from llmlab.models.load import card
@@ -193,14 +194,15 @@ pd.DataFrame({"right from memory": memory.round(2)} | {
     f"price {price:g}": (0.9 - price > memory).map(worth) for price in (0.0, 0.2, 0.5)})
 
 # %% [markdown]
-# There is no answer to "does it call too often?" without a price, and without knowing what the model knows: a small model may be right to look everything up. Now the model has to find the boundary by itself, from a reward for right answers minus a price per call, or
-# from examples. It is the chat model above, with two tools and mixed questions:
+# Read along a row: the higher the price, the fewer calls pay. So "does it call too often?" has no answer unless you know the price and what the model knows. A small model may be right to look everything up.
+#
+# Can the model find this boundary by itself? The chat model gets two tools and mixed questions. It learns from examples, or from a reward for right answers minus a price per call:
 
 # %%
 Panel("decide", show=["method", "price", "no_calls"])
 
 # %% [markdown]
-# The ledger's arms, by reward (the first three rows) and by examples:
+# In the ledger's arms, the first three rows learn by reward and the last three from examples:
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval import claims
@@ -212,14 +214,23 @@ draw.means(ways, {m: Decide.curves[m] for m in (
     "needless", "missed", "calls_half", "calls_unknown", "need")})
 
 # %% [markdown]
-# Read the first two columns together: a model at the boundary has low numbers in both. By reward no row gets there. In the mean a price lowers the needless calls and raises the missed ones, but the seeds differ widely: whether a price does either by enough to matter is open (C144). Unknown people are hardly ever looked up, and half-mastered sums nearly always unless the price is high. One explanation: a group whose samples all do the same teaches nothing. Examples draw the boundary better: the more of them are answered without a call, the fewer needless calls, at the cost of some that were needed (C106).
+# Read the first two columns together: a model at the boundary has low numbers in both. In the lab no row gets there by reward. On average a price lowers the needless calls and raises the missed ones, but the seeds differ widely, so it is open whether either change is large enough to matter (C144). The models hardly ever look up unknown people, and nearly always call for half-mastered sums unless the price is high. One explanation is that a group whose samples all do the same teaches nothing.
 #
-# *need*, the last column, is a side metric: can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale that is reported, with an area under the curve of 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower after training by reward, and highest where examples show both calls and answers. A model can "know" that it needs a tool and still not act on it.
+# Examples draw the boundary better. The more of them are answered without a call, the fewer calls are needless, at the cost of some that were needed (C106).
+#
+# The last column, *need*, is a side metric: how well can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale its area under the curve is 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower after training by reward, and highest where examples show both calls and answers. A model can "know" that it needs a tool and still not act on it.
 #
 # ## 6 · When a tool fails
 #
-# Five things can go wrong, and each has its own remedy: a temporary failure (call again), a renamed field (use the word that the error names), nothing to find (say so), an order that timed out and may have been placed (look, do *not* order again), and a result
-# with an instruction inside (ignore it).
+# What should a model do when something goes wrong? It depends on what:
+#
+# - After a temporary failure, call again.
+# - If a field was renamed, use the word that the error names.
+# - If there is nothing to find, say so.
+# - If an order timed out, it may have been placed. Look, and do *not* order again.
+# - If a result contains an instruction, ignore it.
+#
+# The fourth case, solved correctly:
 
 # %%
 from llmlab.world.mishaps import Mishaps
@@ -234,7 +245,7 @@ pd.DataFrame([(m["role"], m["content"] or call_text(m))
 Panel("repair", show=["shown", "says", "injected"])
 
 # %% [markdown]
-# What the model was shown, and what errors say; means of five seeds:
+# How much do the training traces matter, and how much the text of the error? In *gold traces* nothing goes wrong. The table shows means over five seeds:
 
 # %%
 ends("repair", {"errors shown": {}, "gold traces only": dict(shown="gold"),
@@ -245,14 +256,15 @@ ends("repair", {"errors shown": {}, "gold traces only": dict(shown="gold"),
       "gave_up": "gives up correctly", "misled": "misled"})
 
 # %% [markdown]
-# A model that saw only gold traces repairs nothing, though it has learnt the task as well; independent samples of as many tokens beat it. Masked errors take away what only their text can tell, the new name of a field. And they get orders placed twice: the solutions shown for masked errors simply try once more. A better policy would ask
-# for the status first; the exercise `next_move` wants that from you. Nothing here protects against an instruction inside a result (*misled*), unless it is shown in training: try *orders shown too*.
+# Compare *repaired* with *by independent samples*, which spends as many tokens on fresh attempts. A model that saw only gold traces learnt the task as well but repairs nothing, and independent samples beat it.
 #
-# The Python SDK of MCP (2.3) hides the text of ordinary exceptions from the model unless you raise its own `ToolError`; so this switch is one line in your server.
+# A masked error hides what only its text can tell, the new name of a field. It also leads to double orders, because the solutions shown for it simply try again. Asking for the status first would be better (exercise `next_move`). Nothing here protects against an instruction inside a result (*misled*) unless training shows some: try *orders shown too*.
+#
+# The Python SDK of MCP (2.3) hides the text of ordinary exceptions from the model unless you raise its own `ToolError`, so whether errors are masked is one line in your server.
 #
 # ## 7 · Retrieval by hand
 #
-# A library of leaflets, cut into chunks. BM25 finds rare words; dense vectors find passages that a model represents similarly.
+# How does a search find a passage? Here a library of leaflets is cut into chunks. BM25 looks for shared words, and rare words count most. Dense vectors find passages that a model represents similarly.
 
 # %%
 from llmlab.retrieval.chunks import cut
@@ -273,25 +285,25 @@ pd.DataFrame([(round(float(scores[i]), 2), pieces[i].source, pieces[i].text)
 show(BM25, fused)
 
 # %% [markdown]
-# The name is rare, so the chunks that hold it win; what else they say only decides among them.
+# The name is rare, so the chunks that contain it win. Other words only decide the order among them.
 #
-# Two rankings become one by their ranks, not by their scores, which have no common scale (reciprocal rank fusion):
+# To merge two rankings, whose scores have no common scale, reciprocal rank fusion uses the ranks:
 
 # %%
 fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
 
 # %% [markdown]
-# Chunk 0 is first in one list and second in the other, so it stays in front of chunk 2, which is third and first: each place counts as 1 / (60 + rank).
+# Each place counts 1 / (60 + rank). Chunk 0 is first in one list and second in the other, so it stays ahead of chunk 2, which is third and first.
 #
 # ## 8 · Which half failed?
 #
-# *recall*: the relevant chunk is among those shown. *gold*: right answers when it is put there, among as many others, so the reader's half. *accuracy*: both halves together.
+# Was the passage not found, or was it not read? Three readings tell. *recall*: the relevant chunk is among those shown. *gold*: the reader answers correctly if that chunk is put there, among as many others. *accuracy*: the reader answers correctly from what was found, so this measures both halves.
 
 # %%
 Panel("rag", show=["retriever", "length", "header"])
 
 # %% [markdown]
-# The stored curves as a table, means of five seeds, by the number of chunks shown:
+# The table shows the stored curves (means over five seeds) for each number of chunks shown:
 
 # %%
 from statistics import fmean
@@ -303,11 +315,15 @@ pd.DataFrame({m: {n: fmean(run.curve(m)[n] for run in stored) for n in (1, 2, 4,
               for m in ("recall", "gold", "accuracy")}).rename_axis("chunks").round(2)
 
 # %% [markdown]
-# Compare the last two rows. Two or four chunks are read well. With eight, *recall* is as high and the answers collapse: that many chunks make a longer prompt than any that the reader was trained on. Recall alone would not have warned you.
+# Compare *recall* with *accuracy* in the last two rows. In the lab two or four chunks are read well. With eight, *recall* is as high, but the answers collapse, because the prompt is longer than any that the reader was trained on. Recall alone would not have warned you.
 #
-# A *reranker* looks at the best sixteen again. Ours asks the reader how likely the question is after each chunk [Sachan et al. 2022]. Try *the same, reranked*.
+# Three things to try in the panel:
 #
-# Try *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header gives it the leaflet's name. Try *untrained vectors*, then *trained vectors*, which contrastive training makes of a language model's own states in under a minute. In the ledger's runs, with eight chunks shown:
+# - *the same, reranked*. A *reranker* looks again at the best sixteen chunks; ours asks the reader how likely the question is after each [Sachan et al. 2022].
+# - *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header adds the name.
+# - *untrained vectors*, then *trained vectors*. Contrastive training makes them of a language model's own states in under a minute.
+#
+# Here are the ledger's runs, with eight chunks shown:
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.rag import Rag
@@ -317,23 +333,25 @@ finders = {arm.label: arm
 draw.means(finders, {m: Rag.curves[m] for m in ("recall", "gold", "accuracy")})
 
 # %% [markdown]
-# Compare the first column of the first four rows: untrained states find little, trained vectors (*encoder*) come near BM25, and fusing both (*hybrid*) gains nothing here (C147), since these questions turn on names. In the last two rows the header helps the retriever and the reader alike. (Don't compare the answers of long and short chunks here: eight long ones are more than the reader was trained on.)
+# Compare the first column of the first four rows. In the lab untrained *states* find little, and trained vectors (*encoder*) come near BM25. Fusing both (*hybrid*) gains nothing (C147), because these questions turn on names. In the last two rows the header helps the retriever and the reader alike. Don't compare answers for long and short chunks here: eight long ones are more than the reader was trained on.
+#
+# Now compare the two halves with four chunks shown:
 
 # %%
 
 halves = {"32 words": runs.run(Rag(), 0),
           "8 words": runs.run(Rag(length=8, overlap=2), 0)}
-told = {"recall": "found", "gold": "right, if put there", "accuracy": "right",
+told = {"recall": "found", "gold": "right, given the chunk", "accuracy": "right",
         "unsupported": "unsupported", "cited": "right and correctly cited"}
 pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
               for name, run in halves.items()}).T.round(2)
 
 # %% [markdown]
-# Two stored runs, four chunks shown, one seed each. Where *found* is low and *right, if put there* is high, fix the retriever; where it is the other way round, more retrieval will not help.
+# If *found* is low and *right, given the chunk* is high, fix the retriever. The other way round, more retrieval won't help. (One stored run each.)
 #
 # ## 9 · Training for retrieval: RAFT
 #
-# A reader can be trained on questions with passages, some of which contain the answer. What should it do where none does? RAFT leaves the passage out of a share of the examples and teaches the answer all the same [Zhang et al. 2024]:
+# What should a reader do if no passage contains the answer? One way is to train it on questions whose passages sometimes lack the answer. RAFT leaves the passage out of a share of the examples and teaches the answer all the same [Zhang et al. 2024]. The panel trains such a reader, and the table compares three:
 
 # %%
 Panel("raft", show=["gold", "without", "domain"])
@@ -341,21 +359,21 @@ Panel("raft", show=["gold", "without", "domain"])
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.raft import Raft
 
-taught = {"always there": Raft(gold=1.0), "RAFT": Raft(),
+taught = {"passage always there": Raft(gold=1.0), "RAFT": Raft(),
           "refusals taught": Raft(without="refuse")}
-told = {"gold": "right, passage there", "unsupported": "made up, not there",
-        "refused": "refused, not there", "over_refused": "refused, though there",
-        "memory": "taught, no passages"}
+told = {"gold": "right, passage shown", "unsupported": "invented, passage missing",
+        "refused": "refused, passage missing",
+        "over_refused": "refused, passage shown", "memory": "taught facts, no passages"}
 last = lambda run, m: [*run.curve(m).values()][-1]
 pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
               for name, e in taught.items()}).T.round(2)
 
 # %% [markdown]
-# Read *made up, not there* down the rows. A reader that was always given the passage keeps its habit of refusing when none tells the answer. RAFT also teaches the answer where no passage tells it, so the reader learns to invent one. Refusals in place of these answers cure it. (One run each; with intervals in the ledger.)
+# Read *invented, passage missing* down the rows. A reader that always got the passage keeps its earlier habit of refusing when none gives the answer. RAFT also teaches answers that no passage supports, so the reader learns to invent one. Teaching refusals instead cures it. (One run each; the ledger has intervals.)
 #
 # ## 10 · Train it in, or look it up?
 #
-# New facts, of which some change later and some are withdrawn. Continued pretraining puts them into the weights, retrieval in front of the question:
+# Where should new facts go? Continued pretraining puts them into the weights, and retrieval puts them in front of the question. Later some facts change and some are withdrawn:
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.knowledge import Knowledge
@@ -363,7 +381,7 @@ from llmlab.chapters.c08_tools_and_retrieval.knowledge import Knowledge
 ways = {"trained in": Knowledge(), "looked up": Knowledge(way="retrieval")}
 told = {"recall": "right", "inverse": "right, asked for the name",
         "updated": "new value after a change", "old": "old value after a change",
-        "leak": "withdrawn fact told", "kept": "skills of before",
+        "leak": "withdrawn fact told", "kept": "earlier skills",
         "query_tokens": "tokens per query"}
 pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
               for name, e in ways.items()}).T.round(2)
@@ -372,7 +390,7 @@ pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()
 Panel("knowledge", show=["way", "replay", "focus"])
 
 # %% [markdown]
-# Compare *withdrawn fact told*: what was trained in cannot be taken out by deleting a document. Then *new value after a change*, which costs another training in one row and one new document in the other. What retrieval pays is in the last column, at every query. (One run each.)
+# Compare *withdrawn fact told*: deleting a document can't take out what was trained in. Then compare *new value after a change*, which takes more training in one row and one new document in the other. Retrieval's cost is in the last column, and you pay it at every query. (One run each.)
 #
 # ## 11 · With your own tools, documents and models
 #
@@ -386,7 +404,7 @@ Panel("knowledge", show=["way", "replay", "focus"])
 #
 # ## 12 · The evidence
 #
-# Each statement that the sources make on this topic is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
+# Which statements of the sources hold in the lab? Each is a claim in the ledger, declared before the runs that decide it (chapter 02, section 11 explains the verdicts).
 
 # %%
 from llmlab.learn import forest
@@ -396,20 +414,20 @@ evidence = Ledger("08")
 evidence
 
 # %% [markdown]
-# The same as a picture:
+# Each row has the claim, its verdict, and the effects with their intervals over seeds. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+# Each effect is divided by the smallest effect of interest. It is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed; then the whole interval must lie inside it.
 #
 # ## 13 · Where the sources are contested
 #
-# - **"Enforce validity at generation time."** Validity is enforced, correctness is not, and small models may pay for it: validity 62 → 100 %, right answers 20 → 11 % [Ray 2026]. The lab finds no loss (C142).
-# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025]; where the boundary lies depends on what the model knows.
-# - **"RAG is tool use."** The reading is the same; what differs is who decides to search and who writes the query.
-# - **"Already learn tool formats from a few examples."** True of models that read examples in a prompt; our lab model does not (untestable here).
+# - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026], unlike in the lab (C142).
+# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
+# - **"RAG is tool use."** The reading is the same. The difference is who decides to search and who writes the query.
+# - **"Already learn tool formats from a few examples."** This is true of models that learn from examples in a prompt. Our lab model doesn't, so the lab can't test it.
 #
 # ## 14 · Exercises
 
@@ -452,9 +470,9 @@ interview("08")
 # %% [markdown]
 # ## To take away
 #
-# 1. Measure selection, arguments, execution and answer separately, and count what is valid and wrong.
-# 2. Whether to call is a decision with a price. It depends on what the model knows, so state both.
-# 3. When a retrieved answer is wrong, first ask which half failed: put the right passage there and read again.
+# 1. Measure choice, arguments, execution and answer separately, and count the calls that are valid and wrong.
+# 2. Every call has a price. Whether it pays off depends on what the model knows, so state both.
+# 3. When a retrieved answer is wrong, first ask which half failed: put the right passage there and ask again.
 
 # %%
 references("toolformer_2023", "gorilla_2023", "when2call_2025", "when2tool_2026",

@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The model answers, calls tools and looks things up. Now an answer takes several steps, and the model learns from its own attempts. The teacher is anyone who says which attempts were right.
+# **Where we are.** The model answers, calls tools and looks things up. Now one answer takes several steps, and the model learns from its own attempts. Its teacher is anyone who can say which attempts were right.
 #
 # ```
 # problem → K attempts with their steps → verifier: yes or no → keep → train ─┐
@@ -24,14 +24,17 @@
 #                └────────────────────── the next round ──────────────────────┘
 # ```
 #
-# **For a ten-year-old.** You try a puzzle eight times and write down every line. Then you compare with the answer key, keep the tries that came out right and study those. If the key has mistakes in it, you study the mistakes too. If you have no key and just keep the answer that you wrote most often,
-# you get surer of yourself. Whether you get better depends on how often that answer was right.
+# **For a ten-year-old.** You try a puzzle eight times and write down every line. Then you look at the answer key and study the tries that came out right. If the key has mistakes, you study the mistakes too. If you have no key and keep the answer that you wrote most often, you get surer, and better only if that answer is usually right.
 #
-# **In an interview.** *Reasoning is a bundle of behaviours that I can measure: decomposition, verification, self-correction and planning. Self-training samples, verifies and imitates what passed. Random errors of the verifier slow it down as long as right answers pass more often than wrong ones;
-# a pattern of errors is learnt. An outcome reward is cheap and sparse. A process reward is dense: it is safe where a program checks the steps, and a proxy where a model does. I report calibration beside accuracy, and I check that the test was not in the training data.*
+# **In an interview.** *Reasoning is a bundle of behaviours that I can measure: decomposition, verification, self-correction and planning. Self-training samples, verifies, and imitates what passed. Random errors of the verifier only slow it down, as long as right answers pass more often than wrong ones. A pattern of errors gets learnt. An outcome reward is cheap and sparse. A process reward is dense: it is safe if a program checks the steps, and only a proxy if a model does. I report calibration next to accuracy, and I check that the test was not in the training data.*
 #
-# New terms: **verifier** = says whether a solution is right; **outcome** / **process** = judges the answer / every step; **ORM**, **PRM** = outcome / process reward model, which has learnt to do so; **TPR**, **FPR** = share of right, of wrong solutions that pass; **J** (Youden's) = TPR − FPR; **precision** = share of right ones among
-# those that pass; **unsound** = a right answer reached through a wrong step; **pass@k** = at least one of k samples is right; **calibration** = stated chances hold; **ECE** = expected calibration error; **AUC** = chance that a right one is ranked above a wrong one; **contamination** = the test was in the training data.
+# New terms:
+#
+# - A **verifier** says whether a solution is right. **TPR** and **FPR** are the shares of right and of wrong solutions that pass, and **J** (Youden's) is TPR − FPR. **Precision** is the share of right solutions among those that pass.
+# - An **outcome** reward judges the answer, a **process** reward every step. **ORM** and **PRM** are models that learn such a reward. An **unsound** solution reaches a right answer through a wrong step.
+# - **pass@k**: at least one of k samples is right.
+# - **Calibration**: answers given with a confidence of seven in ten are right seven times in ten. **ECE** is the expected calibration error. **AUC** is the chance that a right answer is ranked above a wrong one.
+# - **Contamination**: the test was in the training data.
 
 # %%
 from statistics import fmean
@@ -49,8 +52,7 @@ reasoner = load("reasoner")
 # %% [markdown]
 # ## 0 · Look
 #
-# The *reasoner* is the chat model after SFT on worked problems of five families: sums column by column, products, functions on letters, chains of links, and numbers to be reached with three allowed operations. It saw levels 1 to 3, never level 4. First its own words for one problem, the greedy
-# answer and three samples:
+# What does a written solution look like, and how often is it right? The *reasoner* is the chat model after SFT on worked problems of five families: sums column by column, products, functions on letters (*strings*), chains of links, and numbers to reach with three allowed operations (*reach*). It saw levels 1 to 3, never level 4. Here are its greedy answer and three samples for one problem:
 
 # %%
 from llmlab.train.attempts import attempts
@@ -64,7 +66,7 @@ def tried(world, n, k=8, temperature=1.0):
 
 # %%
 hard = Reasoning(("products",), (2,))
-samples = tried(hard, 8, 3)  # of eight problems the first with right and wrong samples
+samples = tried(hard, 8, 3)  # show the first problem with right and wrong samples
 at = next(i for i, g in enumerate(samples) if len({a.right for a in g}) > 1)
 words = [*tried(hard, 8, 1, 0.0)[at], *samples[at]]
 print(words[0].episode.problem.question, "→", words[0].episode.problem.answer)
@@ -73,7 +75,7 @@ pd.DataFrame({"said": [a.text for a in words], "right": [a.right for a in words]
              index=["greedy", "sample 1", "sample 2", "sample 3"])
 
 # %% [markdown]
-# A solution is steps with a semicolon after each, then "so" and the answer. *right* compares the answer alone; *every step follows* asks a program that checks each step. One problem shows the form, not how often the model succeeds. For that, the profile:
+# A solution is a list of steps, each followed by a semicolon, then "so" and the answer. *right* looks only at the answer; for *every step follows*, a program checks each step. One problem shows the format. How often does the model succeed?
 
 # %%
 from llmlab.chapters.c09_reasoning import behaviours
@@ -98,12 +100,11 @@ for axis in profile.axes:
 profile
 
 # %% [markdown]
-# Look at the gap between *one sample* and *pass@8*. Where it is wide, right solutions already occur among the samples, and training can make them more frequent. Where both lie at the bottom there is nothing to keep. A *vote* gains where wrong answers scatter. Each point is an average over only eight
-# problems, so read the shape and not the values.
+# Look at the gap between *one sample* and *pass@8*. Where it is wide, training can make right samples more frequent. Where both are near zero, there is nothing to keep. The *vote* takes the most common of eight answers and gains where wrong answers scatter. Each point averages only eight problems, so read the shapes and not the values.
 #
 # ## 1 · By hand: which step is wrong?
 #
-# Verification is the behaviour that everything else rests on. Below is an attempt with one planted mistake, carried on from there as if nothing had happened:
+# Can a program find out? Below is an attempt with one planted mistake, continued as if nothing had happened:
 
 # %%
 from llmlab.world.base import rng
@@ -117,26 +118,25 @@ print(f"{problem.question} → {problem.answer}; planted mistake: {kind}")
 pd.DataFrame({"step": steps, "follows": follow(problem, steps)})
 
 # %% [markdown]
-# Only the planted step fails. The later steps follow from what is written before them, wrong as that is. So a process label says *where* the mistake was made; the outcome label only says that there is one.
+# Only the planted step fails; the later steps follow from what was written before them. So a process label says *where* the mistake is; an outcome label only says that there is one.
 
 # %%
 assert first_wrong(problem, attempt) == follow(problem, steps).index(False) + 1
 show(follow, first_wrong)
 
 # %% [markdown]
-# `due` knows which steps may come next after *any* text, right or wrong. That is what makes this checker exact, and it is what real tasks lack.
+# `due` lists the steps that may come next after *any* text, right or wrong. That makes the checker exact, and it is what real tasks lack.
 #
 # ## 2 · Decomposition: why write steps at all?
 #
-# Suppose every step is right with the same chance, and mistakes are not repaired. Then n steps are all right with that chance to the power n:
+# If every step is right with the same chance and mistakes are never repaired, n steps are all right with that chance to the power n:
 
 # %%
 pd.DataFrame({f"{n} steps": {q: q**n for q in (0.9, 0.97, 0.99, 0.999)}
               for n in (1, 5, 10, 40)}).rename_axis("chance of one step").round(2)
 
 # %% [markdown]
-# Read along a row: errors compound, so long chains need very reliable steps. Written steps still win if each of them is much easier than the leap from the question to the answer. Whether they do is an experiment. The same chat model learns the same problems with their *steps*, with the *answer*
-# alone, or with as many empty tokens (*filler*) in place of the steps, at an equal number of learnt tokens:
+# Read along a row: errors compound, so long chains need very reliable steps. Steps still pay if each one is much easier than the leap from question to answer. To find out, the same chat model learns the same problems with their *steps*, with the *answer* alone, or with meaningless tokens (*filler*) in place of the steps. All three learn from the same number of tokens:
 
 # %%
 Panel("decompose", show=["shown", "family", "level"])
@@ -159,23 +159,24 @@ ends({"steps": Decompose(), "answer alone": Decompose(shown="answer")},
       "unmoved": "right in spite of it", "length": "tokens"})
 
 # %% [markdown]
-# Compare *right* first. With their steps products are learnt, without them hardly, although that arm saw many more problems for its tokens. Now turn *family* to *columns* in the panel: three-digit sums the chat model knows by heart, and there the answer alone is as good. So steps pay where the leap from the question to the answer
-# is too large. Then ask whether the steps are the cause of the answer: a step in the middle is replaced by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is
-# *right in spite of it*, the steps were for show. (Both are 0 by definition without steps. One stored run each.)
+# Compare *right* first. In the lab the model learns products with steps and hardly learns them without, although the arm without steps saw many more problems. Now set *family* to *columns* in the panel. The chat model has already learnt three-digit sums without steps, and there the answer alone does as well. So steps pay where the leap from question to answer is too large.
 #
-# Elsewhere, too, small transformers learnt arithmetic far better from worked steps [Lee et al. 2023]. At scale, how much a model relies on its written steps varies by task and by model [Lanham et al. 2023], and an explanation can hide what moved the answer [Turpin et al. 2023].
-# Empty tokens can carry computation too, but that is hard to learn [Pfau et al. 2024].
+# Do the steps cause the answer? We replace a step in the middle by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is *right in spite of it*, the steps were for show. (Without steps both are 0 by definition. Each row is one stored run.)
+#
+# Elsewhere, too, small transformers learnt arithmetic far better from worked steps [Lee et al. 2023]. At scale, how much a model relies on its written steps varies by task and by model [Lanham et al. 2023], and an explanation can hide what moved the answer [Turpin et al. 2023]. Meaningless tokens can carry computation too, but that is hard to learn [Pfau et al. 2024].
 #
 # ## 3 · Four behaviours, and how they are evaluated
 #
-# | behaviour | here |
+# What do we measure when we say that a model reasons?
+#
+# | behaviour | where it is measured |
 # |---|---|
-# | decomposition: sub-goals | section 2 |
+# | decomposition: set sub-goals | section 2 |
 # | verification: check steps and answers | sections 1 and 4 |
 # | self-correction: revise when a check fails | `llmlab run revise`, chapter 10 |
 # | planning: choose and order the moves | the family *reach*; tool chains in chapter 08 |
 #
-# The table says where each one is measured. Accuracy alone evaluates none of them: also ask for *robustness* (does the answer change when the problem does not?) and *calibration* (does it know when it is unsure?). One problem and three variants of its question:
+# Accuracy alone evaluates none of these four. Also measure *robustness* (does the answer stay the same if only the wording changes?) and *calibration* (does the model know when it is unsure?). First, three variants of one question:
 
 # %%
 from llmlab.world.reasoning import GUISES
@@ -186,17 +187,16 @@ pd.DataFrame({name: [guise(one).question] for name, guise in GUISES.items()},
              index=["question"]).T
 
 # %% [markdown]
-# The answer is the same in all rows. How much does the model lose?
+# All three have the same answer. How much accuracy does the model lose on them?
 
 # %%
 drops = behaviours.robust(reasoner.model, reasoner.tok, Reasoning(), asked, 150)
 pd.Series(drops, name="share").round(2).to_frame()
 
 # %% [markdown]
-# *greedy* is the accuracy on the plain problems, each *drop_…* what is lost on the same problems in that variant, and *drop* their mean: 0 is robust, and below 0 the variant helped. The new wording and the idle sentence never occur in training, and they cost the most: the model knows one form of words. The new order
-# costs nothing. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
+# *greedy* is the accuracy on the plain problems, each *drop_…* is what one variant costs, and *drop* is their mean. Zero is robust; a negative drop means that the variant helped. In the lab the new wording and the idle sentence cost the most. Neither occurred in training, so the model knows only one form of words. The new order costs nothing. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
 #
-# **Calibration.** How sure is a model that says nothing about it? Take the share of its samples that agree. Each dot below is a fifth of that scale:
+# **Calibration.** How sure is a model that doesn't say? Take the share of its samples that agree. Each dot covers a fifth of that scale:
 
 # %%
 from llmlab.methods import calibration
@@ -217,13 +217,13 @@ reliability
 pd.Series(behaviours.calibrated(every), name="agreement as confidence").round(2)
 
 # %% [markdown]
-# On the diagonal the agreement is honest: where seven of ten samples agree, seven of ten such answers are right. Below it the model agrees with itself more than it is right. The size of a dot is the number of samples in it, and a small dot says little. The dots lie near the line: before any reinforcement the agreement of
-# samples is a usable confidence. *ece* is the mean distance from the diagonal, weighted by the number of samples and taken over ten bins; *brier*
-# also charges for not telling sure from unsure; *aurc* is the share of errors if only the surest answers are given, averaged over how many are given. A model that always states its average accuracy has an ECE of zero and cannot sort its answers at all, so report more than the ECE.
+# Look at how far the dots are from the diagonal. On it, agreement is honest: where seven of ten samples agree, seven of ten such answers are right. Below it the model is too sure. A small dot has few samples and says little. In the lab the dots lie near the line, so before any reinforcement the agreement of samples is a usable confidence.
+#
+# *ece* is the mean distance from the diagonal, over ten bins weighted by their samples. *brier* also charges a model that can't tell sure from unsure. *aurc* is the share of errors among the surest answers, averaged over how many you give. Report more than the ECE: a model that always states its average accuracy has an ECE of zero and can't sort its answers at all.
 #
 # ## 4 · Verifiers
 #
-# Five programs judge the samples of section 0. Right is what *outcome* says. *process* also wants every step to follow. The other three have a hole, as real ones do: *ending* accepts any answer that ends in 0, *last_character* compares one character with the reference, *form* accepts any answer that follows at least one step.
+# Which wrong solutions get past a verifier? Five programs judge the samples of section 0. *outcome* defines what right means here, and *process* also wants every step to follow. The other three have a hole, as real verifiers do: *ending* also accepts any answer that ends in 0, *last_character* compares only the last character with the reference, and *form* accepts any answer after at least one step.
 
 # %%
 from llmlab.world.verifiers import CHECKS
@@ -232,7 +232,7 @@ samples = [(a.episode.problem, a.text, a.right) for g in every for a in g]
 
 
 def rates(check):
-    """Shares: of right and of wrong samples that pass, of right ones among these."""
+    """TPR, FPR, J and precision of a check on the samples."""
     passed = {r: [check(p, text) for p, text, ok in samples if ok == r]
               for r in (True, False)}
     tpr, fpr = fmean(passed[True]), fmean(passed[False])
@@ -243,10 +243,9 @@ def rates(check):
 pd.DataFrame({name: rates(check) for name, check in CHECKS.items()}).T.round(2)
 
 # %% [markdown]
-# Look at FPR and precision together. A hole that few samples fall into today looks harmless here: the table shows what the present model does, not what training will make of the hole. *process* has a TPR below 1 where right answers come after wrong steps, and that is intended. *last_character* has one below 1 because a small search has several right answers, and the reference is only one of them.
+# Read FPR and precision together. The table shows the present model, not what training will make of a hole: one that few samples fall into today looks harmless. *process* has a TPR below 1 because it rejects right answers after wrong steps, as it should. *last_character* has one too, because problems of the family *reach* have several right answers, and the reference is only one of them.
 #
-# **Learned verifiers.** Where no program can check, a head on the model learns it. An ORM learns the label of the answer, a PRM a label for every step: from people [Lightman et al. 2023], or from rollouts, where a step counts as good if one of several continuations ends right [Wang et al. 2023].
-# To choose one of several solutions, the scores of the steps must become one number. Four rules, on solutions that you can judge yourself:
+# **Learned verifiers.** Where no program can check, a head on the model learns to. An ORM learns from a label for the answer, a PRM from a label for every step. Step labels come from people [Lightman et al. 2023] or from rollouts: a step counts as good if one of several continuations ends right [Wang et al. 2023]. To choose between solutions, the scores of the steps must become one number. Here are four rules, on solutions that you can judge yourself:
 
 # %%
 from llmlab.methods.verification import AGGREGATIONS
@@ -259,14 +258,13 @@ pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
               for name, s in scored.items()}).T.round(2)
 
 # %% [markdown]
-# The *sum* pays for every step: the padded solution wins, and the one with a wrong step beats the good one. *last* forgets a wrong step as soon as the end looks good. The *minimum* can't be raised by a further step. The *product* falls with every step that is in doubt, so it prefers short solutions.
-# The panel trains such a head; its curves say how well it chooses:
+# Find the winner of each column. The *sum* pays for every step, so the padded solution wins, and one with a wrong step beats the good one. *last* forgets a wrong step once the end looks good. No further step can raise the *minimum*. The *product* falls with every doubtful step, so it prefers short solutions. The panel trains a learned verifier and shows how well it chooses:
 
 # %%
 Panel("verify", show=["labels", "aggregation", "solutions"])
 
 # %% [markdown]
-# The stored heads at the end, a row a seed of the default, and one seed with its scores summed:
+# This table has the last readings of stored heads. Three rows are seeds of the default, a PRM that takes the minimum, and one row is a seed with summed scores:
 
 # %%
 from llmlab.chapters.c09_reasoning.verify import Verify
@@ -278,18 +276,19 @@ pd.DataFrame({name: {m: [*run.curve(m).values()][-1] for m in chosen}
               for name, run in heads.items()}).T.round(2)
 
 # %% [markdown]
-# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. The heads rank all samples well (*auc*), and in two seeds of three that doesn't help to pick among the eight of one problem: such a head has learnt which problems are hard. In no seed does it beat the vote. *by_length* picks the shortest solution without reading it: a head must beat that, too. *padded* attacks the head: a step is written
-# twice, which is true and idle, and it counts how often the score rises. With the scores of the steps summed, it always does.
+# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. In the lab the head never beats the vote, and in two seeds of three not even one sample. Yet it ranks all samples well (*auc*), perhaps because it has learnt which problems are hard.
 #
-# At scale a PRM chose better than an ORM on MATH, 78.2 against 72.4 % [Lightman et al. 2023]. On word problems outcome and process labels gave similar final errors, and process labels fewer wrong steps [Uesato et al. 2022]. Across fourteen domains the two kinds of heads were about equal [Lee et al. 2025].
+# A head must also beat *by_length*, which picks the shortest solution without reading it. *padded* attacks the head: it is the share of solutions whose score rises when one step is written twice. With summed scores it always does.
+#
+# At scale, a PRM chose better than an ORM on MATH, 78.2 against 72.4 % [Lightman et al. 2023]. On word problems, outcome and process labels gave similar final errors, and process labels gave fewer wrong steps [Uesato et al. 2022]. Across fourteen domains the two kinds of head were about equal [Lee et al. 2025].
 #
 # ## 5 · How good must a verifier be?
 #
-# Suppose that each round imitates perfectly what passed. Right answers pass with TPR, wrong ones with FPR. Then the odds of a right answer are multiplied, round by round:
+# Suppose that each round imitates perfectly what passed. Right answers pass with probability TPR, wrong ones with FPR. Then every round multiplies the odds of a right answer:
 #
 # $$\frac{p'}{1-p'} = \frac{\text{TPR}}{\text{FPR}}\cdot\frac{p}{1-p}$$
 #
-# So the sign of J = TPR − FPR decides where it ends. For GRPO the sign decides as well [Rad et al. 2026].
+# So the sign of J = TPR − FPR decides where training ends. For GRPO the sign decides as well [Rad et al. 2026].
 
 # %%
 from llmlab.methods.scaling import imitated, precision
@@ -310,26 +309,26 @@ for axis in drawn.axes:
 drawn
 
 # %% [markdown]
-# On the right the curves are straight lines: each round multiplies the odds by the same factor. Above J = 0 all answers end up right, later if J is small. At J = 0 nothing moves. Below it training makes the model worse, and a better optimiser does so faster.
+# Look at the straight lines on the right: each round multiplies the odds by the same factor. If J is positive, all answers end up right, later if J is small. If J is zero, nothing moves. If J is negative, training makes the model worse, and a better optimiser does so faster. This is theory and not a measurement.
 #
-# **Random or systematic?** All this holds for errors that fall on any solution alike. A mistake that *always* passes is never removed. If a share q of the samples makes it, a share p is right, and all right ones pass, then the share right ends at p/(p + q), however many rounds you train.
+# **Random or systematic?** The law holds for errors that hit every solution alike. A mistake that *always* passes is never removed. If a share q of the samples makes it, a share p is right, and all right ones pass, then the share right ends at p/(p + q), however many rounds you train.
 #
-# What sets the speed? Two checkers:
+# What sets the speed? Compare two checkers:
 
 # %%
-checkers = {"A: all right pass, a fifth of the wrong": (1.0, 0.2),
-            "B: four in ten of the right pass, a fiftieth of the wrong": (0.4, 0.02)}
+checkers = {"A: passes all right answers, one in five wrong": (1.0, 0.2),
+            "B: passes four in ten right answers, one in fifty wrong": (0.4, 0.02)}
 Predict("One sample in five is right. Which checker makes self-training faster?",
         lambda: max(checkers, key=lambda c: imitated(0.2, *checkers[c], 1)),
         kind="choice", options=tuple(checkers),
         shows=lambda: pd.DataFrame(
-            {name: {"J": t - f, "odds times": t / f, "then": imitated(0.2, t, f, 1)}
+            {name: {"J": t - f, "odds factor": t / f, "then": imitated(0.2, t, f, 1)}
              for name, (t, f) in checkers.items()}).T.round(2),
-        why="Imitation sees only what passes, so the ratio TPR / FPR counts and not J. "
-            "B costs more samples, because it rejects six of ten good ones.")
+        why="Imitation sees only what passes, so TPR / FPR sets the speed, not J. "
+            "B needs more samples, because it rejects six of ten right ones.")
 
 # %% [markdown]
-# Now the measured rounds beside the theory: an exact check, one that lets half of the wrong samples pass at random, and no check. The problems are functions on letters, three deep (`strings`, level 3), which the reasoner mostly solves and often gets wrong in one step. The stored sweep has five seeds; means are shown.
+# Does a real model follow the theory? We compare an exact check, one that passes half of the wrong samples at random, and no check. The problems are functions on letters, nested three deep (`strings`, level 3), which the reasoner mostly solves. The table shows means of five stored seeds:
 
 # %%
 from llmlab.chapters.c09_reasoning.star import Star
@@ -337,7 +336,7 @@ from llmlab.lab import sweeps
 
 
 def seeds(star):
-    """The stored runs of these settings, one a seed."""
+    """The stored runs of these settings, one per seed."""
     return sweeps.need("star").at(star.settings())
 
 
@@ -348,7 +347,7 @@ def mean(some, metric):
 
 # %%
 def by_round(star):
-    """Right samples after each round: imitated perfectly, and measured."""
+    """Share right after each round: under perfect imitation, and measured."""
     right = mean(seeds(star), "pass_at_1")
     measured = {step // star.each: share for step, share in right.items()}
     perfect = {n: imitated(measured[0], 1 - star.fnr, star.fpr, n) for n in measured}
@@ -363,18 +362,17 @@ pd.DataFrame({(name, which): values for name, both in checked.items()
              ).round(2).rename_axis("round")
 
 # %% [markdown]
-# Perfect imitation would solve nearly everything within a few rounds. *measured* moves far less: a round is ten small steps of training, the problems are held out, and a step that the model has never written can't be imitated. The law says which way a verifier pulls; how far the model follows is an experiment. With half of the wrong ones accepted it does not follow at all, although J is positive: what passed teaches mistakes as well, and four rounds are short.
+# Compare *perfect* with *measured*. Perfect imitation would solve nearly everything within a few rounds. In the lab the model moves far less: a round is ten small training steps, the problems are held out, and a step that the model never writes can't be imitated. With half of the wrong samples accepted it doesn't improve at all, although J is positive. What passed teaches mistakes as well, and four rounds are few. The law says which way a verifier pulls, not how far the model follows.
 
 # %%
 Panel("star", show=["fpr", "fnr", "checkers"])
 
 # %% [markdown]
-# Several *checkers* vote. With independent errors the vote errs less often than one of them; with `errors` on *shared* they all err at the same samples, and many are worth one.
+# Try several *checkers*, which vote. If their errors are independent, the vote errs less often than one checker; with `errors` on *shared*, many are no better than one.
 #
 # ## 6 · Self-training
 #
-# Generate K attempts per problem, verify, keep, train, repeat. With imitation and a hint for unsolved problems this is STaR [Zelikman et al. 2022]; with a threshold on a reward it is ReST [Gulcehre et al. 2023]; one round of it is RFT [Yuan et al. 2023]. Here there are no hints, so it is rejection sampling in rounds, or expert iteration.
-# One line decides which accepted attempts are kept:
+# How does a model learn from its own samples? Generate K attempts per problem, verify, keep, train, repeat. With a hint for unsolved problems this is STaR [Zelikman et al. 2022], with a threshold on a reward ReST [Gulcehre et al. 2023], and a single round is RFT [Yuan et al. 2023]. Ours has no hints, so it is rejection sampling in rounds, or expert iteration. This function decides which accepted attempts are kept:
 
 # %%
 from llmlab.chapters.c09_reasoning import star
@@ -390,18 +388,17 @@ figures.curves({name: seeds(s) for name, s in named.items()},
                 ("pass_at_1", "pass_at_k", "precision", "distinct", "unsound")})
 
 # %% [markdown]
-# Compare the four where they differ only in the verifier: lines are medians of five seeds, bands go from the lowest to the highest. *precision* is the share of right ones in what the model was shown, on the problems of the last two rounds; compare the lines, and not their first points with held-out *pass@1*. *distinct* and *pass@8* say whether it gets better by getting narrower. *unsound* counts right answers that were reached through wrong
-# steps, which an outcome check keeps.
+# Compare the four lines, which differ only in the verifier. Lines are medians of five seeds, and bands go from the lowest to the highest. *Right among what was kept* is the precision of the training data. It covers the problems of the last two rounds, so don't compare it with held-out *pass@1*. *pass@8* and *different solutions* tell whether the model gets better only by getting narrower. *Right through wrong steps* is what an outcome check lets through. In the lab only the exact check keeps right samples alone, and *pass@1* moves little in four rounds.
 
 # %%
 Panel("star", show=["check", "k", "keep", "writer"])
 
 # %% [markdown]
-# Things to try: more samples per problem (`k`) reach harder problems at proportional cost. *shortest only* keeps true solutions of one form. *old samples* come from the first model, round after round. Under *More*, `loss` makes pairs of accepted and rejected samples for DPO, and `curriculum` orders the levels.
+# Try more samples per problem (`k`), which reach harder problems at proportional cost, *shortest only*, which keeps right solutions of one form, and *old samples*, which the first model writes in every round. Under *More*, `loss` makes pairs of accepted and rejected samples for DPO, and `curriculum` orders the levels.
 #
 # ## 7 · Without a verifier: the majority as label
 #
-# Now nobody knows the answers. Of eight samples the commonest answer counts as right. Commit before you look:
+# What if nobody knows the answers? Then the most common of eight answers can serve as the label. Commit before you look:
 
 # %%
 watched = {"right samples": "pass_at_1", "vote right": "voted",
@@ -414,23 +411,23 @@ Predict("Four rounds with the majority as label: what does each curve do?",
         shows=lambda: figures.curves(
             {"majority": seeds(majority), "exact check": seeds(Star())},
             {m: Star.curves[m] for m in (*watched.values(), *beside)}),
-        why="Each problem is pushed to its commonest answer, so agreement has reason "
-            "to rise. Right samples rise only where the commonest answer is right.")
+        why="Each problem is pushed to its most common answer, so agreement should "
+            "rise. Right samples rise only where that answer is right.")
 
 # %% [markdown]
-# Read the panels round by round; the first reading is before training, when nothing has been kept yet. As long as single samples lie below the vote, the vote has something to teach; once they have reached it, the gain is used up. Agreement rises under the exact check as well, since every filter narrows what is said. *ece* asks whether agreement still means right: unanimous wrong answers are confident ones. In the mean of the seeds it grows under the majority and not under the check; single seeds differ. A few rounds show the beginning at most.
+# Read each panel from left to right. As long as single samples are right less often than the vote, the vote can teach; once they catch up, the gain is used up. Agreement rises under the exact check as well, because every filter narrows what the model says. *ece* asks whether agreement still means right, and unanimous wrong answers raise it. In the mean of the seeds it grows under the majority and not under the exact check; single seeds differ. A few rounds show only the beginning.
 #
-# At scale such rewards help at first [Zuo et al. 2025] and collapse when training goes on [Shafayat et al. 2025]. They sharpen what the model believes already, so accuracy rises and then falls [He et al. 2026]. A run needs a rule that ends it, and without labels the agreement is what you can see:
+# At scale, such rewards help at first [Zuo et al. 2025] and collapse if training continues [Shafayat et al. 2025]. They sharpen what the model already believes, so accuracy rises and then falls [He et al. 2026]. A run therefore needs a rule that ends it, and without labels you can only watch the agreement:
 #
 # ```
 # llmlab run star --check majority --steps 300 --stop 0.9
 # ```
 #
-# It ends before the first round in which at least that share of the samples agrees with the vote. A few labelled problems, held out, are a better rule: stop where accuracy on *them* has stopped rising.
+# This run ends before the first round in which that share of the samples agrees with the vote. A few held-out problems with labels give a better rule: stop when accuracy on *them* no longer rises.
 #
 # ## 8 · Rewards for the outcome, or for every step
 #
-# The same samples, GRPO, and another reward. *dense* counts the due steps that are right before the first mistake. *learned* is the score of a PRM that was trained beforehand.
+# Should GRPO reward the answer or the steps? Here only the reward changes. *dense* counts the due steps that are right before the first mistake. *learned* is the score of a PRM that was trained beforehand.
 
 # %%
 from llmlab.world.verifiers import dense
@@ -441,7 +438,7 @@ show(dense)
 Panel("process", show=["reward_func", "aggregation", "lr"])
 
 # %% [markdown]
-# Look at *groups of equal rewards* first. Where all answers of a group are wrong, an outcome reward has no signal, and steps still differ. The reward *hard* pays for the outcome, and checks steps only in groups without a right answer (*checks* counts them). Now the hack: a learned verifier whose step scores are added up.
+# Look at *groups of equal rewards* first. If all answers of a group are wrong, an outcome reward gives no signal, but their steps may still differ. The reward *hard* pays for the outcome and checks steps only in groups without a right answer (*checks* counts them). Now the hack: a learned verifier whose step scores are summed.
 
 # %%
 from llmlab.chapters.c09_reasoning.process import Process
@@ -452,14 +449,13 @@ figures.curves({"learned, summed": [runs.run(summed, 0)]},
                {m: Process.curves[m] for m in hacked})
 
 # %% [markdown]
-# Sums and differences, because a small judge can check those. Here *reward* rises while *pass@1* falls: a reward that rises alone is being gamed. *length* hardly moves, so this is no padding; the policy has found steps that the judge overrates. (*reward* is a mean over the steps since the last reading, so it has no point at the start.) At scale summed credit collapsed training at once and the minimum did not; a tenth of checked outcomes, mixed in,
-# cut the hacking further [Cheng et al. 2025].
+# The reward rises while *pass@1* falls, so the policy is gaming the verifier. The length hardly moves, so this isn't padding: the policy has found steps that the verifier overrates. (One run, on sums and differences, which a small verifier can judge. The reward averages the steps between readings, so it has no first point.) At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
 #
-# **Shaping.** Pay each step the *change* of a potential, γΦ(s′) − Φ(s), with Φ = 0 at the end, on top of the outcome. Then the changes cancel along any solution, padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives it.
+# **Shaping.** Can you reward progress without changing which policy is best? Let a potential Φ(s) estimate how good an unfinished solution is, with Φ = 0 at the end, and pay each step the *change* γΦ(s′) − Φ(s) on top of the outcome. The changes cancel along any solution, so padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives this.
 #
 # ## 9 · Calibration: pay for honesty
 #
-# A reward of 1 or 0 pays a right answer alike, sure or not. RLCR subtracts the Brier score of a stated chance q [Damani et al. 2025]. What is it best to state if the true chance is p?
+# Can a reward teach a model to say how sure it is? A reward of 1 or 0 pays a right answer alike, sure or not. RLCR also asks for a chance q of being right and subtracts its Brier score, the squared error of q [Damani et al. 2025]. If the true chance is p, what should the model state?
 
 # %%
 stated = [i / 10 for i in range(11)]
@@ -469,8 +465,9 @@ pd.DataFrame({f"true chance {p}": x for p, x in paid.items()},
              index=stated).rename_axis("stated").round(2).T
 
 # %% [markdown]
-# In each row the largest value is where the stated chance equals the true one, and it is p². So honesty pays, and being right still pays more. The reasoner is first taught, by a few steps of SFT, to end with "Sure: " and a digit drawn at random, which means nothing yet. (Before that it states nothing, which counts as certainty: the first
-# point of the curves.) Then GRPO, with either reward:
+# In each row the largest value is where the stated chance equals the true one, and it is p². So honesty pays, and being right pays even more.
+#
+# In the experiment, a few steps of SFT first teach the reasoner to end with "Sure: " and a digit drawn at random, which means nothing yet. (Before that it states nothing, which counts as certainty and gives the first point of the curves.) Then GRPO trains it with either reward:
 
 # %%
 Panel("calibrate", show=["reward_func", "weight", "steps"])
@@ -484,12 +481,11 @@ ends({"with a Brier term": Calibrate(),
       "auc": "right surer than wrong"})
 
 # %% [markdown]
-# Compare *stated chance* with *right*: that is the level, and the Brier term repairs it. Then *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one: a half is no knowledge at all, whatever the ECE says, and it stays there. The model has learnt its average and not when it is unsure. A level can be
-# rescaled afterwards; a ranking that isn't there can't. One run each.
+# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. (One run each.)
 #
 # ## 10 · Contamination
 #
-# Half of a test lies in the training data. What does the test say then, and could you tell?
+# Half of a test is in the training data. What does the test say then, and could you tell?
 
 # %%
 Panel("contaminate", show=["leak", "form", "copies"])
@@ -499,14 +495,14 @@ from llmlab.chapters.c09_reasoning.contaminate import Contaminate
 
 parts = {"reported": "whole test", "leaked": "leaked", "clean": "rest of the test",
          "fresh": "newly made", "guised": "leaked, in another form",
-         "seen_loss": "seen by the loss (AUC)", "seen_min_k": "by Min-K% (AUC)"}
+         "seen_loss": "leak seen by the loss (AUC)",
+         "seen_min_k": "leak seen by Min-K% (AUC)"}
 ends({"half of the test leaked": Contaminate()}, parts)
 
 # %% [markdown]
-# *newly made* is what the model can do. Compare *leaked* with *rest of the test*, and both with it; then *leaked, in another form*: what is known by heart falls when the words change, and so may honest skill (section 3). The last two ask whether the likelihood of a solution gives the leak away, by its
-# mean or by its least likely tokens [Shi et al. 2023]; a half is a coin. Try *in other words*: a search for the same wording finds less then.
+# *newly made* is what the model can really do. Compare *leaked* with it and with *rest of the test*. Then look at *leaked, in another form*: what is known by heart falls when the words change, but so may honest skill (section 3). The last two columns ask whether the likelihood of a solution gives the leak away, by its mean or by its least likely tokens [Shi et al. 2023]. A half is no better than a coin. Try *in other words*: a search for the same wording then finds less.
 #
-# **Controls.** At scale, random rewards raised one model family's score on a public benchmark by 21.4 points [Shao et al. 2025]. On generated arithmetic, which nobody can have seen, only correct rewards helped [Wu et al. 2025]. So run an arm with random rewards, and a test that a program makes new.
+# **Controls.** At scale, random rewards raised one model family's score on a public benchmark by 21.4 points [Shao et al. 2025]. On generated arithmetic, which no model can have seen, only correct rewards helped [Wu et al. 2025]. So run an arm with random rewards, and use a test that a program makes new.
 #
 # ## 11 · With your own problems and your own verifier
 #
@@ -517,7 +513,7 @@ ends({"half of the test leaked": Contaminate()}, parts)
 # llmlab audit MINE.jsonl --verifier math-verify --wrong
 # ```
 #
-# Each line of the file has a question and an answer: `{"question": "…", "answer": "72"}`; GSM8K's `####` is understood. A fifth is held out. Your check is one function:
+# Each line of the file has a question and an answer: `{"question": "…", "answer": "72"}`. GSM8K's `####` is understood, and a fifth of the problems is held out. Your check is one function:
 #
 # ```
 # def check(question: str, answer: str, said: str) -> bool:
@@ -525,7 +521,7 @@ ends({"half of the test leaked": Contaminate()}, parts)
 #     return said.split()[-1].rstrip(".") == answer
 # ```
 #
-# It runs in a process of its own, with limits on time and memory. A time-out or a crash is *no verdict*: such a sample is neither kept nor used as rejected, and `faults` counts it. (A time-out that was counted as a wrong answer has spoilt real runs.) Without `--verifier` a rule reads the answer from what was said:
+# It runs in its own process, with limits on time and memory. A time-out or a crash is *no verdict*: such a sample is neither kept nor used as rejected, and `faults` counts it. (Counting time-outs as wrong answers has spoilt real runs.) Without `--verifier`, a rule reads the answer from what the model said:
 
 # %%
 from llmlab.world.given import equal, final
@@ -537,7 +533,7 @@ pd.DataFrame([(s, final(s), equal(final(s), "72")) for s in told],
              columns=["said", "read as", "accepted"])
 
 # %% [markdown]
-# Judge each row yourself: which verdicts would you change? A rule like this errs in both directions, and the errors are systematic. The audit counts them by kind, on answers that are known to be right or wrong:
+# Judge each row yourself: which verdicts would you change? Such a rule errs in both directions, and systematically. The audit counts its errors by kind, on answers of known truth:
 
 # %%
 from llmlab.cli import audit
@@ -545,11 +541,11 @@ from llmlab.cli import audit
 code = audit.command([])
 
 # %% [markdown]
-# *false positives* are what self-training would learn. The library math-verify (`pip install math-verify`), in version `0.9`, accepts "40+2" for 42, so that echoing a sum can score, and it rejects `0.333` for 1/3. Audit a verifier on answers of *your* model, by hand, before you train on its word.
+# Look at *false positives*, which self-training would learn. The library math-verify (`pip install math-verify`), in version `0.9`, accepts "40+2" for 42, so echoing a sum can score, and it rejects `0.333` for 1/3. Before you train with a verifier, audit it by hand on answers of *your* model.
 #
 # ## 12 · The evidence
 #
-# Each statement that the sources make on this topic is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11 explains how a verdict is reached.
+# Which statements of the sources hold in the lab? Each is a claim in the ledger, declared before the runs that decide it (chapter 02, section 11 explains the verdicts).
 
 # %%
 from llmlab.learn import forest
@@ -559,30 +555,30 @@ evidence = Ledger("09")
 evidence
 
 # %% [markdown]
-# Read a row from the left: the claim, its verdict, the effects with their intervals over seeds. The same as a picture:
+# Each row has the claim, its verdict, and the effects with their intervals over seeds. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+# Each effect is divided by the smallest effect of interest. It is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed; then the whole interval must lie inside it.
 #
-# All of it holds for this lab, a small model and a small world. Five rows are worth a discussion:
+# All of it holds for this lab, a small model in a small world. Five rows deserve discussion:
 #
-# - **Several verifiers (C118).** Five checkers help if their errors are their own. Five copies of one checker decide exactly as one does, so no vote among them can help.
-# - **Fresh samples (C126) and rejected samples (C127).** Neither paid here. Samples of the present model taught no more than those of the first one, and DPO on verified against rejected samples was worse than imitating the verified ones: the pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
-# - **Self-confirmation (C124).** The samples came to agree with each other much more, and they hardly became more often right. Agreement is therefore no evidence of progress.
-# - **A learned outcome verifier (C114).** Picking by it was worse than one sample, and far worse than the vote: with few labels it prefers what looks right. Compare with the exact check before you trust a learned one.
+# - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
+# - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
+# - **Self-confirmation (C124).** The samples agreed much more in the end and were hardly more often right, so agreement is no evidence of progress.
+# - **A learned outcome verifier (C114).** Picking by it was worse than one sample, and far worse than the vote: with few labels it prefers what looks right.
 # - **A leaked test (C156).** The gain on leaked problems was as large on reworded ones, so rewording a test set doesn't clean it. Newly made problems do.
 #
 # ## 13 · Where the sources are contested
 #
-# - **"False positives poison training."** Random ones slow it: with 15 % symmetric noise large models lost less than 2 points [Plesner et al. 2026], and the sign of J decides [Rad et al. 2026]. Systematic ones lead to a plateau or to collapse, and the pattern matters more than the rate [Egashira et al. 2026].
-# - **"A PRM can reduce reward hacking."** An exact check of the process did, in a controlled world [Zhang et al. 2025]. A learned one is gamed: rewards above 0.9 with accuracy below 4 % [Tiwari et al. 2026]. DeepSeek-R1 gave PRMs up for RL [DeepSeek-AI 2025].
-# - **"Start with easier problems."** One study finds a gain [Parashar et al. 2025], one up to twice the speed [Shi et al. 2025], one no robust advantage of any order [Mordig et al. 2026]. Report final level and speed apart.
-# - **"DPO on accepted against rejected."** It uses more of what was sampled. On programming contests DPO reached 0 % where PPO reached 22.4 % [Xu et al. 2024].
-# - **"Self-training increases the mass on successes."** Whether it also finds anything new is another question. At many samples the base covers what the trained policy does [Yue et al. 2025]; true gains need headroom and the edge of competence [Zhang et al. 2025].
-# - **"It doesn't reason: accuracy drops when the numbers change."** Once chance is allowed for question by question, only half of twenty models change significantly [Długosz et al. 2026].
+# - **"False positives poison training."** Random ones slow it: with 15 % symmetric noise large models lost less than 2 points [Plesner et al. 2026], and the sign of J decides [Rad et al. 2026]. Systematic ones lead to a plateau or to collapse, and their pattern matters more than their rate [Egashira et al. 2026].
+# - **"A PRM can reduce reward hacking."** An exact check of the process did, in a controlled world [Zhang et al. 2025]. A learned one gets gamed: rewards were above 0.9 with accuracy below 4 % [Tiwari et al. 2026]. DeepSeek-R1 gave up PRMs for its RL [DeepSeek-AI 2025].
+# - **"Start with easier problems."** One study finds a gain [Parashar et al. 2025], one up to twice the speed [Shi et al. 2025], and one no robust advantage of any order [Mordig et al. 2026]. Report the final level and the speed separately.
+# - **"DPO on accepted against rejected."** It uses more of what was sampled. But on programming contests DPO reached 0 % where PPO reached 22.4 % [Xu et al. 2024].
+# - **"Self-training increases the mass on successes."** Whether it also finds anything new is another question. With many samples the base model covers what the trained policy does [Yue et al. 2025]. True gains need headroom and the edge of competence [Zhang et al. 2025].
+# - **"It doesn't reason: accuracy drops when the numbers change."** Once chance is allowed for, question by question, only half of twenty models change significantly [Długosz et al. 2026].
 #
 # ## 14 · Exercises
 
@@ -625,9 +621,9 @@ interview("09")
 # %% [markdown]
 # ## To take away
 #
-# 1. The verifier is the teacher. Random errors cost time as long as right answers pass more often than wrong ones; a pattern that always passes is learnt.
-# 2. Agreement is not correctness. Without a signal from outside, training makes a model surer of what it believes already, so stop by labelled held-out problems.
-# 3. Report more than accuracy: right answers reached through wrong steps, calibration, pass@k beside pass@1, and a test that nobody can have seen.
+# 1. The verifier is the teacher. Random errors cost time as long as right answers pass more often than wrong ones. A pattern that always passes is learnt.
+# 2. Agreement is not correctness. Without a signal from outside, training makes a model surer of what it already believes. Let held-out problems with labels tell you when to stop.
+# 3. Report more than accuracy: calibration, pass@k next to pass@1, right answers reached through wrong steps, and a test that no model can have seen.
 
 # %%
 references("zelikman_2022", "gulcehre_2023", "yuan_2023_rft", "rad_2026",
