@@ -363,7 +363,7 @@ taught = {"passage always there": Raft(gold=1.0), "RAFT": Raft(),
           "refusals taught": Raft(without="refuse")}
 told = {"gold": "right, passage shown", "unsupported": "invented, passage missing",
         "refused": "refused, passage missing",
-        "over_refused": "refused, passage shown", "memory": "taught facts, no passages"}
+        "over_refused": "refused, passage shown"}
 last = lambda run, m: [*run.curve(m).values()][-1]
 pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
               for name, e in taught.items()}).T.round(2)
@@ -379,8 +379,7 @@ pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()
 from llmlab.chapters.c08_tools_and_retrieval.knowledge import Knowledge
 
 ways = {"trained in": Knowledge(), "looked up": Knowledge(way="retrieval")}
-told = {"recall": "right", "inverse": "right, asked for the name",
-        "updated": "new value after a change", "old": "old value after a change",
+told = {"recall": "right", "updated": "new value after a change", "old": "old value after a change",
         "leak": "withdrawn fact told", "kept": "earlier skills",
         "query_tokens": "tokens per query"}
 pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
