@@ -264,13 +264,14 @@ pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
 Panel("verify", show=["labels", "aggregation", "solutions"])
 
 # %% [markdown]
-# This table has the last readings of stored heads. Three rows are seeds of the default, a PRM that takes the minimum, and one row is a seed with summed scores:
+# This table has the last readings of stored heads. Three rows are seeds of the default, a PRM that takes the minimum. Of the last two, one sums a PRM's scores, and one is an ORM:
 
 # %%
 from llmlab.chapters.c09_reasoning.verify import Verify
 
 heads = {f"seed {n}": runs.run(Verify(), n) for n in (0, 1, 2)}
 heads["seed 0, summed"] = runs.run(Verify(aggregation="sum"), 0)
+heads["seed 0, ORM"] = runs.run(Verify(labels="outcome", aggregation="last"), 0)
 chosen = ("selected", "pass_at_1", "voted", "exact", "by_length", "auc", "padded")
 pd.DataFrame({name: {m: [*run.curve(m).values()][-1] for m in chosen}
               for name, run in heads.items()}).T.round(2)
@@ -481,7 +482,7 @@ ends({"with a Brier term": Calibrate(),
       "auc": "right surer than wrong"})
 
 # %% [markdown]
-# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. (One run each.)
+# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. Whether honesty costs right answers takes more than the one run of each row; the ledger has the answer (C155).
 #
 # ## 10 · Contamination
 #

@@ -12,10 +12,18 @@ SWEEPS = (
         },
     ),
     Grid("calibrate", alone={"reward_func": ("brier", "outcome")}),
+    Grid("decompose", alone={"shown": ("steps", "answer", "filler"), "family": ("products", "columns")}),
+    Grid(
+        "verify",
+        together={"labels": ("outcome", "process", "rollouts"), "aggregation": ("last", "min", "sum")},
+    ),
+    Grid("process", alone={"reward_func": ("outcome", "dense", "both", "hard", "learned")}),
+    Grid("contaminate", alone={"form": ("same", "reworded"), "leak": (0.0, 0.5)}),
 )
 RUNS = [
     *((name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")),
     ("decompose", dict(shown="answer")),
+    ("verify", dict(labels="outcome", aggregation="last")),
     ("process", dict(reward_func="learned", aggregation="sum", family="columns", level=3)),
     ("calibrate", dict(reward_func="outcome")),
 ]

@@ -13,6 +13,7 @@ SWEEPS = (
         },
     ),
     Grid("search", alone={"score": ("exact", "outcome", "likelihood", "learned")}),
+    Grid("budget", alone={"method": ("star", "dpo", "grpo")}),
     Grid("revise", alone={"feedback": ("intrinsic", "critique", "flag", "step", "resample")}),
 )
 RUNS = [
