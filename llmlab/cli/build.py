@@ -13,7 +13,7 @@ from . import claims
 from .options import nearest, parse
 from .screen import progress, stoppable
 
-BUILDS = (*paths.LAB, "sweeps", "texts", "runs", "rates", "claims", "notebooks", "readme")
+BUILDS = (*paths.LAB, "sweeps", "texts", "runs", "rates", "claims", "replication", "notebooks", "readme")
 REHEARSED = ("book", "vouch")
 MIGRATE = "migrate"
 
@@ -66,7 +66,7 @@ def stale(name: str) -> list[str]:
     from ..lab import checkpoints as builder
     from ..lab import record, sweeps, texts, vouched
     from ..learn import books, readme, shipped
-    from ..ledger import TRIALS, rates, results
+    from ..ledger import TRIALS, rates, replication, results
 
     seals = {
         "sweeps": sweeps.seals,
@@ -74,6 +74,7 @@ def stale(name: str) -> list[str]:
         "runs": shipped.seals,
         "rates": lambda: rates.seals(TRIALS),
         "claims": results.seals,
+        "replication": replication.seals,
         "notebooks": books.seals,
         "readme": readme.seals,
     }
@@ -107,6 +108,8 @@ def make(name: str, force: bool) -> None:
                     print(f"rates of {part}: {done} of {of}: {what}", flush=True)
     elif name == "claims":
         claims.command(["run"] + ["--force"] * force)
+    elif name == "replication":
+        claims.command(["replicate"])
     elif name == "readme":
         from ..learn import readme
 

@@ -39,6 +39,10 @@ RUN = [
     ("force", bool, False, "judge again what is current (runs are never computed twice)"),
     ("json", bool, False, "print one JSON object as the last line"),
 ]
+AGAIN = [
+    ("lot", int, 1, "number of the draw: another one draws other readings"),
+    ("json", bool, False, "print one JSON object as the last line"),
+]
 COLOURS = {"supported": "green", "refuted": "red", "conditional": "yellow", "proven": "green"}
 
 
@@ -210,8 +214,35 @@ def chosen(ids: list[str], chapter: str) -> list:
     return [c for c in CLAIMS.values() if (not ids or c.id in ids) and chapter in ("", c.chapter)]
 
 
+def replicate(options) -> int:
+    """Readings drawn by lot, with new seeds, against what the stored ones predict."""
+    from ..ledger import replication
+
+    with progress() as bar:
+        task = bar.add_task("replication", total=None, last="")
+        told = replication.run(
+            options.lot,
+            on_run=lambda done, of, what: bar.update(task, completed=done, total=of, last=what),
+        )
+    if options.json:
+        print(json.dumps(told, ensure_ascii=False))
+        return 0
+    out = Table("claim", "reading", "predicted [98 %]", "new seeds")
+    for one in told:
+        new = " ".join(f"{v:.3f}{'' if ok else ' ✗'}" for v, ok in zip(one["new"], replication.inside([one])))
+        predicted = f"[{one['low']:.3f}, {one['high']:.3f}]"
+        out.add_row(one["claim"], f"{one['arm']}: {one['metric']}", escape(predicted), new)
+    Console(highlight=False, width=None if Console().is_terminal else 150).print(out)
+    print(replication.summary(told))
+    return 0
+
+
 def command(argv: list[str]) -> int:
-    """`llmlab claims [ID …]` shows, `llmlab claims run [ID …]` runs."""
+    """`llmlab claims [ID …]` shows, `llmlab claims run [ID …]` runs, `llmlab claims replicate` runs a few
+    again.
+    """
+    if argv[:1] == ["replicate"]:
+        return replicate(parse("claims replicate", AGAIN, argv[1:]))
     runs_them = argv[:1] == ["run"]
     argv = argv[runs_them:]
     ids = list(takewhile(lambda a: not a.startswith("-"), argv))
