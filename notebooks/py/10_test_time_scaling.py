@@ -26,7 +26,7 @@
 #
 # **For a ten-year-old.** You work out a sum four times. If three results agree, you trust that one. If your teacher can check, one right result is enough. But four sums take four times as long, and a teacher who nods at everything is no help.
 #
-# **In an interview.** *Samples often contain a right answer that a single answer misses. What I get out of them depends on how I pick. A vote converges to the commonest answer, right or wrong. Best-of-n converges to the precision of its verifier. Revision needs information from outside, and search needs a score for partial solutions. I compare all of them at equal tokens, stop early, and ask after how many requests training would have been cheaper.*
+# **In an interview.** *What I get out of samples depends on how I pick. A vote converges to the commonest answer, right or wrong. Best-of-n converges to the precision of its verifier. Revision needs information from outside, and search needs a score for partial solutions. I compare all of them at equal tokens, stop early, and ask after how many requests training would have been cheaper.*
 #
 # New terms: **pass@k**, **pass^k** = chance that at least one, or all, of k samples are right; **self-consistency** = a vote over the final answers of several samples; **best-of-n** = a verifier picks one of n samples; **TPR**, **FPR** = share of right samples, and of wrong ones, that a verifier accepts; **beam search** = continue only the best few partial solutions; **MCTS** (Monte Carlo tree search) = grow a tree of steps where it looks good or has hardly been tried; **break-even** = number of requests after which training is cheaper.
 
@@ -75,7 +75,7 @@ pd.DataFrame([(a.text, a.answer, a.right, a.tokens) for a in group[:8]],
 #
 # ## 1 · By hand: four different numbers
 #
-# Which number says how good several samples are? Four are in use. Take three problems with four samples each; every sample has an answer and a score from some verifier:
+# Which number says how good several samples are? Four are in use. Take three problems with four samples each, and for every sample its answer and the score that some verifier gave it:
 
 # %%
 by_hand = {  # name: answers, scores, the right answer
@@ -104,13 +104,13 @@ numbers.round(2)
 # %% [markdown]
 # Compare the numbers within a row. pass@k says what the samples contain, pass^k what you can rely on. voted@k and selected@k say what a user gets when a vote, or the highest score, picks the answer. In B the commonest answer is wrong, so the vote fails and the verifier helps. In C the verifier is fooled and the vote helps. One number for an agent hides all of this.
 #
-# **Estimating them.** Draw n samples, more than k. Of all subsets of size k, count those in which at least one sample is right, or all are [Chen et al. 2021; Yao et al. 2024]:
+# **Estimating them.** Draw n samples, more than k. Of all subsets of size k, count those in which at least one sample is right (pass@k) or all are (pass^k) [Chen et al. 2021; Yao et al. 2024]:
 
 # %%
 show(scaling.pass_at_k, scaling.pass_hat_k)
 
 # %% [markdown]
-# The tempting shortcut puts the measured share c/n into the formula as if it were the true chance. What do both give on average for a hard problem?
+# A tempting shortcut puts the measured share c/n into the formula as if it were the true chance. What do both give on average for a hard problem?
 
 # %%
 n, p = 10, 0.05  # samples, and the chance that one is right
@@ -132,7 +132,7 @@ pd.DataFrame({k: {"true": 1 - (1 - p) ** k,
 #
 # ## 2 · One axis: tokens per problem
 #
-# Which way of picking gets most out of the same tokens? The stored run draws 32 samples for each of 48 problems and estimates how often each way is right if it picks one of k. *vote, weighted* counts a vote more if the model finds that solution likely. *likeliest* takes the sample with the highest mean log-prob per token, *shortest* the one with the fewest tokens. *Adaptive self-consistency* stops its vote once one answer leads by three, and spends what it saves on other problems.
+# Which way of picking gets the most out of the same tokens? The stored run draws 32 samples for each of 48 problems and estimates how often each way is right if it picks one of k. *vote, weighted* counts a vote more if the model finds that solution likely. *likeliest* takes the sample with the highest mean log-prob per token, *shortest* the one with the fewest tokens. *Adaptive self-consistency* stops its vote once one answer leads by three, and spends what it saves on other problems, so it draws k samples on average.
 
 # %%
 from llmlab.chapters.c10_test_time.scale import Scale
@@ -171,7 +171,7 @@ Predict(f"One sample is right in {one:.0%} of cases, the greedy answer in "
             "those whose samples mostly share one wrong answer.")
 
 # %% [markdown]
-# Start with the highest line, pass@k, and the lowest, pass^k. Every way of picking lies between them: if all k samples are right no pick can fail, and if none is right no pick can succeed. The distance to the highest line is what better picking could still gain. Then compare the vote with the gray line: sixteen samples have to beat one greedy answer to be worth their price. (Adaptive self-consistency draws k samples on average, more for some problems. One seed: don't quote the values.)
+# Start with the highest line, pass@k, and the lowest, pass^k. Every way of picking lies between them: if all k samples are right no pick can fail, and if none is right no pick can succeed. The distance to the highest line is what better picking could still gain. Then compare the vote with the grey line: sixteen samples have to beat one greedy answer to be worth their price. (One seed: don't quote the values.)
 #
 # At scale, 250 samples raised the share of SWE-bench Lite issues with a solution among them from 15.9 to 56 %. Votes and reward models level off where no automatic check exists [Brown et al. 2024].
 #
@@ -259,7 +259,7 @@ pd.DataFrame({f"a wrong answer costs {cost:g}": {n: worth(n, cost) for n in size
 # %% [markdown]
 # Find the highest number in each column. If wrong answers cost nothing, more samples are always better. If they cost something, there is a best n, and it is small: beyond it, more samples mostly find wrong answers to problems that can't be solved. The exact n depends on our invented mix. At scale, the best number was often below ten [Stroebl et al. 2024].
 #
-# **Measured.** Does the formula predict real samples? Two verifiers check those of the reasoner. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
+# **Measured.** Does the formula predict real samples? Two verifiers check the reasoner's. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
 
 # %%
 flawed = {"errs at random": runs.run(Scale(fpr=0.3), 0),
@@ -349,7 +349,7 @@ Panel("revise", show=["feedback", "family", "level"])
 # %% [markdown]
 # Try *its own critique*: the model first says which step is wrong, and only attempts that it objects to are tried again. This can be no better than the critic, so watch *right ones that become wrong*.
 #
-# At scale, GPT-4 on GSM8K fell from 95.5 to 91.5 and then to 89.0 % when it corrected itself without feedback [Huang et al. 2023]. Later work found that this depends on the task [Stav et al. 2026], and that a model can gain if it revises only what its own check flags [Jiang et al. 2025].
+# At scale, GPT-4 on GSM8K fell from 95.5 to 91.5 and then to 89.0 % when it corrected itself without feedback [Huang et al. 2023]. Later work found that this depends on the task [Stav et al. 2026], and that a model can gain if it revises only what its own trained check flags [Jiang et al. 2025].
 #
 # ## 6 · Search over steps
 #
@@ -453,7 +453,7 @@ pd.DataFrame({f"p = {p:g}": break_even(p) for p in (0.2, 0.4, 0.6, 0.8)}
 # %% [markdown]
 # Go down the last column: the more often one sample is already right (p), the more requests it takes until training pays. The column *k always* flatters training, because nobody has to draw all eight samples if a check says when to stop. If you expect fewer requests than the break-even while you keep the model, sample; otherwise train.
 #
-# The lab does it with real tokens, for STaR from chapter 09. *equivalent checked samples* says how many samples of the model before training, with an exact check, are as good as one sample of the trained model.
+# The lab repeats this with real tokens, for STaR from chapter 09. *equivalent checked samples* says how many samples of the model before training, with an exact check, are as good as one sample of the trained model.
 
 # %%
 from llmlab.chapters.c10_test_time.budget import Budget
@@ -489,7 +489,7 @@ pd.DataFrame({N: {"cost": N, "requests that wait too long": 1 - (1 - slow) ** N,
               for N in (1, 2, 4, 8, 16)}).T.rename_axis("N").round(3)
 
 # %% [markdown]
-# From row to row the cost doubles, more requests wait too long, and the last sample gains less, on easy problems first. Three rules follow: cancel the rest once one is accepted, start with two and draw more only after a rejection, and return the best answer so far at a deadline. But a deadline cuts off long solutions, which belong to hard problems.
+# From row to row the cost doubles, more requests wait too long, and the last sample gains less, on easy problems first. Three rules follow: cancel the rest once one is accepted, start with two and draw more only after a rejection, and stop at a deadline with the best answer so far. But a deadline cuts off long solutions, which belong to hard problems.
 #
 # **Speculative decoding** makes a sample faster and leaves its distribution as it is. A small model drafts tokens. The large model accepts each one with probability $\min(1, p/q)$, where p is its own probability of the token and q the draft model's. After a rejection it draws from $\max(0, p - q)$, normalised [Leviathan et al. 2022]. How many tokens does one pass of the large model then give, by drafted tokens and acceptance?
 
@@ -530,7 +530,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. A blue band means that no difference was claimed; there the whole interval must lie inside the band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # Four lab results are worth a discussion:
 #
@@ -541,11 +541,10 @@ forest.figure(evidence.rows)
 #
 # ## 12 · Where the sources are contested
 #
-# Where do papers disagree?
+# Where do papers disagree? (For critique and revision see section 5.)
 #
 # - **"Self-consistency voting."** It gained a lot on GSM8K [Wang et al. 2023], and little or less than nothing with recent models [Loo 2025; Mehta 2026], probably because a strong model's remaining errors are systematic.
 # - **"Best-of-N + verifier."** Coverage, which is pass@k, keeps rising with samples [Brown et al. 2024]. But false positives set a ceiling, so a weak model can't be made strong this way [Stroebl et al. 2024].
-# - **"Critique, then revise."** It hurts without information from outside [Huang et al. 2023], depends on the task [Stav et al. 2026], and helps where a trained check decides what to revise [Jiang et al. 2025].
 # - **"Search is most useful for agents and tool chains."** Tree of Thoughts solved 74 instead of 4 % of Game of 24, where a partial state is easy to judge [Yao et al. 2023]. With realistic judges the gain was negligible [Chen et al. 2024].
 # - **"More thinking helps."** On some tasks, longer reasoning lowers accuracy [Gema et al. 2025].
 # - **"Training or test-time compute?"** As the budget grows, methods with a verifier pull ahead of those without [Setlur et al. 2025]. Beyond that, the answer is a curve over the number of requests.
