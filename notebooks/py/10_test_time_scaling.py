@@ -207,13 +207,13 @@ pd.Series(Counter((a.answer, a.right) for a in worst), name="votes").rename_axis
     ["answer", "right"]).sort_values(ascending=False).head(4).to_frame()
 
 # %% [markdown]
-# Is the answer at the top wrong? If it really is the model's commonest one, more samples make the vote *worse*: one sample is sometimes right, the vote of many never is. Agreement isn't correctness. And normalise answers before you count: a right one in three spellings loses to a wrong one in a single spelling.
+# Is the answer at the top wrong? If it really is the model's commonest one, more samples make the vote *worse*: one sample is sometimes right, the vote of many never is. Agreement isn't correctness. (Normalise answers before you count: a right one in three spellings loses to a wrong one in a single spelling.)
 #
 # At scale, voting gained 17.9 points on GSM8K [Wang et al. 2023]. With stronger models it gains less: 0.4 and 1.6 % with 20 samples in one study [Loo 2025]. In another, five samples lowered one model from 78 to 74.3 %, while a second one rose [Mehta 2026].
 #
 # ## 4 · A verifier that errs
 #
-# What do more samples gain if the verifier makes mistakes? Best-of-n takes a sample that the verifier accepts, or any if it accepts none. Suppose that three of ten samples are right, and that the verifier accepts nine of ten right ones. The figure varies its FPR, the share of wrong ones that it accepts, too:
+# What do more samples gain if the verifier makes mistakes? Best-of-n takes a sample that the verifier accepts, or any if it accepts none. Suppose that three of ten samples are right, and that the verifier accepts nine of ten right ones. The figure varies its FPR, the share of wrong ones that it accepts:
 
 # %%
 show(scaling.best_of_n, scaling.precision)
@@ -259,7 +259,7 @@ pd.DataFrame({f"a wrong answer costs {cost:g}": {n: worth(n, cost) for n in size
 # %% [markdown]
 # Find the highest number in each column. If wrong answers cost nothing, more samples are always better. If they cost something, there is a best n, and it is small: beyond it, more samples mostly find wrong answers to problems that can't be solved. The exact n depends on our invented mix. At scale, the best number was often below ten [Stroebl et al. 2024].
 #
-# **Measured.** Does the formula predict real samples? Two verifiers check the reasoner's. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
+# **Measured.** Does the formula hold in practice? Two verifiers check the reasoner's samples. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
 
 # %%
 flawed = {"errs at random": runs.run(Scale(fpr=0.3), 0),
@@ -301,7 +301,7 @@ pd.DataFrame({"strong model, blind": chain(0.8, 0.2, 0.1),
 # %% [markdown]
 # Go down each column. Blind revision pulls a strong and a weak model to the same value, *repaired / (repaired + spoiled)*: one loses and the other gains. If no right answer is touched, accuracy can only rise. So accuracy alone can't tell you whether a loop works. Measure both rates [Liu and Meng 2026].
 #
-# Now the reasoner, which was trained to revise. *Try again* asks for another attempt at every answer, right or wrong, without feedback. The other two use an exact check and touch only wrong answers. *Told how far it is right*, the model continues from its last right step; this is sequential scaling. *Fresh samples* asks the question again; this is parallel scaling with a check. Means of five stored seeds:
+# Now let the reasoner revise; it was trained to. *Try again* asks for another attempt at every answer, right or wrong, without feedback. The other two use an exact check and touch only wrong answers. *Told how far it is right*, the model continues from its last right step; this is sequential scaling. *Fresh samples* asks the question again; this is parallel scaling with a check. The numbers are means over five stored seeds:
 
 # %%
 from llmlab.chapters.c10_test_time.revise import Revise
@@ -341,7 +341,7 @@ Predict("Four rounds of revision. What does accuracy do?",
 # %% [markdown]
 # Compare *wrong to right* across the rows. Feedback earns its tokens only if this rate is higher than with fresh samples, and on products it isn't: told how far it is right, this model often repeats its mistake or makes another one. So the exact check is worth a lot here and the feedback little. *Try again* has no check and spoils right answers, too; if its limit is below *before*, stop. (Later rounds have lower rates, because what is still wrong is harder.)
 #
-# **Sequential or parallel?** Large models are trained for the sequential way: they check, go back and try again within one long chain of thought [DeepSeek-AI 2025]. You can also set its length by force. Cutting it off saves tokens. Writing "Wait" where the model wanted to stop makes it continue, which raised s1-32B on AIME24 from 50 to 57 % [Muennighoff et al. 2025]. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
+# **Sequential or parallel?** Large models are trained for the sequential way: they check, go back and try again within one long chain of thought [DeepSeek-AI 2025]. You can also force its length. Cutting it off saves tokens. Writing "Wait" where the model wanted to stop makes it continue, which raised s1-32B on AIME24 from 50 to 57 % [Muennighoff et al. 2025]. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
 
 # %%
 Panel("revise", show=["feedback", "family", "level"])
@@ -387,7 +387,7 @@ tree
 # %% [markdown]
 # Look where the visits go: the root has one per round, and below it they gather where the value is high. The score is a perfect judge. It counts the share of the required steps that are right and leave the number within reach, so a step into a dead end adds nothing. Does the most visited path reach the number? If not, the rounds were too few, because a finished wrong solution keeps the value of its good steps. Try `rounds=64`, `Tree(…, explore=0.0)`, and `Search(score="outcome")`, where only a finished right solution counts.
 #
-# One tree proves nothing. The next table spends equal tokens in four ways. (*lookahead* finishes a solution from each step and scores the result.) Each block uses another score: a perfect one for every step, a perfect check of answers only, or a process verifier that was trained for a minute. Means of five seeds:
+# One tree proves nothing. The next table spends equal tokens in four ways. (*lookahead* finishes a solution from each step and scores the result.) Each block uses another score: a perfect one for every step, a perfect check of answers only, or a process verifier that was trained for a minute. All numbers are means over five seeds:
 
 # %%
 scores = {"every step is scored": "exact", "only answers are scored": "outcome",
@@ -398,7 +398,9 @@ pd.concat({name: pd.DataFrame({way.replace("_", " "): mean(
     for name, score in scores.items()}, axis=1).rename_axis("tokens").round(2)
 
 # %% [markdown]
-# Compare the four ways within each block and row: they cost the same tokens. With a perfect score of steps, the beam is ahead while tokens are few, and lookahead once they are many. Best-of-n finally passes the beam: independent samples differ more than the offspring of a few survivors. If only answers can be checked, nothing beats best-of-n. A beam then picks at random; MCTS comes nearest, because it remembers which subtrees ended well. With a learned score, every way gets *worse* from some budget on: among more candidates there is more often one that the score overrates. (The first rows aren't fair: if even the smallest run of a way takes more tokens, the row shows that run.)
+# Compare the four ways within each block and row: they cost the same tokens. With a perfect score of steps, the beam is ahead while tokens are few, and lookahead once they are many. If only answers can be checked, nothing beats best-of-n. With a learned score, every way gets *worse* from some budget on. (The first rows aren't fair: if even the smallest run of a way takes more tokens, the row shows that run.)
+#
+# Why? Independent samples differ more than the offspring of a few survivors, so best-of-n finally passes even the beam with a perfect score. Without a score for partial solutions, a beam picks at random; MCTS comes nearest to best-of-n, because it remembers which subtrees ended well. And among more candidates there is more often one that a learned score overrates.
 
 # %%
 Panel("search", show=["score", "family", "level"])
@@ -467,7 +469,7 @@ pd.DataFrame({label: spent.curve(m) for m, label in told.items()}
              ).rename_axis("step").round(2)
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is whether one new sample is worth more old ones. At 1 it has bought nothing yet, and the break-even is set to a million, which means never. A little above 1 it saves few tokens per request, so the break-even is far away. The verdict is a number of requests, not a winner. It assumes an exact check at request time; without one, compare with the vote. (One seed.)
+# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and the break-even is set to a million, which means never. A little above 1, it saves few tokens per request, so the break-even is far away. The verdict is a number of requests, not a winner. It assumes an exact check at request time; without one, compare with the vote. (One seed.)
 
 # %%
 Panel("budget", show=["method", "k", "level"])

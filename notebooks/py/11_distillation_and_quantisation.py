@@ -123,7 +123,7 @@ from llmlab.methods import distillation
 show(distillation.forward_kl, distillation.reverse_kl, distillation.js)
 
 # %% [markdown]
-# In TRL one number sets the direction: `beta` is 0 for forward and 1 for reverse KL, in its GKDTrainer and in its DistillationTrainer. The *defaults* differ, `0.5` and `1.0`, and a training library once had the two names swapped in its documentation. So name the direction, don't just say "KL". Here β means what it does in TRL, and a test compares losses and gradients.
+# In TRL one number sets the direction: `beta` is 0 for forward and 1 for reverse KL, in its GKDTrainer and in its DistillationTrainer. The *defaults* differ, `0.5` and `1.0`, and a training library once swapped the two names in its documentation. So name the direction, not just "KL". Here β means what it does in TRL; a test compares losses and gradients.
 #
 # **Temperature.** Divide both models' logits by T, and small probabilities weigh more. For large T the gradient shrinks about as 1/T², so the loss is multiplied by T².
 #
@@ -183,11 +183,11 @@ Predict("Forward or reverse KL: which gives more right greedy answers, and which
             "KL keeps the teacher's spread, and greedy decoding ignores it.")
 
 # %% [markdown]
-# Compare the rows of one *direction*: they look alike, no matter who wrote the text. Then compare the directions. Forward KL gives better greedy answers. Reverse KL gives a better pass@1 and samples that are more alike (*different of four*). All rows share one learning rate. At each arm's best rate, reverse KL keeps the better pass@1, and forward KL no longer has better greedy answers (C160 and C170 in section 11).
+# Compare the rows of one *direction*: they look alike, no matter who wrote the text. Then compare the directions. Forward KL gives better greedy answers. Reverse KL gives a better pass@1, and samples that are more alike: among four samples, fewer are different (*different of four*). All rows share one learning rate. At each arm's best rate, reverse KL keeps the better pass@1, and forward KL no longer has better greedy answers (C160 and C170 in section 11).
 #
 # So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text do badly when they write on their own, and on-policy text repairs that [Agarwal et al. 2023]. That failure is called *exposure bias*. It needs long texts, where one mistake leads to the next, and the lab's solutions are short. This may be the reason; we haven't tested it.
 #
-# Now compare both KL columns: averaged over the writers, each direction is better on its own KL. A held-out loss is like the first and goes with good greedy answers here; a user meets the second, which goes with good samples. So report the one that matches how you decode, and always look at what the student writes.
+# Now compare both KL columns: averaged over the writers, each direction is better on its own KL. A held-out loss is like the first and goes with good greedy answers here. A user meets the second, which goes with good samples. Report the one that matches how you decode, and always look at what the student writes.
 #
 # Here are two opposite corners of the table over training:
 
@@ -216,7 +216,7 @@ figures.curves({name: seeds("distill", **CORNERS[name])
 Panel("distill", show=["writer", "beta", "loss", "size", "lr"])
 
 # %% [markdown]
-# It should teach nothing: on average the gradient of one's own samples is zero. Only noise is left, and an optimiser that normalises its steps makes full steps out of noise. Within twenty steps no answer is right; with a fifth of the learning rate the model stays where it was (try it). This happens when a pipeline silently drops the teacher's column and nobody looks at the answers; see the drill *The teacher that nobody read*.
+# It should teach nothing: on average the gradient of one's own samples is zero. Only noise is left, and an optimiser that normalises its steps makes full steps out of noise. In the lab no answer is right within twenty steps; with a fifth of the learning rate the model stays where it was (try it). This happens when a pipeline silently drops the teacher's column and nobody looks at the answers; see the drill *The teacher that nobody read*.
 #
 # At scale, on-policy distillation beat SFT on the teacher's text at equal compute for summaries, translation and arithmetic [Agarwal et al. 2023]. It needs a teacher that thinks in similar patterns and knows something that the student doesn't [Li et al. 2026]. So start with SFT on the teacher's text (a cold start).
 #
@@ -261,7 +261,7 @@ minutes.rename_axis("seconds per step").round(2)
 # %% [markdown]
 # The last column says how many steps on right solutions fit into one step of distillation, on this machine. So the fair comparison is at equal *time*. In claim C135 the student without a teacher gets four times the steps, and wins clearly. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down.
 #
-# Can a student be better than its teacher? Yes, if its data were *filtered by something other than the teacher*: a checker, a vote, a reward. It then imitates only the teacher's good days. Averaging over the teacher's noise can help, too. Imitation alone has no other reason to go further.
+# Can a student be better than its teacher? Yes, if its data were *filtered by something other than the teacher*: a checker, a vote, a reward. It then imitates only the teacher's good days. Averaging over the teacher's noise can help, too. Nothing else in imitation leads further.
 #
 # ## 4 · The teacher's text: filter, form, order
 #
@@ -286,7 +286,7 @@ forms.round(2)
 #
 # To filter, `--keep right` asks the checker, `--keep likely` the teacher's own likelihood, and `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. The ledger measures all three choices (C137, C138, C139).
 #
-# You can also learn from pairs: the teacher's text is *chosen*, the student's own answer to the same problem is *rejected*, and DPO from chapter 06 learns the difference: `llmlab run distill --writer teacher --loss dpo`.
+# Or use pairs: the teacher's text is *chosen*, the student's answer to the same problem *rejected*, and DPO (chapter 06) learns the difference: `llmlab run distill --writer teacher --loss dpo`.
 #
 # ## 5 · Self-distillation: the teacher has read the leaflet
 #
@@ -326,7 +326,7 @@ Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
 #
 # ## 6 · Several specialists into one
 #
-# How do several models, each fine-tuned on its own skill, become one? The lab has two, for chains of links and for strings. There are four ways. Mix the data and train once. Average the weights. Use TIES, which drops small changes and lets the majority decide each weight's sign [Yadav et al. 2023]. Or distil on-policy: the student answers each kind of problem, and its specialist is the teacher.
+# How do several models, each fine-tuned on its own skill, become one? (The lab has two, for chains of links and for strings.) Mix the data and train once. Or average the weights. Or use TIES, which drops small changes and lets the majority decide each weight's sign [Yadav et al. 2023]. Or distil on-policy: the student answers each kind of problem, and its specialist is the teacher.
 
 # %%
 Panel("specialists", show=["how", "lr"])
@@ -440,7 +440,7 @@ pd.concat({title: pd.Series({k: v[i] for k, v in effects.items()}).unstack()
            for i, title in enumerate(titles)}, axis=1).round(4)
 
 # %% [markdown]
-# Compare the left half with the right. All errors are nearly equal, because rounding to nearest treats all matrices alike. But one matrix of the last layer, with a slightly larger error, does several times as much damage as most others. So the error says little, and it makes sense to give sensitive layers more bits.
+# Compare the left half with the right. All errors are nearly equal, because rounding to nearest treats all matrices alike. But one matrix of the last layer, with a slightly larger error, does several times as much damage as most others. So the error says little, and sensitive layers deserve more bits.
 #
 # **Which rounding is best?** Four ways to round, and a model with outliers, all at 3 bits (means over five seeds):
 
@@ -534,12 +534,14 @@ axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
 frontier
 
 # %% [markdown]
-# Choose a size on the horizontal axis and take the highest point to its left. Down to four or five bits, give up bits rather than weights: a larger model with fewer bits beats a smaller one with more. At three bits the large one falls off a cliff, and a smaller model with more bits wins. So round to four or five bits first. Distil if that isn't small enough, and go below four bits only with the repair of the next section. (96 samples per point: read the shape.)
+# Choose a size on the horizontal axis and take the highest point to its left. Down to four or five bits, bits are cheaper to give up than weights: a larger model with fewer bits beats a smaller one with more. At three bits the large one falls off a cliff, and a smaller model with more bits wins. So round to four or five bits first. Distil if that isn't small enough, and go below four bits only with the repair of the next section. (96 samples per point: read the shape.)
 
 # %%
 Panel("quantise", show=["scheme", "group", "outliers", "calibration"])
 
 # %% [markdown]
+# Try *outliers (break it)*, then a smaller *group*: the damage shrinks and doesn't go away.
+#
 # ## 9 · Repair: train with rounded weights
 #
 # Can training repair what rounding breaks? Rounding has no slope, so the gradient passes it as if it weren't there. This is the *straight-through estimator*. The full weights are kept and trained, and every forward pass sees the rounded ones:
@@ -592,6 +594,8 @@ pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])
 
 # %% [markdown]
+# Compare *round afterwards (PTQ)* with *QAT, KL to the full model*, and then try other numbers of bits.
+#
 # **An adapter and few bits.** How do you deploy a LoRA adapter with rounded weights? You choose twice. The adapter is trained on top of the full weights W, or of the rounded ones Q(W) as in QLoRA (chapter 05). Then its change Δ is deployed as a *16-bit adapter* on Q(W), or *merged* and rounded with the weights, Q(W + Δ). Here an adapter learns a new skill, at three bits:
 
 # %%
@@ -608,6 +612,8 @@ ends("merging", TRAINED_ON,
 Panel("merging", show=["base", "bits", "group", "lr"])
 
 # %% [markdown]
+# Go from three bits to four: the second rounding then costs much less.
+#
 # ## 10 · With your own models and texts
 #
 # How do you run this on your own models?
@@ -643,11 +649,11 @@ forest.figure(evidence.rows)
 #
 # Seven lab results are worth a discussion. Within a comparison, every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
 #
-# - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. At about equal time, with four times the steps, right solutions alone won clearly. They cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
+# - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. At about equal time, which is four times the steps, right solutions alone won clearly; they cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
 # - **Soft targets (C136).** On the same right solutions, labels taught more than the teacher's probabilities, with few problems and with many. A label is right; the teacher gives part of its probability to what is wrong.
 # - **Who writes (C160).** The published advantage of own text doesn't show. With reverse KL it made no difference who wrote; with forward KL the teacher's text was better. A likely reason: the lab's students begin close to their teacher, so they make few mistakes of their own to learn from.
 # - **Which KL (C170).** Reverse KL made samples right more often and more alike. At each arm's best rate, forward KL's advantage for greedy answers vanishes. So the table of section 2 compares rates as well as directions.
-# - **Self-distillation (C161, C162).** It taught most of the facts without one label, and cost more of what the model knew before than SFT did. When the teacher was asked to cite, nearly every answer cited a leaflet that nobody gave.
+# - **Self-distillation (C161, C162).** It taught most of the facts without one label, and forgot more than SFT did. When the teacher was asked to cite, nearly every answer cited a leaflet that nobody gave.
 # - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even at the best rate of the latter. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: RL's gain survived the rounding at none of the rates that were tried.
 # - **An adapter and three bits (C172).** Deployed on the rounded weights that it was trained on, the adapter kept its skill. It lost a large part when it was merged and rounded again, or trained on the full weights.
 #
