@@ -16,21 +16,19 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** The reasoner solves problems step by step. Chapter 09 trained it further; here its weights stay as they are. You spend more tokens on a request instead, and pick.
+# **Where we are.** Chapter 09 trained the reasoner. Here its weights stay as they are: you draw several attempts at a request and pick one answer. What does that gain, and what does it cost?
 #
 # ```
-# question → several attempts → vote, or verifier, or score → one answer
-# question → attempt → remark → another attempt
-# question → first steps → score → the best are continued → …
+# question → several attempts → vote, verifier or score → one answer
+# question → attempt → feedback → another attempt
+# question → first steps → score → continue the best → …
 # ```
 #
-# **For a ten-year-old.** You do a sum four times. If three results agree, you trust that one. If your teacher can check, one right result is enough. But four sums take four times as long, and a teacher who nods at everything is no help.
+# **For a ten-year-old.** You work out a sum four times. If three results agree, you trust that one. If your teacher can check, one right result is enough. But four sums take four times as long, and a teacher who nods at everything is no help.
 #
-# **In an interview.** *Samples hold more than one answer shows, and what I get out of them depends on how I pick. A vote converges to the commonest answer, right or wrong. Best-of-n converges to the precision of its verifier, however many samples I draw. Revision needs information from outside.
-# Search needs a score for partial solutions. I compare all of them at equal tokens, stop early, and ask from which number of requests on training would have been cheaper.*
+# **In an interview.** *What I get out of samples depends on how I pick. A vote converges to the commonest answer, right or wrong. Best-of-n converges to the precision of its verifier. Revision needs information from outside, and search needs a score for partial solutions. I compare all of them at equal tokens, stop early, and ask after how many requests training would have been cheaper.*
 #
-# New terms: **pass@k** = chance that at least one of k samples is right; **pass^k** = chance that all k are; **self-consistency** = vote over the final answers; **selector** = what picks one of k; **TPR, FPR** = share of right, and of wrong, samples that a verifier accepts;
-# **revision** = another attempt after a remark; **beam search** = the best few partial solutions are continued; **MCTS** (Monte Carlo tree search) = a tree that grows where it looks good or is hardly tried; **break-even** = number of requests from which training is cheaper.
+# New terms: **pass@k**, **pass^k** = chance that at least one, or all, of k samples are right; **self-consistency** = a vote over the final answers of several samples; **best-of-n** = a verifier picks one of n samples; **TPR**, **FPR** = share of right samples, and of wrong ones, that a verifier accepts; **beam search** = continue only the best few partial solutions; **MCTS** (Monte Carlo tree search) = grow a tree of steps where it looks good or has hardly been tried; **break-even** = number of requests after which training is cheaper.
 
 # %%
 from collections import Counter
@@ -51,7 +49,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 0 · Look
 #
-# Give the reasoner 32 products, easy and hard ones, draw 16 samples of each, and look at the problem that is nearest to half right:
+# How different are several answers to the same question? Give the reasoner 32 products, easy and hard ones, and draw 16 samples of each. Here is a problem that it gets right about half of the time:
 
 # %%
 from llmlab.train.attempts import attempts
@@ -73,11 +71,11 @@ pd.DataFrame([(a.text, a.answer, a.right, a.tokens) for a in group[:8]],
              columns=["sample", "answer", "right", "tokens"])
 
 # %% [markdown]
-# One model and one question, and the answers differ, because a step slips in some samples and not in others. So a right answer is often there. This chapter is about getting hold of it, and about the price.
+# Compare the steps in the rows. The model and the question are the same, but in some samples a step goes wrong. So a right answer is often there. How do you find it, and at what price?
 #
 # ## 1 · By hand: four different numbers
 #
-# Three problems, four samples each. A sample has an answer, and a score that some verifier gave it:
+# Which number says how good several samples are? Four are in use. Take three problems with four samples each, and for every sample its answer and the score that some verifier gave it:
 
 # %%
 by_hand = {  # name: answers, scores, the right answer
@@ -104,15 +102,15 @@ assert numbers.loc["A", "pass^3"] == comb(3, 3) / comb(4, 3)
 numbers.round(2)
 
 # %% [markdown]
-# pass@k says what is in the samples, voted@k and selected@k what a user gets, and pass^k what you can rely on. In B the commonest answer is wrong, so the vote fails and the verifier helps. In C the verifier is fooled, and the vote helps. One number for an agent hides all of this.
+# Compare the numbers within a row. pass@k says what the samples contain, pass^k what you can rely on. voted@k and selected@k say what a user gets when a vote, or the highest score, picks the answer. In B the commonest answer is wrong, so the vote fails and the verifier helps. In C the verifier is fooled and the vote helps. One number for an agent hides all of this.
 #
-# **Estimating them.** Draw n samples, more than k, and count the subsets of size k in which one is right, or all are [Chen et al. 2021; Yao et al. 2024]:
+# **Estimating them.** Draw n samples, more than k. Of all subsets of size k, count those in which at least one sample is right (pass@k) or all are (pass^k) [Chen et al. 2021; Yao et al. 2024]:
 
 # %%
 show(scaling.pass_at_k, scaling.pass_hat_k)
 
 # %% [markdown]
-# There is a shortcut: put the measured share c/n into the formula for a known chance. What do both give on average for a hard problem?
+# A tempting shortcut puts the measured share c/n into the formula as if it were the true chance. What do both give on average for a hard problem?
 
 # %%
 n, p = 10, 0.05  # samples, and the chance that one is right
@@ -130,12 +128,11 @@ pd.DataFrame({k: {"true": 1 - (1 - p) ** k,
               for k in (1, 2, 5, 10)}).T.rename_axis("k").round(4)
 
 # %% [markdown]
-# Counting subsets gives the true value in every row. The shortcut is too low from two samples on. A second trap: with temperature 0 all samples are copies, and pass@k is pass@1 for every k.
+# Compare both estimates with *true*. Counting subsets gives the true value for every k; the shortcut is too low from two samples on. (With temperature 0 neither helps: all samples are copies, and pass@k is pass@1.)
 #
 # ## 2 · One axis: tokens per problem
 #
-# The stored run draws 32 samples for each of 48 problems and computes every way of picking one of k. *weighted* votes by how likely the model finds a solution; *likeliest* and *shortest* pick a single one by the mean log-prob of its tokens, or by its length. *Adaptive self-consistency* stops its vote
-# once one answer leads by three, and spends what it saves on the other problems.
+# Which way of picking gets the most out of the same tokens? The stored run draws 32 samples for each of 48 problems and estimates how often each way is right if it picks one of k. *vote, weighted* counts a vote more if the model finds that solution likely. *likeliest* takes the sample with the highest mean log-prob per token, *shortest* the one with the fewest tokens. *Adaptive self-consistency* stops its vote once one answer leads by three, and spends what it saves on other problems, so it draws k samples on average.
 
 # %%
 from llmlab.chapters.c10_test_time.scale import Scale
@@ -148,12 +145,12 @@ greedy, tokens = run.curve("voted")[0], run.curve("tokens")
 
 # %%
 def taken(way, k):
-    """Samples per problem; an adaptive vote can do with fewer."""
+    """Samples per problem; an adaptive vote may need fewer."""
     return run.curve("adaptive_samples")[k] if way == "adaptive" else k
 
 # %%
 def over_tokens():
-    """Every way over the tokens that it takes."""
+    """Share right of every way, against the tokens that it takes."""
     figure, (axis,) = figures.panels(1, width=7.2, height=3.4)
     figure.subplots_adjust(left=0.09, right=0.66, top=0.97)
     for (colour, dash), (way, name) in zip(figures.LOOKS, ways.items()):
@@ -170,18 +167,17 @@ Predict(f"One sample is right in {one:.0%} of cases, the greedy answer in "
         f"{greedy:.0%}. In how many is the vote of 16 right?",
         lambda: float(run.curve("voted")[16]), kind="number", unit="share",
         low=0, high=1, shows=over_tokens,
-        why="A vote turns problems that are mostly right into right ones, and those "
-            "that are mostly wrong in the same way into wrong ones.")
+        why="A vote solves the problems whose samples are mostly right. It fails on "
+            "those whose samples mostly share one wrong answer.")
 
 # %% [markdown]
-# The highest line is what the samples hold, the lowest what you can rely on. Every way of picking one of k lies between them: if all are right no pick can fail, and if none is, no pick can succeed. (Adaptive self-consistency takes k on average, more for some problems.) The distance to the highest line is what a better
-# selector could still gain. Compare the vote with the gray line as well: greedy decoding costs one sample, and a vote has to beat it to be worth sixteen. (One seed: look, and don't quote.)
+# Start with the highest line, pass@k, and the lowest, pass^k. Every way of picking lies between them: if all k samples are right no pick can fail, and if none is right no pick can succeed. The distance to the highest line is what better picking could still gain. Then compare the vote with the grey line: sixteen samples have to beat one greedy answer to be worth their price. (One seed: don't quote the values.)
 #
-# At scale, 250 samples raised the share of SWE-bench Lite issues with a solution among them from 15.9 to 56 %, while votes and reward models level off where no automatic check exists [Brown et al. 2024].
+# At scale, 250 samples raised the share of SWE-bench Lite issues with a solution among them from 15.9 to 56 %. Votes and reward models level off where no automatic check exists [Brown et al. 2024].
 #
 # ## 3 · Voting: where does it end?
 #
-# With more and more samples a vote gives the *commonest* answer. So sort the problems from above by the share of samples that are right:
+# What does a vote give with more and more samples? It gives the *commonest* answer. So sort the problems of section 0 by the share of their samples that are right:
 
 # %%
 from llmlab.chapters.c10_test_time.scale import modal
@@ -195,8 +191,7 @@ table.insert(0, "problems", shares.value_counts())
 table.rename_axis("samples that are right").round(2)
 
 # %% [markdown]
-# Where more than half of the samples are right the vote can't fail, and below that it depends on the wrong ones: scattered errors lose the vote, a common error wins it. The gain on a test set is what the vote wins in the rows where right answers are the commonest, minus what it loses in the others. Among the problems
-# that the model solves in at least one sample of eight, here is the one whose favourite wrong answer is furthest ahead:
+# Compare *one sample* with *vote of 16* in each row. Where more than half of the samples are right, the vote can't fail. Below that, it wins if the wrong answers are scattered and loses if they agree. The next cell looks for such a loss. Of the problems solved in at least one sample of eight, it shows the one whose favourite wrong answer is furthest ahead:
 
 # %%
 def lead(group):
@@ -212,13 +207,13 @@ pd.Series(Counter((a.answer, a.right) for a in worst), name="votes").rename_axis
     ["answer", "right"]).sort_values(ascending=False).head(4).to_frame()
 
 # %% [markdown]
-# If the wrong answer at the top is really the model's commonest one, more samples make this vote *worse*: one sample is sometimes right, and the vote of many never is. Agreement isn't correctness. Normalise the answers before you count, too, or one answer in three spellings loses to another in one.
+# Is the answer at the top wrong? If it really is the model's commonest one, more samples make the vote *worse*: one sample is sometimes right, the vote of many never is. Agreement isn't correctness. (Normalise answers before you count: a right one in three spellings loses to a wrong one in a single spelling.)
 #
-# At scale, voting gained 17.9 points on GSM8K [Wang et al. 2023]. With stronger models 20 samples gained 0.4 and 1.6 % in one study [Loo 2025]; in another, one model fell from 78 to 74.3 % with five samples while a second one rose [Mehta 2026].
+# At scale, voting gained 17.9 points on GSM8K [Wang et al. 2023]. With stronger models it gains less: 0.4 and 1.6 % with 20 samples in one study [Loo 2025]. In another, five samples lowered one model from 78 to 74.3 %, while a second one rose [Mehta 2026].
 #
 # ## 4 · A verifier that errs
 #
-# Best-of-n takes a sample that the verifier accepts, or any if it accepts none. A model is right in three of ten samples, and a verifier accepts nine of ten right ones. What do more samples bring, for different FPR?
+# What do more samples gain if the verifier makes mistakes? Best-of-n takes a sample that the verifier accepts, or any if it accepts none. Suppose that three of ten samples are right, and that the verifier accepts nine of ten right ones. The figure varies its FPR, the share of wrong ones that it accepts:
 
 # %%
 show(scaling.best_of_n, scaling.precision)
@@ -238,11 +233,11 @@ axis.legend(fontsize=8)
 figure
 
 # %% [markdown]
-# Each curve flattens at its thin line, the verifier's *precision*: the share of right ones among the samples that it accepts. More samples never cross that line. A lower FPR lifts it, and so does a better model.
+# Follow each curve to its thin line, the verifier's *precision*: the share of right samples among those that it accepts. More samples never cross that line. A lower FPR lifts it, and so does a better model. The figure assumes independent errors.
 #
-# A learned score is worse off than a yes or no. The more samples there are, the surer it is that one of them fools it, and accuracy can fall again. Chapter 06 called this over-optimisation [Gao et al. 2022].
+# With a learned score, accuracy can even fall again: the more samples there are, the surer it is that one of them fools the score. Chapter 06 called this over-optimisation [Gao et al. 2022].
 #
-# **The best n.** Say a wrong answer that is delivered costs something, and saying nothing costs nothing. The problems are mixed: one kind the model can never solve, others it solves rarely, sometimes, or nearly always.
+# **The best n.** How many samples should you draw if a wrong answer does harm? Suppose that a right answer is worth 1, a wrong one costs something, and silence costs nothing. The model solves the four kinds of problems never, rarely, sometimes, and nearly always.
 
 # %%
 kinds = (0.0, 0.05, 0.3, 0.8)  # share right of four kinds of problems
@@ -258,37 +253,36 @@ def worth(n, cost, tpr=0.9, fpr=0.05):
     return total / len(kinds)
 
 
-pd.DataFrame({f"a wrong one costs {cost:g}": {n: worth(n, cost) for n in sizes}
+pd.DataFrame({f"a wrong answer costs {cost:g}": {n: worth(n, cost) for n in sizes}
               for cost in (0, 0.5, 1, 2)}).rename_axis("samples").round(2)
 
 # %% [markdown]
-# Go down each column to its highest number. If wrong answers cost nothing, more samples are always better. If they cost something, there is a best n, and it is small: past it, samples mostly find wrong answers to problems that can't be solved. At scale the best number was often below ten [Stroebl et al. 2024].
+# Find the highest number in each column. If wrong answers cost nothing, more samples are always better. If they cost something, there is a best n, and it is small: beyond it, more samples mostly find wrong answers to problems that can't be solved. The exact n depends on our invented mix. At scale, the best number was often below ten [Stroebl et al. 2024].
 #
-# **Measured.** Two verifiers on the reasoner's samples. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
+# **Measured.** Does the formula hold in practice? Two verifiers check the reasoner's samples. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
 
 # %%
 flawed = {"errs at random": runs.run(Scale(fpr=0.3), 0),
-          "accepts what ends in 0": runs.run(Scale(check="ending"), 0)}
+          "accepts any answer ending in 0": runs.run(Scale(check="ending"), 0)}
 columns = {"verified": "measured", "expected": "formula", "pass_at_k": "pass@k"}
 pd.concat({name: pd.DataFrame({label: found.curve(metric)
                                for metric, label in columns.items()}).drop(0)
            for name, found in flawed.items()}, axis=1).rename_axis("k").round(2)
 
 # %% [markdown]
-# On the left, measurement and formula should agree up to noise, because the errors are as independent as the formula assumes. On the right they aren't: where the right answer ends in 0, wrong ones often do, too, so the verifier is blind to these problems and exact elsewhere. The same FPR, arranged otherwise, gives another
-# curve. So give rates by kind of mistake, and not one number. (One seed each.)
+# Compare *measured* with *formula*. On the left they agree up to noise, because the errors are as independent as the formula assumes. On the right they part: where the right answer ends in 0, wrong ones often do, too, so this verifier is blind on those problems and exact elsewhere. A single overall FPR hides that, so report error rates for each kind of mistake. (One seed each.)
 #
-# Break it, then fix it: *verifier with a hole* against *products, exact check*; then *learned verifiers*, where an ORM and a PRM from chapter 09 do the picking.
+# Break it, then fix it: compare the preset *verifier with a hole* with *products, exact check*. Then try *learned verifiers*, where an ORM and a PRM from chapter 09 do the picking.
 
 # %%
 Panel("scale", show=["check", "fpr", "fnr", "temperature"])
 
 # %% [markdown]
-# The value at 0 is the greedy answer. Look at *verified* against *pass@k*, and whether the curve still rises at its right end. It doesn't show what a wrong answer costs you; only you know that.
+# The value at 0 is the greedy answer. Compare the accepted sample with *pass@k*, and see whether the curve still rises at its right end. The panel doesn't show what a wrong answer costs you; only you know that.
 #
 # ## 5 · Critique and revise
 #
-# A round of revision does two things: it repairs some wrong answers and spoils some right ones. These two rates make a chain of two states:
+# Does revising make answers better? A round of revision repairs some wrong answers and spoils some right ones. If both rates stay the same, they decide where accuracy ends:
 
 # %%
 def chain(right, repaired, spoiled, rounds=20):
@@ -305,10 +299,9 @@ pd.DataFrame({"strong model, blind": chain(0.8, 0.2, 0.1),
              ).iloc[[0, 1, 2, 4, 8, 20]].rename_axis("rounds").round(2)
 
 # %% [markdown]
-# Blind revision pulls a strong and a weak model to the same value, *repaired / (repaired + spoiled)*: one loses and the other gains. If nothing right is touched, accuracy can only rise. So accuracy alone can't tell you whether a loop works. Measure both rates [Liu and Meng 2026].
+# Go down each column. Blind revision pulls a strong and a weak model to the same value, *repaired / (repaired + spoiled)*: one loses and the other gains. If no right answer is touched, accuracy can only rise. So accuracy alone can't tell you whether a loop works. Measure both rates [Liu and Meng 2026].
 #
-# Now the reasoner, which was trained to revise. *Try again* asks for every answer, right or wrong, without saying anything. The other two use an exact check: only wrong answers are touched. Either the model is told *how far it is right* and goes on from there, or the question is asked afresh, which gives *fresh samples*.
-# The first is sequential scaling, the last is parallel scaling with a check. The stored sweep has five seeds, and means are shown:
+# Now let the reasoner revise; it was trained to. *Try again* asks for another attempt at every answer, right or wrong, without feedback. The other two use an exact check and touch only wrong answers. *Told how far it is right*, the model continues from its last right step; this is sequential scaling. *Fresh samples* asks the question again; this is parallel scaling with a check. The numbers are means over five stored seeds:
 
 # %%
 from llmlab.chapters.c10_test_time.revise import Revise
@@ -342,27 +335,25 @@ def both_rates():
 Predict("Four rounds of revision. What does accuracy do?",
         lambda: {name: mean(some, "accuracy") for name, some in revised.items()},
         kind="sketch", metrics=list(revised), shows=both_rates,
-        why="What differs is how much comes in from outside: nothing, how far the "
+        why="They differ in the information from outside: none at all, how far the "
             "attempt is right, or only that it is wrong.")
 
 # %% [markdown]
-# A remark earns its tokens only if *wrong to right* is higher than with fresh samples. On products it isn't: told how far it is right, this model often repeats its mistake or makes another one, and a new try does more. So the exact check is worth a lot here and the remark little. Trying again without any check touches right
-# answers too; if the limit is below *before*, stop. (The rates of later rounds are lower, because what is still wrong after a round is harder.)
+# Compare *wrong to right* across the rows. Feedback earns its tokens only if this rate is higher than with fresh samples, and on products it isn't: told how far it is right, this model often repeats its mistake or makes another one. So the exact check is worth a lot here and the feedback little. *Try again* has no check and spoils right answers, too; if its limit is below *before*, stop. (Later rounds have lower rates, because what is still wrong is harder.)
 #
-# **Sequential or parallel?** A long chain of thought is the sequential way that large models are trained for: they check, go back and try again inside one answer [DeepSeek-AI 2025]. How long it gets can be forced: cutting it off saves tokens, and putting "Wait" where it wanted to stop makes it go on, which raised
-# s1-32B on AIME24 from 50 to 57 % [Muennighoff et al. 2025]. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
+# **Sequential or parallel?** Large models are trained for the sequential way: they check, go back and try again within one long chain of thought [DeepSeek-AI 2025]. You can also force its length. Cutting it off saves tokens. Writing "Wait" where the model wanted to stop makes it continue, which raised s1-32B on AIME24 from 50 to 57 % [Muennighoff et al. 2025]. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
 
 # %%
 Panel("revise", show=["feedback", "family", "level"])
 
 # %% [markdown]
-# Try *its own critique*: the model says first which step is wrong, and only what it objects to is tried again. It can be no better than its critic, so look at *right ones that become wrong*.
+# Try *its own critique*: the model first says which step is wrong, and only attempts that it objects to are tried again. This can be no better than the critic, so watch *right ones that become wrong*.
 #
-# At scale, GPT-4 on GSM8K fell from 95.5 to 91.5 and then to 89.0 % when it corrected itself without feedback [Huang et al. 2023]. Later work: it depends on the task [Stav et al. 2026], and a model that revises only what its own check flags can gain [Jiang et al. 2025].
+# At scale, GPT-4 on GSM8K fell from 95.5 to 91.5 and then to 89.0 % when it corrected itself without feedback [Huang et al. 2023]. Later work found that this depends on the task [Stav et al. 2026], and that a model can gain if it revises only what its own trained check flags [Jiang et al. 2025].
 #
 # ## 6 · Search over steps
 #
-# Best-of-n looks at whole solutions. A search looks at partial solutions and spends its tokens on good ones. MCTS chooses the next one by PUCT: its value, plus a bonus for what was hardly tried [Silver et al. 2017; Feng et al. 2023]. A child that was never visited takes the mean of its siblings' values. One choice by hand:
+# Does it help to judge steps before the solution is finished? A search scores partial solutions and spends its tokens on good ones. MCTS chooses the next step by PUCT: the step's value, plus a bonus for steps that have hardly been tried [Silver et al. 2017; Feng et al. 2023]. The bonus is larger for a high *prior*, which says how often the model itself writes the step. A step that was never visited takes the mean value of all visits to its siblings. One choice by hand:
 
 # %%
 parent = (6 * 0.9 + 3 * 0.6) / 9
@@ -375,7 +366,7 @@ for explore in (0, 1, 4):
 children.round(2)
 
 # %% [markdown]
-# The highest number of a column is visited next. Without a bonus the search stays with the first good child. With a large one it follows the prior, which is how often the model itself writes that step.
+# In each column *explore*, the step with the highest number is visited next. Without a bonus the search stays with the first good step. With a large one it follows the prior.
 
 # %%
 from llmlab.train import search
@@ -383,7 +374,7 @@ from llmlab.train import search
 show(search.select, search.back_up)
 
 # %% [markdown]
-# The task: reach a number in three operations. There are several ways, and many dead ends. Press *Run* and watch the visits, or *Step* through the rounds. Point at a node for its value.
+# Now a real search: reach a number in three operations. There are several ways, and many dead ends. Press *Run* and watch the visits, or *Step* through the rounds. Point at a node for its value.
 
 # %%
 from llmlab.chapters.c10_test_time.search import Search
@@ -394,10 +385,9 @@ tree = Tree(reasoner, puzzle, Search().scorer(reasoner, 0), rounds=16)
 tree
 
 # %% [markdown]
-# The root has as many visits as there were rounds, and they gather where the value is high. The score is a perfect judge of steps: it counts the share of the due steps that are right and from which the number can still be reached. So a step into a dead end adds nothing. Follow the most visited path to its end: does it
-# reach the number? If not, the rounds were too few, because a finished wrong solution still holds the value of its good steps. Try `rounds=64`, `Tree(…, explore=0.0)`, and `Search(score="outcome")`, where only a finished right solution counts.
+# Look where the visits go: the root has one per round, and below it they gather where the value is high. The score is a perfect judge. It counts the share of the required steps that are right and leave the number within reach, so a step into a dead end adds nothing. Does the most visited path reach the number? If not, the rounds were too few, because a finished wrong solution keeps the value of its good steps. Try `rounds=64`, `Tree(…, explore=0.0)`, and `Search(score="outcome")`, where only a finished right solution counts.
 #
-# One tree proves nothing. Here are all ways at equal tokens: with a perfect score of every step, with a perfect check of answers only, and with a process verifier that was trained for a minute. Means of five seeds:
+# One tree proves nothing. The next table spends equal tokens in four ways. (*lookahead* finishes a solution from each step and scores the result.) Each block uses another score: a perfect one for every step, a perfect check of answers only, or a process verifier that was trained for a minute. All numbers are means over five seeds:
 
 # %%
 scores = {"every step is scored": "exact", "only answers are scored": "outcome",
@@ -408,20 +398,21 @@ pd.concat({name: pd.DataFrame({way.replace("_", " "): mean(
     for name, score in scores.items()}, axis=1).rename_axis("tokens").round(2)
 
 # %% [markdown]
-# Read a row from left to right: the same tokens, spent in four ways. With a perfect score of steps the beam is ahead while tokens are few, and lookahead once they are many; best-of-n finally passes the beam, because independent samples differ more than the offspring of a few survivors. If only answers can be checked nothing beats
-# best-of-n: a beam has no score for partial solutions and picks at random, and MCTS, which remembers which subtrees ended well, comes nearest. With a learned score every way gets *worse* from some budget on: among more candidates there is more often one that the score overrates.
+# Compare the four ways within each block and row: they cost the same tokens. With a perfect score of steps, the beam is ahead while tokens are few, and lookahead once they are many. If only answers can be checked, nothing beats best-of-n. With a learned score, every way gets *worse* from some budget on. (The first rows aren't fair: if even the smallest run of a way takes more tokens, the row shows that run.)
+#
+# Why? Independent samples differ more than the offspring of a few survivors, so best-of-n finally passes even the beam with a perfect score. Without a score for partial solutions, a beam picks at random; MCTS comes nearest to best-of-n, because it remembers which subtrees ended well. And among more candidates there is more often one that a learned score overrates.
 
 # %%
 Panel("search", show=["score", "family", "level"])
 
 # %% [markdown]
-# Try the scores on products (*family*), and *likelihood*, the score that costs nothing. Only a good score of steps makes a search worth its tokens.
+# Try the scores on products (*family*), and *likelihood*, which needs no verifier. Only a good score of steps makes a search worth its tokens.
 #
-# At scale, search beat a simple re-ranking only with judges of about 90 % accuracy, and took 10 to 20 times as long [Chen et al. 2024]. For agents, comparing finished plans in a list worked best, and knowing when to reflect mattered [Zhu et al. 2025].
+# At scale, search beat a simple re-ranking only with judges of about 90 % accuracy, and took 10 to 20 times as long [Chen et al. 2024]. For agents, comparing finished plans in a list worked best, and it mattered to know when to reflect [Zhu et al. 2025].
 #
 # ## 7 · Budgets that follow the problem
 #
-# Easy problems need no sixteen samples. Stop the vote once one answer is ahead by a margin, three votes here, and give what is saved to the problems that are still open:
+# Can you save the samples that easy problems don't need? Stop the vote once one answer is three votes ahead, and give what you save to the problems that are still open:
 
 # %%
 from llmlab.chapters.c10_test_time import scale
@@ -431,20 +422,19 @@ show(scaling.first_of_margin, scale.adaptive)
 # %%
 families = ("products", "strings", "reach")
 many = sweeps.need("scale")
-how = {"fixed": "voted", "adaptive": "adaptive", "takes": "adaptive_samples"}
+how = {"fixed": "voted", "adaptive": "adaptive", "drawn": "adaptive_samples"}
 pd.concat({f: pd.DataFrame({name: mean(many.at(Scale(family=f).settings()), m)
                             for name, m in how.items()})
            for f in families}, axis=1).drop(0).rename_axis("samples").round(2)
 
 # %% [markdown]
-# *fixed* draws the same number for every problem, *adaptive* at most as many on average (five seeds). Read *takes* first: where problems are easy, nearly all votes have stopped long before, so the same accuracy costs less. It doesn't help where a wrong answer leads clearly, since that vote stops early as well, nor where answers
-# scatter so much that hardly any vote stops.
+# *fixed* draws the same number for every problem, *adaptive* at most as many on average (five seeds). Read *drawn* first. Where problems are easy, nearly all votes stop long before the limit, so the same accuracy costs less. It doesn't help where a wrong answer leads clearly, because that vote stops early as well, nor where answers scatter so much that hardly any vote stops.
 #
-# At scale, such a rule saved up to 7.9 times the samples at nearly the same accuracy [Aggarwal et al. 2023]. Choosing the method by difficulty was more than four times as efficient as plain best-of-n [Snell et al. 2024].
+# At scale, such a rule needed up to 7.9 times fewer samples at nearly the same accuracy [Aggarwal et al. 2023]. Choosing the method by difficulty was more than four times as efficient as plain best-of-n [Snell et al. 2024].
 #
 # ## 8 · Train or sample?
 #
-# Training is paid once, samples at every request. Let training cost as much as a million samples, and let it make one sample as good as eight picked by an exact check. From how many requests on is it cheaper?
+# After how many requests is training cheaper? You pay for it once, and for samples at every request. Suppose that training costs as much as a million samples and makes one sample as good as eight with an exact check:
 
 # %%
 training = 1_000_000  # in samples
@@ -463,9 +453,9 @@ pd.DataFrame({f"p = {p:g}": break_even(p) for p in (0.2, 0.4, 0.6, 0.8)}
                  ("break-even, k always", "break-even, stopped early"), 0))
 
 # %% [markdown]
-# Nobody has to draw eight samples if a check says when to stop, so the comparison with a fixed k flatters training. The better the model already is, the more requests it takes. Below the break-even, sample; above it, train; and compare that number with how long you'll keep the model.
+# Go down the last column: the more often one sample is already right (p), the more requests it takes until training pays. The column *k always* flatters training, because nobody has to draw all eight samples if a check says when to stop. If you expect fewer requests than the break-even while you keep the model, sample; otherwise train.
 #
-# The lab does it with real tokens: STaR from chapter 09, and beside it the samples of the model before training. *equivalent checked samples* says how many of those, with an exact check, are as good as one sample of the trained model.
+# The lab repeats this with real tokens, for STaR from chapter 09. *equivalent checked samples* says how many samples of the model before training, with an exact check, are as good as one sample of the trained model.
 
 # %%
 from llmlab.chapters.c10_test_time.budget import Budget
@@ -479,41 +469,42 @@ pd.DataFrame({label: spent.curve(m) for m, label in told.items()}
              ).rename_axis("step").round(2)
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is whether one new sample is worth more old ones. At 1 it has bought nothing yet, and the break-even is set to a million, which means never. A little above 1 it has bought a fraction of a sample, which few tokens replace, so the break-even is far away.
-# The verdict is a number of requests and not a winner. It holds for an exact check at request time; without one, compare with the vote.
+# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and the break-even is set to a million, which means never. A little above 1, it saves few tokens per request, so the break-even is far away. The verdict is a number of requests, not a winner. It assumes an exact check at request time; without one, compare with the vote. (One seed.)
 
 # %%
 Panel("budget", show=["method", "k", "level"])
 
 # %% [markdown]
-# Try *DPO* and *GRPO* at the same settings. The two levers combine as well: accepted samples are training data, and a trained model can be sampled.
+# Try *DPO* and *GRPO* at the same settings. You can also combine both levers: train on accepted samples, then sample from the trained model.
 #
-# At scale, test-time compute could beat a model 14 times larger where the small one sometimes succeeds, and not on the hardest questions [Snell et al. 2024].
+# At scale, test-time compute could beat a model 14 times larger where the small one sometimes succeeds, but not on the hardest questions [Snell et al. 2024].
 #
 # ## 9 · Latency and cost
 #
-# Parallel samples wait for the slowest. And each further sample buys less: with an exact check, number N helps only if all before it were wrong.
+# How long does a user wait, and what does the next sample still gain? Parallel samples wait for the slowest. With an exact check, the N-th sample helps only if all before it were wrong.
 
 # %%
 slow = 0.05  # share of samples that take longer than you want to wait
-pd.DataFrame({N: {"cost": N, "waits too long": 1 - (1 - slow) ** N,
-                  "N-th sample buys, easy (p = 0.5)": 0.5 * 0.5 ** (N - 1),
-                  "N-th sample buys, hard (p = 0.1)": 0.1 * 0.9 ** (N - 1)}
+pd.DataFrame({N: {"cost": N, "requests that wait too long": 1 - (1 - slow) ** N,
+                  "N-th sample gains, easy (p = 0.5)": 0.5 * 0.5 ** (N - 1),
+                  "N-th sample gains, hard (p = 0.1)": 0.1 * 0.9 ** (N - 1)}
               for N in (1, 2, 4, 8, 16)}).T.rename_axis("N").round(3)
 
 # %% [markdown]
-# From row to row the cost doubles, more requests wait too long, and the last sample buys less, on easy problems first. Three rules follow: cancel the rest once one is accepted, start with two and draw more only after a rejection, and set a deadline with the best answer so far. A deadline cuts long solutions, and these belong to hard problems.
+# From row to row the cost doubles, more requests wait too long, and the last sample gains less, on easy problems first. Three rules follow: cancel the rest once one is accepted, start with two and draw more only after a rejection, and stop at a deadline with the best answer so far. But a deadline cuts off long solutions, which belong to hard problems.
 #
-# **Speculative decoding** makes a sample faster and leaves its distribution as it is: a small model drafts tokens, the large one accepts each with probability $\min(1, p/q)$, where p is its own probability of the token and q the draft's, and after a rejection draws from $\max(0, p - q)$, normalised [Leviathan et al. 2022]. Tokens per pass of the large model, by drafted tokens and acceptance:
+# **Speculative decoding** makes a sample faster and leaves its distribution as it is. A small model drafts tokens. The large model accepts each one with probability $\min(1, p/q)$, where p is its own probability of the token and q the draft model's. After a rejection it draws from $\max(0, p - q)$, normalised [Leviathan et al. 2022]. How many tokens does one pass of the large model then give, by drafted tokens and acceptance?
 
 # %%
 pd.DataFrame({f"accepts {a:g}": {k: (1 - a ** (k + 1)) / (1 - a) for k in (1, 2, 4, 8)}
               for a in (0.5, 0.8, 0.9)}).rename_axis("drafted").round(1)
 
 # %% [markdown]
-# Drafting more tokens pays only if most are accepted. The students of chapter 11 can draft for the reasoner: `llmlab bench --only speculate` counts the accepted drafts and the tokens per pass, and a test shows that the samples' distribution is the reasoner's own. Speculative decoding saves passes of a device that waits for memory. Samples of one prompt side by side fill the same waiting time, so the more of them you draw, the less speculation adds: it shortens each sample and saves none.
+# Compare the columns: drafting more tokens pays only if most are accepted. (What the drafting itself costs isn't in the table.) `llmlab bench --only speculate` counts accepted drafts and tokens per pass, with the students of chapter 11 as draft models, and a test shows that the samples keep the reasoner's distribution. Speculation uses time in which a device waits for its memory. Parallel samples fill the same time, so the more you draw, the less it adds.
 #
 # ## 10 · With your own problems, check and model
+#
+# How do you measure this on your own problems?
 #
 # ```
 # llmlab run scale --problems FILE.jsonl --model M                          # a rule for final answers says what is right
@@ -521,12 +512,11 @@ pd.DataFrame({f"accepts {a:g}": {k: (1 - a ** (k + 1)) / (1 - a) for k in (1, 2,
 # llmlab run scale --problems FILE.jsonl --model M --samples 64 --steps 32 --longest 1024
 # ```
 #
-# A line of the file is `{"question": …, "answer": …}`. `my_check.py` holds `check(question, answer, said)`, which returns True or False; it runs in a process of its own with limits of time and memory, and a check that crashes is a *fault* and no verdict. `--verifier math-verify` compares
-# expressions. Look first at *faults*, then at *pass@k* against *voted*: the first says whether samples are worth drawing, the second whether you need a verifier.
+# A line of the file is `{"question": …, "answer": …}`. `my_check.py` defines `check(question, answer, said)`, which returns True or False. It runs in its own process with limits on time and memory; a crash counts as a *fault*, not as a verdict. `--verifier math-verify` compares expressions. Look at *faults* first. Then *pass@k* says whether samples are worth drawing, and its distance to *voted* whether you need a verifier.
 #
 # ## 11 · The evidence
 #
-# Each statement that the sources make on this topic is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
+# Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
 
 # %%
 from llmlab.learn import forest
@@ -536,31 +526,34 @@ evidence = Ledger("10")
 evidence
 
 # %% [markdown]
-# The same as a picture:
+# Read each claim with its verdict, which holds for the lab's small models only. The picture adds the effects and their intervals:
 
 # %%
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest one of interest, so that the claimed side is on the right. A part is as claimed if its dot lies right of 1 and its interval right of 0. In a blue band no difference was claimed, so there the whole interval must lie inside the band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# Four rows are worth a discussion:
+# Four lab results are worth a discussion:
 #
-# - **Best of N (C129).** With an exact check it is the largest effect of the chapter. With a learned verifier it falls behind the plain vote: more samples find more answers that fool it.
-# - **Critique and revise (C131).** Without information from outside, a round of critique made answers worse. Even the true place of the first error helped less than a fresh attempt.
-# - **Search (C132).** At the largest budget a beam over checked steps was no better than best-of-N at equal tokens; with few tokens it was ahead (section 6), and this claim doesn't read those. The sampled solutions were already spread widely enough, so cutting some of them early saved little.
-# - **Train or sample (C134).** A few checked samples of the untrained model beat one sample after self-training by far. Which of the two is cheaper depends on how often the model will be asked (section 8).
+# - **Best of N (C129).** With an exact check, sixteen samples beat one by far. With a learned verifier, best-of-n falls behind the plain vote. A likely reason: more samples contain more answers that fool it.
+# - **Critique and revise (C131).** Without information from outside, a critique by the model itself made answers worse. Even feedback on how far an attempt was right helped less than a fresh attempt.
+# - **Search (C132).** At the largest budget, a beam over checked steps was no better than best-of-n at equal tokens. With few tokens, which this claim doesn't cover, it was ahead (section 6). Probably the samples already differed enough, so cutting some early saved little.
+# - **Train or sample (C134).** A few checked samples of the untrained model beat one sample after self-training by far. Which of the two is cheaper depends on how often you ask (section 8).
 #
 # ## 12 · Where the sources are contested
 #
-# - **"Self-consistency voting."** It gained 17.9 points on GSM8K [Wang et al. 2023], and next to nothing, or less than nothing, with recent models [Loo 2025; Mehta 2026]. A likely reason: the errors that a strong model still makes are systematic.
-# - **"Best-of-N + verifier."** Coverage goes on rising with samples [Brown et al. 2024], and false positives set a ceiling that no number of samples passes, so a weak model can't be made strong this way [Stroebl et al. 2024].
-# - **"Critique, then revise."** It hurts without information from outside [Huang et al. 2023], depends on the task [Stav et al. 2026], and helps where a trained check decides what is revised [Jiang et al. 2025].
+# Where do papers disagree? (For critique and revision see section 5.)
+#
+# - **"Self-consistency voting."** It gained a lot on GSM8K [Wang et al. 2023], and little or less than nothing with recent models [Loo 2025; Mehta 2026], probably because a strong model's remaining errors are systematic.
+# - **"Best-of-N + verifier."** Coverage, which is pass@k, keeps rising with samples [Brown et al. 2024]. But false positives set a ceiling, so a weak model can't be made strong this way [Stroebl et al. 2024].
 # - **"Search is most useful for agents and tool chains."** Tree of Thoughts solved 74 instead of 4 % of Game of 24, where a partial state is easy to judge [Yao et al. 2023]. With realistic judges the gain was negligible [Chen et al. 2024].
-# - **"More thinking helps."** There are tasks on which longer reasoning lowers accuracy [Gema et al. 2025].
-# - **"Training or test-time compute?"** Methods with a verifier pull ahead of those without as the budget grows [Setlur et al. 2025]; beyond that the answer is a curve over the number of requests.
+# - **"More thinking helps."** On some tasks, longer reasoning lowers accuracy [Gema et al. 2025].
+# - **"Training or test-time compute?"** As the budget grows, methods with a verifier pull ahead of those without [Setlur et al. 2025]. Beyond that, the answer is a curve over the number of requests.
 #
 # ## 13 · Exercises
+#
+# Can you write these estimates yourself?
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task
@@ -586,12 +579,16 @@ task("puct_visits")
 # More: `task("selected_at_k")`, `task("weighted_vote")`, `task("speculative_step")`.
 #
 # ## 14 · Drills
+#
+# Can you use this at work? Answer each case before you look.
 
 # %%
 Drills("10")
 
 # %% [markdown]
 # ## 15 · Interview page
+#
+# What should you be able to say, and which questions follow?
 
 # %%
 from llmlab.learn.interview import interview
@@ -602,8 +599,8 @@ interview("10")
 # ## To take away
 #
 # 1. pass@k, pass^k, voted@k and selected@k are four numbers. Report the one that your product depends on, over tokens per problem.
-# 2. What picks sets the limit: a vote converges to the commonest answer, best-of-n to the precision of its verifier, blind revision to the ratio of its two rates.
-# 3. Stop early, then ask from how many requests on training is cheaper.
+# 2. The way you pick sets the limit: a vote converges to the commonest answer, best-of-n to the precision of its verifier, blind revision to a value set by its two rates.
+# 3. Stop early, then ask after how many requests training is cheaper.
 
 # %%
 references("chen_2021_codex", "tau_bench_2024", "self_consistency_2023",
