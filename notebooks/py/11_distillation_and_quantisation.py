@@ -259,7 +259,7 @@ minutes = pd.DataFrame(costs).T.assign(times=lambda t: t.iloc[:, 1] / t.iloc[:, 
 minutes.rename_axis("seconds per step").round(2)
 
 # %% [markdown]
-# The last column says how many steps on right solutions fit into one step of distillation, on this machine. So the fair comparison is at equal *time*. In claim C135 the student without a teacher gets four times the steps, and wins clearly. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where data are short, where there are many right answers, or where nobody can write the solution down.
+# The last column says how many steps on right solutions fit into one step of distillation, on this machine. So the fair comparison is at equal *time*. In claim C135 the student without a teacher gets four times the steps, and wins clearly. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where there are many right answers, or where nobody can write the solution down.
 #
 # Can a student be better than its teacher? Yes, if its data were *filtered by something other than the teacher*: a checker, a vote, a reward. It then imitates only the teacher's good days. Averaging over the teacher's noise can help, too. Nothing else in imitation leads further.
 #
@@ -280,11 +280,11 @@ for form in forms.index:
 forms.round(2)
 
 # %% [markdown]
-# Compare *greedy accuracy*: the student that reads the steps once does best. It began with this form, so part of the gap is the cost of changing a habit. The rest is no surprise: the answer alone asks for a leap, and steps written twice add tokens and nothing new. (One seed.)
+# Compare *greedy accuracy*: the student that reads the steps once does best. It began with this form, so part of the gap is the cost of changing a habit. The rest is no surprise: the answer alone asks for a leap, and steps written twice add tokens and nothing new. (One seed; C138 has five.)
 #
 # At scale, small models learn *less* from long chains of a strong teacher than from short ones, or from a smaller teacher's [Li et al. 2025], and recover only with much more data [Luo et al. 2025].
 #
-# To filter, `--keep right` asks the checker, `--keep likely` the teacher's own likelihood, and `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. The ledger measures all three choices (C137, C138, C139).
+# To filter, `--keep right` asks the checker, `--keep likely` the teacher's own likelihood, and `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. Section 11 says what these choices did over five seeds.
 #
 # Or use pairs: the teacher's text is *chosen*, the student's answer to the same problem *rejected*, and DPO (chapter 06) learns the difference: `llmlab run distill --writer teacher --loss dpo`.
 #
@@ -332,7 +332,7 @@ Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
 Panel("specialists", show=["how", "lr"])
 
 # %% [markdown]
-# Compare each skill with what its own specialist reaches. Then look at *tool calls* under More curves: no specialist learnt them, and they are what gets lost. Merging costs no step, but the specialists must have started from the same weights. Distilling from many needs the models and their prompts, but no answers. Mixing needs the data. (Claim C169 compares them over seeds.)
+# Compare each skill with what its own specialist reaches. Then look at *tool calls* under More curves: no specialist learnt them, and they are what gets lost. Merging costs no step, but the specialists must have started from the same weights. Distilling from many needs the models and their prompts, but no answers. Mixing needs the data. Section 11 compares the four ways over seeds (C169).
 #
 # ## 7 · Quantisation by hand
 #
@@ -463,16 +463,7 @@ pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.it
 # Compare *weight_error* with the skills. NF puts its levels where most weights are, so it has a smaller error than rounding to nearest and keeps more of everything. GPTQ has a *larger* error and still keeps more facts, calls and refusals, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it. The general loss shows none of this. One scale per row has coarser steps than groups of 32. In the last row, two of 128 columns are outliers. Groups of 32 soften the damage and don't save the model, because every row still has damaged groups. Its *weight_error* misses that: the large columns dominate it.
 
 # %% [markdown]
-# Does it matter which texts GPTQ is calibrated on?
-
-# %%
-blind = {"GPTQ on conversations": dict(scheme="gptq"),
-         "GPTQ on random tokens": dict(scheme="gptq", calibration="random")}
-pd.DataFrame({name: {m: runs.run(Quantise(**knobs), 0).curve(m)[13] for m in KINDS}
-              for name, knobs in blind.items()}).T.round(2)
-
-# %% [markdown]
-# Compare both rows with rounding to nearest in the table above. Even random tokens help calls and refusals. Conversations help these more and cost long sums. (One seed each; over five, C164 leaves open which texts are better for refusals.) So calibrate on a mixture that looks like your traffic, and test each skill.
+# Does it matter which texts GPTQ is calibrated on? The lab can't tell: for refusals, random tokens against conversations stays open over five seeds (C164). Set *calibration* in the panel at the end of this section and compare skill by skill. Calibrate on a mixture that looks like your traffic.
 #
 # **Formats of llama.cpp.** What do real formats lose? The name says the bits of a number; Q4_0 and Q5_0 have one scale for 32 weights. MXFP4 stores four-bit floating-point numbers, and 32 of them share a power of two. The `gguf` package does the rounding:
 
@@ -647,11 +638,13 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# Seven lab results are worth a discussion. Within a comparison, every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
+# Nine lab results are worth a discussion. Within a comparison, every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
 #
 # - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. At about equal time, which is four times the steps, right solutions alone won clearly; they cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
 # - **Soft targets (C136).** On the same right solutions, labels taught more than the teacher's probabilities, with few problems and with many. A label is right; the teacher gives part of its probability to what is wrong.
 # - **Who writes (C160).** The published advantage of own text doesn't show. With reverse KL it made no difference who wrote; with forward KL the teacher's text was better. A likely reason: the lab's students begin close to their teacher, so they make few mistakes of their own to learn from.
+# - **The teacher's texts (C137, C138, C139).** Worked steps taught far more than answers alone, even than eight times as many answers; every step written twice taught less. Of the teacher's samples, those that are right taught more than all of them. The likelier half made the student less diverse and no better. A curriculum did harm: easy problems first ended below a mixture, and hard ones first far below. Probably that is because the mixture trains on the tested level from the first step to the last. At scale, curricula help where time is short or data noisy, and hardly otherwise [Wu et al. 2020].
+# - **Several specialists (C169).** On-policy distillation from both specialists was hardly better than the mean of their weights, and worse than SFT on mixed data. It also lost most tool calls, which no specialist had practised. The mean is a weak rival, because it halves each change: adding the changes, or TIES, did far better without a single step. At scale, RL-trained specialists were united best by on-policy distillation [Ma et al. 2026].
 # - **Which KL (C170).** Reverse KL made samples right more often and more alike. At each arm's best rate, forward KL's advantage for greedy answers vanishes. So the table of section 2 compares rates as well as directions.
 # - **Self-distillation (C161, C162).** It taught most of the facts without one label, and forgot more than SFT did. When the teacher was asked to cite, nearly every answer cited a leaflet that nobody gave.
 # - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even at the best rate of the latter. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: RL's gain survived the rounding at none of the rates that were tried.
@@ -711,12 +704,12 @@ interview("11")
 # ## To take away
 #
 # 1. Who writes the prefix and which KL you learn are two choices. Judge a student by what it writes, decoded as you will decode.
-# 2. A teacher pays where right texts are scarce or nobody can write them. Always compare with the same student trained without one.
+# 2. A teacher pays where nobody can write right texts down. Always compare with the same student trained without one.
 # 3. Quantise by skill: the average loss is the last to notice.
 
 # %%
 references("hinton_2015", "kim_2016", "minillm_2023", "gkd_2023", "opd_2025",
            "li_2026_opd", "fu_2026_opd", "li_2025_gap", "luo_2025_valley", "sdft_2026",
-           "wang_2026_denser", "mopd_2026", "ties_2023", "model_soups_2022",
+           "wang_2026_denser", "mopd_2026", "ties_2023", "wu_2020_curricula", "model_soups_2022",
            "gptq_2022", "llm_int8_2022", "dutta_2024", "liu_2025_quantised",
            "llm_qat_2023", "lv_2026", "kumar_2025", "qi_2025", "tis_2025")
