@@ -261,7 +261,7 @@ minutes.rename_axis("seconds per step").round(2)
 # %% [markdown]
 # The last column says how many steps on right solutions fit into one step of distillation, on this machine. So the fair comparison is at equal *time*. In claim C135 the student without a teacher gets four times the steps, and wins clearly. Where right solutions are plentiful a teacher adds little: they are a perfect teacher's text. It pays where there are many right answers, or where nobody can write the solution down.
 #
-# Can a student be better than its teacher? Yes, if its data were *filtered by something other than the teacher*: a checker, a vote, a reward. It then imitates only the teacher's good days. Averaging over the teacher's noise can help, too. Nothing else in imitation leads further.
+# Can a student be better than its teacher? Only if something *other than the teacher* says what is right: a checker, a vote, a reward. Then it imitates only the teacher's good days. In the lab that brings the large student up to its teacher and not past it, whether it learns from right solutions or from the teacher's right samples. Without such a filter it stays below (C171). At scale, students of the teacher's own size did pass it [Furlanello et al. 2018].
 #
 # ## 4 · The teacher's text: filter, form, order
 #
@@ -710,6 +710,7 @@ interview("11")
 # %%
 references("hinton_2015", "kim_2016", "minillm_2023", "gkd_2023", "opd_2025",
            "li_2026_opd", "fu_2026_opd", "li_2025_gap", "luo_2025_valley", "sdft_2026",
-           "wang_2026_denser", "mopd_2026", "ties_2023", "wu_2020_curricula", "model_soups_2022",
-           "gptq_2022", "llm_int8_2022", "dutta_2024", "liu_2025_quantised",
-           "llm_qat_2023", "lv_2026", "kumar_2025", "qi_2025", "tis_2025")
+           "wang_2026_denser", "mopd_2026", "ties_2023", "model_soups_2022",
+           "wu_2020_curricula", "gptq_2022", "llm_int8_2022", "dutta_2024",
+           "liu_2025_quantised", "llm_qat_2023", "lv_2026", "kumar_2025", "qi_2025",
+           "tis_2025", "born_again_2018")
