@@ -562,7 +562,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Each effect is divided by the smallest effect of interest. It is as claimed if its dot is right of 1 and its whole interval right of 0. A blue band means that no difference was claimed; then the whole interval must lie inside it.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # All of it holds for this lab, a small model in a small world. Five rows deserve discussion:
 #
