@@ -184,6 +184,15 @@ from llmlab.ledger.controls import altered
 altered()
 
 # %% [markdown]
+# These are the rules, as the package has them:
+
+# %%
+from llmlab.ledger import guards, statistics
+from llmlab.learn.notebook import show
+
+show(statistics.part, statistics.look, statistics.overall, guards.floor_or_ceiling)
+
+# %% [markdown]
 # ## Do the numbers come back?
 #
 # A number that holds only for its own seeds is worth little. So we draw readings by lot, run each with new seeds that no record has, and ask whether the new values lie where the stored ones predict them: mean ± t·s·√(1 + 1/n).
@@ -200,15 +209,6 @@ pd.DataFrame(again).reindex(columns=columns).round(3)
 
 # %% [markdown]
 # Compare *new* with *low* and *high*. By chance about two values of a hundred fall outside. `llmlab claims replicate --lot 2` draws other readings.
-
-# %% [markdown]
-# These are the rules, as the package has them:
-
-# %%
-from llmlab.ledger import guards, statistics
-from llmlab.learn.notebook import show
-
-show(statistics.part, statistics.look, statistics.overall, guards.floor_or_ceiling)
 
 # %% [markdown]
 # References of this page (each claim lists its own):
