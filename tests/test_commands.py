@@ -22,6 +22,7 @@ QUICK = {  # a command -> what is added to it
     "llmlab claims": "",
     "llmlab claims C016": "",
     "llmlab claims run C016": "--help",
+    "llmlab claims replicate": "--help",
     "llmlab drill": "",
     "llmlab interview 07": "",
     "llmlab demo 02": "--no-browser",
