@@ -15,7 +15,7 @@ COMMANDS = {  # each is a module of this package with a function `command`
     "lab": "open the workbook in JupyterLab",
     "run": "run an experiment; without a name: list them",
     "show": "which tokens of your own data are trained",
-    "claims": "the ledger: what was claimed, what was measured, the verdicts; claims run tests them again, claims replicate tries new seeds",
+    "claims": "the ledger: what was claimed and measured, the verdicts; claims run and replicate test them",
     "drill": "practise interview questions, or sit a mock interview",
     "interview": "a chapter's page for the interview: formulas, what the lab shows, what is known at scale",
     "demo": "a chapter's lesson, or one experiment's panel, full screen, for a classroom",

@@ -143,12 +143,17 @@ Panel("decompose", show=["shown", "family", "level"])
 
 # %%
 from llmlab.chapters.c09_reasoning.decompose import Decompose
-from llmlab.lab import runs
+from llmlab.lab import runs, sweeps
+
+
+def seeds(experiment):
+    """The stored runs of these settings, one per seed."""
+    return sweeps.need(experiment.name).at(experiment.settings())
 
 
 def ends(arms, names):
-    """The last readings of stored runs: label -> experiment, metric -> label."""
-    rows = {arm: {label: [*runs.run(e, 0).curve(m).values()][-1]
+    """The last readings, means over the seeds: label -> experiment, metric -> label."""
+    rows = {arm: {label: fmean([*r.curve(m).values()][-1] for r in seeds(e))
                   for m, label in names.items()} for arm, e in arms.items()}
     return pd.DataFrame(rows).T.round(2)
 
@@ -161,7 +166,7 @@ ends({"steps": Decompose(), "answer alone": Decompose(shown="answer")},
 # %% [markdown]
 # Compare *right* first. In the lab the model learns products with steps and hardly learns them without, although the arm without steps saw many more problems. Now set *family* to *columns* in the panel. The chat model has already learnt three-digit sums without steps, and there the answer alone does as well. So steps pay where the leap from question to answer is too large.
 #
-# Do the steps cause the answer? We replace a step in the middle by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is *right in spite of it*, the steps were for show. (Without steps both are 0 by definition. Each row is one stored run.)
+# Do the steps cause the answer? We replace a step in the middle by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is *right in spite of it*, the steps were for show. (Without steps both are 0 by definition. The numbers are means over five seeds.)
 #
 # Elsewhere, too, small transformers learnt arithmetic far better from worked steps [Lee et al. 2023]. At scale, how much a model relies on its written steps varies by task and by model [Lanham et al. 2023], and an explanation can hide what moved the answer [Turpin et al. 2023]. Meaningless tokens can carry computation too, but that is hard to learn [Pfau et al. 2024].
 #
@@ -264,17 +269,15 @@ pd.DataFrame({name: {rule: f(s) for rule, f in AGGREGATIONS.items()}
 Panel("verify", show=["labels", "aggregation", "solutions"])
 
 # %% [markdown]
-# This table has the last readings of stored heads. Three rows are seeds of the default, a PRM that takes the minimum. Of the last two, one sums a PRM's scores, and one is an ORM:
+# How well do learned heads choose? Here are an ORM and a PRM, and the PRM with summed scores (means over five seeds):
 
 # %%
 from llmlab.chapters.c09_reasoning.verify import Verify
 
-heads = {f"seed {n}": runs.run(Verify(), n) for n in (0, 1, 2)}
-heads["seed 0, summed"] = runs.run(Verify(aggregation="sum"), 0)
-heads["seed 0, ORM"] = runs.run(Verify(labels="outcome", aggregation="last"), 0)
 chosen = ("selected", "pass_at_1", "voted", "exact", "by_length", "auc", "padded")
-pd.DataFrame({name: {m: [*run.curve(m).values()][-1] for m in chosen}
-              for name, run in heads.items()}).T.round(2)
+ends({"ORM": Verify(labels="outcome", aggregation="last"),
+      "PRM, minimum": Verify(), "PRM, summed": Verify(aggregation="sum")},
+     {m: m for m in chosen})
 
 # %% [markdown]
 # *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. In the lab the head never beats the vote, and in two seeds of three not even one sample. Yet it ranks all samples well (*auc*), perhaps because it has learnt which problems are hard.
@@ -333,13 +336,6 @@ Predict("One sample in five is right. Which checker makes self-training faster?"
 
 # %%
 from llmlab.chapters.c09_reasoning.star import Star
-from llmlab.lab import sweeps
-
-
-def seeds(star):
-    """The stored runs of these settings, one per seed."""
-    return sweeps.need("star").at(star.settings())
-
 
 def mean(some, metric):
     """step -> mean over the seeds."""

@@ -23,7 +23,6 @@ SWEEPS = (
 RUNS = [
     *((name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")),
     ("decompose", dict(shown="answer")),
-    ("verify", dict(labels="outcome", aggregation="last")),
     ("process", dict(reward_func="learned", aggregation="sum", family="columns", level=3)),
     ("calibrate", dict(reward_func="outcome")),
 ]
