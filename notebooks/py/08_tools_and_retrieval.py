@@ -364,12 +364,21 @@ taught = {"passage always there": Raft(gold=1.0), "RAFT": Raft(),
 told = {"gold": "right, passage shown", "unsupported": "invented, passage missing",
         "refused": "refused, passage missing",
         "over_refused": "refused, passage shown"}
-last = lambda run, m: [*run.curve(m).values()][-1]
-pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
-              for name, e in taught.items()}).T.round(2)
+
+# %%
+def ends(arms, told):
+    """The last readings, means over five seeds."""
+    last = lambda run, m: [*run.curve(m).values()][-1]
+    stored = {name: sweeps.need(e.name).at(e.settings()) for name, e in arms.items()}
+    return pd.DataFrame({name: {label: fmean(last(r, m) for r in some)
+                                for m, label in told.items()}
+                         for name, some in stored.items()}).T.round(2)
+
+
+ends(taught, told)
 
 # %% [markdown]
-# Read *invented, passage missing* down the rows. A reader that always got the passage keeps its earlier habit of refusing when none gives the answer. RAFT also teaches answers that no passage supports, so the reader learns to invent one. Teaching refusals instead cures it. (One run each; the ledger has intervals.)
+# Read *invented, passage missing* down the rows. A reader that always got the passage keeps its earlier habit of refusing when none gives the answer. RAFT also teaches answers that no passage supports, so the reader learns to invent one. Teaching refusals instead cures it. (Means over five seeds; the ledger has intervals.)
 #
 # ## 10 · Train it in, or look it up?
 #
@@ -378,18 +387,18 @@ pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.knowledge import Knowledge
 
-ways = {"trained in": Knowledge(), "looked up": Knowledge(way="retrieval")}
+ways = {"trained in": Knowledge(), "looked up": Knowledge(way="retrieval"),
+        "both": Knowledge(way="both")}
 told = {"recall": "right", "updated": "new value after a change", "old": "old value after a change",
         "leak": "withdrawn fact told", "kept": "earlier skills",
         "query_tokens": "tokens per query"}
-pd.DataFrame({name: {label: last(runs.run(e, 0), m) for m, label in told.items()}
-              for name, e in ways.items()}).T.round(2)
+ends(ways, told)
 
 # %%
 Panel("knowledge", show=["way", "replay", "focus"])
 
 # %% [markdown]
-# Compare *withdrawn fact told*: deleting a document can't take out what was trained in. Then compare *new value after a change*, which takes more training in one row and one new document in the other. Retrieval's cost is in the last column, and you pay it at every query. (One run each.)
+# Compare *withdrawn fact told*: deleting a document can't take out what was trained in. Then compare *new value after a change*, which takes more training in one row and one new document in the other. Retrieval's cost is in the last column, and you pay it at every query. (Means over five seeds.)
 #
 # ## 11 · With your own tools, documents and models
 #

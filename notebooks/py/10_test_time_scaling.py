@@ -460,16 +460,16 @@ pd.DataFrame({f"p = {p:g}": break_even(p) for p in (0.2, 0.4, 0.6, 0.8)}
 # %%
 from llmlab.chapters.c10_test_time.budget import Budget
 
-spent = runs.run(Budget(), 0)
+spent = sweeps.need("budget").at(Budget().settings())
 told = {"spent": "tokens of training", "trained": "trained, one sample",
         "first": "not trained, one sample", "voted": "vote of 8",
         "verified": "8 and an exact check", "need_check": "equivalent checked samples",
         "break_even": "break-even (requests)"}
-pd.DataFrame({label: spent.curve(m) for m, label in told.items()}
-             ).rename_axis("step").round(2)
+pd.DataFrame({label: pd.DataFrame([run.curve(m) for run in spent]).median()
+              for m, label in told.items()}).rename_axis("step").round(2)
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and the break-even is set to a million, which means never. A little above 1, it saves few tokens per request, so the break-even is far away. The verdict is a number of requests, not a winner. It assumes an exact check at request time; without one, compare with the vote. (One seed.)
+# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and the break-even is set to a million, which means never. A little above 1, it saves few tokens per request, so the break-even is far away. The verdict is a number of requests, not a winner. It assumes an exact check at request time; without one, compare with the vote. (Medians of five seeds.)
 
 # %%
 Panel("budget", show=["method", "k", "level"])

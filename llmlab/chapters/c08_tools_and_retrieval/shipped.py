@@ -19,6 +19,8 @@ SWEEPS = (
         "repair",
         alone={"shown": ("errors", "gold"), "says": ("text", "masked", "absent")},
     ),
+    Grid("raft", alone={"gold": (0.8, 1.0), "without": ("answer", "refuse")}),
+    Grid("knowledge", alone={"way": ("cpt", "retrieval", "both")}),
     Grid("rag", alone={"length": (8, 32), "retriever": ("bm25", "states", "encoder", "hybrid")}),
 )
 RUNS = [
