@@ -262,15 +262,24 @@ pd.DataFrame({f"a wrong answer costs {cost:g}": {n: worth(n, cost) for n in size
 # **Measured.** Does the formula hold in practice? Two verifiers check the reasoner's samples. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
 
 # %%
-flawed = {"errs at random": runs.run(Scale(fpr=0.3), 0),
-          "accepts any answer ending in 0": runs.run(Scale(check="ending"), 0)}
+from llmlab.lab import sweeps
+
+def mean(some, metric):
+    """step -> mean over the seeds."""
+    curves = [run.curve(metric) for run in some]
+    return {step: fmean(c[step] for c in curves) for step in curves[0]}
+
+# %%
+scaled = sweeps.need("scale")
+flawed = {"errs at random": scaled.at(Scale(fpr=0.3).settings()),
+          "accepts any answer ending in 0": scaled.at(Scale(check="ending").settings())}
 columns = {"verified": "measured", "expected": "formula", "pass_at_k": "pass@k"}
-pd.concat({name: pd.DataFrame({label: found.curve(metric)
+pd.concat({name: pd.DataFrame({label: mean(some, metric)
                                for metric, label in columns.items()}).drop(0)
-           for name, found in flawed.items()}, axis=1).rename_axis("k").round(2)
+           for name, some in flawed.items()}, axis=1).rename_axis("k").round(2)
 
 # %% [markdown]
-# Compare *measured* with *formula*. On the left they agree up to noise, because the errors are as independent as the formula assumes. On the right they part: where the right answer ends in 0, wrong ones often do, too, so this verifier is blind on those problems and exact elsewhere. A single overall FPR hides that, so report error rates for each kind of mistake. (One seed each.)
+# Compare *measured* with *formula*. On the left they agree up to noise, because the errors are as independent as the formula assumes. On the right they part: where the right answer ends in 0, wrong ones often do, too, so this verifier is blind on those problems and exact elsewhere. A single overall FPR hides that, so report error rates for each kind of mistake. (Means over five seeds.)
 #
 # Break it, then fix it: compare the preset *verifier with a hole* with *products, exact check*. Then try *learned verifiers*, where an ORM and a PRM from chapter 09 do the picking.
 
@@ -305,18 +314,11 @@ pd.DataFrame({"strong model, blind": chain(0.8, 0.2, 0.1),
 
 # %%
 from llmlab.chapters.c10_test_time.revise import Revise
-from llmlab.lab import sweeps
 
 stored = sweeps.need("revise")
 told = {"try again": "intrinsic", "told how far it is right": "step",
         "fresh samples": "resample"}
 revised = {name: stored.at(Revise(feedback=f).settings()) for name, f in told.items()}
-
-
-def mean(some, metric):
-    """step -> mean over the seeds."""
-    curves = [run.curve(metric) for run in some]
-    return {step: fmean(c[step] for c in curves) for step in curves[0]}
 
 # %%
 def both_rates():

@@ -8,7 +8,7 @@ SWEEPS = (
         alone={
             "family": ("products", "strings", "reach"),
             "temperature": (0.5, 1.0, 1.5),
-            "check": ("outcome", "last_character"),
+            "check": ("outcome", "last_character", "ending"),
             "fpr": (0.0, 0.1, 0.3),
         },
     ),
