@@ -28,7 +28,7 @@
 #
 # New terms:
 #
-# - **Rank** (r): in how many independent directions a matrix changes. **α** scales the change.
+# - The **rank** r says in how many independent directions a matrix changes. **α** scales the change.
 # - An **adapter** is the two thin matrices A and B. **Target modules** are the matrices that get one. *All weights* means full fine-tuning.
 # - **NF4** has 4-bit numbers, whose 16 levels are quantiles of a normal distribution.
 # - A **tenant** is a customer with an adapter of its own.
