@@ -173,8 +173,8 @@ Predict("400 codes. What share does rank 8 recall?",
         shows=lambda: figures.curves(many, CodeBook.curves,
                                      title="400 random codes learnt by heart, 3 seeds"),
         mark="recalled",
-        why="Rank 8 learns more slowly than all weights. It can store all of the codes, "
-            "but only after four times the steps.")
+        why="Rank 8 learns more slowly than all weights. It can store all codes, but "
+            "only after four times the steps.")
 
 # %% [markdown]
 # ## 4 · Turn the knob
