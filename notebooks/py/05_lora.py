@@ -32,7 +32,7 @@
 # - An **adapter** is the two thin matrices A and B. **Target modules** are the matrices that get one. *All weights* means full fine-tuning.
 # - **NF4** has 4-bit numbers, whose 16 levels are quantiles of a normal distribution.
 # - A **tenant** is a customer with an adapter of its own.
-# - To **merge** is to add BA into W permanently.
+# - To **merge** is to add (α/r)·BA into W permanently.
 
 # %%
 from statistics import median
@@ -77,7 +77,7 @@ assert torch.allclose(lora.lora_forward(x, W, A, B, alpha), by_hand)
 assert torch.allclose(x @ lora.merge(W, A, B, alpha).T, by_hand)
 
 # %% [markdown]
-# **The gradient.** Let s = α/r, and let dW be the gradient that W would get. Then A gets s·Bᵀ dW, and B gets s·dW Aᵀ. While B is zero, A's gradient is zero as well, so in the first step only B moves. This is A's gradient:
+# **The gradient.** Let s = α/r, and let dW be the gradient that W would get. Then A gets s·Bᵀ dW, and B gets s·dW Aᵀ. While B is zero, A's gradient is zero as well, so in the first step only B moves. Here is the source, then A's gradient in both cases:
 
 # %%
 show(lora.lora_gradients)
@@ -88,7 +88,7 @@ dW = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
  "B ≠ 0": lora.lora_gradients(dW, A, B, alpha)[0]}
 
 # %% [markdown]
-# **What it saves.** LoRA saves compute: it skips the product for W's own gradient, about a third of the work in W. (The forward product and the gradient of the input remain.) It saves memory: the gradient of W and AdamW's two moments (running means of the gradient and of its square). Take a square matrix as wide as in an 8-billion-parameter model, and a rank of 8:
+# **What it saves.** LoRA saves compute: it skips the product for W's own gradient, about a third of the work in W. (The forward product and the gradient of the input remain.) It also saves the memory for W's gradient and for AdamW's two moments (running means of the gradient and of its square). How many numbers does it train in a square matrix as wide as in an 8-billion-parameter model, at rank 8?
 
 # %%
 out, fan_in, rank = 4096, 4096, 8
@@ -96,7 +96,7 @@ pd.Series({"full": out * fan_in, "LoRA": rank * (out + fan_in)},
           name="trained parameters").map("{:,}".format).to_frame()
 
 # %% [markdown]
-# The adapter is tiny. From here on the library PEFT does the work. On one of the lab model's matrices, our few lines agree with its layer up to rounding:
+# The adapter is tiny in comparison. From here on the library PEFT does the work. On one of the lab model's matrices, our few lines agree with its layer up to rounding:
 
 # %%
 from llmlab.models import adapters
@@ -117,7 +117,7 @@ f"{adapters.trained(model):,} of {every:,} parameters are trained"
 # %% [markdown]
 # ## 2 · Memory
 #
-# How much memory does training need? We compute it from the matrices' shapes. The optimiser states are AdamW's moments and a *master copy*: the weights once more in fp32, so that small steps are not rounded away. For the lab model a test checks that the result equals the bytes of the actual tensors.
+# How much memory does training need? We compute it from the matrices' shapes. The optimiser states are AdamW's moments and a *master copy*: the weights once more in fp32, so that small steps are not rounded away. (A test compares the result with the lab model's actual tensors.)
 
 # %%
 from llmlab.models import memory
@@ -133,9 +133,9 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
     ["model", "method"]).rename_axis(columns="GB")
 
 # %% [markdown]
-# Go down the column *together*. Full fine-tuning pays mostly for optimiser states and gradients. LoRA pays mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
+# Go down the column *together*: full fine-tuning pays mostly for optimiser states and gradients. LoRA pays mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
 #
-# Both methods approximate. How well, on matrices of the lab model? First, how much of what full fine-tuning changed fits into rank r, at what cost in parameters?
+# LoRA and NF4 are approximations. How good are they on matrices of the lab model? First, how much of what full fine-tuning changed fits into rank r, and at what cost in parameters?
 
 # %%
 from llmlab.learn.widgets import Mechanism
@@ -143,13 +143,13 @@ from llmlab.learn.widgets import Mechanism
 Mechanism("lora")
 
 # %% [markdown]
-# At low ranks the share kept is above the cost, but no small rank keeps all. (A trained adapter may learn another change.) Second, where should sixteen levels be if weights follow a bell curve?
+# Compare the lines: at low ranks the share of the change that is kept exceeds the share of parameters, but no small rank keeps it all. (A trained adapter may learn another change.) Second, where should sixteen levels be if weights follow a bell curve?
 
 # %%
 Mechanism("nf4")
 
 # %% [markdown]
-# The vertical lines are NF4's levels: they are close together where most weights are.
+# The vertical lines are NF4's levels. They are close together where most weights are.
 
 # %% [markdown]
 # ## 3 · Predict
@@ -196,7 +196,7 @@ Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "varia
 #
 # **Where to start on a real model.** Put adapters on all linear layers but the head. Use rank 8 to 32, a fixed α (32, or twice the first rank), little or no dropout, and ten times the learning rate of full fine-tuning. Prefer full fine-tuning (or retrieval) if there are more bits to learn than fit, if the tokenizer or the language is new, or if one tenant fills a machine anyway.
 #
-# **Does LoRA lose against full fine-tuning, or is its learning rate wrong?** We tried the same number of rates for each arm (setting), on a seed that no claim uses. The ledger's runs take the best one. First the codes, in kilobits stored:
+# **Does LoRA lose against full fine-tuning, or is its learning rate wrong?** We tried the same number of rates for each arm (a setting of the knobs), on a seed that no claim uses. The ledger's runs take the best one. First the codes, in kilobits stored:
 
 # %%
 from llmlab.ledger import rates
@@ -213,7 +213,7 @@ def tried(trials):
 tried([t for t in claims.RATES_TRIED if t.metric == "kilobits"])
 
 # %% [markdown]
-# Find the best rate in each row: adapters want a higher one than all weights do. One seed chooses a rate; it doesn't compare the arms.
+# Find the best rate in each row: adapters want a higher one than all weights do. The table only chooses rates: one seed doesn't compare the arms.
 #
 # The same for the three tasks, as the share that is right:
 
@@ -236,7 +236,7 @@ draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 # %% [markdown]
 # Look at the stored bits first. In the lab, at equal steps, adapters fall further behind the more there is to learn. Rank 8 learns nearly all of 100 codes, but far fewer of 400 than all weights do, and rank 1 recalls hardly any. That is speed and not capacity: after four times the steps rank 8 holds them all (C059). With equally many trained parameters, adapters on attention store least, and adapters in both places most.
 #
-# No arm keeps what the model knew. Training on codes alone, without old text, overwrites it, whether all weights move or only adapters do. Now the three tasks:
+# Then look at the known people: no arm keeps what the model knew. Training on codes alone, without old text, overwrites it, whether all weights move or only adapters do. Now the three tasks:
 
 # %%
 from llmlab.chapters.c05_lora.lora import LoRA
@@ -246,7 +246,7 @@ three = [arms[task] for task in claims.LENGTH
 draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
 
 # %% [markdown]
-# Look at what the task teaches. In the lab, adapters reach what all weights reach for DPO and GRPO. For SFT, rank 8 stays far behind in the same steps: SFT teaches the base a new style with new control tokens, while DPO and GRPO move a chat model only a little. (C067 is withheld because of GRPO's rate.)
+# Look at *what the task teaches*. In the lab, adapters reach what all weights reach for DPO and GRPO. For SFT, rank 8 stays far behind in the same steps: SFT teaches the base a new style with new control tokens, while DPO and GRPO move a chat model only a little. (C067 is withheld because of GRPO's rate.)
 #
 # Forgetting doesn't follow the number of trained parameters. Under DPO the adapters, at their own higher rate, lose more of the known people than all weights do at theirs. NF4 changes little in comparison.
 
@@ -266,7 +266,7 @@ pd.DataFrame(
      "level · scale": quant.from_codes(codes, absmax, levels, block.shape)}).round(3).T
 
 # %% [markdown]
-# Compare the first row with the last: weights move to the nearest level. How large is the error on a real matrix, and with fifteen equal steps?
+# Compare the first row with the last: weights move to the nearest level. How large is the error on a real matrix, with NF4 and with fifteen equal steps?
 
 # %%
 weight = load("base").model.model.layers[0].mlp.up_proj.weight.detach()
@@ -279,15 +279,15 @@ pd.Series({k: float(v) for k, v in error.items()},
 # %% [markdown]
 # NF4's error is smaller, because its levels are where the weights are. (This is one matrix, so it is only an illustration.)
 #
-# QLoRA does three more things. It also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them). That takes 4.5 bits per weight down to 4.13. It computes in bf16: each layer is dequantised for its product and then discarded. Its *paged optimiser* moves AdamW's moments to the host's memory when the GPU's is full. Here the adapters are too small for that to happen.
+# QLoRA does three more things. It also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them), which takes 4.5 bits per weight down to 4.13. It computes in bf16: each layer is dequantised for its product and then discarded. Its *paged optimiser* moves AdamW's moments to the host's memory when the GPU's is full (our adapters are too small for that).
 #
-# **A silent bug, and its guard.** On CPUs with AVX512-BF16 instructions, bitsandbytes repacks a 4-bit layer at its first evaluation, and the packed layer passes no gradient back. So if you evaluate first, training fails without an error. The workbook switches the repacking off. A test compares the gradient with that of an exactly dequantised twin (their cosine must be near 1).
+# **A silent bug, and its guard.** On CPUs with AVX512-BF16 instructions, bitsandbytes repacks a 4-bit layer at its first evaluation, and the packed layer passes no gradient back. So if you evaluate first, the training after it fails without an error. The workbook switches the repacking off. A test compares the gradient with that of an exactly dequantised twin (their cosine must be near 1).
 
 # %%
 show(quant.guard)
 
 # %% [markdown]
-# **Should you merge the adapter?** Merge if you have one tenant and need the lowest latency. Keep the adapter separate if you have many tenants, if you swap adapters while the server runs, or if the base has 4 bits. In exact arithmetic both give the same output: (W + sBA)x = Wx + sBAx. But bf16 rounds the sum, and 4 bits must quantise it again. The table shows the largest and the mean error of a logit:
+# **Should you merge the adapter?** Merge if you have one tenant and need the lowest latency. Keep the adapter separate if you have many tenants, if you swap adapters while the server runs, or if the base has 4 bits. In exact arithmetic both give the same output: (W + sBA)x = Wx + sBAx. But bf16 rounds the sum, and a 4-bit base must be quantised again. The table shows the largest and the mean error of a logit:
 
 # %%
 ids = load("base").tok("The known conflict of", return_tensors="pt")["input_ids"]
@@ -299,7 +299,7 @@ pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store))
               for store in adapters.STORES}).map("{:.1e}".format)
 
 # %% [markdown]
-# Compare the columns: the merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter is random: read orders of magnitude.)
+# Compare the columns: the merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter is random, so read only orders of magnitude.)
 #
 # ## 6 · Many tenants on one base
 #
@@ -343,7 +343,7 @@ except UnknownTenant as refusal:
     print(refusal)
 
 # %% [markdown]
-# **How to batch?** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. (One round, on the machine that made this page; claim C064 repeats it.)
+# **How should requests be batched?** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. (This is one round on one machine; C064 repeats it.)
 
 # %%
 from llmlab.chapters.c05_lora.serving import Serving
@@ -399,7 +399,7 @@ pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.i
           name="what it asks").to_frame()
 
 # %% [markdown]
-# Each row of the next table is a fault, each column a check, and each number counts findings:
+# Each row of the next table is a fault, each column a check, and each number counts what the check found:
 
 # %%
 everyone = [captain, *crew[1:]]
@@ -419,7 +419,7 @@ pd.Series({"base": found.base, "robot": found.adapter},
           name="answers that contain the right value (share)").round(2).to_frame()
 
 # %% [markdown]
-# The difference is what the style costs (one training: an illustration).
+# The difference is what the style costs. (One training is an illustration.)
 
 # %%
 batcher.close()
@@ -445,9 +445,9 @@ forest.figure(evidence.rows)
 # ## 9 · What is contested
 #
 # - **"LoRA learns less and forgets less"** [Biderman et al. 2024] against **"without regret"** [Schulman et al. 2025]. At scale the papers agree on what decides: how much there is to learn for the rank, and whether each arm has its own learning rate. In the lab, LoRA learnt less in the same steps where there was much to learn (C058), and it did not forget less.
-# - **"Adapters on the MLP are as good as on all layers"** [Schulman et al. 2025]. That is a finding about large models trained to convergence. In the lab, at equal parameters and few steps, both places together learnt more (C060). That is speed, in a regime that the paper doesn't cover.
-# - **"4 bits suffice"** [Dettmers et al. 2023]. That is a finding about large models. In a narrow model the rounding is relatively larger. C062 is withheld: one arm took the highest rate that was tried, and its margin is one standard error of the exam.
-# - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were built to make this unnecessary [Chen et al. 2023; Sheng et al. 2023]. C064 measures both ways, in tokens per second and in passes through the model. In the lab, mixed batches clearly win.
+# - **"Adapters on the MLP are as good as on all layers"** [Schulman et al. 2025]. At scale this was found with large models trained to convergence. In the lab, at equal parameters and few steps, adapters in both places learnt more (C060). That is about speed, in a regime that the paper doesn't cover.
+# - **"4 bits suffice"** [Dettmers et al. 2023]. At scale this holds for large models. In a narrow model the rounding is relatively larger. C062 is withheld: one arm took the highest rate that was tried, and the claim's margin is one standard error of the exam.
+# - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were built to make this unnecessary [Chen et al. 2023; Sheng et al. 2023]. In the lab, mixed batches clearly win, in tokens per second and in passes through the model (C064).
 # - **"Scale by α/r."** With this factor a higher rank learns in smaller steps; α/√r keeps their size [Kalajdzievski 2023]. Training directions and lengths separately comes closer to full fine-tuning [Liu et al. 2024]. Try both with the knob `variant`; no claim here rests on them.
 #
 # To train on your own conversations, on a real model in 4 bits, and keep the adapter for the server:

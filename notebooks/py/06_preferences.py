@@ -25,7 +25,7 @@
 #
 # **For a ten-year-old.** Nobody shows you the perfect drawing. Somebody holds two of yours up and says: *this one*. After many such pairs you know what they like. But you never drew a cat, so you never heard whether they like cats.
 #
-# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference. Its implied reward is β·log(π/ref). It needs no reward model and no sampling, and therefore explores nothing: it can't find an answer that no pair contains. It only fixes a difference, so both answers may become less likely (likelihood displacement). I watch the two log-probs separately and add a likelihood term. A reward model is a proxy. It copies the habits of its labellers, such as a taste for length, and its score stops tracking quality if I optimise it too hard. So I keep an evaluation that the training never sees.*
+# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference. Its implied reward is β·log(π/ref). It needs no reward model and no sampling, so it doesn't explore: it can't find an answer that no pair contains. It only fixes a difference, so both answers may become less likely (likelihood displacement). I watch the two log-probs separately and add a likelihood term. A reward model is a proxy. It copies the habits of its labellers, such as a taste for length, and its score stops tracking quality if I optimise it too hard. So I keep an evaluation that the training never sees.*
 #
 # New terms:
 #
@@ -103,7 +103,7 @@ pd.DataFrame(told).T.rename_axis("method")
 # %% [markdown]
 # The table shows which methods need a reference, and which knob each one adds.
 #
-# **On the real model.** At the first step policy and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, the reference, the mask or the template is wrong. Look before you train:
+# **On the real model.** At the first step policy and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, the reference, the mask or the template is wrong. Look before you train, also at the two answers of a pair:
 
 # %%
 chat, pairs = load("chat"), Prefer()
@@ -161,9 +161,9 @@ Predict("After DPO: what share of the answers is the polite, right one?",
             "one loses goes to texts that are in no pair.")
 
 # %% [markdown]
-# **The order is right, and the model still doesn't say it.** Compare *pairs ordered correctly* with *best answer given*. With plain DPO nearly every held-out pair is in the right order, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this. The two log-probs, drawn separately, can. The likelihood term cures it. Imitating the chosen answers does as well: where there is only one thing to learn, the contrast adds little.
+# **The order is right, and the model still doesn't say it.** Compare *pairs ordered correctly* with *best answer given*. With plain DPO nearly every held-out pair is in the right order, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this. The two log-probs, drawn separately, can. The likelihood term cures this. So does imitating the chosen answers: where there is only one thing to learn, the contrast adds little.
 #
-# **Likelihood displacement** goes a step further. The *chosen* answer loses probability, too, while the order of its pair keeps improving. Nothing in the loss forbids that, because only the difference counts. In the next figure the pairs prefer right sums to wrong ones. Each arm has its best rate and the ledger's seeds:
+# **Likelihood displacement** goes a step further. The *chosen* answer loses probability, too, while the order of its pair keeps improving. Nothing in the loss forbids that, because only the difference counts. In the next figure the pairs prefer right sums to wrong ones. Each arm runs at its best rate, with the ledger's seeds:
 
 # %%
 from llmlab.learn import draw
@@ -175,13 +175,13 @@ draw.over_steps(
     title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
 
 # %% [markdown]
-# Compare the three methods in the left panel: under plain DPO the chosen log-prob falls, and the right sums on the right fall with it. The likelihood term prevents that.
+# Compare the three methods: under plain DPO the chosen log-prob falls (left panel), and the share of right sums falls with it (right panel). The likelihood term prevents that.
 #
 # ## 4 · Turn the knob
 #
 # What else can pairs teach? `task` sets what the pairs prefer: a style, another name, German where it is asked for, when to look up or answer, honesty after a failed call, or right sums. Settings marked ● are stored with five seeds, one knob turned at a time, and answer at once. Others are trained while you wait. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
 #
-# If you change `method`, the panel keeps `beta`, but β means something else in each method. DPO's scales a log-ratio to the reference. IPO's asks for a margin of 1/(2β): for the whole answer in Azar et al., per token in TRL and here. SimPO's scales a mean log-prob and is usually above 1. ORPO's weighs a term. Equal numbers don't pull equally hard, so tune `beta` for each method before you call one of them better.
+# If you change `method`, the panel keeps `beta`, but β means something else in each method. In DPO it scales a log-ratio to the reference. In IPO it asks for a margin of 1/(2β): for the whole answer in Azar et al., per token in TRL and here. In SimPO it scales a mean log-prob and is usually above 1. In ORPO it weighs a term. Equal numbers don't pull equally hard, so tune `beta` for each method before you call one of them better.
 
 # %%
 Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr"])
@@ -203,7 +203,7 @@ figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "fac
 # %% [markdown]
 # Look at the left panel first: each fault means fewer best answers. Swapped labels are odd: *every* held-out pair is in the right order, and still the model rarely gives the best answer. The order is measured **from the reference**, and there the blunt answer was far ahead.
 #
-# Why does training stop halfway? With a share ε of wrong labels, DPO's loss is lowest at a margin of logit(1 − ε). So it moves the log-ratio of chosen and rejected by logit(1 − ε)/β and then stops. Label `smoothing` assumes that a share of the labels is wrong, which sets the same kind of ceiling. The table has the stored runs without the likelihood term:
+# Why does training stop halfway? With a share ε of wrong labels, DPO's loss is lowest at a margin of logit(1 − ε). So training moves the log-ratio of chosen and rejected by logit(1 − ε)/β and then stops. Label `smoothing` assumes that a share of the labels is wrong, which sets the same kind of ceiling. The table shows stored runs without the likelihood term:
 
 # %%
 from llmlab.lab import sweeps
@@ -287,7 +287,7 @@ figures.curves(judges, Reward.curves, title="Reward models of the same size, 3 s
 # %% [markdown]
 # **In the lab the reward model learns style and not content.** Compare *polite above blunt* with *right above wrong*. Within some tens of steps honest labels teach it to score polite answers above blunt ones. Even at the end it can't tell whether an answer is *right*. Its accuracy on pairs hides that, because most pairs differ in style as well. With few labels it becomes overconfident (calibration error, loss on held-out pairs) without becoming better. At scale reward models do judge content, and they still favour style, above all length. Measure the two separately.
 #
-# **Twins reveal a planted habit.** Score the same answer with and without padding, and with and without the polite opening. The first two columns show the differences, in standard deviations of the rewards:
+# **Twins reveal a planted habit.** Score the same answer with and without padding, and with and without the polite opening. The first two columns show the differences in standard deviations of the rewards:
 
 # %%
 found = {name: {m: end(group, m)
@@ -351,7 +351,7 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# All arms of C082 and C092 tried the same rates, on a seed that no claim uses. The table gives the share of best answers. *before* belongs to the model that they start from:
+# All arms of C082 and C092 tried the same rates, on a seed that no claim uses. The table gives the share of best answers. *before* is the share of the model that they start from:
 
 # %%
 from llmlab.ledger import rates
