@@ -25,14 +25,11 @@ from llmlab.learn.widgets import FirstMinute
 FirstMinute()
 
 # %% [markdown]
-# Before training, the model just continues its books: more questions, other people's answers. Yet it already knew the fact. After a few dozen small steps it answers, and stops. We added nothing but a *behaviour*.
-# Most of this workbook does the same: find out what is missing, add it, and see what it costs.
+# Before training, the model just continues its books: with more questions, and with other people's answers. Yet it already knew the fact. After a few dozen small steps it answers, and stops. We added nothing but a *behaviour*. Most of this workbook does the same: find out what is missing, add it, and see what it costs.
 #
-# The workbook is about what happens to a language model *after* pretraining. Most of its claims are experiments that you can run; the others name their paper. Each experiment takes about half a minute on a laptop and trains a
-# real (tiny) transformer. We invented its country, so we know every fact of it exactly. The same code runs full-size models.
+# The workbook is about what happens to a language model *after* pretraining. You can run most of its claims as experiments; the others name their paper. Each experiment takes about half a minute on a laptop and trains a real (tiny) transformer. We invented its country, so we know every fact of it exactly. The same code runs full-size models.
 #
-# **For a ten-year-old.** Training a model is like training a new colleague. First she learns to read and to count (pretraining). Then she reads your company's papers (continued pretraining), learns how we talk to
-# customers (fine-tuning), hears which of two answers was the better one (preferences), and finally practises on real tasks with a mark for each (reinforcement learning).
+# **For a ten-year-old.** Training a model is like training a new colleague. First she learns to read and to count (pretraining). Then she reads your company's papers (continued pretraining), learns how we talk to customers (fine-tuning), hears which of two answers was the better one (preferences), and finally practises on real tasks with a mark for each (reinforcement learning).
 #
 # **In an interview.** *I define the target behaviour. I diagnose the gap: knowledge, behaviour, preference, reliability or cost. I pull the cheapest lever that closes that gap. And I name what it may break, and how I would know.*
 
@@ -49,32 +46,31 @@ from llmlab.learn.widgets import Drills, Flow, Map, Panel, Predict
 #
 # ## 1 · The life of a model
 #
-# Click a stage to see what it needs, what it changes and what it risks. Few models go through all of them: leave out a stage that closes no gap.
+# Which stages can a model go through? Click one to see what it needs, what it changes and what it risks. Few models go through all of them: leave out a stage that closes no gap.
 
 # %%
 Map()
 
 # %% [markdown]
-# Read the map in the order of the stages. Most of them change the *distribution* of what the model says; test-time scaling and distillation change the *compute* that it takes to say it.
-# Pretraining builds the engine, continued pretraining tunes it for the terrain (also called *mid-training*, when the texts are a large, chosen mixture), post-training teaches the driver, and test-time scaling takes more time on a difficult route.
+# Read the map in the order of the stages. Most of them change the *distribution* of what the model says. Test-time scaling and distillation change the *compute* that it takes to say it.
+#
+# Think of a car. Pretraining builds the engine. Continued pretraining tunes it for the terrain (it is also called *mid-training*, when the texts are a large, chosen mixture). Post-training teaches the driver. Test-time scaling takes more time on a difficult route.
 #
 # ## 2 · Which knob would you turn?
 #
-# Answer the questions and you reach a recommended lever, its risk, how to measure it, and what our own runs say. (These runs are stored; the command beside each one runs it again.)
+# Answer the questions, and you reach a recommended lever, its risk, how to measure it, and what our own runs say. (These runs are stored; the command next to each one runs it again.)
 
 # %%
 Flow()
 
 # %% [markdown]
-# Real products have several gaps at once. The exercise `which_lever` below turns the flow into a function with a fixed order for that case: knowledge before behaviour, behaviour before
-# preference, and cost last, because each stage builds on the one before. (A looked-up passage counts as a prompt there, so retrieval comes before continued pretraining. The exercise leaves reliability out: the flow above asks about it.)
+# A real product has several gaps at once. Which one comes first? The exercise `which_lever` below turns the flow into a function with a fixed order: knowledge before behaviour, behaviour before preference, and cost last, because each stage builds on the one before. (A looked-up passage counts as a prompt there, so retrieval comes before continued pretraining. The exercise leaves reliability out; the flow above asks about it.)
 #
 # You may hear the order *prompt → SFT → DPO → RL → CPT → distil* ("cheapest effective lever first"). It sorts levers by effort, not by what is missing. A cheap lever that closes the wrong gap is a waste.
 #
 # ## 3 · By hand: is it knowledge or behaviour?
 #
-# The quickest diagnosis needs no training. Put the fact into the prompt. If the model now answers correctly, it has the behaviour. What it lacks is the
-# knowledge, or a way from this question to a fact that it has stored.
+# The quickest diagnosis needs no training. Put the fact into the prompt. If the model now answers correctly, it has the behaviour. It lacks the knowledge, or a way from this question to a fact that it has stored. We try this with the dose of an invented drug:
 
 # %%
 from llmlab.train import probes
@@ -111,8 +107,9 @@ pd.Series({k: probes.exact(base.model, probes.batches(rows(p)))
           name="share right")
 
 # %% [markdown]
-# Compare the two rows: with the fact in the prompt the model answers correctly far more often. So it has the behaviour (reading a prompt, answering). The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing. Often this test is already the cure: look the passage up and put it
-# into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice; training comes in where looking them up is not enough.
+# Compare the two rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
+#
+# Often this test is already the cure: look the passage up and put it into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice. Training comes in where looking them up is not enough.
 #
 # ## 4 · How a chapter works
 #
@@ -159,7 +156,7 @@ pd.DataFrame([{"experiment": n, "shows": registry.get(n).summary,
 #
 # ## 5 · What this machine can do
 #
-# `llmlab doctor` tells you more: how long each experiment takes on your machine, whether the checkpoints are intact, and what to watch out for with your processor. It begins like this:
+# What can *your* machine do? `llmlab doctor` tells you how long each experiment takes on it, whether the checkpoints are intact, and what to watch out for with your processor. It begins like this:
 
 # %%
 from itertools import islice
@@ -172,8 +169,7 @@ print(*(next(doctor.lines(fact)) for fact in facts), sep="\n")
 # %% [markdown]
 # ## 6 · What counts as shown
 #
-# Our model is small and its country is invented, so no number here is a number about a large model. The *mechanism* carries over, and so does the way to test it.
-# Three rules hold for every comparison. (A cell with one seed is an illustration, and says so.)
+# When may you believe a comparison? Our model is small and its country is invented, so no number here is a number about a large model. What can carry over is the *mechanism*, and the way to test it. Three rules hold for every comparison. (A cell with one seed is an illustration, and says so.)
 #
 # - **Several seeds, paired.** One run is an anecdote. The next cell takes one comparison apart: the same seeds in both settings, the difference seed by seed, and its 95 % interval.
 # - **Something is matched** between the two settings: tokens, steps or samples. The text says which.
@@ -197,16 +193,17 @@ print("loss on general text, all tokens − assistant tokens:",
 show(paired, interval)
 
 # %% [markdown]
-# Training on all tokens ends with a higher loss on general text in every seed, and the interval of the difference lies above 0. A chapter calls that *seen in three seeds*; it doesn't say how large the difference would be elsewhere.
-# The ledger in the next section asks for more: at least five seeds, and a 98 % interval. It is wider because the ledger may look again with more seeds, and each further look is another chance to find an effect that isn't there.
+# Look at the differences: in every seed, training on all tokens ends with a higher loss on general text, and their interval is above 0. A chapter calls that *seen in three seeds*. It doesn't say how large the difference would be elsewhere.
+#
+# The ledger in the next section asks for more: at least five seeds, and a 98 % interval. That interval is wider, because the ledger may look again with more seeds, and each further look is another chance to find an effect that isn't there.
 #
 # ## 7 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger: put into our words, with *arms* (the settings that are compared), a direction, and a *smallest effect of interest* (a smaller one wouldn't matter to us). A log says when each claim was fixed and what was changed after results were known.
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger: put into our words, with *arms* (the settings that are compared), a direction, and a *smallest effect of interest* (a smaller one wouldn't matter to us). A log says when each claim was fixed and what was changed after results were known.
 #
 # A claim has parts. A 98 % interval over seeds decides each of them: *as claimed*, *reversed*, *too small*, or *differs* where no difference was claimed. The last three exclude the claimed effect. A part that the interval doesn't decide is *open*.
-# If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*; if only some are, it is so *in part*. *Conditional* names the knob that it depends on. *Withheld* means that the design cannot decide it. [Chapter 02](02_continued_pretraining.ipynb),
-# section 11, gives the full rules.
+#
+# If all parts are as claimed, the claim is *supported*. If all are excluded, it is *refuted*. If only some are, it is so *in part*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
 #
 # A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
@@ -218,16 +215,13 @@ Ledger("00")
 # %% [markdown]
 # ## 8 · Where the sources are contested
 #
-# - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** What is cheapest depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024].
-#   The exercise `break_even` is about that.
-# - **"If it doesn't know the facts, let it read them."** At scale, a model that has read a fact can *continue* a text about it. Whether it can also *answer* a question depends on how many wordings it has read and on whether it has ever seen
-#   questions [Allen-Zhu and Li 2023]. Chapter 02 takes a first look. And retrieval is a rival: it needs no training at all (chapter 08).
-# - **"Never fine-tune facts in."** At scale, SFT learns unknown facts slowly, and the model makes up more once it has learnt them [Gekhman et al. 2024]. In the lab (on the base, not on a chat model), training on questions was about as good as
-#   training on documents for answering questions, and worse for stating the facts (C002). Making things up is the subject of chapter 04.
+# - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** The cheapest lever depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024]. The exercise `break_even` is about that.
+# - **"If it doesn't know the facts, let it read them."** At scale, a model that has read a fact can *continue* a text about it. Whether it can also *answer* a question depends on how many wordings it has read and on whether it has ever seen questions [Allen-Zhu and Li 2023]. Chapter 02 takes a first look. Retrieval is a rival: it needs no training at all (chapter 08).
+# - **"Never fine-tune facts in."** At scale, SFT learns unknown facts slowly, and the model makes up more once it has learnt them [Gekhman et al. 2024]. In the lab (on the base, not on a chat model), training on questions was about as good as training on documents for answering questions, and worse for stating the facts (C002). Making things up is the subject of chapter 04.
 #
 # ## 9 · Exercises
 #
-# `task("name")` shows the task and an empty function. `check` tells you whether yours is right, or what is wrong with it. `hint` gives hints; `solution` shows correct versions.
+# `task("name")` shows the task and an empty function. `check` tells you whether yours is right, or what is wrong with it. `hint` gives hints, and `solution` shows correct versions.
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task
@@ -252,8 +246,7 @@ task("break_even")
 # %% [markdown]
 # ## 10 · Drills
 #
-# These are real situations, put as an interviewer would put them. Answer in four parts (diagnosis, lever, risks, measurements). Then compare with a spoken answer and grade yourself by the rubric. Questions come back when you are about to
-# forget them. In the terminal: `llmlab drill`; an interview against the clock: `llmlab drill --mock 20`.
+# These are real situations, put as an interviewer would put them. Answer in four parts: diagnosis, lever, risks, measurements. Then compare with a spoken answer and grade yourself by the rubric. Questions come back when you are about to forget them. In the terminal: `llmlab drill`; for an interview against the clock: `llmlab drill --mock 20`.
 
 # %%
 Drills("00")
@@ -261,7 +254,7 @@ Drills("00")
 # %% [markdown]
 # ## 11 · Interview page
 #
-# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 00`.
+# What should you know by heart? One page has the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 00`.
 
 # %%
 from llmlab.learn.interview import interview
@@ -271,7 +264,7 @@ interview("00")
 # %% [markdown]
 # ## To take away
 #
-# 1. A missing fact and a missing behaviour look alike from the outside. Put the fact into the prompt. If the answer is then right, the behaviour was there. The fact was missing, or it is stored and this question doesn't reach it: let the model complete a statement of the fact to tell the two apart.
+# 1. A missing fact and a missing behaviour look alike from the outside. Put the fact into the prompt. If the answer is then right, the behaviour was there. The fact was missing, or it is stored and this question doesn't reach it. To tell the two apart, let the model complete a statement of the fact.
 # 2. Choose a lever by what is missing, not by what it costs. A cheap lever that closes the wrong gap is a waste.
 # 3. Before you believe a number, ask for several seeds, for what was matched, and for the size of effect that would have mattered. Ask the same of our numbers.
 

@@ -22,14 +22,16 @@
 # raw text → [ packing | masking | pairs | rollouts ] → loss → every later chapter
 # ```
 #
-# **For a ten-year-old.** You can practise with the same story in four ways: read on, fill in what one speaker says, say which of two endings is better,
-# or make up an ending and get a mark for it. You learn something different each time.
+# **For a ten-year-old.** You can practise with the same story in four ways: read on, fill in what one speaker says, say which of two endings is better, or make up an ending and get a mark for it. You learn something different each time.
 #
-# **In an interview.** *Good data under the wrong loss teaches the wrong thing, and the loss still falls. So I first ask which tokens contribute gradient: in CPT all of them, in SFT the assistant's, in DPO
-# those of the chosen answer against those of the rejected one, in RL what the policy itself sampled. I print one row with its mask before I train.*
+# **In an interview.** *Good data under the wrong loss teaches the wrong thing, and the loss still falls. So I first ask which tokens contribute gradient. In CPT it is all of them, and in SFT the assistant's. In DPO it is those of the chosen answer against those of the rejected one, and in RL what the policy itself sampled. I print one row with its mask before I train.*
 #
-# Words used here: **token** = a piece of text with a number; **mask** = 1 where the objective may push the token, else 0; **logits** = raw scores for every possible next token;
-# **gradient** = how much the loss grows with each number (training moves against it); **rollout** = an answer sampled from the model itself.
+# New terms:
+#
+# - A **token** is a piece of text with a number. The **mask** is 1 where the loss may push a token, and 0 elsewhere.
+# - **Logits** are raw scores for every possible next token.
+# - The **gradient** says how much the loss grows with each number. Training moves against it.
+# - A **rollout** is an answer sampled from the model itself.
 
 # %%
 import torch
@@ -43,7 +45,7 @@ base, chatty = load("base"), load("chat")
 # %% [markdown]
 # ## 1 · By hand: the shift
 #
-# A model reads tokens and, at each position, scores what comes next. So the logits at position 0 belong to token 1. Here are three tokens and a vocabulary of three:
+# Which score belongs to which token? A model reads tokens and, at each position, scores what comes next. So the logits at position 0 belong to token 1. Here are three tokens and a vocabulary of three:
 
 # %%
 ids = torch.tensor([[0, 2, 1]])                                    # [B=1, T=3]
@@ -55,8 +57,7 @@ by_hand = torch.stack([logprobs[0, 0, ids[0, 1]], logprobs[0, 1, ids[0, 2]]])
 by_hand
 
 # %% [markdown]
-# Now we put the loss on the *last* token only, as if the second one were the user's. Where the mask is 1, the gradient with respect to the logits is *softmax − one-hot*.
-# Where the mask is 0, the gradient is exactly zero: not small, zero. (At the target it is negative: the loss falls when that logit grows, so training pushes it up.)
+# These are the log-probs of the second and the third token. Now we put the loss on the *last* token only, as if the second one were the user's. Where the mask is 1, the gradient with respect to the logits is *softmax − one-hot*. And where the mask is 0?
 
 # %%
 leaf = logits.clone().requires_grad_(True)
@@ -66,9 +67,11 @@ chosen = leaf.log_softmax(-1)[0].gather(1, ids[0, 1:, None])[:, 0]
 leaf.grad
 
 # %% [markdown]
+# The masked row of the gradient is exactly zero: not small, zero. In the other row only the target is negative: the loss falls when that logit grows, so training pushes it up.
+#
 # ## 2 · Read the source
 #
-# One function of the package does the shift, and another one applies the mask:
+# How does the package do this? One function does the shift, and another one applies the mask:
 
 # %%
 from llmlab.methods import imitation, parts, preferences
@@ -86,9 +89,12 @@ assert torch.equal(leaf.grad[0, 0], torch.zeros(3))
 # %% [markdown]
 # ## 3 · One text, four topologies
 #
-# Here is one conversation about a person of Verania. We turn it into batches in four ways and look at each with the same strip. Hover over a token for its numbers; choose a layer with the buttons.
-# The strip shows what autograd measures on the real model, not what ought to happen. *Weights* is d loss / d log-prob of the token (negative: training makes the token likelier; positive: less likely).
-# *Gradient* is the size of d loss / d logits at the position that predicts the token. Both are drawn on the token that is **predicted**.
+# Which tokens does each kind of training push? We make batches in four ways and look at each with the same strip. Hover over a token for its numbers; choose a layer with the buttons. The strip shows what autograd measures on the real model, not what ought to happen:
+#
+# - *Weights* is d loss / d log-prob of the token. Negative means that training makes the token likelier, positive means less likely.
+# - *Gradient* is the size of d loss / d logits at the position that predicts the token.
+#
+# Both are drawn on the token that is **predicted**. Masking and pairs use this conversation about a person of Verania; packing takes documents, and rollouts take sums:
 
 # %%
 from llmlab.chapters.c01_data_topology.topology import transcripts
@@ -98,7 +104,7 @@ for message in talk[0].conversation:
     print(f"{message['role']:10}{message['content']}")
 
 # %% [markdown]
-# **Packing (CPT).** Documents follow one another, with an end token between them, and every token is trained. (We cut each document to one sentence.) Only the very first token has no gradient, because nothing predicts it.
+# **Packing (CPT).** Documents follow one another, with an end token between them, and every token is trained. (We cut each document to one sentence.) Only the very first token has no gradient, because nothing predicts it:
 
 # %%
 from llmlab.tokens import chat, pack
@@ -112,8 +118,7 @@ packed = next(pack.pack(encoded, rows=1, length=80))
 TokenStrip(base.tok, packed, base.model, imitation.nll)
 
 # %% [markdown]
-# **Masking (SFT).** The machinery is the same and the mask is different: it covers the assistant's words and the token that ends its turn. The model still *reads* the question (attention sees it), but it is not *graded* on it.
-# (Look at the layer *loss*: the user's words and the control tokens have a high loss although this model is trained. It was never graded on them, so it never learnt to write them.)
+# **Masking (SFT).** The machinery is the same, but the mask covers only the assistant's words and the token that ends its turn. The model still *reads* the question (attention sees it), but it is not *graded* on it. (Look at the layer *loss*: the user's words and the control tokens have a high loss although this model is trained. It was never graded on them, so it never learnt to write them.)
 
 # %%
 from llmlab.tokens.batch import pad
@@ -131,8 +136,7 @@ sft_strip
 sft_strip.picture("gradient")
 
 # %% [markdown]
-# **Pairs (DPO).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(β · margin). The margin says how much more the chosen answer has gained than the rejected one, each compared with a frozen
-# *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Whatever both rows share, such as the first answer, gets both pushes, and they cancel.
+# **Pairs (DPO).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(β · margin), where σ is the sigmoid and β a constant. The margin says how much more the chosen answer has gained than the rejected one, each compared with a frozen *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Whatever both rows share, such as the first answer, gets both pushes, and they cancel.
 
 # %%
 from llmlab.tokens import chat, pairs
@@ -146,8 +150,7 @@ compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows),
 TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
 
 # %% [markdown]
-# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation.
-# The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient at all.
+# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation. The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient at all.
 
 # %%
 from llmlab.methods.policy import Dials
@@ -161,7 +164,7 @@ sampled = next(collector(0))
 TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
 
 # %% [markdown]
-# All four follow one rule, and we can measure it. The next table gives the share of positions whose gradient is exactly zero, and the share that the mask leaves out:
+# All four follow one rule, and we can measure it. The table gives the share of positions whose gradient is exactly zero, and the share that the mask leaves out:
 
 # %%
 import pandas as pd
@@ -181,11 +184,9 @@ for name, (loaded, batch, objective) in views.items():
 pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
-# Compare the two columns: they agree, except among rollouts if all answers to a sum scored the same. So the mask decides where gradient flows; it doesn't decide how much.
+# Compare the two columns: they agree, except for rollouts if all answers to a sum scored the same. So the mask decides where gradient flows; it doesn't decide how much.
 #
-# **What is computed.** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Padded rows compute the prompt again and again,
-# and the padding too. Packing removes the padding; chapter 02 compares three kinds of it (a document a row, one stream, a stream with a reset). A fourth kind *shares prefixes*: a causal model
-# computes the same for the same beginning, so once is enough. Here are the answers to both sums from above, all eight rows as one:
+# **What is computed?** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Padded rows compute the prompt again and again, and the padding, too. Packing removes the padding. Chapter 02 compares three kinds of it (one document per row, one stream, and a stream with a reset). A fourth kind *shares prefixes*: a causal model computes the same for the same beginning, so once is enough. Here are the answers to both sums from above, all eight rows as one:
 
 # %%
 from llmlab.chapters.c01_data_topology import sharing
@@ -193,16 +194,14 @@ from llmlab.chapters.c01_data_topology import sharing
 sharing.picture(chatty.tok, sampled)
 
 # %% [markdown]
-# Read a line from left to right: every token sees its own past and nothing else. The second sum ignores the rest of the first, and an answer ignores the other answers to its sum; all share one copy of
-# their common beginning. The attention mask does half of this. The other half: positions restart where two rows part, as if the other row weren't there.
+# Read a line from left to right: each token sees its own past (dark) and nothing else. The second sum ignores the rest of the first, and an answer ignores the other answers to its sum. All share one copy of their common beginning. The attention mask does half of this. Positions do the other half: they restart where two rows part, as if the other row weren't there. How many tokens does this save?
 
 # %%
 kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
 pd.DataFrame({name: sharing.computed(batch) for name, batch in kinds.items()}).T
 
 # %% [markdown]
-# Compare the first three columns: sharing computes the fewest tokens in every batch, and saves most for rollouts, where many answers follow one prompt. (The last column counts the trained tokens.)
-# The loss doesn't change, because it gets the same numbers:
+# Compare the first three columns. Sharing computes the fewest tokens in every batch, and it saves most for rollouts, where many answers follow one prompt. (The last column counts the trained tokens.) The loss doesn't change, because it gets the same numbers:
 
 # %%
 from llmlab.models.forward import forward_trained
@@ -214,8 +213,7 @@ assert torch.allclose(full.logprobs[there], less.logprobs[there], atol=1e-4)
 # %% [markdown]
 # ## 4 · Predict
 #
-# We take 2,000 conversations about people whom the base model *already knows*, with two questions in each. We train the base model on them three times: with the loss on every token, on the assistant's tokens,
-# and on pairs (the right last answer against a wrong one, DPO). Texts, order, learning rate and number of steps are the same.
+# Does the same text teach the same thing under every loss? We take 2,000 conversations about people whom the base model *already knows*, with two questions in each. We train the base model on them three times: with the loss on every token, on the assistant's tokens, and on pairs (the right last answer against a wrong one, DPO). Texts, order, learning rate and number of steps are the same.
 
 # %%
 from statistics import median
@@ -248,8 +246,7 @@ Predict("After an answer, which of the three models goes on to write the user's 
 # %% [markdown]
 # ## 5 · Turn the knob
 #
-# The dots mark settings with stored runs, which answer at once (line: median of five seeds, band: lowest to highest). **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture.
-# In the terminal: `llmlab run topology --loss all`.
+# What does the loss decide, and what the learning rate? The dots mark settings with stored runs, which answer at once (line: median of five seeds, band: lowest to highest). **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture. In the terminal: `llmlab run topology --loss all`.
 
 # %%
 Panel("topology", show=["loss", "lr"])
@@ -261,18 +258,16 @@ pd.DataFrame({f"loss on {loss}": {label: end(loss, m)
               for loss in stored}).round(3)
 
 # %% [markdown]
-# Compare the columns: one loss makes a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.)
+# Compare the columns: one loss makes a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.) In the lab:
 #
-# - **All tokens** and **assistant tokens** learn to answer about equally well. They differ in what else they learn: with the loss on all tokens the model also learns to *be the user*.
-#   Look at *probability of going on as the user*. In production such a model asks itself the next question unless something stops it.
-# - **Pairs** put the two answers in the right order, and still the model does not *say* the right one: DPO compares answers, it doesn't show how to write them. The base model gives both answers almost no probability, so a better order is
-#   worth nothing yet. (The cure is a likelihood term, or SFT first: chapter 06.)
-# - General text gets worse in every case, because none of it was in these batches. At the end it is worst under *all tokens*. During the run it is worst under *pairs*, which swing far off and come most of the way back. Chapter 02 is about that.
+# - **All tokens** and **assistant tokens** teach answering about equally well. They differ in what else they teach: with the loss on all tokens the model also learns to *be the user*. Look at *probability of going on as the user*. In production such a model asks itself the next question unless something stops it.
+# - **Pairs** put the two answers in the right order, and still the model does not *say* the right one: DPO compares answers, it doesn't show how to write them. The base model gives both answers almost no probability, so a better order is worth nothing yet. (The cure is a likelihood term, or SFT first: chapter 06.)
+# - General text gets worse in every case, because none of it was in these batches. At the end it is worst under *all tokens*. During the run (see the panel) it is worst under *pairs*, which swing far off and come most of the way back. Chapter 02 is about that.
 # - The assistant-only loss learns to answer *first*, perhaps because it spends none of its gradient on the user's words. The loss on all tokens soon catches up.
 #
 # ## 6 · Break it, then fix it
 #
-# The classic faults of this layer are silent: the loss falls nicely. You can switch each of them on here, and the strip shows it at a glance. Read the table from the symptom to the cure; the third column tells you where to look.
+# How do you notice a wrong mask? The classic faults of this layer are silent: the loss falls nicely. The strip shows each at a glance, and you can switch two of them on below. Read the table from the symptom to the cure; the third column tells you where to look.
 #
 # | symptom | fault | how the strip shows it | cure |
 # |---|---|---|---|
@@ -297,7 +292,7 @@ fault = late_by_one        # or: end_untrained
 TokenStrip(chatty.tok, fault(masked), chatty.model, imitation.nll, rows=1)
 
 # %% [markdown]
-# What do these faults cost? We run three short trainings that differ in nothing but the mask, and let each model answer. Is the answer right, is its *first token* right, and with which token does it stop? (One seed: an illustration.)
+# What do these faults cost? We run three short trainings that differ only in the mask, and let each model answer. Is the answer right, is its *first token* right, and with which token does it stop? (One seed: an illustration.)
 
 # %%
 from llmlab.train.sample import sample
@@ -335,14 +330,12 @@ faults = {"as it should be": lambda batch: batch, "late by one": late_by_one,
 pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}).T
 
 # %% [markdown]
-# Read the last column first. The sound model closes its turn with the template's own token. *Late by one* never saw how an answer begins, so it hardly gets to answer. *End untrained* never saw how a turn ends: it falls back on
-# pretraining (a *document* ends after an answer), or it runs on until it is cut. If your server stops at the template's token only, all of these answers run on.
+# Read the last column first. The sound model closes its turn with the template's own token. *End untrained* never saw how a turn ends. It falls back on pretraining (a *document* ends after an answer), or it runs on until it is cut. If your server stops at the template's token only, all of these answers run on. *Late by one* does stop, but it never saw how an answer begins, so its first token is rarely right.
 
 # %% [markdown]
 # ## 7 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
-# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.ledger.table import Ledger
@@ -352,15 +345,13 @@ Ledger("01")
 # %% [markdown]
 # ## 8 · What is contested
 #
-# - **"Mask the user, because the model should answer, not ask."** In the lab, answers are about equally good with and without the mask. The mask buys something else: the model does not continue as the user, and it forgets less (chapter 00 gives
-#   the interval). At scale, some recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
+# - **"Mask the user, because the model should answer, not ask."** In the lab, answers are about equally good with and without the mask. The mask buys something else: the model does not continue as the user, and it forgets less (chapter 00 gives the interval). At scale, some recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
 # - **"Packing is for pretraining."** SFT uses it for throughput, too. Then the reset is not optional, since conversations must not see each other.
-# - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite sign and the same weight per pair. Nothing in that asks for the
-#   chosen answer to become likely: both can become less likely together [Razin et al. 2024].
+# - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite signs and the same weight per pair. Nothing in that asks for the chosen answer to become likely: both can become less likely together [Razin et al. 2024].
 #
 # ## 9 · Exercises
 #
-# Write the function, then let the judge look at it. `hint("shift")` helps in steps, `solution("shift")` shows right ones, `reset("shift")` starts again.
+# Write the function, then let the judge look at it. `hint("shift")` helps in steps, `solution("shift")` shows correct versions, and `reset("shift")` starts again.
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task
@@ -395,7 +386,7 @@ Drills("01")
 # %% [markdown]
 # ## 11 · Interview page
 #
-# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 01`.
+# What should you know by heart? One page has the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 01`.
 
 # %%
 from llmlab.learn.interview import interview

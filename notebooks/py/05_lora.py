@@ -22,14 +22,17 @@
 # base (frozen) + a small adapter  →  one tenant's model;   base (frozen) + 32 small adapters  →  32 tenants on one machine
 # ```
 #
-# **For a ten-year-old.** You do not rewrite the thick book. You lay a thin transparent sheet with your corrections over each page. Another child can lay another sheet over the same book.
+# **For a ten-year-old.** You don't rewrite the thick book. You lay a thin transparent sheet with your corrections over each page. Another child can lay another sheet over the same book.
 #
-# **In an interview.** *LoRA freezes W and trains a change of low rank, W + (α/r)·BA. It saves the gradients and optimiser states of W, which is most of the memory of training. The change is small enough to ship, to swap,
-# and to serve by the dozen on one base. Whether it matches full fine-tuning depends on how much there is to learn, and each needs its own learning rate. QLoRA keeps the frozen base in 4 bits. I merge in high precision, never into 4 bits, and I
-# test that a tenant's request can only reach that tenant's adapter.*
+# **In an interview.** *LoRA freezes a weight matrix W and trains a change of low rank: W + (α/r)·BA. W then needs no gradients and no optimiser states, which are most of the memory of training. The change is small enough to ship, to swap, and to serve by the dozen on one base. Whether it matches full fine-tuning depends on how much there is to learn, and each needs its own learning rate. QLoRA keeps the frozen base in 4 bits. I merge in high precision, never into 4 bits, and I test that a tenant's request can only reach that tenant's adapter.*
 #
-# Words used here: **rank** = in how many independent directions a matrix changes; **adapter** = the two thin matrices A and B; **target modules** = the matrices that get one; **NF4** = 4-bit numbers whose 16 levels are quantiles of a normal
-# distribution; **tenant** = a customer with an adapter of its own; **merge** = to add BA into W permanently.
+# New terms:
+#
+# - The **rank** r says in how many independent directions a matrix changes. **α** scales the change.
+# - An **adapter** is the two thin matrices A and B. **Target modules** are the matrices that get one. *All weights* means full fine-tuning.
+# - **NF4** has 4-bit numbers, whose 16 levels are quantiles of a normal distribution.
+# - A **tenant** is a customer with an adapter of its own.
+# - To **merge** is to add (α/r)·BA into W permanently.
 
 # %%
 from statistics import median
@@ -48,7 +51,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: what LoRA does
 #
-# Here is a matrix with two rows and three columns, and an adapter of rank 1. B begins at zero, so at the start the adapter changes nothing:
+# What does an adapter do to a layer's output? Here is a matrix of two rows and three columns, and an adapter of rank 1. B begins at zero, so both outputs are the same at first:
 
 # %%
 W = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
@@ -57,7 +60,7 @@ x = torch.tensor([1.0, 2.0, 3.0])
 x @ W.T, x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
 
 # %% [markdown]
-# After some training B is no longer zero. The product BA has W's shape, but rank 1: each of its rows is a multiple of A's single row.
+# After some training B is no longer zero. The product BA has W's shape but rank 1: each of its rows is a multiple of A's single row.
 
 # %%
 B = torch.tensor([[1.0], [-2.0]])
@@ -74,7 +77,7 @@ assert torch.allclose(lora.lora_forward(x, W, A, B, alpha), by_hand)
 assert torch.allclose(x @ lora.merge(W, A, B, alpha).T, by_hand)
 
 # %% [markdown]
-# **The gradient.** With s = α/r: if W's gradient is dW, A gets s·Bᵀ dW and B gets s·dW Aᵀ. While B is zero, dA is zero as well: in the first step only B moves.
+# **The gradient.** Let s = α/r, and let dW be the gradient that W would get. Then A gets s·Bᵀ dW, and B gets s·dW Aᵀ. While B is zero, A's gradient is zero as well, so in the first step only B moves. Here is the source, then A's gradient in both cases:
 
 # %%
 show(lora.lora_gradients)
@@ -85,8 +88,7 @@ dW = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
  "B ≠ 0": lora.lora_gradients(dW, A, B, alpha)[0]}
 
 # %% [markdown]
-# **What it saves.** LoRA saves compute and memory. It skips the product for W's own gradient, about a third of the work in W; the forward product and the gradient of the input remain. And it drops what training stores for each number of W:
-# its gradient and AdamW's two moments (running means of the gradient and of its square). Take a square matrix as wide as in an 8-billion-parameter model, and a rank of 8:
+# **What it saves.** LoRA saves compute: it skips the product for W's own gradient, about a third of the work in W. (The forward product and the gradient of the input remain.) It also saves the memory for W's gradient and for AdamW's two moments (running means of the gradient and of its square). How many numbers does it train in a square matrix as wide as in an 8-billion-parameter model, at rank 8?
 
 # %%
 out, fan_in, rank = 4096, 4096, 8
@@ -94,7 +96,7 @@ pd.Series({"full": out * fan_in, "LoRA": rank * (out + fan_in)},
           name="trained parameters").map("{:,}".format).to_frame()
 
 # %% [markdown]
-# From here on PEFT does the work. Our few lines agree with its layer up to rounding, and a test checks that. This is one of the lab model's own matrices:
+# The adapter is tiny in comparison. From here on the library PEFT does the work. On one of the lab model's matrices, our few lines agree with its layer up to rounding:
 
 # %%
 from llmlab.models import adapters
@@ -115,8 +117,7 @@ f"{adapters.trained(model):,} of {every:,} parameters are trained"
 # %% [markdown]
 # ## 2 · Memory
 #
-# We compute the memory from the shapes: weights, adapters, gradients and optimiser states, without activations. The optimiser states are AdamW's moments and a *master copy*: the weights once more in fp32, so that small steps are not rounded away.
-# For the lab model a test checks that the result equals the bytes of the actual tensors.
+# How much memory does training need? We compute it from the matrices' shapes. The optimiser states are AdamW's moments and a *master copy*: the weights once more in fp32, so that small steps are not rounded away. (A test compares the result with the lab model's actual tensors.)
 
 # %%
 from llmlab.models import memory
@@ -132,22 +133,28 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
     ["model", "method"]).rename_axis(columns="GB")
 
 # %% [markdown]
-# Go down the column *together*: full fine-tuning pays mostly for optimiser states and gradients, LoRA mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
+# Go down the column *together*: full fine-tuning pays mostly for optimiser states and gradients. LoRA pays mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
 #
-# Now look at the two approximations of this chapter, on matrices of the lab model. How much of what full fine-tuning changed fits into rank r, and at what cost? And where should sixteen levels lie, if the weights follow a bell curve?
+# LoRA and NF4 are approximations. How good are they on matrices of the lab model? First, how much of what full fine-tuning changed fits into rank r, and at what cost in parameters?
 
 # %%
 from llmlab.learn.widgets import Mechanism
 
 Mechanism("lora")
 
+# %% [markdown]
+# Compare the lines: at low ranks the share of the change that is kept exceeds the share of parameters, but no small rank keeps it all. (A trained adapter may learn another change.) Second, where should sixteen levels be if weights follow a bell curve?
+
 # %%
 Mechanism("nf4")
 
 # %% [markdown]
+# The vertical lines are NF4's levels. They are close together where most weights are.
+
+# %% [markdown]
 # ## 3 · Predict
 #
-# Nothing predicts a random four-digit code, so storing one takes 13.3 bits. The base learns 400 of them, with all weights or with adapters, each at the best of four learning rates.
+# How fast does an adapter learn, compared with all weights? Nothing predicts a random four-digit code, so storing one takes 13.3 bits. The base learns 400 of them, with all weights or with adapters, each at the best of four learning rates.
 
 # %%
 from llmlab.chapters.c05_lora.codes import CodeBook
@@ -166,31 +173,30 @@ Predict("400 codes. What share does rank 8 recall?",
         shows=lambda: figures.curves(many, CodeBook.curves,
                                      title="400 random codes learnt by heart, 3 seeds"),
         mark="recalled",
-        why="After so few readings rank 8 is slower than all weights; it holds all of "
-            "them after four times the steps.")
+        why="Rank 8 learns more slowly than all weights. It can store all codes, but "
+            "only after four times the steps.")
 
 # %% [markdown]
 # ## 4 · Turn the knob
 #
-# With `rank`, `alpha`, `targets`, `method` and `lr` you can see how much a low rank learns. In the terminal: `llmlab run codes --people 400 --rank 1`.
+# What decides how much an adapter learns? Turn `rank`, `alpha`, `targets`, `method` and `lr`. In the terminal: `llmlab run codes --people 400 --rank 1`.
 
 # %%
 Panel("codes", show=["people", "method", "rank", "alpha", "targets", "lr"])
 
 # %% [markdown]
-# Adapters can also learn the tasks of the other chapters: SFT, DPO, GRPO. `init` sets how A and B begin. `variant` is LoRA, rsLoRA (α/√r) or DoRA (which trains lengths and directions separately).
+# Adapters can also learn the tasks of the other chapters: SFT, DPO and GRPO. `init` sets how A and B begin. `variant` is plain LoRA, rsLoRA (which scales by α/√r) or DoRA (which trains lengths and directions separately).
 
 # %%
 Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "variant",
                     "tokens", "lr"])
 
 # %% [markdown]
-# (The start `pissa` takes A and B from the largest singular directions of W, `olora` from its QR factors, `orthogonal` makes their product zero without either being zero.)
+# (`pissa` starts A and B from the largest singular directions of W, and `olora` from its QR factors. `orthogonal` makes their product zero although neither is zero.)
 #
-# **Where to start on a real model.** Put adapters on all linear layers but the head. Use rank 8 to 32, a fixed α (32, or twice the first rank), little or no dropout, and ten times the rate of full fine-tuning. Prefer all weights, or retrieval,
-# if there are more bits to learn than fit, if the tokenizer or the language is new, or if one tenant fills a machine anyway.
+# **Where to start on a real model.** Put adapters on all linear layers but the head. Use rank 8 to 32, a fixed α (32, or twice the first rank), little or no dropout, and ten times the learning rate of full fine-tuning. Prefer full fine-tuning (or retrieval) if there are more bits to learn than fit, if the tokenizer or the language is new, or if one tenant fills a machine anyway.
 #
-# **Full fine-tuning against LoRA at tuned rates.** We tried the same number of rates for each arm, on a seed that no claim uses. The ledger's runs take the best one. First the codes, in kilobits stored:
+# **Does LoRA lose against full fine-tuning, or is its learning rate wrong?** We tried the same number of rates for each arm (a setting of the knobs), on a seed that no claim uses. The ledger's runs take the best one. First the codes, in kilobits stored:
 
 # %%
 from llmlab.ledger import rates
@@ -207,7 +213,7 @@ def tried(trials):
 tried([t for t in claims.RATES_TRIED if t.metric == "kilobits"])
 
 # %% [markdown]
-# Find the best rate in each row: adapters want a higher one than all weights do. One seed chooses a rate; it doesn't compare the arms.
+# Find the best rate in each row: adapters want a higher one than all weights do. The table only chooses rates: one seed doesn't compare the arms.
 #
 # The same for the three tasks, as the share that is right:
 
@@ -215,7 +221,9 @@ tried([t for t in claims.RATES_TRIED if t.metric == "kilobits"])
 tried([t for t in claims.RATES_TRIED if t.metric == "skill"])
 
 # %% [markdown]
-# The next figure shows each arm at its best rate over the ledger's seeds, with mean and 95 % interval: first the codes, next to what the model knew before. Megabytes count the actual tensors of training (weights, adapters, gradients, optimiser).
+# Adapters want higher rates here, too. For GRPO the best is the highest that was tried, so a better one may exist.
+#
+# The next table shows each arm at its best rate over the ledger's seeds, with mean and 95 % interval. First come the codes, next to what the model knew before. *Memory* counts the actual tensors of training.
 
 # %%
 from llmlab.learn import draw
@@ -226,10 +234,9 @@ megabytes = {"megabytes": "memory of training (MB)"}
 draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 
 # %% [markdown]
-# At equal steps, adapters fall further behind the more there is to learn. Rank 8 learns nearly all of the few codes. Of the many it learns far fewer than all weights do, and rank 1 learns hardly any. That is speed and not capacity: after four
-# times the steps rank 8 holds them all (C059). With the same number of trained parameters, adapters on attention store least and adapters in both places most.
+# Look at the stored bits first. In the lab, at equal steps, adapters fall further behind the more there is to learn. Rank 8 learns nearly all of 100 codes, but far fewer of 400 than all weights do, and rank 1 recalls hardly any. That is speed and not capacity: after four times the steps rank 8 holds them all (C059). With equally many trained parameters, adapters on attention store least, and adapters in both places most.
 #
-# No arm keeps what the model knew before. Training on codes alone, without any old text, overwrites it, whether all weights move or only adapters do.
+# Then look at the known people: no arm keeps what the model knew. Training on codes alone, without old text, overwrites it, whether all weights move or only adapters do. Now the three tasks:
 
 # %%
 from llmlab.chapters.c05_lora.lora import LoRA
@@ -239,13 +246,14 @@ three = [arms[task] for task in claims.LENGTH
 draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
 
 # %% [markdown]
-# For DPO and GRPO adapters reach what all weights reach; for SFT rank 8 stays far behind in the same steps. SFT teaches the base a new style with new control tokens, while DPO and GRPO move a chat model only a little. (C067 is withheld:
-# its GRPO arm took the highest rate that was tried.) Forgetting doesn't follow the number of trained parameters: under DPO the adapters, at their own higher rate, lose more of the known people than all weights do at theirs. NF4 changes little in comparison.
+# Look at *what the task teaches*. In the lab, adapters reach what all weights reach for DPO and GRPO. For SFT, rank 8 stays far behind in the same steps: SFT teaches the base a new style with new control tokens, while DPO and GRPO move a chat model only a little. (C067 is withheld because of GRPO's rate.)
+#
+# Forgetting doesn't follow the number of trained parameters. Under DPO the adapters, at their own higher rate, lose more of the known people than all weights do at theirs. NF4 changes little in comparison.
 
 # %% [markdown]
 # ## 5 · QLoRA: the base in 4 bits
 #
-# NF4 has sixteen levels between −1 and 1. They lie close together where a normal distribution has most of its weights, and 64 weights share one scale. By hand, on six weights:
+# What does a base in 4 bits cost? NF4 has sixteen levels between −1 and 1, and 64 weights share one scale, the largest absolute weight. Each weight is stored as the number of its nearest level (*code*). By hand, on six weights:
 
 # %%
 from llmlab.models import quant
@@ -257,6 +265,9 @@ pd.DataFrame(
     {"weight": block, "code": codes,
      "level · scale": quant.from_codes(codes, absmax, levels, block.shape)}).round(3).T
 
+# %% [markdown]
+# Compare the first row with the last: weights move to the nearest level. How large is the error on a real matrix, with NF4 and with fifteen equal steps?
+
 # %%
 weight = load("base").model.model.layers[0].mlp.up_proj.weight.detach()
 error = {name: (quant.rounded(weight, ls)
@@ -266,20 +277,17 @@ pd.Series({k: float(v) for k, v in error.items()},
           name="relative error of the weights").round(4).to_frame()
 
 # %% [markdown]
-# NF4's error is the smaller one, because its levels lie where the weights are. (One matrix: an illustration.)
+# NF4's error is smaller, because its levels are where the weights are. (This is one matrix, so it is only an illustration.)
 #
-# QLoRA also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them). That takes 4.5 bits a weight down to 4.13. It computes in bf16: each layer is dequantised for its product and then discarded. Its *paged
-# optimiser* moves AdamW's moments to the host's memory when the GPU's is full. Here the adapters are too small for that to happen.
+# QLoRA does three more things. It also quantises the scales (*double quantisation*: 8 bits each, with one fp32 number for 256 of them), which takes 4.5 bits per weight down to 4.13. It computes in bf16: each layer is dequantised for its product and then discarded. Its *paged optimiser* moves AdamW's moments to the host's memory when the GPU's is full (our adapters are too small for that).
 #
-# **A silent bug, and its guard.** On CPUs with AVX512-BF16 instructions, bitsandbytes repacks a 4-bit layer at its first evaluation, and the packed layer passes no gradient back. *Evaluate, then train* fails without an error.
-# The workbook switches the repacking off. It tests this by comparing the gradient with that of an exactly dequantised twin (their cosine must be near 1).
+# **A silent bug, and its guard.** On CPUs with AVX512-BF16 instructions, bitsandbytes repacks a 4-bit layer at its first evaluation, and the packed layer passes no gradient back. So if you evaluate first, the training after it fails without an error. The workbook switches the repacking off. A test compares the gradient with that of an exactly dequantised twin (their cosine must be near 1).
 
 # %%
 show(quant.guard)
 
 # %% [markdown]
-# **Merge, or keep apart?** Merge if you have one tenant and need the lowest latency. Keep the adapter apart if you have many tenants, if you swap adapters while the server runs, or if the base has 4 bits. In exact arithmetic
-# (W + sBA)x = Wx + sBAx. In bf16 the sum is rounded, and in 4 bits it has to be quantised again. These are the largest and the mean error of a logit:
+# **Should you merge the adapter?** Merge if you have one tenant and need the lowest latency. Keep the adapter separate if you have many tenants, if you swap adapters while the server runs, or if the base has 4 bits. In exact arithmetic both give the same output: (W + sBA)x = Wx + sBAx. But bf16 rounds the sum, and a 4-bit base must be quantised again. The table shows the largest and the mean error of a logit:
 
 # %%
 ids = load("base").tok("The known conflict of", return_tensors="pt")["input_ids"]
@@ -291,11 +299,11 @@ pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store))
               for store in adapters.STORES}).map("{:.1e}".format)
 
 # %% [markdown]
-# The merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter here is random, so the errors show an order of magnitude.)
+# Compare the columns: the merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter is random, so read only orders of magnitude.)
 #
 # ## 6 · Many tenants on one base
 #
-# We train three tenants together. Their rows share one batch, each row uses its own adapter, and the gather that picks the adapters passes gradients.
+# How can one base train and serve many adapters at once? We train three tenants together. Their rows share one batch, each row uses its own adapter, and gradients pass through the lookup that picks it.
 
 # %%
 import tempfile
@@ -316,7 +324,7 @@ pd.DataFrame([{"tenant": a.tenant, "version": a.version, "answer": a.text}
               for a in batcher.answer(asked)]).set_index("tenant")
 
 # %% [markdown]
-# **One batch** answered all four, each in its own style. All adapters of a layer lie in one stack on the device, and a *slot* is an index into it. This product multiplies row i with the adapter of its slot:
+# **One batch** answered all four requests, each in its own style. All adapters of a layer are in one stack on the device, and a *slot* is an index into it. This product multiplies row i with the adapter of its slot:
 
 # %%
 from llmlab.serve.lora import product
@@ -324,7 +332,7 @@ from llmlab.serve.lora import product
 show(product)
 
 # %% [markdown]
-# The server refuses an unknown tenant. It never answers from the base instead:
+# What about an unknown tenant? The server refuses it, and never answers from the base instead:
 
 # %%
 from llmlab.serve.store import UnknownTenant
@@ -335,7 +343,7 @@ except UnknownTenant as refusal:
     print(refusal)
 
 # %% [markdown]
-# **How to batch.** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. This is one round on the machine that made this page; claim C064 below repeats it.
+# **How should requests be batched?** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. (This is one round on one machine; C064 repeats it.)
 
 # %%
 from llmlab.chapters.c05_lora.serving import Serving
@@ -346,7 +354,7 @@ pd.DataFrame(served).loc[list(Serving.curves)].rename(
     index=Serving.curves).rename_axis("adapters", axis=1).round(2)
 
 # %% [markdown]
-# With many tenants, mixed batches serve the most tokens per second. With one, mixing and sorting do the same.
+# Compare the first three rows. With many tenants, mixed batches serve the most tokens per second. With one, mixing and sorting do the same.
 #
 # **Over HTTP**, the server speaks OpenAI's chat schema, on this machine's loopback only. For real load, the same folder of adapters works with vLLM (LoRAX and S-LoRA are alternatives). The base must be the one that the adapters were trained on:
 #
@@ -362,7 +370,7 @@ print(vllm.command(folder, "data/checkpoints/chat").replace(folder, "my_adapters
 # %% [markdown]
 # ## 7 · Break it, then fix it
 #
-# Here are five faults of serving many tenants, each with a switch, and the checks that would have caught it. One of them needs a second version of an adapter, so the captain gets one with other words while the engine runs:
+# What goes wrong when tenants share a base, and which check notices? One of our five faults needs a second version of an adapter, so the captain gets one with other words while the engine runs:
 
 # %%
 captain = Tenant("captain", "Ahoy, {a} it be!")
@@ -374,6 +382,9 @@ pd.DataFrame({"version": [before.version, after.version],
               "answer": [before.text, after.text]},
              index=["before", "after the swap"])
 
+# %% [markdown]
+# The captain changed without a restart. These are the five faults, each with a switch:
+
 # %%
 from llmlab.serve import faults
 
@@ -381,14 +392,14 @@ pd.Series({fault.__name__: fault.__doc__.split("\n")[0] for fault in faults.FAUL
           name="what it is").to_frame()
 
 # %% [markdown]
-# A *canary* is a prompt whose right answer we know: it is what PEFT says with that adapter alone. Four checks use the canaries:
+# A *canary* is a prompt whose right answer we know, because PEFT gives it with that adapter alone. Four checks use the canaries:
 
 # %%
 pd.Series({name: check.__doc__.split("\n")[0] for name, check in faults.CHECKS.items()},
           name="what it asks").to_frame()
 
 # %% [markdown]
-# In the next table each row is a fault, each column a check, and each number counts findings:
+# Each row of the next table is a fault, each column a check, and each number counts what the check found:
 
 # %%
 everyone = [captain, *crew[1:]]
@@ -396,16 +407,19 @@ known = faults.canaries(chat, store, everyone, n=4)
 pd.DataFrame(faults.matrix(batcher, known, everyone, "captain")).T.rename_axis("fault")
 
 # %% [markdown]
-# Read it row by row: every fault is found by some check. Checking the content alone misses *left_active*; comparing with the reference finds it.
+# Read it row by row: at least one check finds each fault, and none finds anything without a fault. A check of the content alone misses *left_active*; a comparison with the reference finds it.
 #
-# **Regression on shared prompts.** A new style must not cost knowledge. We put the same questions to the base and to a tenant:
+# **Regression on shared prompts.** Does the new style cost knowledge? We put the same questions to the base and to a tenant:
 
 # %%
 from llmlab.world import Census
 
 found = faults.regression(batcher, "robot", Census().problems(60, seed=1))
 pd.Series({"base": found.base, "robot": found.adapter},
-          name="answers that hold the right value (share)").round(2).to_frame()
+          name="answers that contain the right value (share)").round(2).to_frame()
+
+# %% [markdown]
+# The difference is what the style costs. (One training is an illustration.)
 
 # %%
 batcher.close()
@@ -413,8 +427,7 @@ batcher.close()
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
-# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -431,15 +444,11 @@ forest.figure(evidence.rows)
 #
 # ## 9 · What is contested
 #
-# - **"LoRA learns less and forgets less"** [Biderman et al. 2024] against **"without regret"** [Schulman et al. 2025]: at scale the two papers agree on what decides, namely how much there is to learn for the rank, and whether each arm
-#   has its own learning rate. In the lab, LoRA learnt less in the same steps where there was much to learn (C058), and it did not forget less.
-# - **"Adapters on the MLP are as good as on all layers"** [Schulman et al. 2025]: that is a finding about large models trained to convergence. In the lab, at equal parameters and few steps, both places together learnt more (C060): speed, in
-#   a regime that the paper doesn't speak of.
-# - **"4 bits suffice"** [Dettmers et al. 2023] is a finding about large models. In a narrow one the rounding is relatively larger. C062 is withheld: one arm took the highest rate that was tried, and its margin is one standard error of the exam.
-# - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were built to make this unnecessary [Chen et al. 2023; Sheng et al. 2023]. C064 measures both, in tokens a second and in passes through the
-#   model: in the lab, mixed batches clearly win.
-# - **"Scale by α/r."** With this factor a higher rank learns in smaller steps; α/√r keeps their size [Kalajdzievski 2023]. Training directions and lengths separately comes closer to full fine-tuning [Liu et al. 2024]. Try both with the knob
-#   `variant`; no claim here rests on them.
+# - **"LoRA learns less and forgets less"** [Biderman et al. 2024] against **"without regret"** [Schulman et al. 2025]. At scale the papers agree on what decides: how much there is to learn for the rank, and whether each arm has its own learning rate. In the lab, LoRA learnt less in the same steps where there was much to learn (C058), and it did not forget less.
+# - **"Adapters on the MLP are as good as on all layers"** [Schulman et al. 2025]. At scale this was found with large models trained to convergence. In the lab, at equal parameters and few steps, adapters in both places learnt more (C060). That is about speed, in a regime that the paper doesn't cover.
+# - **"4 bits suffice"** [Dettmers et al. 2023]. At scale it was found with large models. In a narrow model the rounding is relatively larger. C062 is withheld: one arm took the highest rate that was tried, and the claim's margin is one standard error of the exam.
+# - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were built to make this unnecessary [Chen et al. 2023; Sheng et al. 2023]. In the lab, mixed batches clearly win, in tokens per second and in passes through the model (C064).
+# - **"Scale by α/r."** With this factor a higher rank learns in smaller steps; α/√r keeps their size [Kalajdzievski 2023]. Training directions and lengths separately comes closer to full fine-tuning [Liu et al. 2024]. Try both with the knob `variant`; no claim here rests on them.
 #
 # To train on your own conversations, on a real model in 4 bits, and keep the adapter for the server:
 #
@@ -481,7 +490,7 @@ Drills("05")
 # %% [markdown]
 # ## 12 · Interview page
 #
-# Keep the two kinds of evidence, this lab's and the published, apart when you speak. In the terminal: `llmlab interview 05`.
+# When you speak, keep this lab's evidence apart from the published evidence. In the terminal: `llmlab interview 05`.
 
 # %%
 from llmlab.learn.interview import interview
@@ -492,7 +501,7 @@ interview("05")
 # ## To take away
 #
 # 1. An adapter is a cheap lever for behaviour and a slow one for many facts. In the lab, rank limited how fast it learnt before it limited how much it could store.
-# 2. Tune the rate for each arm. An adapter wants a higher one than all weights do, and a comparison at one rate compares rates.
+# 2. Tune the learning rate for each arm. An adapter wants a higher one than all weights do, and a comparison at one rate mostly compares rates.
 # 3. One base serves many tenants if each row knows its adapter. Test the routing, and test what one broken tenant does to the others.
 
 # %%

@@ -25,12 +25,15 @@
 #
 # **For a ten-year-old.** Nobody shows you the perfect drawing. Somebody holds two of yours up and says: *this one*. After many such pairs you know what they like. But you never drew a cat, so you never heard whether they like cats.
 #
-# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference; the implied reward is β·log(π/ref). It needs no reward model and no sampling, and therefore explores nothing: it cannot find an answer that no
-# pair contains. It only fixes a difference, so both answers may become less likely (likelihood displacement). I watch the two log-probs separately and add a likelihood term. A reward model is a proxy: it copies the habits of its labellers, such
-# as a taste for length, and its score stops tracking quality if I optimise it too hard. So I keep an evaluation that the training never sees.*
+# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference. Its implied reward is β·log(π/ref). It needs no reward model and no sampling, so it doesn't explore: it can't find an answer that no pair contains. It only fixes a difference, so both answers may become less likely (likelihood displacement). I watch the two log-probs separately and add a likelihood term. A reward model is a proxy. It copies the habits of its labellers, such as a taste for length, and its score stops tracking quality if I optimise it too hard. So I keep an evaluation that the training never sees.*
 #
-# Words used here: **pair** = one question with a *chosen* and a *rejected* answer; **reference** = the model before this stage, frozen; **margin** = how much further the chosen answer has risen than the rejected one, times β; **gold** = the
-# true reward, known here because we wrote the world; **proxy** = a learned reward in its place; **on-policy** = written by the model that is trained.
+# New terms:
+#
+# - A **pair** is one question with a *chosen* and a *rejected* answer.
+# - The **policy** (π) is the model that we train. The **reference** is the model before this stage, frozen.
+# - The **margin** is how much further the chosen answer has risen than the rejected one, times β.
+# - **Gold** is the true reward, known here because we wrote the world. A **proxy** is a learned reward in its place.
+# - **On-policy** answers are written by the model that is trained.
 
 # %%
 import math
@@ -56,7 +59,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: one pair
 #
-# These are the log-probs of two whole answers to one question, under the model and under the reference. After a little training both answers are less likely, the rejected one more so.
+# What satisfies DPO? These are the log-probs of two whole answers to one question, under the policy and under the reference. After a little training both answers are less likely, the rejected one more so:
 
 # %%
 policy = torch.tensor([-9.0, -14.0])  # chosen, rejected
@@ -68,9 +71,9 @@ margin = reward[0] - reward[1]
  "loss": float(-torch.nn.functional.logsigmoid(margin))}
 
 # %% [markdown]
-# The margin is positive and the loss is below ln 2. DPO is satisfied, although the chosen answer became *less* likely. Nothing in the loss says where the lost probability went.
+# The margin is positive, and the loss is below ln 2, its value at the start. DPO is satisfied, although the chosen answer became *less* likely. Nothing in the loss says where the lost probability went.
 #
-# Each pair has the weight β·sigmoid(−margin). The wider its margin, the less it still pulls:
+# How hard does a pair pull? Its weight is β·sigmoid(−margin):
 
 # %%
 pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m)))
@@ -78,10 +81,11 @@ pd.Series({m: beta * float(torch.sigmoid(torch.tensor(-m)))
           name="weight of the pair").rename_axis("margin").round(3).to_frame()
 
 # %% [markdown]
+# Go down the table: the wider its margin, the less a pair still pulls.
+#
 # ## 2 · Read the source
 #
-# Here are five losses on pairs. They differ in what they compare and in the loss applied to it. In IPO the formula is not quite the paper's: Azar et al. compare log-probs of the *whole* answer, while ours divides them by its length, as TRL does.
-# So our β asks for a margin per token.
+# How do losses on pairs differ? These five differ in what they compare and in the loss applied to it. Our IPO is not quite the paper's: Azar et al. compare log-probs of the *whole* answer, while ours divides them by its length, as TRL does. So our β asks for a margin per token.
 
 # %%
 show(preferences.dpo, preferences.ipo, preferences.simpo)
@@ -99,7 +103,7 @@ pd.DataFrame(told).T.rename_axis("method")
 # %% [markdown]
 # The table shows which methods need a reference, and which knob each one adds.
 #
-# **On the real model.** At the first step model and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, the reference, the mask or the template is wrong. Look before you train.
+# **On the real model.** At the first step policy and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, the reference, the mask or the template is wrong. Look before you train, also at the two answers of a pair:
 
 # %%
 chat, pairs = load("chat"), Prefer()
@@ -120,8 +124,7 @@ assert math.isclose(preferences.dpo(out, fake, beta=beta)[0],
                     -torch.nn.functional.logsigmoid(margin))
 
 # %% [markdown]
-# **You need not keep the reference in memory.** Its log-probs of fixed answers are constants, so compute them once and store them (TRL: `precompute_ref_log_probs`). With adapters, the reference is the model with its adapter switched off.
-# Claim C080 of the ledger runs all three and compares the numbers.
+# **You need not keep the reference in memory.** Its log-probs of fixed answers are constants, so compute them once and store them (TRL: `precompute_ref_log_probs`). With adapters, the reference is the model with its adapter switched off. Claim C080 of the ledger runs all three ways and compares the numbers.
 
 # %%
 from llmlab.chapters.c06_preferences import checks
@@ -139,7 +142,7 @@ Mechanism("dpo")
 # %% [markdown]
 # ## 3 · Predict
 #
-# The chat model knows two hundred people and answers in one word. Our pairs ask for another style: *Gladly: …* is chosen and the bare answer rejected, and both are right. We train with plain DPO, without any other term.
+# Does a model say what it has learnt to prefer? The chat model knows two hundred people and answers in one word. Our pairs ask for another style: *Gladly: …* is chosen and the bare (*blunt*) answer is rejected. Both are right. We train with plain DPO, with DPO and a likelihood term on the chosen answer (*NLL*), and with SFT on the chosen answers.
 
 # %%
 seeds = (0, 1, 2)
@@ -154,16 +157,13 @@ Predict("After DPO: what share of the answers is the polite, right one?",
         shows=lambda: figures.curves(style, Prefer.curves,
                                      title="The same pairs, three losses; 3 seeds"),
         mark="right",
-        why="The margin grows although the polite answer hardly becomes likelier: the "
-            "blunt one loses more, to texts that are in no pair.")
+        why="The margin grows, and the polite answer stays improbable: what the blunt "
+            "one loses goes to texts that are in no pair.")
 
 # %% [markdown]
-# **The order is right, and the model still doesn't say it.** With plain DPO nearly every held-out pair is in the right order, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the
-# probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this; the two log-probs, drawn separately, can. A likelihood term on the chosen answer (NLL) cures it. Imitating the chosen answers
-# alone does as well: where there is only one thing to learn, the contrast adds little.
+# **The order is right, and the model still doesn't say it.** Compare *pairs ordered correctly* with *best answer given*. With plain DPO nearly every held-out pair is in the right order, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this. The two log-probs, drawn separately, can. The likelihood term cures this. So does imitating the chosen answers: where there is only one thing to learn, the contrast adds little.
 #
-# **Likelihood displacement** goes a step further: the *chosen* answer loses probability, too, while the order of its pair gets better and better. Nothing in the loss forbids that, because only the difference counts. The next figure prefers right
-# sums to wrong ones, with each arm at its best rate, in the ledger's runs:
+# **Likelihood displacement** goes a step further. The *chosen* answer loses probability, too, while the order of its pair keeps improving. Nothing in the loss forbids that, because only the difference counts. In the next figure the pairs prefer right sums to wrong ones. Each arm runs at its best rate, with the ledger's seeds:
 
 # %%
 from llmlab.learn import draw
@@ -175,15 +175,13 @@ draw.over_steps(
     title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
 
 # %% [markdown]
-# Compare the three methods in the panel of the chosen log-prob: under plain DPO it falls, and the right sums fall with it. The likelihood term prevents that.
+# Compare the three methods: under plain DPO the chosen log-prob falls (left panel), and the share of right sums falls with it (right panel). The likelihood term prevents that.
 #
 # ## 4 · Turn the knob
 #
-# `task` sets what the pairs prefer: a style, another name, German where it is asked for, when to look up or answer, honesty after a failed call, or right sums. Settings marked ● are stored with five seeds, one knob turned at a time, and answer at
-# once; others are trained while you wait. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
+# What else can pairs teach? `task` sets what the pairs prefer: a style, another name, German where it is asked for, when to look up or answer, honesty after a failed call, or right sums. Settings marked ● are stored with five seeds, one knob turned at a time, and answer at once. Others are trained while you wait. In the terminal: `llmlab run prefer --task identity --nll 0.5`.
 #
-# If you change `method`, the panel keeps `beta`, but β means something else in each method. DPO's scales a log-ratio to the reference. IPO's asks for a margin of 1/(2β): for the whole answer in Azar et al., per token in TRL and here. SimPO's
-# scales a mean log-prob and is usually above 1. ORPO's weighs a term. Equal numbers don't pull equally hard, so tune `beta` for each method before you call one of them better.
+# If you change `method`, the panel keeps `beta`, but β means something else in each method. In DPO it scales a log-ratio to the reference. In IPO it asks for a margin of 1/(2β): for the whole answer in Azar et al., per token in TRL and here. In SimPO it scales a mean log-prob and is usually above 1. In ORPO it weighs a term. Equal numbers don't pull equally hard, so tune `beta` for each method before you call one of them better.
 
 # %%
 Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr"])
@@ -191,7 +189,7 @@ Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr
 # %% [markdown]
 # ## 5 · Break it, then fix it
 #
-# Faults in the pairs have sliders, too: `coverage` (how many pairs contain the best answer), `noise` (how many have chosen and rejected swapped), `examples` (how many different ones there are), `topics` (how many kinds of questions they cover).
+# What do faults in the pairs cost? They have sliders, too: `coverage` (how many pairs contain the best answer), `noise` (how many have chosen and rejected swapped), `examples` (how many different pairs there are), and `topics` (how many kinds of questions they cover).
 
 # %%
 faults = {
@@ -203,10 +201,9 @@ figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "fac
                title="Pairs with faults, DPO + NLL; 3 seeds")
 
 # %% [markdown]
-# Each fault means fewer best answers. Swapped labels are odd: *every* held-out pair is in the right order, and still the model rarely gives the best answer. The order is measured **from the reference**, and there the blunt answer was far ahead.
+# Look at the left panel first: each fault means fewer best answers. Swapped labels are odd: *every* held-out pair is in the right order, and still the model rarely gives the best answer. The order is measured **from the reference**, and there the blunt answer was far ahead.
 #
-# Why does it stop halfway? With a share ε of wrong labels, DPO's loss is lowest at a margin of logit(1 − ε). So it moves the log-ratio of chosen and rejected by logit(1 − ε)/β and then stops. Label `smoothing` assumes that a share of the labels
-# is wrong, which sets the same kind of ceiling. Without the likelihood term, in the stored runs:
+# Why does training stop halfway? With a share ε of wrong labels, DPO's loss is lowest at a margin of logit(1 − ε). So training moves the log-ratio of chosen and rejected by logit(1 − ε)/β and then stops. Label `smoothing` assumes that a share of the labels is wrong, which sets the same kind of ceiling. The table shows stored runs without the likelihood term:
 
 # %%
 from llmlab.lab import sweeps
@@ -224,12 +221,13 @@ pd.DataFrame({"moved": moved, "ceiling logit(1 − ε)/β": ceiling,
               "the blunt answer's lead": lead}).round(1).rename_axis(columns="nats")
 
 # %% [markdown]
-# The runs confirm the arithmetic: with noise or smoothing the log-ratio moves about as far as the ceiling, well short of the blunt answer's lead. A likelihood term takes the policy past the ceiling. From there on the contrast is a *brake*: it pulls
-# back, and a larger β pulls harder. So against wrong labels a smaller β should help, and smoothing should hurt, because it lowers the ceiling:
+# Compare *moved* with the ceiling. The runs confirm the arithmetic: with noise or smoothing the log-ratio moves about as far as the ceiling, well short of the blunt answer's lead.
+#
+# A likelihood term takes the policy past the ceiling. From there on the contrast is a *brake*: it pulls back, and a larger β pulls harder. So against wrong labels a smaller β should help, and smoothing should hurt, because it lowers the ceiling:
 
 # %%
-cures = {"30 % swapped": {}, "and smoothing 0.3": dict(smoothing=0.3),
-         "and β 0.01": dict(beta=0.01)}
+cures = {"30 % swapped": {}, "30 % swapped, smoothing 0.3": dict(smoothing=0.3),
+         "30 % swapped, β 0.01": dict(beta=0.01)}
 cured = {"all right": broken["all right"]} | {
     name: [runs.run(Prefer(nll=0.5, noise=0.3, **knobs), seed) for seed in seeds]
     for name, knobs in cures.items()}
@@ -238,25 +236,24 @@ figures.curves(cured,
                title="Wrong labels and two knobs against them; 3 seeds")
 
 # %% [markdown]
-# In the lab both predictions hold: smoothing makes it worse, and a smaller β brings most of the best answers back. That is with the likelihood term, and with a preferred answer that starts far behind. Without the term, on few pairs, plain DPO fits the wrong labels themselves, and there smoothing and a larger β are the usual brakes; we didn't test that. Still, the best cure is clean labels. The other faults are cured in the pairs, too: put the best
-# answer into some of them, cover all topics, collect more of them.
+# Look at the left panel again. In the lab both predictions hold: smoothing makes it worse, and a smaller β brings most of the best answers back. That is with the likelihood term, and with a preferred answer that starts far behind. Without the term, on few pairs, plain DPO fits the wrong labels themselves. There smoothing and a larger β are the usual brakes; we didn't test that.
+#
+# The best cure is clean labels. The other faults are cured in the pairs, too: put the best answer into some of them, cover all topics, collect more of them.
 
 # %%
 Panel("prefer", show=["task", "nll", "coverage", "noise", "examples", "topics"])
 
 # %% [markdown]
-# **The pairs change answers that they don't contain.** `facts` asks the old questions and expects the old plain form. For the style that change *is* the goal. But look at `--task german` and `--task identity`: nobody asked for German or for a name
-# in those questions, and yet the plain answers suffer. Three cures: add pairs for what must stay, take fewer steps, or lower the rate.
+# **The pairs change answers that they don't contain.** `facts` asks the old questions and expects the old plain form. For the style that change *is* the goal. But look at `--task german` and `--task identity`: nobody asked for German or for a name in those questions, and yet the plain answers suffer. There are three cures: add pairs for what must stay, take fewer steps, or lower the rate.
 #
 # ## 6 · Whose answers?
 #
-# Pairs can be **corrections** (the model's wrong answer against a given right one), the model's **own best and worst** samples, or a file from somebody else (**offline**). And own samples can be fresh or old: `refresh` 1 draws them anew at every step
-# (online), 10 every ten steps (semi-online), 0 only once (offline). Each arm gets the same number of pairs.
+# Who should write the answers? Pairs can be **corrections** (the model's wrong answer against a given right one), the model's **own best and worst** samples, or a file from somebody else (**offline**). Own samples can come from a newer or an older model: `refresh` 1 samples from the present model at every step (online), 10 renews the writer every ten steps (semi-online), and 0 keeps the first model as writer (offline, too). Each arm gets the same number of pairs.
 
 # %%
 from llmlab.chapters.c06_preferences.online import Online
 
-ages = {"online": {}, "renewed each 10 steps": dict(refresh=10),
+ages = {"online": {}, "renewed every 10 steps": dict(refresh=10),
         "offline": dict(refresh=0), "corrections": dict(pairing="correction")}
 own = {name: [runs.run(Online(**knobs), seed) for seed in seeds]
        for name, knobs in ages.items()}
@@ -264,8 +261,7 @@ figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
                title="DPO + NLL on three-digit sums, 3 seeds")
 
 # %% [markdown]
-# In the lab the arms end close together, and offline ends lowest in most seeds. *Mixed* is the share of problems that give a pair: for own samples, those with right and wrong samples; for corrections, all with a wrong sample. It falls as the
-# online model learns. Corrections are drawn anew at every step here, like the online samples, and all arms add a little likelihood of the chosen answer (`nll`).
+# In the lab the arms end close together, and offline ends lowest in most seeds. The right panel shows the share of problems that give a pair. For own samples these are the problems with right and wrong samples; for corrections, all with a wrong sample. It falls as the online model learns. Corrections also come from the present model here, and all arms add a little likelihood of the chosen answer (`nll`).
 
 # %%
 Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
@@ -273,8 +269,7 @@ Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 # %% [markdown]
 # ## 7 · Reward models
 #
-# The same pairs can train a model that *scores*. It puts a single number at the end of an answer, fitted so that sigmoid(difference) is the probability that one answer beats the other (Bradley and Terry). Our gold reward: right +1, polite +½,
-# long-winded minus a little.
+# What does a model learn that scores answers? The same pairs can train one. It puts a single number at the end of an answer, fitted so that sigmoid(difference) is the probability that one answer beats the other (Bradley and Terry). Our gold reward gives 1 for a right answer, adds ½ for politeness, and subtracts a little for long-windedness.
 
 # %%
 show(preferences.bradley_terry)
@@ -290,11 +285,9 @@ judges = {name: [runs.run(Reward(**knobs), seed) for seed in seeds]
 figures.curves(judges, Reward.curves, title="Reward models of the same size, 3 seeds")
 
 # %% [markdown]
-# **In the lab the reward model learns style and not content.** Within some tens of steps it scores polite answers above blunt ones. Even at the end it can't tell whether an answer is *right*. Its accuracy on pairs hides that, because most pairs
-# differ in style as well. Trained on few labels it becomes overconfident (calibration error, loss on held-out pairs) without becoming better. At scale reward models do judge content, and they still favour style, above all length: measure
-# the two separately.
+# **In the lab the reward model learns style and not content.** Compare *polite above blunt* with *right above wrong*. Within some tens of steps honest labels teach it to score polite answers above blunt ones. Even at the end it can't tell whether an answer is *right*. Its accuracy on pairs hides that, because most pairs differ in style as well. With few labels it becomes overconfident (calibration error, loss on held-out pairs) without becoming better. At scale reward models do judge content, and they still favour style, above all length. Measure the two separately.
 #
-# **Twins reveal a planted habit.** Score the same answer with and without padding, and with and without the polite opening. In standard deviations of the rewards:
+# **Twins reveal a planted habit.** Score the same answer with and without padding, and with and without the polite opening. The first two columns show the differences in standard deviations of the rewards:
 
 # %%
 found = {name: {m: end(group, m)
@@ -303,14 +296,13 @@ found = {name: {m: end(group, m)
 pd.DataFrame(found).T.rename(columns=Reward.curves).round(2)
 
 # %% [markdown]
-# Look for the sign that flips: labellers who prefer length make padding pay off, those who prefer impoliteness make the polite opening costly. The column of content stays near a coin flip for all of them.
+# Look for the sign that flips. Labellers who prefer length make padding pay off, and those who prefer impoliteness make the polite opening costly. The column *right above wrong* stays near a coin flip for all of them.
 #
 # ## 8 · Over-optimisation
 #
-# Now we optimise against the learned reward, by taking the best of n samples or by reinforcement learning (chapter 07). The proxy rises, because we push it. What happens to gold?
+# What happens to gold if we optimise the proxy, by taking the best of n samples or by reinforcement learning (chapter 07)?
 #
-# How far does each method move the policy? The best of n moves it at most ln n − (n − 1)/n nats from the start, and needs no training: of N scored samples, sorted from worst to best, the i-th is the best of n drawn ones with probability
-# C(i − 1, n − 1) / C(N, n).
+# How far does each method move the policy? The best of n moves it at most ln n − (n − 1)/n nats from the start and needs no training: of N scored samples, sorted from worst to best, the i-th is the best of n drawn ones with probability C(i − 1, n − 1) / C(N, n).
 
 # %%
 from llmlab.chapters.c06_preferences import overopt
@@ -326,15 +318,17 @@ over = {name: [runs.run(Overopt(**knobs), seed) for seed in seeds]
         for name, knobs in pressed.items()}
 along = {m: Overopt.curves[m] for m in ("proxy", "gold", "right")}
 figures.against(over, ("held_kl", Overopt.curves["held_kl"]), along,
-                title="Learned against true reward along the way; 3 seeds")
+                title="Learned and gold reward as the policy moves; 3 seeds")
+
+# %% [markdown]
+# Compare learned and gold reward at the same KL. (For best of n the KL is an upper bound; for RL it is measured.) Here are the same runs over the steps:
 
 # %%
 figures.curves(over, Overopt.curves,
                title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
-# The learned reward rises under all three methods, and correctness falls throughout, because this reward model can't see whether an answer is right. Under best of n the true reward rises as well, and turns down in some seeds. RL moves further from
-# the start: it gains true reward in some seeds, loses it in others, and ends with fewer right answers. A KL penalty keeps it nearer. (For best of n the KL drawn is an upper bound; for RL it is measured.)
+# In the lab the learned reward rises under all three methods, and all three end with fewer right answers, because this reward model can't see whether an answer is right. Under best of n gold rises as well, and turns down in some seeds. RL moves further from the start. It gains gold in some seeds, loses it in others, and ends with the fewest right answers. A KL penalty keeps it nearer.
 
 # %%
 Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
@@ -342,8 +336,7 @@ Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
 # %% [markdown]
 # ## 9 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
-# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -358,7 +351,7 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# All arms of C082 and C092 tried the same rates, on a seed that no claim uses. The table gives the share of best answers; *before* is that of the model they start from:
+# All arms of C082 and C092 tried the same rates, on a seed that no claim uses. The table gives the share of best answers. *before* is the share of the model that they start from:
 
 # %%
 from llmlab.ledger import rates
@@ -369,21 +362,15 @@ tried.insert(0, "before", {arm.label: median(draw.readings(arm, "skill", "start"
 tried.round(2).rename_axis(columns="rate")
 
 # %% [markdown]
-# Read each row for its highest share, and compare it with *before*: imitation never beats its start at deciding when to call, and plain DPO never beats it on sums. A best rate at the edge of the table means that a better one may lie outside.
+# Find the highest share in each row, and compare it with *before*. Imitation never beats its start at deciding when to call, and plain DPO never beats it on sums. If the best rate is at the edge of the table, a better one may lie outside.
 #
 # ## 10 · What is contested
 #
-# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. And the likelihood of the
-#   chosen answer can fall until the behaviour flips [Razin et al. 2024]. In the lab, with each arm at its best rate, plain DPO loses to imitation on style and sums, and with a likelihood term it is about level. At deciding when to call, imitation
-#   ends below its start, and DPO with a likelihood term gains most. The ledger withholds C092, because two of those best rates are the lowest that were tried.
-# - **"A contrastive loss defined via KL divergence"** (C089): the loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and in exact arithmetic both have the same optimum. With a finite number of pairs, nothing
-#   keeps the policy near the reference on answers that no pair contains.
-# - **"Online is stronger than offline"** (C093). At scale online won in several studies [Guo et al. 2024; Tang et al. 2024], and semi-online was as good [Lanchantin et al. 2025]. In the lab online gains a few points, and samples renewed every ten
-#   steps gain nothing that we could measure. Offline is nearly as good where the first model's samples already contain both right and wrong answers.
-# - **IPO, SimPO, ORPO**: IPO aims at a margin of fixed size, over the whole answer [Azar et al. 2023]; TRL and our code average over its tokens first. SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different
-#   quantities, so compare each method at its own best.
-# - **Over-optimisation** was measured at scale, for reward models of very different sizes, with a larger one in the role of gold [Gao et al. 2022]. With d = √KL, gold follows d(α − βd) under best-of-n and d(α − β log d) under RL. A KL penalty moves
-#   along the same frontier rather than improving it.
+# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab, with each arm at its best rate, plain DPO loses to imitation on style and sums. With a likelihood term it is about level. At deciding when to call, imitation ends below its start, and DPO with a likelihood term gains most. The ledger withholds C092, because two of those best rates are the lowest that were tried.
+# - **"A contrastive loss defined via KL divergence"** (C089). The loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and in exact arithmetic both have the same optimum. With a finite number of pairs, nothing keeps the policy near the reference on answers that no pair contains.
+# - **"Online is stronger than offline"** (C093). At scale online won in several studies [Guo et al. 2024; Tang et al. 2024], and semi-online was as good [Lanchantin et al. 2025]. In the lab online gains a few points, and renewing the writer every ten steps gains nothing that we could measure. Offline is nearly as good where the first model's samples already contain both right and wrong answers.
+# - **IPO, SimPO, ORPO.** IPO aims at a margin of fixed size, over the whole answer [Azar et al. 2023]; TRL and our code average over its tokens first. SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities, so compare each method at its own best.
+# - **Over-optimisation** was measured at scale, for reward models of very different sizes, with a larger one in the role of gold [Gao et al. 2022]. Let d = √KL, and let α and β be fitted constants. Then gold follows d(α − βd) under best-of-n and d(α − β log d) under RL. A KL penalty moves along the same frontier and doesn't improve it.
 #
 # The same recipes run on real models, with your own pairs (JSON lines of `prompt`, `chosen`, `rejected`; every tenth question is held out) or with the lab's tasks, with adapters, and through TRL's trainer:
 #
@@ -427,7 +414,7 @@ Drills("06")
 # %% [markdown]
 # ## 13 · Interview page
 #
-# Keep the two kinds of evidence, this lab's and the published, apart when you speak. In the terminal: `llmlab interview 06`.
+# When you speak, keep this lab's evidence apart from the published evidence. In the terminal: `llmlab interview 06`.
 
 # %%
 from llmlab.learn.interview import interview
