@@ -1,35 +1,33 @@
 """Negative controls on the real results: what must not be found is not found, what was planted is."""
 
+from collections import Counter
+
 from . import CLAIMS, results, statistics
 from .claims import Contrast
 
 
-def same_arm(id: str) -> dict[str, int]:
-    """An A/A control: every arm of the claim against itself, its first seeds against its next ones, judged
-    as if it were a part that claims more; found -> how often. Nothing but `open` and `too small` is right.
+def same_arm(planted: float = 0.0, least_seeds: int = 10) -> dict[str, int]:
+    """An A/A control: every reading of so many seeds against itself, its first half of the seeds against the
+    second, judged as if it were a part that claims more; found -> how often. Nothing but `open` and `too
+    small` is right. planted: so many smallest effects are added to one side; then it is `as claimed`.
     """
-    found: dict[str, int] = {}
-    for c in results.load()[id]["contrasts"]:
-        for term in c["terms"]:
-            values = term["values"]
-            half = len(values) // 2
-            effects = [a - b for a, b in zip(values[:half], values[half : 2 * half])]
-            said = _judged(effects, c)
-            found[said] = found.get(said, 0) + 1
-    return found
+    found: Counter[str] = Counter()
+    for c, values in _readings(least_seeds):
+        half = len(values) // 2
+        effects = [planted * c["least"] + a - b for a, b in zip(values[:half], values[half : 2 * half])]
+        found[_judged(effects, c)] += 1
+    return dict(found)
 
 
-def planted(id: str, size: float) -> dict[str, int]:
-    """The same, after `size` smallest effects were added to one side: `as claimed` is what must be found."""
-    found: dict[str, int] = {}
-    for c in results.load()[id]["contrasts"]:
-        for term in c["terms"]:
-            values = term["values"]
-            half = len(values) // 2
-            effects = [size * c["least"] + a - b for a, b in zip(values[:half], values[half : 2 * half])]
-            said = _judged(effects, c)
-            found[said] = found.get(said, 0) + 1
-    return found
+def _readings(least_seeds: int) -> list[tuple[dict, list[float]]]:
+    """(contrast, value of every seed) of the counted readings that vary with the seed, each once."""
+    found: dict[tuple, tuple[dict, list[float]]] = {}
+    for stored in results.load().values():
+        for c in (c for c in stored["contrasts"] if c["counts"]):
+            for t in c["terms"]:
+                if len(t["values"]) >= least_seeds and len(set(t["values"])) > 1:
+                    found.setdefault((t["arm"], t["metric"], t["how"]), (c, t["values"]))
+    return list(found.values())
 
 
 def _judged(effects: list[float], c: dict) -> str:

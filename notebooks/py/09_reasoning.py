@@ -494,10 +494,12 @@ parts = {"reported": "whole test", "leaked": "leaked", "clean": "rest of the tes
          "fresh": "newly made", "guised": "leaked, in another form",
          "seen_loss": "leak seen by the loss (AUC)",
          "seen_min_k": "leak seen by Min-K% (AUC)"}
-ends({"half of the test leaked": Contaminate()}, parts)
+one = runs.run(Contaminate(), 0)
+pd.DataFrame({label: {"half of the test leaked": [*one.curve(m).values()][-1]}
+              for m, label in parts.items()}).round(2)
 
 # %% [markdown]
-# *newly made* is what the model can really do. Compare *leaked* with it and with *rest of the test*. Then look at *leaked, in another form*: what is known by heart falls when the words change, but so may honest skill (section 3). The last two columns ask whether the likelihood of a solution gives the leak away, by its mean or by its least likely tokens [Shi et al. 2023]. A half is no better than a coin. Try *in other words*: a search for the same wording then finds less.
+# *newly made* is what the model can really do. Compare *leaked* with it and with *rest of the test*. Then look at *leaked, in another form*: what is known by heart falls when the words change, but so may honest skill (section 3). The last two columns ask whether the likelihood of a solution gives the leak away, by its mean or by its least likely tokens [Shi et al. 2023]. A half is no better than a coin. (One run; C156 has the intervals.) Try *in other words*: a search for the same wording then finds less.
 #
 # **Controls.** At scale, random rewards raised one model family's score on a public benchmark by 21.4 points [Shao et al. 2025]. On generated arithmetic, which no model can have seen, only correct rewards helped [Wu et al. 2025]. So run an arm with random rewards, and use a test that a program makes new.
 #

@@ -36,7 +36,7 @@
 # - **corrected**: the source's words are imprecise, and the truth can be shown.
 # - **untestable**: the row says why.
 #
-# All parts must hold, so no verdict is corrected for the number of claims, and a new chapter changes no old verdict. One line above the list shows what that number means for the page as a whole: how many of the decided parts are expected to be false. Some claims have further comparisons, with an interval but no verdict.
+# All parts must hold, so a claim needs no correction for the number of its parts. Nor is a verdict corrected for the number of claims, so a new chapter changes no old verdict. Instead, one line above the list says what the number of claims means for the page as a whole: how many of the decided parts are expected to be false. Some claims have further comparisons, with an interval but no verdict.
 #
 # Terms of this page:
 #
@@ -161,23 +161,27 @@ Ledger(verdict="corrected")
 # Was a claim changed to fit its result? Its hash covers everything that decides its verdict: arms, metrics, direction, smallest effect, seeds, guards. The log records every change of the hash. These claims were changed after results were known:
 
 # %%
-from llmlab.ledger import CLAIMS, declarations
+import pandas as pd
 
-late = {e["claim"] for e in declarations.entries() if e["after_results"]}
-{id: declarations.told(CLAIMS[id]) for id in sorted(late)}
+from llmlab.ledger import declarations
+
+late = pd.DataFrame([{m: e[m] for m in ("claim", "date", "what")}
+                     for e in declarations.entries() if e["after_results"]])
+late.style.hide().set_properties(**{"text-align": "left", "white-space": "normal"})
 
 # %% [markdown]
 # ## Does the ledger find things that are not there?
 #
-# **An arm against itself.** We compare the first seeds of an arm with its next ones, as if that were a claim. The only correct verdicts are *open* and *too small*. Then we plant an effect on one side, three times the smallest one of interest. Here are the counts without and with it:
+# **An arm against itself.** We take every reading of ten seeds or more and compare its first seeds with its last ones, as if that were a claim. The only correct verdicts are *open* and *too small*. Then we plant an effect on one side, three times the smallest one of interest. Here are the counts without and with it:
 
 # %%
-from llmlab.ledger.controls import planted, same_arm
+from llmlab.ledger.controls import same_arm
 
-same_arm("C099"), planted("C099", 3.0)
+pd.DataFrame({"an arm against itself": same_arm(),
+              "the same, effect planted": same_arm(planted=3.0)}).T.fillna(0).astype(int)
 
 # %% [markdown]
-# In the first count, any other verdict is an error. In the second, *open* means that these few seeds don't show the effect. The tests simulate how often the rules err, with all the looks that they take. Without any effect, a part is called *as claimed* in about two cases of a hundred. An effect of the smallest size of interest is excluded in about three.
+# In the first row, any other verdict is an error. In the second, *open* means that half of the seeds don't show the effect. The tests simulate how often the rules err, with all the looks that they take. Without any effect, a part is called *as claimed* in about two cases of a hundred. An effect of the smallest size of interest is excluded in about three.
 
 # %% [markdown]
 # **A dead knob.** If a knob does nothing, its two arms give the same numbers in every run. That doesn't refute the claim. The experiment is broken, and the ledger says so:
@@ -210,8 +214,6 @@ show(statistics.part, statistics.look, statistics.overall, guards.floor_or_ceili
 # A number that holds only for its own seeds is worth little. So we draw readings at random and run each with new seeds that no record has. Are the new values where the stored ones predict them, within mean ± t·s·√(1 + 1/n)?
 
 # %%
-import pandas as pd
-
 from llmlab.ledger import replication
 
 again = replication.load()

@@ -412,25 +412,13 @@ def test_the_controls_on_a_small_ledger(empty):
     )
 
 
-MEASURED = [id for id, r in results.load().items() if len(r["seeds"]) >= 10]
-
-
-@pytest.mark.parametrize("id", MEASURED)
-def test_a_planted_effect_is_never_excluded(id):
-    """Three smallest effects more on one side are never called too small or reversed."""
-    found = controls.planted(id, 3.0)
-    assert "reversed" not in found and "too small" not in found
-
-
 def test_arms_against_themselves_err_no_more_often_than_the_level_says():
-    found: dict[str, int] = {}
-    for id in MEASURED:
-        for said, n in controls.same_arm(id).items():
-            found[said] = found.get(said, 0) + n
+    found = controls.same_arm()
     total = sum(found.values())
-    assert total > 100 and found.get("as claimed", 0) + found.get("reversed", 0) <= 0.05 * total
-    planted: dict[str, int] = {}
-    for id in MEASURED:
-        for said, n in controls.planted(id, 3.0).items():
-            planted[said] = planted.get(said, 0) + n
-    assert planted["as claimed"] >= 0.6 * total
+    assert total >= 50 and found.get("as claimed", 0) + found.get("reversed", 0) <= 0.05 * total
+
+
+def test_a_planted_effect_is_found_and_never_excluded():
+    found = controls.same_arm(planted=3.0)
+    assert "reversed" not in found and "too small" not in found
+    assert found["as claimed"] >= 0.5 * sum(found.values())

@@ -17,8 +17,6 @@ SWEEPS = (
         "verify",
         together={"labels": ("outcome", "process", "rollouts"), "aggregation": ("last", "min", "sum")},
     ),
-    Grid("process", alone={"reward_func": ("outcome", "dense", "both", "hard", "learned")}),
-    Grid("contaminate", alone={"form": ("same", "reworded"), "leak": (0.0, 0.5)}),
 )
 RUNS = [
     *((name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")),

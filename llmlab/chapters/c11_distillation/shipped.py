@@ -2,7 +2,6 @@
 
 from ...lab.grid import Grid
 from .distill import SIZES
-from .specialists import HOW
 from .teaching import FORMS
 
 SUMS = dict(train="grpo", lr=3e-4)  # at the rate of the others GRPO falls apart
@@ -22,7 +21,6 @@ SWEEPS = (
             "teacher": ("first", "present"),
         },
     ),
-    Grid("specialists", alone={"how": HOW, "beta": (0.0, 1.0)}),
     Grid("quantise", alone={"scheme": ("int", "nf", "gptq"), "group": (32, 128), "outliers": (1.0, 30.0)}),
     Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft")}),
     Grid("merging", together={"base": ("rounded", "full"), "bits": (3, 4)}),
