@@ -36,7 +36,7 @@ from llmlab.learn.notebook import references, show
 from llmlab.learn.widgets import Drills, Panel, Predict
 
 # %% [markdown]
-# **When is it the right tool?** Use it when the model lacks *knowledge of a domain*: its loss on such texts is high, and it mangles names, jargon and document forms. If it knows the domain and only *answers* badly, use SFT. If the passages can be looked up, try retrieval first (chapter 08). CPT is never an alignment step, because the model learns harmful patterns in the documents, too.
+# **When is it the right tool?** Use it when the model lacks *knowledge of a domain*: its loss on such texts is high, and it mangles names, jargon and document forms. If it knows the domain and only *answers* badly, use SFT. If the passages can be looked up, try retrieval first (chapter 08). CPT is never an alignment step: the model also learns the harmful patterns in its documents.
 #
 # A plan for CPT has four points:
 #
@@ -440,7 +440,7 @@ pd.DataFrame(own.metrics()).T.rename(CPT.curves).round(3)
 # %% [markdown]
 # ## 11 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger, in our words, with **arms** (the settings to compare), a direction, and a **smallest effect of interest**.
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger, in our words, with **arms** (the settings to compare), a direction, and a **smallest effect of interest** (a smaller one would not matter).
 #
 # A claim has parts, and the 98 % interval over seeds decides each part. We look at five, ten and twenty seeds, and at no other number. (The interval is wider than the usual 95 %, because three looks give chance three tries.) A part is
 #
@@ -461,7 +461,6 @@ pd.DataFrame(own.metrics()).T.rename(CPT.curves).round(3)
 # - *proven* if counting or a closed form shows it
 # - *corrected* if the source's words are imprecise and the truth can be shown
 # - *untestable*, and the row says why
-
 #
 # A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
@@ -504,7 +503,7 @@ shown = {"general_nats": "general loss (nats per token)",
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
-# Warm-up moves the dip to a later step. With the long warm-up the worst general loss is slightly lower than without any. Next, three shares of replay:
+# Warm-up moves the dip to a later step. With the long warm-up the worst general loss is slightly lower than without any. (C033 is withheld for its other part.) Next, three shares of replay:
 
 # %%
 over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)
@@ -520,7 +519,7 @@ from llmlab.learn.draw import layers
 layers([arms.NONE, arms.DEFAULT, arms.HALF])
 
 # %% [markdown]
-# The embedding hardly moves, and the last block, right before the prediction, moves most (mind the different scales). Only with replay does it come part of the way back; whether by enough to matter is open (C032).
+# The embedding hardly moves, and the last block, right before the prediction, moves most (mind the different scales). It comes part of the way back only with replay; whether by enough to matter is open (C032).
 
 # %% [markdown]
 # **Mid-training, and what reinforcement learning makes of it** (C023). Can reading between pretraining and RL decide what RL reaches? The model read documents with sums of several terms, some of them solved in steps. Then every arm got the same GRPO (chapter 07), which rewarded right answers only.
@@ -545,8 +544,6 @@ dose(list(arms.WORKED.values()), "share",
 
 # %% [markdown]
 # ## 12 · Where the sources are contested
-#
-# Which common sentences should you not repeat unchecked?
 #
 # - **"80/20."** This is a starting guess. At scale, useful shares go from 1 % to 50 %, depending on the shift [Ibrahim et al. 2024].
 # - **"Learning rate much lower than in pretraining."** At scale, re-warming makes the model learn the domain faster and forget more: a trade-off, not a rule [Ibrahim et al. 2024].

@@ -375,8 +375,6 @@ forest.figure(evidence.rows)
 #
 # ## 9 · What is contested
 #
-# Which advice should you not repeat unchecked?
-#
 # - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows, which bounds how far the model's predictions can move [Hewitt 2021]. The mean of the sub-tokens is another recipe with weaker evidence. At scale, simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
 # - **"Fragmented terms waste context, so extend."** The extension saves tokens; that is arithmetic. Whether the model *learns the domain better* is another question, and in the lab it did not. More occurrences per word, or a larger model, may reverse that (try `drugs`, `steps` and `tokens`).
 # - **"5+ tokens."** This is a rule of thumb. The saving is occurrences × (pieces − 1), so a rare word saves little, however many pieces it has.
