@@ -16,7 +16,7 @@
 #
 # *Run ▸ Run All Cells* starts this chapter.
 #
-# **Where we are.** Chapter 02 taught the model about drugs, one shattered name at a time. Here we ask whether the names should get tokens of their own.
+# **Where we are.** Chapter 02 taught the model about drugs, whose names the tokenizer splits into many pieces. Here we ask whether the names should get tokens of their own.
 #
 # ```
 # pretraining → [ tokenizer extension ] → continued pretraining → SFT → …
@@ -24,11 +24,9 @@
 #
 # **For a ten-year-old.** A new classmate has a very long name. Either you spell it every time, or you learn it as one word. One word is quicker to say, but at first it means nothing to you.
 #
-# **In an interview.** *I measure fragmentation on a list of domain words. If the important ones become five tokens or more and are frequent, I consider an extension: I add the words that save most tokens, test how their rows
-# should start, and re-check everything that counts or caches tokens. I compare losses per character, because a comparison per token is void. And I keep the old tokenizer as a baseline that has to be beaten.*
+# **In an interview.** *I measure fragmentation on a list of domain words. If the important ones become five tokens or more and are frequent, I consider an extension: I add the words that save most tokens, test how their rows should start, and re-check everything that counts or caches tokens. I compare losses per character, because a comparison per token is void. And I keep the old tokenizer as a baseline that has to be beaten.*
 #
-# Words used here: **fragmentation** = how many tokens a word becomes; **embedding row** = the vector of a token; **tied embeddings** = the same matrix reads tokens in and scores them at the end;
-# **BPE** = byte-pair encoding, the usual way to build a vocabulary out of frequent pieces.
+# Words used here: **fragmentation** = how many tokens (**pieces**) a word becomes; **embedding row** = the vector of a token; **tied embeddings** = the same matrix reads tokens in and scores them at the end.
 
 # %%
 import pandas as pd
@@ -45,7 +43,7 @@ base = load("base")
 # %% [markdown]
 # ## 1 · Measure: fragmentation
 #
-# The tokenizer was trained on the general corpus, where no drug occurs. So a drug's name falls into many pieces, and a common word doesn't:
+# How badly does the tokenizer split our words? It was trained on the general corpus, where no drug occurs. Compare two common words with three drugs:
 
 # %%
 drugs = list(Formulary(24).drugs)
@@ -53,7 +51,7 @@ for word in ("teacher", "Belmont", *drugs[:3]):
     print(f"{word:16}", base.tok.tokenize(f" {word}"))
 
 # %% [markdown]
-# A common rule of thumb asks: what share of the important words becomes five tokens or more? Here are the people of Verania and the drugs:
+# A common word stays whole, and a drug's name falls into many pieces. By a rule of thumb, a word of five tokens or more is *shattered*. What share of our people's names and drugs is?
 
 # %%
 names = [part for person in Census().people for part in person.split()]
@@ -61,7 +59,7 @@ pd.DataFrame({"people": extend.fragmentation(base.tok, names),
               "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
 
 # %% [markdown]
-# Nearly every drug is over the limit, and the people's names are not. Put your own words here. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer works, too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
+# In the right column, nearly every drug is shattered, and the people's names are not. Put in your own words. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer works, too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
 
 # %%
 my_words = ["bradycardia", "acetylsalicylic", "subpoena", "KeyError"]
@@ -70,7 +68,7 @@ extend.fragmentation(base.tok, my_words)
 # %% [markdown]
 # ## 2 · By hand: which words are worth a token?
 #
-# A new token costs one row of the embedding matrix and saves *occurrences × (pieces − 1)* tokens. Here are two words in a tiny text:
+# A new token costs one row of the embedding matrix. What does it save? *Occurrences × (pieces − 1)* tokens. Here are two words in a tiny text:
 
 # %%
 pieces = {"Xubvoprilex": 7, "the": 1}
@@ -87,7 +85,7 @@ ranked = extend.shortlist(base.tok, monographs, 30)
 pd.DataFrame(ranked, columns=["word", "tokens saved"]).head(8)
 
 # %% [markdown]
-# Every word at the top is a drug. Each further token saves less than the one before. After the 24 drugs come ordinary words that only this small tokenizer lacks:
+# Every word at the top is a drug. After the 24 drugs come ordinary words that only this small tokenizer lacks. How much do all tokens save together?
 
 # %%
 from llmlab.learn import figures
@@ -97,11 +95,11 @@ total = sum(len(base.tok(t)["input_ids"]) for t in monographs)
 figures.line(100 * saved / total, x="new tokens", y="tokens saved (% of the corpus)")
 
 # %% [markdown]
-# The curve rises steeply for the drugs and then flattens. It shows what you save on this corpus, not what the model learns.
+# The curve rises steeply for the drugs and then flattens, because each further token saves less. It shows what you save on this corpus, not what the model learns.
 #
 # ## 3 · By hand: a new row
 #
-# We have four old rows in two dimensions, and a new word that was spelt with the tokens 1 and 3. How should its row begin? One way is the mean of the two:
+# How should a new token's row begin? Take four old rows in two dimensions, and a word spelt with the tokens 1 and 3. One way is the mean of those two rows:
 
 # %%
 old = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 1.0], [1.0, 4.0]])
@@ -118,8 +116,9 @@ assert torch.equal(extend.new_rows(old, [[1, 3]], "pieces")[0], by_hand)
  for init in extend.INITS}
 
 # %% [markdown]
-# With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* if the model's other
-# logits are negative. How much probability do untrained rows take on ordinary text, where none of them belongs?
+# The table has four starts: the mean of the pieces, the mean of all rows, and two random rows near zero.
+#
+# With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* if the other logits are far below zero. How much probability do untrained rows take on ordinary text, where none of them belongs?
 
 # %%
 from llmlab.train import probes
@@ -137,12 +136,11 @@ print(f"{len(drugs)} new tokens are {len(drugs) / len(fresh.tok):.1%} of the "
 pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 
 # %% [markdown]
-# Rows near zero get about the share of a blind guess; the two averages get next to nothing. In a model whose other logits lie far below zero, rows near zero would get much more than that.
+# Rows near zero (*random*, *small*) get about the share of a blind guess (printed above the table); the two averages get next to nothing.
 #
 # ## 4 · See it
 #
-# Here is one sentence under the old tokenizer and under the new one, with the loss per token. The new tokenizer pays one high loss for a name, the old one pays about ten. Add them up over the name: the shattered name costs more,
-# because no drug occurs in the general corpus and every piece surprises the model.
+# What does the model pay for a name? Here are the losses of one sentence, under the old tokenizer and under the new one, before any training on drugs.
 
 # %%
 from llmlab.methods import imitation
@@ -168,9 +166,11 @@ strip(extended)
 strip(extended).picture("loss")
 
 # %% [markdown]
+# For the drug's name the new tokenizer pays one high loss, the old one about ten. Their sum is larger under the old one, because no drug occurs in the general corpus and every piece surprises the model.
+#
 # ## 5 · Predict
 #
-# We train the same base model on the same monographs, for the same number of steps and tokens: once with the old tokenizer and once with a token per drug. (The second arm reads *more text* in those tokens.)
+# Does the model learn the domain better with tokens for the drugs? We train the same base model on the same monographs, for the same number of steps and tokens: once with the old tokenizer and once with a token per drug. (The second arm reads *more text* in those tokens.)
 
 # %%
 from statistics import median
@@ -203,7 +203,7 @@ Predict("Which one copies the drugs' names from the context more often?",
 # %% [markdown]
 # ## 6 · Turn the knob
 #
-# `tokens` sets how many new tokens there are and `init` how their rows begin. During `warmup` only the new rows learn, at `row_lr`, and documents that contain them are oversampled by `oversample`. In the terminal: `llmlab run extend --init random`.
+# What do new tokens need? `tokens` sets how many there are and `init` how their rows begin. Here `warmup` is a *first phase*, in which only the new rows learn, at the rate `row_lr`, and documents with new tokens come `oversample` times as often. In the terminal: `llmlab run extend --init random`. Below the panel are the results of section 5 and their difference with its 95 % interval.
 
 # %%
 Panel("extend", show=["tokens", "init", "warmup", "oversample", "row_lr"])
@@ -224,15 +224,12 @@ pd.Series({label: difference(m) for m, label in Extend.curves.items()},
           name="a token per drug − old tokenizer").to_frame()
 
 # %% [markdown]
-# **In the lab, and at this budget, the extension saves tokens and the model learns the domain *worse***: it ends with a higher loss per character and recalls fewer facts, although it has read more text. One possible reason, which we did not
-# test: pieces are shared (drugs of one class end alike), so learning one name may help with the next, while a new row starts alone.
+# **In the lab, and at this budget, the extension saves tokens and the model learns the domain *worse***: it ends with a higher loss per character and recalls fewer facts, although it has read more text. One possible reason, which we did not test, is that pieces are shared (drugs of one class end alike). Learning one name may then help with the next, while a new row starts alone.
 #
-# Three seeds don't show that the new tokens help *copying*. With its five seeds the ledger does (C025), but its interval is wide and the end point is arbitrary: in the figure above the old tokenizer copies well for a moment early on and then
-# loses it. We don't know why.
+# Three seeds don't show that the new tokens help *copying*. The ledger's five do (C025), but the interval is wide and the end point arbitrary: early on the old tokenizer copies well for a moment. We don't know why.
 
 # %% [markdown]
-# **Never compare losses per token across tokenizers.** With fewer tokens each one carries more, so the loss per token rises although nothing got worse. Per character the two are comparable.
-# The next cell shows both for the same two models before any training:
+# **Never compare losses per token across tokenizers.** With fewer tokens each one carries more, so the loss per token rises although nothing got worse. Here is the loss per token and per character, for the same two models before any training:
 
 # %%
 def losses(loaded):
@@ -246,19 +243,21 @@ pd.DataFrame({"old tokenizer": losses(base),
               "extended, untrained": losses(extended)}).T.round(3)
 
 # %% [markdown]
-# Per token the extended model looks worse; per character it does better. Only the second comparison is fair, because the two models spread the same text over different numbers of tokens.
+# Per token the extended model looks worse; per character it does better. Only the second comparison is fair: both are measured on the same characters.
 #
 # ## 7 · Break it, then fix it
 #
-# Read the table from the symptom that you see to the knob that makes it and the one that cures it:
+# What goes wrong? Find a symptom on the left, then what makes it and what cures it:
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
 # | new tokens behave like noise early on (our runs don't confirm this: C026 to C028) | `init random` | `init pieces`, `oversample 4` |
-# | new rows stay short | `warmup 0`: no phase of their own | `warmup 20` at a high `row_lr` |
+# | new rows stay short | `warmup 0`: no first phase | `warmup 20` at a high `row_lr` |
 # | new words take probability where they do not belong | `init small`, or too high a `row_lr` | `init mean` or `pieces`, a lower rate |
 # | everything gets worse after deployment | an old tokenizer in front of the new model | ship tokenizer and model as one |
 # | sequences have another length than planned | the extension itself | measure tokens per document again, before and after |
+#
+# Here are the default (`init pieces`), two other starts, and a run without a first phase:
 
 # %%
 faults = {"default": Extend(), "random": Extend(init="random"),
@@ -274,8 +273,7 @@ table = {n: {Extend.curves[m]: median(r.metrics()[m]["final"] for r in g)
 pd.DataFrame(table).round(3)
 
 # %% [markdown]
-# At the end the four starts differ little in loss *per character*. The first phase costs its steps (look at the domain loss during that phase). It makes the new rows grow, and raises their probability in general text, mostly
-# during the phase and slightly until the end. It helps on the new words themselves. The average norm shows how hard the rows were pushed, not what they have learnt.
+# In the lab the four arms end with nearly the same loss *per character*. The first phase costs its steps (look at the start of the domain loss). It makes the new rows grow and raises their probability in general text. The average norm shows how hard the rows were pushed, not what they have learnt.
 #
 # What does the first phase buy? Here are five seeds of the stored sweep:
 
@@ -292,10 +290,9 @@ pd.DataFrame({label: {"with a first phase − without": e.mean, "±": e.half}
               for label, e in effects.items()}).T.round(4)
 
 # %% [markdown]
-# Read each row as mean ± half of the interval: where the mean is larger than the ±, the first phase makes a difference. Five seeds don't say which of the two is better on a larger model.
+# A row shows a difference if its mean is larger than its ±. The first phase helps on the new words themselves; no difference is shown for the domain's loss.
 #
-# **Undertrained tokens** have to be found one by one. A row learns what its word means mainly from its own occurrences (as a wrong candidate it is only pushed down), so rare words might end worse. We train one
-# model briefly (one seed: an illustration) and compare each name's loss with how often its documents came up. If rare names were always the worse ones, the rank correlation would be minus one.
+# **Undertrained tokens.** Do rare words end worse? A row learns what its word means mainly from its own occurrences. We train one model briefly (one seed: an illustration) and compare each name's loss with the number of its documents. If rarer always meant worse, the rank correlation would be minus one.
 
 # %%
 student = load("base")
@@ -316,9 +313,9 @@ print("rank correlation:", round(per_token.corr("spearman").iloc[0, 1], 2))
 per_token.sort_values("documents with it").round(2).iloc[[0, 1, 2, -3, -2, -1]]
 
 # %% [markdown]
-# So in this run the rare names are not the ones that the model learnt worse. That doesn't support the expectation, but the range of frequencies may be too small to see it.
+# The rank correlation is far from minus one: in this run the rare names are not the ones that the model learnt worse. But the frequencies may be too much alike to show it.
 #
-# **Segmentation mismatch**: here the extended model gets its input from the *old* tokenizer. The text is the same; only its split into tokens differs.
+# **Segmentation mismatch.** What if the extended model gets its input from the *old* tokenizer? The text is the same; only its split into tokens differs.
 
 # %%
 held = [corpora.domain_document(Formulary(24), 0, i, split="test") for i in range(32)]
@@ -336,7 +333,7 @@ pd.Series({"its own tokenizer": nats(student.tok),
 # %% [markdown]
 # Behind the wrong tokenizer the same weights do far worse on the same text, and nothing raises an error. (One seed: an illustration.)
 #
-# **Distribution shock.** Other numbers change although nobody touches the code: documents per row, steps per epoch, every limit that counts tokens.
+# **Distribution shock.** Which other numbers change although nobody touches the code? Documents per row, steps per epoch, and every limit that counts tokens.
 
 # %%
 def shape(tok):
@@ -348,9 +345,9 @@ def shape(tok):
 pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(2)
 
 # %% [markdown]
-# Read down each column: the same 400 documents now fill fewer rows, so a recipe that counts tokens means something else than before.
+# Compare the two lines: the same 400 documents now fill fewer rows, so a recipe that counts tokens means something else than before.
 #
-# One small trap remains: the new token begins with a space. At the very start of a text there is no space, and the name falls back into pieces.
+# One small trap remains: the new token begins with a space. At the start of a text there is none, and the name falls back into pieces.
 
 # %%
 [extended.tok.tokenize(t) for t in (f"of {drugs[0]} is", f"{drugs[0]} is")]
@@ -358,8 +355,7 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached.
-# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger ([chapter 02](02_continued_pretraining.ipynb), section 11, explains the verdicts). A verdict holds for this lab. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -369,7 +365,7 @@ evidence = Ledger("03")
 evidence
 
 # %% [markdown]
-# The same as a picture:
+# Each row has the claim, its verdict and its effects. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)
@@ -379,13 +375,11 @@ forest.figure(evidence.rows)
 #
 # ## 9 · What is contested
 #
-# - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows, which bounds how far the model's predictions can move [Hewitt 2021]. The mean of the sub-tokens is another recipe with weaker evidence.
-#   At scale, simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
-# - **"Fragmented terms waste context, so extend."** The extension saves tokens; that is arithmetic. Whether the model *learns the domain better* is another question, and in the lab it did not. More occurrences per word, or a larger model,
-#   may reverse that. Try it with the knobs `drugs`, `steps` and `tokens`.
-# - **"5+ tokens."** A rule of thumb. The saving is occurrences × (pieces − 1), so a rare word may fall into as many pieces as it likes.
+# - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows, which bounds how far the model's predictions can move [Hewitt 2021]. The mean of the sub-tokens is another recipe with weaker evidence. At scale, simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
+# - **"Fragmented terms waste context, so extend."** The extension saves tokens; that is arithmetic. Whether the model *learns the domain better* is another question, and in the lab it did not. More occurrences per word, or a larger model, may reverse that (try `drugs`, `steps` and `tokens`).
+# - **"5+ tokens."** This is a rule of thumb. The saving is occurrences × (pieces − 1), so a rare word saves little, however many pieces it has.
 #
-# It runs on your own documents and on any model folder (whose tokenizer gets the words that save most):
+# On your own documents, a model's tokenizer gets the words that save most:
 #
 # ```
 # llmlab run extend --domain my_documents --tokens 50
@@ -425,7 +419,7 @@ Drills("03")
 # %% [markdown]
 # ## 12 · Interview page
 #
-# What to know by heart, on one page: the formulas as the papers have them, what this lab shows, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. In the terminal: `llmlab interview 03`.
+# What should you know by heart? One page has formulas, the lab's results, what is known about large models, and three follow-ups. Keep the two kinds of evidence apart when you speak. (In the terminal: `llmlab interview 03`.)
 
 # %%
 from llmlab.learn.interview import interview

@@ -24,11 +24,9 @@
 #
 # **For a ten-year-old.** You learn how to behave at a shop counter by watching many customers being served. You learn little about the goods, but you learn how to answer.
 #
-# **In an interview.** *SFT is next-token loss on conversations, counted only where the assistant speaks. It starts behaviours: formats, tool calls, refusals. I mask the user and the tools, keep one chat template
-# from training to serving, read the decoded labels before the loss, and check the data first, because the model does what the data shows.*
+# **In an interview.** *Supervised fine-tuning (SFT) is next-token loss on conversations, counted only where the assistant speaks. It starts behaviours: formats, tool calls, refusals. I mask the user and the tools, keep one chat template from training to serving, read the decoded labels before the loss, and check the data first, because the model does what the data shows.*
 #
-# Words used here: **chat template** = the rule that turns messages into text; **control token** = a single id such as `<|im_start|>`, which typed text must never produce; **label** = the id to be predicted at a position, or −100 where the loss is off;
-# **collator** = the code that makes a batch of conversations; **generation prompt** = the words that open the assistant's turn.
+# Words used here: **chat template** = the rule that turns messages into text; **control token** = a single id such as `<|im_start|>`; **label** = the id to be predicted at a position, or −100 where the loss is off; **collator** = the code that makes a batch of conversations; **generation prompt** = the words that open the assistant's turn.
 
 # %%
 from statistics import median
@@ -52,7 +50,7 @@ base.tok.chat_template = TEMPLATE
 # %% [markdown]
 # ## 1 · By hand: from messages to labels
 #
-# The template turns messages into text. Here is a conversation with one tool call:
+# How does a conversation become training data? First the template turns messages into text. This conversation has a tool call:
 
 # %%
 from llmlab.world import Desk
@@ -63,14 +61,14 @@ messages, tools = [*problem.messages, *desk.solution(problem)], problem.meta["to
 print(chat.render(base.tok, messages, tools))
 
 # %% [markdown]
-# As in Qwen's template, a tool's result comes in a user turn, marked by `<tool_response>`. The served model writes only the call, the answer, and the token that closes each. These tokens are imitated, and no others:
+# As in Qwen's template, a tool's result comes in a user turn, marked by `<tool_response>`. The served model writes only the call, the answer, and the token that closes each. So only these tokens are *imitated* (carry loss):
 
 # %%
 ids, mask = collate.encode(base.tok, messages, tools)
 "".join(base.tok.decode(i) for i, m in zip(ids, mask) if m)
 
 # %% [markdown]
-# A label is the token's id where the mask is 1, else −100, which training libraries leave out of the loss. Around the start of the call:
+# A label is the token's id where the mask is 1, else −100, which training libraries leave out of the loss. At the start of the call:
 
 # %%
 first = mask.index(1)
@@ -85,7 +83,7 @@ assert collate.labels(torch.tensor([ids]), torch.tensor([mask]))[0].tolist() == 
 print(f"{sum(mask)} of {len(ids)} tokens are imitated")
 
 # %% [markdown]
-# The loss is the mean of −log p over the labels. Three positions, two of them imitated:
+# The loss is the mean of −log p over the labels. Here are three positions, two of them imitated:
 
 # %%
 from llmlab.methods import imitation
@@ -107,7 +105,7 @@ round(float(loss), 4)
 # %% [markdown]
 # ## 2 · Which tokens are imitated?
 #
-# The same conversation under five masks. *all* imitates the user too. *completion* imitates everything after the question, the tool's result included. *calls* leaves out the words of the answer. *json* keeps only the JSON object, without the token that ends the turn.
+# We compare five masks. *assistant* is that of section 1. *all* imitates the user too. *completion* imitates everything after the question. *calls* leaves out the words of the answer. *json* keeps only the JSON object, without the token that ends the turn.
 
 # %%
 pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1])
@@ -115,7 +113,7 @@ pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1])
           name="tokens imitated").to_frame()
 
 # %% [markdown]
-# The extra labels of *completion* are the tool's result, which only the tool can know. The strips show where the labels are.
+# *completion* has more labels than *assistant*: the tool's result, which only the tool can know. The strips show where the labels are.
 
 # %%
 def strip(imitate):
@@ -134,7 +132,7 @@ strip("json").picture("mask")
 #
 # ## 3 · Too long, too short
 #
-# A row holds a fixed number of tokens, and a longer conversation has to be cut: on the right, on the left, or in the middle.
+# What if a conversation is longer than a row? It has to be cut: on the right, on the left, or in the middle.
 
 # %%
 show(collate.cut)
@@ -150,11 +148,11 @@ def survives(how, length=112):
 pd.DataFrame({how: survives(how) for how in collate.CUTS}).T
 
 # %% [markdown]
-# Every cut loses something: *right* the answer, *left* the instructions, *middle* the question. So choose rows that hold nearly every conversation, and count what you cut. Packing (chapter 01) avoids the opposite waste, padding.
+# Every cut loses something: *right* the answer, *left* the instructions, *middle* the question. So choose rows that hold nearly every conversation, and count what you cut. (Packing, in chapter 01, avoids padding.)
 #
 # ## 4 · Predict
 #
-# We train the base model on conversations about people it knows, requested formats, questions for the drug desk, and requests that must be refused: 200 steps of 16 conversations.
+# What does the model learn, and what does it forget? We train the base model for 200 steps of 16 conversations: about people it knows, in requested formats, with the drug desk, and with requests that must be refused.
 
 # %%
 from llmlab.chapters.c04_sft.sft import SFT
@@ -167,8 +165,8 @@ end = lambda group, metric: median(r.metrics()[metric]["final"] for r in group)
 Predict("Which is learnt most completely?",
         lambda: max(("formats", "refusals", "facts"), key=lambda m: end(default, m)),
         kind="choice", options=["formats", "refusals", "facts"],
-        why="One answer fits every unsafe request; facts and formats need another "
-            "answer each time.")
+        why="One answer fits every unsafe request; facts and formats need a "
+            "different answer each time.")
 
 # %%
 Predict("What happens to the loss on general text meanwhile?",
@@ -184,15 +182,14 @@ Predict("What happens to the loss on general text meanwhile?",
 # %% [markdown]
 # ## 5 · Turn the knob
 #
-# `examples` is the number of different conversations (0: every one is new), `safety` the share that must be refused, `mask` and `prompt_weight` what is imitated; the last four spoil the data or repair it.
-# In the terminal: `llmlab run sft --examples 30`.
+# Which data does it take? `examples` is the number of different conversations (0: every one is new), `safety` the share that must be refused, and `mask` and `prompt_weight` set what is imitated. The others spoil the data or repair it. In the terminal: `llmlab run sft --examples 30`.
 
 # %%
 Panel("sft", show=["examples", "safety", "mask", "prompt_weight", "verbose", "wrong",
                    "filtering", "people"])
 
 # %% [markdown]
-# **How many examples does a format take?** Five pools of different size, five seeds, and the ledger's 120 steps (section 4 and the panel train longer):
+# **How many examples does a format take?** We compare five pools of different size, with five seeds. (Training is shorter than in section 4.)
 
 # %%
 from llmlab.learn import draw
@@ -204,11 +201,11 @@ draw.dose(pools, "examples",
           unit="conversations")
 
 # %% [markdown]
-# In the lab form comes before content: with a few hundred conversations nearly all JSON is valid (left), while few formats have the right content as well (middle). The figure can't say how many a larger model needs; at scale a thousand curated ones were enough for style [Zhou et al. 2023].
+# In the lab form comes before content. With a few hundred conversations nearly all JSON is valid (left), while few answers in a requested format have the right content as well (middle). At scale a thousand curated ones were enough for style [Zhou et al. 2023].
 #
 # ## 6 · The template trap
 #
-# The template is part of the model. Here training and questions stay the same, and only the text around them differs between training and serving:
+# The template is part of the model. What if serving uses another one than training? Only the text around the questions differs:
 
 # %%
 from llmlab.tokens.templates import MEANING
@@ -216,7 +213,7 @@ from llmlab.tokens.templates import MEANING
 pd.Series(MEANING, name="what it is").to_frame()
 
 # %% [markdown]
-# One more fault is in the collator: if padding has the id of the turn's end, hiding padding by its id hides the end of every answer too.
+# Each row is one way to write a conversation. One more fault is in the collator. If padding has the id of the turn's end, hiding padding by its id hides the end of every answer, too. Here is each fault with its cure:
 
 # %%
 faults = {"literal roles": (arms.SERVED_LITERAL, arms.LITERAL),
@@ -230,27 +227,28 @@ pd.concat([draw.means({fault: pair[i] for fault, pair in faults.items()},
            for i, column in enumerate(columns)], axis=1)
 
 # %% [markdown]
-# In the lab literal roles at serving time destroy nearly all look-ups, a missing generation prompt about half, and the padding fault all of them, because no turn ends. The other two hardly matter to this model. The cure is agreement between training and serving (for padding: mask by position). Either form works for look-ups,
-# but with literal roles a user can type a turn of the assistant's (C049). Control tokens prevent that only if typed text can't become one.
+# In the lab literal roles at serving time destroy nearly all look-ups, a missing generation prompt about half, and the padding fault all of them, because no turn ends. The other two hardly matter to this model. The cure is agreement between training and serving; for padding, mask by position. Either form of roles works for look-ups, but with literal roles a user can type a turn of the assistant's (C049). Control tokens prevent that only if typed text can't become one.
 
 # %%
 Panel("template", show=["trained", "served", "pad"])
 
 # %% [markdown]
-# Stages after SFT must keep the same template: in the lab, what DPO taught with literal roles was almost gone when the model was asked in SFT's template, and GRPO lost some of its gain (C047).
+# Later stages must keep the template. In the lab, what DPO taught with literal roles was almost gone under SFT's template, and GRPO lost some of its gain (C047).
 #
 # ## 7 · Break it, then fix it
+#
+# What goes wrong, what makes it, and what cures it?
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
 # | refuses nothing, or everything | `safety` at an end of its range, few `examples` | a share near that of the requests to come; measure both rates |
-# | rambles | `verbose 0.8` | labels of the length you want |
+# | rambles (C045) | `verbose 0.8` | labels of the length you want |
 # | careless answers | `wrong 0.3` | `filtering checked`, or fewer and better examples |
 # | knows the form only for the people it saw | `people 20` | `people 200`: variety |
 # | predicts the user | `mask all` | `mask assistant` |
 # | never stops | `mask json`, or `pad "turn end"` | put a label on the end of the turn |
 #
-# **Refusals.** 300 conversations with different shares of unsafe requests:
+# **Refusals.** How many unsafe requests should the data have? All runs have 300 conversations:
 
 # %%
 unsafe = {"safety 0.02": arms.SAFETY[0.02], "safety 0.15": arms.SOME,
@@ -258,9 +256,9 @@ unsafe = {"safety 0.02": arms.SAFETY[0.02], "safety 0.15": arms.SOME,
 draw.means(unsafe, {m: SFT.curves[m] for m in ("refusals", "false_refusals", "calls")})
 
 # %% [markdown]
-# Read the first two columns together: the first is a success, unsafe requests refused, and the second an error, harmless ones refused. With too few unsafe requests in the data most of them get answered; with too many the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
+# The first column is a success, the second an error. With too few unsafe requests in the data most of them get answered. With too many the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
 #
-# **Care, filtering, variety.** Data of different quality at equal steps:
+# **Care, filtering, variety.** What is better data worth, at equal steps? (*Careless* labels are wrong, always in the same way.)
 
 # %%
 data = {"2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY,
@@ -270,16 +268,16 @@ data = {"2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY,
 draw.means(data, {m: SFT.curves[m] for m in ("facts", "refusals")})
 
 # %% [markdown]
-# A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals and trail on facts (C055). Answers also become as long as their labels (C045).
+# A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals and trail on facts (C055).
 #
-# **Masks.** Labels on a part of the answer only:
+# **Masks.** What if only a part of the answer has labels?
 
 # %%
 masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JSON}
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt: *calls only* teaches calls and nothing else, and with *JSON only* the model never learns to stop, so its JSON is rarely valid. No harm from labels on the *prompt* (C050) or on tools' results (C052) has been shown.
+# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). No harm from labels on the *prompt* (C050) or on tools' results (C052) has been shown.
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
@@ -291,13 +289,13 @@ traces = {"gold": arms.GOLD, "30 % with a failed call and a retry": arms.RETRY,
 draw.means(traces, {m: Traces.curves[m] for m in ("lookups", "recovers", "chains")})
 
 # %% [markdown]
-# Look at the middle column: after gold traces the model almost never recovers from a failed call; with some retries in the data it recovers as often as an ordinary look-up succeeds. Traces with two calls teach chains, at a price in single look-ups. So "SFT can't teach recovery" is about the data, not the method (C056, C057).
+# Look at the middle column. After gold traces the model almost never recovers from a failed call. With some retries in the data it recovers as often as an ordinary look-up succeeds. Traces with two calls teach chains, at a price in single look-ups. So "SFT can't teach recovery" is about the data, not the method (C056, C057).
 
 # %%
 Panel("traces", show=["retry", "differs", "chained", "mask", "length", "truncation"])
 
 # %% [markdown]
-# **Facts by SFT.** Questions about newcomers the model has never read of, mixed with questions about people it knows, and about strangers, where *I do not know* is right:
+# **Facts by SFT.** Can it teach facts? We mix questions about newcomers, of whom the model has never read, about people it knows, and about strangers, where *I do not know* is right:
 
 # %%
 from llmlab.chapters.c04_sft.unknown import Unknown
@@ -309,9 +307,9 @@ figures.curves(taught,
                title="Facts by supervised fine-tuning, 3 seeds")
 
 # %% [markdown]
-# Compare *learnt* (the trained wording) with *new* (another wording), then see the price: old facts fade, and the model admits less often that it doesn't know. Far more steps and wordings do put the facts in (C043).
+# In the first two panels, newcomers are known better in the trained wording than in others. The others show the price: known people fade, and the model admits less often that it doesn't know. Far more steps and wordings do put the facts in (C043).
 #
-# **Own samples as data.** The chat model answers sums. We imitate any of eight samples per problem, or the first the checker accepts:
+# **Own samples as data.** Can a model learn from its own answers? We imitate any of eight samples per sum, or the first that a checker accepts:
 
 # %%
 from llmlab.chapters.c04_sft.curate import Curate
@@ -325,7 +323,7 @@ figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
 #
 # ## 8 · The same with TRL
 #
-# On the same rows TRL's `SFTTrainer` makes the same steps as our loop. `torchrun` shares each batch among processes.
+# Does TRL train as our loop does? On the same rows its `SFTTrainer` makes the same steps. (`torchrun` splits each batch.)
 #
 # ```
 # llmlab run sft --engine trl
@@ -348,7 +346,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 #
 # ## 9 · The evidence
 #
-# Each statement that the sources make on this topic is a **claim** in the ledger. Chapter 02, section 11 explains how a verdict is reached. A verdict holds for this lab, and the line in italics is what to know before you quote it. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? (Chapter 02, section 11 explains the verdicts.) Read the line in italics before you quote one. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
 
 # %%
 from llmlab.learn import forest
@@ -365,16 +363,15 @@ forest.figure(evidence.rows)
 #
 # ## 10 · What is contested
 #
-# - **"Mask the prompt."** Loss on the instructions can help with few examples, long prompts or short answers [Shi et al. 2024].
-# - **"SFT cannot teach recovery."** Traces with errors and their repair teach it [Gandhi et al. 2024]; in one study only in pretraining, and hardly by LoRA later [Ye et al. 2024].
-# - **"SFT cannot put in facts."** Unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024]. For facts that change, retrieval is the better lever [Ovadia et al. 2023].
+# - **"Mask the prompt."** At scale, loss on the instructions can help with few examples, long prompts or short answers [Shi et al. 2024].
+# - **"SFT cannot teach recovery."** Traces with errors and their repair teach it [Gandhi et al. 2024]. In one study they did so only in pretraining, and hardly by LoRA later [Ye et al. 2024].
+# - **"SFT cannot put in facts."** At scale, unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024]. For facts that change, retrieval is the better lever [Ovadia et al. 2023].
 #
-# **On a real model** people start with a rate of 1e-5 to 2e-5 for all weights, about ten times that for adapters, one to three epochs, and 64 or more conversations a step. Mix in general
-# conversations if old skills must stay, and stop on held-out answers, not on the training loss. If you accumulate small batches, divide once by all tokens: a mean of means gives short answers too much weight.
+# **On a real model** people start with a rate of 1e-5 to 2e-5 for all weights and about ten times that for adapters. They train for one to three epochs, with 64 or more conversations per step. Mix in general conversations if old skills must stay, and stop on held-out answers, not on the training loss. If you accumulate small batches, divide once by all tokens: a mean of means gives short answers too much weight.
 #
-# **Before you believe an SFT run,** check the decoded labels of one row, the share of rows that were cut, both refusal rates, formats and calls on held-out prompts, the loss on general text, and equal ids in training and serving.
+# **Before you believe an SFT run,** check the decoded labels of one row, the share of rows that were cut, and equal ids in training and serving. Measure both refusal rates, held-out formats and calls, and the loss on general text.
 #
-# Your own conversations (JSON lines with `messages`, and `tools` if there are any):
+# Your own conversations are JSON lines with `messages`, and `tools` if there are any:
 #
 # ```
 # llmlab run chats --domain my_chats.jsonl --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5 --length 1024 --packed yes
@@ -425,7 +422,7 @@ interview("04")
 #
 # 1. Supervised fine-tuning teaches form quickly and facts slowly, and questions about unknown facts can teach it to make things up.
 # 2. Serve what you trained: the same template, the same end of turn, the same generation prompt.
-# 3. Look at the mask, at what is cut, and at a hundred examples. That is where most failures of fine-tuning can be seen.
+# 3. Look at the mask, at what is cut, and at a hundred examples. Most failures of fine-tuning can be seen there.
 
 # %%
 references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023",
