@@ -430,7 +430,7 @@ interview("03")
 # ## To take away
 #
 # 1. Compare tokenizers per character or per word, never per token: another tokenizer is another ruler.
-# 2. A new token begins without meaning. It saves length and costs training. In the lab, a first phase for the new rows alone mattered more than how they began.
+# 2. A new token begins without meaning. It saves length and costs training. In the lab, a first phase for the new rows alone mattered more than how they began, but only late in training (C028).
 # 3. Extend where names must be copied whole, or where the texts are long and many. Otherwise the old pieces are good enough.
 
 # %%

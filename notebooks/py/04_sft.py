@@ -367,7 +367,7 @@ forest.figure(evidence.rows)
 # - **"SFT cannot teach recovery."** Traces with errors and their repair teach it [Gandhi et al. 2024]. In one study they did so only in pretraining, and hardly by LoRA later [Ye et al. 2024].
 # - **"SFT cannot put in facts."** At scale, unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024]. For facts that change, retrieval is the better lever [Ovadia et al. 2023].
 #
-# **On a real model** people start with a rate of 1e-5 to 2e-5 for all weights and about ten times that for adapters. They train for one to three epochs, with 64 or more conversations per step. Mix in general conversations if old skills must stay, and stop on held-out answers, not on the training loss. If you accumulate small batches, divide once by all tokens: a mean of means gives short answers too much weight.
+# **On a real model** people start with a rate of 1e-5 to 2e-5 for all weights and about ten times that for adapters [Schulman et al. 2025]. They train for one to three epochs, with 64 or more conversations per step. Mix in general conversations if old skills must stay, and stop on held-out answers, not on the training loss. If you accumulate small batches, divide once by all tokens: a mean of means gives short answers too much weight.
 #
 # **Before you believe an SFT run,** check the decoded labels of one row, the share of rows that were cut, and equal ids in training and serving. Measure both refusal rates, held-out formats and calls, and the loss on general text.
 #
@@ -426,4 +426,4 @@ interview("04")
 
 # %%
 references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023",
-           "zhou_2023_lima", "zelikman_2022", "bianchi_2023")
+           "zhou_2023_lima", "zelikman_2022", "bianchi_2023", "schulman_2025")

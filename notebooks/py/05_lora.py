@@ -194,7 +194,7 @@ Panel("lora", show=["task", "method", "rank", "alpha", "targets", "init", "varia
 # %% [markdown]
 # (`pissa` starts A and B from the largest singular directions of W, and `olora` from its QR factors. `orthogonal` makes their product zero although neither is zero.)
 #
-# **Where to start on a real model.** Put adapters on all linear layers but the head. Use rank 8 to 32, a fixed α (32, or twice the first rank), little or no dropout, and ten times the learning rate of full fine-tuning. Prefer full fine-tuning (or retrieval) if there are more bits to learn than fit, if the tokenizer or the language is new, or if one tenant fills a machine anyway.
+# **Where to start on a real model.** Put adapters on all linear layers but the head. Use rank 8 to 32, a fixed α (32, or twice the first rank), little or no dropout, and ten times the learning rate of full fine-tuning [Schulman et al. 2025]. Prefer full fine-tuning (or retrieval) if there are more bits to learn than fit, if the tokenizer or the language is new, or if one tenant fills a machine anyway.
 #
 # **Does LoRA lose against full fine-tuning, or is its learning rate wrong?** We tried the same number of rates for each arm (a setting of the knobs), on a seed that no claim uses. The ledger's runs take the best one. First the codes, in kilobits stored:
 

@@ -285,7 +285,7 @@ judges = {name: [runs.run(Reward(**knobs), seed) for seed in seeds]
 figures.curves(judges, Reward.curves, title="Reward models of the same size, 3 seeds")
 
 # %% [markdown]
-# **In the lab the reward model learns style and not content.** Compare *polite above blunt* with *right above wrong*. Within some tens of steps honest labels teach it to score polite answers above blunt ones. Even at the end it can't tell whether an answer is *right*. Its accuracy on pairs hides that, because most pairs differ in style as well. With few labels it becomes overconfident (calibration error, loss on held-out pairs) without becoming better. At scale reward models do judge content, and they still favour style, above all length. Measure the two separately.
+# **In the lab the reward model learns style and not content.** Compare *polite above blunt* with *right above wrong*. Within some tens of steps honest labels teach it to score polite answers above blunt ones. Even at the end it can't tell whether an answer is *right*. Its accuracy on pairs hides that, because most pairs differ in style as well. With few labels it becomes overconfident (calibration error, loss on held-out pairs) without becoming better. At scale reward models do judge content, and they still favour style, above all length [Singhal et al. 2023]. Measure the two separately.
 #
 # **Twins reveal a planted habit.** Score the same answer with and without padding, and with and without the polite opening. The first two columns show the differences in standard deviations of the rewards:
 
@@ -431,4 +431,4 @@ interview("06")
 # %%
 references("dpo_paper_2023", "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo",
            "xu_2024", "razin_2024", "tang_2024", "guo_2024", "lanchantin_2025",
-           "ross_2025", "gao_2022", "christiano_2017")
+           "ross_2025", "gao_2022", "christiano_2017", "singhal_2023")
