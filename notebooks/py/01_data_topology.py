@@ -136,7 +136,7 @@ sft_strip
 sft_strip.picture("gradient")
 
 # %% [markdown]
-# **Pairs (DPO).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(β · margin), where σ is the sigmoid and β a constant. The margin says how much more the chosen answer has gained than the rejected one, each compared with a frozen *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Whatever both rows share, such as the first answer, gets both pushes, and they cancel.
+# **Pairs (DPO** [Rafailov et al. 2023]**).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(β · margin), where σ is the sigmoid and β a constant. The margin says how much more the chosen answer has gained than the rejected one, each compared with a frozen *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Whatever both rows share, such as the first answer, gets both pushes, and they cancel.
 
 # %%
 from llmlab.tokens import chat, pairs
@@ -150,7 +150,7 @@ compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows),
 TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
 
 # %% [markdown]
-# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation. The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient at all.
+# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation, as in GRPO [Shao et al. 2024]. The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient at all.
 
 # %%
 from llmlab.methods.policy import Dials

@@ -51,7 +51,7 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 · By hand: what LoRA does
 #
-# What does an adapter do to a layer's output? Here is a matrix of two rows and three columns, and an adapter of rank 1. B begins at zero, so both outputs are the same at first:
+# What does an adapter do to a layer's output [Hu et al. 2021]? Here is a matrix of two rows and three columns, and an adapter of rank 1. B begins at zero, so both outputs are the same at first:
 
 # %%
 W = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])

@@ -269,7 +269,7 @@ Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 # %% [markdown]
 # ## 7 · Reward models
 #
-# What does a model learn that scores answers? The same pairs can train one. It puts a single number at the end of an answer, fitted so that sigmoid(difference) is the probability that one answer beats the other (Bradley and Terry). Our gold reward gives 1 for a right answer, adds ½ for politeness, and subtracts a little for long-windedness.
+# What does a model learn that scores answers? The same pairs can train one [Christiano et al. 2017]. It puts a single number at the end of an answer, fitted so that sigmoid(difference) is the probability that one answer beats the other (Bradley and Terry). Our gold reward gives 1 for a right answer, adds ½ for politeness, and subtracts a little for long-windedness.
 
 # %%
 show(preferences.bradley_terry)

@@ -128,8 +128,8 @@ ratio = torch.tensor([[0.30 / 0.20]])
 # |---|---|---|
 # | ratio `none` | $A_t \log \pi(y_t)$ | REINFORCE |
 # | clip `none` | $r_t A_t$ | importance sampling |
-# | `symmetric`, `higher` | $\min\big(r_t A_t,\ \text{clip}(r_t)\,A_t\big)$ | PPO |
-# | `capped` | $\text{stop-gradient}\big(\min(r_t, c)\big)\,A_t \log \pi(y_t)$ | CISPO: every token keeps a gradient |
+# | `symmetric`, `higher` | $\min\big(r_t A_t,\ \text{clip}(r_t)\,A_t\big)$ | PPO [Schulman et al. 2017] |
+# | `capped` | $\text{stop-gradient}\big(\min(r_t, c)\big)\,A_t \log \pi(y_t)$ | CISPO [Chen et al. 2025]: every token keeps a gradient |
 #
 # As $\nabla r_t = r_t \nabla \log \pi(y_t)$, all four have the same gradient if the ratio is one. A KL penalty *in the reward* is no term of the loss: it changes $A_t$. PPO's critic adds its own squared error.
 #
@@ -139,7 +139,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. (The panels' buttons leave it out, and their RLOO averages over an answer's tokens where this table's row sums.) So what separates two methods, apart from the KL?
+# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. (The panels' buttons leave it out, and their RLOO [Ahmadian et al. 2024] averages over an answer's tokens where this table's row sums.) So what separates two methods, apart from the KL?
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),

@@ -118,7 +118,7 @@ strip.picture("gradient")
 #
 # ## 3 · Data: from no calls to right calls
 #
-# How many examples does a model need before it calls correctly? A base model that has never seen a dialogue is shown 50 or 1,000 different ones, for the same number of steps. The numbers are means over five stored seeds:
+# How many examples does a model need before it calls correctly? A base model that has never seen a dialogue is shown 50 or 1,000 different ones, for the same number of steps. (At scale, tools brought large gains on sums, facts and API calls [Schick et al. 2023; Patil et al. 2023].) The numbers are means over five stored seeds:
 
 # %%
 from llmlab.lab import runs
@@ -287,7 +287,7 @@ show(BM25, fused)
 # %% [markdown]
 # The name is rare, so the chunks that contain it win. Other words only decide the order among them.
 #
-# To merge two rankings, whose scores have no common scale, reciprocal rank fusion uses the ranks:
+# To merge two rankings, whose scores have no common scale, reciprocal rank fusion [Cormack et al. 2009] uses the ranks:
 
 # %%
 fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
@@ -321,7 +321,7 @@ pd.DataFrame({m: {n: fmean(run.curve(m)[n] for run in stored) for n in (1, 2, 4,
 #
 # - *the same, reranked*. A *reranker* looks again at the best sixteen chunks; ours asks the reader how likely the question is after each [Sachan et al. 2022].
 # - *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header adds the name.
-# - *untrained vectors*, then *trained vectors*. Contrastive training makes them of a language model's own states in under a minute.
+# - *untrained vectors*, then *trained vectors*. Contrastive training [Karpukhin et al. 2020] makes them of a language model's own states in under a minute.
 #
 # Here are the ledger's runs, with eight chunks shown:
 
@@ -382,15 +382,15 @@ ends(taught, told)
 #
 # ## 10 · Train it in, or look it up?
 #
-# Where should new facts go? Continued pretraining puts them into the weights, and retrieval puts them in front of the question. Later some facts change and some are withdrawn:
+# Where should new facts go? Continued pretraining puts them into the weights, and retrieval puts them in front of the question. At scale, retrieval was the better lever for facts [Ovadia et al. 2023]. Later some facts change and some are withdrawn:
 
 # %%
 from llmlab.chapters.c08_tools_and_retrieval.knowledge import Knowledge
 
 ways = {"trained in": Knowledge(), "looked up": Knowledge(way="retrieval"),
         "both": Knowledge(way="both")}
-told = {"recall": "right", "updated": "new value after a change", "old": "old value after a change",
-        "leak": "withdrawn fact told", "kept": "earlier skills",
+told = {"recall": "right", "updated": "new value after a change",
+        "old": "old value after a change", "leak": "withdrawn fact told", "kept": "earlier skills",
         "query_tokens": "tokens per query"}
 ends(ways, told)
 
@@ -433,7 +433,7 @@ forest.figure(evidence.rows)
 # ## 13 · Where the sources are contested
 #
 # - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026], unlike in the lab (C142).
-# - **"Tool overuse: add counterexamples."** Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
+# - **"Tool overuse: add counterexamples."** At scale, large models call too often, and pairs help more than SFT [Ross et al. 2025]. Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
 # - **"RAG is tool use."** The reading is the same. The difference is who decides to search and who writes the query.
 # - **"Already learn tool formats from a few examples."** This is true of models that learn from examples in a prompt. Our lab model doesn't, so the lab can't test it.
 #
@@ -484,7 +484,5 @@ interview("08")
 
 # %%
 references("toolformer_2023", "gorilla_2023", "when2call_2025", "when2tool_2026",
-           "otc_2025", "jsonschemabench_2025", "constraint_tax_2026",
-           "suppression_2026",
-           "think_before_constraining_2026", "raft_2024", "rrf_2009", "dpr_2020",
-           "query_likelihood_2022", "ovadia_2023", "finetunebench_2024")
+           "otc_2025", "constraint_tax_2026", "raft_2024", "rrf_2009", "dpr_2020",
+           "query_likelihood_2022", "ovadia_2023")

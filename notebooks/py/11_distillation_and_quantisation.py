@@ -113,7 +113,7 @@ assert by_hand["reverse, KL(student ‖ teacher)"].idxmin() == "picks"
 by_hand.round(2)
 
 # %% [markdown]
-# Find the smaller KL in each column: the directions choose different students. Forward KL is large where the student gives little to something that the teacher says. So it prefers the one that spreads, although a third of what it writes is wrong. Reverse KL is large where the student says what the teacher wouldn't, so it prefers the one that picks. The usual names are *mass-covering* and *mode-seeking*.
+# Find the smaller KL in each column: the directions choose different students. Forward KL is large where the student gives little to something that the teacher says. So it prefers the one that spreads, although a third of what it writes is wrong. Reverse KL is large where the student says what the teacher wouldn't, so it prefers the one that picks [Gu et al. 2023]. The usual names are *mass-covering* and *mode-seeking*.
 #
 # The package has both, and what lies between:
 
@@ -265,7 +265,7 @@ minutes.rename_axis("seconds per step").round(2)
 #
 # ## 4 · The teacher's text: filter, form, order
 #
-# Which texts should the student read? Black-box distillation, which sees only the teacher's text, is SFT on its samples. You choose which ones, in which form and order. First the form: the same right solutions with their steps, with the answer alone, or with every step twice.
+# Which texts should the student read? Black-box distillation, which sees only the teacher's text, is SFT on its samples [Kim and Rush 2016]. You choose which ones, in which form and order. First the form: the same right solutions with their steps, with the answer alone, or with every step twice.
 
 # %%
 from llmlab.chapters.c11_distillation.teaching import as_form
@@ -326,7 +326,7 @@ Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
 #
 # ## 6 · Several specialists into one
 #
-# How do several models, each fine-tuned on its own skill, become one? (The lab has two, for chains of links and for strings.) Mix the data and train once. Or average the weights. Or use TIES, which drops small changes and lets the majority decide each weight's sign [Yadav et al. 2023]. Or distil on-policy: the student answers each kind of problem, and its specialist is the teacher.
+# How do several models, each fine-tuned on its own skill, become one? (The lab has two, for chains of links and for strings.) Mix the data and train once. Or average the weights [Wortsman et al. 2022]. Or use TIES, which drops small changes and lets the majority decide each weight's sign [Yadav et al. 2023]. Or distil on-policy: the student answers each kind of problem, and its specialist is the teacher.
 
 # %%
 Panel("specialists", show=["how", "lr"])
@@ -402,7 +402,7 @@ Predict("At 3 bits the loss on general text is a little higher. Which skill has 
             "change of the logits flips it. The mean loss of a text hardly notices.")
 
 # %% [markdown]
-# Go down the column of the loss, then down the others. The loss is a mean over many easy tokens. A refusal or a tool call depends on one: the first token of the answer decides, and the rest follows. So "perplexity is equal" isn't an evaluation. List the skills that your product needs and test each, the rare ones most of all.
+# Go down the column of the loss, then down the others. The loss is a mean over many easy tokens. A refusal or a tool call depends on one: the first token of the answer decides, and the rest follows. At scale, too, compressed models of equal accuracy change many answers [Dutta et al. 2024]. So "perplexity is equal" isn't an evaluation. List the skills that your product needs and test each, the rare ones most of all.
 #
 # **Which layer does the damage?** Round one matrix of the chat model at a time to 3 bits. Compare its relative error with what that adds to the loss on general text:
 
@@ -460,7 +460,7 @@ pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.it
              ).T.round(2)
 
 # %% [markdown]
-# Compare *weight_error* with the skills. NF puts its levels where most weights are, so it has a smaller error than rounding to nearest and keeps more of everything. GPTQ has a *larger* error and still keeps more facts, calls and refusals, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it. The general loss shows none of this. One scale per row has coarser steps than groups of 32. In the last row, two of 128 columns are outliers. Groups of 32 soften the damage and don't save the model, because every row still has damaged groups. Its *weight_error* misses that: the large columns dominate it.
+# Compare *weight_error* with the skills. NF puts its levels where most weights are, so it has a smaller error than rounding to nearest and keeps more of everything. GPTQ [Frantar et al. 2022] has a *larger* error and still keeps more facts, calls and refusals, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it. The general loss shows none of this. One scale per row has coarser steps than groups of 32. In the last row, two of 128 columns are outliers, as large models have them [Dettmers et al. 2022]. Groups of 32 soften the damage and don't save the model, because every row still has damaged groups. Its *weight_error* misses that: the large columns dominate it.
 
 # %% [markdown]
 # Does it matter which texts GPTQ is calibrated on? The lab can't tell: for refusals, random tokens against conversations stays open over five seeds (C164). Set *calibration* in the panel at the end of this section and compare skill by skill. Calibrate on a mixture that looks like your traffic.
@@ -579,7 +579,7 @@ def told(experiment):
 pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
 
 # %% [markdown]
-# Compare *before* and *after*. The last row takes the tokens of a 3-bit sampler for the trained model's own and loses everything. But these are single seeds. C168 repeats them with five, and at this rate GRPO is so unstable, on its own samples too, that nothing can be decided. *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained). Watch it in any real run; it should be a small fraction of the entropy. At scale, the mismatch biases the gradient, and a truncated ratio makes up for part of it [Yao et al. 2025].
+# Compare *before* and *after*. The last row takes the tokens of a 3-bit sampler for the trained model's own and loses everything. But these are single seeds. C168 repeats them with five, and at this rate GRPO is so unstable, on its own samples too, that nothing can be decided. *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained). Watch it in any real run; it should be a small fraction of the entropy. At scale, the mismatch biases the gradient [Qi et al. 2025], and a truncated ratio makes up for part of it [Yao et al. 2025].
 
 # %%
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])

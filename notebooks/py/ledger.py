@@ -178,7 +178,8 @@ late.style.hide().set_properties(**{"text-align": "left", "white-space": "normal
 from llmlab.ledger.controls import same_arm
 
 pd.DataFrame({"an arm against itself": same_arm(),
-              "the same, effect planted": same_arm(planted=3.0)}).T.fillna(0).astype(int)
+              "the same, effect planted": same_arm(planted=3.0)}
+             ).T.fillna(0).astype(int)
 
 # %% [markdown]
 # In the first row, any other verdict is an error. In the second, *open* means that half of the seeds don't show the effect. The tests simulate how often the rules err, with all the looks that they take. Without any effect, a part is called *as claimed* in about two cases of a hundred. An effect of the smallest size of interest is excluded in about three.
