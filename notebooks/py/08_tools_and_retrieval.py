@@ -390,7 +390,8 @@ from llmlab.chapters.c08_tools_and_retrieval.knowledge import Knowledge
 ways = {"trained in": Knowledge(), "looked up": Knowledge(way="retrieval"),
         "both": Knowledge(way="both")}
 told = {"recall": "right", "updated": "new value after a change",
-        "old": "old value after a change", "leak": "withdrawn fact told", "kept": "earlier skills",
+        "old": "old value after a change", "leak": "withdrawn fact told",
+        "kept": "earlier skills",
         "query_tokens": "tokens per query"}
 ends(ways, told)
 
