@@ -279,7 +279,7 @@ pd.concat({name: pd.DataFrame({label: mean(some, metric)
            for name, some in flawed.items()}, axis=1).rename_axis("k").round(2)
 
 # %% [markdown]
-# Compare *measured* with *formula*. On the left they agree up to noise, because the errors are as independent as the formula assumes. On the right they part: where the right answer ends in 0, wrong ones often do, too, so this verifier is blind on those problems and exact elsewhere. A single overall FPR hides that, so report error rates for each kind of mistake. (Means over five seeds.)
+# Compare *measured* with *formula*. On the left they agree up to noise, because the errors are as independent as the formula assumes. On the right they part: where the right answer ends in 0, wrong ones often do, too, so this verifier is blind on those problems and exact elsewhere. A single overall FPR hides that, so report error rates for each kind of mistake. (Means over five seeds. C158 confirms the formula for random errors on more problems, up to 64 samples.)
 #
 # Break it, then fix it: compare the preset *verifier with a hole* with *products, exact check*. Then try *learned verifiers*, where an ORM and a PRM from chapter 09 do the picking.
 

@@ -312,11 +312,11 @@ ends("selfdistill", LEAFLET,
       "refused": "refusals kept"})
 
 # %% [markdown]
-# Read the first column, then the last three (means over five seeds). GRPO finds nothing: the reader nearly always says "Not in the documents", so no reward comes. It forgets little because it learns nothing. Self-distillation needs no right sample: the teacher names the right token wherever the student is. Decoded greedily, it recalls nearly as many facts as SFT on the right answers. Its pass@1 is lower, because the teacher leaves some probability to other words. A wrong leaflet teaches nothing and costs everything else.
+# Read the first column, then the last three (means over five seeds). GRPO finds nothing: the reader nearly always says "Not in the documents", so no reward comes. It forgets little because it learns nothing. Self-distillation needs no right sample: the teacher names the right token wherever the student is. Decoded greedily, it recalls most of the facts, though fewer than SFT on the right answers. Its pass@1 is much lower, because the teacher leaves some probability to other words. A wrong leaflet teaches nothing and costs everything else.
 #
 # *Leaks.* A teacher that is asked to cite teaches the student to cite, and the student has nothing to cite. So the hint's *form* must not appear in the answers that you want.
 #
-# *Forgetting.* One paper reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: compare *known people kept* in those two rows (C161 repeats this at tuned rates). Both lose the refusals, which nobody trained.
+# *Forgetting.* One paper reports that self-distillation forgets less than SFT [Shenfeld et al. 2026], another that it forgets more than GRPO and collapses [Wang et al. 2026]. In the lab it forgets *more* than SFT: compare *known people kept* in those two rows (C161 repeats this at tuned rates). Both lose nearly all refusals, which nobody trained.
 
 # %%
 Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])

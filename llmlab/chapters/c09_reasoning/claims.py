@@ -11,11 +11,9 @@ HELD = 64
 MANY = 400  # problems that tell an effect of 5 points
 
 
-def of_many(*arms: Arm) -> tuple[Arm, ...]:
-    """The same arms, read on more problems."""
-    return tuple(
-        replace(a, label=f"{a.label}, {MANY} problems", knobs=a.knobs | {"held": MANY}) for a in arms
-    )
+def of_many(arm: Arm) -> Arm:
+    """The same arm, read on more problems."""
+    return replace(arm, label=f"{arm.label}, {MANY} problems", knobs=arm.knobs | {"held": MANY})
 
 
 def taught(family: str) -> tuple[Arm, ...]:
@@ -60,7 +58,7 @@ ONE, FIVE, TOGETHER = (
         ("five checkers, the same errors", 5, "shared"),
     )
 )
-SHORTEST, DISTINCT = of_many(star("shortest only", keep="shortest"), star("distinct only", keep="distinct"))
+SHORTEST, DISTINCT = star("shortest only", keep="shortest"), star("distinct only", keep="distinct")
 FIRST = star("samples of the first model", writer="first")
 DPO = star("DPO", loss="dpo")
 NARROW = star("2 samples of 256 problems", k=2, prompts=256)
@@ -87,17 +85,14 @@ OUTCOME, DENSE, HARD = (
         ("steps where nothing is right", "hard"),
     )
 )
-MANY_OUTCOME, MANY_DENSE, MANY_HARD = of_many(OUTCOME, DENSE, HARD)
 LEAST, SUM = (
     grpo(f"learned, {a}", reward_func="learned", aggregation=a, family="columns", level=3)
     for a in ("min", "sum")
 )
 
-BINARY, HONEST = of_many(
-    *(
-        Arm(f"calibrate: {label}", "calibrate", dict(reward_func=r, probe=55))
-        for label, r in (("outcome", "outcome"), ("Brier term", "brier"))
-    )
+BINARY, HONEST = (
+    of_many(Arm(f"calibrate: {label}", "calibrate", dict(reward_func=r, probe=55)))
+    for label, r in (("outcome", "outcome"), ("Brier term", "brier"))
 )
 LEAKED = Arm("contaminate: half of the test", "contaminate", dict(held=HELD, probe=90))
 WORDED = Arm("contaminate: half, reworded", "contaminate", dict(form="reworded", held=HELD, probe=90))
@@ -309,30 +304,30 @@ CLAIMS = (
             contrast(
                 "right, steps where nothing is right against every step",
                 "same",
-                MANY_HARD("pass_at_1"),
-                MANY_DENSE("pass_at_1"),
+                HARD("pass_at_1"),
+                DENSE("pass_at_1"),
                 0.1,
             ),
             contrast(
                 "right, steps where nothing is right against outcome",
                 "more",
-                MANY_HARD("pass_at_1"),
-                MANY_OUTCOME("pass_at_1"),
+                HARD("pass_at_1"),
+                OUTCOME("pass_at_1"),
                 SLIGHT,
             ),
             contrast(
                 "checks a sample, where nothing is right against every step",
                 "less",
-                MANY_HARD("checks_mean"),
-                MANY_DENSE("checks_mean"),
+                HARD("checks_mean"),
+                DENSE("checks_mean"),
                 0.5,
                 "checks",
                 **SHOWN,
             ),
         ),
-        first=10,
+        first=5,
         matched=SAME,
-        items=MANY,
+        items=HELD,
     ),
     Claim(
         "C118",
@@ -572,9 +567,9 @@ CLAIMS = (
                 SLIGHT,
             ),
         ),
-        first=10,
+        first=5,
         matched="samples, steps, rate, seed; not what is kept",
-        items=MANY,
+        items=HELD,
     ),
     Claim(
         "C126",
