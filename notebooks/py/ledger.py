@@ -210,22 +210,6 @@ from llmlab.learn.notebook import show
 show(statistics.part, statistics.look, statistics.overall, guards.floor_or_ceiling)
 
 # %% [markdown]
-# ## Do the numbers come back?
-#
-# A number that holds only for its own seeds is worth little. So we draw readings at random and run each with new seeds that no record has. Are the new values where the stored ones predict them, within mean ± t·s·√(1 + 1/n)?
-
-# %%
-from llmlab.ledger import replication
-
-again = replication.load()
-print(replication.summary(again))
-columns = ["claim", "arm", "metric", "low", "high", "new"]
-pd.DataFrame(again).reindex(columns=columns).round(3)
-
-# %% [markdown]
-# Compare *new* with *low* and *high*, the ends of the prediction. By chance about two values of a hundred fall outside. `llmlab claims replicate --lot 2` draws other readings.
-
-# %% [markdown]
 # References of this page (each claim lists its own):
 
 # %%
