@@ -264,6 +264,7 @@ pd.DataFrame({f"a wrong answer costs {cost:g}": {n: worth(n, cost) for n in size
 # %%
 from llmlab.lab import sweeps
 
+# %%
 def mean(some, metric):
     """step -> mean over the seeds."""
     curves = [run.curve(metric) for run in some]
@@ -274,6 +275,8 @@ scaled = sweeps.need("scale")
 flawed = {"errs at random": scaled.at(Scale(fpr=0.3).settings()),
           "accepts any answer ending in 0": scaled.at(Scale(check="ending").settings())}
 columns = {"verified": "measured", "expected": "formula", "pass_at_k": "pass@k"}
+
+# %%
 pd.concat({name: pd.DataFrame({label: mean(some, metric)
                                for metric, label in columns.items()}).drop(0)
            for name, some in flawed.items()}, axis=1).rename_axis("k").round(2)
