@@ -55,13 +55,11 @@ def vouch(
 ) -> Iterator[str]:
     """Replay the books of all experiments whose code changed; a line per book. Raises OtherMachine.
 
-    relying: (name, knob) -> who leaves this knob at its default. No rehearsal shows another default of a knob
-    that all rehearsals name, so the book keeps the defaults, and what relies on a changed one is not vouched.
+    relying: (name, knob) -> who leaves this knob at its default; no rehearsal shows a changed one.
     spot_checks: name -> (experiment, seed, rows) of real records, whose first rows are computed too.
     changed_readings: "name.metric" of readings whose meaning was changed on purpose; they are left out of the
     comparison, and the entry says so.
-    close: what is within the tolerance of rehearsal.far is vouched for, the entry says so, and the new rows
-    go into the book, so that the next change can be compared bit for bit again.
+    close: what is within the tolerance of rehearsal.far is vouched for, and its rows go into the book.
     """
     changed: dict[str, Known | Book] = {}
     before: dict[str, dict[str, Rows]] = {}
