@@ -68,8 +68,7 @@ def vouch(
         if found and record.is_current(found, Seal(found.identity, book.seal.code)):
             continue
         kept: dict = book.read() if found else {"asked": {}, "machine": rehearsal.machine()}
-        told = _not_comparable(name, book, kept, close) or _other_default(book, kept, relying)
-        if told:
+        if told := _not_comparable(name, book, kept, close) or _other_default(book, kept, relying):
             yield told
             continue
         changed[name] = book if close else Known(book, kept["asked"])

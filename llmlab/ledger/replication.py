@@ -6,7 +6,6 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Callable, Iterable, Iterator
 
 from ..lab import code, pool, record, runs
@@ -14,7 +13,7 @@ from ..lab.record import Seal
 from . import CLAIMS, declarations, results
 from .claims import Reading
 from .runner import Executor, kept
-from .statistics import LEVEL
+from .statistics import LEVEL, interval
 
 READINGS = 20
 SEEDS = (100, 101, 102)  # no claim goes so far
@@ -31,11 +30,9 @@ class Drawn:
     @property
     def predicted(self) -> tuple[float, float]:
         """The 98 % prediction interval of one more seed, mean ± t(0.99, n−1)·s·√(1 + 1/n)."""
-        from scipy.special import stdtrit
-
-        n = len(self.values)
-        half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * stdev(self.values) * (1 + 1 / n) ** 0.5
-        return fmean(self.values) - half, fmean(self.values) + half
+        mean, half = interval(self.values, LEVEL)
+        half *= (len(self.values) + 1) ** 0.5  # from that of the mean, t·s/√n
+        return mean - half, mean + half
 
     def told(self, new: Iterable[float]) -> dict:
         """What is kept of it."""
