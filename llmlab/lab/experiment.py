@@ -15,7 +15,9 @@ from ..train.recipe import Recipe
 
 @dataclass(frozen=True)
 class Knob:
-    """What is known of a knob: name, type, default, range, scale (linear or log), unit, choices, help."""
+    """What is known of a knob: name, type, default, range, scale (linear or log), unit, choices, help, and
+    whether it came later than the first stored results of its experiment.
+    """
 
     name: str
     kind: type
@@ -26,6 +28,7 @@ class Knob:
     unit: str = ""
     choices: tuple = ()
     help: str = ""
+    late: bool = False
 
     @property
     def range(self) -> str:
@@ -37,11 +40,15 @@ class Knob:
         )
 
 
-def knob(default, low=None, high=None, *, scale="linear", unit="", choices=(), help=""):
-    """A dataclass field that is a knob."""
+def knob(default, low=None, high=None, *, scale="linear", unit="", choices=(), help="", late=False):
+    """A dataclass field that is a knob. `late`: results were stored before it came, with what is its default
+    now.
+    """
     return field(
         default=default,
-        metadata=dict(low=low, high=high, scale=scale, unit=unit, choices=tuple(choices), help=help),
+        metadata=dict(
+            low=low, high=high, scale=scale, unit=unit, choices=tuple(choices), help=help, late=late
+        ),
     )
 
 
@@ -96,8 +103,11 @@ class Experiment:
         ]
 
     def settings(self) -> dict:
-        """Knob -> value: part of the key under which a run is stored."""
-        return asdict(self)
+        """Knob -> value: part of the key under which a run is stored. A late knob is in it only where it is
+        off its default, so that what was stored before keeps its key.
+        """
+        late = {k.name: k.default for k in self.knobs() if k.late}
+        return {name: v for name, v in asdict(self).items() if name not in late or v != late[name]}
 
     @staticmethod
     def own(path: str, skip_bad: bool = False, on_found: Callable[[str], None] = lambda told: None):

@@ -25,31 +25,14 @@ CAVEATS = {
         "The methods differ in task, steps and distance moved, and statements are asked in a plain"
         " form that chat training unlearns."
     ),
-    "C005": _not(
-        "The vote is over bare answers, without reasoning paths, and the verifier is an oracle: nothing"
-        " is said about self-consistency."
-    ),
     "C006": Caveat("The base model has never seen the chat's control tokens, so part of the gap is form."),
-    "C013": _not(
-        "The clean arm takes half the optimiser steps and is far from converged, and the noise averages out."
-    ),
+    "C013": Caveat("The wrong facts have no system: they average out, as label noise at scale may not."),
     "C014": Caveat("The dose is extreme, and verbatim memorisation is not read."),
     "C015": Caveat("The exam shows each document alone, which is what only the reset arm trains."),
-    "C016": _not(
-        "With 20 % replay people who were known fall by more than the smallest effect of interest: it"
-        " keeps more than no replay does, and does not keep everything."
-    ),
     "C017": Caveat("The high rate is twice the peak of pretraining, and learning is not matched."),
-    "C018": _not(
-        "The gate fires before the burst in most seeds and then holds learning back: the protected model"
-        " has read little."
-    ),
     "C025": Caveat("The end point is arbitrary: the old tokenizer copies better early in training."),
     "C026": Caveat(
         "A first phase in which only the new rows learn washes the start out before the first reading."
-    ),
-    "C028": _not(
-        "The window decides: after step 40, and at equal steps of the whole model, both parts reverse."
     ),
     "C031": Caveat(
         "Guo et al. read task performance; here it is loss on general text, and the recovery coincides"
@@ -66,10 +49,6 @@ CAVEATS = {
         "Weight on the prompt also dilutes the answer's gradient; rates were not tuned for each arm."
     ),
     "C051": Caveat("The JSON span lacks the end of the turn, so stopping is not trained."),
-    "C053": _not(
-        "Both cuts that are compared keep almost nothing; cut on the left, which keeps question, call and"
-        " answer, most look-ups come out right."
-    ),
     "C054": Caveat("'Any' means that about half of the labels are wrong."),
     "C055": Caveat("The parts that count are near the floor."),
     "C057": Caveat("'Whatever the traces' is our wording, and an absolute."),
@@ -84,18 +63,10 @@ CAVEATS = {
         "Most of the variance lies between problems, and with 0/1 rewards the best baseline weighs"
         " samples by their squared score."
     ),
-    "C071": Caveat("Both arms run at three times the usual rate, where both lose."),
-    "C072": _not("The critic is compared where every baseline hurts; where a baseline helps, it helps too."),
-    "C077": Caveat("Both arms run at three times the usual rate, where both lose."),
-    "C078": _not("The diversity of a policy that has been broken by its rate says nothing about clipping."),
-    "C079": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C081": _not(
         "The best answer has probability 0 at the start, and no arm could find it: reinforcement learning"
         " would not either."
     ),
-    "C084": _not("The 'edge' is regained form, and the hard task gives no reward at all."),
-    "C086": _not("Sums have one right answer: fewer distinct answers is what getting better looks like."),
-    "C087": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C091": Caveat("One rate, and no neutral pairs: how targeted it is depends on the dose."),
     "C092": Caveat("SFT on chosen answers ends below its own start in one task, at the lowest rate tried."),
     "C093": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
@@ -138,10 +109,8 @@ CAVEATS = {
 # What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is
 # compared.
 REGIMES = {
-    "C005": (
-        "Wang et al. vote over sampled reasoning paths of large models; here bare answers of a small one."
-    ),
-    "C013": "LIMA fixes the steps and repeats a small set; here the small set gets half the steps.",
+    "C005": "Wang et al. vote over the reasoning paths of large models; here four lines of a sum.",
+    "C013": "LIMA compares a thousand chosen conversations with many more; here both read the same facts.",
     "C031": "Guo et al. read task performance of models of a billion parameters.",
     "C050": "Shi et al. instruct large models on many tasks, with short answers among long prompts.",
     "C059": "Schulman et al. train to convergence on large models.",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Callable
 
 from .. import paths
+from ..errors import UserError
 
 NATS, CHARS = "nats per token", "nats per character"  # units
 STEPS = "optimiser steps, tokens a step, seed (data order)"  # what is matched between arms of equal length
@@ -61,21 +62,25 @@ class Arm:
         parts = {k: v for k, v in asdict(self).items() if k != "label"}
         return paths.hash_bytes(json.dumps(parts, sort_keys=True).encode())[:10]
 
-    def __call__(self, metric: str, how: str = "final") -> "Reading":
+    def __call__(self, metric: str, how: str = "final", at: tuple[str, float] | None = None) -> "Reading":
         """A reading of this arm's runs."""
-        return Reading(self, metric, how)
+        return Reading(self, metric, how, at=at)
 
 
 @dataclass(frozen=True)
 class Reading:
     """A number of each run of an arm: a metric and how it is read off the curve (`HOWS`); readings add,
     subtract and scale.
+
+    at   (another metric, value): it is read where that metric first gets to the value, so that arms are
+         compared when they have learnt as much; `how` is then not asked
     """
 
     arm: Arm
     metric: str
     how: str = "final"
     weight: float = 1.0
+    at: tuple[str, float] | None = None
 
     def __post_init__(self):
         if self.how not in HOWS:
@@ -84,9 +89,37 @@ class Reading:
     def __neg__(self) -> "Reading":
         return replace(self, weight=-self.weight)
 
-    def of(self, curve: dict[int, float]) -> float:
-        """The number, without its weight."""
-        return HOWS[self.how](curve)
+    @property
+    def manner(self) -> str:
+        """How it is read, as records keep it."""
+        return f"at {self.at[0]} {self.at[1]:g}" if self.at else self.how
+
+    def of(self, curves: dict[str, dict[int, float]]) -> float:
+        """The number, without its weight, from a run's curves by metric. Raises NeverThere."""
+        curve = curves[self.metric]
+        if not self.at:
+            return HOWS[self.how](curve)
+        try:
+            return first_at(curve, curves[self.at[0]], self.at[1])
+        except NeverThere as e:
+            raise NeverThere(f"{self.arm.label}: '{self.at[0]}' {e}") from None
+
+
+class NeverThere(UserError):
+    """A run does not get to the value at which it is to be read."""
+
+
+def first_at(curve: dict[int, float], along: dict[int, float], value: float) -> float:
+    """`curve` where `along` first crosses the value, linear between two steps that have both. Raises
+    NeverThere.
+    """
+    steps = sorted(curve.keys() & along.keys())
+    for before, after in zip(steps, steps[1:]):
+        a, b = along[before], along[after]
+        if a != b and min(a, b) <= value <= max(a, b):
+            share = (value - a) / (b - a)
+            return curve[before] + share * (curve[after] - curve[before])
+    raise NeverThere(f"goes from {along[steps[0]]:.3g} to {along[steps[-1]]:.3g} and is never {value:g}")
 
 
 @dataclass(frozen=True)
@@ -119,7 +152,8 @@ class Contrast:
 
 def _rules(contrasts: tuple[Contrast, ...]) -> list[list]:
     return [
-        [c.direction, c.least, c.unit, c.counts] + [[t.arm.key, t.metric, t.how, t.weight] for t in c.terms]
+        [c.direction, c.least, c.unit, c.counts]
+        + [[t.arm.key, t.metric, t.manner, t.weight] for t in c.terms]
         for c in contrasts
     ]
 

@@ -41,7 +41,7 @@ class Drawn:
             "claim": self.claim,
             "arm": self.reading.arm.label,
             "metric": self.reading.metric,
-            "how": self.reading.how,
+            "how": self.reading.manner,
             "values": list(self.values),
             "low": low,
             "high": high,
@@ -67,7 +67,7 @@ def readings() -> list[Drawn]:
             for reading, term in zip(contrast.terms, stored["terms"]):
                 drawn = Drawn(claim.id, reading, tuple(term["values"]))
                 if contrast.counts and len(set(drawn.values)) > 1:
-                    found.setdefault((reading.arm.key, reading.metric, reading.how), drawn)
+                    found.setdefault((reading.arm.key, reading.metric, reading.manner), drawn)
     return list(found.values())
 
 
@@ -92,8 +92,7 @@ def run(
         found[job] = run_
         on_run(len(found), len(jobs), f"{jobs[job]}, seed {job[1]}")
     told = [
-        d.told(round(d.reading.of(kept(found[d.reading.arm.study(), s])[d.reading.metric]), 6) for s in SEEDS)
-        for d in drawn
+        d.told(round(d.reading.of(kept(found[d.reading.arm.study(), s])), 6) for s in SEEDS) for d in drawn
     ]
     made_by = {n: h for d in drawn for n, h in code.named(d.reading.arm.experiment).items()}
     record.write(file(), Seal(f"lot {number}", made_by), json.dumps(told, ensure_ascii=False).encode())

@@ -308,7 +308,7 @@ def _head(claim: Claim) -> dict:
 
 def values(term: Reading, curves: Curves, seeds: list[int]) -> list[float]:
     """The reading of every seed."""
-    return [round(term.of(curves[term.arm.key, s][term.metric]), 6) for s in seeds]
+    return [round(term.of(curves[term.arm.key, s]), 6) for s in seeds]
 
 
 def _contrast(c: Contrast, curves: Curves, seeds: list[int]) -> dict:
@@ -318,7 +318,7 @@ def _contrast(c: Contrast, curves: Curves, seeds: list[int]) -> dict:
             "arm": t.arm.key,
             "label": t.arm.label,
             "metric": t.metric,
-            "how": t.how,
+            "how": t.manner,
             "weight": t.weight,
             "values": v,
         }

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..lab import pool, runs
 from . import results, statistics
-from .claims import Arm, Claim
+from .claims import Arm, Claim, NeverThere
 
 Executor = Callable[[Iterable[tuple]], Iterator[tuple[tuple, runs.Run]]]
 
@@ -38,19 +38,20 @@ def run(
 
     Seeds are looked at when there are 5, 10 and 20 of them (statistics.LOOKS), and a claim goes on to the
     next look while one of its parts is open, up to `most`. on_run(done, all, what) after each run. Raises
-    DeadKnob for claims two of whose arms are one, when all others are stored.
+    DeadKnob for claims two of whose arms are one, and NeverThere for those with a run that is read at a value
+    it never gets to, when all others are stored.
     """
     kept = _kept_of_the_others(claims)
     measured, curves = [c for c in claims if c.contrasts], _of_today(kept)
-    todo, fresh, dead = measured, {}, []
+    todo, fresh, failed = measured, {}, []
     for n in [n for n in statistics.LOOKS if n <= most]:
         seeds = {c.id: max(n, c.seeds, stored(c, curves)) for c in todo}
         _compute(jobs(todo, lambda c, n=seeds: n[c.id]), curves, executor, on_run)
         for c in todo:
             try:
                 fresh[c.id] = results.measured(c, curves, c.numbered(seeds[c.id]))
-            except statistics.DeadKnob as e:  # a mistake in one claim costs no other its runs
-                dead.append(str(e))
+            except (statistics.DeadKnob, NeverThere) as e:  # a mistake in one claim costs no other its runs
+                failed.append(e)
         todo = [c for c in todo if c.id in fresh]
         results.judge({c.id: fresh[c.id] for c in todo})
         todo = [c for c in todo if "open" in fresh[c.id]["parts"]]
@@ -58,8 +59,8 @@ def run(
         c.id: results.checked(c) if c.check else results.untestable(c) for c in claims if not c.contrasts
     }
     merged = _merge(fresh, curves, claims)
-    if dead:
-        raise statistics.DeadKnob("; ".join(dead))
+    if failed:
+        raise type(failed[0])("; ".join(map(str, failed)))
     return merged
 
 

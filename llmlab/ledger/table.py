@@ -230,10 +230,12 @@ def counts(found: list[Row]) -> dict[str, int]:
 
 
 class Ledger:
-    """Rows of the ledger as the value of a notebook cell."""
+    """Rows of the ledger as the value of a notebook cell: all, or those of a chapter, a verdict, some ids."""
 
-    def __init__(self, chapter: str = "", verdict: str = "", quotable: bool = False):
-        self.rows = rows(None, chapter, verdict, quotable)
+    def __init__(
+        self, chapter: str = "", verdict: str = "", quotable: bool = False, ids: list[str] | None = None
+    ):
+        self.rows = rows(ids, chapter, verdict, quotable)
 
     def __repr__(self) -> str:
         return "\n".join(f"{r.claim.id} {ruling(r)}: {r.claim.words}" for r in self.rows)

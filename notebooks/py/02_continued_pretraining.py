@@ -486,8 +486,7 @@ forest.figure(evidence.rows)
 from llmlab.chapters.c02_continued_pretraining import claims as arms
 from llmlab.learn.draw import dose, over_steps
 
-shares = [arms.NONE, arms.FIVE, arms.TEN, arms.DEFAULT, arms.HALF]
-dose(shares, "replay",
+dose(list(arms.DOSE.values()), "replay",
      {"people": "known people right (share)", "sums": "two-digit sums right (share)",
       "domain_nats": "domain loss (nats per character)"})
 

@@ -274,15 +274,16 @@ Panel("verify", show=["labels", "aggregation", "solutions"])
 # %%
 from llmlab.chapters.c09_reasoning.verify import Verify
 
-chosen = ("selected", "pass_at_1", "voted", "exact", "by_length", "auc", "padded")
+chosen = {"selected": "picked by the head", "pass_at_1": "one sample",
+          "voted": "vote", "exact": "exact check", "by_length": "shortest",
+          "auc": "AUC", "padded": "padding pays"}
 ends({"ORM": Verify(labels="outcome", aggregation="last"),
-      "PRM, minimum": Verify(), "PRM, summed": Verify(aggregation="sum")},
-     {m: m for m in chosen})
+      "PRM, minimum": Verify(), "PRM, summed": Verify(aggregation="sum")}, chosen)
 
 # %% [markdown]
-# *selected* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. In the lab no head beats the vote. The ORM and the PRM with the minimum choose no better than one sample; summed scores do, but they can be padded. Yet all three rank all samples well (*auc*), perhaps because they have learnt which problems are hard.
+# *Picked by the head* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. In the lab no head beats the vote. The ORM and the PRM with the minimum choose no better than one sample; summed scores do, but they can be padded. Yet all three rank all samples well (*AUC*), perhaps because they have learnt which problems are hard.
 #
-# A head must also beat *by_length*, which picks the shortest solution without reading it. *padded* attacks the head: it is the share of solutions whose score rises when one step is written twice. With summed scores it always does.
+# A head must also beat *shortest*, which picks the shortest solution without reading it. *Padding pays* attacks the head: it is the share of solutions whose score rises when one step is written twice. With summed scores it always does.
 #
 # At scale, a PRM chose better than an ORM on MATH, 78.2 against 72.4 % [Lightman et al. 2023]. On word problems, outcome and process labels gave similar final errors, and process labels gave fewer wrong steps [Uesato et al. 2022]. Across fourteen domains the two kinds of head were about equal [Lee et al. 2025].
 #

@@ -183,7 +183,7 @@ Predict("Forward or reverse KL: which gives more right greedy answers, and which
             "KL keeps the teacher's spread, and greedy decoding ignores it.")
 
 # %% [markdown]
-# Compare the rows of one *direction*: they look alike, no matter who wrote the text. Then compare the directions. Forward KL gives better greedy answers. Reverse KL gives a better pass@1, and samples that are more alike: among four samples, fewer are different (*different of four*). All rows share one learning rate. At each arm's best rate, reverse KL keeps the better pass@1, and forward KL no longer has better greedy answers (C160 and C170 in section 11).
+# Compare the rows of one *direction*: they look alike, no matter who wrote the text. Then compare the directions. Forward KL gives better greedy answers. Reverse KL gives a better pass@1, and samples that are more alike: among four samples, fewer are different (*different of four*). All rows share one learning rate. At each arm's best rate, reverse KL keeps the better pass@1, and forward KL no longer has better greedy answers (C160 and C170 in section 12).
 #
 # So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text do badly when they write on their own, and on-policy text repairs that [Agarwal et al. 2023]. That failure is called *exposure bias*. It needs long texts, where one mistake leads to the next, and the lab's solutions are short. This may be the reason; we haven't tested it.
 #
@@ -284,7 +284,7 @@ forms.round(2)
 #
 # At scale, small models learn *less* from long chains of a strong teacher than from short ones, or from a smaller teacher's [Li et al. 2025], and recover only with much more data [Luo et al. 2025].
 #
-# To filter, `--keep right` asks the checker, `--keep likely` the teacher's own likelihood, and `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. Section 11 says what these choices did over five seeds.
+# To filter, `--keep right` asks the checker, `--keep likely` the teacher's own likelihood, and `--keep distinct` drops copies. A filter by likelihood keeps the most common solutions, so watch *different of four*: diversity is lost silently. `--order easy_first` is a curriculum. Section 12 says what these choices did over five seeds.
 #
 # Or use pairs: the teacher's text is *chosen*, the student's answer to the same problem *rejected*, and DPO (chapter 06) learns the difference: `llmlab run distill --writer teacher --loss dpo`.
 #
@@ -332,7 +332,7 @@ Panel("selfdistill", show=["method", "hint", "beta", "lr", "teacher"])
 Panel("specialists", show=["how", "lr"])
 
 # %% [markdown]
-# Compare each skill with what its own specialist reaches. Then look at *tool calls* under More curves: no specialist learnt them, and they are what gets lost. Merging costs no step, but the specialists must have started from the same weights. Distilling from many needs the models and their prompts, but no answers. Mixing needs the data. Section 11 compares the four ways over seeds (C169).
+# Compare each skill with what its own specialist reaches. Then look at *tool calls* under More curves: no specialist learnt them, and they are what gets lost. Merging costs no step, but the specialists must have started from the same weights. Distilling from many needs the models and their prompts, but no answers. Mixing needs the data. Section 12 compares the four ways over seeds (C169).
 #
 # ## 7 · Quantisation by hand
 #
@@ -442,25 +442,30 @@ pd.concat({title: pd.Series({k: v[i] for k, v in effects.items()}).unstack()
 # %% [markdown]
 # Compare the left half with the right. All errors are nearly equal, because rounding to nearest treats all matrices alike. But one matrix of the last layer, with a slightly larger error, does several times as much damage as most others. So the error says little, and sensitive layers deserve more bits.
 #
-# **Which rounding is best?** Four ways to round, and a model with outliers, all at 3 bits (means over five seeds):
+# ## 9 · Which rounding is best?
+#
+# Four ways to round, and a model with outliers, all at 3 bits (means over five seeds):
 
 # %%
 WAYS = {"round to nearest": {}, "quantiles (NF)": dict(scheme="nf"),
         "GPTQ": dict(scheme="gptq"), "one scale per row": dict(group=128),
         "outliers, groups of 32": dict(outliers=30.0)}
-KINDS = ("general_loss", "weight_error", "facts", "calls", "refusals", "long_sums")
+KINDS = {"general_loss": "loss", "weight_error": "error of the weights",
+         "facts": "facts", "calls": "calls", "refusals": "refusals",
+         "long_sums": "long sums"}
 
 
 def at(bits, found):
     """Readings at that number of bits, means over the seeds."""
-    return {m: sum(r.curve(m)[16 - bits] for r in found) / len(found) for m in KINDS}
+    return {label: sum(r.curve(m)[16 - bits] for r in found) / len(found)
+            for m, label in KINDS.items()}
 
 
 pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.items()}
              ).T.round(2)
 
 # %% [markdown]
-# Compare *weight_error* with the skills. NF puts its levels where most weights are, so it has a smaller error than rounding to nearest and keeps more of everything. GPTQ [Frantar et al. 2022] has a *larger* error and still keeps more facts, calls and refusals, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it. The general loss shows none of this. One scale per row has coarser steps than groups of 32. In the last row, two of 128 columns are outliers, as large models have them [Dettmers et al. 2022]. Groups of 32 soften the damage and don't save the model, because every row still has damaged groups. Its *weight_error* misses that: the large columns dominate it.
+# Compare the *error of the weights* with the skills. NF puts its levels where most weights are, so it has a smaller error than rounding to nearest and keeps more of everything. GPTQ [Frantar et al. 2022] has a *larger* error and still keeps more facts, calls and refusals, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it. The general loss shows none of this. One scale per row has coarser steps than groups of 32. In the last row, two of 128 columns are outliers, as large models have them [Dettmers et al. 2022]. Groups of 32 soften the damage and don't save the model, because every row still has damaged groups. Its error misses that: the large columns dominate it.
 
 # %% [markdown]
 # Does it matter which texts GPTQ is calibrated on? The lab can't tell: for refusals, random tokens against conversations stays open over five seeds (C164). Set *calibration* in the panel at the end of this section and compare skill by skill. Calibrate on a mixture that looks like your traffic.
@@ -469,7 +474,9 @@ pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.it
 
 # %%
 by_format = {name: runs.run(Quantise(scheme=name), 0) for name in ("gguf", "mxfp4")}
-rows = {f"{name}, {16 - s} bits": {m: run.curve(m)[s] for m in ("bits", *KINDS)}
+columns = {"bits": "bits"} | KINDS
+rows = {f"{name}, {16 - s} bits": {label: run.curve(m)[s]
+                                   for m, label in columns.items()}
         for name, run in by_format.items() for s in run.curve("bits") if s}
 pd.DataFrame(rows).T.round(3)
 
@@ -533,7 +540,7 @@ Panel("quantise", show=["scheme", "group", "outliers", "calibration"])
 # %% [markdown]
 # Try *outliers (break it)*, then a smaller *group*: the damage shrinks and doesn't go away.
 #
-# ## 9 · Repair: train with rounded weights
+# ## 10 · Repair: train with rounded weights
 #
 # Can training repair what rounding breaks? Rounding has no slope, so the gradient passes it as if it weren't there. This is the *straight-through estimator*. The full weights are kept and trained, and every forward pass sees the rounded ones:
 
@@ -605,7 +612,7 @@ Panel("merging", show=["base", "bits", "group", "lr"])
 # %% [markdown]
 # Go from three bits to four: the second rounding then costs much less.
 #
-# ## 10 · With your own models and texts
+# ## 11 · With your own models and texts
 #
 # How do you run this on your own models?
 #
@@ -618,7 +625,7 @@ Panel("merging", show=["base", "bits", "group", "lr"])
 #
 # If the two tokenizers differ, probabilities of one say nothing about the tokens of the other, so the lab refuses and suggests text instead. `--engine trl` prints the arguments that TRL gets.
 #
-# ## 11 · The evidence
+# ## 12 · The evidence
 #
 # Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
 
@@ -650,7 +657,7 @@ forest.figure(evidence.rows)
 # - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even at the best rate of the latter. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: RL's gain survived the rounding at none of the rates that were tried.
 # - **An adapter and three bits (C172).** Deployed on the rounded weights that it was trained on, the adapter kept its skill. It lost a large part when it was merged and rounded again, or trained on the full weights.
 #
-# ## 12 · Where the sources are contested
+# ## 13 · Where the sources are contested
 #
 # Which statements hold only under conditions? (For chains of thought see section 4, for forgetting section 5.)
 #
@@ -659,7 +666,7 @@ forest.figure(evidence.rows)
 # - **"Dense rewards are better."** Distillation on sampled tokens has failure modes of its own, which the top-k of the teacher repairs [Fu et al. 2026].
 # - **"Four bits are free."** They are on averages. Hard reasoning, small models and rare skills pay first [Liu et al. 2025].
 #
-# ## 13 · Exercises
+# ## 14 · Exercises
 #
 # Can you write the losses and the rounding yourself?
 
@@ -683,7 +690,7 @@ task("rounded_in_groups")
 # %% [markdown]
 # More: `task("softened_kl")`, `task("top_k_kl")`, `task("columns_behind_hints")`, `task("merged")`.
 #
-# ## 14 · Drills
+# ## 15 · Drills
 #
 # Can you use this at work? Answer each case before you look.
 
@@ -691,7 +698,7 @@ task("rounded_in_groups")
 Drills("11")
 
 # %% [markdown]
-# ## 15 · Interview page
+# ## 16 · Interview page
 #
 # What should you be able to say, and which questions follow?
 

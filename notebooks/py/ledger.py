@@ -16,32 +16,32 @@
 #
 # Two texts on mid- and post-training make many statements. Which of them hold? Here each statement is a **claim**. We put it into our words and gave it arms, a metric, a direction and a smallest effect of interest. Then we measured it over seeds and judged it by rules that are all in one file. A claim that fails stays in. The log below says when each claim was declared, and what was changed after results were known.
 #
-# A claim has parts, and the 98 % interval of its effect over seeds decides each part:
+# Here is one claim, from chapter 02:
+
+# %%
+from llmlab.learn import forest
+from llmlab.ledger.table import Ledger, counts, rows
+
+Ledger(ids=["C040"])
+
+# %% [markdown]
+# Read it from the left. Each line is a **part** of the claim: what changed, by how much on average, and in brackets where the mean lies with 98 % confidence over the seeds. Both intervals lie on the claimed side of 0, and both means are larger than the smallest effect of interest. So both parts are *as claimed*, and the claim is *supported*. (Where no difference is claimed, the whole interval must be smaller than that effect.)
 #
-# - **as claimed**: the interval is above 0, and the mean is at least the smallest effect of interest. (Where no difference was claimed, the whole interval is smaller than that effect.)
-# - **reversed**: the interval is on the other side of 0.
-# - **too small**: the interval ends below the smallest effect.
-# - **differs**: no difference was claimed, and there is one.
-# - **open**: none of these. We look again with ten and with twenty seeds, and at no other number: anyone who looks after every seed finds something sooner or later.
+# A part that doesn't go so well is
 #
-# *Reversed*, *too small* and *differs* exclude the claimed effect. The parts decide the claim:
+# - **reversed** if its interval is on the other side of 0
+# - **too small** if the interval ends below the smallest effect
+# - **differs** if no difference was claimed, and there is one
+# - **open** if none of these is true. We look again with ten and with twenty seeds, and at no other number: anyone who looks after every seed finds something sooner or later.
 #
-# - **supported**: all parts are as claimed.
-# - **refuted**: all parts are excluded.
-# - **conditional**: some parts hold, the others are excluded, and their arms differ in the knob that is named.
-# - **supported in part**, **refuted in part**, or both: the other mixtures.
-# - **open**: no part is decided.
-# - **withheld**: the design can't decide the claim, which waits for a better one. Both sides are at the floor or the ceiling, the best rate is at the edge of those tried, there are too few questions, or a condition of the claim's own fails (for example: no arm ends below its start).
-# - **proven**: by counting or by a closed form.
-# - **corrected**: the source's words are imprecise, and the truth can be shown.
-# - **untestable**: the row says why.
+# *Reversed*, *too small* and *differs* exclude the claimed effect. A claim is **supported** if all its parts are as claimed and **refuted** if all are excluded. It is **conditional** if some hold, the others don't, and their arms differ in the knob that is named; other mixtures are *in part*. If no part is decided, it is **open**. It is **withheld** if its design can't decide it: both sides are at the floor or the ceiling, the best rate is at the edge of those tried, the questions are too few, or a condition of its own fails. Some claims need no seeds: they are **proven** by counting or a closed form, **corrected** where the source's words are imprecise and the truth can be shown, or **untestable**, and the row says why.
 #
 # All parts must hold, so a claim needs no correction for the number of its parts. Nor is a verdict corrected for the number of claims, so a new chapter changes no old verdict. Instead, one line above the list says what the number of claims means for the page as a whole: how many of the decided parts are expected to be false. Some claims have further comparisons, with an interval but no verdict.
 #
 # Terms of this page:
 #
 # - An **arm** is one setting of the knobs. **Points** are percentage points.
-# - **Early** is the mean of the readings at steps ten to forty, **worst** the highest loss during the run.
+# - **Early** is the mean of the readings at steps ten to forty, **worst** the highest loss during the run. **When as much is learnt**: read where the loss on the domain first falls to a value that all arms reach.
 # - **Replay** is old text mixed in.
 # - **CKA** says how similar two sets of vectors are (1: the same up to rotation and scale), **KL** how far the predictions have moved. The chapters explain the other terms.
 #
@@ -56,9 +56,6 @@ LedgerPage()
 # How large are the effects? Here are those of the claims that can be quoted. (The others follow below, by verdict.)
 
 # %%
-from llmlab.learn import forest
-from llmlab.ledger.table import Ledger, counts, rows
-
 forest.figure(Ledger(quotable=True).rows)
 
 # %% [markdown]
@@ -208,6 +205,22 @@ from llmlab.ledger import guards, statistics
 from llmlab.learn.notebook import show
 
 show(statistics.part, statistics.look, statistics.overall, guards.floor_or_ceiling)
+
+# %% [markdown]
+# ## Do the numbers come back?
+#
+# A number that holds only for its own seeds is worth little. So we draw readings at random and run each with new seeds that no record has. Are the new values where the stored ones predict them, within mean ± t·s·√(1 + 1/n)?
+
+# %%
+from llmlab.ledger import replication
+
+again = replication.load()
+print(replication.summary(again))
+columns = ["claim", "arm", "metric", "low", "high", "new"]
+pd.DataFrame(again).reindex(columns=columns).round(3)
+
+# %% [markdown]
+# Compare *new* with *low* and *high*, the ends of the prediction. By chance about two values of a hundred fall outside. `llmlab claims replicate --lot 2` draws other readings.
 
 # %% [markdown]
 # References of this page (each claim lists its own):

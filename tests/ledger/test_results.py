@@ -15,7 +15,7 @@ from llmlab.lab import record as sealed
 from llmlab.lab import vouched
 from llmlab.ledger import CLAIMS, declarations, guards, results, statistics, table
 from llmlab.ledger.caveats import CAVEATS, REGIMES, Caveat
-from llmlab.ledger.claims import HOWS, Arm, Claim, Reading, contrast, gain
+from llmlab.ledger.claims import HOWS, Arm, Claim, NeverThere, Reading, contrast, gain
 
 ONE, OTHER = Arm("one", "cpt", {"replay": 0.5}), Arm("other", "cpt", {"replay": 0.0})
 CLAIM = Claim(
@@ -458,10 +458,35 @@ def test_accuracies_are_measured_on_at_least_five_hundred_problems():
 
 def test_readings_by_hand():
     curve = {0: 1.0, 10: 0.4, 40: 0.6, 50: 0.7, 150: 0.9}
-    found = {how: Reading(ONE, "people", how).of(curve) for how in HOWS}
+    found = {how: Reading(ONE, "people", how).of({"people": curve}) for how in HOWS}
     assert found == pytest.approx(
         {"start": 1.0, "final": 0.9, "before": 0.7, "early": 0.5, "highest": 1.0, "lowest": 0.4, "mean": 0.65}
     )
+
+
+LOSS = {0: 4.0, 10: 2.0, 20: 1.0, 30: 1.5, 40: 0.5}
+
+
+@pytest.mark.parametrize("value, read", [(4.0, 1.0), (3.0, 0.9), (2.0, 0.8), (1.25, 0.65), (0.5, 0.2)])
+def test_a_reading_where_as_much_is_learnt(value, read):
+    """Linear between readings, and where the value is crossed first (1.25 is crossed three times)."""
+    curves = {"people": {0: 1.0, 10: 0.8, 20: 0.6, 30: 0.4, 40: 0.2}, "loss": LOSS | {15: 1.5}}
+    assert ONE("people", at=("loss", value)).of(curves) == pytest.approx(read)
+
+
+@pytest.mark.parametrize("value", [4.1, 0.4])
+def test_a_value_that_is_never_reached_is_one_sentence(value):
+    with pytest.raises(NeverThere, match=f"'loss' goes from 4 to 0.5 and is never {value:g}"):
+        ONE("people", at=("loss", value)).of({"people": LOSS, "loss": LOSS})
+
+
+def test_where_a_reading_is_taken_decides_and_is_declared():
+    plain, at = (
+        replace(CLAIM, contrasts=(contrast("a", "more", one, OTHER("people"), 0.1),))
+        for one in (ONE("people"), ONE("people", at=("loss", 1.0)))
+    )
+    assert plain.declared != at.declared
+    assert at.rules[0][4][2] == "at loss 1" and plain.rules[0][4][2] == "final"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class Burst(CPT):
     takes_texts: ClassVar[bool] = False
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4, at=4, length=3),
-        values=dict(batch=(2,), gate=(2,), drugs=(12,), tolerance=(0.5,)),
+        values=dict(batch=(2,), gate=(2,), drugs=(12,), tolerance=(0.5,), fresh=(2,)),
         under=dict(
             anneal=dict(replay=0.5),
             gate=dict(probe=1, replay=0.0, lr=1e-2),

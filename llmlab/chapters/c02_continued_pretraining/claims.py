@@ -5,26 +5,34 @@ from ..c00_start_here.arms import DEFAULT, FORMATS, LONG_LISTS, READ, READ_ONE, 
 
 NONE = cpt("no replay", 10, replay=0.0)
 HALF = cpt("50 % replay", 10, replay=0.5)
-FIVE, TEN = cpt("5 % replay", replay=0.05), cpt("10 % replay", replay=0.1)
+DOSE = {
+    share: cpt(f"{share:.0%} replay, read at the end", replay=share) for share in (0, 0.05, 0.1, 0.2, 0.5)
+}
 COLD, SLOW = cpt("no warm-up", 10, warmup=0), cpt("60 steps of warm-up", 10, warmup=60)
 LOW, HIGH = cpt("lr 5e-4", 10, lr=5e-4), cpt("lr 5e-3", 10, lr=5e-3)
 COPIES, FURNITURE = cpt("80 % copies", duplicates=0.8), cpt("50 % boilerplate", boilerplate=0.5)
-WRONG, SHORT = (
+WRONG, TWICE = (
     cpt("a wrong fact in every document", noise=1.0),
-    cpt("half the documents, all clean", steps=75),
+    cpt("half the documents, all clean, read twice", fresh=75),
 )
 ANNEALED, ADAPTIVE = (
     cpt("replay from 40 % to 0", anneal=1.0),
     cpt("more of what has a high loss", mixing="adaptive", probe=10),
 )
+# all arms get there: a fifth of the way is left in loss, most of it in steps
+LEARNT = ("domain_nats", 0.8)
+FRESH = 30  # redesigned after results of seeds below
 EQUAL_COMPUTE = dict(replay=0.0, steps=112, probe=56)  # a step with a reference costs a third more
 KL = {
     weight: cpt(f"KL {weight:g}, no replay", kl_coef=weight, **EQUAL_COMPUTE) for weight in (0.02, 0.1, 0.5)
 }
 
-MILD = {"probe": 10, "lr": 5e-4}  # at the default rate the ordinary dip alone would trip the gate
-BURST = Arm("no gate", "burst", MILD, ("people", "sums"), 10)
-GATED = Arm("gate every 10 steps", "burst", MILD | {"gate": 10, "tolerance": 0.2}, ("people", "sums"), 10)
+MILD = {"probe": 10, "lr": 5e-4, "replay": 0.5}  # so that the ordinary dip does not trip the gate
+GATE = {"gate": 10, "tolerance": 0.2}
+BURST = Arm("no gate", "burst", MILD, ("people",), 10)
+GATED = Arm("gate every 10 steps", "burst", MILD | GATE, ("people",), 10)
+QUIET = Arm("gate every 10 steps, no burst", "burst", MILD | GATE | {"length": 0})
+READ_ON = ("domain_loss", 2.2)  # both arms get there after the burst
 
 
 SHORT_LISTS = Arm("short lists", "longdoc", {"lines": 10})
@@ -44,7 +52,7 @@ CALLS = {
     for s in (0.0, 0.3)
 }
 ADVICE = {
-    s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=120, practice=40, practice_lr=2e-3, probe=60)
+    s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=95, practice=15, practice_lr=2e-3, probe=95)
     for s in (0.0, 0.05, 0.2)
 }
 
@@ -88,24 +96,26 @@ CLAIMS = (
     ),
     Claim(
         "C013",
-        "Quality beats quantity: half as many clean documents teach more than all with a wrong fact in each.",
+        "Quality beats quantity: half as many clean documents, read twice, teach more than all with a wrong"
+        " fact in each.",
         "A 1.0.2",
         "measured",
         "02",
-        "LIMA (for SFT) says so; random label noise is often averaged out.",
+        "LIMA (for SFT) fixes the steps too; label noise without a system is often averaged out.",
         contrasts=(
-            contrast("drug facts recalled", "more", SHORT("drug_facts"), WRONG("drug_facts"), 0.05),
-            contrast("loss on domain text", "less", SHORT("domain_nats"), WRONG("domain_nats"), 0.01, CHARS),
+            contrast("drug facts recalled", "more", TWICE("drug_facts"), WRONG("drug_facts"), 0.05),
+            contrast("loss on domain text", "less", TWICE("domain_nats"), WRONG("domain_nats"), 0.01, CHARS),
             contrast(
                 "what the wrong facts cost at equal quantity",
                 "more",
-                DEFAULT("drug_facts"),
+                DOSE[0.2]("drug_facts"),
                 WRONG("drug_facts"),
                 0.05,
                 counts=False,
             ),
         ),
-        matched="batch, schedule shape, seed; the clean arm gets half the steps",
+        matched="the clean half is read twice: " + STEPS,
+        first=FRESH,
     ),
     Claim(
         "C014",
@@ -184,37 +194,51 @@ CLAIMS = (
         "Ibrahim et al.: 5 % already helps, up to 50 % for a strong shift; 80/20 is a starting guess.",
         ("ibrahim_2024",),
         contrasts=(
-            contrast("known people, 20 % against none", "more", DEFAULT("people"), NONE("people"), 0.05),
-            contrast("two-digit sums, 20 % against none", "more", DEFAULT("sums"), NONE("sums"), 0.05),
+            gain("it keeps: known people, 20 % against the start", DOSE[0.2], "people", "same", 0.05),
+            gain("it keeps: two-digit sums, 20 % against the start", DOSE[0.2], "sums", "same", 0.05),
+            contrast(
+                "it helps: known people, 20 % against none",
+                "more",
+                DOSE[0.2]("people"),
+                DOSE[0]("people"),
+                0.05,
+            ),
             Contrast(
-                "concave: people gained by the first 20 % less those gained by the next 30 %",
-                (DEFAULT("people"), -NONE("people"), -HALF("people"), DEFAULT("people")),
+                "the first buys most: people gained by the first 20 % less those gained by the next 30 %",
+                (DOSE[0.2]("people"), -DOSE[0]("people"), -DOSE[0.5]("people"), DOSE[0.2]("people")),
                 "more",
                 0.1,
                 "share",
             ),
+            gain("known people, 50 % against the start", DOSE[0.5], "people", "same", 0.05, counts=False),
             contrast(
                 "5 % as good as 20 %: known people",
                 "same",
-                FIVE("people"),
-                DEFAULT("people"),
+                DOSE[0.05]("people"),
+                DOSE[0.2]("people"),
                 0.05,
                 counts=False,
             ),
             contrast(
-                "10 % against none: known people", "more", TEN("people"), NONE("people"), 0.05, counts=False
+                "10 % against none: known people",
+                "more",
+                DOSE[0.1]("people"),
+                DOSE[0]("people"),
+                0.05,
+                counts=False,
             ),
             contrast(
-                "price: loss on domain text",
+                "price: loss on domain text, 20 % against none",
                 "more",
-                DEFAULT("domain_nats"),
-                NONE("domain_nats"),
+                DOSE[0.2]("domain_nats"),
+                DOSE[0]("domain_nats"),
                 0.01,
                 CHARS,
                 counts=False,
             ),
         ),
         matched=STEPS,
+        first=FRESH,
     ),
     Claim(
         "C017",
@@ -248,15 +272,15 @@ CLAIMS = (
         "Practice; no study at hand.",
         contrasts=(
             contrast(
-                "known people, mean over the run",
+                "known people when as much of the domain is learnt",
                 "more",
-                GATED("people", "mean"),
-                BURST("people", "mean"),
+                GATED("people", at=READ_ON),
+                BURST("people", at=READ_ON),
                 0.05,
             ),
             contrast("known people at the end", "more", GATED("people"), BURST("people"), 0.05),
             contrast(
-                "price: loss on domain text",
+                "price: loss on domain text at the end",
                 "more",
                 GATED("domain_loss"),
                 BURST("domain_loss"),
@@ -264,9 +288,15 @@ CLAIMS = (
                 NATS,
                 counts=False,
             ),
+            gain("the gate fires in the burst", GATED, "rollbacks", "more", 0.5, "rollbacks", counts=False),
         ),
-        matched=STEPS + "; the bad data comes at the same steps",
-        knob="whether one asks about the way or the end",
+        matched=STEPS
+        + "; the bad data comes at the same steps; as much learnt: where the loss on domain text first is 2.2"
+        " nats per token",
+        first=FRESH,
+        guards=(
+            gain("no false alarm where there is no burst", QUIET, "rollbacks", "same", 0.5, "rollbacks"),
+        ),
     ),
     Claim(
         "C019",
@@ -332,14 +362,14 @@ CLAIMS = (
         "Plausible; quantified rarely.",
         contrasts=(
             contrast(
-                "refusals after 40 steps of SFT, 5 % unsafe documents",
+                "refusals after 15 steps of SFT, 5 % unsafe documents",
                 "less",
                 ADVICE[0.05]("skill"),
                 ADVICE[0.0]("skill"),
                 0.05,
             ),
             contrast(
-                "refusals after 40 steps of SFT, 20 % unsafe documents",
+                "refusals after 15 steps of SFT, 20 % unsafe documents",
                 "less",
                 ADVICE[0.2]("skill"),
                 ADVICE[0.0]("skill"),
@@ -347,6 +377,7 @@ CLAIMS = (
             ),
         ),
         matched="tokens read, demonstrations, seed",
+        first=FRESH,
         knob="the share of unsafe documents",
     ),
     Claim(
@@ -505,42 +536,44 @@ CLAIMS = (
         ("stability_gap_2024",),
         contrasts=(
             contrast(
-                "worst general loss, lr 5e-4 against 5e-3",
+                "general loss when as much is learnt, lr 5e-4 against 5e-3",
+                "less",
+                LOW("general_nats", at=LEARNT),
+                HIGH("general_nats", at=LEARNT),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "general loss when as much is learnt, warm-up 60 against none",
+                "less",
+                SLOW("general_nats", at=LEARNT),
+                COLD("general_nats", at=LEARNT),
+                0.02,
+                NATS,
+            ),
+            contrast(
+                "worst general loss of the run, lr 5e-4 against 5e-3",
                 "less",
                 LOW("general_nats", "highest"),
                 HIGH("general_nats", "highest"),
                 0.02,
                 NATS,
+                counts=False,
             ),
             contrast(
-                "worst general loss, warm-up 60 against none",
+                "worst general loss of the run, warm-up 60 against none",
                 "less",
                 SLOW("general_nats", "highest"),
                 COLD("general_nats", "highest"),
                 0.02,
                 NATS,
+                counts=False,
             ),
         ),
-        matched=STEPS,
+        matched="what is learnt: read where the loss on domain text first is 0.8 nats per character; "
+        + STEPS,
         knob="the remedy: rate or warm-up",
-        guards=(
-            contrast(
-                "as much learnt: loss on domain text, warm-up 60 against none",
-                "same",
-                SLOW("domain_nats"),
-                COLD("domain_nats"),
-                0.02,
-                NATS,
-            ),
-            contrast(
-                "as much learnt: loss on domain text, lr 5e-4 against 5e-3",
-                "same",
-                LOW("domain_nats"),
-                HIGH("domain_nats"),
-                0.02,
-                NATS,
-            ),
-        ),
+        first=FRESH,
     ),
     Claim(
         "C034",

@@ -109,7 +109,7 @@ class CPT(Experiment):
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=10, warmup=2, probe=5, batch=4),
-        values=dict(batch=(2,), gate=(2,), drugs=(12,), tolerance=(0.5,)),
+        values=dict(batch=(2,), gate=(2,), drugs=(12,), tolerance=(0.5,), fresh=(2,)),
         under=dict(
             anneal=dict(replay=0.5),
             gate=dict(probe=1, replay=0.0, lr=1e-2),
@@ -134,6 +134,14 @@ class CPT(Experiment):
         help="none: a document a row; plain: one stream; reset: attention stays inside the document",
     )
     drugs: int = knob(24, 12, 1500, help="drugs in the domain: fewer are read more often each")
+    fresh: int = knob(
+        0,
+        0,
+        5000,
+        unit="steps",
+        help="steps of new domain documents, which are then read again; 0: all are new",
+        late=True,
+    )
     duplicates: float = knob(
         0.0, 0.0, 0.9, unit="share", help="share of domain documents that copy one of ten"
     )
@@ -180,7 +188,7 @@ class CPT(Experiment):
 
     def documents(self, seed: int, step: int, weights: dict[str, float], texts: Texts | None):
         """Endless domain documents for one step; the sub-domain of each is drawn by its weight."""
-        formulary = Formulary(self.drugs)
+        formulary, step = Formulary(self.drugs), step % self.fresh if self.fresh else step
         for i in count():
             r = rng("cpt", seed, step, i)
             family = r.choices(list(weights), list(weights.values()))[0]

@@ -190,7 +190,7 @@ class Policy(Experiment):
     lr: float = knobs.lr(5e-4)
     warmup: int = knobs.warmup(10, high=100)
     steps: int = knobs.steps(60, low=5, high=1000)
-    held: int = knob(48, 8, 256, help="held-out problems that are sampled at a reading")
+    held: int = knob(48, 8, 1024, help="held-out problems that are sampled at a reading")
     k: int = knob(16, 2, 64, help="samples of each of them, the k of pass@k")
     probe: int = knobs.probe(20)
 
