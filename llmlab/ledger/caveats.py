@@ -25,6 +25,10 @@ CAVEATS = {
         "The methods differ in task, steps and distance moved, and statements are asked in a plain"
         " form that chat training unlearns."
     ),
+    "C005": _not(
+        "The vote is over bare answers, without reasoning paths, and the verifier is an oracle: nothing"
+        " is said about self-consistency."
+    ),
     "C006": Caveat("The base model has never seen the chat's control tokens, so part of the gap is form."),
     "C013": Caveat("The wrong facts have no system: they average out, as label noise at scale may not."),
     "C014": Caveat("The dose is extreme, and verbatim memorisation is not read."),
@@ -63,10 +67,15 @@ CAVEATS = {
         "Most of the variance lies between problems, and with 0/1 rewards the best baseline weighs"
         " samples by their squared score."
     ),
+    "C071": Caveat("Both arms run at three times the usual rate, where both lose."),
+    "C077": Caveat("Both arms run at three times the usual rate, where both lose."),
+    "C078": _not("The diversity of a policy that has been broken by its rate says nothing about clipping."),
+    "C079": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C081": _not(
         "The best answer has probability 0 at the start, and no arm could find it: reinforcement learning"
         " would not either."
     ),
+    "C087": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C091": Caveat("One rate, and no neutral pairs: how targeted it is depends on the dose."),
     "C092": Caveat("SFT on chosen answers ends below its own start in one task, at the lowest rate tried."),
     "C093": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
@@ -109,7 +118,9 @@ CAVEATS = {
 # What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is
 # compared.
 REGIMES = {
-    "C005": "Wang et al. vote over the reasoning paths of large models; here four lines of a sum.",
+    "C005": (
+        "Wang et al. vote over sampled reasoning paths of large models; here bare answers of a small one."
+    ),
     "C013": "LIMA compares a thousand chosen conversations with many more; here both read the same facts.",
     "C031": "Guo et al. read task performance of models of a billion parameters.",
     "C050": "Shi et al. instruct large models on many tasks, with short answers among long prompts.",

@@ -87,7 +87,7 @@ assert torch.allclose(out.logprobs[0], by_hand)
 assert torch.equal(leaf.grad[0, 0], torch.zeros(3))
 
 # %% [markdown]
-# ## 3 · One text, four topologies
+# ## 3 · Four topologies
 #
 # Which tokens does each kind of training push? We make batches in four ways and look at each with the same strip. Hover over a token for its numbers; choose a layer with the buttons. The strip shows what autograd measures on the real model, not what ought to happen:
 #

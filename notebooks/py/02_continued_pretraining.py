@@ -131,7 +131,7 @@ for how, batch in rows.items():
           f"{padding(batch):.0%} of the positions train nothing")
 
 # %% [markdown]
-# Compare the shares. `none` wastes many positions. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that, because transformers builds the attention mask from the positions. Then nothing predicts the first token of a document, so its mask is 0. (In real documents that is one token each.)
+# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that, because transformers builds the attention mask from the positions. Then nothing predicts the first token of a document, so its mask is 0. That is all of its share here, and little in real documents: one token each.
 
 # %%
 print(rows["reset"]["positions"].tolist())
@@ -338,7 +338,7 @@ pd.DataFrame({
 # If an interval contains 0, no effect has been shown. Of this many intervals, two or three may miss 0 by chance. In the lab, three seeds show:
 #
 # - **Copies and boilerplate raise the domain loss,** because they take the place of useful text.
-# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Recall may still suffer. (The ledger has five seeds: C013 and C014.)
+# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Recall suffers more. Over five seeds, half of the documents, all clean and read twice, taught more facts than all of them with a wrong fact in each (C013).
 # - **A KL penalty is no free cure.** It keeps the predictions close to the base's. With `kl_coef 0.5` the model keeps old skills better and learns the form of the texts, but no facts, because the penalty pulls against what we want to teach. (C037 compares it with replay at equal compute.)
 # - **Adaptive mixing,** which reads more of the sub-domains with a high loss, lowers the loss where it was highest. (At scale, DoReMi learns such weights with a small model [Xie et al. 2023].)
 # - **No effect is shown of warm-up, or of annealing,** which moves from much replay to none. That doesn't mean "they don't matter".
@@ -491,7 +491,7 @@ dose(list(arms.DOSE.values()), "replay",
       "domain_nats": "domain loss (nats per character)"})
 
 # %% [markdown]
-# Look where the curves flatten: the first tenth of replay buys most of what a fifth buys. The right panel shows that every share costs some of the domain.
+# Look where the curves flatten: the first tenth of replay buys most of what a fifth buys. But a fifth doesn't keep everything: fewer people are known than at the start. So "a fifth of replay keeps general skills" is true against no replay, and too strong against the start. The right panel shows that every share costs some of the domain.
 #
 # **The stability gap and the representation** (C031, C032, C033). Does the V also appear inside the model? *CKA* [Kornblith et al. 2019] compares the last layer's vectors with those of the base on the same text: 1 means the same up to rotation and scale. All lines have 20 % replay; the solid one has the default warm-up.
 

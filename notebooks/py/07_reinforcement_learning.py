@@ -256,18 +256,18 @@ draw.turned("policy",
 # %% [markdown]
 # Look for points away from 0. `clip` changes nothing, as promised. Advantages and aggregations lie close together, and KL penalties limit the distance. With four `epochs` a run sees a quarter of the samples in as many steps and ends lower. All settings share one untuned learning rate, so the figure doesn't rank the methods.
 #
-# **Old samples.** When does the clip bind? Here every sample is used several times, and half of them are a batch old:
+# **Old samples.** When does the clip bind? Here every sample is used twice, and half of them are a batch old:
 
 # %%
-old = [claims.UNCLIPPED, claims.CLIPPED, claims.UNCLIPPED_HOT, claims.CLIPPED_HOT]
+old = [claims.UNCLIPPED, claims.CLIPPED, claims.UNCLIPPED_USUAL, claims.CLIPPED_USUAL]
 shown = {"clip_fraction_mean": "clip fraction (share of tokens)",
          "approx_kl_mean": "approximate KL to the policy that sampled (nats)",
          "pass_at_1": Policy.curves["pass_at_1"]}
 draw.over_steps(old, shown,
-                title="Old samples at the usual rate, and at three times that rate")
+                title="Old samples at three times the usual rate, and at the usual one")
 
 # %% [markdown]
-# OLDSAMPLES
+# Compare the pairs in the last panel. At three times the usual rate both arms lose what they could do, without a clip even more. At the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe.
 #
 # At scale, GSPO's ratio and DAPO's higher clip are reported to do better [Zheng et al. 2025; Yu et al. 2025]; in the lab that is open (C077, C078). Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
 
@@ -339,7 +339,7 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
            {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
-# Compare the first three rows with the last two. If the rewards are 0 and 1, the three rules hardly differ. Rewards of 1 and 2 ask for exactly the same, but now the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean (C072).
+# Compare the first three rows with the last three. If the rewards are 0 and 1, the three rules hardly differ. Rewards of 1 and 2 ask for exactly the same, but now the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean; where a baseline helps, it helps in most seeds (C072).
 #
 # **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. We measure the push of section 1 at a fixed policy:
 

@@ -52,7 +52,7 @@ CALLS = {
     for s in (0.0, 0.3)
 }
 ADVICE = {
-    s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=95, practice=15, practice_lr=2e-3, probe=95)
+    s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=120, practice=40, practice_lr=2e-3, probe=60)
     for s in (0.0, 0.05, 0.2)
 }
 
@@ -362,14 +362,14 @@ CLAIMS = (
         "Plausible; quantified rarely.",
         contrasts=(
             contrast(
-                "refusals after 15 steps of SFT, 5 % unsafe documents",
+                "refusals after 40 steps of SFT, 5 % unsafe documents",
                 "less",
                 ADVICE[0.05]("skill"),
                 ADVICE[0.0]("skill"),
                 0.05,
             ),
             contrast(
-                "refusals after 15 steps of SFT, 20 % unsafe documents",
+                "refusals after 40 steps of SFT, 20 % unsafe documents",
                 "less",
                 ADVICE[0.2]("skill"),
                 ADVICE[0.0]("skill"),
@@ -377,7 +377,6 @@ CLAIMS = (
             ),
         ),
         matched="tokens read, demonstrations, seed",
-        first=FRESH,
         knob="the share of unsafe documents",
     ),
     Claim(
