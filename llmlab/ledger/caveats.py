@@ -75,6 +75,7 @@ CAVEATS = {
         "The best answer has probability 0 at the start, and no arm could find it: reinforcement learning"
         " would not either."
     ),
+    "C084": Caveat("Pretraining contained such strings: a task outside it, and k above 16, are not tested."),
     "C087": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C091": Caveat("One rate, and no neutral pairs: how targeted it is depends on the dose."),
     "C092": Caveat("SFT on chosen answers ends below its own start in one task, at the lowest rate tried."),
