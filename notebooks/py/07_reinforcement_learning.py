@@ -403,7 +403,7 @@ draw.over_steps(list(claims.STRINGS.values()),
                 title="Strings of three depths")
 
 # %% [markdown]
-# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So here reinforcement learning makes likely what the model could already do; at scale, Yue et al. [2025] found the same.
+# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So here reinforcement learning makes likely what the model could already do, as it does at scale [Yue et al. 2025].
 
 # %% [markdown]
 # ## 9 · What is kept
