@@ -251,7 +251,7 @@ pd.DataFrame({"old tokenizer": losses(base),
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | new tokens behave like noise early on (our runs don't confirm this: C026 to C028) | `init random` | `init pieces`, `oversample 4` |
+# | new tokens stay behind the old pieces (in the lab late, not early: C028) | `init random` | `init pieces`, `oversample 4` |
 # | new rows stay short | `warmup 0`: no first phase | `warmup 20` at a high `row_lr` |
 # | new words take probability where they do not belong | `init small`, or too high a `row_lr` | `init mean` or `pieces`, a lower rate |
 # | everything gets worse after deployment | an old tokenizer in front of the new model | ship tokenizer and model as one |
@@ -430,7 +430,7 @@ interview("03")
 # ## To take away
 #
 # 1. Compare tokenizers per character or per word, never per token: another tokenizer is another ruler.
-# 2. A new token begins without meaning. It saves length and costs training. In the lab, a first phase for the new rows alone mattered more than how they began, but only late in training (C028).
+# 2. A new token begins without meaning. It saves length and costs training. In the lab it began *ahead* of the word's many pieces, which nobody had learnt either, and was behind them at the end. A first phase for the new rows alone decided whether names could be copied (C028).
 # 3. Extend where names must be copied whole, or where the texts are long and many. Otherwise the old pieces are good enough.
 
 # %%
