@@ -12,7 +12,7 @@ trl = pytest.importorskip("trl")
 
 from test_engine_dials import refuses
 from test_engine_dpo_grpo import trained
-from test_engine_trl import cli_run, parameters
+from test_engine_trl import parameters
 from trl import DistillationConfig, SFTConfig
 from trl.experimental.gkd import GKDConfig
 
@@ -253,18 +253,6 @@ def test_prompts_with_tools_are_refused():
     distill.check(tok, asked)
     with pytest.raises(UserError, match="tools .* use --engine lab"):
         distill.check(tok, [*asked, Problem(asked[0].messages, "", {"tools": [{"name": "sum"}]})])
-
-
-# ---- two processes ----
-
-
-def test_two_processes_share_the_batch(tmp_path):
-    knobs = SMALL | dict(writer="data", beta=0.0)
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29523")
-    alone = cli_run(tmp_path / "one", name="distill", knobs=knobs)
-    shared = cli_run(tmp_path / "two", *torchrun, name="distill", knobs=knobs)
-    losses = [list(found["curves"]["loss"].values()) for found in (alone, shared)]
-    assert alone["key"] != shared["key"] and losses[1] == pytest.approx(losses[0], rel=3e-2)
 
 
 def test_batches_that_cannot_be_shared_are_refused(monkeypatch):

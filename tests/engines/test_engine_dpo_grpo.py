@@ -10,7 +10,7 @@ import torch
 trl = pytest.importorskip("trl")
 
 from datasets import Dataset
-from test_engine_trl import cli_run, parameters
+from test_engine_trl import parameters
 from trl import DPOConfig, DPOTrainer
 
 from llmlab.chapters.c04_sft.sft import SFT
@@ -257,44 +257,6 @@ def test_the_four_dials_of_the_family_are_our_parts():
     assert set(grpo.AGGREGATION) == set(policy.AGGREGATIONS) <= set(vars(parts))
     assert set(grpo.ADVANTAGE) <= set(advantages.ADVANTAGES)
     assert set(dpo.LOSSES) <= set(vars(preferences))
-
-
-# ---- two processes ----
-
-
-@pytest.mark.parametrize(
-    "name, knobs",
-    [
-        ("dpo", PAIRS),
-        ("prefer", PAIRS | dict(held=16)),
-        ("grpo", TRIES),
-        ("policy", TRIES | dict(held=8, k=2)),
-    ],
-)
-def test_two_processes_share_the_batch(tmp_path, name, knobs):
-    alone = cli_run(tmp_path / "one", name=name, knobs=knobs)
-    shared = cli_run(
-        tmp_path / "two",
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--master-port=29519",
-        name=name,
-        knobs=knobs,
-    )
-    assert alone["key"] != shared["key"] and alone["metrics"].keys() == shared["metrics"].keys()
-    if name in (
-        "dpo",
-        "prefer",
-    ):  # the likelihood of the chosen answers is a mean of two means, where ours is one over all tokens
-        assert list(shared["curves"]["loss"].values()) == pytest.approx(
-            list(alone["curves"]["loss"].values()), rel=2e-2
-        )
-    else:  # each process draws its own answers
-        assert (
-            len(shared["curves"]["loss"]) == TRIES["steps"]
-            and shared["metrics"]["accuracy"]["start"] == alone["metrics"]["accuracy"]["start"]
-        )
 
 
 def test_batches_that_cannot_be_shared_are_refused(monkeypatch):

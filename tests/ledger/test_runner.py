@@ -19,18 +19,22 @@ from llmlab.chapters.c03_tokenizer_extension import checks as tokenizer_checks
 from llmlab.chapters.c04_sft import checks as chat_checks
 from llmlab.chapters.c05_lora import checks as lora_checks
 from llmlab.chapters.c05_lora import checks_serving
-from llmlab.lab import cluster, pool, runs
+from llmlab.lab import cluster, code, pool, runs
 from llmlab.ledger import controls, exams, results, runner, statistics
 from llmlab.ledger.claims import Arm, Claim, contrast
 from llmlab.methods import imitation
 
-TINY = dict(steps=10, batch=2, probe=10, warmup=1)
-ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
-SAME = Arm("all, said again", "topology", ALL.knobs, ("people",), every=10)  # another arm, the same run
-LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
+TINY = dict(steps=10, batch=2, probe=10, warmup=1, held=4, loss="sft")
+FAST, SLOW = (
+    Arm(name, "pairs", TINY | {"lr": lr}, ("people",)) for name, lr in (("fast", 3e-3), ("slow", 1e-4))
+)
+SAME = Arm("fast, said again", "pairs", FAST.knobs, ("people",), every=10)  # another arm, the same run
+LOSS = contrast(
+    "the right answers", "less", FAST("chosen_loss"), SLOW("chosen_loss"), 0.001, "nats per token"
+)
 CLAIM = Claim(
     "C999",
-    "Loss on all tokens teaches the user's words.",
+    "A higher rate learns the right answers sooner.",
     "A 0",
     "measured",
     "01",
@@ -50,10 +54,17 @@ def empty(home, tmp_path, monkeypatch):
         yield tmp_path
 
 
+MADE: dict[tuple, runs.Run] = {}  # what tests of this module have computed
+
+
 def one_by_one(jobs, workers=None):
-    """An executor in this process."""
+    """An executor in this process. What an earlier test computed is only stored again."""
     for experiment, seed in jobs:
-        yield (experiment, seed), runs.run(experiment, seed, experiment.default_model)
+        if (experiment, seed) in MADE:
+            runs.store(MADE[experiment, seed], code.of(experiment))
+        else:
+            MADE[experiment, seed] = runs.run(experiment, seed, experiment.default_model)
+        yield (experiment, seed), MADE[experiment, seed]
 
 
 def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
@@ -70,15 +81,17 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
         return iter(())
 
     assert runner.run([CLAIM], executor)["C999"] == record == results.load()["C999"]
-    run = runs.stored(ALL.study(), 3)
+    run = runs.stored(FAST.study(), 3)
     assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(
-        run.metrics()["user_loss"]["final"], abs=1e-6
+        run.metrics()["chosen_loss"]["final"], abs=1e-6
     )
 
 
 def test_a_dead_knob_in_one_claim_costs_no_other_its_runs(empty):
     twice = replace(
-        CLAIM, id="C998", contrasts=(contrast("one arm", "same", ALL("user_loss"), SAME("user_loss"), 1),)
+        CLAIM,
+        id="C998",
+        contrasts=(contrast("one arm", "same", FAST("chosen_loss"), SAME("chosen_loss"), 1),),
     )
     with claims_are(twice, CLAIM), pytest.raises(statistics.DeadKnob, match="C998.*the knob is dead"):
         runner.run([twice, CLAIM], one_by_one)
@@ -93,12 +106,12 @@ def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empt
             seen.append(job)
             yield job, run
 
-    again = Arm("all, spelt out", "topology", TINY | {"loss": "all", "lr": ALL.value("lr")}, ("people",))
+    again = Arm("fast, spelt out", "pairs", FAST.knobs | {"method": FAST.value("method")}, ("people",))
     same = contrast(
         "the same, spelt out",
         "less",
-        again("user_loss"),
-        ANSWERS("user_loss"),
+        again("chosen_loss"),
+        SLOW("chosen_loss"),
         0.001,
         "nats per token",
         counts=False,
@@ -106,7 +119,7 @@ def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empt
     fresh = replace(CLAIM, first=7, contrasts=(LOSS, same))
     with claims_are(fresh):
         record = runner.run([fresh], executor)["C999"]
-    assert again.key != ALL.key and again.study() == ALL.study()
+    assert again.key != FAST.key and again.study() == FAST.study()
     assert (
         record["seeds"][0] == 7
         and {seed for _, seed in seen} == set(record["seeds"])
@@ -123,16 +136,18 @@ def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empt
 
 def test_ray_gives_the_same_runs(empty):
     pytest.importorskip("ray")
-    jobs = [(ALL.study(), 0), (ANSWERS.study(), 0)]
+    # an exam of the same size here and there: `empty` makes that of people small in this process only
+    jobs = [(replace(arm, exam=("general_nats",)).study(), 0) for arm in (FAST, SLOW)]
     found = dict(cluster.run_all(jobs, workers=1))
-    assert set(found) == set(jobs) and found[jobs[0]].rows == next(one_by_one(jobs))[1].rows
+    here = runs.run(*jobs[0], "chat", fresh=True)
+    assert set(found) == set(jobs) and found[jobs[0]].rows == here.rows
     assert runs.stored(*jobs[1]).rows == found[jobs[1]].rows
 
 
 def test_without_ray_or_without_its_cluster_it_is_one_sentence(empty, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(cluster.NoRay, match="not installed here; run: pip install"):
-        list(cluster.run_all([(ALL.study(), 0)]))
+        list(cluster.run_all([(FAST.study(), 0)]))
 
 
 def test_more_seeds_while_a_part_is_open_and_no_number_in_between(empty, monkeypatch):
@@ -190,13 +205,16 @@ def test_shared_arms_run_once():
 
 
 KILLED = """
-from llmlab.ledger import CLAIMS, runner
+from llmlab.ledger import CLAIMS, exams, runner
 from llmlab.ledger.claims import Arm, Claim, contrast
 
-TINY = dict(steps=10, batch=2, probe=10, warmup=1)
-ALL, ANSWERS = (Arm(loss, "topology", TINY | {"loss": loss}, ("people",)) for loss in ("all", "assistant"))
-LOSS = contrast("the user's words", "less", ALL("user_loss"), ANSWERS("user_loss"), 0.001, "nats per token")
-WORDS = "Loss on all tokens teaches the user's words."
+exams.PROBLEMS = 8  # the workers read this file too
+TINY = dict(steps=10, batch=2, probe=10, warmup=1, held=4, loss="sft")
+RATES = {"fast": 3e-3, "slow": 1e-4}
+FAST, SLOW = (Arm(name, "pairs", TINY | {"lr": lr}, ("people",)) for name, lr in RATES.items())
+READ = FAST("chosen_loss"), SLOW("chosen_loss")
+LOSS = contrast("the right answers", "less", *READ, 0.001, "nats per token")
+WORDS = "A higher rate learns the right answers sooner."
 CLAIM = Claim("C999", WORDS, "A 0", "measured", "01", "none", matched="steps", contrasts=(LOSS,))
 if __name__ == "__main__":
     for known in list(CLAIMS):
@@ -239,14 +257,14 @@ def alive(pid: str) -> bool:
 
 
 def test_an_exam_leaves_the_training_as_it_was(empty):
-    examined, plain = runs.run(ALL.study(), 0), runs.run(ALL.study().of, 0)
+    examined, plain = runs.run(FAST.study(), 0), runs.run(FAST.study().of, 0)
     extra = {"examined", "people"}
     assert [{k: v for k, v in r.items() if k not in extra} for r in examined.rows] == plain.rows
     assert sorted(examined.curve("people")) == [0, 10]
 
 
 def test_a_study_is_read_along_the_way_and_resumes(empty):
-    study = replace(ALL, every=2).study()
+    study = replace(FAST, every=2).study()
     whole = runs.run(study, 1)
     assert sorted(whole.curve("people")) == [0, 2, 4, 6, 8, 10]
     seen = []
@@ -374,7 +392,7 @@ def test_the_command_line_runs_and_shows(empty, capsys, monkeypatch):
     assert told["verdict"] == "supported" and len(told["contrasts"][0]["effects"]) == len(told["seeds"])
     assert cli.main(["claims", "C999"]) == 0
     out = capsys.readouterr().out
-    assert "the user's words" in out and "less, by at least" in out and "matched     steps" in out
+    assert "the right answers" in out and "less, by at least" in out and "matched     steps" in out
 
 
 @pytest.mark.parametrize(
