@@ -21,7 +21,7 @@ from llmlab.chapters.c05_lora import checks as lora_checks
 from llmlab.chapters.c05_lora import checks_serving
 from llmlab.lab import cluster, code, pool, runs
 from llmlab.ledger import controls, exams, results, runner, statistics
-from llmlab.ledger.claims import Arm, Claim, contrast
+from llmlab.ledger.claims import Arm, Claim, NeverThere, contrast
 from llmlab.methods import imitation
 
 TINY = dict(steps=10, batch=2, probe=10, warmup=1, held=4, loss="sft")
@@ -95,6 +95,28 @@ def test_a_dead_knob_in_one_claim_costs_no_other_its_runs(empty):
     )
     with claims_are(twice, CLAIM), pytest.raises(statistics.DeadKnob, match="C998.*the knob is dead"):
         runner.run([twice, CLAIM], one_by_one)
+    assert set(results.load()) == {"C999"}
+
+
+def test_a_value_that_a_run_never_gets_to_costs_no_other_claim_its_runs(empty):
+    never = replace(
+        CLAIM,
+        id="C998",
+        contrasts=(
+            contrast(
+                "where as much is learnt",
+                "less",
+                FAST("chosen_loss", at=("general_loss", 99.0)),
+                SLOW("chosen_loss"),
+                0.001,
+            ),
+        ),
+    )
+    with (
+        claims_are(never, CLAIM),
+        pytest.raises(NeverThere, match="fast: 'general_loss' goes from .* never 99"),
+    ):
+        runner.run([never, CLAIM], one_by_one)
     assert set(results.load()) == {"C999"}
 
 
