@@ -166,9 +166,10 @@ def wait(pid, seconds=1e9) -> int | None:
         time.sleep(0.002)
 
 
-def die_writing(folder: Path, nth: int, size: int):
-    """This process is killed just before its nth change of a file under the folder; if that is a write, after
-    `size` bytes of it.
+def die_writing(folder: Path, nth: int, size: int, work):
+    """Works, and is killed just before its nth change of a file under the folder; if that is a write, after
+    `size` bytes of it. A shorter one is followed by the kill before the next change, or after the work: who
+    reaches the nth change never ends well.
     """
     signal.signal(
         signal.SIGXFSZ, signal.SIG_DFL
@@ -186,10 +187,13 @@ def die_writing(folder: Path, nth: int, size: int):
             left -= 1
             if left == 0 and writes:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-            elif left == 0:
+            elif left <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+    work()
+    if left <= 0:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def outcome_run(home: Path, data: Path):
@@ -291,11 +295,13 @@ def kill_often(what: str, folder: Path) -> dict:
         systematic, nth, status = found["kills"] >= EARLY, 0, None
         while status != 0:
             nth, at_random = nth + 1, not systematic and nth % 2
-            death = partial(die_writing, home.parent, r.randrange(1, 16), r.choice([0, 5_000, 1_000_000]))
+            death = partial(
+                die_writing, home.parent, r.randrange(1, 16), r.choice([0, 5_000, 1_000_000]), work
+            )
             if systematic:
                 holds = {"run": home / "runs", "out": home.parent / "mine"}.get(what, data)
-                death = partial(die_writing, holds, nth, r.choice([0, 200, 5_000]))
-            pid = child(work if at_random else lambda death=death: [death(), work()])
+                death = partial(die_writing, holds, nth, r.choice([0, 200, 5_000]), work)
+            pid = child(work if at_random else death)
             status = wait(pid, r.uniform(0.1, 0.5 * alone) if at_random else 1e9)
             if status is None:
                 os.kill(pid, signal.SIGKILL)
