@@ -354,7 +354,8 @@ def test_one_more_seed_gives_what_a_run_of_it_gives(few):
     few.wait(300)
     found = [runs.run(arm.study(), 5, "base", fresh=True) for arm in (ALL, ONE)]
     effect = sum(
-        sign * t.of(run.curve("user_loss")) for sign, t, run in zip((1, -1), TESTED.contrasts[0].terms, found)
+        sign * t.of({"user_loss": run.curve("user_loss")})
+        for sign, t, run in zip((1, -1), TESTED.contrasts[0].terms, found)
     )
     effects = results.load()["C901"]["contrasts"][0]["effects"]
     assert (

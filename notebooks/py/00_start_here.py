@@ -27,9 +27,9 @@ FirstMinute()
 # %% [markdown]
 # Before training, the model just continues its books: with more questions, and with other people's answers. Yet it already knew the fact. After a few dozen small steps it answers, and stops. We added nothing but a *behaviour*. Most of this workbook does the same: find out what is missing, add it, and see what it costs.
 #
-# The workbook is about what happens to a language model *after* pretraining. You can run most of its claims as experiments; the others name their paper. Each experiment takes about half a minute on a laptop and trains a real (tiny) transformer. We invented its country, so we know every fact of it exactly. The same code runs full-size models.
+# The workbook is about what happens to a language model *after* pretraining. You can run most of its claims as experiments; the others name their paper. Each experiment takes about half a minute on a laptop and trains a real (tiny) transformer. We invented its country, so we know every fact in it. The same code runs full-size models.
 #
-# **For a ten-year-old.** Training a model is like training a new colleague. First she learns to read and to count (pretraining). Then she reads your company's papers (continued pretraining), learns how we talk to customers (fine-tuning), hears which of two answers was the better one (preferences), and finally practises on real tasks with a mark for each (reinforcement learning).
+# **For a ten-year-old.** Training a model is like training a new colleague. First she learns to read and to count (pretraining). Then she reads your company's papers (continued pretraining), learns how we talk to customers (fine-tuning), hears which of two answers was better (preferences), and finally practises on real tasks with a mark for each (reinforcement learning).
 #
 # **In an interview.** *I define the target behaviour. I diagnose the gap: knowledge, behaviour, preference, reliability or cost. I pull the cheapest lever that closes that gap. And I name what it may break, and how I would know.*
 
