@@ -2,7 +2,6 @@
 of it on one screen.
 """
 
-import re
 import sys
 from urllib.parse import urlsplit
 
@@ -18,9 +17,8 @@ from helpers_browser import (
     served,
 )
 
-from llmlab import paths
 from llmlab.lab import samples
-from llmlab.learn import demo, lessons
+from llmlab.learn import lessons
 
 pytestmark = NEEDS_CHROMIUM
 SMALL, LARGE = {"width": 1280, "height": 720}, {"width": 1920, "height": 1080}
@@ -34,65 +32,19 @@ SMALLEST = f"""() => Math.min(...[...document.querySelectorAll("{TEXT}")]
     .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
 
 
-FIRST, *OTHERS = lessons.chapters()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """One for all lessons; each has a page without a memory of the others'."""
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def by_command(tmp_path_factory):
-    """Where the command's own server shows the lesson of the first chapter."""
-    pytest.importorskip("voila")
-    folder, port = tmp_path_factory.mktemp("voila"), free_port()
-    command = [sys.executable, "-m", "llmlab.cli", "demo", FIRST, "--no-browser", "--port", str(port)]
-    with served(command, folder, rf"http://\S+:{port}"):
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    """Where one server shows all others, started as the command starts one: over their folder instead of one
-    notebook, because a start takes longer than a lesson.
-    """
-    pytest.importorskip("voila")
-    folder, port = tmp_path_factory.mktemp("voila"), free_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMLAB_HOME", str(folder / "home"))
-        books = {demo.notebook(chapter).parent for chapter in OTHERS}
-    command = demo.command(*books, port, browser=False, network=False)
-    with served(command, folder, rf"http://\S+:{port}", JUPYTER_PATH=str(paths.PACKAGE / "learn")):
-        yield f"http://127.0.0.1:{port}/voila/render"
-
-
-@pytest.fixture(scope="module", params=[FIRST, *OTHERS])
-def lesson(request, browser):
+@pytest.fixture(scope="module", params=lessons.chapters())
+def lesson(request, tmp_path_factory):
     """(chapter, page of its lesson, addresses that it asked for)."""
-    if request.param == FIRST:
-        url = request.getfixturevalue("by_command")
-    else:
-        url = f"{request.getfixturevalue('together')}/{request.param}.ipynb"
-    page, asked = new_page(browser, **SMALL), []
-    page.on("request", lambda got: asked.append(got.url))
-    page.on("websocket", lambda got: asked.append(got.url))
-    page.goto(url, timeout=120_000)
-    page.wait_for_selector(".llmlab-lesson h1", timeout=120_000)
-    yield request.param, page, asked
-    end_kernel(page, asked)
-    page.close()
-
-
-def end_kernel(page, asked: list[str]) -> None:
-    """Ends the kernel of a page that is left, half a gigabyte: what Voilà's page itself sends is refused."""
-    found = (re.match(r"ws://([^/]+)/api/kernels/([^/]+)/", url) for url in asked)
-    ((host, kernel),) = {match.groups() for match in found if match}
-    token = {"Cookie": "_xsrf=token", "X-XSRFToken": "token"}
-    ended = page.request.post(f"http://{host}/voila/api/shutdown/{kernel}", headers=token)
-    assert ended.status == 204
+    pytest.importorskip("voila")
+    folder, port = tmp_path_factory.mktemp("voila"), free_port()
+    command = [sys.executable, "-m", "llmlab.cli", "demo", request.param, "--no-browser", "--port", str(port)]
+    with served(command, folder, rf"http://\S+:{port}"), chromium() as browser:
+        page, asked = new_page(browser, **SMALL), []
+        page.on("request", lambda got: asked.append(got.url))
+        page.on("websocket", lambda got: asked.append(got.url))
+        page.goto(f"http://127.0.0.1:{port}", timeout=120_000)
+        page.wait_for_selector(".llmlab-lesson h1", timeout=120_000)
+        yield request.param, page, asked
 
 
 def on_one_screen(page) -> None:
