@@ -54,7 +54,7 @@ FLAGS = [
     "--domain",
     "--out",
     "--json",
-    "--fresh",
+    "--again",
     "--chapter",
 ]
 FLAGS += [

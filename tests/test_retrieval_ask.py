@@ -301,7 +301,7 @@ def test_without_a_question_the_index_is_brought_up_to_date(capsys, home, docs):
     (docs / "renamed.md").write_text("New.")
     (docs / "more.jsonl").unlink()
     assert "1 chunk, 1 of them added now, 3 others removed" in run(capsys, "--domain", str(docs))[1]
-    assert "1 of them added now" in run(capsys, "--domain", str(docs), "--fresh")[1]
+    assert "1 of them added now" in run(capsys, "--domain", str(docs), "--again")[1]
 
 
 def test_one_process_at_a_time(capsys, home, docs):

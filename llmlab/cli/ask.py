@@ -74,7 +74,7 @@ def run(experiment, options) -> int:
     if loaded is not None:
         experiment.address(loaded)
     place = kept_at(experiment, folder.root, loaded.fingerprint if vectors else "")
-    if options.fresh:
+    if options.again:
         remove(place)
     width = loaded.model.config.get_text_config().hidden_size if vectors else 0
     index = Index(place, folder.documents(), partial(embed, loaded) if vectors else None, width)

@@ -102,7 +102,7 @@ def always(cls) -> list[Option]:
         ("device", str, "cpu", "cpu, or cuda"),
         ("engine", Literal["lab", "trl"], "lab", f"{engines} (torchrun shares its batches among processes)"),
         ("json", bool, False, "print one JSON object as the last line"),
-        ("fresh", bool, False, "compute again, even if the run is stored"),
+        ("again", bool, False, "compute again, even if the run is stored"),
     ]
 
 
@@ -178,7 +178,7 @@ def show(experiment, options) -> int:
             options.model,
             device=options.device,
             texts=texts,
-            fresh=options.fresh,
+            fresh=options.again,
             again=not getattr(options, "out", ""),  # a stored run has no weights
             ask=True,
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),

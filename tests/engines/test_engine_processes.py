@@ -27,7 +27,7 @@ KNOBS = {
     "distill": SMALL | dict(writer="data", beta=0.0),
 }
 ARGUMENTS = [
-    ["run", name, "--engine=trl", "--json", "--fresh", *(f"--{k}={v}" for k, v in knobs.items())]
+    ["run", name, "--engine=trl", "--json", "--again", *(f"--{k}={v}" for k, v in knobs.items())]
     for name, knobs in KNOBS.items()
 ]
 PROCESS = "import json, sys\nfrom llmlab import cli\nsys.exit(max(map(cli.main, json.loads(sys.argv[1]))))\n"

@@ -185,7 +185,7 @@ def cli_run(home, *processes: str, name: str = "sft", knobs: dict = SMALL) -> di
         name,
         "--engine=trl",
         "--json",
-        "--fresh",
+        "--again",
         *given,
     ]
     done = subprocess.run(
