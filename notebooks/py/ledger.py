@@ -41,7 +41,7 @@ Ledger(ids=["C040"])
 # Terms of this page:
 #
 # - An **arm** is one setting of the knobs. **Points** are percentage points.
-# - **Early** is the mean of the readings at steps ten to forty, **worst** the highest loss during the run. **When as much is learnt**: read where the loss on the domain first falls to a value that all arms reach.
+# - **Early** is the mean of the readings at steps ten to forty, **worst** the highest loss during the run.
 # - **Replay** is old text mixed in.
 # - **CKA** says how similar two sets of vectors are (1: the same up to rotation and scale), **KL** how far the predictions have moved. The chapters explain the other terms.
 #
