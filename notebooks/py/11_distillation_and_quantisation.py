@@ -454,7 +454,7 @@ KINDS = {"general_loss": "loss", "weight_error": "error of the weights",
          "facts": "facts", "calls": "calls", "refusals": "refusals",
          "long_sums": "long sums"}
 
-
+# %%
 def at(bits, found):
     """Readings at that number of bits, means over the seeds."""
     return {label: sum(r.curve(m)[16 - bits] for r in found) / len(found)
