@@ -12,6 +12,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest  # noqa: E402
 from helpers_tree import changes, status  # noqa: E402
 
+# more than half of the suite's minutes; `-m "not slow"` leaves them out while one works
+SLOW = ("test_rehearsal.py", "test_vouch.py", "test_browser_lessons.py", "test_faults.py", "test_resume.py")
 TREE, CHANGED = pytest.StashKey(), pytest.StashKey()
 
 
@@ -19,6 +21,14 @@ def pytest_sessionstart(session):
     """Remember the working tree; with xdist only the controller does."""
     if not hasattr(session.config, "workerinput"):
         session.config.stash[TREE] = status()
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what takes minutes, and begin with the notebooks, so that no worker ends with a long one alone."""
+    for item in items:
+        if item.path.suffix == ".ipynb" or item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.suffix != ".ipynb")
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,8 +6,10 @@ import importlib.util
 import re
 import sys
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import nbformat
+import psutil
 import pytest
 from helpers_browser import (
     NEEDS_CHROMIUM,
@@ -112,6 +114,23 @@ def test_serving_replaces_this_process_and_finds_our_template(home, monkeypatch)
         program == sys.executable and arguments[1:3] == ["-m", "voila"] and arguments[3].endswith("cpt.ipynb")
     )
     assert (demo.Path(folder) / "voila" / "templates" / "llmlab" / "index.html.j2").exists()
+
+
+def test_the_kernel_of_a_closed_page_is_ended(tmp_path, monkeypatch):
+    """The page is fetched and never opens a connection, which is what a closed one looks like."""
+    pytest.importorskip("voila")
+    book, port = tmp_path / "small.ipynb", free_port()
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")]), book)
+    monkeypatch.setattr(demo, "ABANDONED", 2)
+    monkeypatch.setenv("JUPYTER_PATH", str(demo.paths.PACKAGE / "learn"))
+    command = demo.command(book, port, browser=False, network=False)
+    with served(command, tmp_path, rf"http://\S+:{port}"):
+        (server,) = [p for p in psutil.Process().children() if str(book) in p.cmdline()]
+        kernels = lambda: [p for p in server.children() if p.status() != psutil.STATUS_ZOMBIE]
+        with urlopen(f"http://127.0.0.1:{port}", timeout=60) as page:
+            page.read()
+        assert len(kernels()) == 1
+        eventually(kernels, lambda left: not left)
 
 
 # ---- the page ----

@@ -318,9 +318,10 @@ def test_the_teachers_top_k_takes_the_place_of_its_logits():
     assert batch["teacher_ids"].shape[-1] == 5 and "teacher_logits" not in batch.given
 
 
-def test_a_group_that_fills_no_row_is_said():
+@pytest.mark.parametrize("experiment", [quantise.Quantise, qat.QAT, merging.Merging])
+def test_a_group_that_fills_no_row_is_said(experiment):
     with pytest.raises(BadKnob, match="--group 24 does not divide"):
-        quantise.Quantise(group=24)
+        experiment(group=24)
 
 
 def test_calibration_of_a_model_that_is_always_sure():
@@ -424,15 +425,15 @@ def test_the_three_deployments_are_w_plus_d_q_w_plus_d_and_q_of_both(adapted):
     found = {how: merging.formats.linears(m) for how, m in e.deployed(full, change).items()}
     for n, w in weights.items():
         assert torch.allclose(found["unrounded"][n].weight, w + change[n])
-        assert torch.allclose(found["beside"][n].weight, e.rounded(n, w) + change[n])
-        assert torch.equal(found["merged"][n].weight, e.rounded(n, w + change[n]))
+        assert torch.allclose(found["beside"][n].weight, e.rounding(n, w) + change[n])
+        assert torch.equal(found["merged"][n].weight, e.rounding(n, w + change[n]))
         assert torch.equal(weights[n], dict(full.named_modules())[n].weight), "the full model stays"
 
 
 def test_a_step_of_the_grid_is_the_distance_of_neighbouring_levels():
     w, e = torch.tensor([[7.0, -3, 1, 0] * 8 + [0.7] * 32]), merging.Merging(bits=4)
     assert e.step_of(w)[0, [0, 31, 32]].tolist() == pytest.approx([1.0, 1.0, 0.1])
-    levels = e.rounded("", w)[0, :32] / 1.0
+    levels = e.rounding("", w)[0, :32] / 1.0
     assert torch.equal(levels, levels.round())
 
 
@@ -456,3 +457,6 @@ def test_students_can_learn_calls_from_the_model_that_makes_them(reasoner):
     assert all(s.startswith("<tool_call>\n{") and s.endswith("</tool_call><|im_end|>") for s in said)
     assert distill.taught_by(d, load("student_m")).name == "chat"
     assert distill.taught_by(Distill(), load("student_m")).name == "reasoner"
+    with pytest.raises(BadKnob, match="the reasoner has unlearnt calls: leave --teacher out"):
+        d.under("reasoner")
+    assert distill.taught_by(d.under("reader"), load("student_m")).name == "reader"

@@ -30,6 +30,7 @@ def command(argv: list[str]) -> int:
         [
             ("check", bool, False, "only say what is current and what is stale"),
             ("force", bool, False, "build again what is current"),
+            ("only", str, "", "book, vouch: of these experiments alone, as name,name"),
             (
                 "changed",
                 str,
@@ -138,6 +139,10 @@ def rehearse(name: str, options) -> None:
     from ..ledger.rehearsed import others, relying
 
     books = rehearsal.books(others())
+    if only := [n for n in options.only.split(",") if n]:
+        for unknown in set(only) - books.keys():
+            raise UserError(f"there is no book called '{unknown}'{nearest(unknown, tuple(books))}")
+        books = {n: books[n] for n in only}
     if options.check:
         left = record.stale((n, record.seal_of(b.file), b.seal) for n, b in books.items())
         print(f"{name}: {'stale: ' + ', '.join(left) if left else 'current'}")

@@ -19,7 +19,7 @@ from .screen import progress, stoppable
 
 
 TEACHING: list[Option] = [
-    ("teacher", str, "", "the model that teaches (empty: the lab's reasoner)"),
+    ("teacher", str, "", "the model that teaches (empty: the lab's reasoner; chat for --family calls)"),
     ("student", str, "", "the model that learns: another name of --model"),
 ]
 PROBLEMS: list[Option] = [
@@ -72,7 +72,7 @@ def taught(experiment, options):
     if options.student and options.model:
         raise UserError("--student and --model are the same; leave one of them out")
     options.model = options.student or options.model
-    return replace(experiment, teacher=options.teacher) if options.teacher else experiment
+    return experiment.under(options.teacher) if options.teacher else experiment
 
 
 def options_of(cls) -> list[Option]:

@@ -69,7 +69,7 @@ class Own(Experiment):
         if not self.out:
             return
         shutil.rmtree(self._part, ignore_errors=True)
-        if isinstance(trained.model, adapters.PeftModel):
+        if adapters.has_adapters(trained.model):
             trained.model.save_pretrained(self._part)  # type: ignore[arg-type]
             trained.tok.save_pretrained(self._part)
         else:

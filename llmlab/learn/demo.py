@@ -19,6 +19,9 @@ LESSON = """from llmlab.learn.widgets.lesson import Lesson
 Lesson({chapter!r}, full=True)"""
 
 
+ABANDONED = 300  # seconds after which the kernel of a page that was closed is ended
+
+
 class NoVoila(UserError):
     """Voilà, an extra, is not installed."""
 
@@ -64,7 +67,10 @@ def command(book: Path, port: int, browser: bool, network: bool) -> list[str]:
     quiet = ["--template=llmlab", "--theme=light", "--strip_sources=True", "--show_tracebacks=False"] + [
         "--no-browser"
     ] * (not browser)
-    return [sys.executable, "-m", "voila", str(book), f"--port={port}", *where, *quiet]
+    # a closed page leaves its kernel (Voilà's own request to end it is refused, 403): the server ends it
+    manager = "--MappingKernelManager.cull"
+    ended = [f"{manager}_idle_timeout={ABANDONED}", f"{manager}_interval={min(60, ABANDONED)}"]
+    return [sys.executable, "-m", "voila", str(book), f"--port={port}", *where, *quiet, *ended]
 
 
 def serve(name: str, port: int, browser: bool, network: bool) -> None:

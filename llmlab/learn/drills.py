@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from jsonschema import Draft202012Validator
 
 from .. import paths
 from ..errors import UserError
@@ -167,7 +166,7 @@ DRILL = fields(
     contested=TEXT,
 )
 CHAPTER = shaped(r"^\d\d$", '"02"')
-FILE = Draft202012Validator(fields({"chapter": CHAPTER, "drills": many(DRILL, 1, 200)}))
+FILE = fields({"chapter": CHAPTER, "drills": many(DRILL, 1, 200)})
 
 
 def load(folder: Path | str | None = None) -> list[Drill]:
@@ -349,7 +348,7 @@ def dotted(where) -> str:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def checked(file: Path, schema: Draft202012Validator) -> tuple[dict, dict[tuple, int]]:
+def checked(file: Path, schema: dict) -> tuple[dict, dict[tuple, int]]:
     """A file's document and the line of each field, if it fits the schema and its name the chapter. Raises
     BadEntry.
     """
@@ -366,10 +365,12 @@ def checked(file: Path, schema: Draft202012Validator) -> tuple[dict, dict[tuple,
     return document, lines
 
 
-def check(file: Path, document, lines: dict, schema: Draft202012Validator) -> None:
+def check(file: Path, document, lines: dict, schema: dict) -> None:
     """Against the schema. Raises BadEntry for the mistake that stands first in the file."""
+    from jsonschema import Draft202012Validator  # late: it takes a second and a half
+
     wrong = sorted(
-        (sentence(error, lines) for error in schema.iter_errors(document)),
+        (sentence(error, lines) for error in Draft202012Validator(schema).iter_errors(document)),
         key=lambda found: (found[0], len(found[1])),
     )
     if wrong:

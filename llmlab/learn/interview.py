@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from jsonschema import Draft202012Validator
-
 from .. import paths
 from ..errors import UserError
 from ..ledger import CLAIMS, table
@@ -20,19 +18,17 @@ from .notebook import bibliography, references
 WIDTH = 100  # characters of a line in the terminal
 KEY = shaped(r"^[a-z0-9_]+$", "ibrahim_2024")
 FOLLOW_UP = fields({"question": TEXT, "answer": TEXT})
-FILE = Draft202012Validator(
-    fields(
-        {
-            "chapter": drills.CHAPTER,
-            "opening": TEXT,
-            "formulas": many(
-                fields({"name": TEXT, "latex": TEXT, "means": TEXT}, cite=KEY, place=TEXT, ours=TEXT), 1, 20
-            ),
-            "claims": many(shaped(r"^C\d{3}$", "C040"), 1, 12),
-            "scale": many(fields({"says": TEXT, "cites": many(KEY, 1, 4)}), 1, 12),
-            "follow_ups": many(FOLLOW_UP, 3, 3),
-        }
-    )
+FILE = fields(
+    {
+        "chapter": drills.CHAPTER,
+        "opening": TEXT,
+        "formulas": many(
+            fields({"name": TEXT, "latex": TEXT, "means": TEXT}, cite=KEY, place=TEXT, ours=TEXT), 1, 20
+        ),
+        "claims": many(shaped(r"^C\d{3}$", "C040"), 1, 12),
+        "scale": many(fields({"says": TEXT, "cites": many(KEY, 1, 4)}), 1, 12),
+        "follow_ups": many(FOLLOW_UP, 3, 3),
+    }
 )
 
 

@@ -15,12 +15,14 @@ from ..train.rollout import evaluate
 from ..world import corpora
 from ..world.base import rng, side
 from ..world.census import STATEMENTS, Census
+from ..world.desk import Desk
 from ..world.formulary import FAMILIES, Formulary
 from ..world.records import unseen_name
 from ..world.sums import Sums
 from ..world.talk import Talk
 
 PROBLEMS = 512
+TASKS = 256
 SEED = 11  # not the one of the experiments' own, smaller probes
 Reader = Callable[[object], dict[str, float]]  # model -> readings
 
@@ -56,6 +58,13 @@ def _copies(tok, experiment) -> Reader:
         )
         rows.append(chat.continuation(tok, context, f" {drug}."))
     return _exact("copies", rows)
+
+
+def _tasks_done(tok, _) -> Reader:
+    """Tasks of one call, which fails once: sampled at temperature 1 and played to their end."""
+    desk = Desk(1, 1.0, tools=("formulary", "census"))
+    asked = dict(n=TASKS, seed=SEED, temperature=1.0, max_new=40)
+    return lambda model: {"tasks_done": evaluate(model, tok, desk, **asked).accuracy}
 
 
 def _exact(name: str, rows) -> Reader:
@@ -128,6 +137,7 @@ SUBJECTS: dict[str, Callable[[object, object], Reader]] = {  # name -> reader fr
     "people": _people,
     "sums": lambda tok, _: _asked("sums", Sums(("add",)), tok),
     "solved": _solved,
+    "tasks_done": _tasks_done,
     "copies": _copies,
     "statements": _statements,
     "json": lambda tok, _: _asked("json", Talk(("format",)), tok),
@@ -143,6 +153,7 @@ LABELS = {
     "people": "known people, questions right (share of 512)",
     "sums": "two-digit sums right (share of 512)",
     "solved": "three-digit sums solved (share of 512)",
+    "tasks_done": "tasks done although a call fails (share of 256)",
     "copies": "drug names copied from the context (share of 512)",
     "statements": "known people, statements right (share of 512)",
     "json": "asked-for formats right (share of 512)",

@@ -21,12 +21,14 @@ class Trials:
     reading is to be highest.
 
     reached   (metric, least) pairs: a rate at which one of these last readings is lower counts as 0
+    exam      subjects of which the metric is one, where the experiment does not read it itself
     """
 
     metric: str
     rates: tuple[float, ...]
     arms: tuple[Arm, ...]
     reached: tuple[tuple[str, float], ...] = ()
+    exam: tuple[str, ...] = ()
 
     def reading(self, run) -> float:
         """What a trial is judged by."""
@@ -37,9 +39,9 @@ class Trials:
         return last[self.metric] if all(last[m] >= least for m, least in self.reached) else 0.0
 
     def runs(self) -> dict[tuple[str, float], Arm]:
-        """(arm's label, rate) -> the arm at that rate, without an exam."""
+        """(arm's label, rate) -> the arm at that rate, with the exam of the trial and not its own."""
         return {
-            (a.label, lr): replace(a, knobs=a.knobs | {"lr": lr}, exam=(), every=0)
+            (a.label, lr): replace(a, knobs=a.knobs | {"lr": lr}, exam=self.exam, every=0)
             for a in self.arms
             for lr in self.rates
         }
@@ -54,7 +56,7 @@ def seal(trials: Iterable[Trials]) -> Seal:
     """What was tried, and the code that runs it."""
     trials = list(trials)
     tried = [
-        [t.metric, *t.reached, label, arm.experiment, arm.knobs]
+        [t.metric, *t.reached, *t.exam, label, arm.experiment, arm.knobs]
         for t in trials
         for (label, _), arm in t.runs().items()
     ]

@@ -10,10 +10,12 @@ def others() -> list[tuple[str, list[Rehearsal]]]:
     """("study", its rehearsals): every subject, along the way and at the end only."""
     cpt, dpo = (registry.get(name)(**registry.get(name).rehearsal["short"]) for name in ("cpt", "dpo"))
     chat = ("people", "solved", "json", "refusals", "general_nats", DRIFT)
+    plain = (s for s in exams.SUBJECTS if s != "tasks_done")  # a base model calls no tools
     studies = {
-        "base": Study(cpt, (*exams.SUBJECTS, DRIFT), 5),
+        "base": Study(cpt, (*plain, DRIFT), 5),
         "chat": Study(dpo, chat, 5),
         "end only": Study(dpo, ("people",)),
+        "tasks": Study(dpo, ("tasks_done",)),
     }
     return [("study", [Rehearsal(label, study) for label, study in studies.items()])]
 

@@ -4,14 +4,16 @@ from the unmerged one.
 
 import copy
 from dataclasses import dataclass
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
 from ..errors import UserError
 from . import quant
+
+if TYPE_CHECKING:  # PEFT takes a second and a half to import, and most runs train no adapter
+    from peft import PeftModel
 
 ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
 TARGETS = {
@@ -57,7 +59,7 @@ def adapt(
     variant: str = "lora",
     seed: int = 0,
     tokens: Sequence[int] = (),
-) -> PeftModel:
+) -> "PeftModel":
     """The model with adapters, in place: only they are trained. A function of the settings and the seed.
 
     rank      r: numbers per row and column of a matrix that its change has
@@ -72,6 +74,8 @@ def adapt(
 
     Raises BadAdapter.
     """
+    from peft import LoraConfig, get_peft_model
+
     check(rank, init, bool(quant.layers4bit(model)))
     if not {n.rsplit(".", 1)[-1] for n, _ in model.named_modules()} >= set(TARGETS[targets]):
         raise BadAdapter(
@@ -93,6 +97,13 @@ def adapt(
         return get_peft_model(model, config)
 
 
+def has_adapters(model) -> bool:
+    """Is this a model that PEFT has wrapped?"""
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
 def is_adapter(name: str) -> bool:
     """Does a parameter of this name belong to the adapters?"""
     return "lora_" in name or "trainable_tokens" in name
@@ -103,15 +114,17 @@ def trained(model) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def merged(model: PeftModel) -> nn.Module:
+def merged(model: "PeftModel") -> nn.Module:
     """A plain model with the adapters' change inside its weights; the given one stays as it is."""
     return quant.guard(copy.deepcopy(model).merge_and_unload())
 
 
-def stored_as(model: PeftModel, store: str) -> PeftModel:
+def stored_as(model: "PeftModel", store: str) -> "PeftModel":
     """A copy of the model (fp32 base) whose base weights are held in fp32, bf16 or nf4, with the same
     adapters on them.
     """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
     config = copy.deepcopy(model.peft_config["default"])
     # the adapters are there, and the weights have given up their part
     config.init_lora_weights = False  # type: ignore[attr-defined]
@@ -131,7 +144,7 @@ class Drift:
 
 
 @torch.no_grad()
-def merge_drift(model: PeftModel, ids: Tensor, store: str = "fp32") -> Drift:
+def merge_drift(model: "PeftModel", ids: Tensor, store: str = "fp32") -> Drift:
     """|logits(merged) − logits(unmerged)| on ids [B, T], both with the base in `store`: fp32 and bf16 round,
     nf4 has to quantise again.
     """

@@ -125,6 +125,11 @@ def error(before: Tensor, after: Tensor) -> float:
     return float((after - before).norm() / before.norm())
 
 
+def integers(bits: int, group: int) -> Callable[[str, Tensor], Tensor]:
+    """`integer` as `quantise_with` wants it: every matrix alike."""
+    return lambda name, weight: integer(weight, bits, group)
+
+
 @torch.no_grad()
 def quantise_with(model, rounding: Callable[[str, Tensor], Tensor]) -> dict[str, float]:
     """Round every linear layer but the head, in place: (name, W) -> Ŵ. Returns the error of each."""

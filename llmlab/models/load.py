@@ -138,11 +138,21 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
     mark = fingerprint(folder, name)
     if name in paths.LAB:
         check_seal(name, mark)
-    where = str(folder or name)
+    model, tok = _weights(str(folder or name), name, dtype=dtype, **how), tokenizer(name)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < len(tok):
+        raise BadCheckpoint(
+            f"the tokenizer of '{name}' has {len(tok)} tokens, and the model only {rows}: one of them is"
+            " another model's, or model.resize_token_embeddings(len(tokenizer)) was forgotten"
+        )
+    return Loaded(model if how else model.to(device), tok, name, mark)
+
+
+def _weights(where: str, name: str, **how):
+    """The model as its files have it, every weight. Raises BadCheckpoint."""
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
-            dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -156,14 +166,7 @@ def load(name: str = "base", device: str = "cpu", dtype: torch.dtype = torch.flo
         ) from None
     model, said = loaded
     check_keys(name, said)
-    tok = tokenizer(name)
-    rows = model.get_input_embeddings().weight.shape[0]
-    if rows < len(tok):
-        raise BadCheckpoint(
-            f"the tokenizer of '{name}' has {len(tok)} tokens, and the model only {rows}: one of them is"
-            " another model's, or model.resize_token_embeddings(len(tokenizer)) was forgotten"
-        )
-    return Loaded(model if how else model.to(device), tok, name, mark)
+    return model
 
 
 def check_keys(name: str, said: dict) -> None:

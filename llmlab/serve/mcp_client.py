@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import jsonschema
+from jsonschema import Draft202012Validator, SchemaError
 from anyio.from_thread import start_blocking_portal
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, CallToolResult
@@ -43,7 +43,7 @@ class MCPTools(Tools):
             check_address(server)
         try:
             super().__init__(self._listed())
-        except (ToolError, jsonschema.SchemaError, OSError) as e:
+        except (ToolError, SchemaError, OSError) as e:
             self.close()
             named, why = " ".join(str(server).split())[:200], " ".join(str(e).split())[:200]
             raise UserError(f"the MCP server '{named}' cannot be used ({why}); try it by itself") from None
@@ -74,7 +74,7 @@ class MCPTools(Tools):
             if cursor is None:
                 break
         for t in tools:
-            jsonschema.Draft202012Validator.check_schema(t.input_schema)
+            Draft202012Validator.check_schema(t.input_schema)
         return [
             {
                 "type": "function",

@@ -1,8 +1,8 @@
 """Rollouts: the one place where a world meets a model. Sampled ids are appended, never re-encoded."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -11,6 +11,9 @@ from ..tokens.batch import Batch, pad
 from ..world.base import Problem, Score, World
 from ..world.desk import parse
 from .sample import sample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Samples:
     part_format, part_answer, … pass@k and the rest are functions of them.
     """
 
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
 
     @property
     def accuracy(self) -> float:
@@ -113,6 +116,8 @@ def evaluate(
     """Sample k answers to n problems of the split and score them; own generator, so training is not
     disturbed. temperature 0 is greedy.
     """
+    import pandas as pd  # late: most runs read shares, not tables
+
     asked = world.problems(n, split=split, seed=seed, **problems)
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     episodes = play(

@@ -6,9 +6,7 @@ import json
 import operator
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
-
-import jsonschema
+from functools import cache, cached_property
 
 from .base import Message, Problem, Score, check_split, draw, same, say, side
 from .census import STATEMENTS as CENSUS_FIELDS
@@ -41,7 +39,6 @@ SCHEMAS = {
         {"value": {"type": "number"}, "unit": {"enum": list(UNITS)}, "to": {"enum": list(UNITS)}}
     ),
 }
-VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
 MEANING = {
     "calculator": "Exact value of an expression of numbers, + - * / and brackets.",
     "census": "Look up a person of Verania.",
@@ -53,6 +50,16 @@ TOOLS = [
     {"type": "function", "function": {"name": n, "description": MEANING[n], "parameters": s}}
     for n, s in SCHEMAS.items()
 ]
+
+
+@cache
+def validator(name: str):
+    """What checks a tool's arguments. jsonschema is imported here: it takes a second and a half, and most
+    runs call no tool.
+    """
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(SCHEMAS[name])
 
 
 class ToolError(Exception):
@@ -181,7 +188,7 @@ class Desk:
         if name not in SCHEMAS:
             raise ToolError("unknown_tool", f"there is no tool '{name}'")
         try:
-            wrong = next(VALIDATORS[name].iter_errors(arguments), None)
+            wrong = next(validator(name).iter_errors(arguments), None)
             said = wrong.message if wrong else ""
         except RecursionError:
             raise ToolError("bad_arguments", "too many brackets in one another") from None
@@ -349,7 +356,7 @@ class Desk:
 
     @staticmethod
     def fits(name: str, arguments: dict) -> bool:
-        return name in SCHEMAS and VALIDATORS[name].is_valid(arguments)
+        return name in SCHEMAS and validator(name).is_valid(arguments)
 
     def reply(self, problem: Problem, messages: list[Message]) -> Message | None:
         """Run the calls of the last turn; the chosen call fails once. None: no call was made, the

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .base import Message, check_split, draw, rng, say, side
+from .base import Message, OneTurn, Score, check_split, draw, rng, same, say, side
 from .base import Problem as Drawn
 from .census import QUESTIONS, Census
 from .desk import SYSTEM, TOOLS, call
@@ -197,3 +197,20 @@ def pairs(
         choice = choices(task, 1, seed=("pairs", seed, which), topics=topics)[0]
         found.append((choice, *pair(rng("pair", seed, which), choice, coverage, noise)))
     return found
+
+
+class Graded(OneTurn):
+    """A task as a world: reward 1 for the best answer, a half for the usual one, 0 for any other."""
+
+    def __init__(self, task: str):
+        self.name = self.task = task
+
+    def problems(self, n: int, *, split: str = "test", seed=0) -> list[Drawn]:
+        """Questions whose three answers stand in meta["choice"]."""
+        found = choices(self.task, n, split=split, seed=seed)
+        return [Drawn(c.messages, c.best["content"], {"choice": c}) for c in found]
+
+    def score(self, problem: Drawn, text: str) -> Score:
+        """answer: 1, 0.5 or 0."""
+        usual = problem.meta["choice"].usual["content"]
+        return Score({"answer": 1.0 if same(text, problem.answer) else 0.5 * same(text, usual)})

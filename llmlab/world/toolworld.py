@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jsonschema
-
 from .base import Message, Problem, Score, World, check_split, rng, same, say, side
 from .desk import ToolError, call_text, parse
 
@@ -71,6 +69,8 @@ class Tools:
 
 def misfit(schema: dict, arguments: Any) -> str:
     """Why arguments do not fit a schema; empty if they do."""
+    import jsonschema  # late: see desk.validator
+
     try:
         wrong = next(jsonschema.Draft202012Validator(schema).iter_errors(arguments), None)
     except re.error:  # a pattern of another language's: the tool itself has to look

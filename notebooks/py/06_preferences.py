@@ -267,6 +267,36 @@ figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
 Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 
 # %% [markdown]
+# **An answer that no pair contains.** Given pairs move probability between the answers in them. Own samples can contain other answers, and so can the samples of reinforcement learning. How likely must an answer be at the start to be found?
+#
+# We ask the model who it is. First SFT gives it the habit of calling itself Nova, not Lumo, with probability `mass`. Nova earns 1, Lumo ½, anything else 0. Then three methods run at the same rate: DPO on given pairs, which prefer Lumo to a refusal and never mention Nova; DPO on own samples, the best of eight against the worst; and GRPO on such samples.
+
+# %%
+from llmlab.chapters.c06_preferences.explore import Explore
+
+starts = {"given pairs, Nova 10 % at the start": dict(method="offline", mass=0.1),
+          "own samples, 1 %": {}, "GRPO, 1 %": dict(method="grpo"),
+          "GRPO, 0 %": dict(method="grpo", mass=0.0)}
+found = {name: [runs.run(Explore(**knobs), seed) for seed in seeds]
+         for name, knobs in starts.items()}
+
+# %%
+Predict("GRPO, from 1 %: how likely is Nova after 40 steps of 128 samples?",
+        lambda: end(found["GRPO, 1 %"], "best_prob"), kind="number", unit="share",
+        low=0, high=1, mark="best_prob",
+        shows=lambda: figures.curves(
+            found, {m: Explore.curves[m] for m in ("best_prob", "usual_prob", "paid")},
+            title="A name that no pair contains; 3 seeds"),
+        why="One sample in a hundred is enough: its group of eight prefers it to the "
+            "other seven, and each step makes it likelier in the next.")
+
+# %% [markdown]
+# One sample in a hundred is enough for both methods that learn from own samples. Given pairs take away even the tenth that was there: they raise Lumo, and probabilities sum to one. At 0 % GRPO finds nothing either, because a reward can only favour what is sampled. So online methods don't explore beyond the model's own samples. If the answer never comes, someone has to write it down, and SFT on a few examples comes first.
+
+# %%
+Panel("explore", show=["method", "mass", "group", "prompts", "lr"])
+
+# %% [markdown]
 # ## 7 · Reward models
 #
 # What does a model learn that scores answers? The same pairs can train one [Christiano et al. 2017]. It puts a single number at the end of an answer, fitted so that sigmoid(difference) is the probability that one answer beats the other (Bradley and Terry). Our gold reward gives 1 for a right answer, adds ½ for politeness, and subtracts a little for long-windedness.

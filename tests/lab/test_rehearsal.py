@@ -356,7 +356,7 @@ def test_a_run_that_imitates_its_samples_parts_at_their_length():
 def test_whether_an_experiment_learns_from_samples_is_read_off_its_rows():
     found = [n for n, b in BOOKS.items() if rehearsal.learns_from_samples(b.read()["rows"].values())]
     assert found == [
-        *("midtrain", "stages", "lora", "online", "overopt", "grpo", "policy", "retain", "order"),
+        *("midtrain", "stages", "lora", "online", "explore", "overopt", "grpo", "policy", "retain", "order"),
         *("agent", "decide", "star", "process", "calibrate", "budget", "distill", "selfdistill", "qat"),
         "specialists",
     ]

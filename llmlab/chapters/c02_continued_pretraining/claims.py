@@ -25,9 +25,22 @@ KL = {
     weight: cpt(f"KL {weight:g}, no replay", kl_coef=weight, **EQUAL_COMPUTE) for weight in (0.02, 0.1, 0.5)
 }
 
-MILD = {"probe": 10, "lr": 5e-4}  # at the default rate the ordinary dip alone would trip the gate
-BURST = Arm("no gate", "burst", MILD, ("people", "sums"), 10)
-GATED = Arm("gate every 10 steps", "burst", MILD | {"gate": 10, "tolerance": 0.2}, ("people", "sums"), 10)
+MILD = {"probe": 10, "lr": 5e-4, "replay": 0.5}  # so that the ordinary dip does not trip the gate
+GATE = {"gate": 10, "tolerance": 0.2}
+BURST = Arm("no gate", "burst", MILD, ("people",), 10)
+GATED = Arm("gate every 10 steps", "burst", MILD | GATE, ("people",), 10)
+QUIET = Arm("gate every 10 steps, no burst", "burst", MILD | GATE | {"length": 0})
+READ_ON = ("domain_loss", 2.2)  # both arms get there after the burst
+LEARNT = ("domain_nats", 0.8)  # all of these four get there
+LOW_OFTEN, HIGH_OFTEN, SLOW_OFTEN, COLD_OFTEN = (
+    Arm(label, "cpt", {"probe": 150} | knobs, ("general_nats", "domain_nats"), 10)
+    for label, knobs in (
+        ("lr 5e-4, read every 10 steps", {"lr": 5e-4}),
+        ("lr 5e-3, read every 10 steps", {"lr": 5e-3}),
+        ("60 steps of warm-up, read every 10", {"warmup": 60}),
+        ("no warm-up, read every 10 steps", {"warmup": 0}),
+    )
+)
 
 
 SHORT_LISTS = Arm("short lists", "longdoc", {"lines": 10})
@@ -47,7 +60,7 @@ CALLS = {
     for s in (0.0, 0.3)
 }
 ADVICE = {
-    s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=120, practice=40, practice_lr=2e-3, probe=60)
+    s: midtrain("advice", s, f"{s:.0%} unsafe documents", steps=95, practice=15, practice_lr=2e-3, probe=95)
     for s in (0.0, 0.05, 0.2)
 }
 
@@ -267,15 +280,15 @@ CLAIMS = (
         "Practice; no study at hand.",
         contrasts=(
             contrast(
-                "known people, mean over the run",
+                "known people when as much of the domain is learnt",
                 "more",
-                GATED("people", "mean"),
-                BURST("people", "mean"),
+                GATED("people", at=READ_ON),
+                BURST("people", at=READ_ON),
                 0.05,
             ),
             contrast("known people at the end", "more", GATED("people"), BURST("people"), 0.05),
             contrast(
-                "price: loss on domain text",
+                "price: loss on domain text at the end",
                 "more",
                 GATED("domain_loss"),
                 BURST("domain_loss"),
@@ -283,9 +296,15 @@ CLAIMS = (
                 NATS,
                 counts=False,
             ),
+            gain("the gate fires in the burst", GATED, "rollbacks", "more", 0.5, "rollbacks", counts=False),
         ),
-        matched=STEPS + "; the bad data comes at the same steps",
-        knob="whether one asks about the way or the end",
+        matched=STEPS
+        + "; the bad data comes at the same steps; as much learnt: where the loss on domain text first is 2.2"
+        " nats per token",
+        first=FRESH,
+        guards=(
+            gain("no false alarm where there is no burst", QUIET, "rollbacks", "same", 0.5, "rollbacks"),
+        ),
     ),
     Claim(
         "C019",
@@ -351,14 +370,14 @@ CLAIMS = (
         "Plausible; quantified rarely.",
         contrasts=(
             contrast(
-                "refusals after 40 steps of SFT, 5 % unsafe documents",
+                "refusals after 15 steps of SFT, 5 % unsafe documents",
                 "less",
                 ADVICE[0.05]("skill"),
                 ADVICE[0.0]("skill"),
                 0.05,
             ),
             contrast(
-                "refusals after 40 steps of SFT, 20 % unsafe documents",
+                "refusals after 15 steps of SFT, 20 % unsafe documents",
                 "less",
                 ADVICE[0.2]("skill"),
                 ADVICE[0.0]("skill"),
@@ -366,6 +385,7 @@ CLAIMS = (
             ),
         ),
         matched="tokens read, demonstrations, seed",
+        first=FRESH,
         knob="the share of unsafe documents",
     ),
     Claim(
@@ -524,42 +544,44 @@ CLAIMS = (
         ("stability_gap_2024",),
         contrasts=(
             contrast(
-                "worst general loss, lr 5e-4 against 5e-3",
+                "general loss when as much is learnt, lr 5e-4 against 5e-3",
                 "less",
-                LOW("general_nats", "highest"),
-                HIGH("general_nats", "highest"),
+                LOW_OFTEN("general_nats", at=LEARNT),
+                HIGH_OFTEN("general_nats", at=LEARNT),
                 0.02,
                 NATS,
             ),
             contrast(
-                "worst general loss, warm-up 60 against none",
+                "general loss when as much is learnt, warm-up 60 against none",
                 "less",
-                SLOW("general_nats", "highest"),
-                COLD("general_nats", "highest"),
+                SLOW_OFTEN("general_nats", at=LEARNT),
+                COLD_OFTEN("general_nats", at=LEARNT),
                 0.02,
                 NATS,
             ),
+            contrast(
+                "worst general loss of the run, lr 5e-4 against 5e-3",
+                "less",
+                LOW_OFTEN("general_nats", "highest"),
+                HIGH_OFTEN("general_nats", "highest"),
+                0.02,
+                NATS,
+                counts=False,
+            ),
+            contrast(
+                "worst general loss of the run, warm-up 60 against none",
+                "less",
+                SLOW_OFTEN("general_nats", "highest"),
+                COLD_OFTEN("general_nats", "highest"),
+                0.02,
+                NATS,
+                counts=False,
+            ),
         ),
-        matched=STEPS,
+        matched="what is learnt: read where the loss on domain text first is 0.8 nats per character; "
+        + STEPS,
         knob="the remedy: rate or warm-up",
-        guards=(
-            contrast(
-                "as much learnt: loss on domain text, warm-up 60 against none",
-                "same",
-                SLOW("domain_nats"),
-                COLD("domain_nats"),
-                0.02,
-                NATS,
-            ),
-            contrast(
-                "as much learnt: loss on domain text, lr 5e-4 against 5e-3",
-                "same",
-                LOW("domain_nats"),
-                HIGH("domain_nats"),
-                0.02,
-                NATS,
-            ),
-        ),
+        first=FRESH,
     ),
     Claim(
         "C034",

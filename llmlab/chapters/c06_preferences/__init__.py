@@ -5,6 +5,7 @@ EXPERIMENTS = {  # name, which is that of its module -> class
     "prefer": "Prefer",
     "pairs": "Pairs",
     "online": "Online",
+    "explore": "Explore",
     "reward": "Reward",
     "overopt": "Overopt",
 }

@@ -6,6 +6,7 @@ from . import checks
 
 METHODS = {"SFT": dict(method="sft"), "DPO": dict(), "DPO + NLL": dict(nll=0.5)}
 TUNED = ("style", "decide", "sums")
+METHOD = {"offline": "DPO on given pairs", "online": "DPO on own samples", "grpo": "GRPO"}
 # The best of each arm's trials, as data/sweeps/prefer.rates has them (a test holds the two together).
 RATES: dict[str, float] = {
     "style, SFT": 0.001,
@@ -27,6 +28,11 @@ def prefer(label: str, task: str, rated: str = "", **knobs) -> Arm:
     return Arm(label, "prefer", {"task": task, "batch": 8} | READ | knobs | lr)
 
 
+def explore(label: str, **knobs) -> Arm:
+    """An arm of 40 steps of 16 questions from a model that says the best answer with a given chance."""
+    return Arm(label, "explore", {"steps": 40, "held": 128, "probe": 40} | knobs)
+
+
 def online(label: str, **knobs) -> Arm:
     """An arm of DPO on own samples, with the same number of pairs no matter who wrote them."""
     return Arm(label, "online", {"steps": 40} | READ | {"probe": 40} | knobs)
@@ -35,9 +41,13 @@ def online(label: str, **knobs) -> Arm:
 BY = {(task, m): prefer(f"{task}, {m}", task, **knobs) for task in TUNED for m, knobs in METHODS.items()}
 LIKE = "style, DPO + NLL"
 FULL = BY["style", "DPO + NLL"]
-COVERED = {
-    c: prefer(f"best answer in {c:.0%} of the pairs", "style", LIKE, nll=0.5, coverage=c) for c in (0.0, 0.1)
-}
+# who has an answer that is said with probability 0, 1 or 10 % at the start, at the same rate
+CHANCES = (0.0, 0.01, 0.1)
+FOUND = {(m, c): explore(f"{METHOD[m]}, from {c:.0%}", method=m, mass=c) for m in METHOD for c in CHANCES}
+OTHER_RATES = [
+    explore(f"{METHOD['offline']}, from 10%, lr {lr:g}", method="offline", mass=0.1, lr=lr)
+    for lr in (1e-4, 1e-3)
+]
 NARROW = prefer("pairs about homes only", "style", LIKE, nll=0.5, topics=1)
 FEW = prefer("16 pairs", "style", LIKE, nll=0.5, examples=16)
 NOISY = prefer("30 % of the pairs swapped", "style", LIKE, nll=0.5, noise=0.3)
@@ -54,12 +64,20 @@ MANY, MANY_CORRECTED = (
     online("many right answers, corrections", task="many", pairing="correction"),
 )
 
-RATES_TRIED = (Trials("skill", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), tuple(BY.values())),)
+GRID = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+LOWER = (3e-6, 1e-5)  # where the first look had its best at the lowest
+RATES_TRIED = (
+    Trials("skill", GRID, tuple(BY[t, m] for t in TUNED if t != "decide" for m in METHODS)),
+    Trials("skill", LOWER + GRID, tuple(BY["decide", m] for m in METHODS)),
+)
 
 NATS = "nats"
-MATCHED = "pairs, steps, seed (which pairs); five rates tried for each arm at another seed"
+MATCHED = (
+    "pairs, steps, seed (which pairs); five rates tried for each arm at another seed, seven for decisions"
+)
 SAME = "pairs, steps, rate, seed"
 SHOWN = dict(counts=False)
+FRESH = 30  # redesigned after results of seeds below
 
 TRIALS = {"prefer": RATES_TRIED}
 
@@ -86,23 +104,24 @@ CLAIMS = (
         " the policy's own answers lie outside the pairs.",
         ("tang_2024", "xu_2024"),
         contrasts=(
-            contrast(
-                "polite answers, none of the pairs polite against all",
-                "less",
-                COVERED[0.0]("skill"),
-                FULL("skill"),
-                0.5,
+            *(
+                contrast(
+                    f"probability of an answer that no pair holds, given pairs against {other}, from {c:.0%}",
+                    "less",
+                    FOUND["offline", c]("best_prob"),
+                    FOUND[m, c]("best_prob"),
+                    0.5,
+                )
+                for c in CHANCES[1:]
+                for m, other in (("online", "own samples"), ("grpo", "GRPO"))
             ),
-            contrast(
-                "polite answers, a tenth of the pairs polite against all",
-                "less",
-                COVERED[0.1]("skill"),
-                FULL("skill"),
-                0.1,
+            *(
+                gain(f"that probability after {arm.label}", arm, "best_prob", "same", 0.05, **SHOWN)
+                for arm in (FOUND["online", 0.0], FOUND["grpo", 0.0], FOUND["offline", 0.1], *OTHER_RATES)
             ),
         ),
-        matched=SAME,
-        knob="the share of the pairs that contain the best answer",
+        matched="start, questions, steps, rate, seed; own samples: 8 a question",
+        first=FRESH,
     ),
     Claim(
         "C082",
@@ -264,6 +283,11 @@ CLAIMS = (
                     BY[t, "SFT"]("skill"),
                     0.05,
                 )
+                for t in TUNED
+            ),
+            *(gain(f"{t}: best answers after DPO", BY[t, "DPO"], "skill", "more", 0.05) for t in TUNED),
+            *(
+                gain(f"{t}: best answers after SFT on chosen", BY[t, "SFT"], "skill", "more", 0.05, **SHOWN)
                 for t in TUNED
             ),
             *(

@@ -137,6 +137,15 @@ class Distill(Experiment):
         """Conversations of a file as problems. Raises UserError with file, line and fix."""
         return own_prompts.own(path, skip_bad, on_found)
 
+    def under(self, teacher: str) -> "Distill":
+        """The same under a teacher that somebody named. Raises BadKnob for the one that has unlearnt it."""
+        if teacher == TEACHER and (other := OTHERS.get(self.family)):
+            raise BadKnob(
+                f"the {teacher} has unlearnt {self.family}: leave --teacher out, and the lab's {other} model"
+                " teaches them"
+            )
+        return replace(self, teacher=teacher)
+
     def world(self, level: int = 0) -> World:
         """What is asked."""
         if self.family == "calls":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...lab import knobs
-from ...lab.experiment import BadKnob, Experiment, knob
+from ...lab.experiment import Experiment, knob
 from ...methods import imitation
 from ...models import formats
 from ...models.adapters import adapt, merged
@@ -18,6 +18,7 @@ from ...train import probes
 from ...train.recipe import Read, Recipe, numbered
 from ...world.base import World
 from ...world.desk import Desk
+from . import few_bits
 from .parts import PARTS
 
 BASES = ("rounded", "full")
@@ -62,7 +63,7 @@ class Merging(Experiment):
 
     base: str = knob("rounded", choices=BASES, help="the weights that the adapter is trained beside")
     bits: int = knob(4, 2, 8, unit="bits", help="bits of a rounded weight")
-    group: int = knob(32, 8, 128, help="weights of a row that share a scale")
+    group: int = few_bits.group()
     part: str = knob("strings", choices=tuple(PARTS), help="the new skill")
     rank: int = knob(8, 1, 64, scale="log", help="rank of the adapter")
     batch: int = knob(16, 2, 128, unit="rows", help="rows a step")
@@ -74,14 +75,12 @@ class Merging(Experiment):
 
     def __post_init__(self):
         super().__post_init__()
-        if 128 % self.group:
-            raise BadKnob(
-                f"--group {self.group} does not divide a row of 128 weights; choose 8, 16, 32, 64 or 128"
-            )
+        few_bits.check(self.group)
 
-    def rounded(self, name: str, weight: Tensor) -> Tensor:
-        """One matrix in this many bits."""
-        return formats.integer(weight, self.bits, self.group)
+    @property
+    def rounding(self):
+        """How every matrix is rounded."""
+        return formats.integers(self.bits, self.group)
 
     def shown(self, tok, seed: int, step: int) -> Batch:
         """Right solutions of a step's problems."""
@@ -94,7 +93,7 @@ class Merging(Experiment):
         self.address(loaded)
         full = frozen_copy(loaded.model)
         if self.base == "rounded":
-            formats.quantise_with(loaded.model, self.rounded)
+            formats.quantise_with(loaded.model, self.rounding)
         student = adapt(loaded.model, rank=self.rank, seed=seed)
         return Recipe(
             student,
@@ -111,10 +110,10 @@ class Merging(Experiment):
     def deployed(self, full, change: dict[str, Tensor]) -> dict[str, Any]:
         """The three models of one change. name of a linear layer -> Δ [out, in]"""
         beside = frozen_copy(full)
-        formats.quantise_with(beside, self.rounded)
+        formats.quantise_with(beside, self.rounding)
         both = with_change(frozen_copy(full), change)
         low = frozen_copy(both)
-        formats.quantise_with(low, self.rounded)
+        formats.quantise_with(low, self.rounding)
         return {"unrounded": both, "beside": with_change(beside, change), "merged": low}
 
     def prober(self, full, student, tok):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Iterator
 
-from torch import Tensor
-
 from ...lab import knobs
 from ...lab.experiment import BadKnob, Experiment, knob
 from ...methods import distillation, imitation
@@ -23,6 +21,7 @@ from ...train.collect import Collector
 from ...train.recipe import Read, Recipe, numbered
 from ...world import corpora
 from ...world.base import rng
+from . import few_bits
 from .quantise import SKILLS
 
 TRAIN = ("kd", "sft", "grpo")
@@ -94,7 +93,7 @@ class QAT(Experiment):
     sampler: str = knob("trained", choices=("trained", "rounded"), help="grpo: which weights sample")
     importance: str = knob("clipped", choices=tuple(WEIGHED), help="sampler rounded: ratio of its tokens")
     bits: int = knob(3, 2, 8, unit="bits", help="bits of a weight")
-    group: int = knob(32, 8, 128, help="weights of a row that share a scale")
+    group: int = few_bits.group()
     batch: int = knob(32, 2, 256, unit="rows", help="rows a step; grpo: eight samples a problem")
     lr: float = knobs.lr(5e-4)
     warmup: int = knobs.warmup(5)
@@ -104,6 +103,7 @@ class QAT(Experiment):
 
     def __post_init__(self):
         super().__post_init__()
+        few_bits.check(self.group)
         if self.sampler == "rounded" and (self.train, self.when) != ("grpo", "ptq"):
             raise BadKnob("--sampler rounded teaches full weights; add --train grpo --when ptq")
         if self.importance != "clipped" and self.sampler != "rounded":
@@ -169,11 +169,12 @@ class QAT(Experiment):
     def finish(self, trained):
         """What was trained with full weights is rounded, once."""
         if self.when == "ptq":
-            formats.quantise_with(trained.model, self.rounded)
+            formats.quantise_with(trained.model, self.rounding)
 
-    def rounded(self, name: str, weight: Tensor) -> Tensor:
-        """One matrix in that number of bits."""
-        return formats.integer(weight, self.bits, self.group)
+    @property
+    def rounding(self):
+        """How every matrix is rounded."""
+        return formats.integers(self.bits, self.group)
 
     def prober(self, model, tok):
         """step -> readings of the rounded model."""
@@ -188,7 +189,7 @@ class QAT(Experiment):
 
         def read(step: int) -> dict[str, float]:
             full, low = plain(model), plain(model)
-            errors = formats.quantise_with(low, self.rounded)
+            errors = formats.quantise_with(low, self.rounding)
             return probes.read(low, sets) | {
                 "full_sums": probes.exact(full, sets["long_sums"]),
                 "weight_error": sum(errors.values()) / len(errors),

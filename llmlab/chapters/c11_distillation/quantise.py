@@ -22,6 +22,7 @@ from ...world.desk import Desk
 from ...world.records import Records
 from ...world.sums import Sums
 from ...world.talk import Talk
+from . import few_bits
 
 FULL, BITS = 16, (8, 6, 5, 4, 3, 2)
 GGUF = {  # scheme -> bits of a weight -> the gguf package's format of that many
@@ -90,7 +91,7 @@ class Quantise(Experiment):
     )
 
     scheme: str = knob("int", choices=SCHEMES, help="how weights are rounded")
-    group: int = knob(32, 8, 128, help="weights of a row that share a scale")
+    group: int = few_bits.group()
     calibration: str = knob("conversations", choices=CALIBRATION, help="gptq: texts that it looks at")
     tokens: int = knob(2048, 128, 65_536, help="gptq: tokens of them")
     outliers: float = knob(
@@ -100,10 +101,7 @@ class Quantise(Experiment):
 
     def __post_init__(self):
         super().__post_init__()
-        if 128 % self.group:
-            raise BadKnob(
-                f"--group {self.group} does not divide a row of 128 weights; choose 8, 16, 32, 64 or 128"
-            )
+        few_bits.check(self.group)
         if self.scheme in GGUF and self.group != 32:
             raise BadKnob(f"the formats of {self.scheme} have groups of 32; leave out --group {self.group}")
 

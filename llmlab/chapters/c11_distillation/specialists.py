@@ -6,8 +6,6 @@ from statistics import fmean
 from typing import Any, ClassVar
 
 import torch
-from peft import PeftModel
-from peft.utils import merge_utils
 from torch import Tensor, nn
 
 from ...lab import knobs
@@ -114,7 +112,7 @@ class Specialists(Experiment):
         """Right solutions of a step's problems."""
         return Batch.of_rows(tok, probes.question_rows(tok, Parts(), self.turn(names, seed, step)))
 
-    def adapted(self, model, seed: int) -> PeftModel:
+    def adapted(self, model, seed: int):
         """With a new adapter; all adapters of a run begin alike."""
         return adapt(model, rank=self.rank, seed=seed)
 
@@ -130,6 +128,8 @@ class Specialists(Experiment):
     def change(self, changes: list[Tensor]) -> Tensor:
         """One change of a weight from the specialists' changes of it, all of one shape."""
         if self.how == "ties":
+            from peft.utils import merge_utils
+
             weights = changes[0].new_ones(len(changes))
             return self.scale * merge_utils.ties(changes, weights, self.density)
         return self.scale * torch.stack(changes).mean(0)
