@@ -169,7 +169,7 @@ Predict("After DPO: what share of the answers is the polite, right one?",
 from llmlab.learn import draw
 from llmlab.chapters.c06_preferences import claims
 
-sums = [claims.BY["sums", method] for method in claims.METHODS]
+sums = [claims.BY["sums", "SFT"], claims.ORDERED, claims.BY["sums", "DPO + NLL"]]
 draw.over_steps(
     sums, {m: Prefer.curves[m] for m in ("chosen_logprob", "preferred", "skill")},
     title="Right sums preferred to wrong ones, before and after; the ledger's seeds")

@@ -93,10 +93,7 @@ def test_no_rate_is_used_that_was_not_tried():
 
 
 GRPO_LIMIT = {k.name: k for k in GRPO.knobs()}["lr"].high
-LOSING = (
-    "decide, SFT",
-    "decide, DPO",
-)  # every rate makes them worse than they began, so the smallest one is best
+LOSING = ("decide, SFT", "sums, DPO")  # every rate makes them worse than they began: the lowest is best
 FLAT = ("GRPO",)  # the reader finds no right answer, so no rate is better than another
 KEEPING = tuple(policy.RATES)  # at the lowest rate nothing is lost, so a lower one cannot be better
 
