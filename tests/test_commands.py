@@ -61,6 +61,7 @@ QUICK = {  # a command -> what is added to it
     "llmlab serve my_adapters --make": "",
     "llmlab serve my_adapters --vllm": "--help",
     "llmlab build": "--help",
+    "llmlab build book --only explore": "--help",
     "llmlab build vouch": "--help",
     "llmlab build vouch --close": "--help",
     "llmlab build --check": "",

@@ -30,7 +30,12 @@ def command(argv: list[str]) -> int:
         [
             ("check", bool, False, "only say what is current and what is stale"),
             ("force", bool, False, "build again what is current"),
-            ("only", str, "", "book, vouch: of these experiments alone, as name,name"),
+            (
+                "only",
+                str,
+                "",
+                "book, vouch: of these experiments alone, as name,name; book: whatever the code gives now",
+            ),
             (
                 "changed",
                 str,
@@ -157,7 +162,7 @@ def rehearse(name: str, options) -> None:
             bar.update(task, completed=done, total=of)
 
         if name == "book":
-            lines = vouch.write(books, told)
+            lines = vouch.write(books, told, accept=bool(only))
         else:
             meant = tuple(filter(None, options.changed.split(",")))
             lines = vouch.vouch(books, spot_checks(books), told, meant, options.close, relying)

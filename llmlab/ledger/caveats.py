@@ -64,7 +64,9 @@ CAVEATS = {
         "Most of the variance lies between problems, and with 0/1 rewards the best baseline weighs"
         " samples by their squared score."
     ),
-    "C077": Caveat("The answers have a few tokens, and GSPO was made for long ones."),
+    "C071": Caveat("Both arms run at three times the usual rate, where both lose."),
+    "C077": Caveat("Both arms run at three times the usual rate, where both lose."),
+    "C078": _not("The diversity of a policy that has been broken by its rate says nothing about clipping."),
     "C079": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C081": Caveat("The answer is a name, one word in a few sentences: there is nothing else to learn."),
     "C084": Caveat("Pretraining contained such strings: a task outside it, and k above 16, are not tested."),
@@ -73,7 +75,13 @@ CAVEATS = {
     "C092": Caveat("SFT on chosen answers ends below its own start in one task, at the lowest rate tried."),
     "C093": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
     "C094": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
+    "C095": _not(
+        "Half of the reward runs never reach the share of right answers that the arms are matched at."
+    ),
     "C097": Caveat("32 tasks, and where there is no reward there is no gradient."),
+    "C098": _not(
+        "The reward arm ends below its own start: clean traces lose more, which is all that is shown."
+    ),
     "C099": Caveat(
         "The stages are of unequal length, and reinforcement learning alone starts without the chat form."
     ),

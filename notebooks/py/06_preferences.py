@@ -163,7 +163,7 @@ Predict("After DPO: what share of the answers is the polite, right one?",
 # %% [markdown]
 # **The order is right, and the model still doesn't say it.** Compare *pairs ordered correctly* with *best answer given*. With plain DPO nearly every held-out pair is in the right order, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this. The two log-probs, drawn separately, can. The likelihood term cures this. So does imitating the chosen answers: where there is only one thing to learn, the contrast adds little.
 #
-# **Likelihood displacement** goes a step further. The *chosen* answer loses probability, too, while the order of its pair keeps improving. Nothing in the loss forbids that, because only the difference counts. In the next figure the pairs prefer right sums to wrong ones. Each arm runs at its best rate, with the ledger's seeds:
+# **Likelihood displacement** goes a step further. The *chosen* answer loses probability, too, while the order of its pair keeps improving. Nothing in the loss forbids that, because only the difference counts. In the next figure the pairs prefer right sums to wrong ones. SFT and DPO + NLL run at their best rates, DPO at 1e-4: its best is the lowest that was tried, where it learns nothing. The seeds are the ledger's:
 
 # %%
 from llmlab.learn import draw
@@ -392,7 +392,7 @@ tried.insert(0, "before", {arm.label: median(draw.readings(arm, "skill", "start"
 tried.round(2).rename_axis(columns="rate")
 
 # %% [markdown]
-# Find the highest share in each row, and compare it with *before*. Imitation never beats its start at deciding when to call, and plain DPO never beats it on sums. If the best rate is at the edge of the table, a better one may lie outside.
+# Find the highest share in each row, and compare it with *before*. Imitation never beats its start at deciding when to call, and plain DPO never beats it on sums. There the lowest rate is the best, because it changes least.
 #
 # ## 10 · What is contested
 #

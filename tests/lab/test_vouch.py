@@ -430,6 +430,15 @@ def test_a_missing_or_damaged_book_is_named_and_the_others_go_on(books, new_code
     )
 
 
+def test_a_book_of_other_code_is_not_written_over_unless_the_change_is_meant(books, new_code):
+    before = books["one"].file.read_bytes()
+    (line,) = vouch.write({"one": books["one"]})
+    assert line.startswith("one: its book was written by other code; run llmlab build vouch, or")
+    assert books["one"].file.read_bytes() == before
+    (line,) = vouch.write({"one": books["one"]}, accept=True)
+    assert line.startswith("book of one: ") and books["one"].file.read_bytes() != before
+
+
 def test_a_changed_rehearsal_is_named(books, new_code):
     wanted = [replace(r, seed=9) if r.label == "short" else r for r in books["one"].wanted]
     (line,) = vouch.vouch({"one": Book("one", wanted)}, {})

@@ -73,7 +73,7 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
     assert not rates.is_current("toy", [TOY]) and record.stale(rates.seals({"toy": [TOY]})) == ["toy"]
 
 
-PARTS = {"lora": lora, "prefer": prefer, "policy": policy}
+PARTS = {"lora": lora, "prefer": prefer, "policy": policy, "agent": policy}
 PARTS |= dict.fromkeys(("distill", "selfdistill", "qat"), distilled)
 LABELS = [(part, label) for part in PARTS for label in rates.load(part)["table"]]
 
@@ -95,7 +95,8 @@ def test_no_rate_is_used_that_was_not_tried():
 GRPO_LIMIT = {k.name: k for k in GRPO.knobs()}["lr"].high
 LOSING = ("decide, SFT", "sums, DPO")  # every rate makes them worse than they began: the lowest is best
 FLAT = ("GRPO",)  # the reader finds no right answer, so no rate is better than another
-KEEPING = tuple(policy.RATES)  # at the lowest rate nothing is lost, so a lower one cannot be better
+# at the lowest rate nothing is lost, so a lower one cannot be better
+KEEPING = tuple(arm.label for arm in policy.KEPT.values())
 
 
 @pytest.mark.parametrize("part, label", LABELS)

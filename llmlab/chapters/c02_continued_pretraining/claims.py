@@ -30,7 +30,7 @@ GATE = {"gate": 10, "tolerance": 0.2}
 BURST = Arm("no gate", "burst", MILD, ("people",), 10)
 GATED = Arm("gate every 10 steps", "burst", MILD | GATE, ("people",), 10)
 QUIET = Arm("gate every 10 steps, no burst", "burst", MILD | GATE | {"length": 0})
-READ_ON = ("domain_loss", 2.2)  # both arms get there after the burst
+READ_ON = ("domain_loss", 2.3)  # both arms get there after the burst
 LEARNT = ("domain_nats", 0.8)  # all of these four get there
 LOW_OFTEN, HIGH_OFTEN, SLOW_OFTEN, COLD_OFTEN = (
     Arm(label, "cpt", {"probe": 150} | knobs, ("general_nats", "domain_nats"), 10)
@@ -299,9 +299,9 @@ CLAIMS = (
             gain("the gate fires in the burst", GATED, "rollbacks", "more", 0.5, "rollbacks", counts=False),
         ),
         matched=STEPS
-        + "; the bad data comes at the same steps; as much learnt: where the loss on domain text first is 2.2"
+        + "; the bad data comes at the same steps; as much learnt: where the loss on domain text first is 2.3"
         " nats per token",
-        first=FRESH,
+        first=35,
         guards=(
             gain("no false alarm where there is no burst", QUIET, "rollbacks", "same", 0.5, "rollbacks"),
         ),
@@ -367,7 +367,9 @@ CLAIMS = (
         "A 1.1.2",
         "measured",
         "02",
-        "Plausible; quantified rarely.",
+        "Li et al.: models of 1 B parameters that were pretrained on more toxic text are easier to detoxify"
+        " afterwards.",
+        ("li_2025_bad",),
         contrasts=(
             contrast(
                 "refusals after 15 steps of SFT, 5 % unsafe documents",
