@@ -25,7 +25,10 @@ CAVEATS = {
         "The methods differ in task, steps and distance moved, and statements are asked in a plain"
         " form that chat training unlearns."
     ),
-    "C005": Caveat("The votes are on products; the learned verifier was trained on sums, and picks there."),
+    "C005": _not(
+        "The vote is over bare answers, without reasoning paths, and the verifier is an oracle: nothing"
+        " is said about self-consistency."
+    ),
     "C006": Caveat("The base model has never seen the chat's control tokens, so part of the gap is form."),
     "C013": Caveat("The wrong facts have no system: they average out, as label noise at scale may not."),
     "C014": Caveat("The dose is extreme, and verbatim memorisation is not read."),
@@ -72,16 +75,13 @@ CAVEATS = {
     "C084": Caveat("Pretraining contained such strings: a task outside it, and k above 16, are not tested."),
     "C087": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C091": Caveat("One rate, and no neutral pairs: how targeted it is depends on the dose."),
-    "C092": Caveat("SFT on chosen answers ends below its own start in one task, at the lowest rate tried."),
+    "C092": Caveat("On sums and decisions one of the two never beats the start, so the start stands for it."),
     "C093": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
     "C094": Caveat("40 steps at one rate on fresh pairs: over-optimisation cannot appear."),
     "C095": _not(
         "Half of the reward runs never reach the share of right answers that the arms are matched at."
     ),
     "C097": Caveat("32 tasks, and where there is no reward there is no gradient."),
-    "C098": _not(
-        "The reward arm ends below its own start: clean traces lose more, which is all that is shown."
-    ),
     "C099": Caveat(
         "The stages are of unequal length, and reinforcement learning alone starts without the chat form."
     ),
@@ -114,7 +114,7 @@ CAVEATS = {
 # compared.
 REGIMES = {
     "C005": (
-        "Wang et al. vote over sampled reasoning paths of large models; here worked products of a small one."
+        "Wang et al. vote over sampled reasoning paths of large models; here bare answers of a small one."
     ),
     "C013": "LIMA compares a thousand chosen conversations with many more; here both read the same facts.",
     "C031": "Guo et al. read task performance of models of a billion parameters.",

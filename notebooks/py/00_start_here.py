@@ -52,7 +52,7 @@ from llmlab.learn.widgets import Drills, Flow, Map, Panel, Predict
 Map()
 
 # %% [markdown]
-# Read the map in the order of the stages. Most of them change the *distribution* of what the model says. Test-time scaling and distillation change the *compute* that it takes to say it.
+# Read the map in the order of the stages. Most of them change the *distribution* of what the model says. Test-time scaling leaves the weights alone and pays compute to choose among samples. Distillation moves a behaviour into a cheaper model.
 #
 # Think of a car. Pretraining builds the engine. Continued pretraining tunes it for the terrain (it is also called *mid-training*, when the texts are a large, chosen mixture). Post-training teaches the driver. Test-time scaling takes more time on a difficult route.
 #
@@ -107,7 +107,7 @@ pd.Series({k: probes.exact(base.model, probes.batches(rows(p)))
           name="share right")
 
 # %% [markdown]
-# Compare the two rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
+# Compare the two rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. (The passage holds a single number. Chapter 08 adds others, which is harder.) The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
 #
 # Often this test is already the cure: look the passage up and put it into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice. Training comes in where looking them up is not enough.
 #

@@ -42,7 +42,7 @@ from llmlab.learn.widgets import Drills, Panel, Predict
 #
 # - **Data.** Deduplicate [Lee et al. 2021], remove boilerplate such as page headers, mark where documents end.
 # - **Mixture.** Mix in replay, and choose its share with the regression suite.
-# - **Rate.** Warm the learning rate up again, to a peak far below what breaks old skills.
+# - **Rate.** Try several peaks: a low one keeps more and learns less. Warming up again is customary; in the lab its benefit is small at best.
 # - **Evaluation.** Measure domain gains and general regressions from the first step.
 #
 # ## 1 · The texts
@@ -128,10 +128,10 @@ rows = {how: next(pack(documents, rows=2, length=6, how=how))
         for how in ("none", "plain", "reset")}
 for how, batch in rows.items():
     print(f"{how:6}", batch.ids.tolist(),
-          f"{padding(batch):.0%} of the positions train nothing")
+          f"the mask is 0 at {padding(batch):.0%} of the positions")
 
 # %% [markdown]
-# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that, because transformers builds the attention mask from the positions. Then nothing predicts the first token of a document, so its mask is 0. That is all of its share here, and little in real documents: one token each.
+# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that, because the library `transformers` builds the attention mask from the positions. Then nothing predicts the first token of a document, so its mask is 0. That is all of its share here, and little in real documents: one token each. (In every scheme nothing predicts the first token of a *row*; the shares leave that out.)
 
 # %%
 print(rows["reset"]["positions"].tolist())
@@ -338,7 +338,7 @@ pd.DataFrame({
 # If an interval contains 0, no effect has been shown. Of this many intervals, two or three may miss 0 by chance. In the lab, three seeds show:
 #
 # - **Copies and boilerplate raise the domain loss,** because they take the place of useful text.
-# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Recall suffers more. Over five seeds, half of the documents, all clean and read twice, taught more facts than all of them with a wrong fact in each (C013).
+# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Three seeds don't settle recall. Over five, half of the documents, all clean and read twice, taught more facts than all of them with a wrong fact in each (C013).
 # - **A KL penalty is no free cure.** It keeps the predictions close to the base's. With `kl_coef 0.5` the model keeps old skills better and learns the form of the texts, but no facts, because the penalty pulls against what we want to teach. (C037 compares it with replay at equal compute.)
 # - **Adaptive mixing,** which reads more of the sub-domains with a high loss, lowers the loss where it was highest. (At scale, DoReMi learns such weights with a small model [Xie et al. 2023].)
 # - **No effect is shown of warm-up, or of annealing,** which moves from much replay to none. That doesn't mean "they don't matter".

@@ -267,9 +267,9 @@ figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
 Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 
 # %% [markdown]
-# **An answer that no pair contains.** Given pairs move probability between the answers in them. Own samples can contain other answers, and so can the samples of reinforcement learning. How likely must an answer be at the start to be found?
+# **An answer that no pair contains.** Given pairs that never name an answer can't raise it on purpose. Own samples can contain it, and so can the samples of reinforcement learning. How likely must an answer be at the start to be found?
 #
-# We ask the model who it is. First SFT gives it the habit of calling itself Nova, not Lumo, with probability `mass`. Nova earns 1, Lumo ½, anything else 0. Then three methods run at the same rate: DPO on given pairs, which prefer Lumo to a refusal and never mention Nova; DPO on own samples, the best of eight against the worst; and GRPO on such samples.
+# We ask the model who it is. First SFT gives it the habit of calling itself Nova, not Lumo, with probability `mass`. Nova earns 1, Lumo ½, anything else 0. Then three methods run at the same rate: DPO on given pairs, which prefer Lumo to a refusal and never mention Nova; DPO on own samples, the best of eight against the worst; and GRPO on such samples. (Both DPO arms add a little likelihood of the chosen answer.)
 
 # %%
 from llmlab.chapters.c06_preferences.explore import Explore
@@ -287,11 +287,11 @@ Predict("GRPO, from 1 %: how likely is Nova after 40 steps of 128 samples?",
         shows=lambda: figures.curves(
             found, {m: Explore.curves[m] for m in ("best_prob", "usual_prob", "paid")},
             title="A name that no pair contains; 3 seeds"),
-        why="One sample in a hundred is enough: its group of eight prefers it to the "
-            "other seven, and each step makes it likelier in the next.")
+        why="One sample in a hundred can be enough: its group of eight prefers it to "
+            "the other seven, and each step makes it likelier in the next.")
 
 # %% [markdown]
-# One sample in a hundred is enough for both methods that learn from own samples. Given pairs take away even the tenth that was there: they raise Lumo, and probabilities sum to one. At 0 % GRPO finds nothing either, because a reward can only favour what is sampled. So online methods don't explore beyond the model's own samples. If the answer never comes, someone has to write it down, and SFT on a few examples comes first.
+# From 1 % it is a race. One sample in a hundred is enough, if it comes soon: its group prefers it to the other seven, and it comes again. Until then every step teaches Lumo, and Nova can fade away unseen. Given pairs take away even the tenth that was there: they raise Lumo, by the pairs and by the likelihood term. At 0 % GRPO finds nothing either, because a reward can only favour what is sampled. So online methods don't explore beyond the model's own samples (C081). If the answer never comes, someone has to write it down, and SFT on a few examples comes first.
 
 # %%
 Panel("explore", show=["method", "mass", "group", "prompts", "lr"])
@@ -396,7 +396,7 @@ tried.round(2).rename_axis(columns="rate")
 #
 # ## 10 · What is contested
 #
-# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab, with each arm at its best rate, plain DPO loses to imitation on style and sums. With a likelihood term it is about level. At deciding when to call, imitation ends below its start, and DPO with a likelihood term gains most. The ledger withholds C092, because two of those best rates are the lowest that were tried.
+# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab it depends on the task, each arm at its best rate. On style plain DPO loses to imitation. On sums imitation beats its start, and DPO does so at no rate that was tried. At deciding when to call it is the other way round: DPO beats its start, and imitation at no rate. DPO with a likelihood term is about level on style and sums, and gains most at deciding.
 # - **"A contrastive loss defined via KL divergence"** (C089). The loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and in exact arithmetic both have the same optimum. With a finite number of pairs, nothing keeps the policy near the reference on answers that no pair contains.
 # - **"Online is stronger than offline"** (C093). At scale online won in several studies [Guo et al. 2024; Tang et al. 2024], and semi-online was as good [Lanchantin et al. 2025]. In the lab online gains a few points, and renewing the writer every ten steps gains nothing that we could measure. Offline is nearly as good where the first model's samples already contain both right and wrong answers.
 # - **IPO, SimPO, ORPO.** IPO aims at a margin of fixed size, over the whole answer [Azar et al. 2023]; TRL and our code average over its tokens first. SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities, so compare each method at its own best.

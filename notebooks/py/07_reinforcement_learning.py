@@ -24,12 +24,12 @@
 #
 # **For a ten-year-old.** You throw balls at a hoop. After a hit, you do a little more of what you just did. If all balls went in, or none, that round teaches you nothing.
 #
-# **In an interview.** *Every policy-gradient method pushes a sample's log-prob by its advantage. REINFORCE and RLOO do just that. PPO, GRPO, DAPO and GSPO take the smaller of ratio × advantage and clipped ratio × advantage. CISPO caps the ratio and uses it as a weight. GRPO replaces the critic by the group's mean, and a group whose rewards agree gives no gradient. On fresh samples the ratio is one and no clip binds. I check first whether the score measures what I want.*
+# **In an interview.** *Every policy-gradient method pushes a sample's log-prob by its advantage. REINFORCE and RLOO do just that. PPO, GRPO, DAPO and GSPO take the smaller of ratio × advantage and clipped ratio × advantage. CISPO caps the ratio and uses it as a weight. GRPO replaces the critic by the group's mean, and a group whose rewards agree teaches nothing, though a KL term still pulls. On fresh samples the ratio is one and no clip binds. I check first whether the score measures what I want.*
 #
 # Words used here:
 #
 # - The **policy** is the model as a chooser of tokens. **On-policy** samples come from the model as it is now.
-# - The **reward** is the score of an answer. The **advantage** is how much better than expected the answer was. A **critic** is a head that predicts the reward at every token.
+# - The **reward** is the score of an answer. The **advantage** is how much better than expected the answer was. A **critic** predicts, at every token, the reward that the answer will end with. PPO usually trains a second model for it; in section 6 a linear head must do.
 # - A **group** is the samples of one problem.
 # - The **ratio** is a token's probability now, divided by its probability when it was sampled. A **clip** stops further gain once the ratio has left a range.
 # - A **KL penalty** is the price of moving away from a reference model.
@@ -67,7 +67,7 @@ pd.DataFrame({name: rule(rewards, group)[:, 0]
 #
 # The mean of a group of $n$ does depend on the answer, because it contains the sample's own reward. That costs only a factor: `group_mean` is $(n-1)/n$ times `leave_one_out`. Adding a constant to all rewards changes nothing under rules that compare, and multiplying them changes nothing under `group_norm`, up to rounding (C074).
 #
-# `group_norm` also divides by the group's standard deviation. The table shows what that does to problems with a share p of right samples:
+# `group_norm` also divides by the group's standard deviation (over n − 1, as TRL does; the formula below leaves this factor out). The table shows what that does to problems with a share p of right samples:
 
 # %%
 p = torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
@@ -139,7 +139,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward is RLHF's PPO, and GSPO can keep GRPO's KL term. (The panels' buttons leave it out, and their RLOO [Ahmadian et al. 2024] averages over an answer's tokens where this table's row sums.) So what separates two methods, apart from the KL?
+# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward comes from RLHF's PPO, and GSPO can keep GRPO's KL term. So the panels' buttons leave the KL out. (Their RLOO [Ahmadian et al. 2024] averages over an answer's tokens; the row of this table sums.) What separates two methods, apart from the KL?
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
@@ -234,7 +234,7 @@ draw.over_steps([grpo, claims.PLAIN],
                 title="Three-digit sums: GRPO and REINFORCE, the ledger's seeds")
 
 # %% [markdown]
-# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. With one right answer that does no harm. Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end alike (C069). *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
+# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. Sums have one right answer; whether pass@16 falls there is open. Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end alike (C069). *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
@@ -403,7 +403,7 @@ draw.over_steps(list(claims.STRINGS.values()),
                 title="Strings of three depths")
 
 # %% [markdown]
-# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So here reinforcement learning makes likely what the model could already do, as it does at scale [Yue et al. 2025].
+# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So here reinforcement learning makes likely what the model could already do, as one study found at scale [Yue et al. 2025]; others disagree (section 13).
 
 # %% [markdown]
 # ## 9 · What is kept
@@ -435,28 +435,29 @@ Panel("retain", show=["method", "until", "lr", "group"])
 from llmlab.chapters.c07_reinforcement_learning.agent import Agent
 
 draw.over_steps(list(claims.TRIED.values()),
-                {m: Agent.curves[m]
-                 for m in ("recovery", "recovery_sampled", "success")},
-                title="A call fails once")
+                {"tasks_done": "done although a call fails (share)",
+                 "success_sampled": Agent.curves["success_sampled"],
+                 "general_recall": Agent.curves["general_recall"]},
+                title="A call fails once; each arm at its best rate, before and after")
 
 # %% [markdown]
-# Look at the first panel. Traces that show the repair teach it, and clean traces erase it: when imitation fails here, the fault lies in its data. In these few steps the reward keeps more recovery than clean traces do but adds none (C098).
+# Look at the first panel. Traces that show the repair teach it, and clean traces erase it: when imitation fails here, the fault lies in its data. The reward teaches it as well, at a rate of its own, and less than such traces do (C098).
 
 # %% [markdown]
-# **Three calls in a chain** earn a reward only if all three are right. First come lessons: single calls only, or with a tenth of whole chains among them. Then comes practice on single calls, by imitating chains, or by reward.
+# **Three calls in a chain** earn a reward only if all three are right. First the model imitates lessons: single calls only, or single calls with a tenth of whole chains. Then it practises in one of three ways: more single calls, whole chains to imitate, or the reward.
 
 # %%
 draw.means({arm.label: arm for arm in claims.CHAINED.values()},
            {"success_sampled": "chains done (share)"})
 
 # %% [markdown]
-# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few chains, the reward makes nearly all chains succeed, and so does imitating whole chains (C097).
+# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few chains, the reward makes nearly all chains succeed, and so does imitating whole chains. (The ledger withholds C097, because without a chain both sides stay at 0 %.)
 
 # %%
 Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
 
 # %% [markdown]
-# **The order of the stages.** Which stage should come last? In the first four rows the stages share the same number of steps equally. In the last row SFT and reinforcement learning get only as many steps each as in the rows with three stages:
+# **The order of the stages.** Which stage should come last? The first four rows have the same number of steps, divided equally between their stages. In the last row SFT and reinforcement learning have as few steps each as in the rows with three stages:
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.order import Order
@@ -558,7 +559,7 @@ interview("07")
 # %% [markdown]
 # ## To take away
 #
-# 1. Reinforcement learning makes more likely what is sometimes sampled and scores well. What is never sampled, and what is always right, gives no gradient.
+# 1. Reinforcement learning makes more likely what is sometimes sampled and scores well. What is never sampled, and what is always right, gives the reward no gradient.
 # 2. The reward is the task. The policy uses any hole in the checker, and the reward rises while it does. So read the answers.
 # 3. On fresh samples the ratio is one and clipping does nothing. It matters when samples are used again. Turn one dial at a time, and measure.
 

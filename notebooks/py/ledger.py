@@ -85,7 +85,7 @@ Ledger(quotable=True)
 Ledger(verdict="withheld")
 
 # %% [markdown]
-# One of them shows what would go wrong without such guards. **C098** would have been *supported*: the reward does better than clean traces. But that is only because clean traces destroy more, and the reward ends below its own start.
+# One of them shows what would go wrong without such guards. **C095** compares what is forgotten when both arms answer the same share of questions correctly. But half of the runs with a reward never get that far, so they forget less because they learn less.
 
 # %% [markdown]
 # ## What came out against the sources
@@ -167,7 +167,7 @@ late = pd.DataFrame([{m: e[m] for m in ("claim", "date", "what")}
 late.style.hide().set_properties(**{"text-align": "left", "white-space": "normal"})
 
 # %% [markdown]
-# Does a better design change a verdict? Often. **C053** was *refuted* by a comparison of two cuts that both lose what is needed; against the cut that keeps question, call and answer it is *supported*, by a wide margin. **C013** was *refuted* while the clean half of the documents got half the training. When it is read twice, so that the steps are equal, it teaches more facts than all documents with a wrong fact in each. **C016** was *supported* against no replay at all; against the model's own start, "keeps" is too strong. So read what is compared before you believe a verdict, here and in papers.
+# Does a better design change a verdict? Often. **C053** was *refuted* by a comparison of two cuts that both lose what is needed; against the cut that keeps question, call and answer it is *supported*, by a wide margin. **C013** was *refuted* while the clean half of the documents got half the training. When it is read twice, so that the steps are equal, it teaches more facts than all documents with a wrong fact in each. **C016** was *supported* against no replay at all; against the model's own start, "keeps" is too strong. **C098** was *withheld*: at a rate that all arms shared, the reward ended below its own start. At a rate of its own it teaches the model to try again. So read what is compared before you believe a verdict, here and in papers.
 
 # %% [markdown]
 # ## Does the ledger find things that are not there?

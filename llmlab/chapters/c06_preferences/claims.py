@@ -316,7 +316,7 @@ CLAIMS = (
             ),
         ),
         matched=MATCHED,
-        knob="the task, and a likelihood term",
+        knob="the task",
         depends="task",
     ),
     Claim(
