@@ -100,7 +100,7 @@ CLAIMS = (
         contrasts=(
             *(
                 contrast(
-                    f"probability of an answer that no pair holds, given pairs against {other}, from {c:.0%}",
+                    f"probability of an answer that is in no pair, given pairs against {other}, from {c:.0%}",
                     "less",
                     FOUND["offline", c]("best_prob"),
                     FOUND[m, c]("best_prob"),

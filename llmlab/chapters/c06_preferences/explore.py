@@ -154,7 +154,7 @@ def answered(tok, p: Problem, which: str) -> Row:
 
 
 def weighted_nll(out, batch: Batch):
-    """The likelihood, each answer with its weight, which stands in the column of rewards."""
+    """The likelihood, each answer with its weight, from the column of rewards."""
     loss = -token_mean(out.logprobs * batch["rewards"][:, None], out.mask)
     return loss, detached(nll=loss)
 
