@@ -291,7 +291,7 @@ Predict("GRPO, from 1 %: how likely is Nova after 40 steps of 128 samples?",
             "the other seven, and each step makes it likelier in the next.")
 
 # %% [markdown]
-# From 1 % it is a race. One sample in a hundred is enough, if it comes soon: its group prefers it to the other seven, and it comes again. Until then every step teaches Lumo, and Nova can fade away unseen, as it does in some of the ledger's seeds (C081). Given pairs take away even the tenth that was there: they raise Lumo, by the pairs and by the likelihood term. At 0 % GRPO finds nothing either, because a reward can only favour what is sampled. So online methods don't explore beyond the model's own samples. If the answer never comes, someone has to write it down, and SFT on a few examples comes first.
+# With `mass 0.01` it is a race. One sample in a hundred is enough, if it comes soon: its group prefers it to the other seven, and it comes again. Until then every step teaches Lumo, and Nova can fade away unseen, as it does in some of the ledger's seeds (C081). Given pairs take away even the tenth that was there: they raise Lumo, by the pairs and by the likelihood term. With `mass 0` GRPO finds nothing either, because a reward can only favour what is sampled. So online methods don't explore beyond the model's own samples. If the answer never comes, someone has to write it down, and SFT on a few examples comes first.
 
 # %%
 Panel("explore", show=["method", "mass", "group", "prompts", "lr"])

@@ -451,7 +451,7 @@ draw.means({arm.label: arm for arm in claims.CHAINED.values()},
            {"success_sampled": "chains done (share)"})
 
 # %% [markdown]
-# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few chains, the reward makes nearly all chains succeed, and so does imitating whole chains. (The ledger withholds C097, because without a chain both sides stay at 0 %.)
+# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few chains, the reward makes nearly all chains succeed, and so does imitating whole chains. (The ledger withholds C097, because without a chain in the lessons neither side ever does one.)
 
 # %%
 Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
