@@ -30,7 +30,7 @@ NEEDS_CHROMIUM = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it"),
 ]
-LAB = (  # what JupyterLab prints when it listens: address, token
+LAB = (  # what JupyterLab prints just before it listens: address, token
     r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)"
 )
 PATIENCE = 90_000  # milliseconds that a click or a wait may take: other work may hold both cores
@@ -49,8 +49,8 @@ def free_port() -> int:
 
 @contextmanager
 def served(command: list[str], folder: Path, found: str, **env: str):
-    """The first line that the server prints and that matches `found`; the server has folders of its own and
-    ends with the block, kernels included.
+    """What matches `found`, an address, in the server's log, once the server listens there; it has folders of
+    its own and ends with the block, kernels included.
     """
     own = {
         "LLMLAB_HOME": "home",
@@ -71,14 +71,21 @@ def served(command: list[str], folder: Path, found: str, **env: str):
 
 
 def _printed(server: subprocess.Popen, log: Path, found: str, seconds: float = 120) -> re.Match:
-    """Waits until the server's log holds the pattern."""
+    """Waits until the server's log holds the pattern and the address in it is served."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if match := re.search(found, log.read_text()):
+        match = re.search(found, log.read_text())
+        if match and _listens(match[0]):
             return match
         assert server.poll() is None, log.read_text()
         time.sleep(0.2)
     raise AssertionError(log.read_text())
+
+
+def _listens(address: str) -> bool:
+    """Whether somebody takes a connection at http://host:port."""
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", int(re.search(r":(\d+)", address)[1]))) == 0
 
 
 def end(server: subprocess.Popen) -> None:

@@ -1,9 +1,10 @@
 """Kills runs and builds (SIGKILL), at random moments and while they write; one JSON line tells how it ended:
 helpers_faults.py WHAT FOLDER.
 
-torch is imported once; every run or build is a forked child with one thread. Models, recipes and probes are
-tiny and checkpoints are taken several times a second, so that kills hit the training, the writing of
-checkpoints and records, and the swap of finished folders.
+torch and what else is slow to import are imported once, and the code is hashed once; every run or build is a
+forked child with one thread. Models, recipes and probes are tiny and checkpoints are taken several times a
+second, so that kills hit the training, the writing of checkpoints and records, and the swap of finished
+folders.
 """
 
 import json
@@ -19,19 +20,24 @@ from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
+import jsonschema  # noqa: E402, F401
+import pandas  # noqa: E402, F401
+import peft  # noqa: E402, F401
 import torch  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
 torch.set_num_threads(1)
 
 from llmlab import paths  # noqa: E402
-from llmlab.lab import checkpoints, pool, registry, runs, sweeps  # noqa: E402
+from llmlab.lab import checkpoints, code, pool, registry, runs, sweeps  # noqa: E402
 from llmlab.ledger import CLAIMS, results, runner  # noqa: E402
 from llmlab.ledger.claims import Arm, Claim, contrast  # noqa: E402
 from llmlab.models import load as models  # noqa: E402
 from llmlab.train import loop  # noqa: E402
 
-CPT = registry.get("cpt")
+CPT, PAIRS = (registry.get(name) for name in ("cpt", "pairs"))
+for experiment in (CPT(), PAIRS()):
+    code.of(experiment)
 RUN = CPT(steps=40, batch=2, probe=5)
 SHORT = {"steps": 12, "batch": 2, "probe": 4}
 GRID = sweeps.Grid("cpt", {"lr": (1e-3, 3e-3)} | {k: (v,) for k, v in SHORT.items()}, seeds=2)
@@ -117,10 +123,9 @@ def do_run():
 
 def do_out():
     """As a user: who finds the folder filled is told so and does not run again."""
-    pairs = registry.get("pairs")
     out = paths.cache().parent / "mine"
     if not out.exists():
-        runs.run(pairs(steps=16, batch=2, probe=8, method="lora", out=str(out)), 0, again=False)
+        runs.run(PAIRS(steps=12, batch=2, probe=4, method="lora", out=str(out)), 0, again=False)
 
 
 def do_sweep():

@@ -42,16 +42,16 @@ def data_folder(folder: Path) -> Path:
 
 def made_up(claims) -> tuple[dict[str, dict], results.Curves]:
     """Records and curves: each contrast's first reading lies some multiple of the smallest effect beside the
-    second, plus noise by seed.
+    second, plus noise by seed. Claims of two parts with a knob come out mixed: one part far on each side.
     """
     r, curves = random.Random(0), {}
     for claim in claims:
-        for c in (*claim.contrasts, *claim.guards):
-            shift = (
-                c.least
-                * r.choice((-3, -0.5, 0.2, 0.9, 1.5, 4, 12, 25))
-                * (0.1 if c.direction == "same" else 1)
-            )
+        mixed = claim.knob and len(claim.contrasts) == 2
+        for i, c in enumerate((*claim.contrasts, *claim.guards)):
+            far = r.choice((-3, -0.5, 0.2, 0.9, 1.5, 4, 12, 25))
+            if mixed:
+                far = 25 if (c.direction == "more") == (i == 0) else -25
+            shift = c.least * far * (0.1 if c.direction == "same" else 1)
             for term in c.terms:
                 _curve(
                     curves, claim, term, shift if term.weight > 0 else 0.0, c.least * NOISE[c.direction], r
@@ -66,6 +66,9 @@ def _curve(curves, claim, term, shift: float, noise: float, r: random.Random) ->
         if term.metric not in read:
             rise = shift + r.gauss(0, noise)
             read[term.metric] = {s: 0.5 + rise * min(1, s / 100) + r.gauss(0, noise / 20) for s in STEPS}
+        if term.at:  # read where another metric comes by a value: it does so half-way
+            metric, value = term.at
+            read[metric] = {s: value + 1 - s / 75 for s in STEPS}
 
 
 def record(claim, curves) -> dict:
