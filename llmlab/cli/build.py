@@ -18,6 +18,30 @@ REHEARSED = ("book", "vouch")
 MIGRATE = "migrate"
 
 
+OPTIONS = [
+    ("check", bool, False, "only say what is current and what is stale"),
+    ("force", bool, False, "build again what is current"),
+    (
+        "only",
+        str,
+        "",
+        "book, vouch: of these experiments alone, as name,name; book: whatever the code gives now",
+    ),
+    (
+        "changed",
+        str,
+        "",
+        "vouch: readings whose meaning was changed on purpose, as name.metric,name.metric",
+    ),
+    (
+        "close",
+        bool,
+        False,
+        "vouch: accept what is as near as on another machine (sums in another order), and write it",
+    ),
+]
+
+
 def command(argv: list[str]) -> int:
     """`llmlab build [base|chat|…|all]`, `llmlab build book`, `llmlab build vouch`, `llmlab build migrate`."""
     words = (*BUILDS, "all", *REHEARSED, MIGRATE)
@@ -27,28 +51,7 @@ def command(argv: list[str]) -> int:
             raise UserError(f"there is nothing to build called '{name}'{nearest(name, words)}")
     options = parse(
         f"build [{'|'.join(words)}]",
-        [
-            ("check", bool, False, "only say what is current and what is stale"),
-            ("force", bool, False, "build again what is current"),
-            (
-                "only",
-                str,
-                "",
-                "book, vouch: of these experiments alone, as name,name; book: whatever the code gives now",
-            ),
-            (
-                "changed",
-                str,
-                "",
-                "vouch: readings whose meaning was changed on purpose, as name.metric,name.metric",
-            ),
-            (
-                "close",
-                bool,
-                False,
-                "vouch: accept what is as near as on another machine (sums in another order), and write it",
-            ),
-        ],
+        OPTIONS,
         argv[len(names) :],
     )
     paths.clone("llmlab build")

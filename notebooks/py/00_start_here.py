@@ -92,22 +92,26 @@ def right(prompt):
 {"asked": right(asked), "told in the prompt, then asked": right(told)}
 
 # %% [markdown]
-# One example is an anecdote. Here is the same test for all 24 drugs. (There are nineteen possible doses, so a guess is rarely right.)
+# One example is an anecdote. Here is the same test for all 24 drugs. There are nineteen possible doses, so a guess is rarely right. But a model that copies any number it sees would be right as well. So the last row tells it the doses of two drugs and asks for one of them:
 
 # %%
-def rows(prompt):
-    return [chat.continuation(base.tok, prompt.format(n=n, d=d.dose), f" {d.dose}.")
-            for n, d in drugs.drugs.items()]
+doses = {n: d.dose for n, d in drugs.drugs.items()}
+others = dict(zip(doses, [*list(doses)[1:], *doses]))  # the next drug of the list
+ask = "Question: What is the dose of {n}?\nAnswer:"
+tell, tell_other = "The dose of {n} is {d}.\n", "The dose of {o} is {e}.\n"
 
-prompts = {"asked": "Question: What is the dose of {n}?\nAnswer:",
-           "told, then asked": "The dose of {n} is {d}.\nQuestion: What is the dose of "
-                               "{n}?\nAnswer:"}
-pd.Series({k: probes.exact(base.model, probes.batches(rows(p)))
-           for k, p in prompts.items()},
-          name="share right")
+def share(prompt):
+    rows = [chat.continuation(
+        base.tok, prompt.format(n=n, d=d, o=others[n], e=doses[others[n]]), f" {d}.")
+        for n, d in doses.items()]
+    return probes.exact(base.model, probes.batches(rows))
+
+pd.Series({"asked": share(ask), "told, then asked": share(tell + ask),
+           "told with another, then asked": share(tell_other + tell + ask)},
+          name="share right").round(2)
 
 # %% [markdown]
-# Compare the two rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. (The passage holds a single number. Chapter 08 adds others, which is harder.) The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
+# Compare the rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). It isn't just copying: with two doses in the prompt, picking one blindly would be right half of the time. Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
 #
 # Often this test is already the cure: look the passage up and put it into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice. Training comes in where looking them up is not enough.
 #
@@ -199,17 +203,21 @@ show(paired, interval)
 #
 # ## 7 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger: put into our words, with *arms* (the settings that are compared), a direction, and a *smallest effect of interest* (a smaller one wouldn't matter to us). A log says when each claim was fixed and what was changed after results were known.
-#
-# A claim has parts. A 98 % interval over seeds decides each of them: *as claimed*, *reversed*, *too small*, or *differs* where no difference was claimed. The last three exclude the claimed effect. A part that the interval doesn't decide is *open*.
-#
-# If all parts are as claimed, the claim is *supported*. If all are excluded, it is *refuted*. If only some are, it is so *in part*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
-#
-# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger: put into our words, with *arms* (the settings that are compared), a direction, and a *smallest effect of interest* (a smaller one wouldn't matter to us). Here is one:
 
 # %%
 from llmlab.ledger.table import Ledger
 
+Ledger(ids=["C002"])
+
+# %% [markdown]
+# The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; in brackets stands where that mean lies with 98 % confidence over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*.
+#
+# An effect can also be *too small*, or two arms can *differ* where no difference was claimed; both exclude the claim as well. A part that the interval doesn't decide is *open*. If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
+#
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. A log says when each claim was fixed and what was changed after results were known. It is in [the ledger's own notebook](ledger.ipynb), with all claims. Those of this chapter are:
+
+# %%
 Ledger("00")
 
 # %% [markdown]

@@ -24,15 +24,16 @@
 #
 # **For a ten-year-old.** You throw balls at a hoop. After a hit, you do a little more of what you just did. If all balls went in, or none, that round teaches you nothing.
 #
-# **In an interview.** *Every policy-gradient method pushes a sample's log-prob by its advantage. REINFORCE and RLOO do just that. PPO, GRPO, DAPO and GSPO take the smaller of ratio × advantage and clipped ratio × advantage. CISPO caps the ratio and uses it as a weight. GRPO replaces the critic by the group's mean, and a group whose rewards agree teaches nothing, though a KL term still pulls. On fresh samples the ratio is one and no clip binds. I check first whether the score measures what I want.*
+# **In an interview.** *Every policy-gradient method pushes a sample's log-prob by its advantage, which says how much better than expected the answer was. The methods differ in three things: what "expected" is (a critic in PPO, the group's mean in GRPO), what keeps a step small (a clip, a KL penalty), and how the tokens of an answer are averaged. Before any of that, I check whether the score measures what I want.* (Section 16 has the longer answers.)
 #
-# Words used here:
+# Words used here (each comes with an example in section 1):
 #
 # - The **policy** is the model as a chooser of tokens. **On-policy** samples come from the model as it is now.
-# - The **reward** is the score of an answer. The **advantage** is how much better than expected the answer was. A **critic** predicts, at every token, the reward that the answer will end with. PPO usually trains a second model for it; in section 6 a linear head must do.
-# - A **group** is the samples of one problem.
-# - The **ratio** is a token's probability now, divided by its probability when it was sampled. A **clip** stops further gain once the ratio has left a range.
-# - A **KL penalty** is the price of moving away from a reference model.
+# - The **reward** is the score of an answer, and a **group** is the samples of one problem.
+# - The **advantage** says how much better than expected an answer was.
+# - A **critic** predicts, at every token, the reward that the answer will end with. PPO usually trains a second model for it; in section 6 a linear head must do.
+# - The **ratio** is a token's probability now, divided by its probability when it was sampled. It is 1 as long as the model hasn't changed since.
+# - A **clip** stops further gain once the ratio has left a range. A **KL penalty** is the price of moving away from a reference model.
 
 # %%
 from statistics import median
