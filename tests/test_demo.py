@@ -3,7 +3,9 @@ machine for anything.
 """
 
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -227,3 +229,20 @@ def test_the_address_for_the_class_is_printed_with_its_token(monkeypatch, capsys
     assert f":8899/?token={token}" in capsys.readouterr().out
     demo.serve("topology", 8899, browser=False, network=False)
     assert "token" not in capsys.readouterr().out
+
+
+def test_a_lesson_is_served_without_torch(tmp_path):
+    """The command itself needs no model, and a teacher waits only once for torch: in the page."""
+    script = (
+        "import os, sys\n"
+        "os.execv = lambda *_: print('torch' in sys.modules)\n"
+        "from llmlab import cli\n"
+        "cli.main(['demo', '02', '--no-browser'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"LLMLAB_HOME": str(tmp_path)},
+    )
+    assert done.stdout.strip() == "False", done.stderr

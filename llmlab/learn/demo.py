@@ -37,11 +37,11 @@ def notebook(name: str) -> Path:
     """
     import nbformat.v4 as nb
 
-    from ..lab import sweeps
-
     if is_chapter(name):
         cells = [nb.new_code_cell(LESSON.format(chapter=name))]
     else:
+        from ..lab import sweeps
+
         cls = registry.get(name)
         show = list(sweeps.GRIDS[name].axes) if name in sweeps.GRIDS else None
         cells = [

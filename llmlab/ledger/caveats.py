@@ -34,9 +34,9 @@ CAVEATS = {
     "C014": Caveat("The dose is extreme, and verbatim memorisation is not read."),
     "C015": Caveat("The exam shows each document alone, which is what only the reset arm trains."),
     "C017": Caveat("The high rate is twice the peak of pretraining, and learning is not matched."),
-    "C018": _not(
-        "The gate fires before the burst in most seeds and then holds learning back: the protected model"
-        " has read little."
+    "C018": Caveat(
+        "A third drop stops the run, and after each rollback the rate is halved: the protected model reads"
+        " less of the domain."
     ),
     "C025": Caveat("The end point is arbitrary: the old tokenizer copies better early in training."),
     "C026": Caveat(

@@ -19,15 +19,18 @@ ANNEALED, ADAPTIVE = (
     cpt("replay from 40 % to 0", anneal=1.0),
     cpt("more of what has a high loss", mixing="adaptive", probe=10),
 )
+ANEW = 40  # redesigned after results of seeds below
 FRESH = 30  # redesigned after results of seeds below
 EQUAL_COMPUTE = dict(replay=0.0, steps=112, probe=56)  # a step with a reference costs a third more
 KL = {
     weight: cpt(f"KL {weight:g}, no replay", kl_coef=weight, **EQUAL_COMPUTE) for weight in (0.02, 0.1, 0.5)
 }
 
-MILD = {"probe": 10, "lr": 5e-4}  # at the default rate the ordinary dip alone would trip the gate
-BURST = Arm("no gate", "burst", MILD, ("people", "sums"), 10)
-GATED = Arm("gate every 10 steps", "burst", MILD | {"gate": 10, "tolerance": 0.2}, ("people", "sums"), 10)
+MILD = {"probe": 10, "lr": 5e-4, "replay": 0.5}  # so that the ordinary dip does not trip the gate
+GATE = {"gate": 10, "tolerance": 0.2}
+BURST = Arm("no gate", "burst", MILD, ("people",), 10)
+GATED = Arm("gate every 10 steps", "burst", MILD | GATE, ("people",), 10)
+QUIET = Arm("gate every 10 steps, no burst", "burst", MILD | GATE | {"length": 0})
 LEARNT = ("domain_nats", 0.8)  # all of these four get there
 LOW_OFTEN, HIGH_OFTEN, SLOW_OFTEN, COLD_OFTEN = (
     Arm(label, "cpt", {"probe": 150} | knobs, ("general_nats", "domain_nats"), 10)
@@ -277,15 +280,15 @@ CLAIMS = (
         "Practice; no study at hand.",
         contrasts=(
             contrast(
-                "known people, mean over the run",
+                "known people at their lowest",
                 "more",
-                GATED("people", "mean"),
-                BURST("people", "mean"),
+                GATED("people", "lowest"),
+                BURST("people", "lowest"),
                 0.05,
             ),
             contrast("known people at the end", "more", GATED("people"), BURST("people"), 0.05),
             contrast(
-                "price: loss on domain text",
+                "price: loss on domain text at the end",
                 "more",
                 GATED("domain_loss"),
                 BURST("domain_loss"),
@@ -293,9 +296,13 @@ CLAIMS = (
                 NATS,
                 counts=False,
             ),
+            gain("the gate fires in the burst", GATED, "rollbacks", "more", 0.5, "rollbacks", counts=False),
         ),
         matched=STEPS + "; the bad data comes at the same steps",
-        knob="whether one asks about the way or the end",
+        first=ANEW,
+        guards=(
+            gain("no false alarm where there is no burst", QUIET, "rollbacks", "same", 0.5, "rollbacks"),
+        ),
     ),
     Claim(
         "C019",

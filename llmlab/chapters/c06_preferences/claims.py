@@ -162,6 +162,7 @@ CLAIMS = (
             ),
         ),
         matched=MATCHED + "; DPO at 1e-4, because its best is the lowest, at which it learns nothing",
+        first=FRESH,
     ),
     Claim(
         "C083",
@@ -318,6 +319,7 @@ CLAIMS = (
         matched=MATCHED,
         knob="the task",
         depends="task",
+        first=FRESH,
     ),
     Claim(
         "C093",

@@ -1,16 +1,15 @@
 """What of this chapter is shipped: the sweeps behind its sliders, and the runs that its notebook shows."""
 
 from ...lab.grid import Grid
-from .distill import SIZES
-from .teaching import FORMS
 
+STUDENTS = ("large", "medium", "small")
 SUMS = dict(train="grpo", lr=3e-4)  # at the rate of the others GRPO falls apart
 ALONE = dict(writer="data", loss="labels")  # right solutions, and no teacher
 SWEEPS = (
     Grid(
         "distill",
         together={"writer": ("data", "teacher", "student"), "beta": (0.0, 1.0)},
-        alone={"size": tuple(SIZES), "loss": ("kl", "token", "labels")},
+        alone={"size": STUDENTS, "loss": ("kl", "token", "labels")},
     ),
     Grid(
         "selfdistill",
@@ -26,8 +25,8 @@ SWEEPS = (
     Grid("merging", together={"base": ("rounded", "full"), "bits": (3, 4)}),
 )
 RUNS: list[tuple[str, dict]] = [
-    *(("distill", dict(size=size, **ALONE)) for size in SIZES),
-    *(("distill", dict(form=form, **ALONE)) for form in FORMS if form != "steps"),
+    *(("distill", dict(size=size, **ALONE)) for size in STUDENTS),
+    *(("distill", dict(form=form, **ALONE)) for form in ("answer", "long")),
     *(("qat", dict(when=when, bits=4, **SUMS)) for when in ("ptq", "qat")),
     *(("qat", dict(when="ptq", sampler="rounded", importance=i, **SUMS)) for i in ("truncated", "none")),
     ("quantise", dict(scheme="gguf")),
