@@ -426,6 +426,7 @@ def test_every_metric_of_a_claim_is_one_that_its_runs_have(claim):
                 "megabytes",
                 "gflop",
                 "clip_fraction_mean",
+                "rollbacks",
                 "wrong_length",
                 "ece",
                 "teacher_accuracy",
