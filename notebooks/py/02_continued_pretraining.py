@@ -394,7 +394,7 @@ for row in CPT(drugs=12, steps=200, probe=50).rows(student, seed=0):
 pd.DataFrame(readings).set_index("step").round(2)
 
 # %% [markdown]
-# Read the columns downwards. The right one rises from reading to reading, and the left one hardly follows: reading documents taught the model to continue documents. That is what the sources mean by "CPT for knowledge, SFT for behaviour".
+# Read the columns downwards. The right one rises, and the left one hardly follows: reading documents taught the model to continue documents. That is what the sources mean by "CPT for knowledge, SFT for behaviour".
 #
 # This is one seed, with twelve drugs. C019 compares the two ways of asking over seeds and with 120 drugs. It is withheld, because there answers to questions are near the floor before and after. About new people, documents taught the model to answer nearly as well as questions did (C002, at equal tokens). Perhaps the difference is that this base had read questions about people and none about drugs; our arms don't isolate it. Try it: `llmlab run facts --texts questions --forms 1`.
 #
