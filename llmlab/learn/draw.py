@@ -41,22 +41,24 @@ def readings(arm: Arm, metric: str, how: str = "final") -> list[float]:
 
 def means(arms: dict[str, Arm], metrics: dict[str, str], how: str = "final", digits: int = 2):
     """A table of readings (`claims.HOWS`), a row an arm and a column a metric (metric -> label): mean over
-    the seeds, 95 % t-interval.
+    the seeds, 95 % t-interval. Its corner says so, with the number of seeds.
     """
     import pandas as pd
 
-    stored = results.load_curves()
+    stored, counts = results.load_curves(), set()
 
     def told(arm: Arm, metric: str) -> str:
         """Mean and interval in words."""
-        mean, half = interval(
-            [HOWS[how](table[metric]) for (key, _), table in sorted(stored.items()) if key == arm.key]
-        )
+        values = [HOWS[how](table[metric]) for (key, _), table in sorted(stored.items()) if key == arm.key]
+        counts.add(len(values))
+        mean, half = interval(values)
         return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {label: {name: told(arm, metric) for name, arm in arms.items()} for metric, label in metrics.items()}
     )
+    seeds = " to ".join(map(str, sorted({min(counts), max(counts)})))
+    return table.rename_axis(columns=f"mean ± 95 % interval, {seeds} seeds")
 
 
 def layers(arms: Sequence[Arm]):

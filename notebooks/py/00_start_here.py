@@ -92,7 +92,7 @@ def right(prompt):
 {"asked": right(asked), "told in the prompt, then asked": right(told)}
 
 # %% [markdown]
-# One example is an anecdote. Here is the same test for all 24 drugs. There are nineteen possible doses, so a guess is rarely right. But a model that copies any number it sees would be right as well. So the last row tells it the doses of two drugs and asks for one of them:
+# One example is an anecdote. Here is the same test for all 24 drugs. There are nineteen possible doses, so a guess is rarely right. But a model that copies any number it sees would be right as well. So the last two rows tell it the doses of two drugs and ask for the first or the last:
 
 # %%
 doses = {n: d.dose for n, d in drugs.drugs.items()}
@@ -107,11 +107,12 @@ def share(prompt):
     return probes.exact(base.model, probes.batches(rows))
 
 pd.Series({"asked": share(ask), "told, then asked": share(tell + ask),
-           "told with another, then asked": share(tell_other + tell + ask)},
+           "told before another, then asked": share(tell + tell_other + ask),
+           "told after another, then asked": share(tell_other + tell + ask)},
           name="share right").round(2)
 
 # %% [markdown]
-# Compare the rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). It isn't just copying: with two doses in the prompt, picking one blindly would be right half of the time. Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
+# Compare the rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). It isn't just copying: with two doses in the prompt, copying always the first or always the last would fail in one of the last two rows. Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
 #
 # Often this test is already the cure: look the passage up and put it into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice. Training comes in where looking them up is not enough.
 #
@@ -176,7 +177,7 @@ print(*(next(doctor.lines(fact)) for fact in facts), sep="\n")
 # When may you believe a comparison? Our model is small and its country is invented, so no number here is a number about a large model. What can carry over is the *mechanism*, and the way to test it. Three rules hold for every comparison. (A cell with one seed is an illustration, and says so.)
 #
 # - **Several seeds, paired.** One run is an anecdote. The next cell takes one comparison apart: the same seeds in both settings, the difference seed by seed, and its 95 % interval.
-# - **Something is matched** between the two settings: tokens, steps or samples. The text says which.
+# - **Something is matched** between the two settings: tokens, steps or samples. The text says which. (In the next cell: the steps and the conversations.)
 # - **A claim that fails stays in.** Where the sources of this workbook are contested, or our runs disagree with them, the chapter says so.
 
 # %%
@@ -224,7 +225,7 @@ Ledger("00")
 # ## 8 · Where the sources are contested
 #
 # - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** The cheapest lever depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024]. The exercise `break_even` is about that.
-# - **"If it doesn't know the facts, let it read them."** At scale, a model that has read a fact can *continue* a text about it. Whether it can also *answer* a question depends on how many wordings it has read and on whether it has ever seen questions [Allen-Zhu and Li 2023]. Chapter 02 takes a first look. Retrieval is a rival: it needs no training at all (chapter 08).
+# - **"If it doesn't know the facts, let it read them."** In a controlled study on invented biographies, a model that has read a fact can *continue* a text about it. Whether it can also *answer* a question depends on how many wordings it has read and on whether it has seen questions [Allen-Zhu and Li 2023]. Chapter 02 takes a first look. Retrieval is a rival: it needs no training at all (chapter 08).
 # - **"Never fine-tune facts in."** At scale, SFT learns unknown facts slowly, and the model makes up more once it has learnt them [Gekhman et al. 2024]. In the lab (on the base, not on a chat model), training on questions was about as good as training on documents for answering questions, and worse for stating the facts (C002). Making things up is the subject of chapter 04.
 #
 # ## 9 · Exercises

@@ -118,20 +118,20 @@ loss
 # %% [markdown]
 # ## 4 · By hand: packing
 #
-# Documents have many lengths, rows have one. How do we fill the rows? We put four documents into two rows of six tokens. A 0 ends a document and also fills up a row. `none` gives each document a row (two wait for the next batch). `plain` writes them one after the other. `reset` does the same and starts the positions again at each document:
+# Documents have many lengths, rows have one. How do we fill the rows? We put four documents into two rows of six tokens. A 0 ends a document and also fills up a row. `none` gives each document a row (two wait for the next batch). `plain` writes them one after the other. `reset` does the same and starts the positions again at each document. The share at the end of each line counts the tokens that are not trained. (Nothing predicts a row's first token in any scheme, so the share leaves it out.)
 
 # %%
-from llmlab.tokens.pack import pack, padding
+from llmlab.tokens.pack import pack
 
 documents = [[5, 6, 0], [7, 8, 9, 4, 0], [3, 0], [2, 0]]
 rows = {how: next(pack(documents, rows=2, length=6, how=how))
         for how in ("none", "plain", "reset")}
 for how, batch in rows.items():
     print(f"{how:6}", batch.ids.tolist(),
-          f"the mask is 0 at {padding(batch):.0%} of the positions")
+          f"not trained: {1 - batch.mask[:, 1:].mean():.0%}")
 
 # %% [markdown]
-# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that, because the library `transformers` builds the attention mask from the positions. Then nothing predicts the first token of a document, so its mask is 0. That is all of its share here, and little in real documents: one token each. (In every scheme nothing predicts the first token of a *row*; the shares leave that out.)
+# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that: given positions and no attention mask of one's own, the library `transformers` keeps attention inside each document. Then nothing predicts the first token of a document, so its mask is 0. That is all of its share here, and little in real documents: one token each.
 
 # %%
 print(rows["reset"]["positions"].tolist())
@@ -202,7 +202,7 @@ Predict("With 20 % replay: what does each curve do over the run?", curves,
         shows=lambda: figures.curves(
             replay, CPT.curves,
             title="Continued pretraining on drug monographs, 3 seeds", early=True),
-        why="A fifth of old text pulls back what the rising rate pushes away: a dip at "
+        why="A fifth of old text pulls back what the new text pushes away: a dip at "
             "first, then most of it returns.")
 
 # %% [markdown]
@@ -234,7 +234,7 @@ pd.DataFrame(ends).round(3)
 # %% [markdown]
 # Look at known people and sums: with replay most of both is left in every seed, and without it nearly nothing. The model recalls only some of the domain's facts, and how many differs between seeds.
 #
-# The **stability gap** is the V in the general curves with replay: skills get worse while the learning rate rises, and then recover in part. The term was coined for this dip of *old* tasks right after training switches to a new one [De Lange et al. 2023]. For language models it was also used for an early dip in tasks of the *new* domain [Guo et al. 2024].
+# The **stability gap** is the V in the general curves with replay: old skills fall right after the switch of texts, and then recover in part. The term was coined for this dip of *old* tasks right after training switches to a new one [De Lange et al. 2023]. For language models it was also used for an early dip in tasks of the *new* domain [Guo et al. 2024].
 #
 # How deep is the V? The next table compares the share of known people at the start, at its worst, and at the end.
 
@@ -266,7 +266,7 @@ grid.pivot(index="replay", columns="lr", values=list(old_new.values())).round(2)
 # %% [markdown]
 # No setting is best at both. At the lowest rate the model learns next to nothing about drugs, with any replay. At `lr 2e-3` a fifth of replay keeps most of the old and costs little of the new. At the highest rate every share of replay is a trade-off.
 #
-# For the same grid, here is the bottom of the V: the worst share of known people during the run.
+# For the same grid, here is the worst share of known people during the run. With replay it is the bottom of the V.
 
 # %%
 worst = lambda knobs: [min(c.curve("general_recall").values()) for c in sweep.at(knobs)]
@@ -340,7 +340,7 @@ pd.DataFrame({
 # - **Copies and boilerplate raise the domain loss,** because they take the place of useful text.
 # - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Three seeds don't settle recall. Over five, half of the documents, all clean and read twice, taught more facts than all of them with a wrong fact in each (C013).
 # - **A KL penalty is no free cure.** It keeps the predictions close to the base's. With `kl_coef 0.5` the model keeps old skills better and learns the form of the texts, but no facts, because the penalty pulls against what we want to teach. (C037 compares it with replay at equal compute.)
-# - **Adaptive mixing,** which reads more of the sub-domains with a high loss, lowers the loss where it was highest. (At scale, DoReMi learns such weights with a small model [Xie et al. 2023].)
+# - **Adaptive mixing,** which reads more of the sub-domains with a high loss, lowers the loss where it was highest. (DoReMi learns weights from the loss *in excess* of a reference model's, because a high loss alone may just mean text that is hard to guess [Xie et al. 2023].)
 # - **No effect is shown of warm-up, or of annealing,** which moves from much replay to none. That doesn't mean "they don't matter".
 #
 # The sources name warm-up among the cures of the stability gap. Here are other rates and five seeds. Each cell is the worst share of known people during the run, with 20 steps of warm-up minus without:
@@ -374,7 +374,7 @@ for run in reckless["gate 20"]:
           *run.notes)
 
 # %% [markdown]
-# The panels of people and sums show that the gate saves the old skills. The domain's panels show the cost: rejected steps are lost, and the gentler setting learns more slowly.
+# The panels of people and sums show that the old skills are saved. Three things save them together: the rollback, the halved rate, and the fifth of the batch that becomes replay. C018 tests the gate over seeds. The domain's panels show the cost: rejected steps are lost, and the gentler setting learns more slowly.
 #
 # ## 8 · What CPT is not
 #
@@ -549,7 +549,7 @@ dose(list(arms.WORKED.values()), "share",
 # - **The stability gap's remedy.** The paper that studied the gap in LLMs recommends several epochs on a well-chosen subset and a mixture close to pretraining, not replay alone [Guo et al. 2024].
 # - **"Add a KL term to the base."** It costs a second forward pass, about a third more compute, so compare it with that much more training on replay. In RL, on-policy data explains retention better than KL does [Chen et al. 2025].
 # - **"Mid-training makes RL work."** At scale, several groups report it for reasoning [Wang et al. 2025; Zhang et al. 2025; Tsilivis et al. 2025]. Our test in the lab is C023: `llmlab run midtrain --share 0.3`.
-# - **"CPT teaches facts."** At scale, facts read in a single wording are stored and can't be extracted [Allen-Zhu and Li 2023]. In the lab, documents in several wordings let the model answer questions about people (section 8).
+# - **"CPT teaches facts."** In a controlled study on invented biographies, training on questions couldn't extract facts that had been read in a single wording [Allen-Zhu and Li 2023]. In the lab, documents in several wordings let the model answer questions about people (section 8).
 #
 # ## 13 · Exercises
 

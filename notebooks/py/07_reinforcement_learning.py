@@ -24,7 +24,7 @@
 #
 # **For a ten-year-old.** You throw balls at a hoop. After a hit, you do a little more of what you just did. If all balls went in, or none, that round teaches you nothing.
 #
-# **In an interview.** *Every policy-gradient method pushes a sample's log-prob by its advantage, which says how much better than expected the answer was. The methods differ in three things: what "expected" is (a critic in PPO, the group's mean in GRPO), what keeps a step small (a clip, a KL penalty), and how the tokens of an answer are averaged. Before any of that, I check whether the score measures what I want.* (Section 16 has the longer answers.)
+# **In an interview.** *Every policy-gradient method pushes a sample's log-prob by its advantage, which says how much better than expected the answer was. The methods differ in three things: what "expected" is (a critic in PPO, the group's mean in GRPO), what keeps a step small (a clip on the ratio of a token or, in GSPO, of the whole answer; a KL penalty), and how the tokens of an answer are averaged. Before any of that, I check whether the score measures what I want.* (Section 16 has the longer answers.)
 #
 # Words used here (each comes with an example in section 1):
 #
@@ -66,7 +66,7 @@ pd.DataFrame({name: rule(rewards, group)[:, 0]
 # %% [markdown]
 # Without a baseline every right sample gets a push and no wrong one does. With the group's mean the rare event weighs most, here the single failure. Under any rule that compares, the second problem gives *no signal*.
 #
-# The mean of a group of $n$ does depend on the answer, because it contains the sample's own reward. That costs only a factor: `group_mean` is $(n-1)/n$ times `leave_one_out`. Adding a constant to all rewards changes nothing under rules that compare, and multiplying them changes nothing under `group_norm`, up to rounding (C074).
+# The mean of a group of $n$ does depend on the answer, because it contains the sample's own reward. That costs only a factor: `group_mean` is $(n-1)/n$ times `leave_one_out`. Adding a constant to all rewards changes nothing under rules that compare, and multiplying them changes nothing under `group_norm`, up to the small ε that it adds to the deviation (C074).
 #
 # `group_norm` also divides by the group's standard deviation (over n − 1, as TRL does; the formula below leaves this factor out). The table shows what that does to problems with a share p of right samples:
 
@@ -140,7 +140,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward comes from RLHF's PPO, and GSPO can keep GRPO's KL term. So the panels' buttons leave the KL out. (Their RLOO [Ahmadian et al. 2024] averages over an answer's tokens; the row of this table sums.) What separates two methods, apart from the KL?
+# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward comes from RLHF's PPO, and GSPO can keep GRPO's KL term. So the panels' buttons leave the KL out. (The RLOO button averages over an answer's tokens; this row sums them, as Ahmadian et al. 2024 do.) What separates two methods, apart from the KL?
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
@@ -164,7 +164,7 @@ show(parts.token_mean, parts.sequence_mean, parts.fixed_length, policy.k1, polic
 show(policy.Dials.columns, policy.Dials.gain, policy.Dials.objective)
 
 # %% [markdown]
-# Tests compare every setting's loss and gradient with its paper's formula. Here is GRPO's, written out:
+# Tests compare every setting's loss and gradient with its paper's formula. Here is GRPO's loss without KL, written out:
 
 # %%
 from llmlab.models.forward import Out, token_logprobs
@@ -340,7 +340,7 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
            {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
-# Compare the first three rows with the last three. If the rewards are 0 and 1, the three rules hardly differ. Rewards of 1 and 2 ask for exactly the same, but now the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean; where a baseline helps, it helps in most seeds (C072).
+# Compare the first three rows with the last three. If the rewards are 0 and 1, the three rules hardly differ. Rewards of 1 and 2 ask for exactly the same, but now the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean (C072).
 #
 # **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. We measure the push of section 1 at a fixed policy:
 
@@ -368,11 +368,11 @@ draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
 kinds = {"all groups kept": claims.STRICT, claims.RESAMPLED.label: claims.RESAMPLED,
          claims.DOUBLE.label: claims.DOUBLE}
 draw.means(kinds,
-           {"frac_reward_zero_std_mean": "groups whose rewards are all equal (share)",
+           {"frac_reward_zero_std_mean": "drawn groups with equal rewards (share)",
             "samples": "samples drawn", "pass_at_1": Policy.curves["pass_at_1"]})
 
 # %% [markdown]
-# Compare the last two columns. In these means, replacing groups helps per step but not per sample, and samples dominate RL's cost. The test set is too small for a verdict (C079).
+# Compare the last two columns. (The first counts all groups that were drawn, also those that were then replaced.) In these means, replacing groups helps per step but not per sample, and samples dominate RL's cost. The test set is too small for a verdict (C079).
 #
 # ## 7 · Memory: PPO against GRPO
 #
@@ -452,7 +452,7 @@ draw.means({arm.label: arm for arm in claims.CHAINED.values()},
            {"success_sampled": "chains done (share)"})
 
 # %% [markdown]
-# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few chains, the reward makes nearly all chains succeed, and so does imitating whole chains. (The ledger withholds C097, because without a chain in the lessons neither side ever does one.)
+# Compare the two `grpo` rows. Without a chain in the lessons no sample ever succeeds, and the reward has nothing to compare. With a few chains, the reward makes most chains succeed, and so does imitating whole chains. (The ledger withholds C097, because without a chain in the lessons neither side ever does one.)
 
 # %%
 Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
@@ -467,7 +467,7 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
            {m: Order.curves[m] for m in ("sums", "polite", "refused")})
 
 # %% [markdown]
-# Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage destroys much of what the reward taught. Before reinforcement learning it costs far less: about as many sums end right as in the last row, which has equally long stages and no DPO (C099).
+# Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage ends with far fewer right sums. Before reinforcement learning it costs far less: about as many sums end right as in the last row, which has equally long stages and no DPO (C099).
 #
 # Refusals are not part of the claim. Only SFT shows the model any, so more SFT keeps more of them, and DPO leaves few. No row has SFT alone, so the table doesn't show what reinforcement learning costs them.
 #
@@ -562,7 +562,7 @@ interview("07")
 #
 # 1. Reinforcement learning makes more likely what is sometimes sampled and scores well. What is never sampled, and what is always right, gives the reward no gradient.
 # 2. The reward is the task. The policy uses any hole in the checker, and the reward rises while it does. So read the answers.
-# 3. On fresh samples the ratio is one and clipping does nothing. It matters when samples are used again. Turn one dial at a time, and measure.
+# 3. In the first update on fresh samples the ratio is one and no clip binds. It can bind in every later update on the same samples. Turn one dial at a time, and measure.
 
 # %%
 references("ppo_2017", "rloo_2024", "deepseek_math_2024", "dr_grpo_2025", "dapo_2025",
