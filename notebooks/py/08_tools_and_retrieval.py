@@ -214,7 +214,7 @@ draw.means(ways, {m: Decide.curves[m] for m in (
     "needless", "missed", "calls_half", "calls_unknown", "need")})
 
 # %% [markdown]
-# Read the first two columns together: a model at the boundary has low numbers in both. In the lab no row gets there by reward. On average a price lowers the needless calls and raises the missed ones, but the seeds differ widely, so it is open whether either change is large enough to matter (C144). The models hardly ever look up unknown people, and nearly always call for half-mastered sums unless the price is high. One explanation is that a group whose samples all do the same teaches nothing.
+# Read the first two columns together: a model at the boundary has low numbers in both. In the lab no row gets there by reward. A low price lowers the needless calls. Whether a high one also stops calls that were needed is open: the seeds differ widely (C144). The models hardly ever look up unknown people, and nearly always call for half-mastered sums unless the price is high. One explanation is that a group whose samples all do the same teaches nothing.
 #
 # Examples draw the boundary better. The more of them are answered without a call, the fewer calls are needless, at the cost of some that were needed (C106).
 #
@@ -435,7 +435,8 @@ forest.figure(evidence.rows)
 #
 # - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026], unlike in the lab (C142).
 # - **"Tool overuse: add counterexamples."** At scale, large models call too often, and pairs help more than SFT [Ross et al. 2025]. Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
-# - **"RAG is tool use."** The reading is the same. The difference is who decides to search and who writes the query.
+# - **"RAG is tool use."** The reading is the same: in the lab a model that searches for itself answers about as well as one that is given the passages (C109). The difference is who decides to search and who writes the query.
+# - **"Plan before the call."** Agents on tasks of many steps report gains. In the lab a plan is too small a help to matter where one call suffices, and open where two are needed (C105).
 # - **"Already learn tool formats from a few examples."** This is true of models that learn from examples in a prompt. Our lab model doesn't, so the lab can't test it.
 #
 # ## 14 · Exercises
