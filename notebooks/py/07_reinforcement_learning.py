@@ -340,7 +340,7 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
            {"agreement": Variance.curves["agreement"]})
 
 # %% [markdown]
-# Compare the first three rows with the last three. If the rewards are 0 and 1, the three rules hardly differ. Rewards of 1 and 2 ask for exactly the same, but now the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic does no better than the group's mean (C072).
+# Compare the first three rows with the last three. If the rewards are 0 and 1, the three rules hardly differ. Rewards of 1 and 2 ask for exactly the same, but now the gradient without a baseline drowns in noise: a baseline removes what all rewards have in common (C070). A linear critic helps there too, but no more than the group's mean, which is free (C072).
 #
 # **Where does the gradient push the length?** The policy answers a sum and then writes dots, which mean nothing. We measure the push of section 1 at a fixed policy:
 
