@@ -257,20 +257,20 @@ draw.turned("policy",
 # %% [markdown]
 # Look for points away from 0. `clip` changes nothing, as promised. Advantages and aggregations lie close together, and KL penalties limit the distance. With four `epochs` a run sees a quarter of the samples in as many steps and ends lower. All settings share one untuned learning rate, so the figure doesn't rank the methods.
 #
-# **Old samples.** When does the clip bind? Here every sample is used twice, and half of them are a batch old:
+# **Old samples.** When does the clip bind? Here every sample is used four times, and half of them are a batch old:
 
 # %%
-old = [claims.UNCLIPPED, claims.CLIPPED, claims.UNCLIPPED_USUAL, claims.CLIPPED_USUAL]
+old = [claims.UNCLIPPED, claims.CLIPPED, claims.HIGHER, claims.SEQUENCE]
 shown = {"clip_fraction_mean": "clip fraction (share of tokens)",
          "approx_kl_mean": "approximate KL to the policy that sampled (nats)",
          "pass_at_1": Policy.curves["pass_at_1"]}
 draw.over_steps(old, shown,
-                title="Old samples at three times the usual rate, and at the usual one")
+                title="Samples used four times, half of them a batch old")
 
 # %% [markdown]
-# Compare the pairs in the last panel. At three times the usual rate both arms lose what they could do, without a clip even more. At the usual rate they differ little. A clip slows a fall; it doesn't make a rate safe.
+# Compare the first two in the last panel. With a clip more sums end right: the tokens whose ratio has already moved far get no further push. Without it the policy moves on with every use of the same samples, and in some seeds it runs far away (C071).
 #
-# At scale, GSPO's ratio and DAPO's higher clip are reported to do better [Zheng et al. 2025; Yu et al. 2025]; in the lab that is open (C077, C078). Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
+# Now compare the other two with the symmetric clip. The ratio of a whole answer cuts most of the tokens and ends with no more sums right (C077). A higher upper clip doesn't make the answers more varied (C078). At scale both are reported to do better [Zheng et al. 2025; Yu et al. 2025]: GSPO above all for mixtures of experts, DAPO over thousands of steps. Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: reward the wrong thing
@@ -409,7 +409,7 @@ draw.over_steps(list(claims.STRINGS.values()),
 # %% [markdown]
 # ## 9 · What is kept
 #
-# Does reinforcement learning forget less than imitation? *Name anyone who lives there* has many right answers. Three methods aim at the same share of right ones: imitating one fixed answer (`sft_one`), imitating the model's own right samples (`rejection_sampling`), and GRPO. A run stops when it gets there; many GRPO runs run out of steps first. Each method runs at the best of five learning rates and at five times that rate. (The best is the lowest tried, so a lower one may be better still.)
+# Does reinforcement learning forget less than imitation? *Name anyone who lives there* has many right answers. Three methods aim at the same share of right ones: imitating one fixed answer (`sft_one`), imitating the model's own right samples (`rejection_sampling`), and GRPO. A run stops when it gets there; many GRPO runs run out of steps first. Each method runs at the best of six learning rates and at five times that rate. (At the lowest rate tried no method gets there in time.)
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain

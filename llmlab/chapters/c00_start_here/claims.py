@@ -18,6 +18,14 @@ SFT_LOW = Arm("demonstrations, lr 5e-4", "sft", {"probe": 200, "lr": 5e-4}, ("st
 DPO = Arm("preferences (DPO)", "dpo", {"probe": 60}, ("statements",))
 GRPO = Arm("reinforcement (GRPO)", "grpo", {"probe": 60}, ("statements", "solved"))
 SAMPLES = Arm("16 samples", "sampling")
+WORKED = {
+    t: Arm(f"16 worked products, temperature {t:g}", "scale", dict(level=2, held=128, temperature=t))
+    for t in (0.5, 0.7, 1)
+}
+JUDGED = Arm(
+    "16 worked sums, a learned verifier", "scale", dict(family="columns", level=3, held=128, judged=60)
+)
+SHOWN = dict(counts=False)
 
 CLAIMS = (
     Claim(
@@ -161,30 +169,50 @@ CLAIMS = (
         "Snell et al., Brown et al.: coverage grows with samples; voting levels off.",
         ("snell_2024", "brown_2024"),
         contrasts=(
+            *(
+                contrast(
+                    f"a vote of 16 worked answers against the greedy one, temperature {t:g}",
+                    "more",
+                    WORKED[t]("voted"),
+                    WORKED[t]("voted", "start"),
+                    0.03,
+                )
+                for t in WORKED
+            ),
             contrast(
-                "a vote of 16 samples against one greedy answer",
+                "a learned verifier's pick of 16 worked answers against the greedy one",
+                "more",
+                JUDGED("prm"),
+                JUDGED("prm", "start"),
+                0.03,
+            ),
+            contrast(
+                "a vote of 16 worked answers against one of them, temperature 1",
+                "more",
+                WORKED[1]("voted"),
+                WORKED[1]("single"),
+                0.03,
+                **SHOWN,
+            ),
+            contrast(
+                "an oracle's pick of 16 worked answers against the greedy one, temperature 1",
+                "more",
+                WORKED[1]("pass_at_k"),
+                WORKED[1]("pass_at_k", "start"),
+                0.03,
+                **SHOWN,
+            ),
+            contrast(
+                "a vote of 16 bare answers against the greedy one",
                 "more",
                 SAMPLES("majority"),
                 SAMPLES("greedy"),
                 0.03,
-            ),
-            contrast(
-                "a verifier's pick of 16 samples against one greedy answer",
-                "more",
-                SAMPLES("verified"),
-                SAMPLES("greedy"),
-                0.03,
-            ),
-            contrast(
-                "a vote of 16 samples against one sample",
-                "more",
-                SAMPLES("majority"),
-                SAMPLES("single"),
-                0.03,
-                counts=False,
+                **SHOWN,
             ),
         ),
         matched="model, problems; the arms differ in samples",
         knob="who picks",
+        first=30,
     ),
 )

@@ -22,9 +22,12 @@ def noise(label: str, **knobs) -> Arm:
     return Arm(label, "variance", {"steps": 20} | knobs)
 
 
+KEEPS = ("people", "solved")  # 512 questions each
+
+
 def retain(label: str, method: str, lr: float) -> Arm:
     """An arm that stops when 60 % of its sampled answers are right."""
-    return Arm(label, "retain", {"method": method, "steps": 200, "probe": 10, "lr": lr})
+    return Arm(label, "retain", {"method": method, "steps": 200, "probe": 10, "lr": lr}, KEEPS, 10)
 
 
 # The best of each arm's trials, which keeps most of the known facts and gets there, as
@@ -38,9 +41,8 @@ RATES: dict[str, float] = {
     "a call fails: grpo": 1e-4,
 }
 BARE = dict(ratio="none", clip="none", aggregation="token_mean")
-OLD = dict(
-    epochs=2, staleness=1, lr=1.2e-3
-)  # samples are used twice, half of them from weights that are two steps older
+# samples are used four times, half of them from weights that are four steps older: 15 pairs of batches
+OLD = dict(epochs=4, staleness=1, steps=120, probe=120, held=HELD)
 STRICT = policy("strict verifier")
 CRASH = policy("flawed verifier", reward_func="crash")
 CRASH_LOSS, CRASH_REWARD = (
@@ -71,11 +73,6 @@ UNCLIPPED, CLIPPED = (
 )
 HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
 SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", epsilon=3e-4, **OLD)
-USUAL = OLD | dict(lr=4e-4)
-UNCLIPPED_USUAL, CLIPPED_USUAL = (
-    policy("the same at the usual rate, no clip", clip="none", **USUAL),
-    policy("the same at the usual rate, token clip", **USUAL),
-)
 RESAMPLED, DOUBLE = (
     policy("groups without signal replaced", groups="resampled"),
     policy("twice the problems", prompts=32),
@@ -149,21 +146,29 @@ PUSHED, PUSHED_PENALISED = (
     Arm("learned reward, KL penalty 0.1", "overopt", {"beta": 0.1}),
 )
 
+HALF_RIGHT = ("skill", 0.5)
 AGENT_TRIED = (
     Trials("tasks_done", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2), tuple(TRIED.values()), exam=("tasks_done",)),
 )
 RATES_TRIED = (
-    Trials("general_recall", (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), tuple(KEPT.values()), reached=(("skill", 0.6),)),
+    Trials(
+        "general_recall",
+        (3e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3),
+        tuple(KEPT.values()),
+        reached=(("skill", 0.6),),
+    ),
 )
 
 NATS, TOKENS, COSINE, STD = "nats per token", "tokens", "cosine", "std"
 MATCHED = "problems, samples a problem, steps, rate, seed"
+AGED = "; every sample is used four times, half of them are a batch old"
 SAMPLES = "batches of the same samples at the same policy, seed by seed"
 SHOWN = dict(counts=False)
 # the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4: what counts begins behind
 # them
 CHOSEN = 5
 FRESH = 30  # redesigned after results of seeds below: more problems, the usual rate for old samples
+ANEW = 40  # redesigned once more
 
 TRIALS = {"policy": RATES_TRIED, "agent": AGENT_TRIED}
 
@@ -325,38 +330,21 @@ CLAIMS = (
         ("ppo_2017",),
         contrasts=(
             contrast(
-                "right after old samples, clip against none",
-                "more",
-                CLIPPED("pass_at_1"),
-                UNCLIPPED("pass_at_1"),
-                0.03,
-            ),
-            gain("right after old samples, clip", CLIPPED, "pass_at_1", "less", 0.03, **SHOWN),
-            contrast(
-                "right after old samples at the usual rate, clip against none",
-                "more",
-                CLIPPED_USUAL("pass_at_1"),
-                UNCLIPPED_USUAL("pass_at_1"),
-                0.03,
-                **SHOWN,
-            ),
-            gain(
-                "right after old samples at the usual rate, clip",
-                CLIPPED_USUAL,
-                "pass_at_1",
-                "more",
-                0.03,
-                **SHOWN,
-            ),
-            contrast(
-                "KL from the start, clip against none",
+                "KL from the start after old samples, clip against none",
                 "less",
                 CLIPPED("held_kl"),
                 UNCLIPPED("held_kl"),
                 0.02,
                 NATS,
-                **SHOWN,
             ),
+            contrast(
+                "right after old samples, clip against none",
+                "more",
+                CLIPPED("pass_at_1"),
+                UNCLIPPED("pass_at_1"),
+                0.05,
+            ),
+            gain("right after old samples, clip", CLIPPED, "pass_at_1", "more", 0.05, **SHOWN),
             contrast(
                 "share of tokens cut",
                 "more",
@@ -366,10 +354,10 @@ CLAIMS = (
                 **SHOWN,
             ),
         ),
-        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
-        first=CHOSEN,
-        knob="the age of the samples",
-        items=48,
+        matched=MATCHED + AGED,
+        first=FRESH,
+        knob="what is asked of it",
+        items=HELD,
     ),
     Claim(
         "C072",
@@ -534,7 +522,7 @@ CLAIMS = (
                 "more",
                 SEQUENCE("pass_at_1"),
                 CLIPPED("pass_at_1"),
-                0.03,
+                0.05,
             ),
             contrast(
                 "share cut, sequence against token",
@@ -545,9 +533,9 @@ CLAIMS = (
                 **SHOWN,
             ),
         ),
-        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
-        first=CHOSEN,
-        items=48,
+        matched=MATCHED + AGED,
+        first=FRESH,
+        items=HELD,
     ),
     Claim(
         "C078",
@@ -574,8 +562,8 @@ CLAIMS = (
                 0.02,
             ),
         ),
-        matched=MATCHED + "; every sample is used twice, half of them are a batch old",
-        first=CHOSEN,
+        matched=MATCHED + AGED,
+        first=FRESH,
     ),
     Claim(
         "C079",
@@ -766,63 +754,44 @@ CLAIMS = (
         " 'Without harm' is too strong.",
         ("razor_2025", "retaining_by_doing_2025"),
         contrasts=(
+            gain("the capability: names of people who live there", KEPT["grpo"], "skill", "more", 0.3),
+            contrast(
+                "without harm: known people where half of the answers are right",
+                "same",
+                KEPT["grpo"]("people", at=HALF_RIGHT),
+                KEPT["grpo"]("people", "start"),
+                0.02,
+            ),
+            contrast(
+                "without harm: three-digit sums where half of the answers are right",
+                "same",
+                KEPT["grpo"]("solved", at=HALF_RIGHT),
+                KEPT["grpo"]("solved", "start"),
+                0.05,
+            ),
             contrast(
                 "known people, reward against imitation of one answer",
                 "more",
-                KEPT["grpo"]("general_recall"),
-                KEPT["sft_one"]("general_recall"),
-                0.02,
-            ),
-            contrast(
-                "known people at five times the rate, reward against imitation of one answer",
-                "more",
-                FAST["grpo"]("general_recall"),
-                FAST["sft_one"]("general_recall"),
-                0.02,
-            ),
-            gain("without harm: known people after reward", KEPT["grpo"], "general_recall", "same", 0.02),
-            gain("without harm: three-digit sums after reward", KEPT["grpo"], "sums", "same", 0.05),
-            contrast(
-                "known people, reward against own right samples",
-                "same",
-                KEPT["grpo"]("general_recall"),
-                KEPT["rejection_sampling"]("general_recall"),
+                KEPT["grpo"]("people", at=HALF_RIGHT),
+                KEPT["sft_one"]("people", at=HALF_RIGHT),
                 0.02,
                 **SHOWN,
             ),
             contrast(
-                "known people at five times the rate, reward against own right samples",
+                "known people at five times the rate, reward against the start",
                 "same",
-                FAST["grpo"]("general_recall"),
-                FAST["rejection_sampling"]("general_recall"),
+                FAST["grpo"]("people", at=HALF_RIGHT),
+                FAST["grpo"]("people", "start"),
                 0.02,
                 **SHOWN,
-            ),
-            contrast(
-                "price of the rate: known people after reward",
-                "less",
-                FAST["grpo"]("general_recall"),
-                KEPT["grpo"]("general_recall"),
-                0.02,
-                **SHOWN,
-            ),
-        ),
-        guards=(
-            contrast(
-                "matched: skill, reward against one answer",
-                "same",
-                KEPT["grpo"]("skill"),
-                KEPT["sft_one"]("skill"),
-                0.1,
             ),
         ),
         matched=(
-            "trained until the same share of sampled answers is right; five rates tried for each arm at"
-            " another seed"
+            "the model before and after, same run; read where half of the sampled answers are right; six"
+            " rates tried for each arm at another seed"
         ),
-        first=CHOSEN,
-        knob="the rate",
-        items=96,
+        first=ANEW,
+        items=512,
     ),
     Claim(
         "C096",
