@@ -95,7 +95,7 @@ def test_no_rate_is_used_that_was_not_tried():
 GRPO_LIMIT = {k.name: k for k in GRPO.knobs()}["lr"].high
 LOSING = ("decide, SFT", "sums, DPO")  # every rate makes them worse than they began: the lowest is best
 FLAT = ("GRPO",)  # the reader finds no right answer, so no rate is better than another
-# at the lowest rate nothing is lost, so a lower one cannot be better
+# trained until 60 % are right, which none reaches in time at the lowest rate; at the next nothing is lost
 KEEPING = tuple(arm.label for arm in policy.KEPT.values())
 
 
@@ -108,7 +108,8 @@ def test_the_best_rate_is_not_at_the_edge_of_what_was_tried(part, label):
     elif label in FLAT:
         assert best == tried[0] and max(row.values()) == row[f"{best:g}"]
     elif label in KEEPING:
-        assert best == tried[0] and row[f"{best:g}"] > 0.97 and row[f"{tried[-1]:g}"] < 0.1
+        assert row[f"{tried[0]:g}"] == 0 and best == tried[1]
+        assert row[f"{best:g}"] > 0.97 and row[f"{tried[-1]:g}"] < 0.1
     else:
         assert tried[0] < best and (best < tried[-1] or tried[-1] == GRPO_LIMIT)
 
