@@ -420,7 +420,7 @@ pd.concat([draw.means({"before": claims.KEPT["grpo"]}, shown, "start"),
            draw.means(kept, shown)])
 
 # %% [markdown]
-# Compare the rows at the two rates. In the lab the rate matters more than the method: at its best rate each keeps nearly all known people, and at five times that rate all lose some, GRPO no less than the others. Sums, which no method trained, suffer a little even at the best rate. The test can't separate the methods (C095, withheld).
+# Compare the rows at the two rates. In the lab the rate matters more than the method: at its best rate each keeps nearly all known people, and at five times that rate all lose some, GRPO no less than the others. Sums, which no method trained, suffer a little even at the best rate. C095 reads GRPO where half of its answers are right: at the best rate known people stay, and sums stay within five points. So the harm comes from the rate. (Whether imitation does more harm can't be seen here, because at its best rate it keeps nearly everyone, too.)
 #
 # At scale, reinforcement learning forgot less at equal skill, and forgetting followed the distance moved [Shenfeld et al. 2025].
 
