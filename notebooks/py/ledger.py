@@ -85,7 +85,7 @@ Ledger(quotable=True)
 Ledger(verdict="withheld")
 
 # %% [markdown]
-# One of them shows what would go wrong without such guards. **C095** compares what is forgotten when both arms answer the same share of questions correctly. But half of the runs with a reward never get that far, so they forget less because they learn less.
+# One of them shows what would go wrong without such guards. **C097** compares what happens to chains of calls that the lessons never contained. Neither side ever does such a chain, so the two agree perfectly, and about nothing. (**C095** was withheld as well, while half of its runs never got to the share of right answers at which they were compared: they forgot less because they had learnt less.)
 
 # %% [markdown]
 # ## What came out against the sources
