@@ -98,6 +98,7 @@ def inlined(schema: dict) -> dict:
     known = parameters.get("$defs", {})
 
     def flat(part, above: tuple[str, ...]):
+        """The part with each $ref replaced by what it names; one inside itself becomes {}, anything."""
         if isinstance(part, list):
             return [flat(p, above) for p in part]
         if not isinstance(part, dict):
