@@ -415,7 +415,7 @@ draw.over_steps(list(claims.STRINGS.values()),
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain
 
 shown = {m: Retain.curves[m] for m in ("skill", "general_recall", "sums")}
-kept = (claims.KEPT["sft_one"], claims.KEPT["grpo"], claims.FAST["grpo"])
+kept = (claims.KEPT["sft_one"], claims.KEPT["grpo"], claims.FAST)
 pd.concat([draw.means({"before": claims.KEPT["grpo"]}, shown, "start"),
            draw.means({arm.label: arm for arm in kept}, shown)])
 

@@ -110,7 +110,7 @@ KEPT = {
     if label.endswith("until 60 %")
 }
 ANY = Arm("any of many answers rewarded", "retain", {"steps": 80, "probe": 40, "until": 1.0})  # to the end
-FAST = {m: retain(f"{arm.label}, five times the rate", m, 5e-4) for m, arm in KEPT.items()}
+FAST = retain(f"{KEPT['grpo'].label}, five times the rate", "grpo", 5e-4)
 AGENT = dict(calls=1, faults=1.0, steps=60, probe=60)
 TRIED = {
     m: Arm(label, "agent", AGENT | {"method": m, "lr": RATES[label]}, ("tasks_done",))
@@ -780,8 +780,8 @@ CLAIMS = (
             contrast(
                 "known people at five times the rate, reward against the start",
                 "same",
-                FAST["grpo"]("people", at=HALF_RIGHT),
-                FAST["grpo"]("people", "start"),
+                FAST("people", at=HALF_RIGHT),
+                FAST("people", "start"),
                 0.02,
                 **SHOWN,
             ),
