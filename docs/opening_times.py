@@ -13,8 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from first_minute import SIZE, run_first_cell  # noqa: E402  (it also makes the tests' helpers importable)
 from helpers_browser import LAB, chromium, free_port, new_page, ready, served  # noqa: E402
 
-PAGE = "import time; t = time.perf_counter(); {}; seconds = time.perf_counter() - t"
-OPEN = PAGE.format("from llmlab.learn.widgets.ledger import LedgerPage; LedgerPage()")
+OPEN = """import time
+t = time.perf_counter()
+from llmlab.learn.widgets.ledger import LedgerPage
+LedgerPage()
+seconds = time.perf_counter() - t"""
 
 
 def first_answer() -> float:
@@ -35,7 +38,7 @@ def first_answer() -> float:
 
 
 def ledger_page() -> float:
-    """Seconds that the ledger's page takes in a new kernel, imports included."""
+    """Seconds that a new kernel takes to make the ledger's page: imports, but not the browser's drawing."""
     from jupyter_client.manager import start_new_kernel
 
     manager, client = start_new_kernel()

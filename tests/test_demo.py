@@ -3,9 +3,7 @@ machine for anything.
 """
 
 import importlib.util
-import os
 import re
-import subprocess
 import sys
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -27,7 +25,7 @@ from helpers_browser import (
 
 from llmlab import cli
 from llmlab.lab import registry, sweeps
-from llmlab.learn import demo
+from llmlab.learn import demo, lessons
 
 TOKEN = re.compile(r"--Voila\.token=(.+)")
 
@@ -231,18 +229,11 @@ def test_the_address_for_the_class_is_printed_with_its_token(monkeypatch, capsys
     assert "token" not in capsys.readouterr().out
 
 
-def test_a_lesson_is_served_without_torch(tmp_path):
-    """The command itself needs no model, and a teacher waits only once for torch: in the page."""
-    script = (
-        "import os, sys\n"
-        "os.execv = lambda *_: print('torch' in sys.modules)\n"
-        "from llmlab import cli\n"
-        "cli.main(['demo', '02', '--no-browser'])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"LLMLAB_HOME": str(tmp_path)},
-    )
-    assert done.stdout.strip() == "False", done.stderr
+def test_a_damaged_lesson_is_one_sentence_and_nothing_is_served(tmp_path, monkeypatch, capsys):
+    """Voilà's page would only say that a cell failed."""
+    (tmp_path / "02.yaml").write_text("title: x\nsteps: [")
+    monkeypatch.setattr(lessons, "folder", lambda: tmp_path)
+    monkeypatch.setattr(demo.os, "execv", lambda *_: pytest.fail("it was served"))
+    assert cli.main(["demo", "02", "--no-browser"]) == 2
+    said = capsys.readouterr().err
+    assert "02.yaml" in said and "not valid YAML at line 2" in said

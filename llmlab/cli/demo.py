@@ -15,7 +15,7 @@ def command(argv: list[str]) -> int:
         raise UserError(f"which chapter or experiment? llmlab demo {lesson} | {' | '.join(registry.NAMES)}")
     name = argv[0].zfill(2) if classroom.is_chapter(argv[0]) else argv[0]
     if classroom.is_chapter(name):
-        lessons.file_of(name)  # its steps are checked in the page: that imports torch
+        lessons.load(name)
     else:
         registry.get(name)
     options = parse(

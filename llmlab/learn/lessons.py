@@ -118,18 +118,13 @@ def chapters() -> list[str]:
     return sorted(f.stem for f in folder().glob("*.yaml"))
 
 
-def file_of(chapter: str) -> Path:
-    """The file of a chapter's lesson. Raises UserError where there is none."""
+def load(chapter: str) -> Lesson:
+    """The lesson of a chapter. Raises UserError where there is none, BadLesson at the first mistake."""
     if chapter not in chapters():
         raise UserError(
             f"chapter {chapter} has no lesson; the chapters with one are {', '.join(chapters()) or 'none'}"
         )
-    return folder() / f"{chapter}.yaml"
-
-
-def load(chapter: str) -> Lesson:
-    """The lesson of a chapter. Raises UserError where there is none, BadLesson at the first mistake."""
-    return read(file_of(chapter))
+    return read(folder() / f"{chapter}.yaml")
 
 
 def read(file: Path) -> Lesson:
