@@ -32,7 +32,7 @@ def package(folder: Path, *changes: tuple[str, str]) -> Path:
     """A copy of the package in which each (old text, new text) is changed, wherever the old one stands, which
     must be one place; the folder to import it from.
     """
-    shutil.copytree(code.ROOT, folder / "llmlab", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(code.ROOT, folder / "llmlab")  # with what is compiled: only the changed file is again
     texts = {f: f.read_text(encoding="utf-8") for f in (folder / "llmlab").rglob("*.py")}
     for old, new in changes:
         places = [f for f, text in texts.items() for _ in range(text.count(old))]

@@ -61,7 +61,17 @@ def at(page, n: int) -> None:
     eventually(page.locator(".count").inner_text, lambda text: text.startswith(f"{n} of"), page=page)
 
 
-def test_each_step_by_the_keyboard_on_one_screen(lesson):
+def on_a_large_one(page, name: str) -> None:
+    """The same on a projector's screen, in larger type."""
+    page.set_viewport_size(LARGE)
+    page.wait_for_timeout(200)
+    on_one_screen(page)
+    assert page.evaluate(SMALLEST) >= 20
+    picture(page, name)
+    page.set_viewport_size(SMALL)
+
+
+def test_each_step_by_the_keyboard_on_one_screen_small_or_large(lesson):
     chapter, page, _ = lesson
     steps = lessons.load(chapter).steps
     for n, step in enumerate(steps, 1):
@@ -81,6 +91,7 @@ def test_each_step_by_the_keyboard_on_one_screen(lesson):
         assert page.locator(".said tr").count() in ((2, 3) if told else (0,))
         picture(page, f"lesson_{chapter}_{n}")
         on_one_screen(page)
+        on_a_large_one(page, f"lesson_{chapter}_{n}_large")
         page.keyboard.press("n")
         page.wait_for_selector(".notes")
         picture(page, f"lesson_{chapter}_{n}_notes")
@@ -110,24 +121,6 @@ def test_back_reset_and_two_quick_keys(lesson):
     at(page, last - 1)
     assert page.locator(".why").count() == 1
     page.evaluate("document.getElementById('typed').remove()")
-
-
-def test_a_larger_screen_shows_larger_type(lesson):
-    chapter, page, _ = lesson
-    for _ in range(8):
-        page.keyboard.press("ArrowLeft")
-    at(page, 1)
-    page.set_viewport_size(LARGE)
-    for n in range(1, len(lessons.load(chapter).steps) + 1):
-        at(page, n)
-        page.keyboard.press("a")
-        page.wait_for_selector(".why")
-        page.wait_for_timeout(200)
-        on_one_screen(page)
-        assert page.evaluate(SMALLEST) >= 20
-        picture(page, f"lesson_{chapter}_{n}_large")
-        page.keyboard.press("ArrowRight")
-    page.set_viewport_size(SMALL)
 
 
 def test_no_request_leaves_this_machine(lesson):

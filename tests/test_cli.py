@@ -13,6 +13,7 @@ from helpers_families import save_family
 from helpers_ledger import data_folder
 
 from llmlab import cli
+from llmlab.cli import run
 from llmlab.lab import code as lab_code
 from llmlab.lab import registry, sweeps
 from llmlab.ledger import TRIALS
@@ -372,6 +373,19 @@ def test_a_run_in_a_process_of_its_own_then_the_same_from_the_store(home, capsys
     before = record.stat().st_mtime_ns
     code, out, err = call(["run", "cpt", "--steps", "10", "--batch=4", "--json"], capsys)
     assert (code, err) == (0, []) and json.loads(out[-1]) == told and record.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("knobs, told", [
+    ({}, ""),
+    (dict(clip="higher"), "its ratio is 1 and --clip cannot act; --epochs 4"),
+    (dict(clip="none", epsilon=0.1), "its ratio is 1 and --clip and --epsilon cannot act; --epochs 4"),
+    (dict(clip="higher", epochs=2), ""),
+    (dict(epsilon=0.1, staleness=1), ""),
+])  # fmt: skip
+def test_a_clip_that_cannot_act_is_told(knobs, told, capsys):
+    run.tell_what_binds_nowhere(registry.get("policy")(**knobs))
+    out = capsys.readouterr().out
+    assert told in out if told else not out
 
 
 def test_a_mistake_in_a_process_of_its_own(home):

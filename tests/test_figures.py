@@ -6,7 +6,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from llmlab.lab.registry import NAMES, get
-from llmlab.learn import figures
+from llmlab.lab.runs import Run
+from llmlab.learn import draw, figures
 from llmlab.learn.widgets.panel import Live
 
 
@@ -205,3 +206,25 @@ def test_an_early_board_takes_losses_of_every_size():
     board = figures.Board({"a": "loss (nats)"}, early=True)
     for value in (0.0, 0.5, 40.0):
         assert board.png({"x": [Live(0, [{"step": s, "a": value} for s in range(3)])]})
+
+
+def test_the_title_of_a_run_names_the_knobs_that_were_turned(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(figures, "curves", lambda *a, title: titles.append(title) or figures.panels(1)[0])
+    done = Run("policy", {}, 0, "chat", "key", [{"step": 0, "accuracy": 0.5}], 1.0)
+    for turned in ({}, {"clip": "higher", "lr": 5e-4}):
+        figures.of_run(done, {"accuracy": "right (share)"}, tmp_path / "run.png", turned)
+    assert titles == ["policy on chat: all knobs at their defaults", "policy on chat: clip higher, lr 0.0005"]
+
+
+def test_rates_have_a_line_an_arm_and_a_ring_at_the_best():
+    drawn = draw.rates({
+        "SFT (share)": {"full": {"0.001": 0.2, "0.01": 0.6, "0.1": 0.1}, "rank 8": {"0.01": 0.3, "0.1": 0.4}},
+        "DPO (share)": {"rank 8": {"0.01": 0.9, "0.1": 0.8}},
+    })  # fmt: skip
+    first, second = drawn.axes[:2]
+    rings = [line for axis in (first, second) for line in axis.lines if line.get_fillstyle() == "none"]
+    assert [(x, y) for ring in rings for x, y in ring.get_xydata()] == [(0.01, 0.6), (0.1, 0.4), (0.01, 0.9)]
+    assert first.lines[0].get_xydata().tolist() == [[0.001, 0.2], [0.01, 0.6], [0.1, 0.1]]
+    assert second.lines[0].get_color() == first.lines[2].get_color(), "an arm has one look"
+    assert first.get_xscale() == "log" and first.get_title(loc="left") == "SFT (share)"

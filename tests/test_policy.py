@@ -14,7 +14,7 @@ from llmlab.chapters.c07_reinforcement_learning.reader import Reader
 from llmlab.lab.experiment import BadKnob
 from llmlab.methods import advantages
 from llmlab.methods.imitation import nll
-from llmlab.methods.policy import METHODS
+from llmlab.methods.policy import METHODS, BadDial, Dials
 from llmlab.models.forward import forward
 from llmlab.models.load import load
 from llmlab.train.collect import Collector, with_signal
@@ -286,3 +286,22 @@ def test_every_named_method_is_a_setting_of_the_knobs(name):
     assert replace(made, **unread) == replace(named, **unread)
     if named.clip != "none":
         assert made.high == pytest.approx(named.high)  # GSPO's is 4/3 of the lower one, DAPO's 1.4
+
+
+@pytest.mark.parametrize("name", METHODS.keys() & Policy.presets.keys())
+def test_a_preset_is_the_method_of_its_name_without_a_kl_penalty(name):
+    """GSPO's range is 3e-4 and not the 0.2 of token ratios, and RLOO sums over an answer."""
+    preset, method = Policy(**Policy.presets[name]).dials(), METHODS[name]
+    unread = dict(high=1, low=1, lam=1, kl_penalty="none", beta=0)
+    assert replace(preset, **unread, clip="none") == replace(method, **unread, clip="none")
+    assert preset.clip == method.clip
+    if method.clip != "none":
+        assert preset.high == pytest.approx(method.high)
+    if method.clip not in ("none", "capped"):
+        assert preset.low == method.low
+
+
+def test_eight_methods_are_presets_and_a_higher_clip_is_higher():
+    assert len(METHODS.keys() & Policy.presets.keys()) == 8
+    with pytest.raises(BadDial, match="clip higher needs high above low, 0.2; high is 0.2"):
+        Dials(clip="higher")

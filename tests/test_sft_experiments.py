@@ -31,7 +31,7 @@ from llmlab.serve.batcher import Batcher, Request
 from llmlab.serve.store import AdapterStore
 from llmlab.tokens import chat, collate
 from llmlab.tokens.special import TEMPLATE
-from llmlab.tokens.templates import MEANING, TEMPLATES
+from llmlab.tokens.wrong_templates import MEANING, TEMPLATES
 from llmlab.train.rollout import Episode
 from llmlab.world import Census, Desk
 from llmlab.world.base import Problem, Score, rng

@@ -88,7 +88,7 @@ def stale(name: str) -> list[str]:
         "readme": readme.seals,
     }
     try:
-        found = seals.get(name, lambda: (s for s in builder.seals() if s[0] == name))()
+        found = seals.get(name, lambda: builder.seals([name]))()
         return record.stale(found)
     except vouched.BadList:
         raise

@@ -17,7 +17,7 @@ from .screen import progress
 
 SHOW = [
     ("chapter", str, "", "only this chapter's claims, by its number"),
-    ("verdict", str, "", f"only claims with this verdict: {', '.join((*table.VERDICTS, *table.OPEN))}"),
+    ("verdict", str, "", f"only claims with this verdict: {' | '.join((*table.VERDICTS, *table.OPEN))}"),
     ("quotable", bool, False, "only what is decided and can be quoted, with its caveat"),
     ("json", bool, False, "print one JSON object as the last line"),
 ]
@@ -206,11 +206,7 @@ def results_readable() -> bool:
 
 def chosen(ids: list[str], chapter: str) -> list:
     """Claims by id and chapter."""
-    unknown = [i for i in ids if i not in CLAIMS]
-    if unknown:
-        raise UserError(
-            f"there is no claim '{unknown[0]}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}"
-        )
+    table.known(ids)
     return [c for c in CLAIMS.values() if (not ids or c.id in ids) and chapter in ("", c.chapter)]
 
 

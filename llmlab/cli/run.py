@@ -49,6 +49,7 @@ def command(argv: list[str]) -> int:
         raise UserError(f"--seed {options.seed} is out of range; choose 0 to {2**31 - 1}")
     experiment = cls(**{k.name: getattr(options, k.name) for k in cls.knobs()})
     refuse_what_is_not_read(experiment)
+    tell_what_binds_nowhere(experiment)
     out = free_folder(options.out) if getattr(options, "out", "") else ""
     if out:
         experiment = replace(experiment, out=out)
@@ -123,6 +124,23 @@ def refuse_what_is_not_read(experiment) -> None:
             )
 
 
+def turned(experiment) -> dict[str, object]:
+    """The knobs that do not stand on their defaults."""
+    values = {k.name: (getattr(experiment, k.name), k.default) for k in experiment.knobs()}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def tell_what_binds_nowhere(experiment) -> None:
+    """Say that a clip that was turned cuts nothing where all samples are fresh: their ratio is 1."""
+    changed = turned(experiment)
+    clips = [f"--{name}" for name in ("clip", "epsilon") if name in changed]
+    if clips and not {"epochs", "staleness"} & changed.keys():
+        print(
+            f"note: every sample is used once and fresh, so its ratio is 1 and {' and '.join(clips)} cannot"
+            " act; --epochs 4 or --staleness 2 lets the ratio move"
+        )
+
+
 def free_folder(out: str) -> str:
     """A folder that nothing is lost in: it does not exist yet, or is empty, and can be made, which is proven
     before anything is trained. Raises UserError.
@@ -185,7 +203,10 @@ def show(experiment, options) -> int:
             stop=stop,
         )
     figure = figures.of_run(
-        done, experiment.curves, runs.record(experiment.name, done.key).with_suffix(".png")
+        done,
+        experiment.curves,
+        runs.record(experiment.name, done.key).with_suffix(".png"),
+        turned(experiment.of or experiment),
     )
     table(done, experiment.curves)
     print_table(done.samples)

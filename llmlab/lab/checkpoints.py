@@ -19,7 +19,7 @@ from dataclasses import asdict
 from functools import lru_cache, partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import torch
 import transformers
@@ -127,9 +127,9 @@ def folder(name: str) -> Path:
     )
 
 
-def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
-    """(checkpoint, seal that is there, seal that is wanted) of the shipped checkpoints."""
-    for name in paths.LAB:
+def seals(names: Iterable[str] = paths.LAB) -> Iterator[tuple[str, Seal | None, Seal]]:
+    """(checkpoint, seal that is there, seal that is wanted) of shipped checkpoints."""
+    for name in names:
         yield name, _found(name), Seal(recipe_hash(name))
 
 

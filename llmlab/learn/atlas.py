@@ -202,7 +202,7 @@ DPO = Leaf(
     "Preferences: DPO or a relative",
     "The model can already give both answers, and people can say which one is better.",
     "It cannot find an answer that no pair contains, and it can make both answers less likely.",
-    "Held-out pairs ordered correctly, log-probs of both sides, what the model really says.",
+    "Held-out pairs that moved the right way, log-probs of both sides, what the model really says.",
     "06",
     (_of("dpo", "preferred"), _of("dpo", "polite")),
 )

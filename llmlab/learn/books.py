@@ -9,10 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Iterator
 
-import jupytext
-import nbclient
-import nbformat
-
 from .. import paths
 from ..errors import UserError
 from ..lab import record, runs, sweeps, times
@@ -53,8 +49,13 @@ def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
     now = shown()
     for script in scripts():
         book = ROOT / f"{script.stem}.ipynb"
-        found = nbformat.read(book, 4).metadata.get("llmlab") if book.exists() else None
+        found = opened(book)["metadata"].get("llmlab") if book.exists() else None
         yield script.stem, Seal.read(found), seal(script, now)
+
+
+def opened(book: Path) -> dict:
+    """A notebook as JSON. Raises ValueError where it is none."""
+    return json.loads(book.read_bytes())
 
 
 def scripts() -> list[Path]:
@@ -72,6 +73,10 @@ def build(force: bool = False) -> Iterator[str]:
     """Execute what is stale; a line per notebook. Raises BrokenCell and leaves the old notebook in place, and
     NoClone in an installed wheel, which has no scripts.
     """
+    import jupytext  # with nbformat two seconds that a look at what is current does not wait for
+    import nbclient
+    import nbformat
+
     paths.clone("llmlab build notebooks")
     for script in sorted((ROOT / "py").glob("*.py")) if force else stale():
         book, began = jupytext.read(script), time.monotonic()
@@ -100,6 +105,8 @@ def slim(book) -> None:
     pictures in more colours than they have. Where a widget stood, what it leaves without a kernel stays, and
     says so.
     """
+    from nbformat.v4 import new_output
+
     book.metadata.pop("widgets", None)
     for cell in book.cells:
         cell.metadata.pop("execution", None)
@@ -112,7 +119,7 @@ def slim(book) -> None:
             if "image/png" in data:
                 data["image/png"] = base64.b64encode(palette(base64.b64decode(data["image/png"]))).decode()
             if was_widget and "image/png" in data:
-                outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": RUN_IT}))
+                outputs.append(new_output("display_data", {"text/markdown": RUN_IT}))
             outputs.append(out)
         cell.outputs = outputs
 
@@ -136,9 +143,8 @@ def chapters() -> list[dict]:
     """file, title and seconds of each executed chapter (the ledger's page is none)."""
     found = []
     for path in sorted(ROOT.glob("[0-9]*.ipynb")):
-        book = nbformat.read(path, 4)
-        title = next(c.source for c in book.cells if c.cell_type == "markdown").split("\n")[0]
-        found.append(
-            {"file": path.name, "title": title.lstrip("# "), "seconds": book.metadata.get("llmlab_seconds")}
-        )
+        book = opened(path)
+        text = next("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "markdown")
+        title, seconds = text.split("\n")[0].lstrip("# "), book["metadata"].get("llmlab_seconds")
+        found.append({"file": path.name, "title": title, "seconds": seconds})
     return found

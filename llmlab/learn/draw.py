@@ -148,3 +148,21 @@ def dose(arms: Sequence[Arm], knob: str, metrics: dict[str, str], unit: str = "s
             if 0 < 20 * min(x for x, _ in points) < max(x for x, _ in points):
                 axis.set_xscale("log")
     return figure
+
+
+def rates(panels: dict[str, dict[str, dict[str, float]]]):
+    """What arms reached at each learning rate that was tried: a panel a task (title with unit -> arm -> rate
+    -> reading), a line an arm, a ring at its best rate.
+    """
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    with matplotlib.rc_context(figures.STYLE):
+        figure, axes = figures.panels(len(panels), head=0.5 + figures.above(names))
+        for axis, (title, lines) in zip(axes, panels.items()):
+            for name, row in lines.items():
+                colour, dashes = figures.LOOKS[names.index(name)]
+                points = sorted((float(lr), value) for lr, value in row.items())
+                axis.plot(*zip(*points), color=colour, linestyle=dashes, marker="o", markersize=3)
+                axis.plot(*max(points, key=lambda p: p[1]), "o", color=colour, fillstyle="none", markersize=9)
+            axis.set(title=title, xlabel="learning rate (log scale)", xscale="log")
+        figures.legend(figure, names)
+    return figure

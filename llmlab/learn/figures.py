@@ -323,16 +323,12 @@ def png(figure: Figure) -> bytes:
     return out.getvalue()
 
 
-def of_run(run, metrics: dict[str, str], path: Path) -> Path:
-    """The curves of one run, saved as PNG."""
+def of_run(run, metrics: dict[str, str], path: Path, turned: dict[str, object]) -> Path:
+    """The curves of one run, saved as PNG; its title names the knobs that were turned."""
     from .. import paths
 
-    knobs = ", ".join(
-        f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in list(run.knobs.items())[:5]
-    )
+    knobs = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in turned.items())
     shown = {m: label for m, label in metrics.items() if run.curve(m)}
-    paths.write_atomic(
-        path,
-        png(curves({f"seed {run.seed}": [run]}, shown, title=f"{run.experiment} on {run.model}: {knobs}")),
-    )
+    title = f"{run.experiment} on {run.model}: {knobs or 'all knobs at their defaults'}"
+    paths.write_atomic(path, png(curves({f"seed {run.seed}": [run]}, shown, title=title)))
     return path

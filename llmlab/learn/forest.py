@@ -55,6 +55,7 @@ def _entry(row: Row, c: dict) -> dict:
         "verdict": c["verdict"],
         "claim_verdict": row.verdict,
         "text": told(c),
+        "seeds": c["n"],
     }
 
 
@@ -77,7 +78,7 @@ def place(value: float, end: float) -> float:
 def figure(rows: list[Row]) -> figures.Drawing:
     """The forest plot as a picture: a line a contrast, under the words of its claim."""
     found, claims = entries(rows), {r.claim.id: r for r in rows}
-    seeds = sorted({len(claims[e["id"]].record["seeds"]) for e in found})
+    seeds = sorted({e["seeds"] for e in found})
     lines, bottom = _lines(found)
     tall = HEAD + LINE * max(1.0, bottom) + FOOT
     with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):

@@ -34,8 +34,9 @@ def wanted() -> list[tuple[tuple, Seal]]:
     """((experiment, seed), the seal that its record must have today) of every run to ship."""
     from ..models.load import fingerprint, resolve
 
-    prints = {name: fingerprint(resolve(name), name) for name in {e.default_model for e, _ in jobs()}}
-    return [((e, s), runs.seal(e, s, prints[e.default_model])) for e, s in jobs()]
+    asked = jobs()
+    prints = {name: fingerprint(resolve(name), name) for name in {e.default_model for e, _ in asked}}
+    return [((e, s), runs.seal(e, s, prints[e.default_model])) for e, s in asked]
 
 
 def place(experiment, seal: Seal) -> Path:

@@ -4,6 +4,7 @@ torch: a page of results opens at once.
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Callable
 
 from .. import paths
@@ -56,7 +57,7 @@ class Arm:
 
         return getattr(registry.get(self.experiment)(**self.knobs), knob)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Short name in the results: what is run, whatever it is called here."""
         parts = {k: v for k, v in asdict(self).items() if k != "label"}
@@ -228,7 +229,7 @@ class Claim:
         if self.depends and len({str(a.knobs.get(self.depends)) for a in self.arms}) < 2:
             raise ValueError(f"{self.id}: its arms do not differ in '{self.depends}'")
 
-    @property
+    @cached_property
     def arms(self) -> list[Arm]:
         """All arms, each once."""
         return list({a.key: a for c in (*self.contrasts, *self.guards) for a in c.arms}.values())
@@ -244,7 +245,7 @@ class Claim:
         """
         return _rules(self.contrasts)
 
-    @property
+    @cached_property
     def declared(self) -> str:
         """Hash of what was fixed before the run and decides the verdict: contrasts, seeds, check. Words may
         be improved.

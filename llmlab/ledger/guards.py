@@ -2,6 +2,8 @@
 says so and waits for its redesign.
 """
 
+from statistics import fmean
+
 from . import rates
 from .claims import Claim
 
@@ -18,7 +20,7 @@ def floor_or_ceiling(claim: Claim, record: dict) -> str:
     for c in record["contrasts"]:
         if not c["counts"] or c["unit"] != "share" or len(c["terms"]) != 2:
             continue
-        one, other = (_mean(t["values"][: c["n"]]) for t in c["terms"])
+        one, other = (fmean(t["values"][: c["n"]]) for t in c["terms"])
         if max(one, other) <= c["least"]:
             return f"{c['label']}: both sides are near 0 %, untestable at this difficulty"
         if min(one, other) >= 1 - c["least"] and c["direction"] != "same":
@@ -39,7 +41,7 @@ def few_items(claim: Claim, record: dict) -> str:
     for c in record["contrasts"]:
         if not claim.items or not c["counts"] or c["unit"] != "share":
             continue
-        share = _mean([v for t in c["terms"] for v in t["values"][: c["n"]]])
+        share = fmean([v for t in c["terms"] for v in t["values"][: c["n"]]])
         error = (max(0.0, share * (1 - share)) / claim.items) ** 0.5
         if c["least"] < 2 * error:
             return (
@@ -63,7 +65,3 @@ def edge_of_the_grid(claim: Claim, record: dict) -> str:
 
 
 GUARDS = (floor_or_ceiling, declared, few_items, edge_of_the_grid)
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

@@ -191,24 +191,29 @@ def hypothesis(c: dict) -> str:
     return f"within ±{size}" if c["direction"] == "same" else f"{c['direction']}, by at least {size}"
 
 
+def known(ids: list[str]) -> None:
+    """Raises UserError for an id that no claim has."""
+    for i in ids:
+        if i not in CLAIMS:
+            raise UserError(
+                f"there is no claim '{i}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}"
+            )
+
+
 def rows(
     ids: list[str] | None = None, chapter: str = "", verdict: str = "", quotable: bool = False
 ) -> list[Row]:
     """The claims by id, chapter or verdict, with their records; quotable: only what can be quoted. Raises
     UserError for an id, chapter or verdict that does not exist.
     """
-    for i in ids or []:
-        if i not in CLAIMS:
-            raise UserError(
-                f"there is no claim '{i}'; llmlab claims lists them, {min(CLAIMS)} to {max(CLAIMS)}"
-            )
+    known(ids or [])
     if chapter and chapter not in {c.chapter for c in CLAIMS.values()}:
         raise UserError(
             f"chapter '{chapter}' has no claims; choose one of"
             f" {', '.join(sorted({c.chapter for c in CLAIMS.values()}))}"
         )
     if verdict and verdict not in (*VERDICTS, *OPEN):
-        raise UserError(f"there is no verdict '{verdict}'; choose one of {', '.join((*VERDICTS, *OPEN))}")
+        raise UserError(f"there is no verdict '{verdict}'; choose one of {' | '.join((*VERDICTS, *OPEN))}")
     try:
         stored = results.load()
     except results.BadResults:

@@ -175,6 +175,8 @@ class Dials:
             raise BadDial(
                 "without a ratio there is nothing to clip; choose --ratio token or sequence, or --clip none"
             )
+        if self.clip == "higher" and self.high <= self.low:
+            raise BadDial(f"clip higher needs high above low, {self.low:g}; high is {self.high:g}")
 
     def columns(self, batch: Batch) -> Batch:
         """The batch with advantages (and returns, for a critic), from rewards, group, old_logprobs, and

@@ -112,7 +112,7 @@ pd.Series({"asked": share(ask), "told, then asked": share(tell + ask),
           name="share right").round(2)
 
 # %% [markdown]
-# Compare the rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). It isn't just copying: with two doses in the prompt, copying always the first or always the last would fail in one of the last two rows. Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. The knowledge isn't stored out of reach either, because this model has never read about a drug: it is missing.
+# Compare the rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). It isn't just copying: with two doses in the prompt, copying always the first or always the last would fail in one of the last two rows. Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. The knowledge isn't just out of reach; it is missing, because this model has never read about a drug.
 #
 # Often this test is already the cure: look the passage up and put it into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice. Training comes in where looking them up is not enough.
 #
@@ -212,7 +212,7 @@ from llmlab.ledger.table import Ledger
 Ledger(ids=["C002"])
 
 # %% [markdown]
-# The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; in brackets stands where that mean lies with 98 % confidence over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*.
+# The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; the brackets hold that mean's 98 % confidence interval over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*.
 #
 # An effect can also be *too small*, or two arms can *differ* where no difference was claimed; both exclude the claim as well. A part that the interval doesn't decide is *open*. If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
 #

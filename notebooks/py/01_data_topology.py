@@ -136,7 +136,7 @@ sft_strip
 sft_strip.picture("gradient")
 
 # %% [markdown]
-# **Pairs (DPO** [Rafailov et al. 2023]**).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(β · margin), where σ is the sigmoid and β a constant. The margin says how much more the chosen answer has gained than the rejected one, each compared with a frozen *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Whatever both rows share, such as the first answer, gets both pushes, and they cancel.
+# **Pairs (DPO** [Rafailov et al. 2023]**).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(margin), where σ is the sigmoid. The margin is a constant β times how much more the chosen answer has gained in log-prob than the rejected one, each compared with a frozen *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Tokens *before* the first difference, such as the first answer, get both pushes, which cancel, because there the contexts are equal, too. After the first different word they no longer cancel, not even for equal tokens.
 
 # %%
 from llmlab.tokens import chat, pairs
@@ -150,7 +150,7 @@ compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows),
 TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
 
 # %% [markdown]
-# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation, as in GRPO [Shao et al. 2024]. The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient at all.
+# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation, as in GRPO [Shao et al. 2024]. The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient (with a KL term in the loss, only that term's).
 
 # %%
 from llmlab.methods.policy import Dials
@@ -194,7 +194,7 @@ from llmlab.chapters.c01_data_topology import sharing
 sharing.picture(chatty.tok, sampled)
 
 # %% [markdown]
-# Read a line from left to right: each token sees its own past (dark) and nothing else. The second sum ignores the rest of the first, and an answer ignores the other answers to its sum. All share one copy of their common beginning. The attention mask does half of this. Positions do the other half: they restart where two rows part, as if the other row weren't there. How many tokens does this save?
+# Read a line from left to right: each token sees its own past (dark) and nothing else. The second sum ignores the rest of the first, and an answer ignores the other answers to its sum. All share one copy of their common beginning. The attention mask does half of this. Positions do the other half: each row counts on from the fork, as if the other row weren't there. How many tokens does this save?
 
 # %%
 kinds = {"masking": masked, "pairs": compared, "rollouts": sampled}
@@ -253,15 +253,17 @@ Panel("topology", show=["loss", "lr"])
 
 
 # %%
-pd.DataFrame({f"loss on {loss}": {label: end(loss, m)
-                                  for m, label in Topology.curves.items()}
-              for loss in stored}).round(3)
+first = stored["all"][0].metrics()
+before = {label: first[m]["start"] for m, label in Topology.curves.items()}
+pd.DataFrame({"before": before} | {
+    f"loss on {loss}": {label: end(loss, m) for m, label in Topology.curves.items()}
+    for loss in stored}).round(3)
 
 # %% [markdown]
-# Compare the columns: one loss makes a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.) In the lab:
+# Compare each column with *before*: one loss makes a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.) In the lab:
 #
 # - **All tokens** and **assistant tokens** teach answering about equally well. They differ in what else they teach: with the loss on all tokens the model also learns to *be the user*. Look at *probability of going on as the user*. In production such a model asks itself the next question unless something stops it.
-# - **Pairs** put the two answers in the right order, and still the model does not *say* the right one: DPO compares answers, it doesn't show how to write them. The base model gives both answers almost no probability, so a better order is worth nothing yet. (The cure is a likelihood term, or SFT first: chapter 06.)
+# - **Pairs** put the two answers in the right order, and still the model does not *say* the right one: DPO compares answers, it doesn't show how to write them. Even the order is learnt no better than by imitation here. (All three losses share one learning rate, which was chosen for imitation; chapter 06 tunes it for DPO.) The base model gives both answers almost no probability, so a better order is worth nothing yet. (The cure is a likelihood term, or SFT first: chapter 06.)
 # - General text gets worse in every case, because none of it was in these batches. At the end it is worst under *all tokens*. During the run (see the panel) it is worst under *pairs*, which swing far off and come most of the way back. Chapter 02 is about that.
 # - The assistant-only loss learns to answer *first*, perhaps because it spends none of its gradient on the user's words. The loss on all tokens soon catches up.
 #
@@ -345,7 +347,7 @@ Ledger("01")
 # %% [markdown]
 # ## 8 · What is contested
 #
-# - **"Mask the user, because the model should answer, not ask."** In the lab, answers are about equally good with and without the mask. The mask buys something else: the model does not continue as the user, and it forgets less (chapter 00 gives the interval). At scale, some recipes keep a small loss on instructions when answers are short [Shi et al. 2024].
+# - **"Mask the user, because the model should answer, not ask."** In the lab, answers are about equally good with and without the mask. The mask buys something else: the model does not continue as the user, and it forgets less (chapter 00 gives the interval). At scale, the full loss on instructions helped where they were long, answers short or examples few [Shi et al. 2024], and a low to moderate weight did best in another study [Chatterjee et al. 2025].
 # - **"Packing is for pretraining."** SFT uses it for throughput, too. Then the reset is not optional, since conversations must not see each other.
 # - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite signs and the same weight per pair. Nothing in that asks for the chosen answer to become likely: both can become less likely together [Razin et al. 2024].
 #
@@ -403,4 +405,5 @@ interview("01")
 # %%
 from llmlab.learn.notebook import references
 
-references("dpo_paper_2023", "shi_2024", "razin_2024", "deepseek_math_2024")
+references("dpo_paper_2023", "shi_2024", "chatterjee_2025", "razin_2024",
+           "deepseek_math_2024")

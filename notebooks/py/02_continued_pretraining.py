@@ -131,7 +131,7 @@ for how, batch in rows.items():
           f"not trained: {1 - batch.mask[:, 1:].mean():.0%}")
 
 # %% [markdown]
-# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that: given positions and no attention mask of one's own, the library `transformers` keeps attention inside each document. Then nothing predicts the first token of a document, so its mask is 0. That is all of its share here, and little in real documents: one token each.
+# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that: if you pass positions but no attention mask, the library `transformers` keeps attention inside each document. Then nothing predicts the first token of a document, so its mask is 0. Here it's `reset`'s whole share; real documents lose little: one token each.
 
 # %%
 print(rows["reset"]["positions"].tolist())
@@ -338,7 +338,7 @@ pd.DataFrame({
 # If an interval contains 0, no effect has been shown. Of this many intervals, two or three may miss 0 by chance. In the lab, three seeds show:
 #
 # - **Copies and boilerplate raise the domain loss,** because they take the place of useful text.
-# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Three seeds don't settle recall. Over five, half of the documents, all clean and read twice, taught more facts than all of them with a wrong fact in each (C013).
+# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Three seeds don't settle recall. Over five seeds, half the documents, clean and read twice, taught more facts than all of them with a wrong fact in each (C013).
 # - **A KL penalty is no free cure.** It keeps the predictions close to the base's. With `kl_coef 0.5` the model keeps old skills better and learns the form of the texts, but no facts, because the penalty pulls against what we want to teach. (C037 compares it with replay at equal compute.)
 # - **Adaptive mixing,** which reads more of the sub-domains with a high loss, lowers the loss where it was highest. (DoReMi learns weights from the loss *in excess* of a reference model's, because a high loss alone may just mean text that is hard to guess [Xie et al. 2023].)
 # - **No effect is shown of warm-up, or of annealing,** which moves from much replay to none. That doesn't mean "they don't matter".
@@ -396,7 +396,7 @@ pd.DataFrame(readings).set_index("step").round(2)
 # %% [markdown]
 # Read the columns downwards. The right one rises, and the left one hardly follows: reading documents taught the model to continue documents. That is what the sources mean by "CPT for knowledge, SFT for behaviour".
 #
-# This is one seed, with twelve drugs. C019 compares the two ways of asking over seeds and with 120 drugs. It is withheld, because there answers to questions are near the floor before and after. About new people, documents taught the model to answer nearly as well as questions did (C002, at equal tokens). Perhaps the difference is that this base had read questions about people and none about drugs; our arms don't isolate it. Try it: `llmlab run facts --texts questions --forms 1`.
+# This is one seed, with twelve drugs. C019 compares the two ways of asking over seeds and with 120 drugs. It is withheld, because there answers to questions are near the floor before and after. About new people, documents taught the model to answer nearly as well as questions did (C002, at equal tokens). Perhaps drugs differ because this base had read questions about people but none about drugs; our arms don't isolate this. Try it: `llmlab run facts --texts questions --forms 1`.
 #
 # ## 9 · Long documents
 #
@@ -502,7 +502,7 @@ shown = {"general_nats": "general loss (nats per token)",
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW], shown)
 
 # %% [markdown]
-# Warm-up moves the dip to a later step. With the long warm-up the worst general loss is slightly lower than without any. Part of that is slower learning. C033 compares runs where they have learnt as much of the domain: a tenth of the rate keeps general loss clearly lower, and the gain of the warm-up is open. Next, three shares of replay:
+# Warm-up moves the dip to a later step. With the long warm-up the worst general loss is slightly lower than without any. Part of that is slower learning. C033 compares runs once they have learnt equally much of the domain: a tenth of the rate keeps general loss clearly lower; whether warm-up helps is open. Next, three shares of replay:
 
 # %%
 over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)

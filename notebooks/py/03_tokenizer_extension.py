@@ -59,7 +59,7 @@ pd.DataFrame({"people": extend.fragmentation(base.tok, names),
               "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
 
 # %% [markdown]
-# In the right column, nearly every drug is shattered, and the people's names are not. Put in your own words. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer works, too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
+# In the right column, nearly every drug is shattered, and the people's names are not. Try words of your own. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer works, too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
 
 # %%
 my_words = ["bradycardia", "acetylsalicylic", "subpoena", "KeyError"]
@@ -116,7 +116,7 @@ assert torch.equal(extend.new_rows(old, [[1, 3]], "pieces")[0], by_hand)
  for init in extend.INITS}
 
 # %% [markdown]
-# The table has four starts: the mean of the pieces, the mean of all rows, and two random rows near zero.
+# There are four starts: the mean of the pieces, the mean of all rows, and two random rows near zero.
 #
 # With tied embeddings the row is used twice: to read the word, and to score it as the next one. A row close to zero has a score (logit) close to zero, and that is *high* if the other logits are far below zero. How much probability do untrained rows take on ordinary text, where none of them belongs?
 
@@ -137,6 +137,10 @@ pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 
 # %% [markdown]
 # Rows near zero (*random*, *small*) get about the share of a blind guess (printed above the table); the two averages get next to nothing.
+#
+# At scale there are more ways. The mean of the pieces is the start of FVT [Gee et al. 2022]. WECHSEL [Minixhofer et al. 2022] and FOCUS [Dobler and de Melo 2023] average the rows of words that *mean* something similar, which they find with word vectors. Both were built for the commonest use of an extension, a new language or script, where the pieces of a word say little about it.
+#
+# How does a word get into a tokenizer? Ours is an *added token*: it is cut out of the text before BPE begins. So it also cuts longer words that contain it (a plural, for example), and it brings no useful parts for other new words. Continuing BPE's merges on domain text gives whole families of pieces instead.
 #
 # ## 4 · See it
 #
@@ -166,7 +170,7 @@ strip(extended)
 strip(extended).picture("loss")
 
 # %% [markdown]
-# For the drug's name the new tokenizer pays one high loss, the old one about ten. Their sum is larger under the old one, because no drug occurs in the general corpus and every piece surprises the model.
+# The drug's name costs one high loss under the new tokenizer and about ten under the old one. The ten add up to more, because no drug occurs in the general corpus and every piece surprises the model.
 #
 # ## 5 · Predict
 #
@@ -251,7 +255,7 @@ pd.DataFrame({"old tokenizer": losses(base),
 #
 # | symptom | break it with | cure it with |
 # |---|---|---|
-# | new tokens stay behind the old pieces (in the lab late, not early: C028) | `init random` | `init pieces`, `oversample 4` |
+# | new tokens stay behind the old pieces (in the lab late, not early: C028) | `init random` | the usual advice is `init pieces` and `oversample 4`; neither cure is shown in the lab (C026, C027) |
 # | new rows stay short | `warmup 0`: no first phase | `warmup 20` at a high `row_lr` |
 # | new words take probability where they do not belong | `init small`, or too high a `row_lr` | `init mean` or `pieces`, a lower rate |
 # | everything gets worse after deployment | an old tokenizer in front of the new model | ship tokenizer and model as one |
@@ -290,7 +294,7 @@ pd.DataFrame({label: {"with a first phase − without": e.mean, "±": e.half}
               for label, e in effects.items()}).T.round(4)
 
 # %% [markdown]
-# A row shows a difference if its mean is larger than its ±. The first phase helps on the new words themselves; no difference is shown for the domain's loss.
+# A row shows a difference if its mean is larger than its ±. With a first phase more names are copied, and in these seeds the new words get likelier (the ledger's seeds leave that open, C028). The price: general text gets a little worse, and new tokens turn up there. No difference is shown for the domain's loss.
 #
 # **Undertrained tokens.** Do rare words end worse? A row learns what its word means mainly from its own occurrences. We train one model briefly (one seed: an illustration) and compare each name's loss with the number of its documents. If rarer always meant worse, the rank correlation would be minus one.
 
@@ -430,8 +434,9 @@ interview("03")
 # ## To take away
 #
 # 1. Compare tokenizers per character or per word, never per token: another tokenizer is another ruler.
-# 2. A new token begins without meaning. It saves length and costs training. In the lab it began *ahead* of the word's many pieces, which nobody had learnt either, and was behind them at the end. A first phase for the new rows alone decided whether names could be copied (C028).
+# 2. A new token begins without meaning. It saves length and costs training. In the lab it began *ahead* of the word's many pieces, which the model hadn't learnt either, and ended behind them. With a first phase for the new rows alone, far more names could be copied (the table of section 7).
 # 3. Extend where names must be copied whole, or where the texts are long and many. Otherwise the old pieces are good enough.
 
 # %%
-references("hewitt_2021", "mundra_2024", "dobler_2025")
+references("hewitt_2021", "gee_2022", "minixhofer_2022", "dobler_2023", "mundra_2024",
+           "dobler_2025")

@@ -208,7 +208,7 @@ draw.dose(pools, "examples",
 # The template is part of the model. What if serving uses another one than training? Only the text around the questions differs:
 
 # %%
-from llmlab.tokens.templates import MEANING
+from llmlab.tokens.wrong_templates import MEANING
 
 pd.Series(MEANING, name="what it is").to_frame()
 
@@ -227,7 +227,7 @@ pd.concat([draw.means({fault: pair[i] for fault, pair in faults.items()},
            for i, column in enumerate(columns)], axis=1)
 
 # %% [markdown]
-# In the lab literal roles at serving time destroy nearly all look-ups, a missing generation prompt about half, and the padding fault all of them, because no turn ends. The other two hardly matter to this model. The cure is agreement between training and serving; for padding, mask by position. Either form of roles works for look-ups, but with literal roles a user can type a turn of the assistant's (C049). Control tokens prevent that only if typed text can't become one.
+# In the lab literal roles at serving time destroy nearly all look-ups, a missing generation prompt about half, and the padding fault all of them, because no turn ends. The other two hardly matter to this model. The cure is agreement between training and serving; for padding, mask by position. Look-ups work with either kind of role marker, but literal roles let a user fake an assistant's turn (C049). Control tokens prevent that only if typed text can't become one.
 
 # %%
 Panel("template", show=["trained", "served", "pad"])
@@ -268,7 +268,7 @@ data = {"2,000 clean": arms.MANY_CLEAN, "2,000, 30 % careless": arms.NOISY,
 draw.means(data, {m: SFT.curves[m] for m in ("facts", "refusals")})
 
 # %% [markdown]
-# A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals and trail on facts (C055).
+# A checker that filters out careless answers restores what they cost, and conversations about few people teach fewer facts. But few clean examples don't simply beat many careless ones: on average they lead on refusals and trail on facts. (C055 compares the formats, and finds a clear gain for the filter only.)
 #
 # **Masks.** What if only a part of the answer has labels?
 
@@ -277,7 +277,7 @@ masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JS
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). No harm from labels on the *prompt* (C050) or on tools' results (C052) has been shown.
+# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). Labels on the *prompt* cost general text clearly and facts a little (C050); whether labels on tools' results cost anything is open (C052).
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
@@ -295,7 +295,7 @@ draw.means(traces, {m: Traces.curves[m] for m in ("lookups", "recovers", "chains
 Panel("traces", show=["retry", "differs", "chained", "mask", "length", "truncation"])
 
 # %% [markdown]
-# **Facts by SFT.** Can it teach facts? We mix questions about newcomers, of whom the model has never read, about people it knows, and about strangers, where *I do not know* is right:
+# **Facts by SFT.** Can it teach facts? We mix questions about three groups: newcomers, who are new to the model; people it knows; and strangers, where *I do not know* is right:
 
 # %%
 from llmlab.chapters.c04_sft.unknown import Unknown
@@ -307,7 +307,7 @@ figures.curves(taught,
                title="Facts by supervised fine-tuning, 3 seeds")
 
 # %% [markdown]
-# In the first two panels, newcomers are known better in the trained wording than in others. The others show the price: known people fade, and the model admits less often that it doesn't know. Far more steps and wordings do put the facts in (C043).
+# In the first two panels, newcomers are known better in the trained wording than in others. The others show the price. Known people drop at once and come back only in part, and the model admits less often that it doesn't know. (Newcomers replace half of the rehearsal, and part of the drop is due to that.) Far more steps and wordings do put the facts in (C043).
 #
 # **Own samples as data.** Can a model learn from its own answers? We imitate any of eight samples per sum, or the first that a checker accepts:
 

@@ -25,7 +25,7 @@
 #
 # **For a ten-year-old.** Nobody shows you the perfect drawing. Somebody holds two of yours up and says: *this one*. After many such pairs you know what they like. But you never drew a cat, so you never heard whether they like cats.
 #
-# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference. Its implied reward is β·log(π/ref). It needs no reward model and no sampling, so it doesn't explore: it can't find an answer that no pair contains. It only fixes a difference, so both answers may become less likely (likelihood displacement). I watch the two log-probs separately and add a likelihood term. A reward model is a proxy. It copies the habits of its labellers, such as a taste for length, and its score stops tracking quality if I optimise it too hard. So I keep an evaluation that the training never sees.*
+# **In an interview.** *DPO is a logistic regression on the difference of two log-ratios to a reference. Its implied reward is β·log(π/ref). It needs no reward model and no sampling, so it doesn't explore: it learns the manner that the pairs show, and finds nothing that none of them shows. It only fixes a difference, so both answers may become less likely (likelihood displacement). I watch the two log-probs separately and add a likelihood term. A reward model is a proxy. It copies the habits of its labellers, such as a taste for length, and its score stops tracking quality if I optimise it too hard. So I keep an evaluation that the training never sees.*
 #
 # New terms:
 #
@@ -103,7 +103,7 @@ pd.DataFrame(told).T.rename_axis("method")
 # %% [markdown]
 # The table shows which methods need a reference, and which knob each one adds.
 #
-# **On the real model.** At the first step policy and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, the reference, the mask or the template is wrong. Look before you train, also at the two answers of a pair:
+# **On the real model.** At the first step policy and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, look for the cause first: another reference, mask or template, dropout that is on, reference log-probs stored in another precision, or a likelihood term in the reported loss. Look before you train, also at the two answers of a pair:
 
 # %%
 chat, pairs = load("chat"), Prefer()
@@ -161,9 +161,9 @@ Predict("After DPO: what share of the answers is the polite, right one?",
             "one loses goes to texts that are in no pair.")
 
 # %% [markdown]
-# **The order is right, and the model still doesn't say it.** Compare *pairs ordered correctly* with *best answer given*. With plain DPO nearly every held-out pair is in the right order, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this. The two log-probs, drawn separately, can. The likelihood term cures this. So does imitating the chosen answers: where there is only one thing to learn, the contrast adds little.
+# **The order is learnt, and the model still doesn't say it.** Compare *pairs that moved the right way* with *best answer given*. A pair counts if its margin is above zero, that is, if the chosen answer has gained on the rejected one since the start; so at step 0 none does. (TRL calls this accuracy of the rewards; chapter 01 counts pairs whose chosen answer is the likelier one.) With plain DPO nearly every held-out pair has moved the right way, and the model hardly ever gives the polite answer. That answer did become likelier, but nearly all of the probability that the blunt answer lost went *elsewhere*, to texts that are in no pair. The margin can't show this. The two log-probs, drawn separately, can. The likelihood term cures this. So does imitating the chosen answers: where there is only one thing to learn, the contrast adds little.
 #
-# **Likelihood displacement** goes a step further. The *chosen* answer loses probability, too, while the order of its pair keeps improving. Nothing in the loss forbids that, because only the difference counts. In the next figure the pairs prefer right sums to wrong ones. SFT and DPO + NLL run at their best rates, DPO at 1e-4: its best is the lowest that was tried, where it learns nothing. The seeds are the ledger's:
+# **Likelihood displacement** goes a step further. The *chosen* answer loses probability, too, while the order of its pair keeps improving. Nothing in the loss forbids that, because only the difference counts. In the next figure the pairs prefer right sums to wrong ones. SFT and DPO + NLL run at their best rates. DPO runs at 1e-4: at its best rate, the lowest tried, it learns nothing. The seeds are the ledger's:
 
 # %%
 from llmlab.learn import draw
@@ -201,7 +201,7 @@ figures.curves(broken, {m: Prefer.curves[m] for m in ("skill", "preferred", "fac
                title="Pairs with faults, DPO + NLL; 3 seeds")
 
 # %% [markdown]
-# Look at the left panel first: each fault means fewer best answers. Swapped labels are odd: *every* held-out pair is in the right order, and still the model rarely gives the best answer. The order is measured **from the reference**, and there the blunt answer was far ahead.
+# Look at the left panel first: each fault means fewer best answers. Swapped labels are odd: *every* held-out pair has moved the right way, and still the model rarely gives the best answer. The move is measured **from the reference**, and there the blunt answer was far ahead. (These runs have a likelihood term, which imitates the blunt answer in every swapped pair, so the contrast alone isn't to blame.)
 #
 # Why does training stop halfway? With a share ε of wrong labels, DPO's loss is lowest at a margin of logit(1 − ε). So training moves the log-ratio of chosen and rejected by logit(1 − ε)/β and then stops. Label `smoothing` assumes that a share of the labels is wrong, which sets the same kind of ceiling. The table shows stored runs without the likelihood term:
 
@@ -261,13 +261,13 @@ figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
                title="DPO + NLL on three-digit sums, 3 seeds")
 
 # %% [markdown]
-# In the lab the arms end close together, and offline ends lowest in most seeds. The right panel shows the share of problems that give a pair. For own samples these are the problems with right and wrong samples; for corrections, all with a wrong sample. It falls as the online model learns. Corrections also come from the present model here, and all arms add a little likelihood of the chosen answer (`nll`).
+# In the lab the arms end close together, and offline ends lowest in most seeds. The right panel shows the share of problems that give a pair. For own samples these are the problems with right and wrong samples; for corrections, all with a wrong sample. It falls as the online model learns. Here corrections also use the present model, and all arms add a small likelihood term on the chosen answer (`nll`).
 
 # %%
 Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 
 # %% [markdown]
-# **An answer that no pair contains.** Given pairs that never name an answer can't raise it on purpose. Own samples can contain it, and so can the samples of reinforcement learning. How likely must an answer be at the start to be found?
+# **An answer that no pair contains.** Given pairs can't deliberately raise an answer they never name. Own samples can contain it, and so can the samples of reinforcement learning. How likely must an answer be at the start to be found?
 #
 # We ask the model who it is. First SFT gives it the habit of calling itself Nova, not Lumo, with probability `mass`. Nova earns 1, Lumo ½, anything else 0. Then three methods run at the same rate: DPO on given pairs, which prefer Lumo to a refusal and never mention Nova; DPO on own samples, the best of eight against the worst; and GRPO on such samples. (Both DPO arms add a little likelihood of the chosen answer.)
 
@@ -332,7 +332,7 @@ pd.DataFrame(found).T.rename(columns=Reward.curves).round(2)
 #
 # What happens to gold if we optimise the proxy, by taking the best of n samples or by reinforcement learning (chapter 07)?
 #
-# How far does each method move the policy? The best of n moves it at most ln n − (n − 1)/n nats from the start and needs no training: of N scored samples, sorted from worst to best, the i-th is the best of n drawn ones with probability C(i − 1, n − 1) / C(N, n).
+# How far does each method move the policy? Best of n moves it at most ln n − (n − 1)/n nats from the start and needs no training. Sort N scored samples from worst to best and draw n: the i-th is the best one drawn with probability C(i − 1, n − 1) / C(N, n).
 
 # %%
 from llmlab.chapters.c06_preferences import overopt
@@ -351,14 +351,14 @@ figures.against(over, ("held_kl", Overopt.curves["held_kl"]), along,
                 title="Learned and gold reward as the policy moves; 3 seeds")
 
 # %% [markdown]
-# Compare learned and gold reward at the same KL. (For best of n the KL is an upper bound; for RL it is measured.) Here are the same runs over the steps:
+# Compare learned and gold reward at the same KL, for example at 2 nats: best of n has far more gold than RL. (For best of n the KL is an upper bound; for RL it is measured.) Here are the same runs over the steps:
 
 # %%
 figures.curves(over, Overopt.curves,
                title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
-# In the lab the learned reward rises under all three methods, and all three end with fewer right answers, because this reward model can't see whether an answer is right. Under best of n gold rises as well, and turns down in some seeds. RL moves further from the start. It gains gold in some seeds, loses it in others, and ends with the fewest right answers. A KL penalty keeps it nearer.
+# In the lab the learned reward rises under all three methods, and all three end with fewer right answers, because this reward model can't see whether an answer is right. So it is a *blind* proxy, not one that helps first and misleads later, as in Gao et al. Under best of n gold rises as well, and turns down in some seeds. RL moves further from the start. It gains gold in some seeds, loses it in others, and ends with the fewest right answers. A KL penalty keeps it nearer.
 
 # %%
 Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
@@ -396,20 +396,22 @@ tried.round(2).rename_axis(columns="rate")
 #
 # ## 10 · What is contested
 #
-# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab it depends on the task, each arm at its best rate. On style plain DPO loses to imitation. On sums imitation beats its start, and DPO does so at no rate that was tried. At deciding when to call it is the other way round: DPO beats its start, and imitation at no rate. DPO with a likelihood term is about level on style and sums, and gains most at deciding.
-# - **"A contrastive loss defined via KL divergence"** (C089). The loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and in exact arithmetic both have the same optimum. With a finite number of pairs, nothing keeps the policy near the reference on answers that no pair contains.
+# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab it depends on the task, each arm at its best rate. On style plain DPO loses to imitation. On sums imitation beats its start, and DPO does so at no rate that was tried. At deciding when to call a tool, the reverse holds: DPO beats its start, and imitation at no rate. DPO with a likelihood term is about level on style and sums, and gains most at deciding.
+# - **"A contrastive loss defined via KL divergence"** (C089). The loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and both have the same optimum if preferences follow Bradley and Terry, the pairs cover all answers without limit, and the policy can represent that optimum. With a finite number of pairs, nothing keeps the policy near the reference on answers that no pair contains.
 # - **"Online is stronger than offline"** (C093). At scale online won in several studies [Guo et al. 2024; Tang et al. 2024], and semi-online was as good [Lanchantin et al. 2025]. In the lab online gains a few points, and renewing the writer every ten steps gains nothing that we could measure. Offline is nearly as good where the first model's samples already contain both right and wrong answers.
 # - **IPO, SimPO, ORPO.** IPO aims at a margin of fixed size, over the whole answer [Azar et al. 2023]; TRL and our code average over its tokens first. SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities, so compare each method at its own best.
-# - **Over-optimisation** was measured at scale, for reward models of very different sizes, with a larger one in the role of gold [Gao et al. 2022]. Let d = √KL, and let α and β be fitted constants. Then gold follows d(α − βd) under best-of-n and d(α − β log d) under RL. A KL penalty moves along the same frontier and doesn't improve it.
+# - **Over-optimisation** was measured at scale, for reward models of very different sizes, with a larger one in the role of gold [Gao et al. 2022]. Let d = √KL, and let α and β be fitted constants. Then gold follows d(α − βd) under best-of-n and d(α − β log d) under RL. There a KL penalty moves along the same frontier and doesn't improve it. In section 8 the penalised runs have more gold at equal KL, but three seeds are only a hint.
 #
 # The same recipes run on real models, with your own pairs (JSON lines of `prompt`, `chosen`, `rejected`; every tenth question is held out) or with the lab's tasks, with adapters, and through TRL's trainer:
 #
 # ```
 # llmlab run pairs --domain my_pairs.jsonl --model Qwen/Qwen3-0.6B --device cuda --method qlora --lr 2e-5 --nll 0.5 --out my_adapters/anna/1
-# llmlab run prefer --model Qwen/Qwen3-0.6B --device cuda --lr 1e-5 --nll 0.5
+# llmlab run prefer --model Qwen/Qwen3-0.6B --device cuda --lr 1e-6 --nll 0.5
 # llmlab run lora --task dpo --method qlora --model Qwen/Qwen3-0.6B --device cuda
 # llmlab run dpo --engine trl
 # ```
+#
+# Where to start on a real model: β 0.1, one epoch, and a learning rate near 5e-7 for all weights, as for the 8B model of Tülu 3 [Lambert et al. 2024], or about ten times that for adapters. Higher rates often break larger models: read samples before you trust the curves.
 #
 # ## 11 · Exercises
 
@@ -455,10 +457,10 @@ interview("06")
 # ## To take away
 #
 # 1. The margin is a difference. It can grow while both answers become less likely. Plot the two log-probs separately, and read what the model writes.
-# 2. A pair rewards only what one of its answers contains. If no pair contains the best answer, nothing teaches it.
+# 2. Pairs teach a *manner*, and it carries over to new questions. What no pair shows is not raised on purpose; if its probability moves, that is a side effect.
 # 3. A likelihood term on the chosen answer is a cheap guard. Imitating the chosen answers is the baseline that preference training must beat.
 
 # %%
 references("dpo_paper_2023", "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo",
            "xu_2024", "razin_2024", "tang_2024", "guo_2024", "lanchantin_2025",
-           "ross_2025", "gao_2022", "christiano_2017", "singhal_2023")
+           "ross_2025", "gao_2022", "christiano_2017", "singhal_2023", "lambert_2024")

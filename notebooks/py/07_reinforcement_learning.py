@@ -270,7 +270,7 @@ draw.over_steps(old, shown,
 # %% [markdown]
 # Compare the first two in the last panel. With a clip more sums end right: the tokens whose ratio has already moved far get no further push. Without it the policy moves on with every use of the same samples, and in some seeds it runs far away (C071).
 #
-# Now compare the other two with the symmetric clip. The ratio of a whole answer cuts most of the tokens and ends with no more sums right (C077). A higher upper clip doesn't make the answers more varied (C078). At scale both are reported to do better [Zheng et al. 2025; Yu et al. 2025]: GSPO above all for mixtures of experts, DAPO over thousands of steps. Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
+# Now compare the other two with the symmetric clip. A clip on the whole answer's ratio clips most tokens, and no more sums end right (C077). A higher upper clip doesn't make the answers more varied (C078). At scale both are reported to do better [Zheng et al. 2025; Yu et al. 2025]: GSPO above all for mixtures of experts, DAPO over thousands of steps. Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: reward the wrong thing
@@ -420,7 +420,7 @@ pd.concat([draw.means({"before": claims.KEPT["grpo"]}, shown, "start"),
            draw.means({arm.label: arm for arm in kept}, shown)])
 
 # %% [markdown]
-# Compare the two rates of GRPO. In the lab the rate matters more than the method: at its best rate each keeps nearly all known people, and at five times that rate GRPO loses many. C095 reads it where half of its answers are right: at the best rate known people stay as they were, and sums, which nothing trained, stay within five points. (Whether imitation does more harm can't be seen here, because at its best rate it keeps nearly everyone, too.)
+# Compare the two rates of GRPO. In the lab the rate matters more than the method: at its best rate each keeps nearly all known people, and at five times that rate GRPO loses many. C095 looks at GRPO when half of its answers are right: at the best rate known people stay as they were, and sums, which nothing trained, within five points. (Whether imitation does more harm can't be seen here, because at its best rate it keeps nearly everyone, too.)
 #
 # At scale, reinforcement learning forgot less at equal skill, and forgetting followed the distance moved [Shenfeld et al. 2025].
 
@@ -467,7 +467,7 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
            {m: Order.curves[m] for m in ("sums", "polite", "refused")})
 
 # %% [markdown]
-# Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage ends with far fewer right sums. Before reinforcement learning it costs far less: about as many sums end right as in the last row, which has equally long stages and no DPO (C099).
+# Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage ends with far fewer right sums. DPO before reinforcement learning costs far less: about as many sums end right as in the last row, with equally long stages but no DPO (C099).
 #
 # Refusals are not part of the claim. Only SFT shows the model any, so more SFT keeps more of them, and DPO leaves few. No row has SFT alone, so the table doesn't show what reinforcement learning costs them.
 #
@@ -560,7 +560,7 @@ interview("07")
 # %% [markdown]
 # ## To take away
 #
-# 1. Reinforcement learning makes more likely what is sometimes sampled and scores well. What is never sampled, and what is always right, gives the reward no gradient.
+# 1. Reinforcement learning makes more likely what is sometimes sampled and scores well. The reward gives no gradient to what is never sampled or is always right.
 # 2. The reward is the task. The policy uses any hole in the checker, and the reward rises while it does. So read the answers.
 # 3. In the first update on fresh samples the ratio is one and no clip binds. It can bind in every later update on the same samples. Turn one dial at a time, and measure.
 

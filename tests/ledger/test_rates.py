@@ -73,7 +73,7 @@ def test_the_table_is_written_and_goes_stale_with_what_was_tried(tmp_path, monke
     assert not rates.is_current("toy", [TOY]) and record.stale(rates.seals({"toy": [TOY]})) == ["toy"]
 
 
-PARTS = {"lora": lora, "prefer": prefer, "policy": policy, "agent": policy}
+PARTS = {"lora": lora, "codes": lora, "prefer": prefer, "policy": policy, "agent": policy}
 PARTS |= dict.fromkeys(("distill", "selfdistill", "qat"), distilled)
 LABELS = [(part, label) for part in PARTS for label in rates.load(part)["table"]]
 

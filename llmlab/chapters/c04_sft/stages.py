@@ -8,7 +8,7 @@ from typing import ClassVar
 from ...lab import knobs, registry
 from ...lab.experiment import Experiment, knob
 from ...tokens import chat
-from ...tokens.templates import TEMPLATES
+from ...tokens.wrong_templates import TEMPLATES
 from ...train import probes
 from ...train.recipe import Read
 from ...train.rollout import evaluate

@@ -10,7 +10,7 @@ from ...lab.supervised import Supervised
 from ...tokens import chat
 from ...tokens.batch import Batch, pad
 from ...tokens.special import TURN_START
-from ...tokens.templates import TEMPLATES
+from ...tokens.wrong_templates import TEMPLATES
 from ...train import probes
 from ...train.rollout import Episode, play
 from ...world.base import World, rng

@@ -9,13 +9,14 @@ from ...ledger.rates import Trials
 from . import checks, claims_serving
 
 FEW, MANY = 100, 400  # names with codes: 1.3 and 5.3 kbit to learn
+LONG = 1600  # steps
 ALIKE = dict(attention=15, mlp=10, both=6)  # ranks at which the three have the same 61,440 parameters
 EXAM = ("people", "json", "refusals", "sums")  # prompts that tenants of one chat model share
 LENGTH = {"sft": 100, "dpo": 40, "grpo": 30}  # steps
 # The best of each arm's trials, as data/sweeps/lora.rates has them (a test holds the two together).
 RATES: dict[str, float] = {
     "all weights, 100 codes": 0.004,
-    "all weights, 400 codes": 0.002,
+    "all weights, 400 codes": 0.001,
     "rank 1, 400 codes": 0.004,
     "rank 8, 100 codes": 0.008,
     "rank 8, 400 codes": 0.004,
@@ -55,16 +56,14 @@ def _tuned(label: str, experiment: str, knobs: dict) -> Arm:
     return Arm(label, experiment, knobs | ({"lr": RATES[label]} if label in RATES else {}))
 
 
-FULL_FEW, FULL_MANY = (
-    codes("all weights, 100 codes", FEW, method="full"),
-    codes("all weights, 400 codes", MANY, method="full"),
-)
-ONE_MANY = codes("rank 1, 400 codes", MANY, rank=1)
-EIGHT_FEW, EIGHT_MANY = codes("rank 8, 100 codes", FEW), codes("rank 8, 400 codes", MANY)
+# 128 readings of each code, whether there are 100 of them or 400
+FULL_FEW, EIGHT_FEW = codes("all weights, 100 codes", FEW, method="full"), codes("rank 8, 100 codes", FEW)
+FULL_MANY = codes("all weights, 400 codes", MANY, method="full", steps=LONG)
+ONE_MANY, EIGHT_MANY = (codes(f"rank {r}, 400 codes", MANY, rank=r, steps=LONG) for r in (1, 8))
 AT = {
     where: codes(f"adapters on {where}, rank {r}, 400 codes", MANY, targets=where, rank=r)
     for where, r in ALIKE.items()
-}
+}  # 32 readings of each code
 RANK = {"sft": 8, "dpo": 8, "grpo": 1}
 FULL = {task: taught(f"{task}, all weights", task, method="full") for task in LENGTH}
 LORA = {task: taught(f"{task}, rank {r}", task, rank=r) for task, r in RANK.items()}
@@ -77,8 +76,8 @@ TENANT = {task: replace(LORA[task], exam=EXAM) for task in ("dpo", "grpo")}
 # four rates for each arm, placed by an earlier look at the same seed so that the best is not at the edge, or
 # is the highest allowed
 RATES_TRIED = (
-    Trials("kilobits", (1e-3, 2e-3, 4e-3, 8e-3), (FULL_FEW, FULL_MANY)),
-    Trials("kilobits", (2e-3, 4e-3, 8e-3, 1.6e-2), (ONE_MANY, EIGHT_FEW, EIGHT_MANY, *AT.values())),
+    Trials("kilobits", (1e-3, 2e-3, 4e-3, 8e-3), (FULL_FEW,)),
+    Trials("kilobits", (2e-3, 4e-3, 8e-3, 1.6e-2), (EIGHT_FEW, *AT.values())),
     Trials("skill", (3e-4, 1e-3, 2e-3, 4e-3), (FULL["sft"], FULL["dpo"])),
     Trials(
         "skill",
@@ -88,14 +87,21 @@ RATES_TRIED = (
     Trials("skill", (1e-4, 3e-4, 1e-3, 3e-3), (FULL["grpo"],)),
     Trials("skill", (3e-4, 1e-3, 2e-3, 3e-3), (LORA["grpo"], NF4["grpo"])),  # the highest that GRPO takes
 )
+LONG_TRIED = (
+    Trials("kilobits", (5e-4, 1e-3, 2e-3, 4e-3), (FULL_MANY,)),
+    Trials("kilobits", (2e-3, 4e-3, 8e-3, 1.6e-2), (ONE_MANY, EIGHT_MANY)),
+)
 
 KBIT, MB = "kbit", "MB"
 MATCHED = (
     "steps, batches, seed (data order); four rates tried for each arm at another seed, on the same held-out"
     " problems"
 )
+READ = (
+    "readings of each code (128), batches, seed (data order); four rates tried for each arm at another seed"
+)
 
-TRIALS = {"lora": RATES_TRIED}
+TRIALS = {"lora": RATES_TRIED, "codes": LONG_TRIED}
 
 CLAIMS = (
     Claim(
@@ -150,7 +156,8 @@ CLAIMS = (
                 counts=False,
             ),
         ),
-        matched=MATCHED,
+        first=30,
+        matched=READ,
         knob="how much there is to learn",
     ),
     Claim(
@@ -191,6 +198,7 @@ CLAIMS = (
                 "more",
                 0.25,
                 KBIT,
+                counts=False,
             ),
             contrast(
                 "computation of a step, rank 8 against 1",
@@ -210,7 +218,8 @@ CLAIMS = (
                 counts=False,
             ),
         ),
-        matched=MATCHED,
+        first=30,
+        matched=READ,
     ),
     Claim(
         "C060",

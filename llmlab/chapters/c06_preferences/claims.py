@@ -145,7 +145,7 @@ CLAIMS = (
                 **SHOWN,
             ),
             gain(
-                "held-out pairs ordered correctly, all the same",
+                "held-out pairs that moved the right way, all the same",
                 ORDERED,
                 "preferred",
                 "more",

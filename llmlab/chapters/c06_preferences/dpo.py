@@ -25,7 +25,7 @@ class DPO(Pairwise):
     summary: ClassVar[str] = "direct preference optimisation: polite answers preferred to blunt ones"
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
-        "preferred": "held-out pairs ordered correctly (share)",
+        "preferred": "pairs that moved the right way (share)",
         "polite": "polite and right answers (share)",
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",

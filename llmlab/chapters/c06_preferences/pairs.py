@@ -45,7 +45,7 @@ class Pairs(PairLoss, Own):
     curves: ClassVar[dict[str, str]] = {
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
-        "preferred": "held-out pairs ordered correctly (share)",
+        "preferred": "pairs that moved the right way (share)",
         "chosen_loss": "loss on chosen answers (nats per token)",
         "general_loss": "loss on general text (nats per token)",
         "too_long": "pairs left out, too long (share)",

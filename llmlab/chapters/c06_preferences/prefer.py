@@ -38,7 +38,7 @@ class Prefer(PairLoss, Pairwise):
     front: ClassVar[tuple[str, ...]] = ("task", "beta", "nll")
     curves: ClassVar[dict[str, str]] = {
         "skill": "best answer given, greedy (share)",
-        "preferred": "held-out pairs ordered correctly (share)",
+        "preferred": "pairs that moved the right way (share)",
         "chosen_logprob": "log-prob of chosen answers (nats)",
         "rejected_logprob": "log-prob of rejected answers (nats)",
         "elsewhere": "probability of any other answer (share)",

@@ -72,7 +72,7 @@ UNCLIPPED, CLIPPED = (
     policy("old samples, token clip", **OLD),
 )
 HIGHER = policy("old samples, clip higher", clip="higher", **OLD)
-SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="higher", epsilon=3e-4, **OLD)
+SEQUENCE = policy("old samples, sequence clip", ratio="sequence", clip="gspo", epsilon=3e-4, **OLD)
 RESAMPLED, DOUBLE = (
     policy("groups without signal replaced", groups="resampled"),
     policy("twice the problems", prompts=32),

@@ -36,11 +36,12 @@ class Policy(Experiment):
         "policy gradients by their dials: ratio, clip, aggregation, KL, advantage rule; several tasks, honest"
         " and flawed rewards"
     )
-    presets: ClassVar[dict[str, dict]] = {
+    presets: ClassVar[dict[str, dict]] = {  # methods.policy.METHODS, all without a KL penalty, as TRL's are
         "GRPO": {},
         "Dr. GRPO": {"advantage": "group_mean", "aggregation": "fixed_length"},
         "DAPO": {"clip": "higher", "aggregation": "token_mean", "groups": "resampled"},
-        "GSPO": {"ratio": "sequence", "clip": "gspo"},
+        "GSPO": {"ratio": "sequence", "clip": "gspo", "epsilon": 3e-4},
+        "CISPO": {"clip": "capped", "epsilon": 4.0, "aggregation": "token_mean"},
         "PPO": {"advantage": "critic", "aggregation": "token_mean"},
         "REINFORCE": {
             "advantage": "no_baseline",
@@ -48,7 +49,12 @@ class Policy(Experiment):
             "clip": "none",
             "aggregation": "token_mean",
         },
-        "RLOO": {"advantage": "leave_one_out", "ratio": "none", "clip": "none"},
+        "RLOO": {
+            "advantage": "leave_one_out",
+            "ratio": "none",
+            "clip": "none",
+            "aggregation": "fixed_length",
+        },
         "hackable verifier (break it)": {"reward_func": "crash"},
         "KL in the reward": {"kl_penalty": "reward"},
     }

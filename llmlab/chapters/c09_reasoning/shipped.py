@@ -18,9 +18,11 @@ SWEEPS = (
         together={"labels": ("outcome", "process", "rollouts"), "aggregation": ("last", "min", "sum")},
     ),
 )
+COLUMNS = dict(family="columns", level=3)  # where twenty steps of GRPO teach something
 RUNS = [
-    *((name, {}) for name in ("decompose", "verify", "process", "calibrate", "contaminate")),
+    *((name, {}) for name in ("decompose", "verify", "calibrate", "contaminate")),
     ("decompose", dict(shown="answer")),
-    ("process", dict(reward_func="learned", aggregation="sum", family="columns", level=3)),
+    *(("process", dict(reward_func=r, **COLUMNS)) for r in ("outcome", "dense", "hard", "learned")),
+    ("process", dict(reward_func="learned", aggregation="sum", **COLUMNS)),
     ("calibrate", dict(reward_func="outcome")),
 ]

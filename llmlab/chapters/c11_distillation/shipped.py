@@ -23,6 +23,7 @@ SWEEPS = (
     Grid("quantise", alone={"scheme": ("int", "nf", "gptq"), "group": (32, 128), "outliers": (1.0, 30.0)}),
     Grid("qat", together={"when": ("qat", "ptq"), "train": ("kd", "sft")}),
     Grid("merging", together={"base": ("rounded", "full"), "bits": (3, 4)}),
+    Grid("specialists", alone={"how": ("opd", "average", "ties", "mix"), "beta": (0.0, 1.0)}),
 )
 RUNS: list[tuple[str, dict]] = [
     *(("distill", dict(size=size, **ALONE)) for size in STUDENTS),

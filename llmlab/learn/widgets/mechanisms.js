@@ -696,7 +696,7 @@ function logprobPlot({ w, l }) {
 }
 
 function lossPlot(state) {
-  const plot = { width: 385, height: 270, x: [-6, 6], y: [0, 6.2], xlabel: "β · margin", ylabel: "loss −log σ(β · margin) (nats)" };
+  const plot = { width: 385, height: 270, x: [-6, 6], y: [0, 6.2], xlabel: "margin", ylabel: "loss −log σ(margin) (nats)" };
   const z = clamp(state.beta * marginOf(state), ...plot.x);
   return {
     ...plot,
@@ -759,10 +759,10 @@ const DPO = {
     return [
       ["chosen: log π − log ref", `${signed(w - REFERENCE.w, 1)} nats`],
       ["rejected: log π − log ref", `${signed(l - REFERENCE.l, 1)} nats`],
-      ["margin", `${signed(h, 1)} nats`],
-      ["β · margin", signed(beta * h)],
-      ["loss −log σ(β·margin)", fixed(dpoLoss(h, beta), 3)],
-      ["weight σ(−β·margin)", fixed(dpoWeight(h, beta), 3)],
+      ["difference of the two", `${signed(h, 1)} nats`],
+      ["margin: β · difference", signed(beta * h)],
+      ["loss −log σ(margin)", fixed(dpoLoss(h, beta), 3)],
+      ["weight of the pair ÷ β, σ(−margin)", fixed(dpoWeight(h, beta), 3)],
     ];
   },
   says: dpoSays,

@@ -30,7 +30,7 @@ class Mechanism(anywidget.AnyWidget):
     section 3.1, arXiv 2503.14476
     group: A_i = (r_i - mean) / (std + eps) and its relatives. GRPO arXiv 2402.03300, Dr. GRPO 2503.20783,
     RLOO 2402.14740
-    dpo: -log sigmoid(beta·margin), margin = log pi/ref (chosen) - log pi/ref (rejected). DPO eq. 7, arXiv
+    dpo: -log sigmoid(margin), margin = beta·(log pi/ref (chosen) - log pi/ref (rejected)). DPO eq. 7, arXiv
     2305.18290
     kl: KL(p || q) = sum p log(p/q) against KL(q || p), for q one Gaussian. Minka 2005; distillation: arXiv
     2306.08543
@@ -147,9 +147,9 @@ def _group(axis, data: dict) -> None:
 
 def _dpo(axis, data: dict) -> None:
     z = np.linspace(-6, 6, 121)
-    axis.plot(z, np.logaddexp(0, -z), color=BLUE, label="loss −log σ(β·margin)")
-    axis.plot(z, 1 / (1 + np.exp(z)), color=ORANGE, linestyle="--", label="gradient weight σ(−β·margin)")
-    axis.set(title="The loss of DPO", xlabel="β · margin", ylabel="loss (nats), weight")
+    axis.plot(z, np.logaddexp(0, -z), color=BLUE, label="loss −log σ(margin)")
+    axis.plot(z, 1 / (1 + np.exp(z)), color=ORANGE, linestyle="--", label="weight ÷ β, σ(−margin)")
+    axis.set(title="The loss of DPO", xlabel="margin (log-ratios, times β)", ylabel="loss (nats), weight")
 
 
 def _kl(axis, data: dict) -> None:

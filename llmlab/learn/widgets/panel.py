@@ -231,8 +231,11 @@ class Panel:
         return self.picture.value
 
     def _repr_mimebundle_(self, **options):
-        picture = {"image/png": base64.b64encode(self._repr_png_()).decode()}
-        return picture | self.widget._repr_mimebundle_(**options)
+        if any(self._groups()[0].values()):
+            printed = {"image/png": base64.b64encode(self._repr_png_()).decode()}
+        else:  # empty axes would tell nothing
+            printed = {"text/markdown": "*Run this cell for the sliders. No setting of them is stored yet.*"}
+        return printed | self.widget._repr_mimebundle_(**options)
 
     def experiment(self):
         """The experiment with the sliders' values. Raises BadKnob."""
