@@ -432,6 +432,7 @@ from llmlab.world.verifiers import dense
 
 show(dense)
 
+# %% [markdown]
 # *hard* pays for the outcome and checks steps only in groups without a right answer. The problems are sums and differences (`columns`, level 3); samples, steps and rate are the same:
 
 # %%
@@ -453,16 +454,18 @@ figures.curves(paid, {m: Process.curves[m] for m in
 Panel("process", show=["reward_func", "aggregation", "lr"], **columns)
 
 # %% [markdown]
-# Now the hack: a learned verifier whose step scores are summed.
+# Now the hack: a *learned* verifier scores the steps, and the reward is their sum or their minimum.
 
 # %%
-summed = Process(reward_func="learned", aggregation="sum", **columns)
-hacked = ("train_reward", "pass_at_1", "length")
-figures.curves({"learned, summed": [runs.run(summed, 0)]},
-               {m: Process.curves[m] for m in hacked})
+learned = {name: [runs.run(Process(reward_func="learned", aggregation=a, **columns), s)
+                  for s in (0, 1, 2)]
+           for name, a in (("learned, summed", "sum"), ("learned, minimum", "min"))}
+figures.curves(learned, {m: Process.curves[m] for m in
+                         ("train_reward", "pass_at_1", "length")},
+               title="GRPO for what a learned verifier says; 3 seeds")
 
 # %% [markdown]
-# The reward rises while *pass@1* falls, so the policy is gaming the verifier. The length hardly moves, so this isn't padding: the policy has found steps that the verifier overrates. (One run, on sums and differences, which a small verifier can judge. The reward averages the steps between readings, so it has no first point.) At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
+# The rewards rise a little while *pass@1* falls, so the policy is gaming the verifier, whichever way its scores are put together. (A sum has other units than a minimum, so compare each line with itself. The reward averages the steps between readings and has no first point.) The length hardly moves, so this isn't padding: the policy has found steps that the verifier overrates. Our verifier is small and never trained again. At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Can you reward progress without changing which policy is best? Let a potential Φ(s) estimate how good an unfinished solution is, with Φ = 0 at the end, and pay each step the *change* γΦ(s′) − Φ(s) on top of the outcome. The changes cancel along any solution, so padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives this.
 #
