@@ -5,6 +5,7 @@ and the Run that shows it. No torch.
 import difflib
 import shlex
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -177,8 +178,22 @@ def load(folder: Path | str | None = None) -> list[Drill]:
     files = sorted(f for f in folder.glob("*") if f.suffix in (".yaml", ".yml"))
     if not files:
         raise UserError(f"there are no drill files in '{folder}'; give a folder with .yaml files")
+    return list(_read_all(tuple((file, _content(file)) for file in files)))
+
+
+def _content(file: Path) -> str:
+    """Hash of what it holds; empty for what cannot be read, which the parser complains about."""
+    try:
+        return paths.hash_bytes(file.read_bytes())
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=4)
+def _read_all(files: tuple[tuple[Path, str], ...]) -> list[Drill]:
+    """The drills of (file, hash of its content) pairs; the same content is parsed once."""
     found: dict[str, Drill] = {}
-    for file in files:
+    for file, _ in files:
         for i, drill in enumerate(read(file)):
             if drill.id in found:
                 line = int(drill.place.rpartition(" ")[2])
