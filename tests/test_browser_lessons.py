@@ -32,7 +32,7 @@ SMALLEST = f"""() => Math.min(...[...document.querySelectorAll("{TEXT}")]
     .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
 
 
-@pytest.fixture(scope="module", params=lessons.chapters())
+@pytest.fixture(params=lessons.chapters())
 def lesson(request, tmp_path_factory):
     """(chapter, page of its lesson, addresses that it asked for)."""
     pytest.importorskip("voila")
@@ -71,8 +71,16 @@ def on_a_large_one(page, name: str) -> None:
     page.set_viewport_size(SMALL)
 
 
-def test_each_step_by_the_keyboard_on_one_screen_small_or_large(lesson):
-    chapter, page, _ = lesson
+def test_a_lesson_from_its_first_to_its_last_step(lesson):
+    """One test: a page takes twenty seconds to open, and must stand where the part before has left it."""
+    chapter, page, asked = lesson
+    forth_by_the_keyboard(chapter, page)
+    back_reset_and_two_quick_keys(chapter, page)
+    no_request_leaves_this_machine(page, asked)
+
+
+def forth_by_the_keyboard(chapter, page) -> None:
+    """Each step on one screen, small or large."""
     steps = lessons.load(chapter).steps
     for n, step in enumerate(steps, 1):
         at(page, n)
@@ -101,8 +109,8 @@ def test_each_step_by_the_keyboard_on_one_screen_small_or_large(lesson):
         page.keyboard.press(["ArrowRight", "PageDown", "Space"][n % 3])
 
 
-def test_back_reset_and_two_quick_keys(lesson):
-    chapter, page, _ = lesson
+def back_reset_and_two_quick_keys(chapter, page) -> None:
+    """From the last step back; a key that is typed into a field moves nothing."""
     last = len(lessons.load(chapter).steps)
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("PageUp")
@@ -123,8 +131,8 @@ def test_back_reset_and_two_quick_keys(lesson):
     page.evaluate("document.getElementById('typed').remove()")
 
 
-def test_no_request_leaves_this_machine(lesson):
-    _, page, asked = lesson
+def no_request_leaves_this_machine(page, asked) -> None:
+    """All addresses that were asked for are here."""
     page.wait_for_timeout(500)
     away = [
         url
