@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest  # noqa: E402
 from helpers_tree import changes, status  # noqa: E402
 
-# more than half of the suite's minutes; `-m "not slow"` leaves them out while one works
+# these take minutes; `-m "not slow"` leaves them out while one works
 SLOW = ("test_rehearsal.py", "test_vouch.py", "test_browser_lessons.py", "test_faults.py", "test_resume.py")
 TREE, CHANGED = pytest.StashKey(), pytest.StashKey()
 
