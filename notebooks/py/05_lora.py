@@ -236,7 +236,7 @@ room = {f"rank {r} has room for": 2 * n / 1000 for r, n in trained.items()}
 pd.Series(need | room, name="kbit").round(1).to_frame()
 
 # %% [markdown]
-# Even rank 1 has room for all codes, so what differs here is speed. That holds for the places, too, where every code is read only 32 times: with equally many trained parameters, adapters on attention store least, and adapters in both places most.
+# Even rank 1 has room for all codes, so what differs here is speed. That holds for the places, too, where every code is read less often: with equally many trained parameters, adapters on attention store least, and adapters in both places most.
 #
 # Then look at the known people: no arm keeps what the model knew. Training on codes alone, without old text, overwrites it, whether all weights move or only adapters do. Now the three tasks:
 

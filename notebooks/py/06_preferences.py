@@ -351,7 +351,7 @@ figures.against(over, ("held_kl", Overopt.curves["held_kl"]), along,
                 title="Learned and gold reward as the policy moves; 3 seeds")
 
 # %% [markdown]
-# Compare learned and gold reward at the same KL, for example at 2 nats: best of n has far more gold than RL. (For best of n the KL is an upper bound; for RL it is measured.) Here are the same runs over the steps:
+# Compare learned and gold reward at the same KL: as far as best of n gets, it has far more gold than RL. (For best of n the KL is an upper bound; for RL it is measured.) Here are the same runs over the steps:
 
 # %%
 figures.curves(over, Overopt.curves,

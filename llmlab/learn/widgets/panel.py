@@ -226,14 +226,16 @@ class Panel:
                 self.sliders[k.name].value = values.get(k.name, k.default)
         self.answer()
 
-    def _repr_png_(self) -> bytes:
-        """The curves in it now: what readers without a kernel get, on GitHub or in print."""
-        return self.picture.value
+    def _repr_png_(self) -> bytes | None:
+        """The curves in it now: what readers without a kernel get, on GitHub or in print; None where none is
+        stored, because empty axes tell nothing.
+        """
+        return self.picture.value if any(self._groups()[0].values()) else None
 
     def _repr_mimebundle_(self, **options):
-        if any(self._groups()[0].values()):
-            printed = {"image/png": base64.b64encode(self._repr_png_()).decode()}
-        else:  # empty axes would tell nothing
+        if picture := self._repr_png_():
+            printed = {"image/png": base64.b64encode(picture).decode()}
+        else:
             printed = {"text/markdown": "*Run this cell for the sliders. No setting of them is stored yet.*"}
         return printed | self.widget._repr_mimebundle_(**options)
 
