@@ -13,7 +13,7 @@ LONG = 1600  # steps
 ALIKE = dict(attention=15, mlp=10, both=6)  # ranks at which the three have the same 61,440 parameters
 EXAM = ("people", "json", "refusals", "sums")  # prompts that tenants of one chat model share
 LENGTH = {"sft": 100, "dpo": 40, "grpo": 30}  # steps
-# The best of each arm's trials, as data/sweeps/lora.rates has them (a test holds the two together).
+# The best of each arm's trials, as lora.rates and codes.rates in data/sweeps have them (a test says so).
 RATES: dict[str, float] = {
     "all weights, 100 codes": 0.004,
     "all weights, 400 codes": 0.001,
