@@ -346,17 +346,17 @@ def check_cispo(cispo):
 
 
 def check_gspo(gspo):
-    """Geometric means sqrt(0.75) and 2.5^(1/3) with clip 0.2: the first is inside, the second is bad news and
-    stays unclipped.
+    """Geometric means sqrt(0.75) and 2.5^(1/3), clipped at 0.8 and 1.28: the first is inside, the second is
+    bad news and stays unclipped.
     """
     s = [math.sqrt(0.75), 2.5 ** (1 / 3)]
-    loss, gradient, _ = family_case(partial(gspo, low=0.2, high=0.2))
+    loss, gradient, _ = family_case(partial(gspo, low=0.2, high=0.28))
     close(loss, -(s[0] - 2 * s[1]) / 2)
     close(
         gradient, [[-s[0] / 2 / 2] * 2 + [0], [2 * s[1] / 3 / 2] * 3]
     )  # every token of an answer gets the same push
     close(family_case(gspo)[1][0], [-s[0] / 2 / 2] * 2 + [0])  # A > 0 and s below the range: never cut
-    lucky = family_case(partial(gspo, low=0.1, high=0.1))[1]
+    lucky = family_case(partial(gspo, low=0.1, high=0.14))[1]
     close(lucky[0], gradient[0])
 
 
@@ -655,7 +655,7 @@ def on_policy(seed=0):
 def test_on_policy_no_clip_binds(name):
     """C071: at mu = 1 the ratio is 1 and nothing is cut, however narrow the range."""
     logits, make, batch = on_policy()
-    knobs = {"cap": 1.0} if "cispo" in name else {"low": 1e-6, "high": 1e-6}
+    knobs = {"cap": 1.0} if "cispo" in name else {"low": 1e-6, "high": 2e-6}
     loss, info = partial(FAMILY[name], **knobs)(make(), batch)
     assert info["clip_fraction"] == 0 and info["ratio_max"] == 1 and info["approx_kl"] == 0
     close(grad(loss, logits)[0], grad(FAMILY[name](make(), batch)[0], logits)[0])
