@@ -24,8 +24,8 @@ def ends(experiment, model: str, texts=None):
 
 
 def test_cpt_learns_the_domain_and_replay_protects_arithmetic():
-    start, bare = ends(CPT(replay=0.0, steps=40, probe=40), "base")
-    _, mixed = ends(CPT(replay=0.3, steps=40, probe=40), "base")
+    start, bare = ends(CPT(replay=0.0, steps=25, probe=25), "base")
+    _, mixed = ends(CPT(replay=0.3, steps=25, probe=25), "base")
     assert (
         bare["domain_loss"] < 0.5 * start["domain_loss"] and mixed["domain_loss"] < 0.5 * start["domain_loss"]
     )
@@ -95,7 +95,7 @@ def test_sft_teaches_formats_and_refusals():
 
 
 def test_dpo_shifts_the_style():
-    start, end = ends(get("dpo")(steps=40, probe=40), "chat")
+    start, end = ends(get("dpo")(steps=30, probe=30), "chat")
     assert (
         start["preferred"] == 0.0 and end["preferred"] > 0.9
     )  # margins over the reference are zero at the start
@@ -140,7 +140,8 @@ def test_adaptive_mixing_reads_more_of_the_rare_sub_domain():
                 Counting.seen.append(weights["nerves"])
                 return super().documents(seed, step, weights, texts)
 
-        list(Counting(mixing=mixing, steps=20, probe=5).rows(load("base"), 0))
+        with rehearsal._small(CPT):
+            list(Counting(mixing=mixing, steps=12, probe=4).rows(load("base"), 0))
         return Counting.seen[-1]
 
     assert share("adaptive") > 2 * share("fixed")
@@ -158,7 +159,7 @@ def test_own_texts_are_split_and_learnt():
     texts = Texts.cut(corpora.python_texts())
     train, test = texts.train["all"], texts.test["all"]
     assert not set(train) & set(test) and 0.1 < len(test) / len(train + test) < 0.3
-    start, end = ends(CPT(steps=30, probe=30), "base", texts)
+    start, end = ends(CPT(steps=20, probe=20), "base", texts)
     assert end["domain_loss"] < start["domain_loss"] - 0.5 and "domain_recall" not in end
 
 

@@ -231,8 +231,8 @@ RL = Leaf(
 )
 TEST_TIME = Leaf(
     "Test-time scaling",
-    "Several samples and somebody who picks well (a verifier; less surely a vote) raise reliability without"
-    " training.",
+    "Several samples and somebody who picks well (a check or a well trained verifier; less surely a vote) are"
+    " right more often than one sample, without training.",
     "Every request costs several times as much, for ever.",
     "Accuracy against samples per request, and the cost of both.",
     "10",
@@ -257,8 +257,8 @@ FLOW = Question(
                     {
                         "yes, one document or a whole collection": RETRIEVAL,
                         "no, or it misreads the domain even with the passage in the prompt": Question(
-                            "Do the important words fall into five tokens and more, and are there many of"
-                            " them?",
+                            "Do many important words fall into five tokens and more, and is there much text"
+                            " to train new ones on (a new language, say)?",
                             {"yes": EXTEND, "no": CPT},
                         ),
                     },
@@ -308,7 +308,7 @@ GLOSSARY = {
     "gradient": "how much the loss grows with each number; training moves against it",
     "GRPO": "reinforcement learning whose baseline is the mean of a group of samples for the same prompt",
     "held out": "never trained on, so that it can be used to measure",
-    "interval": "the range in which an effect lies with 95 % confidence, over seeds",
+    "interval": "the range in which an effect lies with 95 % confidence, over seeds (in the ledger 98 %)",
     "KL divergence": "how far one distribution is from another, in nats; it has a direction",
     "learning rate (lr)": "how far the weights move a step",
     "log-prob": "logarithm of a probability; 0 is certain, −∞ impossible",

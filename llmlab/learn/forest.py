@@ -3,7 +3,7 @@ interest; to the right is as claimed.
 """
 
 import math
-from textwrap import shorten
+from textwrap import shorten, wrap
 
 import matplotlib
 from matplotlib.lines import Line2D
@@ -31,6 +31,7 @@ WIDTH, LEFT, LINE, HEAD, FOOT = (
     0.5,
 )  # inches: figure, labels, a line, above and below the lines
 GAP = 0.45  # lines between two claims
+LABEL, SIGN = 70, 0.065  # characters a line of a label; inches a character of a heading's words, at most
 LEGEND = "right: as claimed; dashed: the smallest effect of interest; blue band: no difference was claimed"
 
 
@@ -123,8 +124,9 @@ def _lines(found: list[dict]) -> tuple[list[tuple[float, dict]], float]:
             y += GAP if last else 0.0
             laid.append((y + 0.5, {"id": entry["id"]}))
             y, last = y + 1, entry["id"]
-        laid.append((y + 0.5, entry))
-        y += 1
+        tall = 1 + 0.75 * (len(wrap(entry["label"], LABEL)) - 1)
+        laid.append((y + tall / 2, entry))
+        y += tall
     return laid, y
 
 
@@ -160,13 +162,18 @@ def _heading(axis, y: float, row: Row) -> None:
     )
     axis.add_patch(band)
     left, right = dict(transform=across, va="center", zorder=3), 1 - 0.12 / WIDTH
+    verdict = f"{row.verdict} {SIGNS[row.verdict]}"
+    room = int((WIDTH - 0.62 - 0.12) / SIGN) - round(1.25 * len(verdict))  # bold is wider
     axis.text(0.12 / WIDTH, y, row.claim.id, weight="bold", **left)
     axis.text(
-        0.62 / WIDTH, y, shorten(row.claim.words, 125, placeholder=" …"), parse_math=False, fontsize=8, **left
+        0.62 / WIDTH,
+        y,
+        shorten(row.claim.words, room, placeholder=" …"),
+        parse_math=False,
+        fontsize=8,
+        **left,
     )
-    axis.text(
-        right, y, f"{row.verdict} {SIGNS[row.verdict]}", ha="right", weight="bold", fontsize=8.5, **left
-    )
+    axis.text(right, y, verdict, ha="right", weight="bold", fontsize=8.5, **left)
 
 
 def _interval(axis, y: float, entry: dict) -> None:
@@ -190,11 +197,12 @@ def _interval(axis, y: float, entry: dict) -> None:
     axis.text(
         (LEFT - 0.08) / WIDTH,
         y,
-        shorten(entry["label"], 74, placeholder=" …"),
+        "\n".join(wrap(entry["label"], LABEL)),
         transform=across,
         ha="right",
         va="center",
         fontsize=8,
+        linespacing=1.05,
         parse_math=False,
     )
 

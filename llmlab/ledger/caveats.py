@@ -30,6 +30,10 @@ CAVEATS = {
         " oracle's pick (the rows in brackets). The verifier has learnt for sixty steps."
     ),
     "C006": Caveat("The base model has never seen the chat's control tokens, so part of the gap is form."),
+    "C010": Caveat(
+        "The first part is arithmetic: one of 16 is right at least as often as one alone. The second reads"
+        " what training on the chosen ones brings, not the choosing."
+    ),
     "C013": Caveat("The wrong facts have no system: they average out, as label noise at scale may not."),
     "C014": Caveat("The dose is extreme, and verbatim memorisation is not read."),
     "C015": Caveat("The exam shows each document alone, which is what only the reset arm trains."),
@@ -51,7 +55,7 @@ CAVEATS = {
     "C035": Caveat("Without replay the highest loss is the last reading, so this is not a dip."),
     "C036": Caveat("One fluent wrong value about a drug can hardly reach other knowledge."),
     "C037": Caveat("KL is taken on the domain's own text only."),
-    "C041": Caveat("There is no other method to compare with, so 'extremely' is not tested."),
+    "C041": Caveat("There is no other method to compare with."),
     "C042": Caveat("The two parts are read with different rulers."),
     "C050": Caveat(
         "Weight on the prompt also dilutes the answer's gradient; rates were not tuned for each arm."
@@ -61,7 +65,10 @@ CAVEATS = {
     "C055": Caveat("The parts that count are near the floor."),
     "C057": Caveat("'Whatever the traces' is our wording, and an absolute."),
     "C058": Caveat("Random codes that fill a small part of what rank 8 has room for."),
-    "C059": Caveat("Speed, not capacity: rank 1 has room for all codes, too, and is still learning."),
+    "C059": Caveat(
+        "Speed, not capacity, of which the source speaks: rank 1 has room for all codes, too, and is still"
+        " learning."
+    ),
     "C060": _not("Speed, not capacity, in a regime that Schulman et al. do not speak of."),
     "C062": Caveat("The margin is one standard error of the exam."),
     "C064": Caveat("Few requests a tenant, and timed on one machine."),
@@ -72,7 +79,10 @@ CAVEATS = {
         " samples by their squared score."
     ),
     "C071": Caveat("Every sample is used four times, half of them a batch old, at one rate for both arms."),
-    "C077": Caveat("Every sample is used four times, half of them a batch old, at one rate for both arms."),
+    "C077": Caveat(
+        "Every sample is used four times, half of them a batch old, at one rate for both arms. The paper's"
+        " range is for answers of thousands of tokens; most of these, of a few tokens, are clipped."
+    ),
     "C078": Caveat("Every sample is used four times, half of them a batch old, at one rate for both arms."),
     "C079": Caveat("The exam has 48 problems, and the smallest effect is 3 points."),
     "C081": Caveat("The answer is a name, one word in a few sentences: there is nothing else to learn."),
@@ -107,8 +117,12 @@ CAVEATS = {
     ),
     "C150": Caveat("That a passage costs tokens is by construction; no minutes are compared."),
     **dict.fromkeys(
-        ("C140", "C163", "C164", "C165"),
+        ("C140", "C164", "C165"),
         Caveat("One checkpoint is rounded: the seeds differ only in the questions that are asked of it."),
+    ),
+    "C163": Caveat(
+        "One checkpoint is rounded: the seeds differ only in the questions that are asked of it. 'Hardly' is"
+        " anything below 0.3 nats, and general text contains no tool calls and no refusals."
     ),
     "C160": Caveat("The students begin close to their teacher, of which they are pruned copies."),
     "C168": Caveat("At this rate GRPO is unstable on its own samples too, so the arms differ by chance."),

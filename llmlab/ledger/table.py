@@ -96,9 +96,15 @@ def amount(c: dict) -> str:
 
 def told(c: dict) -> str:
     """'+61.2 points [58.0, 64.4] known people, 5 seeds: as claimed'; a contrast that does not count has no
-    such word.
+    such word. What is too small says of what size it would have mattered.
     """
-    return f"{amount(c)} {c['label']}, {c['n']} seeds" + (f": {c['verdict']}" if c["verdict"] else "")
+    found = {"": "", "too small": f": too small (under {least(c)})"}.get(c["verdict"], f": {c['verdict']}")
+    return f"{amount(c)} {c['label']}, {c['n']} seeds{found}"
+
+
+def least(c: dict) -> str:
+    """'5.0 points': the smallest effect of interest."""
+    return f"{number(c['least'], c['unit'], sign=False)} {unit_name(c['unit'])}"
 
 
 def ruling(r: Row) -> str:
@@ -138,11 +144,11 @@ def in_the_lab(r: Row) -> str:
     words = {
         "as claimed": "as claimed",
         "reversed": "the other way round",
-        "too small": "too small to matter",
+        "too small": "too small to matter (under {least})",
         "differs": "a difference, where none was claimed",
         "open": "undecided",
     }
-    told = [f"{c['label']} {amount(c)}, {words[c['verdict']]}" for c in r.counted]
+    told = [f"{c['label']} {amount(c)}, {words[c['verdict']].format(least=least(c))}" for c in r.counted]
     return f"In the lab: {'; '.join(told)}."
 
 
@@ -161,12 +167,7 @@ def change_of_mind(r: Row) -> str:
     }
     ahead = next((n for n in LOOKS if n > r.counted[0]["n"]), None)
     more = f"the next look is at {ahead}" if ahead else "there is no further look, so another design"
-    said = [
-        ends[c["verdict"]].format(
-            least=f"{number(c['least'], c['unit'], sign=False)} {unit_name(c['unit'])}", next=more
-        )
-        for c in r.counted
-    ]
+    said = [ends[c["verdict"]].format(least=least(c), next=more) for c in r.counted]
     return ("; ".join(dict.fromkeys(said)) + ".").capitalize()
 
 
@@ -187,8 +188,7 @@ def false_share(found: list["Row"]) -> str:
 
 def hypothesis(c: dict) -> str:
     """What was expected of a contrast before its runs: 'more, by at least 5.0 points'."""
-    size = f"{number(c['least'], c['unit'], sign=False)} {unit_name(c['unit'])}"
-    return f"within ±{size}" if c["direction"] == "same" else f"{c['direction']}, by at least {size}"
+    return f"within ±{least(c)}" if c["direction"] == "same" else f"{c['direction']}, by at least {least(c)}"
 
 
 def known(ids: list[str]) -> None:

@@ -79,7 +79,8 @@ def voted_at_k(
 
 
 def best_of_n(p: float, n: int, tpr: float = 1.0, fpr: float = 0.0) -> float:
-    """Share right if the first of n samples that a verifier accepts is taken, and any where it accepts none:
+    """Share right if the first of n samples that a verifier accepts is taken (rejection sampling; best-of-n
+    for scores of 0 and 1), and any where it accepts none:
     (1 − (1−q)ⁿ) · p·TPR/q + (1−q)ⁿ · p·(1−TPR)/(1−q), with q = p·TPR + (1−p)·FPR the share accepted.
     """
     q = p * tpr + (1 - p) * fpr
@@ -89,7 +90,7 @@ def best_of_n(p: float, n: int, tpr: float = 1.0, fpr: float = 0.0) -> float:
 
 
 def precision(p: float, tpr: float, fpr: float) -> float:
-    """Share of right ones among what a verifier accepts, p·TPR / (p·TPR + (1−p)·FPR): where best-of-n ends,
+    """Share of right ones among what a verifier accepts, p·TPR / (p·TPR + (1−p)·FPR): where that ends,
     and what self-training is shown. 0 where it accepts nothing.
     """
     accepted = p * tpr + (1 - p) * fpr

@@ -25,7 +25,7 @@ from llmlab.learn.widgets import FirstMinute
 FirstMinute()
 
 # %% [markdown]
-# Before training, the model just continues its books: with more questions, and with other people's answers. Yet it already knew the fact. After a few dozen small steps it answers, and stops. We added nothing but a *behaviour*. Most of this workbook does the same: find out what is missing, add it, and see what it costs.
+# Before training, the model just continues its books: with more questions, and with other people's answers. Yet it already knew the facts: they can't come from this training, which is about other people only. After a few dozen small steps it answers, and stops. We added nothing but a *behaviour*. Most of this workbook does the same: find out what is missing, add it, and see what it costs.
 #
 # The workbook is about what happens to a language model *after* pretraining. You can run most of its claims as experiments; the others name their paper. Each experiment takes about half a minute on a laptop and trains a real (tiny) transformer. We invented its country, so we know every fact in it. The same code runs full-size models.
 #
@@ -42,6 +42,48 @@ pd.set_option("display.max_colwidth", None)
 from llmlab.learn.widgets import Drills, Flow, Map, Panel, Predict
 
 # %% [markdown]
+# ## Before you begin
+#
+# **You need** Python and some PyTorch; the workbook explains what post-training is. In a clone, one line installs it and opens this page (more in the [README](../README.md#start)):
+#
+# ```
+# python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[demo]' && .venv/bin/llmlab lab
+# ```
+#
+# Reading a chapter takes about three quarters of an hour. Later chapters use words of earlier ones. The minutes below are those of executing it:
+
+# %%
+from IPython.display import Markdown
+
+from llmlab.learn import books
+
+Markdown("\n".join(f"- [{c['title']}]({c['file']}): {(c['seconds'] or 0) / 60:.1f} min"
+                   for c in books.chapters()))
+
+# %% [markdown]
+# - **Alone:** commit to each prediction before you look, do the exercises, and let `llmlab drill` ask you on later days.
+# - **Before an interview:** read *In an interview*, *The evidence* and *To take away* of each chapter. Then `llmlab interview 00` and `llmlab drill --mock 20`.
+# - **With a class:** `llmlab demo 02` shows a chapter's lesson full screen, with questions for a show of hands.
+#
+# Nearly everything starts from one base model, which was pretrained in two phases:
+
+# %%
+from llmlab.lab.plans import PLANS
+from llmlab.models.load import load
+
+base, phases = load("base"), [PLANS["pre"], PLANS["base"]]
+config = base.model.config
+pd.Series({"layers": config.num_hidden_layers, "width": config.hidden_size,
+           "parameters": f"{base.model.num_parameters():,}",
+           "vocabulary": f"{config.vocab_size:,}",
+           "positions in pretraining": phases[0].length - 1,
+           "tokens read": f"{sum(p.steps * p.rows * (p.length - 1) for p in phases):,}",
+           "peak learning rates": " and ".join(str(p.lr) for p in phases)},
+          name="base").to_frame()
+
+# %% [markdown]
+# It has the Qwen3 architecture, at about a six-hundredth of the size of the smallest Qwen3, and it never saw a row longer than *positions* says.
+#
 # Unfamiliar terms are defined in the **glossary** at the end of this chapter. Every chapter also explains its own terms where they first appear.
 #
 # ## 1 · The life of a model
@@ -54,7 +96,7 @@ Map()
 # %% [markdown]
 # Read the map in the order of the stages. Most of them change the *distribution* of what the model says. Test-time scaling leaves the weights alone and pays compute to choose among samples. Distillation moves a behaviour into a cheaper model.
 #
-# Think of a car. Pretraining builds the engine. Continued pretraining tunes it for the terrain (it is also called *mid-training*, when the texts are a large, chosen mixture). Post-training teaches the driver. Test-time scaling takes more time on a difficult route.
+# (Continued pretraining is also called *mid-training* when the texts are a large, chosen mixture.)
 #
 # ## 2 · Which knob would you turn?
 #
@@ -66,7 +108,7 @@ Flow()
 # %% [markdown]
 # A real product has several gaps at once. Which one comes first? The exercise `which_lever` below turns the flow into a function with a fixed order: knowledge before behaviour, behaviour before preference, and cost last, because each stage builds on the one before. (A looked-up passage counts as a prompt there, so retrieval comes before continued pretraining. The exercise leaves reliability out; the flow above asks about it.)
 #
-# You may hear the order *prompt → SFT → DPO → RL → CPT → distil* ("cheapest effective lever first"). It sorts levers by effort, not by what is missing. A cheap lever that closes the wrong gap is a waste.
+# Before you extend a tokenizer, ask one thing more: is there a new language or script, or much text to train on, or must names be copied whole? In the lab an extension saved tokens, and the model learnt the domain worse (chapter 03).
 #
 # ## 3 · By hand: is it knowledge or behaviour?
 #
@@ -74,14 +116,14 @@ Flow()
 
 # %%
 from llmlab.train import probes
-from llmlab.models.load import load
 from llmlab.tokens import chat
 from llmlab.world import Formulary
 
-base, drugs = load("base"), Formulary(24)
+drugs = Formulary(24)
 name, drug = next(iter(drugs.drugs.items()))
 asked = f"Question: What is the dose of {name}?\nAnswer:"
 told = f"The dose of {name} is {drug.dose}.\n{asked}"
+
 
 # %%
 def right(prompt):
@@ -118,14 +160,7 @@ pd.Series({"asked": share(ask), "told, then asked": share(tell + ask),
 #
 # ## 4 · How a chapter works
 #
-# 1. **Why**: the idea for a ten-year-old and for an interview.
-# 2. **By hand**: tiny arrays, real numbers.
-# 3. **Read the source**: `show(function)`, and an assertion that your numbers agree with the library's.
-# 4. **Predict**: commit, then look.
-# 5. **Turn the knob**: the panel.
-# 6. **Break it, then fix it**: each fault with its symptom and its cure.
-# 7. **The evidence**: what the ledger says, and what is contested.
-# 8. **Exercises** with a judge, **drills** that come back when you are about to forget them, and references.
+# Every chapter has the same rhythm: **why**; **by hand** on tiny arrays; **the source** with `show(function)`, and an assertion that your numbers agree with it; **predict**, then look; **turn the knob** in a panel; **break it, then fix it**; **the evidence** of the ledger, and what is contested; **exercises** with a judge, and **drills** that come back when you are about to forget them.
 #
 # Here is a small prediction with its panel. We train the base model on conversations about people whom it already knows:
 
@@ -200,7 +235,7 @@ show(paired, interval)
 # %% [markdown]
 # Look at the differences: in every seed, training on all tokens ends with a higher loss on general text, and their interval is above 0. A chapter calls that *seen in three seeds*. It doesn't say how large the difference would be elsewhere.
 #
-# The ledger in the next section asks for more: at least five seeds, and a 98 % interval. That interval is wider, because the ledger may look again with more seeds, and each further look is another chance to find an effect that isn't there.
+# The ledger in the next section asks for more: at least five seeds, and a 98 % interval. That interval is wider, because the ledger may look again with more seeds, and each further look is another chance to find an effect that isn't there. So a ± in a chapter is a 95 % interval, and the ledger's brackets are a 98 % interval.
 #
 # ## 7 · The evidence
 #
@@ -212,7 +247,7 @@ from llmlab.ledger.table import Ledger
 Ledger(ids=["C002"])
 
 # %% [markdown]
-# The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; the brackets hold that mean's 98 % confidence interval over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*.
+# The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; the brackets hold that mean's 98 % confidence interval over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*. Where seeds fall into two groups, such an interval can leave the possible range (for a share, more than a hundred points): then read the seeds, which `llmlab claims C002` prints. A width of zero means that all seeds gave the same.
 #
 # An effect can also be *too small*, or two arms can *differ* where no difference was claimed; both exclude the claim as well. A part that the interval doesn't decide is *open*. If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
 #
@@ -222,9 +257,11 @@ Ledger(ids=["C002"])
 Ledger("00")
 
 # %% [markdown]
+# C005 seems to contradict the map's *test-time scaling*. Its rival is the greedy answer, over which a vote gains too little to matter here; over one sample at temperature 1 it does gain. And a verifier that had hardly been trained did harm. (`llmlab claims C005` shows these rows, in brackets where no verdict rests on them.)
+#
 # ## 8 · Where the sources are contested
 #
-# - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** The cheapest lever depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024]. The exercise `break_even` is about that.
+# - **"Prompt → SFT → DPO → RL → CPT → distil, by price."** This sorts levers by effort, not by what is missing. And the cheapest depends on how often the model will be asked: training is paid once, test-time compute with every request [Snell et al. 2024]. The exercise `break_even` is about that.
 # - **"If it doesn't know the facts, let it read them."** In a controlled study on invented biographies, a model that has read a fact can *continue* a text about it. Whether it can also *answer* a question depends on how many wordings it has read and on whether it has seen questions [Allen-Zhu and Li 2023]. Chapter 02 takes a first look. Retrieval is a rival: it needs no training at all (chapter 08).
 # - **"Never fine-tune facts in."** At scale, SFT learns unknown facts slowly, and the model makes up more once it has learnt them [Gekhman et al. 2024]. In the lab (on the base, not on a chat model), training on questions was about as good as training on documents for answering questions, and worse for stating the facts (C002). Making things up is the subject of chapter 04.
 #

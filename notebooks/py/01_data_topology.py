@@ -118,7 +118,7 @@ packed = next(pack.pack(encoded, rows=1, length=80))
 TokenStrip(base.tok, packed, base.model, imitation.nll)
 
 # %% [markdown]
-# **Masking (SFT).** The machinery is the same, but the mask covers only the assistant's words and the token that ends its turn. The model still *reads* the question (attention sees it), but it is not *graded* on it. (Look at the layer *loss*: the user's words and the control tokens have a high loss although this model is trained. It was never graded on them, so it never learnt to write them.)
+# **Masking (SFT).** The machinery is the same, but the mask covers only the assistant's words and the token that ends its turn. The model still *reads* the question (attention sees it), but it is not *graded* on it. So only the assistant's words and the end of its turn have a gradient. (Look at the layer *loss*: the user's words and the control tokens have a high loss although this model is trained. It was never graded on them, so it never learnt to write them.)
 
 # %%
 from llmlab.tokens.batch import pad
@@ -126,17 +126,10 @@ from llmlab.tokens.batch import pad
 rows = [chat.encode(chatty.tok, t.conversation) for t in talk]
 masked = Batch(pad([i for i, _ in rows], chatty.tok.pad_token_id),
                pad([m for _, m in rows], 0).float())
-sft_strip = TokenStrip(chatty.tok, masked, chatty.model, imitation.nll)
-sft_strip
+TokenStrip(chatty.tok, masked, chatty.model, imitation.nll)
 
 # %% [markdown]
-# The same as a picture, for readers without a kernel. Only the assistant's words and the end of its turn have a gradient:
-
-# %%
-sft_strip.picture("gradient")
-
-# %% [markdown]
-# **Pairs (DPO** [Rafailov et al. 2023]**).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(margin), where σ is the sigmoid. The margin is a constant β times how much more the chosen answer has gained in log-prob than the rejected one, each compared with a frozen *reference* model. Look at the layer *weights*: it is negative on the chosen answer (pushed up) and positive on the rejected one (pushed down). Tokens *before* the first difference, such as the first answer, get both pushes, which cancel, because there the contexts are equal, too. After the first different word they no longer cancel, not even for equal tokens.
+# **Pairs (DPO** [Rafailov et al. 2023]**).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(margin), where σ is the sigmoid. The margin is a constant β times how much more the chosen answer has gained in log-prob than the rejected one, each compared with a frozen *reference* model. The strip shows the layer *weights*, with its sign: negative (blue) on the chosen answer, which is pushed up, and positive (orange) on the rejected one, which is pushed down. Tokens *before* the first difference, such as the first answer, get both pushes, which cancel, because there the contexts are equal, too. After the first different word they no longer cancel, not even for equal tokens.
 
 # %%
 from llmlab.tokens import chat, pairs
@@ -147,10 +140,10 @@ rows = [chat.example(chatty.tok, t.messages, say(text)) for t in talk
         for text in (t.chosen, t.rejected)]
 compared = loop.add_logprobs(chatty.model, pairs.of_rows(chatty.tok, rows),
                              "ref_logprobs")
-TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo)
+TokenStrip(chatty.tok, compared, chatty.model, preferences.dpo, layer="weights")
 
 # %% [markdown]
-# **Rollouts (RL).** The model itself writes four answers to the same sum, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation, as in GRPO [Shao et al. 2024]. The question has no gradient, because the model did not write it. A group whose answers all score the same has no gradient (with a KL term in the loss, only that term's).
+# **Rollouts (RL).** The model itself writes four answers to each of two sums, and a program scores each one. The advantage says how much better an answer was than its group's mean, in units of the group's standard deviation, as in GRPO [Shao et al. 2024]. The question has no gradient, because the model did not write it. Look at the *weights* again: a right answer is pushed up (blue) and a wrong one down (orange). A group whose answers all score the same, as the second one here, has no gradient (with a KL term in the loss, only that term's).
 
 # %%
 from llmlab.methods.policy import Dials
@@ -161,7 +154,7 @@ sums, grpo = Sums(("add",), digits=3), Dials().objective(max_len=12)
 collector = Collector(chatty.model, chatty.tok, sums, Dials(), seed=3, prompts=2,
                       group=4, max_new=12)
 sampled = next(collector(0))
-TokenStrip(chatty.tok, sampled, chatty.model, grpo, rows=4)
+TokenStrip(chatty.tok, sampled, chatty.model, grpo, layer="weights")
 
 # %% [markdown]
 # All four follow one rule, and we can measure it. The table gives the share of positions whose gradient is exactly zero, and the share that the mask leaves out:
@@ -184,7 +177,7 @@ for name, (loaded, batch, objective) in views.items():
 pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
-# Compare the two columns: they agree, except for rollouts if all answers to a sum scored the same. So the mask decides where gradient flows; it doesn't decide how much.
+# Compare the two columns: they agree, except for rollouts, where the answers to the second sum all scored the same. So the mask decides where gradient may flow; it doesn't decide how much.
 #
 # **What is computed?** Pairs and rollouts repeat themselves: both rows of a pair begin with the same prompt, and so do all answers of a group. Padded rows compute the prompt again and again, and the padding, too. Packing removes the padding. Chapter 02 compares three kinds of it (one document per row, one stream, and a stream with a reset). A fourth kind *shares prefixes*: a causal model computes the same for the same beginning, so once is enough. Here are the answers to both sums from above, all eight rows as one:
 
@@ -259,12 +252,17 @@ pd.DataFrame({"before": before} | {
     f"loss on {loss}": {label: end(loss, m) for m, label in Topology.curves.items()}
     for loss in stored}).round(3)
 
+# %%
+figures.curves({f"loss on {loss}": group for loss, group in stored.items()},
+               {m: Topology.curves[m] for m in ("asks_itself", "general_loss")})
+
+
 # %% [markdown]
-# Compare each column with *before*: one loss makes a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.) In the lab:
+# Compare each column of the table with *before*: one loss makes a writer of dialogues, one an assistant, and one neither. (The table shows medians of three seeds; the ledger below has the intervals.) In the lab:
 #
-# - **All tokens** and **assistant tokens** teach answering about equally well. They differ in what else they teach: with the loss on all tokens the model also learns to *be the user*. Look at *probability of going on as the user*. In production such a model asks itself the next question unless something stops it.
+# - **All tokens** and **assistant tokens** teach answering about equally well. They differ in what else they teach: with the loss on all tokens the model also learns to *be the user*. Look at the left panel. In production such a model asks itself the next question unless something stops it.
 # - **Pairs** put the two answers in the right order, and still the model does not *say* the right one: DPO compares answers, it doesn't show how to write them. Even the order is learnt no better than by imitation here. (All three losses share one learning rate, which was chosen for imitation; chapter 06 tunes it for DPO.) The base model gives both answers almost no probability, so a better order is worth nothing yet. (The cure is a likelihood term, or SFT first: chapter 06.)
-# - General text gets worse in every case, because none of it was in these batches. At the end it is worst under *all tokens*. During the run (see the panel) it is worst under *pairs*, which swing far off and come most of the way back. Chapter 02 is about that.
+# - General text gets worse in every case, because none of it was in these batches. At the end it is worst under *all tokens*. During the run (right panel) it is worst under *pairs*, which swing far off and come most of the way back. Chapter 02 is about that.
 # - The assistant-only loss learns to answer *first*, perhaps because it spends none of its gradient on the user's words. The loss on all tokens soon catches up.
 #
 # ## 6 · Break it, then fix it
@@ -348,7 +346,7 @@ Ledger("01")
 # ## 8 · What is contested
 #
 # - **"Mask the user, because the model should answer, not ask."** In the lab, answers are about equally good with and without the mask. The mask buys something else: the model does not continue as the user, and it forgets less (chapter 00 gives the interval). At scale, the full loss on instructions helped where they were long, answers short or examples few [Shi et al. 2024], and a low to moderate weight did best in another study [Chatterjee et al. 2025].
-# - **"Packing is for pretraining."** SFT uses it for throughput, too. Then the reset is not optional, since conversations must not see each other.
+# - **"Packing is for pretraining."** SFT uses it for throughput, too. There the reset is the safe default: without it a conversation reads its neighbours. In pretraining, attention that stops at document boundaries did better than plain packing [Zhao et al. 2024].
 # - **"DPO: contrast of chosen and rejected tokens."** The tokens of both answers carry gradient, with opposite signs and the same weight per pair. Nothing in that asks for the chosen answer to become likely: both can become less likely together [Razin et al. 2024].
 #
 # ## 9 · Exercises
@@ -406,4 +404,4 @@ interview("01")
 from llmlab.learn.notebook import references
 
 references("dpo_paper_2023", "shi_2024", "chatterjee_2025", "razin_2024",
-           "deepseek_math_2024")
+           "deepseek_math_2024", "zhao_2024_packing")

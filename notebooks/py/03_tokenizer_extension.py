@@ -85,17 +85,19 @@ ranked = extend.shortlist(base.tok, monographs, 30)
 pd.DataFrame(ranked, columns=["word", "tokens saved"]).head(8)
 
 # %% [markdown]
-# Every word at the top is a drug. After the 24 drugs come ordinary words that only this small tokenizer lacks. How much do all tokens save together?
+# Every word at the top is a drug. Further down come ordinary words that only this small tokenizer lacks. How much do all tokens save together?
 
 # %%
 from llmlab.learn import figures
 
 saved = pd.Series([s for _, s in extend.shortlist(base.tok, monographs, 200)]).cumsum()
 total = sum(len(base.tok(t)["input_ids"]) for t in monographs)
+print(f"the first 24 save {saved[23] / total:.0%},",
+      f"all {len(saved)} save {saved.iloc[-1] / total:.0%} of the tokens")
 figures.line(100 * saved / total, x="new tokens", y="tokens saved (% of the corpus)")
 
 # %% [markdown]
-# The curve rises steeply for the drugs and then flattens, because each further token saves less. It shows what you save on this corpus, not what the model learns.
+# The curve flattens, because each further token saves less, but it has no bend at 24, where the drugs end: ordinary words bring about half of the saving. It shows what you save on this corpus, not what the model learns.
 #
 # ## 3 · By hand: a new row
 #
@@ -138,7 +140,9 @@ pd.Series(leaks, name="share").map("{:.2%}".format).to_frame()
 # %% [markdown]
 # Rows near zero (*random*, *small*) get about the share of a blind guess (printed above the table); the two averages get next to nothing.
 #
-# At scale there are more ways. The mean of the pieces is the start of FVT [Gee et al. 2022]. WECHSEL [Minixhofer et al. 2022] and FOCUS [Dobler and de Melo 2023] average the rows of words that *mean* something similar, which they find with word vectors. Both were built for the commonest use of an extension, a new language or script, where the pieces of a word say little about it.
+# In practice, `resize_token_embeddings` of transformers draws new rows around the mean of all old ones, with their covariance. If the head is *untied*, it has rows of its own, which must be started and trained as well.
+#
+# At scale there are more ways. They come from the *replacement* of a whole tokenizer, for a domain or for a new language: FVT starts a row as the mean of the old pieces [Gee et al. 2022]. WECHSEL [Minixhofer et al. 2022] and FOCUS [Dobler and de Melo 2023] average the rows of tokens that *mean* something similar, because in a new language the old pieces of a word say little about it. An *extension*, as here, keeps the old tokens and adds to them; it can borrow these starts.
 #
 # How does a word get into a tokenizer? Ours is an *added token*: it is cut out of the text before BPE begins. So it also cuts longer words that contain it (a plural, for example), and it brings no useful parts for other new words. Continuing BPE's merges on domain text gives whole families of pieces instead.
 #
@@ -165,9 +169,6 @@ strip(base)
 extended = load("base")
 extend.add_words(extended.model, extended.tok, drugs)
 strip(extended)
-
-# %%
-strip(extended).picture("loss")
 
 # %% [markdown]
 # The drug's name costs one high loss under the new tokenizer and about ten under the old one. The ten add up to more, because no drug occurs in the general corpus and every piece surprises the model.
@@ -213,10 +214,6 @@ Predict("Which one copies the drugs' names from the context more often?",
 Panel("extend", show=["tokens", "init", "warmup", "oversample", "row_lr"])
 
 # %%
-pd.DataFrame({name: {label: end(name, m) for m, label in Extend.curves.items()}
-              for name in arms}).round(3)
-
-# %%
 from llmlab.learn.notebook import paired
 
 def difference(metric):
@@ -224,8 +221,10 @@ def difference(metric):
                      for name in arms)
     return str(paired(before, after))
 
-pd.Series({label: difference(m) for m, label in Extend.curves.items()},
-          name="a token per drug − old tokenizer").to_frame()
+curves = Extend.curves.items()
+ends = {name: {label: f"{end(name, m):.3f}" for m, label in curves} for name in arms}
+pd.DataFrame(ends | {"new − old": {label: difference(m) for m, label in curves}})
+
 
 # %% [markdown]
 # **In the lab, and at this budget, the extension saves tokens and the model learns the domain *worse***: it ends with a higher loss per character and recalls fewer facts, although it has read more text. One possible reason, which we did not test, is that pieces are shared (drugs of one class end alike). Learning one name may then help with the next, while a new row starts alone.
@@ -247,7 +246,7 @@ pd.DataFrame({"old tokenizer": losses(base),
               "extended, untrained": losses(extended)}).T.round(3)
 
 # %% [markdown]
-# Per token the extended model looks worse; per character it does better. Only the second comparison is fair: both are measured on the same characters.
+# Per token the extended model looks worse; per character it does better. Only the second comparison is fair: both are measured on the same characters. The field calls this ruler *bits per byte*: the same sum of losses, divided by ln 2 and by the bytes of the text.
 #
 # ## 7 · Break it, then fix it
 #
@@ -277,7 +276,7 @@ table = {n: {Extend.curves[m]: median(r.metrics()[m]["final"] for r in g)
 pd.DataFrame(table).round(3)
 
 # %% [markdown]
-# In the lab the four arms end with nearly the same loss *per character*. The first phase costs its steps (look at the start of the domain loss). It makes the new rows grow and raises their probability in general text. The average norm shows how hard the rows were pushed, not what they have learnt.
+# In the lab the four arms end with nearly the same loss *per character*. They differ most in the *names copied*: rows that start from the pieces copy most, and without a first phase no name is copied. (Three seeds; no claim compares the starts here.) The first phase costs its steps (look at the start of the domain loss). It makes the new rows grow and raises their probability in general text. The average norm shows how hard the rows were pushed, not what they have learnt.
 #
 # What does the first phase buy? Here are five seeds of the stored sweep:
 
@@ -296,11 +295,34 @@ pd.DataFrame({label: {"with a first phase − without": e.mean, "±": e.half}
 # %% [markdown]
 # A row shows a difference if its mean is larger than its ±. With a first phase more names are copied, and in these seeds the new words get likelier (the ledger's seeds leave that open, C028). The price: general text gets a little worse, and new tokens turn up there. No difference is shown for the domain's loss.
 #
-# **Undertrained tokens.** Do rare words end worse? A row learns what its word means mainly from its own occurrences. We train one model briefly (one seed: an illustration) and compare each name's loss with the number of its documents. If rarer always meant worse, the rank correlation would be minus one.
+# **Undertrained tokens.** Do rare words end worse? A row learns what its word means mainly from its own occurrences. We train one model briefly (one seed: an illustration). Six drugs each occur in no document, in one, in ten and in a hundred.
 
 # %%
+import random
+
+seen = {drug: (0, 1, 10, 100)[i % 4] for i, drug in enumerate(drugs)}
+left, documents = dict(seen), []
+for i in range(3000):
+    text = corpora.domain_document(Formulary(24), seed=0, i=i)
+    drug = next(d for d in drugs if d in text)
+    if left[drug]:
+        left[drug] -= 1
+        documents.append(text)
+
+random.Random(0).shuffle(documents)
+
+# %%
+from llmlab.tokens import pack
+from llmlab.tokens.special import document_end
+from llmlab.train import loop
+
 student = load("base")
-*_, last = Extend(steps=60, probe=60).rows(student, seed=0)
+extend.add_words(student.model, student.tok, drugs)
+encoded = pack.encode_documents(student.tok, documents, document_end(student.tok))
+rows = list(pack.pack(encoded, rows=16, length=129))
+for _ in loop.steps(student.model, iter(rows), imitation.nll, n=len(rows), lr=2e-3,
+                    warmup=5):
+    pass
 
 # %%
 from llmlab.tokens import chat
@@ -310,14 +332,12 @@ def name_loss(drug):
         student.model,
         probes.batches([chat.continuation(student.tok, "The code of", f" {drug}")]))
 
-seen = {drug: sum(drug in text for text in monographs) for drug in drugs}
-per_token = pd.DataFrame({"documents with it": seen,
-                          "loss (nats)": {drug: name_loss(drug) for drug in drugs}})
-print("rank correlation:", round(per_token.corr("spearman").iloc[0, 1], 2))
-per_token.sort_values("documents with it").round(2).iloc[[0, 1, 2, -3, -2, -1]]
+found = pd.DataFrame({"documents with it": seen,
+                      "loss": {drug: name_loss(drug) for drug in drugs}})
+found.groupby("documents with it")["loss"].agg(["mean", "min", "max"]).round(2)
 
 # %% [markdown]
-# The rank correlation is far from minus one: in this run the rare names are not the ones that the model learnt worse. But the frequencies may be too much alike to show it.
+# Read the column *mean* (nats) downwards: one document or ten hardly move a name, and a hundred do. At scale, undertrained tokens are common in released models [Land and Bartolo 2024].
 #
 # **Segmentation mismatch.** What if the extended model gets its input from the *old* tokenizer? The text is the same; only its split into tokens differs.
 
@@ -380,7 +400,7 @@ forest.figure(evidence.rows)
 # ## 9 · What is contested
 #
 # - **"Initialise with the mean of the sub-tokens."** The classical result averages *all* rows, which bounds how far the model's predictions can move [Hewitt 2021]. The mean of the sub-tokens is another recipe with weaker evidence. At scale, simple choices do about as well as elaborate ones [Mundra et al. 2024], and distilling the pieces' effect through the whole model does better [Dobler et al. 2025].
-# - **"Fragmented terms waste context, so extend."** The extension saves tokens; that is arithmetic. Whether the model *learns the domain better* is another question, and in the lab it did not. More occurrences per word, or a larger model, may reverse that (try `drugs`, `steps` and `tokens`).
+# - **"Fragmented terms waste context, so extend."** The extension saves tokens; that is arithmetic. Whether the model *learns the domain better* is another question, and in the lab it did not. More occurrences per word, or a larger model, may reverse that (try `drugs`, `steps` and `tokens`). At scale, LLaMA learnt Chinese better with its old vocabulary than with an extended one [Zhao et al. 2024]; a Korean extension worked, in stages with most of the model frozen [Kim et al. 2024].
 # - **"5+ tokens."** This is a rule of thumb. The saving is occurrences × (pieces − 1), so a rare word saves little, however many pieces it has.
 #
 # On your own documents, a model's tokenizer gets the words that save most:
@@ -435,8 +455,8 @@ interview("03")
 #
 # 1. Compare tokenizers per character or per word, never per token: another tokenizer is another ruler.
 # 2. A new token begins without meaning. It saves length and costs training. In the lab it began *ahead* of the word's many pieces, which the model hadn't learnt either, and ended behind them. With a first phase for the new rows alone, far more names could be copied (the table of section 7).
-# 3. Extend where names must be copied whole, or where the texts are long and many. Otherwise the old pieces are good enough.
+# 3. In the lab an extension paid for shorter texts and for copying names whole; the old pieces learnt the domain better. At scale the usual reason is a new language or script, with much text to train on.
 
 # %%
 references("hewitt_2021", "gee_2022", "minixhofer_2022", "dobler_2023", "mundra_2024",
-           "dobler_2025")
+           "dobler_2025", "land_2024", "zhao_2024_beyond", "kim_2024_eeve")

@@ -83,26 +83,8 @@ assert collate.labels(torch.tensor([ids]), torch.tensor([mask]))[0].tolist() == 
 print(f"{sum(mask)} of {len(ids)} tokens are imitated")
 
 # %% [markdown]
-# The loss is the mean of −log p over the labels. Here are three positions, two of them imitated:
-
-# %%
-from llmlab.methods import imitation
-
-probability, imitated = torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0.0, 1.0, 1.0])
-by_hand = -(probability.log() * imitated).sum() / imitated.sum()
-show(imitation.nll)
-
-# %%
-from llmlab.models.forward import Out
-from llmlab.tokens.batch import Batch
-
-place = Out(torch.zeros(1, 3, 1), probability.log()[None], imitated[None])
-loss, _ = imitation.nll(place,
-                        Batch(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4)))
-assert torch.isclose(loss, by_hand)
-round(float(loss), 4)
-
-# %% [markdown]
+# The loss is the mean of −log p over the labels (by hand in chapter 01).
+#
 # ## 2 · Which tokens are imitated?
 #
 # We compare five masks. *assistant* is that of section 1. *all* imitates the user too. *completion* imitates everything after the question. *calls* leaves out the words of the answer. *json* keeps only the JSON object, without the token that ends the turn.
@@ -116,6 +98,8 @@ pd.Series({m: sum(collate.encode(base.tok, messages, tools, imitate=m)[1])
 # *completion* has more labels than *assistant*: the tool's result, which only the tool can know. The strips show where the labels are.
 
 # %%
+from llmlab.tokens.batch import Batch
+
 def strip(imitate):
     ids, mask = collate.encode(base.tok, messages, tools, imitate=imitate)
     return TokenStrip(base.tok,
@@ -132,7 +116,7 @@ strip("json").picture("mask")
 #
 # ## 3 · Too long, too short
 #
-# What if a conversation is longer than a row? It has to be cut: on the right, on the left, or in the middle.
+# What if a conversation is longer than a row? It is often dropped, or split between two turns. Or it is cut: on the right, on the left, or in the middle, which joins two pieces into a text that never existed.
 
 # %%
 show(collate.cut)
@@ -277,7 +261,7 @@ masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JS
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). Labels on the *prompt* cost general text clearly and facts a little (C050); whether labels on tools' results cost anything is open (C052).
+# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). With labels on the *prompt* the model predicts prompts and gets worse on general text; whether they cost facts is open (C050; its row shows the facts, `llmlab claims C050` all); whether labels on tools' results cost anything is open (C052).
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
@@ -319,11 +303,11 @@ curated = {keep: [runs.run(Curate(keep=keep), seed) for seed in seeds]
 figures.curves(curated, Curate.curves, title="Imitating own samples, 3 seeds")
 
 # %% [markdown]
-# In the lab only the checked samples make the model better: the information comes from the checker (C054). At scale this is rejection sampling, and STaR when it runs in rounds [Zelikman et al. 2022].
+# In the lab only the checked samples make the model better: the information comes from the checker (C054). At scale this is rejection sampling. STaR does it in rounds, starts each one from the original model again, and shows the right answer to a problem that the model fails, so that it writes the reasoning that leads there [Zelikman et al. 2022].
 #
 # ## 8 · The same with TRL
 #
-# Does TRL train as our loop does? On the same rows its `SFTTrainer` makes the same steps. (`torchrun` splits each batch.)
+# Does TRL train as our loop does? On the same rows its `SFTTrainer` makes the same steps. (`torchrun` splits each batch.) By itself, TRL asks the template which tokens are the assistant's (`assistant_only_loss=True`): `{% generation %}` and `{% endgeneration %}` enclose them. Many models' templates lack these marks, so look at the labels. Ours has them.
 #
 # ```
 # llmlab run sft --engine trl
@@ -366,6 +350,8 @@ forest.figure(evidence.rows)
 # - **"Mask the prompt."** At scale, loss on the instructions can help with few examples, long prompts or short answers [Shi et al. 2024].
 # - **"SFT cannot teach recovery."** Traces with errors and their repair teach it [Gandhi et al. 2024]. In one study they did so only in pretraining, and hardly by LoRA later [Ye et al. 2024].
 # - **"SFT cannot put in facts."** At scale, unknown facts are fitted slowly and then raise hallucination [Gekhman et al. 2024]. For facts that change, retrieval is the better lever [Ovadia et al. 2023].
+#
+# **Where do conversations come from?** People write them [Ouyang et al. 2022], or a stronger model does: cheaper, but its style is copied more than its ability [Gudibande et al. 2023], and its licence may forbid it. Own samples that a checker accepts are a third source, and logs of real use a fourth, with consent. Remove duplicates, and whatever overlaps with the tests [Lambert et al. 2024].
 #
 # **On a real model** people start with a rate of 1e-5 to 2e-5 for all weights and about ten times that for adapters [Schulman et al. 2025]. They train for one to three epochs, with 64 or more conversations per step. Mix in general conversations if old skills must stay, and stop on held-out answers, not on the training loss. If you accumulate small batches, divide once by all tokens: a mean of means gives short answers too much weight.
 #
@@ -426,4 +412,5 @@ interview("04")
 
 # %%
 references("shi_2024", "gandhi_2024", "ye_2024_mistakes", "gekhman_2024", "ovadia_2023",
-           "zhou_2023_lima", "zelikman_2022", "bianchi_2023", "schulman_2025")
+           "zhou_2023_lima", "zelikman_2022", "bianchi_2023", "schulman_2025",
+           "ouyang_2022", "gudibande_2023", "lambert_2024")

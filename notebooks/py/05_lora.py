@@ -135,7 +135,7 @@ table = {(name, method): row(shape, method) for name, shape in memory.QWEN3.item
 # %% [markdown]
 # Go down the column *together*: full fine-tuning pays mostly for optimiser states and gradients. LoRA pays mostly for the frozen weights, and QLoRA shrinks those. The table leaves out activations, which all methods need.
 #
-# LoRA and NF4 are approximations. How good are they on matrices of the lab model? First, how much of what full fine-tuning changed fits into rank r, and at what cost in parameters?
+# LoRA limits what is trained, and NF4 rounds what is stored. What does that cost on matrices of the lab model? First, how much of what full fine-tuning changed fits into rank r, and at what cost in parameters?
 
 # %%
 from llmlab.learn.widgets import Mechanism
@@ -248,7 +248,7 @@ three = [arms[task] for task in claims.LENGTH
 draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
 
 # %% [markdown]
-# Look at *what the task teaches*. In the lab, adapters reach what all weights reach for DPO and GRPO. For SFT, rank 8 stays far behind in the same steps, although the rows of the control tokens are trained as well. SFT starts from a base that has never seen a conversation, while DPO and GRPO move a chat model only a little; whether that is the reason is untested. (C067 is withheld because of GRPO's rate.)
+# Look at *what the task teaches*. In the lab, adapters and all weights look equal for DPO and GRPO, which isn't decided (DPO's part is open, and C067 is withheld because of GRPO's rate). For SFT, rank 8 stays far behind in the same steps, although the rows of the control tokens are trained as well. SFT starts from a base that has never seen a conversation, while DPO and GRPO move a chat model only a little; whether that is the reason is untested.
 #
 # Forgetting doesn't follow the number of trained parameters. Under DPO the adapters, at their own higher rate, lose more of the known people than all weights do at theirs. NF4 changes little in comparison.
 
@@ -291,7 +291,7 @@ pd.Series({k: float(v) for k, v in error.items()},
 show(quant.guard)
 
 # %% [markdown]
-# **Should you merge the adapter?** Merge if you have one tenant and need the lowest latency. Keep the adapter separate if you have many tenants, if you swap adapters while the server runs, or if the base has 4 bits. In exact arithmetic both give the same output: (W + sBA)x = Wx + sBAx. But bf16 rounds the sum, and a 4-bit base must be quantised again. The table shows the largest and the mean error of a logit:
+# **Should you merge the adapter?** Merge if you have one tenant and need the lowest latency. Keep the adapter separate if you have many tenants, if you swap adapters while the server runs, or if the base has 4 bits. In exact arithmetic both give the same output: (W + sBA)x = Wx + sBAx. But bf16 rounds the sum, and a 4-bit base must be quantised again. The table compares the merged model with the unmerged one, both with the base in the same format, so that the format's own error is not charged to the merge. It shows the largest and the mean error of a logit:
 
 # %%
 ids = load("base").tok("The known conflict of", return_tensors="pt")["input_ids"]
@@ -303,7 +303,7 @@ pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store))
               for store in adapters.STORES}).map("{:.1e}".format)
 
 # %% [markdown]
-# Compare the columns: the merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter is random, so read only orders of magnitude. C061 takes a trained one, whose change is larger, and finds larger errors.)
+# Compare the columns: the merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter is random, so read only orders of magnitude. C061 takes a trained one: in 4 bits its error is larger, in fp32 and bf16 about the same.)
 #
 # ## 6 · Many tenants on one base
 #
@@ -347,18 +347,19 @@ except UnknownTenant as refusal:
     print(refusal)
 
 # %% [markdown]
-# **How should requests be batched?** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. (This is one round on one machine; C064 repeats it.)
+# **How should requests be batched?** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. (Medians of three rounds on one machine, after one that isn't timed; C064 repeats it.)
 
 # %%
 from llmlab.chapters.c05_lora.serving import Serving
 
-served = {n: list(Serving(adapters=n, steps=1).rows(chat, seed=0))[-1]
-          for n in (1, 8, 32)}
-pd.DataFrame(served).loc[list(Serving.curves)].rename(
+timed = {n: list(Serving(adapters=n, steps=3).rows(chat, seed=0))[1:]
+         for n in (1, 8, 32)}
+pd.DataFrame({n: pd.DataFrame(rounds).median() for n, rounds in timed.items()}).loc[
+    list(Serving.curves)].rename(
     index=Serving.curves).rename_axis("adapters", axis=1).round(2)
 
 # %% [markdown]
-# Compare the first three rows. With many tenants, mixed batches serve the most tokens per second. With one, mixing and sorting do the same.
+# Compare the first three rows. With many tenants, mixed batches serve the most tokens per second. With one, mixing and sorting make the same number of passes, so what is left between their rates is the machine's noise.
 #
 # **Over HTTP**, the server speaks OpenAI's chat schema, on this machine's loopback only. For real load, the same folder of adapters works with vLLM (LoRAX and S-LoRA are alternatives). The base must be the one that the adapters were trained on:
 #
@@ -453,7 +454,7 @@ forest.figure(evidence.rows)
 # - **"Adapters on the MLP are as good as on all layers"** [Schulman et al. 2025]. At scale this was found with large models trained to convergence. In the lab, at equal parameters and few steps, adapters in both places learnt more (C060). That is about speed, in a regime that the paper doesn't cover.
 # - **"4 bits suffice"** [Dettmers et al. 2023]. At scale it was found with large models. In a narrow model the rounding is relatively larger. C062 is withheld: one arm took the highest rate that was tried, and the claim's margin is one standard error of the exam.
 # - **"Batch by adapter to avoid the overhead of mixing."** Kernels that gather adapters inside one batch were built to make this unnecessary [Chen et al. 2023; Sheng et al. 2023]. In the lab, mixed batches clearly win, in tokens per second and in passes through the model (C064).
-# - **"Scale by α/r."** With this factor a higher rank learns in smaller steps; α/√r keeps their size [Kalajdzievski 2023]. Training directions and lengths separately comes closer to full fine-tuning [Liu et al. 2024]. Try both with the knob `variant`; no claim here rests on them.
+# - **"Scale by α/r."** With this factor a higher rank learns in smaller steps; α/√r keeps their size [Kalajdzievski 2023]. But with 1/r the best rate hardly depends on the rank [Schulman et al. 2025], which speaks for a fixed α. Training directions and lengths separately comes closer to full fine-tuning [Liu et al. 2024]. Try both with the knob `variant`; no claim here rests on them.
 #
 # To train on your own conversations, on a real model in 4 bits, and keep the adapter for the server:
 #

@@ -101,7 +101,14 @@ told = {name: {"reads a reference": m.reference, "own knob": ", ".join(m.extra),
 pd.DataFrame(told).T.rename_axis("method")
 
 # %% [markdown]
-# The table shows which methods need a reference, and which knob each one adds.
+# The table shows which methods need a reference, and which knob each one adds. Two relatives are common at scale and not in the lab. With $r(y) = \log\frac{\pi(y)}{\pi_{\text{ref}}(y)}$ of a whole answer, $y_w$ chosen and $y_l$ rejected:
+#
+# | method | learns from | loss |
+# |---|---|---|
+# | length-normalised DPO [Lambert et al. 2024] | pairs | $-\log \sigma\big(\frac{\beta}{\lvert y_w \rvert} r(y_w) - \frac{\beta}{\lvert y_l \rvert} r(y_l)\big)$ |
+# | KTO [Ethayarajh et al. 2024] | single answers, good or bad | good: $\lambda_D \big(1 - \sigma(\beta (r(y) - z_0))\big)$; bad: $\lambda_U \big(1 - \sigma(\beta (z_0 - r(y)))\big)$ |
+#
+# Read the middle column: KTO needs no pairs, so it fits thumbs up and down from a product; its two λ balance them. $z_0$ estimates KL(π ‖ π_ref) and carries no gradient.
 #
 # **On the real model.** At the first step policy and reference are the same, so every margin is zero and the loss is ln 2. If your first loss differs, look for the cause first: another reference, mask or template, dropout that is on, reference log-probs stored in another precision, or a likelihood term in the reported loss. Look before you train, also at the two answers of a pair:
 
@@ -175,7 +182,7 @@ draw.over_steps(
     title="Right sums preferred to wrong ones, before and after; the ledger's seeds")
 
 # %% [markdown]
-# Compare the three methods: under plain DPO the chosen log-prob falls (left panel), and the share of right sums falls with it (right panel). The likelihood term prevents that.
+# Each line joins two readings, one at the start and one at the end; nothing was read in between. Compare the three methods: under plain DPO the chosen log-prob falls (left panel), and the share of right sums falls with it (right panel). The likelihood term prevents that.
 #
 # ## 4 · Turn the knob
 #
@@ -249,6 +256,8 @@ Panel("prefer", show=["task", "nll", "coverage", "noise", "examples", "topics"])
 # ## 6 · Whose answers?
 #
 # Who should write the answers? Pairs can be **corrections** (the model's wrong answer against a given right one), the model's **own best and worst** samples, or a file from somebody else (**offline**). Own samples can come from a newer or an older model: `refresh` 1 samples from the present model at every step (online), 10 renews the writer every ten steps (semi-online), and 0 keeps the first model as writer (offline, too). Each arm gets the same number of pairs.
+#
+# **Who judges?** Here a rule does. At scale people do, or a model: *LLM-as-a-judge* [Zheng et al. 2023], and RLAIF if such labels replace people's [Lee et al. 2023]. A judge is cheap and favours the answer shown first, the longer one, and its own. So show each pair in both orders, keep it if both verdicts agree, and compare a sample with people.
 
 # %%
 from llmlab.chapters.c06_preferences.online import Online
@@ -411,7 +420,7 @@ tried.round(2).rename_axis(columns="rate")
 # llmlab run dpo --engine trl
 # ```
 #
-# Where to start on a real model: β 0.1, one epoch, and a learning rate near 5e-7 for all weights, as for the 8B model of Tülu 3 [Lambert et al. 2024], or about ten times that for adapters. Higher rates often break larger models: read samples before you trust the curves.
+# Where to start on a real model: one epoch, and a learning rate near 5e-7 for all weights, or about ten times that for adapters. For plain DPO take β 0.1. Tülu 3's 8B model, from which this rate comes, used length-normalised DPO with β = 5 [Lambert et al. 2024], because a mean over tokens is smaller than a sum. Higher rates often break larger models: read samples before you trust the curves.
 #
 # ## 11 · Exercises
 
@@ -461,6 +470,7 @@ interview("06")
 # 3. A likelihood term on the chosen answer is a cheap guard. Imitating the chosen answers is the baseline that preference training must beat.
 
 # %%
-references("dpo_paper_2023", "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo",
-           "xu_2024", "razin_2024", "tang_2024", "guo_2024", "lanchantin_2025",
-           "ross_2025", "gao_2022", "christiano_2017", "singhal_2023", "lambert_2024")
+references("rlaif_2023", "zheng_2023_judge", "kto_2024", "dpo_paper_2023",
+           "azar_2023_ipo", "hong_2024_orpo", "meng_2024_simpo", "xu_2024",
+           "razin_2024", "tang_2024", "guo_2024", "lanchantin_2025", "ross_2025",
+           "gao_2022", "christiano_2017", "singhal_2023", "lambert_2024")

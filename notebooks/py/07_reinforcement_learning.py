@@ -140,7 +140,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward comes from RLHF's PPO, and GSPO can keep GRPO's KL term. So the panels' buttons leave the KL out. (The RLOO button averages over an answer's tokens; this row sums them, as Ahmadian et al. 2024 do.) What separates two methods, apart from the KL?
+# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward comes from RLHF's PPO, and GSPO can keep GRPO's KL term. So the panels' buttons leave the KL out. (The RLOO button averages over an answer's tokens; this row sums them, as Ahmadian et al. 2024 do. So does the textbook's REINFORCE; our two rows divide that sum by the batch's tokens, which changes a step's size and not its direction.) What separates two methods, apart from the KL?
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
@@ -235,7 +235,7 @@ draw.over_steps([grpo, claims.PLAIN],
                 title="Three-digit sums: GRPO and REINFORCE, the ledger's seeds")
 
 # %% [markdown]
-# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. Sums have one right answer; whether pass@16 falls there is open. Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end alike (C069). *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
+# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. Sums have one right answer; whether pass@16 falls there is open. Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end with about as many right samples (C069), but the median run of GRPO moves much further from the start (*KL*). *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
@@ -268,9 +268,15 @@ draw.over_steps(old, shown,
                 title="Samples used four times, half of them a batch old")
 
 # %% [markdown]
-# Compare the first two in the last panel. With a clip more sums end right: the tokens whose ratio has already moved far get no further push. Without it the policy moves on with every use of the same samples, and in some seeds it runs far away (C071).
+# Each line joins a reading at the start and one at the end. Compare the first two arms in the last panel. With a clip more sums end right: the tokens whose ratio has already moved far get no further push. Without it the policy moves on with every use of the same samples, and in some seeds it runs far away (C071).
 #
-# Now compare the other two with the symmetric clip. A clip on the whole answer's ratio clips most tokens, and no more sums end right (C077). A higher upper clip doesn't make the answers more varied (C078). At scale both are reported to do better [Zheng et al. 2025; Yu et al. 2025]: GSPO above all for mixtures of experts, DAPO over thousands of steps. Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
+# Now compare the other two with the symmetric clip. A clip on the whole answer's ratio ends with no more right sums (C077), but its range doesn't fit here: the first panel shows that it clips most tokens. The paper's 3e-4 is made for answers of thousands of tokens; ours have about six, and a geometric mean over six ratios varies far more. So C077 speaks of this lab and of right answers only, while the paper claims stability: less spread and no divergence. A higher upper clip doesn't make the answers more varied (C078). At scale both are reported to do better [Zheng et al. 2025; Yu et al. 2025]: GSPO above all for mixtures of experts, DAPO over thousands of steps. Also at scale, GRPO on samples of an older policy did as well as on fresh ones, or better [Mroueh et al. 2025].
+#
+# **Three parts of large runs:**
+#
+# - *Truncated importance sampling.* With the same weights, a fast inference engine computes slightly other probabilities than the trainer, so even fresh samples are off-policy. Each token is weighted by $\min(\pi_{\text{trainer}}/\pi_{\text{sampler}},\ c)$ [Yao et al. 2025]. Chapter 11, section 10, tries it.
+# - *An entropy bonus* adds the policy's entropy to what is maximised, against an early collapse [Schulman et al. 2017]. DAPO raises the upper clip for the same purpose.
+# - *Value clipping.* Many PPO codes also clip how far the critic's value may move in an update.
 
 # %% [markdown]
 # ## 5 · Break it, then fix it: reward the wrong thing
@@ -348,7 +354,7 @@ draw.means({a.label: a for a in (*hard, *claims.SHIFTED.values())},
 draw.means(claims.PUSH, {m: Variance.curves[m] for m in ("wrong_push", "right_push")})
 
 # %% [markdown]
-# The first column confirms the formula: GRPO pushes wrong answers to continue, and Dr. GRPO doesn't (C076). In the second column Dr. GRPO's push is small but not zero, because here being right has to do with stopping. An answer counts as right only if at most 24 dots and nothing else follow the sum, so the right answers are those that stopped in time. (A wrong sum is wrong whatever follows it, and there the pushes cancel.)
+# The first column confirms the formula: GRPO pushes wrong answers to continue, and Dr. GRPO doesn't (C076). In the second column Dr. GRPO's push is small but not zero, because here being right has to do with stopping. An answer counts as right only if at most 24 dots and nothing else follow the sum, so the right answers are those that stopped in time.
 #
 # What happens in training? We add DAPO's *overlong penalty*. Its ramp in the paper is the last 4,096 of 20,480 tokens [Yu et al. 2025]; ours is the second half of the length allowed.
 
@@ -436,13 +442,15 @@ Panel("retain", show=["method", "until", "lr", "group"])
 from llmlab.chapters.c07_reinforcement_learning.agent import Agent
 
 draw.over_steps(list(claims.TRIED.values()),
-                {"tasks_done": "done although a call fails (share)",
-                 "success_sampled": Agent.curves["success_sampled"],
+                {"tasks_done": "a call fails: done, sampled (share)",
+                 "success_sampled": "nothing fails: done, sampled (share)",
                  "general_recall": Agent.curves["general_recall"]},
-                title="A call fails once; each arm at its best rate, before and after")
+                title="Tasks of one call; each arm at its best rate, before and after")
 
 # %% [markdown]
-# Look at the first panel. Traces that show the repair teach it, and clean traces erase it: when imitation fails here, the fault lies in its data. The reward teaches it as well, at a rate of its own, and less than such traces do (C098).
+# In the first panel a call fails. Traces that show the repair teach it, and clean traces erase it: when imitation fails here, the fault lies in its data. The reward teaches it as well, and less than such traces do (C098). In the second panel nothing fails, so all arms start higher. GRPO, which practised only failures, ends slightly lower there (the ledger doesn't test this).
+#
+# The third panel shows the largest effect, and it is a price: `sft_retry` forgets nearly all known facts; the other arms keep them. Rates were chosen by the first panel alone, and the best one for `sft_retry` is thirty times the others'. So the figure can't tell whether traces or rate did the damage. Choose a rate by what must be kept, too.
 
 # %% [markdown]
 # **Three calls in a chain** earn a reward only if all three are right. First the model imitates lessons: single calls only, or single calls with a tenth of whole chains. Then it practises in one of three ways: more single calls, whole chains to imitate, or the reward.
@@ -469,7 +477,7 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
 # %% [markdown]
 # Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage ends with far fewer right sums. DPO before reinforcement learning costs far less: about as many sums end right as in the last row, with equally long stages but no DPO (C099).
 #
-# Refusals are not part of the claim. Only SFT shows the model any, so more SFT keeps more of them, and DPO leaves few. No row has SFT alone, so the table doesn't show what reinforcement learning costs them.
+# Refusals are not part of the claim. Only SFT shows the model any, so more SFT keeps more of them, and DPO leaves few.
 #
 # ## 11 · The same dials in TRL
 #
@@ -567,4 +575,4 @@ interview("07")
 # %%
 references("ppo_2017", "rloo_2024", "deepseek_math_2024", "dr_grpo_2025", "dapo_2025",
            "gspo_2025", "cispo_2025", "gao_2022", "yue_2025", "kirk_2023", "razor_2025",
-           "revisiting_grpo_2025", "interplay_pre_mid_rl_2025")
+           "revisiting_grpo_2025", "interplay_pre_mid_rl_2025", "tis_2025")

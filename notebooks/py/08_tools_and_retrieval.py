@@ -29,7 +29,7 @@
 #
 # New terms:
 #
-# - A **tool call** is a name with arguments in JSON. A **schema** says which names and arguments are allowed. A call is **wrong but valid** if it fits the schema and asks for the wrong thing. A **trajectory** is a call, its result and the answer, in turn.
+# - A **tool call** is a name with arguments in JSON. A **schema** says which names and arguments are allowed. A call is **wrong but valid** if it fits the schema and asks for the wrong thing. A **trajectory** is a call, its result and the answer, in turn; with a written thought before each call it is *ReAct* [Yao et al. 2022].
 # - **Constrained decoding** gives probability 0 to every token that can't lead to a valid text.
 # - A **retriever** finds passages, and a **reader** answers from them. **recall@k** is the share of questions whose relevant (*gold*) passage is among the first k.
 
@@ -93,7 +93,7 @@ turns = {
 pd.DataFrame({name: judge(question, text) for name, text in turns.items()}).T
 
 # %% [markdown]
-# The second row is the dangerous one: its call is valid, it runs, and it answers another question. No error tells you, so you need all four numbers.
+# The second row is the dangerous one: its call is valid, it runs, and it answers another question. No error tells you, so you need all four numbers. Of the public tests, BFCL (Berkeley) compares calls with the right ones and runs them; τ-bench looks at the database after a whole dialogue [Yao et al. 2024].
 #
 # ## 2 · What is trained
 #
@@ -176,7 +176,7 @@ table("_grammar")
 # %% [markdown]
 # Compare the columns with those in section 3. The grammar makes more calls *valid*; how many of the repaired calls are also *right* depends on the model. After few dialogues most are wrong but valid, after many about half are right. Some calls stay invalid because they are cut off after 64 tokens.
 #
-# At scale, small models are reported to lose right answers under a hard schema, the *constraint tax*, and to win a part back if they may first think freely [Ray 2026]. The lab finds no such loss (C142).
+# At scale a hard schema can cost right answers, the *constraint tax* (section 13).
 #
 # **A switch to know.** If a response format leaves out the tools, calls become impossible, whatever the model has learnt (C141). In production this looks like a model that "stopped using its tools".
 #
@@ -218,7 +218,7 @@ draw.means(ways, {m: Decide.curves[m] for m in (
 #
 # Examples draw the boundary better. The more of them are answered without a call, the fewer calls are needless, at the cost of some that were needed (C106).
 #
-# The last column, *need*, is a side metric: how well can a linear probe tell from the last hidden state, before the first token, whether a call will be needed? At scale its area under the curve is 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower after training by reward, and highest where examples show both calls and answers. A model can "know" that it needs a tool and still not act on it.
+# The last column, *need*: how well does a linear probe tell from the last hidden state whether a call will be needed? At scale its AUC is 0.89 to 0.96 [Sun et al. 2026]. In the lab it is lower after training by reward. A model can "know" that it needs a tool and still not act on it.
 #
 # ## 6 · When a tool fails
 #
@@ -264,7 +264,7 @@ ends("repair", {"errors shown": {}, "gold traces only": dict(shown="gold"),
 #
 # ## 7 · Retrieval by hand
 #
-# How does a search find a passage? Here a library of leaflets is cut into chunks. BM25 looks for shared words, and rare words count most. Dense vectors find passages that a model represents similarly.
+# How does a search find a passage? Here a library of leaflets is cut into chunks. BM25 looks for shared words, and rare words count most. Dense vectors find passages that a model represents similarly; among millions, an approximate index such as HNSW [Malkov & Yashunin 2016] looks at a small part and misses a few.
 
 # %%
 from llmlab.retrieval.chunks import cut
@@ -297,7 +297,7 @@ fused([[0, 1, 2], [2, 0, 3]], [1.0, 1.0])
 #
 # ## 8 · Which half failed?
 #
-# Was the passage not found, or was it not read? Three readings tell. *recall*: the relevant chunk is among those shown. *gold*: the reader answers correctly if that chunk is put there, among as many others. *accuracy*: the reader answers correctly from what was found, so this measures both halves.
+# Was the passage not found, or was it not read? Three readings tell. *recall*: the relevant chunk is among those shown. *gold*: the reader answers correctly if that chunk is put there, at a random place among the best others. *accuracy*: the reader answers correctly from what was found, so this measures both halves.
 
 # %%
 Panel("rag", show=["retriever", "length", "header"])
@@ -315,11 +315,31 @@ pd.DataFrame({m: {n: fmean(run.curve(m)[n] for run in stored) for n in (1, 2, 4,
               for m in ("recall", "gold", "accuracy")}).rename_axis("chunks").round(2)
 
 # %% [markdown]
-# Compare *recall* with *accuracy* in the last two rows. In the lab two or four chunks are read well. With eight, *recall* is as high, but the answers collapse, because the prompt is longer than any that the reader was trained on. Recall alone would not have warned you.
+# Compare *recall* with *accuracy* in the last two rows. In the lab two or four chunks are read well. With eight, *recall* is as high, but the answers collapse. Length alone doesn't explain it: the prompts of *gold* are as long and are read far better. The order differs. A search shows its best chunk first, furthest from the question. Here are the same eight chunks in both orders:
+
+# %%
+from llmlab.chapters.c08_tools_and_retrieval import rag
+
+experiment, model = rag.Rag(), load("reader")
+library = experiment.chunks()
+asked = experiment.shelf().problems(experiment.held, seed=0)
+find = experiment.finder(model.model, model.tok, 0, [c.text(False) for c in library])
+ranked = [find(rag.words(p), 8) for p in asked]
+reader = rag.Reader(model.model, model.tok, library, False)
+
+# %%
+orders = {"best first": ranked, "best last": [r[::-1] for r in ranked]}
+answers = {name: reader.answers(asked, [[library[i] for i in r] for r in order])
+           for name, order in orders.items()}
+right = {name: fmean(map(rag.is_right, a, asked)) for name, a in answers.items()}
+pd.Series(right, name="right, eight chunks").round(2).to_frame()
+
+# %% [markdown]
+# Compare the two rows: with the best chunk next to the question, this reader answers most questions. (One set of questions.) Probably eight chunks put the first one further from the question than in its training. At scale, models read the middle of a long prompt worst (*lost in the middle* [Liu et al. 2023]). So *recall* alone doesn't warn you, and *gold* tells what a better search can gain only if the search shows the chunk at such a place, among such others.
 #
 # Three things to try in the panel:
 #
-# - *the same, reranked*. A *reranker* looks again at the best sixteen chunks; ours asks the reader how likely the question is after each [Sachan et al. 2022].
+# - *the same, reranked*. A *reranker* looks again at the best sixteen chunks; ours asks the reader how likely the question is after each [Sachan et al. 2022]. Most often it is a *cross-encoder*, which reads question and chunk together and gives a score [Nogueira & Cho 2019].
 # - *short chunks*, then *short chunks, named*. A short chunk often says "One tablet holds 20 mg." without saying of what; a header adds the name.
 # - *untrained vectors*, then *trained vectors*. Contrastive training [Karpukhin et al. 2020] makes them of a language model's own states in under a minute.
 #
@@ -333,7 +353,7 @@ finders = {arm.label: arm
 draw.means(finders, {m: Rag.curves[m] for m in ("recall", "gold", "accuracy")})
 
 # %% [markdown]
-# Compare the first column of the first four rows. In the lab untrained *states* find little, and trained vectors (*encoder*) come near BM25. Fusing both (*hybrid*) gains nothing (C147), because these questions turn on names. In the last two rows the header helps the retriever and the reader alike. Don't compare answers for long and short chunks here: eight long ones are more than the reader was trained on.
+# Compare the first column of the first four rows. In the lab untrained *states* find little, and trained vectors (*encoder*) come near BM25. Fusing both (*hybrid*) gains nothing (C147), because these questions turn on names. In the last two rows the header helps the retriever and the reader alike. Don't compare answers for long and short chunks here: eight long ones, best first, are read badly.
 #
 # Now compare the two halves with four chunks shown:
 
@@ -351,7 +371,7 @@ pd.DataFrame({name: {label: run.curve(m)[4] for m, label in told.items()}
 #
 # ## 9 · Training for retrieval: RAFT
 #
-# What should a reader do if no passage contains the answer? One way is to train it on questions whose passages sometimes lack the answer. RAFT leaves the passage out of a share of the examples and teaches the answer all the same [Zhang et al. 2024]. The panel trains such a reader, and the table compares three:
+# What should a reader do if no passage contains the answer? One way is to train it on questions whose passages sometimes lack the answer. RAFT puts the passage among distractors, leaves it out of a share of the examples and teaches the answer all the same; its answers are chains of thought that quote the passage [Zhang et al. 2024]. Ours have distractors and answer with the value alone. The panel trains such a reader, and the table compares three:
 
 # %%
 Panel("raft", show=["gold", "without", "domain"])
@@ -361,12 +381,12 @@ from llmlab.chapters.c08_tools_and_retrieval.raft import Raft
 
 taught = {"passage always there": Raft(gold=1.0), "RAFT": Raft(),
           "refusals taught": Raft(without="refuse")}
-told = {"gold": "right, passage shown", "unsupported": "invented, passage missing",
-        "refused": "refused, passage missing",
-        "over_refused": "refused, passage shown"}
+told = {"gold": "shown: right", "over_refused": "shown: refused",
+        "refused": "missing: refused", "misread": "missing: another drug's value",
+        "unsupported": "missing: invented"}
 
 # %%
-def ends(arms, told):
+def last_readings(arms, told):
     """The last readings, means over five seeds."""
     last = lambda run, m: [*run.curve(m).values()][-1]
     stored = {name: sweeps.need(e.name).at(e.settings()) for name, e in arms.items()}
@@ -375,10 +395,10 @@ def ends(arms, told):
                          for name, some in stored.items()}).T.round(2)
 
 
-ends(taught, told)
+last_readings(taught, told)
 
 # %% [markdown]
-# Read *invented, passage missing* down the rows. A reader that always got the passage keeps its earlier habit of refusing when none gives the answer. RAFT also teaches answers that no passage supports, so the reader learns to invent one. Teaching refusals instead cures it. (Means over five seeds; the ledger has intervals.)
+# The last three columns share out the questions whose passage is *missing*: they sum to 1 but for rounding. Read them down the rows. A reader that always got the passage mostly keeps its earlier habit of refusing. RAFT also teaches answers that no passage supports, so its reader never refuses: most often it gives another drug's value, and otherwise it invents one. Teaching refusals instead cures most of it. (Means over five seeds; the ledger has intervals.)
 #
 # ## 10 · Train it in, or look it up?
 #
@@ -393,7 +413,7 @@ told = {"recall": "right", "updated": "new value after a change",
         "old": "old value after a change", "leak": "withdrawn fact told",
         "kept": "earlier skills",
         "query_tokens": "tokens per query"}
-ends(ways, told)
+last_readings(ways, told)
 
 # %%
 Panel("knowledge", show=["way", "replay", "focus"])
@@ -433,7 +453,7 @@ forest.figure(evidence.rows)
 #
 # ## 13 · Where the sources are contested
 #
-# - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 % [Ray 2026], unlike in the lab (C142).
+# - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 %; thinking freely first won a part back [Ray 2026]. The lab finds no such loss (C142).
 # - **"Tool overuse: add counterexamples."** At scale, large models call too often, and pairs help more than SFT [Ross et al. 2025]. Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
 # - **"RAG is tool use."** The reading is the same: in the lab a model that searches for itself answers about as well as one that is given the passages (C109). The difference is who decides to search and who writes the query.
 # - **"Plan before the call."** Agents on tasks of many steps report gains. In the lab a plan is too small a help to matter where one call suffices, and open where two are needed (C105).
@@ -485,6 +505,7 @@ interview("08")
 # 3. When a retrieved answer is wrong, first ask which half failed: put the right passage there and ask again.
 
 # %%
-references("toolformer_2023", "gorilla_2023", "when2call_2025", "when2tool_2026",
+references("nogueira_2019", "lost_in_the_middle_2023", "hnsw_2016", "react_2022",
+           "toolformer_2023", "gorilla_2023", "when2call_2025", "when2tool_2026",
            "otc_2025", "constraint_tax_2026", "raft_2024", "rrf_2009", "dpr_2020",
-           "query_likelihood_2022", "ovadia_2023")
+           "query_likelihood_2022", "ovadia_2023", "tau_bench_2024")

@@ -281,7 +281,7 @@ ends({"ORM": Verify(labels="outcome", aggregation="last"),
       "PRM, minimum": Verify(), "PRM, summed": Verify(aggregation="sum")}, chosen)
 
 # %% [markdown]
-# *Picked by the head* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. In the lab no head beats the vote. The ORM and the PRM with the minimum choose no better than one sample; summed scores do, but they can be padded. Yet all three rank all samples well (*AUC*), perhaps because they have learnt which problems are hard.
+# *Picked by the head* is the share right if the head picks one of eight. Compare it with one sample, with the vote, and with an exact check, which no choice can beat. In the lab no head beats the vote. The ORM (C114) and the PRM with the minimum choose no better than one sample; summed scores do, but they can be padded. Yet all three rank all samples well (*AUC*), perhaps because they have learnt which problems are hard.
 #
 # A head must also beat *shortest*, which picks the shortest solution without reading it. *Padding pays* attacks the head: it is the share of solutions whose score rises when one step is written twice. With summed scores it always does.
 #
@@ -399,21 +399,25 @@ Panel("star", show=["check", "k", "keep", "writer"])
 # What if nobody knows the answers? Then the most common of eight answers can serve as the label. Commit before you look:
 
 # %%
+majority = Star(check="majority")
+start_and_end = lambda curve: (curve[min(curve)], curve[max(curve)])
+
+# %%
 watched = {"right samples": "pass_at_1", "vote right": "voted",
            "samples that agree": "agreement"}
 beside = ("precision", "distinct", "ece")
-majority = Star(check="majority")
-Predict("Four rounds with the majority as label: what does each curve do?",
-        lambda: {name: mean(seeds(majority), m) for name, m in watched.items()},
-        kind="sketch", metrics=tuple(watched),
+Predict("Four rounds with the majority as label: does each end above its start?",
+        lambda: {name: start_and_end(mean(seeds(majority), m))
+                 for name, m in watched.items()},
+        kind="sketch", metrics=tuple(watched), flat=0.02,
         shows=lambda: figures.curves(
             {"majority": seeds(majority), "exact check": seeds(Star())},
             {m: Star.curves[m] for m in (*watched.values(), *beside)}),
-        why="Each problem is pushed to its most common answer, so agreement should "
-            "rise. Right samples rise only where that answer is right.")
+        why="Each problem is pushed to its most common answer, so agreement ends "
+            "higher. Right samples rise only where that answer is right.")
 
 # %% [markdown]
-# Read each panel from left to right. As long as single samples are right less often than the vote, the vote can teach; once they catch up, the gain is used up. Agreement rises under the exact check as well, because every filter narrows what the model says. *ece* asks whether agreement still means right, and unanimous wrong answers raise it. In the mean of the seeds it grows under the majority and not under the exact check; single seeds differ. A few rounds show only the beginning.
+# Read each panel from left to right; the prediction compared only the two ends. Agreement rises under the majority and gives a little back, and the vote falls. As long as single samples are right less often than the vote, the vote can teach; once they catch up, the gain is used up. Agreement ends higher under the exact check as well, because every filter narrows what the model says. *ece* asks whether agreement still means right, and unanimous wrong answers raise it. In the mean of the seeds it grows under the majority and not under the exact check; single seeds differ. A few rounds show only the beginning.
 #
 # At scale, such rewards help at first [Zuo et al. 2025] and collapse if training continues [Shafayat et al. 2025]. They sharpen what the model already believes, so accuracy rises and then falls [He et al. 2026]. A run therefore needs a rule that ends it, and without labels you can only watch the agreement:
 #
@@ -497,7 +501,7 @@ ends({"with a Brier term": Calibrate(),
       "auc": "right surer than wrong"})
 
 # %% [markdown]
-# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. (Means over five seeds.) The term lowers the calibration error clearly and costs almost no right answers (C155).
+# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. (Means over five seeds, on few held-out problems.) The term lowers the calibration error clearly (C155). Does it cost right answers? Its row has fewer. The ledger, on many more problems and after longer training, finds a difference too small to matter.
 #
 # ## 10 · Contamination
 #
@@ -581,15 +585,27 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# All of it holds for this lab, a small model in a small world. Five rows deserve discussion:
+# All of it holds for this lab, a small model in a small world. Four rows deserve discussion:
 #
 # - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
 # - **Self-confirmation (C124).** The samples agreed much more in the end and were hardly more often right, so agreement is no evidence of progress.
-# - **A learned outcome verifier (C114).** Picking by it was worse than one sample, and far worse than the vote: with few labels it prefers what looks right.
 # - **A leaked test (C156).** The gain on leaked problems was as large on reworded ones, so rewording a test set doesn't clean it. Newly made problems do.
 #
-# ## 13 · Where the sources are contested
+# ## 13 · What is known at scale: the recipe of a reasoning model
+#
+# How are large reasoning models made? First came *chain-of-thought prompting*: with a few worked examples in the prompt, large models write their steps and solve far more word problems [Wei et al. 2022]. DeepSeek-R1-Zero needed no examples. GRPO on the base model, with rules that check the answer and the format, raised AIME 2024 from 15.6 to 71 % [DeepSeek-AI 2025]. Its chains grew to thousands of tokens, with checks, doubts and new attempts, but they were hard to read and mixed languages. So R1 took four stages:
+#
+# | stage of R1 [DeepSeek-AI 2025] | what happens | in this course |
+# |---|---|---|
+# | 1 cold start | SFT on thousands of long, readable chains | section 0: SFT makes the *reasoner* |
+# | 2 RL for reasoning | GRPO; rules reward the right answer and one language | section 8, chapter 07 |
+# | 3 rejection sampling, SFT | the base learns 600,000 accepted chains of stage 2 and 200,000 other answers | section 6 |
+# | 4 RL for all uses | rules where an answer can be checked, reward models elsewhere | chapters 06 and 07 |
+#
+# Read the last column: the course has each part by itself and never the whole. It has no long chains either: the lab's solutions have one fixed form, in which nothing is taken back. Such *backtracking* grew under RL in a model that already showed some, and a model without it gained after SFT on traces that contain it [Gandhi et al. 2025]. Length is controlled in the reward, by a target [Aggarwal & Welleck 2025] or the overlong penalty of chapter 07, or while decoding (chapter 10, section 7).
+#
+# ## 14 · Where the sources are contested
 #
 # - **"False positives poison training."** Random ones slow it: with 15 % symmetric noise large models lost less than 2 points [Plesner et al. 2026], and the sign of J decides [Rad et al. 2026]. Systematic ones lead to a plateau or to collapse, and their pattern matters more than their rate [Egashira et al. 2026].
 # - **"A PRM can reduce reward hacking."** An exact check of the process did, in a controlled world [Zhang et al. 2025]. A learned one gets gamed: rewards were above 0.9 with accuracy below 4 % [Tiwari et al. 2026]. DeepSeek-R1 gave up PRMs for its RL [DeepSeek-AI 2025].
@@ -598,7 +614,7 @@ forest.figure(evidence.rows)
 # - **"Self-training increases the mass on successes."** Whether it also finds anything new is another question. With many samples the base model covers what the trained policy does [Yue et al. 2025]. True gains need headroom and the edge of competence [Zhang et al. 2025].
 # - **"It doesn't reason: accuracy drops when the numbers change."** Once chance is allowed for, question by question, only half of twenty models change significantly [Długosz et al. 2026].
 #
-# ## 14 · Exercises
+# ## 15 · Exercises
 
 # %%
 from llmlab.learn.judge import check, hint, reset, solution, task
@@ -623,13 +639,13 @@ task("shaped_returns")
 # %% [markdown]
 # More: `task("calibration_error")`, `task("verified_pairs")`, `task("leaked_questions")`.
 #
-# ## 15 · Drills
+# ## 16 · Drills
 
 # %%
 Drills("09")
 
 # %% [markdown]
-# ## 16 · Interview page
+# ## 17 · Interview page
 
 # %%
 from llmlab.learn.interview import interview
@@ -644,13 +660,13 @@ interview("09")
 # 3. Report more than accuracy: calibration, pass@k next to pass@1, right answers reached through wrong steps, and a test that no model can have seen.
 
 # %%
-references("zelikman_2022", "gulcehre_2023", "yuan_2023_rft", "rad_2026",
-           "plesner_2026", "egashira_2026", "zuo_2025_ttrl", "shafayat_2025", "he_2026",
-           "verify_step_by_step_2024", "math_shepherd_2023", "uesato_2022",
-           "lee_2025_multirm", "cheng_2025_pure", "tiwari_2026",
-           "interplay_pre_mid_rl_2025", "deepseek_r1_2025", "ng_1999",
+references("l1_2025", "gandhi_2025", "wei_2022_cot", "zelikman_2022", "gulcehre_2023",
+           "yuan_2023_rft", "rad_2026", "plesner_2026", "egashira_2026",
+           "zuo_2025_ttrl", "shafayat_2025", "he_2026", "verify_step_by_step_2024",
+           "math_shepherd_2023", "uesato_2022", "lee_2025_multirm", "cheng_2025_pure",
+           "tiwari_2026", "interplay_pre_mid_rl_2025", "deepseek_r1_2025", "ng_1999",
            "damani_2025_rlcr", "shi_2023_mink", "shao_2025_spurious",
            "wu_2025_contamination", "lee_2023_arithmetic", "lanham_2023", "turpin_2023",
            "pfau_2024", "mirzadeh_2024", "dlugosz_2026", "parashar_2025",
-           "shi_2025_adarft", "mordig_2026", "xu_2024", "yue_2025",
-           "razin_2024", "pang_2024")
+           "shi_2025_adarft", "mordig_2026", "xu_2024", "yue_2025", "razin_2024",
+           "pang_2024")

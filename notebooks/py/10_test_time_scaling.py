@@ -26,9 +26,9 @@
 #
 # **For a ten-year-old.** You work out a sum four times. If three results agree, you trust that one. If your teacher can check, one right result is enough. But four sums take four times as long, and a teacher who nods at everything is no help.
 #
-# **In an interview.** *What I get out of samples depends on how I pick. A vote converges to the commonest answer, right or wrong. Best-of-n converges to the precision of its verifier. Revision needs information from outside, and search needs a score for partial solutions. I compare all of them at equal tokens, stop early, and ask after how many requests training would have been cheaper.*
+# **In an interview.** *What I get out of samples depends on how I pick. A vote converges to the commonest answer, right or wrong. Rejection sampling converges to the precision of its verifier. Revision needs information from outside, and search needs a score for partial solutions. I compare all of them at equal tokens, stop early, and ask after how many requests training would have been cheaper.*
 #
-# New terms: **pass@k**, **pass^k** = chance that at least one, or all, of k samples are right; **self-consistency** = a vote over the final answers of several samples; **best-of-n** = a verifier picks one of n samples; **TPR**, **FPR** = share of right samples, and of wrong ones, that a verifier accepts; **beam search** = continue only the best few partial solutions; **MCTS** (Monte Carlo tree search) = grow a tree of steps where it looks good or has hardly been tried; **break-even** = number of requests after which training is cheaper.
+# New terms: **pass@k**, **pass^k** = chance that at least one, or all, of k samples are right; **self-consistency** = a vote over the final answers of several samples; **best-of-n** = the sample with the highest score is taken; **rejection sampling** = the first sample that a verifier accepts is taken; **TPR**, **FPR** = share of right samples, and of wrong ones, that a verifier accepts; **beam search** = continue only the best few partial solutions; **MCTS** (Monte Carlo tree search) = grow a tree of steps where it looks good or has hardly been tried; **break-even** = number of requests after which training is cheaper.
 
 # %%
 from collections import Counter
@@ -171,7 +171,7 @@ Predict(f"One sample is right in {one:.0%} of cases, the greedy answer in "
             "those whose samples mostly share one wrong answer.")
 
 # %% [markdown]
-# Start with the highest line, pass@k, and the lowest, pass^k. Every way of picking lies between them: if all k samples are right no pick can fail, and if none is right no pick can succeed. The distance to the highest line is what better picking could still gain. Then compare the vote with the grey line: sixteen samples have to beat one greedy answer to be worth their price. (One seed: don't quote the values.)
+# Start with the highest line, pass@k, and the lowest, pass^k. Every way that picks one of k lies between them: if all k samples are right no pick can fail, and if none is right no pick can succeed. (The adaptive vote may draw more than k for a hard problem, so it has no such bounds.) The distance to the highest line is what better picking could still gain. Then compare the vote with the grey line: sixteen samples have to beat one greedy answer to be worth their price. (One seed: don't quote the values.)
 #
 # At scale, 250 samples raised the share of SWE-bench Lite issues with a solution among them from 15.9 to 56 %. Votes and reward models level off where no automatic check exists [Brown et al. 2024].
 #
@@ -213,7 +213,7 @@ pd.Series(Counter((a.answer, a.right) for a in worst), name="votes").rename_axis
 #
 # ## 4 · A verifier that errs
 #
-# What do more samples gain if the verifier makes mistakes? Best-of-n takes a sample that the verifier accepts, or any if it accepts none. Suppose that three of ten samples are right, and that the verifier accepts nine of ten right ones. The figure varies its FPR, the share of wrong ones that it accepts:
+# What do more samples gain if the verifier makes mistakes? *Best-of-n* takes the sample with the highest score. If the verifier only says yes or no, this becomes *rejection sampling*: the first sample that it accepts, or any if it accepts none. The formula is for the second, whatever the code calls it. Suppose that three of ten samples are right, and that the verifier accepts nine of ten right ones. The figure varies its FPR, the share of wrong ones that it accepts:
 
 # %%
 show(scaling.best_of_n, scaling.precision)
@@ -235,7 +235,7 @@ figure
 # %% [markdown]
 # Follow each curve to its thin line, the verifier's *precision*: the share of right samples among those that it accepts. More samples never cross that line. A lower FPR lifts it, and so does a better model. The figure assumes independent errors.
 #
-# With a learned score, accuracy can even fall again: the more samples there are, the surer it is that one of them fools the score. Chapter 06 called this over-optimisation [Gao et al. 2022].
+# For best-of-n by a learned score there is no such formula, and accuracy can even fall again: the more samples there are, the surer it is that one of them fools the score. Chapter 06 called this over-optimisation [Gao et al. 2022].
 #
 # **The best n.** How many samples should you draw if a wrong answer does harm? Suppose that a right answer is worth 1, a wrong one costs something, and silence costs nothing. The model solves the four kinds of problems never, rarely, sometimes, and nearly always.
 
@@ -344,9 +344,9 @@ Predict("Four rounds of revision. What does accuracy do?",
             "attempt is right, or only that it is wrong.")
 
 # %% [markdown]
-# Compare *wrong to right* across the rows. Feedback earns its tokens only if this rate is higher than with fresh samples, and on products it isn't: told how far it is right, this model often repeats its mistake or makes another one. So the exact check is worth a lot here and the feedback little. *Try again* has no check and spoils right answers, too; if its limit is below *before*, stop. (Later rounds have lower rates, because what is still wrong is harder.)
+# Compare *wrong to right* across the rows. Feedback earns its tokens only if this rate is higher than with fresh samples, and on products it isn't: told how far it is right, this model often repeats its mistake or makes another one. So the exact check is worth a lot here and the feedback little (C131). *Try again* has no check and spoils right answers, too; if its limit is below *before*, stop. (Later rounds have lower rates, because what is still wrong is harder.)
 #
-# **Sequential or parallel?** Large models are trained for the sequential way: they check, go back and try again within one long chain of thought [DeepSeek-AI 2025]. You can also force its length. Cutting it off saves tokens. Writing "Wait" where the model wanted to stop makes it continue, which raised s1-32B on AIME24 from 50 to 57 % [Muennighoff et al. 2025]. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
+# **Sequential or parallel?** Large models are trained for the sequential way: they check, go back and try again within one long chain of thought [DeepSeek-AI 2025], whose length section 7 is about. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
 
 # %%
 Panel("revise", show=["feedback", "family", "level"])
@@ -437,6 +437,36 @@ pd.concat({f: pd.DataFrame({name: mean(many.at(Scale(family=f).settings()), m)
 #
 # At scale, such a rule needed up to 7.9 times fewer samples at nearly the same accuracy [Aggarwal et al. 2023]. Choosing the method by difficulty was more than four times as efficient as plain best-of-n [Snell et al. 2024].
 #
+# **Thinking length.** In a reasoning model one long chain takes the place of many samples, and its length is the axis. The lab's solutions have one fixed form; at scale:
+#
+# | lever | who sets the length | reported |
+# |---|---|---|
+# | budget forcing | the decoder cuts the chain off, or writes "Wait" where the model wants to stop | s1-32B on AIME24: from 50 to 57 % [Muennighoff et al. 2025] |
+# | thinking budget, reasoning effort | the user, by a limit or a level | more budget, steadily more right [Yang et al. 2025] |
+# | length in the reward | the prompt names a length, and RL pays less for missing it | L1 [Aggarwal & Welleck 2025] |
+#
+# Read down the middle column: the decision moves from the decoder to the user and into training. Longer isn't always better (section 12).
+#
+# **Verifiers that think.** A *generative verifier* writes a critique before its verdict, and several critiques can vote (GenRM) [Zhang et al. 2024]. Should a budget buy more solutions, or more critiques of each? Suppose that a critique costs as much as a solution, and that one critique accepts eight of ten right solutions and three of ten wrong ones:
+
+# %%
+def most_accept(rate, m):
+    """Chance that most of m independent critiques accept."""
+    return sum(comb(m, i) * rate**i * (1 - rate) ** (m - i)
+               for i in range(m // 2 + 1, m + 1))
+
+
+critiques = {}
+for m in (1, 3, 7, 15):
+    n, tpr, fpr = 32 // (1 + m), most_accept(0.8, m), most_accept(0.3, m)
+    critiques[m] = {"solutions": n, "TPR": tpr, "FPR": fpr,
+                    "right": scaling.best_of_n(0.3, n, tpr, fpr),
+                    "ceiling": scaling.precision(0.3, tpr, fpr)}
+pd.DataFrame(critiques).T.rename_axis("critiques of each").round(2)
+
+# %% [markdown]
+# Compare *right* with *ceiling*: more critiques lift the ceiling, but with few solutions nobody reaches it, so the best row is in the middle. Critiques of one model share their errors, so the real gain is smaller.
+#
 # ## 8 · Train or sample?
 #
 # After how many requests is training cheaper? You pay for it once, and for samples at every request. Suppose that training costs as much as a million samples and makes one sample as good as eight with an exact check:
@@ -468,13 +498,25 @@ from llmlab.chapters.c10_test_time.budget import Budget
 spent = sweeps.need("budget").at(Budget().settings())
 told = {"spent": "tokens of training", "trained": "trained, one sample",
         "first": "not trained, one sample", "voted": "vote of 8",
-        "verified": "8 and an exact check", "need_check": "equivalent checked samples",
-        "break_even": "break-even (requests)"}
-pd.DataFrame({label: pd.DataFrame([run.curve(m) for run in spent]).median()
-              for m, label in told.items()}).rename_axis("step").round(2)
+        "verified": "8 and an exact check", "need_check": "equivalent checked samples"}
+table = pd.DataFrame({label: pd.DataFrame([run.curve(m) for run in spent]).median()
+                      for m, label in told.items()}).rename_axis("step").round(2)
+
+# %%
+def requests(number):
+    """Whole requests; the run stores a million for "never"."""
+    return "never" if number >= 1e6 else f"{number:,.0f}"
+
+
+pays = pd.DataFrame([run.curve("break_even") for run in spent])
+table["break-even (requests), all seeds"] = [
+    " to ".join(dict.fromkeys(map(requests, ends)))
+    for ends in zip(pays.min(), pays.max())]
+table["tokens of training"] = table["tokens of training"].map("{:,.0f}".format)
+table
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and the break-even is set to a million, which means never. A little above 1, it saves few tokens per request, so the break-even is far away. The verdict is a number of requests, not a winner. It assumes an exact check at request time; without one, compare with the vote. (Medians of five seeds.)
+# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and no number of requests pays it back. The last column goes from the lowest to the highest of five seeds (the others are medians) and ends at *never*: one sample is hardly better than before, a gain too small to matter (C134), so here the break-even means nothing. Take the method from the table, not the numbers. It assumes an exact check at request time; without one, compare with the vote.
 
 # %%
 Panel("budget", show=["method", "k", "level"])
@@ -539,18 +581,15 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# Four lab results are worth a discussion:
+# Two lab results are worth a discussion:
 #
 # - **Best of N (C129).** With an exact check, sixteen samples beat one by far. With a learned verifier, best-of-n falls behind the plain vote. A likely reason: more samples contain more answers that fool it.
-# - **Critique and revise (C131).** Without information from outside, a critique by the model itself made answers worse. Even feedback on how far an attempt was right helped less than a fresh attempt.
 # - **Search (C132).** At the largest budget, a beam over checked steps was no better than best-of-n at equal tokens. With few tokens, which this claim doesn't cover, it was ahead (section 6). Probably the samples already differed enough, so cutting some early saved little.
-# - **Train or sample (C134).** A few checked samples of the untrained model beat one sample after self-training by far. Which of the two is cheaper depends on how often you ask (section 8).
 #
 # ## 12 · Where the sources are contested
 #
-# Where do papers disagree? (For critique and revision see section 5.)
+# Where do papers disagree? (For voting see section 3, for critique and revision section 5.)
 #
-# - **"Self-consistency voting."** It gained a lot on GSM8K [Wang et al. 2023], and little or less than nothing with recent models [Loo 2025; Mehta 2026], probably because a strong model's remaining errors are systematic.
 # - **"Best-of-N + verifier."** Coverage, which is pass@k, keeps rising with samples [Brown et al. 2024]. But false positives set a ceiling, so a weak model can't be made strong this way [Stroebl et al. 2024].
 # - **"Search is most useful for agents and tool chains."** Tree of Thoughts solved 74 instead of 4 % of Game of 24, where a partial state is easy to judge [Yao et al. 2023]. With realistic judges the gain was negligible [Chen et al. 2024].
 # - **"More thinking helps."** On some tasks, longer reasoning lowers accuracy [Gema et al. 2025].
@@ -604,15 +643,15 @@ interview("10")
 # ## To take away
 #
 # 1. pass@k, pass^k, voted@k and selected@k are four numbers. Report the one that your product depends on, over tokens per problem.
-# 2. The way you pick sets the limit: a vote converges to the commonest answer, best-of-n to the precision of its verifier, blind revision to a value set by its two rates.
+# 2. The way you pick sets the limit: a vote converges to the commonest answer, rejection sampling to the precision of its verifier, blind revision to a value set by its two rates.
 # 3. Stop early, then ask after how many requests training is cheaper.
 
 # %%
-references("chen_2021_codex", "tau_bench_2024", "self_consistency_2023",
-           "self_consistency_limits_2025", "mehta_2026", "brown_2024",
-           "resampling_2024", "snell_2024", "gao_2022", "huang_2023",
+references("genrm_2024", "l1_2025", "chen_2021_codex", "tau_bench_2024",
+           "self_consistency_2023", "self_consistency_limits_2025", "mehta_2026",
+           "brown_2024", "resampling_2024", "snell_2024", "gao_2022", "huang_2023",
            "markov_revision_2026", "stav_2026", "jiang_2025_pag", "silver_2017",
            "feng_2023", "tree_of_thoughts_2023", "chen_2024_discriminator",
            "scaling_test_time_compute_agents_2025", "adaptive_consistency_2023",
            "verifier_based_2025", "inverse_scaling_2025", "leviathan_2022",
-           "deepseek_r1_2025", "muennighoff_2025")
+           "deepseek_r1_2025", "muennighoff_2025", "qwen3_2025")

@@ -30,7 +30,7 @@ SHOWN = dict(counts=False)
 CLAIMS = (
     Claim(
         "C001",
-        "Pick the cheapest lever that works: a prompt for missing facts, examples for missing behaviour.",
+        "A prompt supplies missing facts, examples supply missing behaviour: choose by what is missing.",
         "A 0.2.1",
         "definition",
         "00",

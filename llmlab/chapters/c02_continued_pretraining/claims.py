@@ -81,16 +81,20 @@ CLAIMS = (
     ),
     Claim(
         "C012",
-        "Continued pretraining on long documents repairs long-range reading; short documents do not.",
+        "Continued pretraining on long documents repairs long-range reading; short documents do less.",
         "A 1.0.1, 1.1.2",
         "measured",
         "02",
         "Long-context recipes all continue on long documents; at equal tokens the comparison is rare.",
         contrasts=(
             contrast(
-                "look-up at twice the trained length", "more", LONG_LISTS("far"), SHORT_LISTS("far"), 0.05
+                "look-up at twice the trained length, long documents against short",
+                "more",
+                LONG_LISTS("far"),
+                SHORT_LISTS("far"),
+                0.05,
             ),
-            gain("against the start", LONG_LISTS, "far", "more", 0.05),
+            gain("the same, long documents against the start", LONG_LISTS, "far", "more", 0.05),
             contrast(
                 "look-up at half the trained length",
                 "more",

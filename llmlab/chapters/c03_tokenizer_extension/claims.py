@@ -32,7 +32,7 @@ CLAIMS = (
     ),
     Claim(
         "C025",
-        "A model mangles terms that its tokenizer shatters; tokens of their own cure it.",
+        "A model mangles terms that its tokenizer shatters; tokens of their own help.",
         "A 1.2.1",
         "measured",
         "03",

@@ -110,7 +110,7 @@ SHOWN = dict(counts=False)
 CLAIMS = (
     Claim(
         "C041",
-        "SFT is extremely effective for formats, tool calls and refusals: it starts behaviours.",
+        "SFT starts behaviours: a few hundred conversations bring formats, tool calls and refusals.",
         "A 2.1.1, B 1",
         "measured",
         "04",

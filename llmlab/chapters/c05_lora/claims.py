@@ -162,7 +162,7 @@ CLAIMS = (
     ),
     Claim(
         "C059",
-        "A higher rank has more capacity, and takes more memory.",
+        "A higher rank learns more in the same steps, and takes more memory.",
         "A 3.1.2",
         "measured",
         "05",

@@ -49,9 +49,9 @@ class Agent(Experiment):
     default_model: ClassVar[str] = "chat"
     curves: ClassVar[dict[str, str]] = {
         "success": "success: tasks done, nothing fails (share)",
-        "success_sampled": "the same, sampled (share)",
+        "success_sampled": "success, sampled: nothing fails (share)",
         "recovery": "recovery: done, a call fails once (share)",
-        "recovery_sampled": "the same, sampled (share)",
+        "recovery_sampled": "recovery, sampled: a call fails once (share)",
         "retried": "failed calls made again (share)",
         "general_recall": "known facts (share right)",
     }

@@ -19,10 +19,12 @@ SWEEPS = (
     ),
 )
 COLUMNS = dict(family="columns", level=3)  # where twenty steps of GRPO teach something
+EASY = dict(family="reach", level=1, lr=3e-4)  # short searches, which self-training makes easier
 RUNS = [
     *((name, {}) for name in ("decompose", "verify", "calibrate", "contaminate")),
     ("decompose", dict(shown="answer")),
     *(("process", dict(reward_func=r, **COLUMNS)) for r in ("outcome", "dense", "hard", "learned")),
     ("process", dict(reward_func="learned", aggregation="sum", **COLUMNS)),
     ("calibrate", dict(reward_func="outcome")),
+    ("star", EASY),
 ]

@@ -14,12 +14,25 @@ from ...lab import registry, samples
 from ...models.load import load
 from ...tokens import chat
 from ...train.sample import sample
-from ...world import Talk
+from ...world import Talk, census
 from .. import said
 
 QUESTION = "What is the hobby of Ivana Reuter?"
 LOOKS = 3  # on the way
 REFRESH = 0.2  # seconds between two readings of the progress
+
+
+def on_record(words: str) -> str:
+    """The right answer to a question in one of the census' own forms; to others it is not known."""
+    for name, person in census.Census().people.items():
+        if name in words:
+            keys = [
+                k
+                for k, forms in census.QUESTIONS.items()
+                if words.strip() in (f.format(n=name) for f in forms)
+            ]
+            return getattr(person, keys[0]) if keys else ""
+    return ""
 
 
 class FirstMinute:
@@ -32,7 +45,8 @@ class FirstMinute:
         self.experiment = registry.get(experiment)()
         self._loaded = load(self.experiment.default_model)
         self.experiment.address(self._loaded)
-        self.fixed = [a for a in samples.asked(self.experiment) if isinstance(a.world, Talk)][:3]
+        asked = [a for a in samples.asked(self.experiment) if isinstance(a.world, Talk)]
+        self.fixed = list({a.wanted: a for a in asked}.values())[:3]  # no two of one answer
         self.seen: list[
             tuple[int, list[str]]
         ] = []  # (step, answers: to the own question, then to the fixed ones)
@@ -152,7 +166,8 @@ class FirstMinute:
 
     def _show(self) -> None:
         heads = ["question", "right", *("untrained" if s == 0 else f"step {s}" for s, _ in self.seen)]
-        prompts = [(self.field.value, "", None), *((a.words, a.wanted, a) for a in self.fixed)]
+        own = self.field.value
+        prompts = [(own, on_record(own), None), *((a.words, a.wanted, a) for a in self.fixed)]
         rows = ""
         for i, (words, wanted, a) in enumerate(prompts):
             cells = "".join(f"<td>{self._marked(a, answers[i])}</td>" for _, answers in self.seen)
