@@ -17,13 +17,21 @@ def run(values):
 
 def test_line_is_the_median_and_band_the_range():
     figure = figures.curves(
-        {"a": [run([0.0, 0.1]), run([0.2, 0.3]), run([0.4, 0.9])]}, {"accuracy": "accuracy (share)"}
+        {"a": [run([0.0, 0.1, 0.1]), run([0.2, 0.3, 0.2]), run([0.4, 0.9, 0.5])]},
+        {"accuracy": "accuracy (share)"},
     )
     axis = figure.axes[0]
-    assert list(axis.lines[0].get_ydata()) == [0.2, 0.3]
+    assert list(axis.lines[0].get_ydata()) == [0.2, 0.3, 0.2]
     band = axis.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == 0.0 and band.max() == 0.9
     assert axis.get_xlabel() == "step" and axis.get_ylim() == (-0.03, 1.03)
+
+
+def test_two_readings_are_two_bars_and_no_course():
+    figure = figures.curves({"a": [run([0.0, 0.1]), run([0.4, 0.9])]}, {"accuracy": "accuracy (share)"})
+    bars = [path.vertices.tolist() for path in figure.axes[0].collections[0].get_paths()]
+    assert [[y for _, y in bar] for bar in bars] == [[0.0, 0.4], [0.1, 0.9]]
+    assert figure.axes[0].lines[0].get_marker() == "o"
 
 
 def test_one_seed_has_no_band_and_unread_metrics_are_no_error():

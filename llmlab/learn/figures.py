@@ -211,25 +211,32 @@ def line(values, x: str, y: str) -> Figure:
 
 
 def _draw(axis, curves: list[dict[int, float]], look: tuple, name: str) -> list:
-    """Median line and band; what was drawn."""
+    """Median line and band; where there are only two readings, no band between them that would look like a
+    course, but a bar at each. What was drawn.
+    """
     colour, dashes = look
     curves = [c for c in curves if c]
     if not curves:
         return []
     steps = sorted(set.intersection(*(set(c) for c in curves)))
     values = np.array([[c[s] for s in steps] for c in curves])
+    few = len(steps) < 3
     drawn = axis.plot(
         steps,
         np.median(values, 0),
         color=colour,
         linestyle=dashes,
+        linewidth=1.0 if few else None,
         label=name,
-        marker="o" if len(steps) < 3 else None,
-        markersize=3,
+        marker="o" if few else None,
+        markersize=4,
     )
     if len(curves) > 1:
+        ends, look = (values.min(0), values.max(0)), dict(color=colour, alpha=0.45 if few else 0.18)
         drawn.append(
-            axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
+            axis.vlines(steps, *ends, linewidth=3, **look)
+            if few
+            else axis.fill_between(steps, *ends, linewidth=0, **look)
         )
     return drawn
 

@@ -19,7 +19,7 @@ SWEEPS = (
     ),
 )
 COLUMNS = dict(family="columns", level=3)  # where twenty steps of GRPO teach something
-EASY = dict(family="reach", level=1, lr=3e-4)  # short searches, which self-training makes easier
+EASY = dict(family="reach", level=1, lr=3e-4, held=128)  # short searches, which self-training makes easier
 RUNS = [
     *((name, {}) for name in ("decompose", "verify", "calibrate", "contaminate")),
     ("decompose", dict(shown="answer")),
