@@ -108,6 +108,7 @@ CAVEATS = {
         " all seeds are asked the same questions."
     ),
     "C107": Caveat("Chains of two did not lead to chains of three: a length that is never shown is not met."),
+    "C134": _not("Training gained too little here for a number of requests to follow from it."),
     "C142": Caveat(
         "At this size there are no fewer right answers under the grammar than free: no tax was found."
     ),

@@ -247,7 +247,7 @@ from llmlab.ledger.table import Ledger
 Ledger(ids=["C002"])
 
 # %% [markdown]
-# The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; the brackets hold that mean's 98 % confidence interval over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*. Where seeds fall into two groups, such an interval can leave the possible range (for a share, more than a hundred points): then read the seeds, which `llmlab claims C002` prints. A width of zero means that all seeds gave the same.
+# The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; the brackets hold that mean's 98 % confidence interval over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*. If the seeds fall into two groups, such an interval can extend beyond what is possible (for a share, more than a hundred points). Then read the seeds one by one; `llmlab claims C002` prints them. A width of zero means that all seeds gave the same.
 #
 # An effect can also be *too small*, or two arms can *differ* where no difference was claimed; both exclude the claim as well. A part that the interval doesn't decide is *open*. If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
 #
@@ -257,7 +257,7 @@ Ledger(ids=["C002"])
 Ledger("00")
 
 # %% [markdown]
-# C005 seems to contradict the map's *test-time scaling*. Its rival is the greedy answer, over which a vote gains too little to matter here; over one sample at temperature 1 it does gain. And a verifier that had hardly been trained did harm. (`llmlab claims C005` shows these rows, in brackets where no verdict rests on them.)
+# C005 seems to contradict the map's *test-time scaling*. But it compares with the greedy answer. Over that, a vote gains too little to matter here; over one sample at temperature 1 it does gain. And picking by a hardly trained verifier did harm. (`llmlab claims C005` shows these rows, in brackets where no verdict rests on them.)
 #
 # ## 8 · Where the sources are contested
 #

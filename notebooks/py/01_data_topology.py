@@ -239,7 +239,7 @@ Predict("After an answer, which of the three models goes on to write the user's 
 # %% [markdown]
 # ## 5 · Turn the knob
 #
-# What does the loss decide, and what the learning rate? The dots mark settings with stored runs, which answer at once (line: median of five seeds, band: lowest to highest). **Run** trains the present setting here, over the band. **Compare** keeps a setting in the picture. In the terminal: `llmlab run topology --loss all`.
+# What does the loss decide, and what the learning rate? The dots mark settings with stored runs, which answer at once (line: median of five seeds, band: lowest to highest). **Run** trains the current setting here and draws it over the band. **Compare** keeps a setting in the picture. In the terminal: `llmlab run topology --loss all`.
 
 # %%
 Panel("topology", show=["loss", "lr"])

@@ -131,7 +131,7 @@ for how, batch in rows.items():
           f"not trained: {1 - batch.mask[:, 1:].mean():.0%}")
 
 # %% [markdown]
-# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that: if you pass positions but no attention mask, the library `transformers` keeps attention inside each document. Then nothing predicts the first token of a document, so its mask is 0. Here it's `reset`'s whole share; real documents lose little: one token each.
+# Compare the shares. `none` wastes many positions, and holds only two of the four documents. `plain` wastes none, but the 7 can look back at the 5 and 6 of another document. `reset` prevents that: if you pass positions but no attention mask, the library `transformers` keeps attention inside each document. Then nothing predicts the first token of a document, so its mask is 0. Here these first tokens make up `reset`'s whole share. With real documents the loss is small: one token each.
 
 # %%
 print(rows["reset"]["positions"].tolist())
@@ -333,7 +333,7 @@ pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {
 # If an interval contains 0, no effect has been shown. Of this many intervals, two or three may miss 0 by chance. In the lab, three seeds show:
 #
 # - **Copies and boilerplate raise the domain loss,** because they take the place of useful text.
-# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Three seeds don't settle recall. Over five seeds, half the documents, clean and read twice, taught more facts than all of them with a wrong fact in each (C013).
+# - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Three seeds don't settle recall. Over five seeds, a clean half of the documents, read twice, taught more facts than the full set with a wrong fact in each document (C013).
 # - **A KL penalty is no free cure.** It keeps the predictions close to the base's. With `kl_coef 0.5` the model keeps old skills better and learns the form of the texts, but no facts, because the penalty pulls against what we want to teach. (C037 compares it with replay at equal compute.)
 # - **Adaptive mixing,** which reads more of the sub-domains with a high loss, lowers the loss where it was highest. (DoReMi learns weights from the loss *in excess* of a reference model's, because a high loss alone may just mean text that is hard to guess [Xie et al. 2023].)
 # - **No effect is shown of warm-up, or of annealing,** which moves from much replay to none. That doesn't mean "they don't matter". (At a fifth of replay, C033 compares a long warm-up with none.)
@@ -472,7 +472,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # **Replay is a dose.** What does each share of replay keep, and what does it cost on the domain (C016)? A pale dot is a seed.
 

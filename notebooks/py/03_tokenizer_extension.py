@@ -51,7 +51,7 @@ for word in ("teacher", "Belmont", *drugs[:3]):
     print(f"{word:16}", base.tok.tokenize(f" {word}"))
 
 # %% [markdown]
-# A common word stays whole, and a drug's name falls into many pieces. By a rule of thumb, a word of five tokens or more is *shattered*. What share of our people's names and drugs is?
+# A common word stays whole, and a drug's name falls into many pieces. By a rule of thumb, a word of five tokens or more is *shattered*. What share of the names of our people, and of our drugs, is shattered?
 
 # %%
 names = [part for person in Census().people for part in person.split()]
@@ -295,7 +295,7 @@ pd.DataFrame({label: {"with a first phase − without": e.mean, "±": e.half}
 # %% [markdown]
 # A row shows a difference if its mean is larger than its ±. With a first phase more names are copied, and in these seeds the new words get likelier (the ledger's seeds leave that open, C028). The price: general text gets a little worse, and new tokens turn up there. No difference is shown for the domain's loss.
 #
-# **Undertrained tokens.** Do rare words end worse? A row learns what its word means mainly from its own occurrences. We train one model briefly (one seed: an illustration). Six drugs each occur in no document, in one, in ten and in a hundred.
+# **Undertrained tokens.** Do rare words end worse? A row learns what its word means mainly from its own occurrences. We train one model briefly (one seed: an illustration). Six of the drugs occur in no document, six in one, six in ten and six in a hundred.
 
 # %%
 import random
@@ -395,7 +395,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # ## 9 · What is contested
 #
@@ -455,7 +455,7 @@ interview("03")
 #
 # 1. Compare tokenizers per character or per word, never per token: another tokenizer is another ruler.
 # 2. A new token begins without meaning. It saves length and costs training. In the lab it began *ahead* of the word's many pieces, which the model hadn't learnt either, and ended behind them. With a first phase for the new rows alone, far more names could be copied (the table of section 7).
-# 3. In the lab an extension paid for shorter texts and for copying names whole; the old pieces learnt the domain better. At scale the usual reason is a new language or script, with much text to train on.
+# 3. In the lab an extension paid off in shorter texts and in names copied whole; with the old pieces the model learnt the domain better. At scale the usual reason is a new language or script, with much text to train on.
 
 # %%
 references("hewitt_2021", "gee_2022", "minixhofer_2022", "dobler_2023", "mundra_2024",

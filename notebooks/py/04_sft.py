@@ -261,7 +261,7 @@ masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JS
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). With labels on the *prompt* the model predicts prompts and gets worse on general text; whether they cost facts is open (C050; its row shows the facts, `llmlab claims C050` all); whether labels on tools' results cost anything is open (C052).
+# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). With labels on the *prompt* the model predicts prompts and gets worse on general text; whether they cost facts is open (C050; its row shows the facts only, `llmlab claims C050` shows everything); whether labels on tools' results cost anything is open (C052).
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
@@ -291,7 +291,7 @@ figures.curves(taught,
                title="Facts by supervised fine-tuning, 3 seeds")
 
 # %% [markdown]
-# In the first two panels, newcomers are known better in the trained wording than in others. The others show the price. Known people drop at once and come back only in part, and the model admits less often that it doesn't know. (Newcomers replace half of the rehearsal, and part of the drop is due to that.) Far more steps and wordings do put the facts in (C043).
+# In the first two panels, newcomers are known better in the trained wording than in others. The other panels show the price. Known people drop at once and come back only in part, and the model admits less often that it doesn't know. (Newcomers replace half of the rehearsal, and part of the drop is due to that.) Far more steps and wordings do put the facts in (C043).
 #
 # **Own samples as data.** Can a model learn from its own answers? We imitate any of eight samples per sum, or the first that a checker accepts:
 
@@ -343,7 +343,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # ## 10 · What is contested
 #

@@ -224,7 +224,7 @@ megabytes = {"megabytes": "memory of training (MB)"}
 draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 
 # %% [markdown]
-# Look at the stored bits first. In the rows without a place (attention, MLP, both) every code is read 128 times, whether there are 100 or 400. Rank 8 then stores nearly all of them, as all weights do (C058), and rank 1 stays behind (C059). Is that a lack of room? Compare what the codes need with the room at 2 bits a trained number [Allen-Zhu and Li 2024]:
+# Look at the stored bits first. In the rows that name no place (attention, MLP or both), every code is read 128 times, whether there are 100 or 400. Rank 8 then stores nearly all of them, as all weights do (C058), and rank 1 stays behind (C059). Is that a lack of room? Compare what the codes need with the room at 2 bits a trained number [Allen-Zhu and Li 2024]:
 
 # %%
 import math
@@ -236,7 +236,7 @@ room = {f"rank {r} has room for": 2 * n / 1000 for r, n in trained.items()}
 pd.Series(need | room, name="kbit").round(1).to_frame()
 
 # %% [markdown]
-# Even rank 1 has room for all codes, so what differs here is speed. That holds for the places, too, where every code is read less often: with equally many trained parameters, adapters on attention store least, and adapters in both places most.
+# Even rank 1 has room for all codes, so what differs here is speed. The same holds for the rows that name a place, where every code is read less often: with equally many trained parameters, adapters on attention store least, and adapters in both places most.
 #
 # Then look at the known people: no arm keeps what the model knew. Training on codes alone, without old text, overwrites it, whether all weights move or only adapters do. Now the three tasks:
 
@@ -347,15 +347,14 @@ except UnknownTenant as refusal:
     print(refusal)
 
 # %% [markdown]
-# **How should requests be batched?** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. (Medians of three rounds on one machine, after one that isn't timed; C064 repeats it.)
+# **How should requests be batched?** We serve the same 64 requests from 1, 8 and 32 tenants in three ways: mixed in one batch, one adapter after the other, and one request at a time. (One round on one machine, after one that isn't timed; C064 repeats it.)
 
 # %%
 from llmlab.chapters.c05_lora.serving import Serving
 
-timed = {n: list(Serving(adapters=n, steps=3).rows(chat, seed=0))[1:]
-         for n in (1, 8, 32)}
-pd.DataFrame({n: pd.DataFrame(rounds).median() for n, rounds in timed.items()}).loc[
-    list(Serving.curves)].rename(
+served = {n: list(Serving(adapters=n, steps=1).rows(chat, seed=0))[-1]
+          for n in (1, 8, 32)}
+pd.DataFrame(served).loc[list(Serving.curves)].rename(
     index=Serving.curves).rename_axis("adapters", axis=1).round(2)
 
 # %% [markdown]
@@ -446,7 +445,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # ## 9 · What is contested
 #

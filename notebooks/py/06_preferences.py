@@ -270,13 +270,13 @@ figures.curves(own, {m: Online.curves[m] for m in ("skill", "greedy", "mixed")},
                title="DPO + NLL on three-digit sums, 3 seeds")
 
 # %% [markdown]
-# In the lab the arms end close together, and offline ends lowest in most seeds. The right panel shows the share of problems that give a pair. For own samples these are the problems with right and wrong samples; for corrections, all with a wrong sample. It falls as the online model learns. Here corrections also use the present model, and all arms add a small likelihood term on the chosen answer (`nll`).
+# In the lab the arms end close together, and offline ends lowest in most seeds. The right panel shows the share of problems that give a pair. With own samples, a problem needs both a right and a wrong sample; with corrections, a wrong one is enough. The share falls as the online model learns. Here corrections also use the present model, and all arms add a small likelihood term on the chosen answer (`nll`).
 
 # %%
 Panel("online", show=["task", "refresh", "pairing", "samples", "nll", "beta"])
 
 # %% [markdown]
-# **An answer that no pair contains.** Given pairs can't deliberately raise an answer they never name. Own samples can contain it, and so can the samples of reinforcement learning. How likely must an answer be at the start to be found?
+# **An answer that no pair contains.** Pairs that are given can't deliberately raise an answer that they never name. Own samples can contain it, and so can the samples of reinforcement learning. How likely must an answer be at the start to be found?
 #
 # We ask the model who it is. First SFT gives it the habit of calling itself Nova, not Lumo, with probability `mass`. Nova earns 1, Lumo ½, anything else 0. Then three methods run at the same rate: DPO on given pairs, which prefer Lumo to a refusal and never mention Nova; DPO on own samples, the best of eight against the worst; and GRPO on such samples. (Both DPO arms add a little likelihood of the chosen answer.)
 
@@ -388,7 +388,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # All arms of C082 and C092 tried the same rates, on a seed that no claim uses. The table gives the share of best answers. *before* is the share of the model that they start from:
 
@@ -401,11 +401,11 @@ tried.insert(0, "before", {arm.label: median(draw.readings(arm, "skill", "start"
 tried.round(2).rename_axis(columns="rate")
 
 # %% [markdown]
-# Find the highest share in each row, and compare it with *before*. Imitation never beats its start at deciding when to call, and plain DPO never beats it on sums. There the lowest rate is the best, because it changes least.
+# Find the highest share in each row, and compare it with *before*. Imitation never beats its start at deciding when to call, and plain DPO never beats its start on sums. In both cases the lowest rate is best, because it changes the model least.
 #
 # ## 10 · What is contested
 #
-# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab it depends on the task, each arm at its best rate. On style plain DPO loses to imitation. On sums imitation beats its start, and DPO does so at no rate that was tried. At deciding when to call a tool, the reverse holds: DPO beats its start, and imitation at no rate. DPO with a likelihood term is about level on style and sums, and gains most at deciding.
+# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab it depends on the task, each arm at its best rate. On style plain DPO loses to imitation. On sums imitation beats its start, and DPO doesn't at any rate that was tried. At deciding when to call a tool it is the reverse: DPO beats its start, and imitation doesn't at any rate. DPO with a likelihood term equals imitation on style, is somewhat behind it on sums (undecided), and gains most at deciding.
 # - **"A contrastive loss defined via KL divergence"** (C089). The loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and both have the same optimum if preferences follow Bradley and Terry, the pairs cover all answers without limit, and the policy can represent that optimum. With a finite number of pairs, nothing keeps the policy near the reference on answers that no pair contains.
 # - **"Online is stronger than offline"** (C093). At scale online won in several studies [Guo et al. 2024; Tang et al. 2024], and semi-online was as good [Lanchantin et al. 2025]. In the lab online gains a few points, and renewing the writer every ten steps gains nothing that we could measure. Offline is nearly as good where the first model's samples already contain both right and wrong answers.
 # - **IPO, SimPO, ORPO.** IPO aims at a margin of fixed size, over the whole answer [Azar et al. 2023]; TRL and our code average over its tokens first. SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities, so compare each method at its own best.

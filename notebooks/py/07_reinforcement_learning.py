@@ -140,7 +140,7 @@ ratio = torch.tensor([[0.30 / 0.20]])
 pd.DataFrame(policy.table()).set_index("method")
 
 # %% [markdown]
-# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward comes from RLHF's PPO, and GSPO can keep GRPO's KL term. So the panels' buttons leave the KL out. (The RLOO button averages over an answer's tokens; this row sums them, as Ahmadian et al. 2024 do. So does the textbook's REINFORCE; our two rows divide that sum by the batch's tokens, which changes a step's size and not its direction.) What separates two methods, apart from the KL?
+# Each row is a method, each column a dial. The KL column belongs to the recipe and not to the method: k1 in the reward comes from RLHF's PPO, and GSPO can keep GRPO's KL term. So the panels' buttons leave the KL out. (The RLOO button averages over an answer's tokens; the RLOO row sums them, as Ahmadian et al. 2024 do. The textbook's REINFORCE sums them as well; our two REINFORCE rows divide that sum by the batch's tokens, which changes a step's size but not its direction.) What separates two methods, apart from the KL?
 
 # %%
 pairs = [("REINFORCE", "REINFORCE with baseline"), ("GRPO", "Dr. GRPO"),
@@ -368,7 +368,7 @@ draw.over_steps([*claims.DOTS.values(), claims.OVERLONG],
 # %% [markdown]
 # Look at the upper edge of GRPO's band. In most runs the dots disappear, because right answers happen to be short. With GRPO they stay in some seeds, with Dr. GRPO or the overlong penalty in none. The mean difference isn't resolved (C076). At scale, Dr. GRPO's authors saw wrong answers stop growing [Liu et al. 2025].
 #
-# **Groups without a signal** teach nothing. `groups` drops them or, as in DAPO, replaces them by new problems. Does that pay? A fair comparison spends about as many samples on twice the problems:
+# **Groups without a signal** teach nothing. `groups` drops them or, as in DAPO, replaces them by new problems. Does that pay? The fair comparison is an arm that replaces nothing and spends about as many samples on twice the problems:
 
 # %%
 kinds = {"all groups kept": claims.STRICT, claims.RESAMPLED.label: claims.RESAMPLED,
@@ -426,7 +426,7 @@ pd.concat([draw.means({"before": claims.KEPT["grpo"]}, shown, "start"),
            draw.means({arm.label: arm for arm in kept}, shown)])
 
 # %% [markdown]
-# Compare the two rates of GRPO. In the lab the rate matters more than the method: at its best rate each keeps nearly all known people, and at five times that rate GRPO loses many. C095 looks at GRPO when half of its answers are right: at the best rate known people stay as they were, and sums, which nothing trained, within five points. (Whether imitation does more harm can't be seen here, because at its best rate it keeps nearly everyone, too.)
+# Compare the two rates of GRPO. In the lab the rate matters more than the method: at its best rate each keeps nearly all known people, and at five times that rate GRPO loses many. C095 looks at GRPO when half of its answers are right: at the best rate known people stay as they were, and sums, which nothing trained, stay within five points of the start. (Whether imitation does more harm can't be seen here, because at its best rate it keeps nearly everyone, too.)
 #
 # At scale, reinforcement learning forgot less at equal skill, and forgetting followed the distance moved [Shenfeld et al. 2025].
 
@@ -475,7 +475,7 @@ draw.means({arm.label: arm for arm in (*claims.ORDER.values(), claims.SHORTER)},
            {m: Order.curves[m] for m in ("sums", "polite", "refused")})
 
 # %% [markdown]
-# Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. DPO as the last stage ends with far fewer right sums. DPO before reinforcement learning costs far less: about as many sums end right as in the last row, with equally long stages but no DPO (C099).
+# Read the first column. Reinforcement learning alone has nothing to strengthen, because the base model doesn't answer in the chat form. With DPO as the last stage, far fewer sums are right. DPO before reinforcement learning costs far less: it leaves about as many right sums as the last row, which has equally long stages but no DPO (C099).
 #
 # Refusals are not part of the claim. Only SFT shows the model any, so more SFT keeps more of them, and DPO leaves few.
 #
@@ -508,7 +508,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # ## 13 · What is contested
 #

@@ -322,7 +322,7 @@ from llmlab.chapters.c08_tools_and_retrieval import rag
 
 experiment, model = rag.Rag(), load("reader")
 library = experiment.chunks()
-asked = experiment.shelf().problems(experiment.held, seed=0)
+asked = experiment.shelf().problems(32, seed=0)
 find = experiment.finder(model.model, model.tok, 0, [c.text(False) for c in library])
 ranked = [find(rag.words(p), 8) for p in asked]
 reader = rag.Reader(model.model, model.tok, library, False)
@@ -335,7 +335,7 @@ right = {name: fmean(map(rag.is_right, a, asked)) for name, a in answers.items()
 pd.Series(right, name="right, eight chunks").round(2).to_frame()
 
 # %% [markdown]
-# Compare the two rows: with the best chunk next to the question, this reader answers most questions. (One set of questions.) Probably eight chunks put the first one further from the question than in its training. At scale, models read the middle of a long prompt worst (*lost in the middle* [Liu et al. 2023]). So *recall* alone doesn't warn you, and *gold* tells what a better search can gain only if the search shows the chunk at such a place, among such others.
+# Compare the two rows: with the best chunk next to the question, this reader answers most questions. (One set of questions.) Probably eight chunks put the first one further from the question than in its training. At scale, models read the middle of a long prompt worst (*lost in the middle* [Liu et al. 2023]). So *recall* alone doesn't warn you. And *gold* shows what a better search can gain only if that search puts the chunk in a similar place, among similar chunks.
 #
 # Three things to try in the panel:
 #
@@ -449,14 +449,14 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # ## 13 · Where the sources are contested
 #
 # - **"Enforce validity at generation time."** It enforces validity, not correctness. In small models validity rose from 62 to 100 % and right answers fell from 20 to 11 %; thinking freely first won a part back [Ray 2026]. The lab finds no such loss (C142).
 # - **"Tool overuse: add counterexamples."** At scale, large models call too often, and pairs help more than SFT [Ross et al. 2025]. Prompts that discourage calls suppress needed ones too, and a reward that counts calls removes up to two thirds of them [Wang et al. 2025].
 # - **"RAG is tool use."** The reading is the same: in the lab a model that searches for itself answers about as well as one that is given the passages (C109). The difference is who decides to search and who writes the query.
-# - **"Plan before the call."** Agents on tasks of many steps report gains. In the lab a plan is too small a help to matter where one call suffices, and open where two are needed (C105).
+# - **"Plan before the call."** Agents on tasks of many steps report gains. In the lab a plan helps too little to matter where one call suffices; whether it helps where two are needed is open (C105).
 # - **"Already learn tool formats from a few examples."** This is true of models that learn from examples in a prompt. Our lab model doesn't, so the lab can't test it.
 #
 # ## 14 · Exercises

@@ -388,6 +388,20 @@ figures.curves({name: seeds(s) for name, s in named.items()},
 # %% [markdown]
 # Compare the four lines, which differ only in the verifier. Lines are medians of five seeds, and bands go from the lowest to the highest. *Right among what was kept* is the precision of the training data. It covers the problems of the last two rounds, so don't compare it with held-out *pass@1*. *pass@8* and *different solutions* tell whether the model gets better only by getting narrower. *Right through wrong steps* is what an outcome check lets through. In the lab only the exact check keeps right samples alone, and *pass@1* moves little in four rounds.
 
+# %% [markdown]
+# Why so little? These problems start with four of five samples right: little is left to learn, and what is kept are mostly problems that need no training. Here is the same loop, with an exact check, on short searches, where one sample of three is right and nearly every problem is solved once in eight:
+
+# %%
+from llmlab.chapters.c09_reasoning.shipped import EASY
+
+searches = [runs.run(Star(**EASY), seed) for seed in (0, 1, 2)]
+figures.curves({"functions of letters": seeds(Star()), "short searches": searches},
+               {m: Star.curves[m] for m in
+                ("pass_at_1", "pass_at_k", "distinct", "unsound")})
+
+# %% [markdown]
+# Compare the two lines, each with its own start. (Five seeds and three, at different rates.) On the searches *pass@1* rises clearly: each round shows the model right solutions of problems that it mostly fails. The next two panels show the price: *pass@8* falls, and solutions become more alike. So a part of the gain is probability that moved onto answers that were there already. In the last panel, solutions that are right through wrong steps become more frequent, because the check looks at the answer alone. So use self-training where the model succeeds sometimes, and watch pass@k.
+
 # %%
 Panel("star", show=["check", "k", "keep", "writer"])
 
@@ -417,7 +431,7 @@ Predict("Four rounds with the majority as label: does each end above its start?"
             "higher. Right samples rise only where that answer is right.")
 
 # %% [markdown]
-# Read each panel from left to right; the prediction compared only the two ends. Agreement rises under the majority and gives a little back, and the vote falls. As long as single samples are right less often than the vote, the vote can teach; once they catch up, the gain is used up. Agreement ends higher under the exact check as well, because every filter narrows what the model says. *ece* asks whether agreement still means right, and unanimous wrong answers raise it. In the mean of the seeds it grows under the majority and not under the exact check; single seeds differ. A few rounds show only the beginning.
+# Read each panel from left to right; the prediction compared only the two ends. Under the majority, agreement rises and then falls back a little, while the vote is right less often. As long as single samples are right less often than the vote, the vote can teach; once they catch up, the gain is used up. Agreement ends higher under the exact check as well, because every filter narrows what the model says. *ece* asks whether agreement still means right, and unanimous wrong answers raise it. In the mean of the seeds it grows under the majority and not under the exact check; single seeds differ. A few rounds show only the beginning.
 #
 # At scale, such rewards help at first [Zuo et al. 2025] and collapse if training continues [Shafayat et al. 2025]. They sharpen what the model already believes, so accuracy rises and then falls [He et al. 2026]. A run therefore needs a rule that ends it, and without labels you can only watch the agreement:
 #
@@ -452,7 +466,7 @@ figures.curves(paid, {m: Process.curves[m] for m in
                title="GRPO for the outcome or for the steps; 3 seeds")
 
 # %% [markdown]
-# Look at the middle panel first. With an outcome reward, more than half of the groups give no signal, because their answers are all right or all wrong; where steps are paid, fewer groups are lost. The right panel shows the price: a check for each step of each sample, or far fewer if steps are checked only where no answer is right. The left panel shows what it buys: *pass@1* rises by a few points whatever is paid. So in these runs the cheapest reward does as well. (Whether that holds is withheld in the ledger, C116 and C117, because they read too few problems.)
+# Look at the middle panel first. With an outcome reward, more than half of the groups give no signal, because their answers are all right or all wrong; where steps are paid, fewer groups are lost. The right panel shows the price: a check for each step of each sample, or far fewer if steps are checked only where no answer is right. The left panel shows what it buys: *pass@1* rises by a few points whatever is paid. So in these runs the cheapest reward does as well. (The ledger withholds its verdicts on this, C116 and C117, because too few problems were tested.)
 
 # %%
 Panel("process", show=["reward_func", "aggregation", "lr"], **columns)
@@ -501,7 +515,7 @@ ends({"with a Brier term": Calibrate(),
       "auc": "right surer than wrong"})
 
 # %% [markdown]
-# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. (Means over five seeds, on few held-out problems.) The term lowers the calibration error clearly (C155). Does it cost right answers? Its row has fewer. The ledger, on many more problems and after longer training, finds a difference too small to matter.
+# First compare *stated chance* with *right*. A gap means that the model is too sure on average, and the Brier term nearly closes it. Then look at *right surer than wrong*, the chance that a right answer was stated with more confidence than a wrong one. A half means no knowledge at all, whatever the ECE says, and in the lab it stays there: the model has learnt its average but not when it is unsure. You can rescale an average afterwards, but not a ranking that isn't there. (Means over five seeds, on few held-out problems.) The Brier term clearly lowers the calibration error (C155). Does it cost right answers? In this table fewer are right with it; the ledger, on many more problems and after longer training, finds a difference too small to matter.
 #
 # ## 10 · Contamination
 #
@@ -583,7 +597,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # All of it holds for this lab, a small model in a small world. Four rows deserve discussion:
 #

@@ -403,7 +403,7 @@ pd.concat({name: pd.DataFrame({way.replace("_", " "): mean(
     for name, score in scores.items()}, axis=1).rename_axis("tokens").round(2)
 
 # %% [markdown]
-# Compare the four ways within each block and row: they cost the same tokens. With a perfect score of steps, the beam is ahead while tokens are few, and lookahead once they are many. If only answers can be checked, nothing beats best-of-n. With a learned score, every way gets *worse* from some budget on. (The first rows aren't fair: if even the smallest run of a way takes more tokens, the row shows that run.)
+# Compare the four ways within each block and row: they cost the same tokens. With a perfect score of steps, the beam is ahead while tokens are few, and lookahead once they are many. If only answers can be checked, nothing beats best-of-n. With a learned score, every way gets *worse* from some budget on. (The first rows aren't fair: a way whose smallest run already takes more tokens is shown with that run.)
 #
 # Why? Independent samples differ more than the offspring of a few survivors, so best-of-n finally passes even the beam with a perfect score. Without a score for partial solutions, a beam picks at random; MCTS comes nearest to best-of-n, because it remembers which subtrees ended well. And among more candidates there is more often one that a learned score overrates.
 
@@ -516,7 +516,7 @@ table["tokens of training"] = table["tokens of training"].map("{:,.0f}".format)
 table
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and no number of requests pays it back. The last column goes from the lowest to the highest of five seeds (the others are medians) and ends at *never*: one sample is hardly better than before, a gain too small to matter (C134), so here the break-even means nothing. Take the method from the table, not the numbers. It assumes an exact check at request time; without one, compare with the vote.
+# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and no number of requests pays it back. The last column gives the range over five seeds, lowest to highest (the others are medians), and it reaches *never*: one sample is hardly better than before. That gain is too small to matter (C134), so here the break-even means nothing. Take the method from the table, not the numbers. It assumes an exact check at request time; without one, compare with the vote.
 
 # %%
 Panel("budget", show=["method", "k", "level"])
@@ -579,7 +579,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # Two lab results are worth a discussion:
 #

@@ -187,7 +187,7 @@ Predict("Forward or reverse KL: which gives more right greedy answers, and which
 #
 # So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text do badly when they write on their own, and on-policy text repairs that [Agarwal et al. 2023]. That failure is called *exposure bias*. It needs long texts, where one mistake leads to the next, and the lab's solutions are short. This may be the reason; we haven't tested it.
 #
-# Now compare both KL columns: averaged over the writers, each direction is better on its own KL. A held-out loss is like the first and goes with good greedy answers here. A user meets the second, which goes with good samples. Report the one that matches how you decode, and always look at what the student writes.
+# Now compare both KL columns: averaged over the writers, each direction is better on its own KL. *Forward KL, right text* is like a held-out loss and goes with good greedy answers here. *Reverse KL, own text* is what a user meets; it goes with good samples. Report the one that matches how you decode, and always look at what the student writes.
 #
 # Here are two opposite corners of the table over training:
 
@@ -465,7 +465,7 @@ pd.DataFrame({name: at(3, seeds("quantise", **knobs)) for name, knobs in WAYS.it
              ).T.round(2)
 
 # %% [markdown]
-# Compare the *error of the weights* with the skills. NF puts its levels where most weights are, so it has a smaller error than rounding to nearest and keeps more of everything. GPTQ [Frantar et al. 2022] has a *larger* error and still keeps more facts, calls and refusals, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it. The general loss even puts GPTQ behind rounding to nearest; but its calibration texts are conversations, and the loss is read on other text. One scale per row has coarser steps than groups of 32. In the last row, two of 128 columns are outliers, as large models have them [Dettmers et al. 2022]. Groups of 32 soften the damage and don't save the model, because every row still has damaged groups. Its error misses that: the large columns dominate it.
+# Compare the *error of the weights* with the skills. NF puts its levels where most weights are, so it has a smaller error than rounding to nearest and keeps more of everything. GPTQ [Frantar et al. 2022] has a *larger* error and still keeps more facts, calls and refusals, because it minimises the error of a layer's *output* on calibration texts; long sums pay for it. The general loss even puts GPTQ behind rounding to nearest; but its calibration texts are conversations, and the loss is read on other text. One scale per row has coarser steps than groups of 32. In the last row, two of 128 columns are outliers, as large models have them [Dettmers et al. 2022]. Groups of 32 soften the damage but don't save the model, because every row still has damaged groups. The *error of the weights* misses that, because the large columns dominate it.
 
 # %% [markdown]
 # Does it matter which texts GPTQ is calibrated on? The lab can't tell: for refusals, random tokens against conversations stays open over five seeds (C164). Set *calibration* in the panel at the end of this section and compare skill by skill. Calibrate on a mixture that looks like your traffic.
@@ -654,7 +654,7 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
 # Nine lab results are worth a discussion. Within a comparison, every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
 #
@@ -665,7 +665,7 @@ forest.figure(evidence.rows)
 # - **Several specialists (C169).** On-policy distillation from both specialists was hardly better than the mean of their weights, and worse than SFT on mixed data. It also lost most tool calls, which no specialist had practised. The mean is a weak rival, because it halves each change: adding the changes, or TIES, did far better without a single step. At scale, RL-trained specialists were united best by on-policy distillation [Ma et al. 2026].
 # - **Which KL (C170).** Reverse KL made samples right more often and more alike. At each arm's best rate, forward KL's advantage for greedy answers vanishes. So the table of section 2 compares rates as well as directions.
 # - **Self-distillation (C161, C162).** It taught most of the facts without one label, and forgot more than SFT did. When the teacher was asked to cite, nearly every answer cited a leaflet that nobody gave.
-# - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even at the best rate of the latter. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: RL's gain survived the rounding at none of the rates that were tried.
+# - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even when the arm that was rounded afterwards had its best rate. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: RL's gain didn't survive the rounding at any rate that was tried.
 # - **An adapter and three bits (C172).** Deployed on the rounded weights that it was trained on, the adapter kept its skill. It lost a large part when it was merged and rounded again, or trained on the full weights.
 #
 # ## 13 · Where the sources are contested
