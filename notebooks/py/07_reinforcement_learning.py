@@ -450,7 +450,7 @@ draw.over_steps(list(claims.TRIED.values()),
 # %% [markdown]
 # In the first panel a call fails. Traces that show the repair teach it, and clean traces erase it: when imitation fails here, the fault lies in its data. The reward teaches it as well, and less than such traces do (C098). In the second panel nothing fails, so all arms start higher. GRPO, which practised only failures, ends slightly lower there (the ledger doesn't test this).
 #
-# The third panel shows the largest effect, and it is a price: `sft_retry` forgets nearly all known facts; the other arms keep them. Rates were chosen by the first panel alone, and the best one for `sft_retry` is thirty times the others'. So the figure can't tell whether traces or rate did the damage. Choose a rate by what must be kept, too.
+# The third panel shows the largest effect, and it is a price: `sft_retry` forgets nearly all known facts; the other arms keep them. Rates were chosen by the first panel alone, and the best one for `sft_retry` is thirty times the others'. The sliders below start at a tenth of that rate, with fewer steps. Choose `sft_retry` there: it recovers nearly as often and keeps the facts. So rate and steps did the damage, and not the traces. Choose a rate by what must be kept, too.
 
 # %% [markdown]
 # **Three calls in a chain** earn a reward only if all three are right. First the model imitates lessons: single calls only, or single calls with a tenth of whole chains. Then it practises in one of three ways: more single calls, whole chains to imitate, or the reward.
