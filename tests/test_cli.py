@@ -458,7 +458,7 @@ NO_CALLS = {"llama", "gemma3"}  # families whose templates write no tool call
 @pytest.mark.parametrize(
     "name, settings",
     [
-        ("sft", ["--steps", 10, "--batch", 2]),
+        ("sft", ["--steps", 10, "--batch", 2, "--held", 16]),
         ("dpo", ["--steps", 5, "--batch", 2]),
         ("grpo", ["--steps", 5, "--prompts", 2, "--group", 2]),
     ],

@@ -13,6 +13,8 @@ import pytest
 from helpers_families import save_family
 
 from llmlab import cli
+from llmlab.lab import samples
+from llmlab.train import probes
 
 ROOT = Path(__file__).parent.parent
 TINY = "--steps 10 --batch 2 --probe 10"
@@ -90,7 +92,8 @@ def test_every_command_has_a_quick_form_and_a_comment():
 
 @pytest.fixture
 def place(tmp_path, home, monkeypatch):
-    """A fresh home, and a folder with the files that the commands name. What would start a server only adds
+    """A fresh home, a folder with the files that the commands name, and little that is read and said of the
+    models. What would start a server only adds
     to the list that is returned.
     """
     folder, started = tmp_path / "folder", []
@@ -114,6 +117,12 @@ def place(tmp_path, home, monkeypatch):
     ):
         (folder / name).write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.chdir(folder)
+    for name in ("MAX_NEW", "WORKED"):
+        monkeypatch.setattr(samples, name, 8)
+    read = probes.read
+    monkeypatch.setattr(
+        probes, "read", lambda model, sets: read(model, {name: s[:1] for name, s in sets.items()})
+    )
     monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(" ".join(arguments)))
     monkeypatch.setattr("sys.stdin", io.StringIO())
     for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):

@@ -3,6 +3,7 @@ bits too, and through TRL.
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from llmlab.chapters.c05_lora.lora import LoRA
 from llmlab.chapters.c06_preferences.dpo import DPO
 from llmlab.chapters.c06_preferences.pairs import Pairs
 from llmlab.chapters.c06_preferences.prefer import Prefer
+from llmlab.chapters.c07_reinforcement_learning import grpo
 from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
 from llmlab.chapters.c07_reinforcement_learning.policy import Policy
+from llmlab.lab import samples
 from llmlab.models import adapters, quant
 from llmlab.models.load import load
 from llmlab.trl.engine import TRL
@@ -23,6 +26,7 @@ from llmlab.world.base import Score
 from llmlab.world.sums import Sums
 
 SHORT = dict(steps=10, warmup=0, probe=10)
+FEW = {"dpo": dict(batch=4), "grpo": dict(prompts=4, group=4)}  # what a step of a lesson reads
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -33,8 +37,14 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """Few problems a probe; and a random model, which never gets a sum right, is paid for short answers."""
+    """Few problems a probe and a step, and little said; and a random model, which never gets a sum right, is
+    paid for short answers.
+    """
+    lesson, evaluate = LoRA.lesson, grpo.evaluate
     monkeypatch.setattr(lora, "HELD", 8)
+    monkeypatch.setattr(samples, "MAX_NEW", 8)
+    monkeypatch.setattr(LoRA, "lesson", lambda self: replace(lesson(self), **FEW.get(self.task, {})))
+    monkeypatch.setattr(grpo, "evaluate", lambda *args, **asked: evaluate(*args, **asked | dict(n=8)))
     monkeypatch.setattr(Sums, "score", lambda self, problem, text: Score({"answer": float(len(text) < 28)}))
 
 

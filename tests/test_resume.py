@@ -2,18 +2,22 @@
 
 import copy
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 
+from llmlab.chapters.c04_sft import sft
 from llmlab.chapters.c05_lora import codes, lora
-from llmlab.chapters.c07_reinforcement_learning import agent, reader, retain
+from llmlab.chapters.c07_reinforcement_learning import agent, grpo, reader, retain
 from llmlab.lab import registry
 from llmlab.models.load import load
 from llmlab.train import loop, probes
 
-SHORT = dict(steps=10, batch=2, warmup=2, probe=2)
-LORA = dict(steps=10, probe=2)
+# it is stopped before a reading and after one, and each time between two
+SHORT = dict(steps=10, batch=2, warmup=2, probe=4)
+LORA = dict(steps=10, probe=4)
+FEW = {"sft": dict(batch=4, held=16), "dpo": dict(batch=4)}  # what a step of a lesson reads, and a probe
 POLICY = dict(steps=8, prompts=4, group=4, probe=2, lr=3e-3, temperature=1.5, held=8, k=2)
 SETTINGS = [
     ("cpt", SHORT),
@@ -21,7 +25,7 @@ SETTINGS = [
     ("cpt", SHORT | dict(gate=4, lr=1e-2, replay=0.0)),
     ("cpt", SHORT | dict(mixing="adaptive", batch=4)),
     ("cpt", SHORT | dict(mixing="adaptive", gate=4, lr=1e-2, replay=0.0)),
-    ("sft", SHORT),
+    ("sft", SHORT | dict(held=16)),
     ("dpo", SHORT),
     ("topology", SHORT),
     ("topology", SHORT | dict(loss="dpo")),
@@ -50,6 +54,10 @@ SETTINGS = [
 def small_probes(monkeypatch):
     """Probes read eight rows of each set, and few problems."""
     original = probes.read
+    lesson, evaluate = lora.LoRA.lesson, grpo.evaluate
+    monkeypatch.setattr(lora.LoRA, "lesson", lambda self: replace(lesson(self), **FEW[self.task]))
+    monkeypatch.setattr(grpo, "evaluate", lambda *args, **asked: evaluate(*args, **asked | dict(n=8)))
+    monkeypatch.setattr(sft, "LONGEST", 8)
     monkeypatch.setattr(reader, "GREEDY", 8)
     for module in (codes, lora):
         monkeypatch.setattr(module, "HELD", 16)

@@ -25,7 +25,9 @@ def test_three_to_five_prompts_with_answers_that_count_as_right(name):
     assert found == [] or samples.asked(registry.get(name)())[0].words == found[0].words
 
 
-@pytest.mark.parametrize("experiment", [SFT(steps=10, batch=4, probe=5), GRPO(steps=5, prompts=2, probe=5)])
+@pytest.mark.parametrize(
+    "experiment", [SFT(steps=10, batch=4, probe=5, held=16), GRPO(steps=5, prompts=2, probe=5)]
+)
 def test_asking_changes_no_number(experiment, home):
     plain = runs.run(experiment, again=False)
     asked = runs.run(experiment, again=False, ask=True)
@@ -55,7 +57,7 @@ def test_a_large_model_on_a_cpu_is_not_asked(monkeypatch):
 
 
 def test_a_resumed_run_is_asked_before_and_after_only(home):
-    experiment, seen = SFT(steps=12, batch=4, probe=6), []
+    experiment, seen = SFT(steps=12, batch=4, probe=6, held=16), []
     with pytest.raises(runs.Interrupted):
         runs.run(experiment, ask=True, stop=lambda: len(seen) > 8, on_row=seen.append)
     done = runs.run(experiment, ask=True)
@@ -65,13 +67,16 @@ def test_a_resumed_run_is_asked_before_and_after_only(home):
 
 def test_training_shows_in_the_words(home):
     """The base rambles, the fine-tuned one answers: more of it is right after than before."""
-    done = runs.run(SFT(steps=150, probe=150), ask=True)
+    done = runs.run(SFT(steps=150, probe=150, held=16), ask=True)
     right = {s: sum(a["greedy"]["right"] for a in found) for s, found in said.moments(done.samples).items()}
     assert right["before"] == 0 and right["after"] >= 2
 
 
 def test_the_terminal_and_json_show_them(home, capsys):
-    assert cli.main(["run", "sft", "--steps", "10", "--batch", "4", "--probe", "5", "--json"]) == 0
+    assert (
+        cli.main(["run", "sft", "--steps", "10", "--batch", "4", "--probe", "5", "--held", "16", "--json"])
+        == 0
+    )
     out = capsys.readouterr().out
     assert "what the model says" in out and '"samples": [' in out
 

@@ -10,9 +10,10 @@ import time
 import pytest
 
 from llmlab import paths
+from llmlab.chapters.c02_continued_pretraining.cpt import CPT
 from llmlab.errors import UserError
 from llmlab.lab import registry, sweeps, times
-from llmlab.lab.registry import NAMES, get
+from llmlab.lab.registry import NAMES
 from llmlab.learn.widgets import Panel
 from llmlab.learn.widgets.scripts import script
 
@@ -24,8 +25,23 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="module", params=NAMES)
+def shown(request):
+    """The panel of an experiment, for the tests that leave it as it was."""
+    return Panel(request.param)
+
+
 @pytest.fixture
-def panel():
+def panel(monkeypatch):
+    """A panel whose runs read four rows of each set."""
+    prepare = CPT.prepare
+    monkeypatch.setattr(
+        CPT,
+        "prepare",
+        lambda self, tok, texts: {
+            name: [batches[0].pick(slice(0, 4))] for name, batches in prepare(self, tok, texts).items()
+        },
+    )
     panel = Panel("cpt", show=["replay", "steps", "gate"], batch=2, probe=5)
     panel.sliders["steps"].value = 30
     yield panel
@@ -33,12 +49,10 @@ def panel():
     panel.wait(30)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_there_is_a_slider_for_every_knob_and_it_shows_the_default(name):
-    panel = Panel(name)
-    assert list(panel.sliders) == [k.name for k in get(name).knobs()]
-    for k in get(name).knobs():
-        value = panel.sliders[k.name].value
+def test_there_is_a_slider_for_every_knob_and_it_shows_the_default(shown):
+    assert list(shown.sliders) == [k.name for k in shown.cls.knobs()]
+    for k in shown.cls.knobs():
+        value = shown.sliders[k.name].value
         assert value == k.default if k.choices else value == pytest.approx(k.default, rel=1e-6)
 
 
@@ -103,16 +117,14 @@ def test_single_stored_runs_answer_where_there_is_no_sweep(home):
 # ---- presets, knobs in front, more curves, words ----
 
 
-@pytest.mark.parametrize("name", [n for n in registry.NAMES if registry.get(n).presets])
-def test_a_preset_sets_its_knobs_and_the_defaults_of_the_others(name):
-    panel = Panel(name)
-    for label, values in panel.cls.presets.items():
-        button = panel.preset_buttons[label]
+def test_a_preset_sets_its_knobs_and_the_defaults_of_the_others(shown):
+    for label, values in shown.cls.presets.items():
+        button = shown.preset_buttons[label]
         button.click()
-        wanted = panel.cls(**values)
-        assert panel.experiment() == wanted, label
-    panel.reset()
-    assert panel.experiment() == panel.cls()
+        wanted = shown.cls(**values)
+        assert shown.experiment() == wanted, label
+    shown.reset()
+    assert shown.experiment() == shown.cls()
 
 
 BOOKS = "".join(p.read_text("utf-8") for p in paths.shipped("notebooks/py").glob("*.py"))
@@ -136,16 +148,15 @@ def test_a_preset_answers_at_once_or_within_half_a_minute(name, monkeypatch):
         assert stored or seconds * longer <= 30, label
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
-def test_few_knobs_and_at_most_four_plots_stand_in_front(name):
-    panel = Panel(name)
-    assert 1 <= len(panel.front) <= 3 and len(panel._board.metrics) <= 4
-    assert set(panel.sliders) == {k.name for k in panel.cls.knobs()}
-    assert (panel._more is not None) == (len(panel.cls.curves) > 4)
-    if panel._more:
-        before = panel.more_picture.layout.display
-        panel.more_curves.value = True
-        assert before == "none" and panel.more_picture.layout.display == "" and panel.more_picture.value
+def test_few_knobs_and_at_most_four_plots_stand_in_front(shown):
+    assert 1 <= len(shown.front) <= 3 and len(shown._board.metrics) <= 4
+    assert set(shown.sliders) == {k.name for k in shown.cls.knobs()}
+    assert (shown._more is not None) == (len(shown.cls.curves) > 4)
+    if shown._more:
+        before = shown.more_picture.layout.display
+        shown.more_curves.value = True
+        assert before == "none" and shown.more_picture.layout.display == "" and shown.more_picture.value
+        shown.more_curves.value = False
 
 
 def test_knobs_have_whole_words_and_the_papers_symbols():

@@ -108,6 +108,14 @@ CAVEATS = {
         " all seeds are asked the same questions."
     ),
     "C107": Caveat("Chains of two did not lead to chains of three: a length that is never shown is not met."),
+    "C113": Caveat(
+        "One family of problems, at one rate, and confidence is the share of eight samples that agree."
+    ),
+    "C116": Caveat(
+        "One family of problems, at one rate, and the first effect is about as large as the smallest of"
+        " interest; the learned verifier is not trained again."
+    ),
+    "C117": Caveat("One family of problems, at one rate: equal samples, and not equal checks."),
     "C134": _not("Training gained too little here for a number of requests to follow from it."),
     "C142": Caveat(
         "At this size there are no fewer right answers under the grammar than free: no tax was found."

@@ -389,7 +389,7 @@ figures.curves({name: seeds(s) for name, s in named.items()},
 # Compare the four lines, which differ only in the verifier. Lines are medians of five seeds, and bands go from the lowest to the highest. *Right among what was kept* is the precision of the training data. It covers the problems of the last two rounds, so don't compare it with held-out *pass@1*. *pass@8* and *different solutions* tell whether the model gets better only by getting narrower. *Right through wrong steps* is what an outcome check lets through. In the lab only the exact check keeps right samples alone, and *pass@1* moves little in four rounds.
 
 # %% [markdown]
-# Why so little? These problems start with four of five samples right: little is left to learn, and what is kept are mostly problems that need no training. Here is the same loop, with an exact check, on short searches, where one sample of three is right and nearly every problem is solved once in eight:
+# Why so little? These problems start with four of five samples right: little is left to learn, and most of the kept solutions belong to problems that need no training. Here is the same loop, with an exact check, on short searches, where one sample of three is right and nearly every problem is solved once in eight:
 
 # %%
 from llmlab.chapters.c09_reasoning.shipped import EASY
@@ -466,10 +466,25 @@ figures.curves(paid, {m: Process.curves[m] for m in
                title="GRPO for the outcome or for the steps; 3 seeds")
 
 # %% [markdown]
-# Look at the middle panel first. With an outcome reward, more than half of the groups give no signal, because their answers are all right or all wrong; where steps are paid, fewer groups are lost. The right panel shows the price: a check for each step of each sample, or far fewer if steps are checked only where no answer is right. The left panel shows what it buys: *pass@1* rises by a few points whatever is paid. So in these runs the cheapest reward does as well. (The ledger withholds its verdicts on this, C116 and C117, because too few problems were tested.)
+# Look at the middle panel first. With an outcome reward, more than half of the groups give no signal, because their answers are all right or all wrong; where steps are paid, fewer groups are lost. The right panel shows the price: a check for each step of each sample, or far fewer if steps are checked only where no answer is right. The left panel shows what it buys: *pass@1* rises by a few points whatever is paid. So in these runs the cheapest reward does as well.
 
 # %%
 Panel("process", show=["reward_func", "aggregation", "lr"], **columns)
+
+# %% [markdown]
+# **Does the reward change how an answer is reached?** Sums leave little room for a right answer through wrong steps. Searches leave more, because two mistakes can cancel. The table has the ledger's arms: forty steps of GRPO on searches of the first level.
+
+# %%
+from llmlab.chapters.c09_reasoning import claims as arms
+from llmlab.learn import draw
+
+told = {"pass_at_1": "pass@1", "pass_at_k": "pass@8", "drop": "lost in another guise",
+        "unsound": "right through wrong steps", "ece": "ECE"}
+after = draw.means({"outcome": arms.OUTCOME, "every step": arms.DENSE}, told)
+pd.concat([draw.means({"before": arms.OUTCOME}, told, how="start"), after])
+
+# %% [markdown]
+# Read each column downwards. Both rewards raise *pass@1* and lower *pass@8*: single samples are right more often, and eight of them differ less. Then they part. Paid for the outcome, the model more often reaches a right answer through wrong steps; paid for every step, less often than before. *ECE* rises under both: how many samples agree says less about how often they are right. In another guise the model loses as much as before.
 
 # %% [markdown]
 # Now the hack: a *learned* verifier scores the steps, and the reward is their sum or their minimum.
@@ -597,10 +612,12 @@ evidence
 forest.figure(evidence.rows)
 
 # %% [markdown]
-# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
+# Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval to the right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# All of it holds for this lab, a small model in a small world. Four rows deserve discussion:
+# All of it holds for this lab, a small model in a small world. Six rows deserve discussion:
 #
+# - **Rewards for steps (C116, C117).** Paid for every step, the model reaches fewer right answers through wrong steps than paid for the outcome. But steps should pay most on hard problems, and they did not: on searches of which every third isn't solved once in eight samples, they ended with slightly fewer right samples, at the price of a check for each step. A learned verifier was hacked whether its scores were summed or their minimum was taken.
+# - **RL and calibration (C113).** GRPO for right answers raised the calibration error: the samples agree more than they are right. What is lost in another guise stayed the same.
 # - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
 # - **Self-confirmation (C124).** The samples agreed much more in the end and were hardly more often right, so agreement is no evidence of progress.

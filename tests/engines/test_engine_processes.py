@@ -17,6 +17,7 @@ from test_engine_distill import SMALL
 from test_engine_dpo_grpo import PAIRS, TRIES
 
 from llmlab import cli
+from llmlab.lab import samples
 
 pytestmark = pytest.mark.parity
 KNOBS = {
@@ -30,7 +31,14 @@ ARGUMENTS = [
     ["run", name, "--engine=trl", "--json", "--again", *(f"--{k}={v}" for k, v in knobs.items())]
     for name, knobs in KNOBS.items()
 ]
-PROCESS = "import json, sys\nfrom llmlab import cli\nsys.exit(max(map(cli.main, json.loads(sys.argv[1]))))\n"
+SAID = dict(MAX_NEW=4, WORKED=4)  # tokens of the texts that a run shows beside its numbers
+PROCESS = f"""
+import json, sys
+from llmlab import cli
+from llmlab.lab import samples
+vars(samples).update({SAID})
+sys.exit(max(map(cli.main, json.loads(sys.argv[1]))))
+"""
 
 
 def told(out: str) -> dict[str, dict]:
@@ -45,6 +53,8 @@ def alone(tmp_path_factory):
     """What each method tells from this one process."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
         patch.setenv("LLMLAB_HOME", str(tmp_path_factory.mktemp("one")))
+        for name, tokens in SAID.items():
+            patch.setattr(samples, name, tokens)
         assert [cli.main(argv) for argv in ARGUMENTS] == [0] * len(KNOBS)
     return told(out.getvalue())
 

@@ -201,8 +201,11 @@ def cli_run(home, *processes: str, name: str = "sft", knobs: dict = SMALL) -> di
     return found[0]
 
 
-def test_two_processes_of_torchrun_share_the_batch_and_end_like_one(tmp_path, both):
-    alone = cli_run(tmp_path / "one")
+def test_two_processes_of_torchrun_share_the_batch_and_end_like_one(tmp_path, both, monkeypatch, capsys):
+    monkeypatch.setenv("LLMLAB_HOME", str(tmp_path / "one"))
+    knobs = [f"--{k}={v}" for k, v in SMALL.items()]
+    assert cli.main(["run", "sft", "--engine=trl", "--json", "--again", *knobs]) == 0
+    (alone,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     shared = cli_run(
         tmp_path / "two", "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517"
     )

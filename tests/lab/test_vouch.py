@@ -180,16 +180,25 @@ REFACTORED = {
 }
 
 
+@pytest.fixture(scope="module")
+def sampled():
+    """The rows of sampling's rehearsals, by label, and a run."""
+    wanted = Book("sampling", rehearsal.plan(Sampling)).wanted
+    rows = {r.label: rehearsal.perform(r) for r in wanted}
+    return rows, runs.run(SAMPLED, 2, SAMPLED.default_model)
+
+
 @pytest.fixture
-def before(tmp_path, home, monkeypatch):
+def before(tmp_path, home, monkeypatch, sampled):
     """A data folder with sampling's book, and a stored run, both by today's code."""
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "checkpoints").symlink_to(paths.data() / "checkpoints")
     monkeypatch.setenv("LLMLAB_DATA", str(folder))
-    book = Book("sampling", rehearsal.plan(Sampling))
-    book.write({r.label: rehearsal.perform(r) for r in book.wanted})
-    return folder, runs.run(SAMPLED, 2, SAMPLED.default_model)
+    rows, run = sampled
+    Book("sampling", rehearsal.plan(Sampling)).write(rows)
+    runs.store(run, code.of(SAMPLED))
+    return folder, run
 
 
 @pytest.mark.parametrize("change", REFACTORED.values(), ids=REFACTORED)

@@ -227,6 +227,10 @@ def test_shared_arms_run_once():
 
 
 KILLED = """
+import sys
+from functools import partial
+
+from llmlab.lab import pool
 from llmlab.ledger import CLAIMS, exams, runner
 from llmlab.ledger.claims import Arm, Claim, contrast
 
@@ -242,14 +246,15 @@ if __name__ == "__main__":
     for known in list(CLAIMS):
         del CLAIMS[known]
     CLAIMS["C999"] = CLAIM
-    print(runner.run([CLAIM])["C999"]["contrasts"][0]["effects"])
+    executor = partial(pool.run_all, workers=int(sys.argv[1]))
+    print(runner.run([CLAIM], executor)["C999"]["contrasts"][0]["effects"])
 """
 
 
 def test_killed_at_any_moment_it_goes_on_and_leaves_no_worker_behind(empty, tmp_path):
     script = tmp_path / "run_claims.py"
     script.write_text(KILLED)
-    first = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.DEVNULL)
+    first = subprocess.Popen([sys.executable, str(script), "2"], stdout=subprocess.DEVNULL)
     done, until = lambda: list((empty / "home" / "runs").glob("*/*.json")), time.monotonic() + 240
     while len(done()) < 2 and time.monotonic() < until:
         time.sleep(0.1)
@@ -263,7 +268,9 @@ def test_killed_at_any_moment_it_goes_on_and_leaves_no_worker_behind(empty, tmp_
     while any(alive(w) for w in workers) and time.monotonic() < until:
         time.sleep(0.2)
     assert workers and not [w for w in workers if alive(w)], "the workers end with their parent"
-    again = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600)
+    again = subprocess.run(  # one worker will do: each takes seconds to start
+        [sys.executable, str(script), "1"], capture_output=True, text=True, timeout=600
+    )
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == results.load()["C999"]["contrasts"][0]["effects"]
     assert {f: f.stat().st_mtime_ns for f in kept} == kept, "what was finished is not computed again"
