@@ -395,6 +395,8 @@ figures.curves({name: seeds(s) for name, s in named.items()},
 from llmlab.chapters.c09_reasoning.shipped import EASY
 
 searches = [runs.run(Star(**EASY), seed) for seed in (0, 1, 2)]
+
+# %%
 figures.curves({"functions of letters": seeds(Star()), "short searches": searches},
                {m: Star.curves[m] for m in
                 ("pass_at_1", "pass_at_k", "distinct", "unsound")})
@@ -478,6 +480,7 @@ Panel("process", show=["reward_func", "aggregation", "lr"], **columns)
 from llmlab.chapters.c09_reasoning import claims as arms
 from llmlab.learn import draw
 
+# %%
 told = {"pass_at_1": "pass@1", "pass_at_k": "pass@8", "drop": "lost in another guise",
         "unsound": "right through wrong steps", "ece": "ECE"}
 after = draw.means({"outcome": arms.OUTCOME, "every step": arms.DENSE}, told)
