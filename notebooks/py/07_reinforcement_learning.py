@@ -466,6 +466,8 @@ draw.means({arm.label: arm for arm in claims.CHAINED.values()},
 Panel("agent", show=["method", "calls", "faults", "cold_start", "chained", "lr"])
 
 # %% [markdown]
+# The sliders start with `grpo` at a rate three times its best one, and it gets worse. Compare it with `sft_retry`, which this rate suits, and then lower `lr`.
+#
 # **The order of the stages.** Which stage should come last? The first four rows have the same number of steps, divided equally between their stages. In the last row SFT and reinforcement learning have as few steps each as in the rows with three stages:
 
 # %%
