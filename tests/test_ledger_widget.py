@@ -11,7 +11,7 @@ import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from textwrap import shorten
+from textwrap import wrap
 
 import pytest
 from helpers_ledger import claims_are, data_folder, made_up, record, stored
@@ -167,7 +167,7 @@ def test_the_picture_has_a_line_a_contrast_and_its_marks_by_verdict(full):
     bands = [p for p in axis.patches if p.get_x() == -1 and p.get_width() == 2]
     assert len(bands) == sum(e["direction"] == "same" for e in found) > 0
     words = [t.get_text() for t in axis.texts]
-    assert all(e["id"] in words and shorten(e["label"], 74, placeholder=" …") in words for e in found)
+    assert all(e["id"] in words and "\n".join(wrap(e["label"], forest.LABEL)) in words for e in found)
     assert picture.texts[0].get_text() == "98 % intervals over 5 seeds"
     assert isinstance(picture, figures.Drawing) and picture._repr_png_().startswith(b"\x89PNG")
 
