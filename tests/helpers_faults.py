@@ -52,7 +52,8 @@ CLAIM = Claim(
     matched="steps",
     contrasts=(contrast("a gap", "more", ONE("domain_loss"), TWO("domain_loss"), 0.01),),
 )
-EARLY = 9  # kills at random before the systematic ones, of which a sweep, the shortest, has three
+EARLY = 9  # kills before the systematic ones, of which a sweep, the shortest, has three
+AFTER_SAVES = 2  # of them at the 20th change of a file: checkpoints are written, the next start goes on
 CHANGES = (
     "os.rename",
     "os.remove",
@@ -285,8 +286,8 @@ def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
 
 
 def kill_often(what: str, folder: Path) -> dict:
-    """Kills some at a random time, some at a random change of a file, then one at every change of the folders
-    that hold what is finished.
+    """Kills some after a checkpoint, some at a random time, some at a random change of a file, then one at
+    every change of the folders that hold what is finished.
     """
     work, outcome = KINDS[what]
     shipped, r = paths.data(), random.Random(0)
@@ -303,6 +304,8 @@ def kill_often(what: str, folder: Path) -> dict:
             death = partial(
                 die_writing, home.parent, r.randrange(1, 16), r.choice([0, 5_000, 1_000_000]), work
             )
+            if not systematic and nth <= AFTER_SAVES:
+                at_random, death = False, partial(die_writing, home.parent, 20, 1_000_000, work)
             if systematic:
                 holds = {"run": home / "runs", "out": home.parent / "mine"}.get(what, data)
                 death = partial(die_writing, holds, nth, r.choice([0, 200, 5_000]), work)
