@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from llmlab import paths
@@ -27,6 +28,34 @@ for r in book.wanted:
 print(json.dumps(found))
 """
 
+# imports the slow libraries once and nothing of llmlab; forks a process for each script that it is told
+PARENT = """
+import json, os, signal, sys, traceback
+import bitsandbytes, pandas, peft, torch
+torch.set_num_threads(1)
+for line in sys.stdin:
+    asked = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        try:
+            signal.alarm(300)
+            torch.set_num_threads(1)  # torch mends its pool at the first call after a fork
+            os.environ.update(asked["env"])
+            os.chdir(asked["cwd"])
+            for fd, file in ((1, asked["out"]), (2, asked["err"])):
+                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), fd)
+            sys.path.insert(0, asked["cwd"])
+            sys.argv[1:] = asked["arguments"]
+            exec(compile(asked["script"], "script", "exec"), {"__name__": "__main__"})
+            sys.stdout.flush()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+
 
 def package(folder: Path, *changes: tuple[str, str]) -> Path:
     """A copy of the package in which each (old text, new text) is changed, wherever the old one stands, which
@@ -42,18 +71,28 @@ def package(folder: Path, *changes: tuple[str, str]) -> Path:
     return folder
 
 
-def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
-    """What a script prints as JSON in its last line, run with a copy of the package and a data folder."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script, *arguments],
-        capture_output=True,
+@cache
+def parent() -> subprocess.Popen:
+    """The process that all scripts are forked from; it ends with its input, which this process holds."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PARENT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=300,
-        cwd=copy,
-        env=os.environ | {"PYTHONPATH": str(copy), "LLMLAB_DATA": str(data), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+
+
+def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
+    """What a script prints as JSON in its last line, run in its own process, with a copy of the package and a
+    data folder.
+    """
+    out, err = copy / "stdout", copy / "stderr"
+    env = {k: os.environ[k] for k in ("LLMLAB_HOME",)} | {"LLMLAB_DATA": str(data), "PYTHONPATH": str(copy)}
+    asked = dict(script=script, arguments=arguments, env=env, cwd=str(copy), out=str(out), err=str(err))
+    print(json.dumps(asked), file=parent().stdin, flush=True)
+    assert parent().stdout.readline().strip() == "0", err.read_text()[-3000:]
+    return json.loads(out.read_text().splitlines()[-1])
 
 
 def replay(name: str, labels: list[str], copy: Path) -> dict[str, list[str]]:

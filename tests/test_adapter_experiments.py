@@ -3,20 +3,18 @@ chapters.
 """
 
 import math
-from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
+from helpers_probes import few_problems
 
-from llmlab.chapters.c04_sft import sft
 from llmlab.chapters.c04_sft.sft import SFT
-from llmlab.chapters.c05_lora import codes, lora
+from llmlab.chapters.c05_lora import lora
 from llmlab.chapters.c05_lora.codes import CodeBook, missing_bits
 from llmlab.chapters.c05_lora.lora import LoRA
 from llmlab.chapters.c06_preferences.dpo import DPO
 from llmlab.chapters.c06_preferences.pairs import Pairs
-from llmlab.chapters.c07_reinforcement_learning import grpo
 from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
 from llmlab.lab.experiment import BadKnob
 from llmlab.lab.registry import get
@@ -31,14 +29,7 @@ from llmlab.world.codes import BITS, Codes
 @pytest.fixture
 def few(monkeypatch):
     """Few problems a probe, also in the lessons' own, and short answers there."""
-    lesson, evaluate = LoRA.lesson, grpo.evaluate
-    monkeypatch.setattr(
-        LoRA, "lesson", lambda self: replace(lesson(self), **{"held": 16} if self.task == "sft" else {})
-    )
-    monkeypatch.setattr(sft, "LONGEST", 8)
-    monkeypatch.setattr(grpo, "evaluate", lambda *args, **asked: evaluate(*args, **asked | dict(n=16)))
-    for module in (codes, lora):
-        monkeypatch.setattr(module, "HELD", 16)
+    few_problems(monkeypatch, 16, sft=dict(held=16))
 
 
 def ends(experiment):

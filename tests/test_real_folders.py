@@ -3,19 +3,17 @@ bits too, and through TRL.
 """
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
 from helpers_families import FAMILIES, save_family
+from helpers_probes import few_problems
 
 from llmlab import cli
-from llmlab.chapters.c05_lora import lora
 from llmlab.chapters.c05_lora.lora import LoRA
 from llmlab.chapters.c06_preferences.dpo import DPO
 from llmlab.chapters.c06_preferences.pairs import Pairs
 from llmlab.chapters.c06_preferences.prefer import Prefer
-from llmlab.chapters.c07_reinforcement_learning import grpo
 from llmlab.chapters.c07_reinforcement_learning.grpo import GRPO
 from llmlab.chapters.c07_reinforcement_learning.policy import Policy
 from llmlab.lab import samples
@@ -40,11 +38,8 @@ def few(monkeypatch):
     """Few problems a probe and a step, and little said; and a random model, which never gets a sum right, is
     paid for short answers.
     """
-    lesson, evaluate = LoRA.lesson, grpo.evaluate
-    monkeypatch.setattr(lora, "HELD", 8)
+    few_problems(monkeypatch, 8, **FEW)
     monkeypatch.setattr(samples, "MAX_NEW", 8)
-    monkeypatch.setattr(LoRA, "lesson", lambda self: replace(lesson(self), **FEW.get(self.task, {})))
-    monkeypatch.setattr(grpo, "evaluate", lambda *args, **asked: evaluate(*args, **asked | dict(n=8)))
     monkeypatch.setattr(Sums, "score", lambda self, problem, text: Score({"answer": float(len(text) < 28)}))
 
 

@@ -2,17 +2,14 @@
 
 import copy
 from contextlib import closing
-from dataclasses import replace
 from itertools import islice
 
 import pytest
+from helpers_probes import eight_rows, few_problems
 
-from llmlab.chapters.c04_sft import sft
-from llmlab.chapters.c05_lora import codes, lora
-from llmlab.chapters.c07_reinforcement_learning import agent, grpo, reader, retain
 from llmlab.lab import registry
 from llmlab.models.load import load
-from llmlab.train import loop, probes
+from llmlab.train import loop
 
 # it is stopped before a reading and after one, and each time between two
 SHORT = dict(steps=10, batch=2, warmup=2, probe=4)
@@ -53,23 +50,8 @@ SETTINGS = [
 @pytest.fixture(autouse=True)
 def small_probes(monkeypatch):
     """Probes read eight rows of each set, and few problems."""
-    original = probes.read
-    lesson, evaluate = lora.LoRA.lesson, grpo.evaluate
-    monkeypatch.setattr(lora.LoRA, "lesson", lambda self: replace(lesson(self), **FEW[self.task]))
-    monkeypatch.setattr(grpo, "evaluate", lambda *args, **asked: evaluate(*args, **asked | dict(n=8)))
-    monkeypatch.setattr(sft, "LONGEST", 8)
-    monkeypatch.setattr(reader, "GREEDY", 8)
-    for module in (codes, lora):
-        monkeypatch.setattr(module, "HELD", 16)
-    for module in (agent, retain):
-        monkeypatch.setattr(module, "HELD", 4)
-    monkeypatch.setattr(
-        probes,
-        "read",
-        lambda model, sets: original(
-            model, {n: [b.pick(slice(0, 8)) for b in bs[:1]] for n, bs in sets.items()}
-        ),
-    )
+    few_problems(monkeypatch, 8, **FEW)
+    eight_rows(monkeypatch)
 
 
 def rows_of(experiment, shipped, path=None):

@@ -49,7 +49,7 @@ def empty(home, tmp_path, monkeypatch):
     """An empty ledger with one small claim, and no runs."""
     (tmp_path / "checkpoints").symlink_to(results.paths.data() / "checkpoints")
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path))
-    monkeypatch.setattr(exams, "PROBLEMS", 8)  # in this process; the pool's workers ask all 512
+    monkeypatch.setattr(exams, "PROBLEMS", 8)  # in this process; the workers of a pool would ask all 512
     with claims_are(CLAIM):
         yield tmp_path
 
@@ -69,7 +69,10 @@ def one_by_one(jobs, workers=None):
 
 def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
     calls = []
-    record = runner.run([CLAIM], on_run=lambda done, of, what: calls.append((done, of)))["C999"]
+    alone = tuple(replace(t, arm=replace(t.arm, exam=())) for t in LOSS.terms)  # exams take the workers long
+    claim = replace(CLAIM, contrasts=(replace(LOSS, terms=alone),))
+    with claims_are(claim):
+        record = runner.run([claim], on_run=lambda done, of, what: calls.append((done, of)))["C999"]
     assert (
         record["verdict"] == "supported"
         and len(record["contrasts"][0]["effects"]) == len(record["seeds"]) >= 5
@@ -80,8 +83,9 @@ def test_the_pool_tests_a_claim_and_the_second_call_computes_nothing(empty):
         assert list(jobs) == []
         return iter(())
 
-    assert runner.run([CLAIM], executor)["C999"] == record == results.load()["C999"]
-    run = runs.stored(FAST.study(), 3)
+    with claims_are(claim):
+        assert runner.run([claim], executor)["C999"] == record == results.load()["C999"]
+    run = runs.stored(alone[0].arm.study(), 3)
     assert record["contrasts"][0]["terms"][0]["values"][3] == pytest.approx(
         run.metrics()["chosen_loss"]["final"], abs=1e-6
     )
@@ -158,8 +162,7 @@ def test_the_first_seed_is_the_one_declared_and_a_run_spelt_twice_runs_once(empt
 
 def test_ray_gives_the_same_runs(empty):
     pytest.importorskip("ray")
-    # an exam of the same size here and there: `empty` makes that of people small in this process only
-    jobs = [(replace(arm, exam=("general_nats",)).study(), 0) for arm in (FAST, SLOW)]
+    jobs = [(replace(arm, exam=()).study(), 0) for arm in (FAST, SLOW)]
     found = dict(cluster.run_all(jobs, workers=1))
     here = runs.run(*jobs[0], "chat", fresh=True)
     assert set(found) == set(jobs) and found[jobs[0]].rows == here.rows
@@ -231,13 +234,12 @@ import sys
 from functools import partial
 
 from llmlab.lab import pool
-from llmlab.ledger import CLAIMS, exams, runner
+from llmlab.ledger import CLAIMS, runner
 from llmlab.ledger.claims import Arm, Claim, contrast
 
-exams.PROBLEMS = 8  # the workers read this file too
 TINY = dict(steps=10, batch=2, probe=10, warmup=1, held=4, loss="sft")
 RATES = {"fast": 3e-3, "slow": 1e-4}
-FAST, SLOW = (Arm(name, "pairs", TINY | {"lr": lr}, ("people",)) for name, lr in RATES.items())
+FAST, SLOW = (Arm(name, "pairs", TINY | {"lr": lr}) for name, lr in RATES.items())
 READ = FAST("chosen_loss"), SLOW("chosen_loss")
 LOSS = contrast("the right answers", "less", *READ, 0.001, "nats per token")
 WORDS = "A higher rate learns the right answers sooner."
