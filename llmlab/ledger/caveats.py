@@ -115,7 +115,7 @@ CAVEATS = {
         "One family of problems, at one rate, and the first effect is about as large as the smallest of"
         " interest; the learned verifier is not trained again."
     ),
-    "C117": Caveat("One family of problems, at one rate: equal samples, and not equal checks."),
+    "C117": Caveat("One family of problems, at one rate; what is read at equal checks does not count."),
     "C134": _not("Training gained too little here for a number of requests to follow from it."),
     "C142": Caveat(
         "At this size there are no fewer right answers under the grammar than free: no tax was found."

@@ -1,5 +1,5 @@
-"""Dials: one objective for the whole family of policy gradients. A method is a setting of four dials and an
-advantage rule.
+"""Policy gradients, REINFORCE to GSPO: one objective for the whole family. A method is a setting of four
+dials and an advantage rule (`Dials`).
 
     loss = -aggregate(clip(ratio · A)) + beta · aggregate(KL)
 

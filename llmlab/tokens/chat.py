@@ -1,5 +1,5 @@
-"""Messages to tokens and mask: the only place where masks of messages are made, for our template and for
-anybody else's.
+"""Messages to tokens and the mask of the assistant's turns, for our template and for anybody else's;
+`collate` and `pairs` narrow it or widen it.
 
 A base model without a template gets the plain form of the general corpus instead: 'Question: …\\nAnswer: ….'
 """

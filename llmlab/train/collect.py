@@ -23,7 +23,7 @@ GROUPS = ("all", "filtered", "resampled")
 
 @dataclass
 class Collector:
-    """A stream of batches: `stale` + 1 of them are sampled from the policy as it is then, each is used
+    """A stream of batches: `staleness` + 1 of them are sampled from the policy as it is then, each is used
     `epochs` times.
 
     prompts × group   problems of a batch, samples of each

@@ -474,7 +474,7 @@ figures.curves(paid, {m: Process.curves[m] for m in
 Panel("process", show=["reward_func", "aggregation", "lr"], **columns)
 
 # %% [markdown]
-# **Does the reward change how an answer is reached?** Sums leave little room for a right answer through wrong steps. Searches leave more, because two mistakes can cancel. The table has the ledger's arms: forty steps of GRPO on searches of the first level.
+# **Does the reward change how an answer is reached?** Sums leave little room for a right answer through wrong steps. Searches leave more, because two mistakes can cancel. The table has the ledger's arms: forty steps of GRPO on searches of the first level. Every step of a sample costs a check, about three a sample, so *equal checks* stops after thirteen steps, when it has paid for as many checks as the outcome in forty.
 
 # %%
 from llmlab.chapters.c09_reasoning import claims as arms
@@ -483,11 +483,13 @@ from llmlab.learn import draw
 # %%
 told = {"pass_at_1": "pass@1", "pass_at_k": "pass@8", "drop": "lost in another guise",
         "unsound": "right through wrong steps", "ece": "ECE"}
-after = draw.means({"outcome": arms.OUTCOME, "every step": arms.DENSE}, told)
-pd.concat([draw.means({"before": arms.OUTCOME}, told, how="start"), after])
+ends = {"outcome": arms.OUTCOME, "every step": arms.DENSE,
+        "every step, equal checks": arms.E_DENSE}
+pd.concat([draw.means({"before": arms.OUTCOME}, told, how="start"),
+           draw.means(ends, told)])
 
 # %% [markdown]
-# Read each column downwards. Both rewards raise *pass@1* and lower *pass@8*: single samples are right more often, and eight of them differ less. Then they part. Paid for the outcome, the model more often reaches a right answer through wrong steps; paid for every step, less often than before. *ECE* rises under both: how many samples agree says less about how often they are right. In another guise the model loses as much as before.
+# Read each column downwards. After forty steps both rewards have raised *pass@1* and lowered *pass@8*: single samples are right more often, and eight of them differ less. Then they part. Paid for the outcome, the model more often reaches a right answer through wrong steps; paid for every step, less often than before. If checks are what you pay for, compare the last row with *outcome*: it has hardly moved away from *before*. *ECE* rises under both in forty steps: how many samples agree says less about how often they are right. In another guise the model loses as much as before.
 
 # %% [markdown]
 # Now the hack: a *learned* verifier scores the steps, and the reward is their sum or their minimum.
@@ -619,7 +621,7 @@ forest.figure(evidence.rows)
 #
 # All of it holds for this lab, a small model in a small world. Six rows deserve discussion:
 #
-# - **Rewards for steps (C116, C117).** Paid for every step, the model reaches fewer right answers through wrong steps than paid for the outcome. But steps should pay most on hard problems, and they did not: on searches of which every third isn't solved once in eight samples, they ended with slightly fewer right samples, at the price of a check for each step. A learned verifier was hacked whether its scores were summed or their minimum was taken.
+# - **Rewards for steps (C116, C117).** Paid for every step, the model reaches fewer right answers through wrong steps than paid for the outcome. But steps should pay most on hard problems, and they did not: on searches of which every third isn't solved once in eight samples, they ended with slightly fewer right samples, at the price of a check for each step. At equal checks they fell further behind the outcome. A learned verifier was hacked whether its scores were summed or their minimum was taken.
 # - **RL and calibration (C113).** GRPO for right answers raised the calibration error: the samples agree more than they are right. What is lost in another guise stayed the same.
 # - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].

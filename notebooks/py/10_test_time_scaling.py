@@ -528,7 +528,31 @@ Panel("budget", show=["method", "k", "level"])
 #
 # ## 9 · Latency and cost
 #
-# How long does a user wait, and what does the next sample still gain? Parallel samples wait for the slowest. With an exact check, the N-th sample helps only if all before it were wrong.
+# How long does a user wait for N samples that are drawn at once? The lab's engine reads the question once for all of them (a *shared prefix*) and writes the next token of all N in one pass:
+
+# %%
+from time import perf_counter
+
+
+def drawn(n):
+    """Seconds until the last of n samples is there, and the tokens of each."""
+    began = perf_counter()
+    (found,) = attempts(reasoner.model, reasoner.tok, world,
+                        world.problems(1, seed=7), n, max_new=150)
+    return perf_counter() - began, [a.tokens for a in found]
+
+# %%
+price = 1.0  # dollars for a million tokens that are written: set your own
+drawn(1)  # the first call takes longer
+took = {n: drawn(n) for n in (1, 4, 16, 64, 256)}
+pd.DataFrame({n: {"seconds": s, "tokens per second": sum(t) / s,
+                  "dollars, 1,000 requests": price * sum(t) / 1000}
+              for n, (s, t) in took.items()}).T.rename_axis("N at once").round(2)
+
+# %% [markdown]
+# Go down the columns. At first the waiting time grows far more slowly than N: a pass over sixteen rows takes hardly longer than a pass over one, so the tokens per second go up. With hundreds of rows the processor is busy, and from then on the time grows with N. The price grows with N from the first row on. (One run on this machine and a small model; a large one fills its device with fewer rows.)
+#
+# And what does the next sample still gain? Parallel samples wait for the slowest. With an exact check, the N-th sample helps only if all before it were wrong.
 
 # %%
 slow = 0.05  # share of samples that take longer than you want to wait

@@ -1,5 +1,5 @@
-"""dpo: preference optimisation of the chat model from pairs; margins, and the log-probs of chosen and
-rejected separately.
+"""dpo: preference optimisation of the chat model from pairs, small: `lora` and `stages` train on it; notebook
+06 shows `prefer`. What moved the right way, and the log-probs of chosen and rejected separately.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ...train import loop, probes
 from ...world import talk
 from ...world.base import say
 from ...world.talk import Talk
-from .pairwise import Pairwise, figures
+from .pairwise import Pairwise, readings
 
 
 @dataclass(frozen=True)
@@ -80,5 +80,5 @@ class DPO(Pairwise):
             "blunt": probes.batches(probes.question_rows(tok, facts, facts.problems(96, seed=7))),
         }
         return lambda step: (
-            figures(model, judged) | {name: probes.exact(model, rows) for name, rows in sets.items()}
+            readings(model, judged) | {name: probes.exact(model, rows) for name, rows in sets.items()}
         )

@@ -22,7 +22,7 @@ from ...tokens.pairs import Row, Turns, of_rows, row
 from ...train import loop, probes
 from ...train.recipe import Read, Recipe
 from ...world import corpora, tastes
-from .pairwise import PairLoss, figures
+from .pairwise import PairLoss, readings
 
 EXAMPLES = dict(seed=0, examples=0, topics=5, coverage=1.0, noise=0.0)
 Two = tuple[Row, Row]  # chosen, rejected
@@ -186,7 +186,7 @@ class Pairs(PairLoss, Own):
         tokens = sum(sum(mask) for (_, mask), _ in held) / len(held)  # of a chosen answer
 
         def reading(step: int) -> dict[str, float]:
-            told = figures(model, [batch.to(model.device) for batch in judged])
+            told = readings(model, [batch.to(model.device) for batch in judged])
             told = {m: told[m] for m in ("chosen_logprob", "rejected_logprob", "preferred")} | {
                 "chosen_loss": -told["chosen_logprob"] / tokens
             }

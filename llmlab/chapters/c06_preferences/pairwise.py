@@ -99,7 +99,7 @@ class PairLoss:
 
 
 @torch.no_grad()
-def figures(model, judged: list[Batch]) -> dict[str, float]:
+def readings(model, judged: list[Batch]) -> dict[str, float]:
     """Of held-out pairs: the share whose margin over the reference is positive, mean log-probs of both sides,
     and the probability of all else.
     """

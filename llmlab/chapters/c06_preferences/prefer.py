@@ -12,7 +12,7 @@ from ...tokens.batch import Batch
 from ...train import loop, probes
 from ...world import corpora, tastes
 from ...world.talk import Talk
-from .pairwise import PairLoss, Pairwise, figures
+from .pairwise import PairLoss, Pairwise, readings
 
 PART = 64  # rows that a reading forwards at once
 
@@ -138,4 +138,4 @@ class Prefer(PairLoss, Pairwise):
             "facts": probes.batches(probes.question_rows(tok, facts, facts.problems(self.held, seed=7))),
             "general_loss": probes.text_rows(tok, [next(general) for _ in range(24)]),
         }
-        return lambda step: probes.read(model, sets) | figures(model, judged)
+        return lambda step: probes.read(model, sets) | readings(model, judged)

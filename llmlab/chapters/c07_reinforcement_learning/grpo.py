@@ -1,5 +1,5 @@
-"""grpo: reinforcement learning from a verifier: the model samples answers, the world scores them, the group
-is the baseline.
+"""grpo: reinforcement learning from a verifier, small: `lora` and `stages` train on it; notebook 07 shows
+`policy`. The model samples answers, the world scores them, the group is the baseline.
 """
 
 from dataclasses import dataclass

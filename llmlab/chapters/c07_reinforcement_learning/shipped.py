@@ -16,7 +16,7 @@ SWEEPS = (
             "epochs": (1, 4),
         },
     ),
-    Grid("retain", alone={"method": ("grpo", "rejection_sampling", "sft_any", "sft_one")}, seeds=3),
-    Grid("agent", alone={"method": ("grpo", "sft_retry", "sft_gold", "sft_single")}, seeds=3),
+    Grid("retain", alone={"method": ("grpo", "rejection_sampling", "sft_any", "sft_one")}),
+    Grid("agent", alone={"method": ("grpo", "sft_retry", "sft_gold", "sft_single")}),
 )
 RUNS = [("grpo", {})]

@@ -91,6 +91,8 @@ H_OUTCOME, H_DENSE = (
     grpo(f"{label}, hard searches", 2, reward_func=r)
     for label, r in (("outcome", "outcome"), ("every step", "dense"))
 )
+E_DENSE = grpo("every step, easy searches, a third of the samples", 1, reward_func="dense", steps=13)
+E_H_DENSE = grpo("every step, hard searches, a quarter of the samples", 2, reward_func="dense", steps=10)
 LEAST, SUM = (
     grpo(f"learned, {a}, easy searches", 1, reward_func="learned", aggregation=a, judged=200)
     for a in ("min", "sum")
@@ -332,6 +334,22 @@ CLAIMS = (
                 H_OUTCOME("checks_mean"),
                 0.5,
                 "checks",
+                **SHOWN,
+            ),
+            contrast(
+                "right on hard searches, every step against outcome at equal checks",
+                "more",
+                E_H_DENSE("pass_at_1"),
+                H_OUTCOME("pass_at_1"),
+                SLIGHT,
+                **SHOWN,
+            ),
+            contrast(
+                "right on easy searches, every step against outcome at equal checks",
+                "same",
+                E_DENSE("pass_at_1"),
+                OUTCOME("pass_at_1"),
+                SLIGHT,
                 **SHOWN,
             ),
         ),

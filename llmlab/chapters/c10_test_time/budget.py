@@ -60,12 +60,12 @@ class Budget(Experiment):
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, prompts=6, k=4, held=6),
         values=dict(prompts=(4,), k=(2,), held=(4,), probe=(4,)),
-        phases=[dict(method="grpo", level=1), dict(method="dpo", level=1)],
+        phases=[dict(method="grpo"), dict(method="dpo")],
     )
 
     method: str = knob("star", choices=METHODS, help="how the tokens are spent on training")
     family: str = knob("reach", choices=NAMES, help="kind of problem")
-    level: int = knob(2, 1, 4, help="difficulty")
+    level: int = knob(1, 1, 4, help="difficulty")
     k: int = knob(8, 2, 64, help="samples of a problem: in training, and in place of it")
     prompts: int = knob(16, 2, 512, help="problems of a round, or of a step of GRPO")
     lr: float = knobs.lr(1e-4)
