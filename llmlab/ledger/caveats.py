@@ -116,7 +116,10 @@ CAVEATS = {
         " interest; the learned verifier is not trained again."
     ),
     "C117": Caveat("One family of problems, at one rate; what is read at equal checks does not count."),
-    "C134": _not("Training gained too little here for a number of requests to follow from it."),
+    "C134": Caveat(
+        "One family of problems and one short run of each method: the number of requests from which training"
+        " pays is this lab's own."
+    ),
     "C142": Caveat(
         "At this size there are no fewer right answers under the grammar than free: no tax was found."
     ),

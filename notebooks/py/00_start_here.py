@@ -50,7 +50,7 @@ from llmlab.learn.widgets import Drills, Flow, Map, Panel, Predict
 # python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[demo]' && .venv/bin/llmlab lab
 # ```
 #
-# Reading a chapter takes about three quarters of an hour. Later chapters use words of earlier ones. The minutes below are those of executing it:
+# Reading a chapter takes about three quarters of an hour. Later chapters use words of earlier ones. The minutes below are what its code takes to run:
 
 # %%
 from IPython.display import Markdown
@@ -154,7 +154,7 @@ pd.Series({"asked": share(ask), "told, then asked": share(tell + ask),
           name="share right").round(2)
 
 # %% [markdown]
-# Compare the rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). It isn't just copying: with two doses in the prompt, copying always the first or always the last would fail in one of the last two rows. Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. The knowledge isn't just out of reach; it is missing, because this model has never read about a drug.
+# Compare the rows. With the fact in the prompt the model answers correctly far more often, so it has the behaviour (reading a prompt, answering). It isn't just copying: with two doses in the prompt, a model that always copied the first dose, or always the last, would fail in one of the last two rows. Its books contain pages of questions and answers, so it answers in this form; what it lacked above was the form of a chat. The knowledge isn't just out of reach; it is missing, because this model has never read about a drug.
 #
 # Often this test is already the cure: look the passage up and put it into the prompt (*retrieval*). For facts that are written down somewhere, that is the usual first choice. Training comes in where looking them up is not enough.
 #
@@ -249,7 +249,7 @@ Ledger(ids=["C002"])
 # %% [markdown]
 # The row has a line for each **part** of the claim. It names the two arms and says by how much they differ on average; the brackets hold that mean's 98 % confidence interval over the seeds. The last two intervals lie wholly on the claimed side of 0, and both means are larger than the smallest effect: these parts are *as claimed*. The first interval lies on the other side: documents taught a little *less* than questions did, so this part is *reversed*. The claim is therefore *supported in part* and *refuted in part*. If the seeds fall into two groups, such an interval can extend beyond what is possible (for a share, more than a hundred points). Then read the seeds one by one; `llmlab claims C002` prints them. A width of zero means that all seeds gave the same.
 #
-# An effect can also be *too small*, or two arms can *differ* where no difference was claimed; both exclude the claim as well. A part that the interval doesn't decide is *open*. If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
+# An effect can also be *too small*, or two arms can *differ* where no difference was claimed; both exclude the claim as well. A part that the interval doesn't decide is *open*: it may exclude zero, and still not tell whether the effect is large enough to matter. If all parts are as claimed, the claim is *supported*; if all are excluded, it is *refuted*. *Conditional* names the knob that it depends on. *Withheld* means that the design can't decide it. [Chapter 02](02_continued_pretraining.ipynb), section 11, gives the full rules.
 #
 # A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. A log says when each claim was fixed and what was changed after results were known. It is in [the ledger's own notebook](ledger.ipynb), with all claims. Those of this chapter are:
 
@@ -257,7 +257,7 @@ Ledger(ids=["C002"])
 Ledger("00")
 
 # %% [markdown]
-# C005 seems to contradict the map's *test-time scaling*. But it compares with the greedy answer. Over that, a vote gains too little to matter here; over one sample at temperature 1 it does gain. And picking by a hardly trained verifier did harm. (`llmlab claims C005` shows these rows, in brackets where no verdict rests on them.)
+# C005 seems to contradict the map's *test-time scaling*. But it compares with the greedy answer. Over that, a vote gains nothing here (all three means are slightly below zero); over one sample at temperature 1 it does gain. And picking by a hardly trained verifier did harm. (`llmlab claims C005` shows these rows, in brackets where no verdict rests on them.)
 #
 # ## 8 · Where the sources are contested
 #

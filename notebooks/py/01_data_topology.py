@@ -129,7 +129,7 @@ masked = Batch(pad([i for i, _ in rows], chatty.tok.pad_token_id),
 TokenStrip(chatty.tok, masked, chatty.model, imitation.nll)
 
 # %% [markdown]
-# **Pairs (DPO** [Rafailov et al. 2023]**).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(margin), where σ is the sigmoid. The margin is a constant β times how much more the chosen answer has gained in log-prob than the rejected one, each compared with a frozen *reference* model. The strip shows the layer *weights*, with its sign: negative (blue) on the chosen answer, which is pushed up, and positive (orange) on the rejected one, which is pushed down. Tokens *before* the first difference, such as the first answer, get both pushes, which cancel, because there the contexts are equal, too. After the first different word they no longer cancel, not even for equal tokens.
+# **Pairs (DPO** [Rafailov et al. 2023]**).** Each question gives two rows: one with the right last answer, one with a wrong one. The loss is −log σ(margin), where σ is the sigmoid. The margin is a constant β times how much more the chosen answer has gained in log-prob than the rejected one, each compared with a frozen *reference* model. The strip shows the layer *weights*, with its sign: negative (blue) on the chosen answer, which is pushed up, and positive (orange) on the rejected one, which is pushed down. Tokens *before* the first difference, such as the first answer, get both pushes. The strip shows each row by itself; in the weights the two pushes cancel, because there the contexts are equal, too. After the first different word they no longer cancel, not even for equal tokens.
 
 # %%
 from llmlab.tokens import chat, pairs
@@ -263,7 +263,6 @@ figures.curves({f"loss on {loss}": group for loss, group in stored.items()},
 # - **All tokens** and **assistant tokens** teach answering about equally well. They differ in what else they teach: with the loss on all tokens the model also learns to *be the user*. Look at the left panel. In production such a model asks itself the next question unless something stops it.
 # - **Pairs** put the two answers in the right order, and still the model does not *say* the right one: DPO compares answers, it doesn't show how to write them. Even the order is learnt no better than by imitation here. (All three losses share one learning rate, which was chosen for imitation; chapter 06 tunes it for DPO.) The base model gives both answers almost no probability, so a better order is worth nothing yet. (The cure is a likelihood term, or SFT first: chapter 06.)
 # - General text gets worse in every case, because none of it was in these batches. At the end it is worst under *all tokens*. During the run (right panel) it is worst under *pairs*, which swing far off and come most of the way back. Chapter 02 is about that.
-# - The assistant-only loss learns to answer *first*, perhaps because it spends none of its gradient on the user's words. The loss on all tokens soon catches up.
 #
 # ## 6 · Break it, then fix it
 #
@@ -272,8 +271,8 @@ figures.curves({f"loss on {loss}": group for loss, group in stored.items()},
 # | symptom | fault | how the strip shows it | cure |
 # |---|---|---|---|
 # | the first word of each answer is poor | mask late by one | the first answer token has no gradient, the line break after the turn has one | shift once, in `forward` |
-# | answers begin with a role marker | mask early by one | gradient on the token before the answer | the same |
-# | the model never stops | end token not trained (or padding = end token, masked away) | last token of the turn has gradient zero | train the end of the turn; pad with another token |
+# | the model never stops, though its answers begin well | mask early by one | gradient on the token before the answer, none on the end of the turn | the same |
+# | the model never stops, all else is as it should be | end token not trained (or padding = end token, masked away) | last token of the turn has gradient zero | train the end of the turn; pad with another token |
 # | it answers, then asks itself | loss on user tokens | gradient on the question | mask the user |
 # | it makes tool results up (chapter 08) | loss on tool results | gradient on the result | mask the tool's turns |
 # | documents answer each other (chapter 02) | packing without a reset | positions do not restart | `packing reset` |

@@ -351,7 +351,7 @@ figures.curves(reckless, CPT.curves,
                early=True)
 
 # %% [markdown]
-# The panels of people and sums show that the old skills are saved. Three things save them together: the rollback, the halved rate, and the fifth of the batch that becomes replay. C018 tests the gate over seeds. The domain's panels show the cost: rejected steps are lost, and the gentler setting learns more slowly.
+# The panels of people and sums show that the old skills are saved. Three things save them together: the rollback, the halved rate, and the fifth of the batch that becomes replay. The domain's panels show the cost: the gate throws away what was learnt before each rollback, and the run ends with almost no drug facts. (C018 tests a gate against bad data instead: it limits the worst drop; the effect at the end is open.)
 #
 # ## 8 · What CPT is not
 #
@@ -371,7 +371,7 @@ for row in CPT(drugs=12, steps=200, probe=50).rows(student, seed=0):
 pd.DataFrame(readings).set_index("step").round(2)
 
 # %% [markdown]
-# Read the columns downwards. The right one rises, and the left one hardly follows: reading documents taught the model to continue documents. (One seed, twelve drugs.) Is it so with all facts? The next table has the means over the ledger's seeds: 24 drugs, and 120 people who are new to the model, both read about in documents only.
+# Read the columns downwards. The right one rises, and the left one hardly follows: reading documents taught the model to continue documents. (One seed, twelve drugs.) Is that true of all facts? The next table has the means over the ledger's seeds: 24 drugs, and 120 people who are new to the model, both read about in documents only.
 
 # %%
 from statistics import fmean
@@ -429,7 +429,7 @@ pd.DataFrame(own.metrics()).T.rename(CPT.curves).round(3)
 # %% [markdown]
 # Compare *start* with *final*: the loss on the new texts falls, and the last rows show what that costs the old skills.
 #
-# **From a base or from an instruct model?** From the base, if you can, with SFT again afterwards. An instruct model loses some of its chat to plain documents, so mix conversations into the replay. Without a second SFT, chat can be won back by weights: average with the old model [Wortsman et al. 2022], or add the difference *instruct − base* ([Ilharco et al. 2022]; *chat vector* [Huang et al. 2023]). Test formats and refusals again in each case. (No claim here tests these.)
+# **From a base or from an instruct model?** From the base, if you can, with SFT again afterwards. An instruct model loses some of its chat to plain documents, so mix conversations into the replay. Without a second SFT, chat can be won back by weights: average with the old model (WiSE-FT [Wortsman et al. 2021]), or add the difference *instruct − base* ([Ilharco et al. 2022]; *chat vector* [Huang et al. 2023]). Test formats and refusals again in each case. (No claim here tests these.)
 
 # %% [markdown]
 # ## 11 · The evidence
@@ -532,7 +532,7 @@ dose(list(arms.WORKED.values()), "share",
      "of worksheets with steps", "before")
 
 # %% [markdown]
-# Compare the two figures. *Before* GRPO, steps in the documents don't pay off: the model gets fewer sums right with them than without. *After* GRPO, all seeds with the largest share answer in steps, and nearly always correctly; with the smallest share no seed does. In between some seeds do and some don't, and a mean over the two kinds describes neither. Perhaps GRPO can only amplify what the model already samples occasionally; our arms don't isolate this.
+# Compare the two figures. *Before* GRPO, steps in the documents don't pay off: the model gets fewer sums right with them than without. *After* GRPO, all seeds with the largest share answer in steps, and nearly always correctly; with the smallest share no seed does. Without any steps, fewer sums are right after GRPO than before. In between some seeds do and some don't, and a mean over the two kinds describes neither. Perhaps GRPO can only amplify what the model already samples occasionally; our arms don't isolate this.
 
 # %% [markdown]
 # ## 12 · Where the sources are contested
@@ -596,5 +596,5 @@ references("chat_vector_2023", "yarn_2023", "chen_2023_interpolation", "korbak_2
            "de_lange_2023", "stability_gap_2024", "stability_gap_acl_2025",
            "ibrahim_2024", "allen_zhu_2023", "retaining_by_doing_2025",
            "lee_2021_dedup", "octothinker_2025", "interplay_pre_mid_rl_2025",
-           "tsilivis_2025", "kornblith_2019", "doremi_2023", "model_soups_2022",
+           "tsilivis_2025", "kornblith_2019", "doremi_2023", "wise_ft_2021",
            "task_arithmetic_2022")

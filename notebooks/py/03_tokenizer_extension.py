@@ -59,7 +59,7 @@ pd.DataFrame({"people": extend.fragmentation(base.tok, names),
               "drugs": extend.fragmentation(base.tok, drugs)}).T.round(2)
 
 # %% [markdown]
-# In the right column, nearly every drug is shattered, and the people's names are not. Try words of your own. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer works, too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
+# In the right column, every drug is shattered, and the people's names are not. Try words of your own. (To the lab's tokenizer every word from outside Verania is foreign.) A real tokenizer works, too: `load("Qwen/Qwen3-0.6B").tok`, or any folder.
 
 # %%
 my_words = ["bradycardia", "acetylsalicylic", "subpoena", "KeyError"]
@@ -192,8 +192,8 @@ end = lambda name, metric: median(r.metrics()[metric]["final"] for r in stored[n
 Predict("Which one ends with the lower loss per character on held-out monographs?",
         lambda: min(stored, key=lambda name: end(name, "domain_loss")), kind="choice",
         options=list(stored),
-        why="New rows begin without meaning, and the old pieces were already good at "
-            "guessing the next letters.")
+        why="Both start badly. Probably the pieces end ahead because drugs share them, "
+            "while a new row is trained by its own drug only; we didn't test that.")
 
 # %%
 Predict("Which one copies the drugs' names from the context more often?",
@@ -202,8 +202,8 @@ Predict("Which one copies the drugs' names from the context more often?",
         shows=lambda: figures.curves(
             stored, Extend.curves, title="Continued pretraining with the old tokenizer "
                                          "and with a token per drug, 3 seeds"),
-        why="A name of one token is copied in one step; a name of nine pieces must be "
-            "spelt without a slip.")
+        why="The expected reason: a name of one token is copied in one step, a name of "
+            "nine pieces must be spelt without a slip. Three seeds don't settle it.")
 
 # %% [markdown]
 # ## 6 · Turn the knob
@@ -369,7 +369,7 @@ def shape(tok):
 pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(2)
 
 # %% [markdown]
-# Compare the two lines: the same 400 documents now fill fewer rows, so a recipe that counts tokens means something else than before.
+# Compare the two lines: the same 400 documents now fill fewer rows, so any setting that is counted in tokens now means something different.
 #
 # One small trap remains: the new token begins with a space. At the start of a text there is none, and the name falls back into pieces.
 

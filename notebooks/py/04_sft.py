@@ -240,7 +240,7 @@ unsafe = {"safety 0.02": arms.SAFETY[0.02], "safety 0.15": arms.SOME,
 draw.means(unsafe, {m: SFT.curves[m] for m in ("refusals", "false_refusals", "calls")})
 
 # %% [markdown]
-# The first column is a success, the second an error. With too few unsafe requests in the data most of them get answered. With too many the model refuses harmless ones and loses its tool calls. At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
+# The first column is a success, the second an error. With too few unsafe requests in the data most of them get answered. With too many the model refuses harmless ones and loses its tool calls. (At 0.8 only 60 of the 300 conversations are about anything else, so few calls were shown, too.) At scale a few hundred safety examples helped, and too many caused false refusals [Bianchi et al. 2023].
 #
 # **Care, filtering, variety.** What is better data worth, at equal steps? (*Careless* labels are wrong, always in the same way.)
 
@@ -261,7 +261,7 @@ masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JS
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). With labels on the *prompt* the model predicts prompts and gets worse on general text; whether they cost facts is open (C050; its row shows the facts only, `llmlab claims C050` shows everything); whether labels on tools' results cost anything is open (C052).
+# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). Labels on the *prompt* make the model predict prompts, and worse on general text (`llmlab claims C050`). Whether they cost facts is open (C050), and so is the cost of labels on tools' results (C052).
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
@@ -291,7 +291,7 @@ figures.curves(taught,
                title="Facts by supervised fine-tuning, 3 seeds")
 
 # %% [markdown]
-# In the first two panels, newcomers are known better in the trained wording than in others. The other panels show the price. Known people drop at once and come back only in part, and the model admits less often that it doesn't know. (Newcomers replace half of the rehearsal, and part of the drop is due to that.) Far more steps and wordings do put the facts in (C043).
+# In the first two panels, newcomers are known better in the trained wording than in others. The other panels show the price. Known people drop at once, further than without newcomers, and come back only in part. The model learns to admit that it doesn't know someone, but less often than without newcomers. (Newcomers replace half of the rehearsal, and part of the drop is due to that.) Far more steps and wordings do put the facts in (C043).
 #
 # **Own samples as data.** Can a model learn from its own answers? We imitate any of eight samples per sum, or the first that a checker accepts:
 

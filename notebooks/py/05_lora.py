@@ -224,7 +224,7 @@ megabytes = {"megabytes": "memory of training (MB)"}
 draw.means({arm.label: arm for arm in learnt}, CodeBook.curves | megabytes)
 
 # %% [markdown]
-# Look at the stored bits first. In the rows that name no place (attention, MLP or both), every code is read 128 times, whether there are 100 or 400. Rank 8 then stores nearly all of them, as all weights do (C058), and rank 1 stays behind (C059). Is that a lack of room? Compare what the codes need with the room at 2 bits a trained number [Allen-Zhu and Li 2024]:
+# Look at the stored bits first: what a code's likelihood gains over guessing its digits, summed over the codes. A model can store bits of a code that it doesn't recall in full. In the rows that name no place (attention, MLP or both), every code is read 128 times, whether there are 100 or 400. Rank 8 then stores nearly all of them, as all weights do (C058), and rank 1 stays behind (C059). Is that a lack of room? Compare what the codes need with the room at 2 bits a trained number [Allen-Zhu and Li 2024]:
 
 # %%
 import math
@@ -248,7 +248,7 @@ three = [arms[task] for task in claims.LENGTH
 draw.means({arm.label: arm for arm in three}, LoRA.curves | megabytes)
 
 # %% [markdown]
-# Look at *what the task teaches*. In the lab, adapters and all weights look equal for DPO and GRPO, which isn't decided (DPO's part is open, and C067 is withheld because of GRPO's rate). For SFT, rank 8 stays far behind in the same steps, although the rows of the control tokens are trained as well. SFT starts from a base that has never seen a conversation, while DPO and GRPO move a chat model only a little; whether that is the reason is untested.
+# Look at *what the task teaches*. For DPO, adapters end slightly higher than all weights, and whether that matters is open. For GRPO the two look equal, at a rate that may not be the best (which is why C067 is withheld). For SFT, rank 8 stays far behind in the same steps, although the rows of the control tokens are trained as well. SFT starts from a base that has never seen a conversation, while DPO and GRPO move a chat model only a little; whether that is the reason is untested.
 #
 # Forgetting doesn't follow the number of trained parameters. Under DPO the adapters, at their own higher rate, lose more of the known people than all weights do at theirs. NF4 changes little in comparison.
 
@@ -303,7 +303,7 @@ pd.DataFrame({store: vars(adapters.merge_drift(trained, ids, store))
               for store in adapters.STORES}).map("{:.1e}".format)
 
 # %% [markdown]
-# Compare the columns: the merge is harmless in fp32, visible in bf16, and ruinous in 4 bits. (The adapter is random, so read only orders of magnitude. C061 takes a trained one: in 4 bits its error is larger, in fp32 and bf16 about the same.)
+# Compare the columns: the error of the merge grows from fp32 over bf16 to 4 bits. (The adapter is random, so read only orders of magnitude; how many answers change isn't measured here. C061 takes a trained one: in 4 bits its error is larger, in fp32 and bf16 about the same.)
 #
 # ## 6 · Many tenants on one base
 #
@@ -505,7 +505,7 @@ interview("05")
 # %% [markdown]
 # ## To take away
 #
-# 1. An adapter is a cheap lever for behaviour and a slow one for many facts. In the lab, rank limited how fast it learnt before it limited how much it could store.
+# 1. An adapter is a cheap lever. In the lab, rank limited how fast it learnt before it limited how much it could store.
 # 2. Tune the learning rate for each arm. An adapter wants a higher one than all weights do, and a comparison at one rate mostly compares rates.
 # 3. One base serves many tenants if each row knows its adapter. Test the routing, and test what one broken tenant does to the others.
 

@@ -149,7 +149,7 @@ Mechanism("dpo")
 # %% [markdown]
 # ## 3 · Predict
 #
-# Does a model say what it has learnt to prefer? The chat model knows two hundred people and answers in one word. Our pairs ask for another style: *Gladly: …* is chosen and the bare (*blunt*) answer is rejected. Both are right. We train with plain DPO, with DPO and a likelihood term on the chosen answer (*NLL*), and with SFT on the chosen answers.
+# Does a model say what it has learnt to prefer? The chat model knows two hundred people and answers in one word. Our pairs ask for another style: *Gladly: …* is chosen and the bare (*blunt*) answer is rejected. Both are right. We train with plain DPO, with DPO and a likelihood term on the chosen answer (*NLL*), and with SFT on the chosen answers. (The rate isn't tuned for each; section 9 has every method at seven rates.)
 
 # %%
 seeds = (0, 1, 2)
@@ -196,7 +196,7 @@ Panel("prefer", show=["task", "method", "beta", "nll", "smoothing", "gamma", "lr
 # %% [markdown]
 # ## 5 · Break it, then fix it
 #
-# What do faults in the pairs cost? They have sliders, too: `coverage` (how many pairs contain the best answer), `noise` (how many have chosen and rejected swapped), `examples` (how many different pairs there are), and `topics` (how many kinds of questions they cover).
+# What do faults in the pairs cost? Each fault has a slider: `coverage` (how many pairs contain the best answer), `noise` (how many have chosen and rejected swapped), `examples` (how many different pairs there are), and `topics` (how many kinds of questions they cover).
 
 # %%
 faults = {
@@ -367,7 +367,7 @@ figures.curves(over, Overopt.curves,
                title="The same over the steps (best of n: step + 1 samples)")
 
 # %% [markdown]
-# In the lab the learned reward rises under all three methods, and all three end with fewer right answers, because this reward model can't see whether an answer is right. So it is a *blind* proxy, not one that helps first and misleads later, as in Gao et al. Under best of n gold rises as well, and turns down in some seeds. RL moves further from the start. It gains gold in some seeds, loses it in others, and ends with the fewest right answers. A KL penalty keeps it nearer.
+# In the lab the learned reward rises under all three methods, and all three end with fewer right answers: this reward model can't see whether an answer is right, and the manner that it pays for goes with wrong answers here. So it is a *blind* proxy, not one that helps first and misleads later, as in Gao et al. Under best of n gold rises as well, and turns down in some seeds. RL moves further from the start. It gains gold in some seeds, loses it in others, and ends with the fewest right answers. A KL penalty keeps it nearer.
 
 # %%
 Panel("overopt", show=["method", "labels", "fit", "planted", "beta", "lr"])
@@ -405,7 +405,7 @@ tried.round(2).rename_axis(columns="rate")
 #
 # ## 10 · What is contested
 #
-# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab it depends on the task, each arm at its best rate. On style plain DPO loses to imitation. On sums imitation beats its start, and DPO doesn't at any rate that was tried. At deciding when to call a tool it is the reverse: DPO beats its start, and imitation doesn't at any rate. DPO with a likelihood term equals imitation on style, is somewhat behind it on sums (undecided), and gains most at deciding.
+# - **"DPO is more effective than SFT, because it contrasts"** (C092). At scale this was found for decisions such as when to call a tool [Ross et al. 2025], and the reverse for answers that can be checked [Xu et al. 2024]. The likelihood of the chosen answer can even fall until the behaviour flips [Razin et al. 2024]. In the lab it depends on the task, each arm at its best rate. On style plain DPO loses to imitation. On sums imitation beats its start, and DPO doesn't at any rate that was tried. At deciding when to call a tool it is the reverse: DPO beats its start, and imitation doesn't at any rate. DPO with a likelihood term equals imitation on style (its own term has nothing left to do after a few steps, and Adam ignores the constant factor of the other), is somewhat behind it on sums (undecided), and gains most at deciding.
 # - **"A contrastive loss defined via KL divergence"** (C089). The loss contains no KL. It is *derived* from a reward under a KL penalty [Rafailov et al. 2023], and both have the same optimum if preferences follow Bradley and Terry, the pairs cover all answers without limit, and the policy can represent that optimum. With a finite number of pairs, nothing keeps the policy near the reference on answers that no pair contains.
 # - **"Online is stronger than offline"** (C093). At scale online won in several studies [Guo et al. 2024; Tang et al. 2024], and semi-online was as good [Lanchantin et al. 2025]. In the lab online gains a few points, and renewing the writer every ten steps gains nothing that we could measure. Offline is nearly as good where the first model's samples already contain both right and wrong answers.
 # - **IPO, SimPO, ORPO.** IPO aims at a margin of fixed size, over the whole answer [Azar et al. 2023]; TRL and our code average over its tokens first. SimPO and ORPO drop the reference [Meng et al. 2024; Hong et al. 2024]. Their β are different quantities, so compare each method at its own best.

@@ -235,7 +235,7 @@ draw.over_steps([grpo, claims.PLAIN],
                 title="Three-digit sums: GRPO and REINFORCE, the ledger's seeds")
 
 # %% [markdown]
-# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. Sums have one right answer; whether pass@16 falls there is open. Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end with about as many right samples (C069), but the median run of GRPO moves much further from the start (*KL*). *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
+# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. Sums have one right answer. In this figure pass@16 ends below its start; over the ledger's own arms the fall isn't decided (C086). Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end with about as many right samples (C069), and under both, runs end close to the start or far from it (*KL*), so the distance between the two medians shows nothing. *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
@@ -255,7 +255,7 @@ draw.turned("policy",
             without=["reward_func"])
 
 # %% [markdown]
-# Look for points away from 0. `clip` changes nothing, as promised. Advantages and aggregations lie close together, and KL penalties limit the distance. With four `epochs` a run sees a quarter of the samples in as many steps and ends lower. All settings share one untuned learning rate, so the figure doesn't rank the methods.
+# Look for points away from 0. `clip` changes nothing, as promised. Most other intervals contain 0. With a KL penalty the runs end nearer to the start, and without a baseline, too; with `group_mean` *pass@1* ends slightly lower. With four `epochs` a run sees a quarter of the samples in as many steps and ends lower. All settings share one untuned learning rate, so the figure doesn't rank the methods.
 #
 # **Old samples.** When does the clip bind? Here every sample is used four times, and half of them are a batch old:
 
@@ -410,12 +410,12 @@ draw.over_steps(list(claims.STRINGS.values()),
                 title="Strings of three depths")
 
 # %% [markdown]
-# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So here reinforcement learning makes likely what the model could already do, as one study found at scale [Yue et al. 2025]; others disagree (section 13).
+# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So at depth two reinforcement learning only makes likely what the model could already do, as one study found at scale [Yue et al. 2025]; others disagree (section 13). The rise at depth one isn't tested by C084; that pretraining explains it is our guess.
 
 # %% [markdown]
 # ## 9 · What is kept
 #
-# Does reinforcement learning forget less than imitation? *Name anyone who lives there* has many right answers. Two methods aim at the same share of right ones: imitating one fixed answer (`sft_one`), and GRPO. A run stops when it gets there. Both run at the best of six learning rates (at the lowest, neither gets there in time), and GRPO also at five times that rate. The panel below has a third method, imitating the model's own right samples.
+# Does reinforcement learning forget less than imitation? *Name anyone who lives there* has many right answers. Two methods aim at the same share of right ones: imitating one fixed answer (`sft_one`), and GRPO. A run stops when it gets there. Each runs at the best of six learning rates, and GRPO also at five times its best. (At the lowest rate neither gets there in time.) The panel below has a third method, imitating the model's own right samples.
 
 # %%
 from llmlab.chapters.c07_reinforcement_learning.retain import Retain

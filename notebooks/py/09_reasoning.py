@@ -164,7 +164,7 @@ ends({"steps": Decompose(), "answer alone": Decompose(shown="answer")},
       "unmoved": "right in spite of it", "length": "tokens"})
 
 # %% [markdown]
-# Compare *right* first. In the lab the model learns products with steps and hardly learns them without, although the arm without steps saw many more problems. Now set *family* to *columns* in the panel. The chat model has already learnt three-digit sums without steps, and there the answer alone does as well. So steps pay where the leap from question to answer is too large.
+# Compare *right* first. In the lab the model learns products with steps (it begins with some of them right, because the chat model has seen worked products) and hardly learns them without, although the arm without steps saw many more problems. Now set *family* to *columns* in the panel. The chat model has already learnt three-digit sums without steps, and there the answer alone does as well. So steps pay where the leap from question to answer is too large.
 #
 # Do the steps cause the answer? We replace a step in the middle by a false one, behind the model's back. If the answer *follows the false step*, the model reads its own steps. If it is *right in spite of it*, the steps were for show. (Without steps both are 0 by definition. The numbers are means over five seeds.)
 #
@@ -199,7 +199,7 @@ drops = behaviours.robust(reasoner.model, reasoner.tok, Reasoning(), asked, 150)
 pd.Series(drops, name="share").round(2).to_frame()
 
 # %% [markdown]
-# *greedy* is the accuracy on the plain problems, each *drop_…* is what one variant costs, and *drop* is their mean. Zero is robust; a negative drop means that the variant helped. In the lab the new wording and the idle sentence cost the most. Neither occurred in training, so the model knows only one form of words. The new order costs nothing. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
+# *greedy* is the accuracy on the plain problems, each *drop_…* is what one variant costs, and *drop* is their mean. Zero is robust; a negative drop means that the variant helped. In the lab the new wording and the idle sentence cost the most. Neither occurred in training, so the model knows only the wordings that it was trained on. The new order costs nothing. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
 #
 # **Calibration.** How sure is a model that doesn't say? Take the share of its samples that agree. Each dot covers a fifth of that scale:
 
@@ -314,7 +314,7 @@ for axis in drawn.axes:
 drawn
 
 # %% [markdown]
-# Look at the straight lines on the right: each round multiplies the odds by the same factor. If J is positive, all answers end up right, later if J is small. If J is zero, nothing moves. If J is negative, training makes the model worse, and a better optimiser does so faster. This is theory and not a measurement.
+# Look at the straight lines on the right: each round multiplies the odds by the same factor. If J is positive, all answers end up right; how soon depends on TPR / FPR. If J is zero, nothing moves. If J is negative, training makes the model worse, and a better optimiser does so faster. This is theory and not a measurement.
 #
 # **Random or systematic?** The law holds for errors that hit every solution alike. A mistake that *always* passes is never removed. If a share q of the samples makes it, a share p is right, and all right ones pass, then the share right ends at p/(p + q), however many rounds you train.
 #
@@ -389,7 +389,7 @@ figures.curves({name: seeds(s) for name, s in named.items()},
 # Compare the four lines, which differ only in the verifier. Lines are medians of five seeds, and bands go from the lowest to the highest. *Right among what was kept* is the precision of the training data. It covers the problems of the last two rounds, so don't compare it with held-out *pass@1*. *pass@8* and *different solutions* tell whether the model gets better only by getting narrower. *Right through wrong steps* is what an outcome check lets through. In the lab only the exact check keeps right samples alone, and *pass@1* moves little in four rounds.
 
 # %% [markdown]
-# Why so little? These problems start with four of five samples right: little is left to learn, and most of the kept solutions belong to problems that need no training. Here is the same loop, with an exact check, on short searches, where one sample of three is right and nearly every problem is solved once in eight:
+# Why so little? These problems start with four of five samples right: little is left to learn, and most of the kept solutions belong to problems that need no training. Here is the same loop, with an exact check, on short searches, where one sample in three is right and nearly every problem is solved at least once in eight:
 
 # %%
 from llmlab.chapters.c09_reasoning.shipped import EASY
@@ -402,7 +402,7 @@ figures.curves({"functions of letters": seeds(Star()), "short searches": searche
                 ("pass_at_1", "pass_at_k", "distinct", "unsound")})
 
 # %% [markdown]
-# Compare the two lines, each with its own start. (Five seeds and three, at different rates.) On the searches *pass@1* rises clearly: each round shows the model right solutions of problems that it mostly fails. The next two panels show the price: *pass@8* falls, and solutions become more alike. So a part of the gain is probability that moved onto answers that were there already. In the last panel, solutions that are right through wrong steps become more frequent, because the check looks at the answer alone. So use self-training where the model succeeds sometimes, and watch pass@k.
+# Compare the two lines, each with its own start. (Five seeds and three, at different rates.) On the searches *pass@1* rises clearly (on harder ones, at a lower rate, the ledger leaves the gain open: C119): each round shows the model right solutions of problems that it mostly fails. The next two panels show the price: *pass@8* falls, and solutions become more alike. So a part of the gain is probability that moved onto answers that were there already. In the last panel, solutions that are right through wrong steps become more frequent, because the check looks at the answer alone. So use self-training where the model succeeds sometimes, and watch pass@k.
 
 # %%
 Panel("star", show=["check", "k", "keep", "writer"])
@@ -503,7 +503,7 @@ figures.curves(learned, {m: Process.curves[m] for m in
                title="GRPO for what a learned verifier says; 3 seeds")
 
 # %% [markdown]
-# The rewards rise a little while *pass@1* falls, so the policy is gaming the verifier, whichever way its scores are put together. (A sum has other units than a minimum, so compare each line with itself. The reward averages the steps between readings and has no first point.) The length hardly moves, so this isn't padding: the policy has found steps that the verifier overrates. Our verifier is small and never trained again. At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
+# The rewards hardly move or rise a little while *pass@1* falls by far: the verifier doesn't notice the damage, whichever way its scores are put together. (A sum has other units than a minimum, so compare each line with itself. The reward averages the steps between readings and has no first point.) The length hardly moves, so this isn't padding. Which steps the verifier overrates, you can read in the panel above (*learned*): it shows the answers. Our verifier is small and never trained again. At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Can you reward progress without changing which policy is best? Let a potential Φ(s) estimate how good an unfinished solution is, with Φ = 0 at the end, and pay each step the *change* γΦ(s′) − Φ(s) on top of the outcome. The changes cancel along any solution, so padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives this.
 #
@@ -621,12 +621,12 @@ forest.figure(evidence.rows)
 #
 # All of it holds for this lab, a small model in a small world. Six rows deserve discussion:
 #
-# - **Rewards for steps (C116, C117).** Paid for every step, the model reaches fewer right answers through wrong steps than paid for the outcome. But steps should pay most on hard problems, and they did not: on searches of which every third isn't solved once in eight samples, they ended with slightly fewer right samples, at the price of a check for each step. At equal checks they fell further behind the outcome. A learned verifier was hacked whether its scores were summed or their minimum was taken.
+# - **Rewards for steps (C116, C117).** Paid for every step, the model reaches fewer right answers through wrong steps than paid for the outcome. But steps should pay most on hard problems, and they did not: on searches of which a third are never solved in eight samples, they ended with slightly fewer right samples, at the price of a check for each step. At equal checks they fell further behind the outcome. A learned verifier was hacked whether its scores were summed or their minimum was taken.
 # - **RL and calibration (C113).** GRPO for right answers raised the calibration error: the samples agree more than they are right. What is lost in another guise stayed the same.
 # - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].
 # - **Self-confirmation (C124).** The samples agreed much more in the end and were hardly more often right, so agreement is no evidence of progress.
-# - **A leaked test (C156).** The gain on leaked problems was as large on reworded ones, so rewording a test set doesn't clean it. Newly made problems do.
+# - **A leaked test (C156).** The gain was as large where the leaked copies were worded otherwise, so a search for the test's own words doesn't find such a leak. Newly made problems are safe from it.
 #
 # ## 13 · What is known at scale: the recipe of a reasoning model
 #

@@ -191,7 +191,7 @@ table.insert(0, "problems", shares.value_counts())
 table.rename_axis("samples that are right").round(2)
 
 # %% [markdown]
-# Compare *one sample* with *vote of 16* in each row. Where more than half of the samples are right, the vote can't fail. Below that, it wins if the wrong answers are scattered and loses if they agree. The next cell looks for such a loss. Of the problems solved in at least one sample of eight, it shows the one whose favourite wrong answer is furthest ahead:
+# Compare *one sample* with *vote of 16* in each row. Where more than half of the samples are right, the vote can't fail. Below that, it wins if the wrong answers are scattered and loses if they agree. The next cell looks for such a loss. Among the problems with at least one right sample in eight, it shows the one where a wrong answer leads by the most votes:
 
 # %%
 def lead(group):
@@ -259,7 +259,7 @@ pd.DataFrame({f"a wrong answer costs {cost:g}": {n: worth(n, cost) for n in size
 # %% [markdown]
 # Find the highest number in each column. If wrong answers cost nothing, more samples are always better. If they cost something, there is a best n, and it is small: beyond it, more samples mostly find wrong answers to problems that can't be solved. The exact n depends on our invented mix. At scale, the best number was often below ten [Stroebl et al. 2024].
 #
-# **Measured.** Does the formula hold in practice? Two verifiers check the reasoner's samples. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that takes what it can't parse for 0. The formula gets each verifier's overall TPR and FPR:
+# **Measured.** Does the formula hold in practice? Two verifiers check the reasoner's samples. One errs at random. The other has a hole: it also accepts every answer that ends in 0, like a checker that reads anything it can't parse as 0. The formula gets each verifier's overall TPR and FPR:
 
 # %%
 from llmlab.lab import sweeps
@@ -282,7 +282,7 @@ pd.concat({name: pd.DataFrame({label: mean(some, metric)
            for name, some in flawed.items()}, axis=1).rename_axis("k").round(2)
 
 # %% [markdown]
-# Compare *measured* with *formula*. On the left they agree up to noise, because the errors are as independent as the formula assumes. On the right they part: where the right answer ends in 0, wrong ones often do, too, so this verifier is blind on those problems and exact elsewhere. A single overall FPR hides that, so report error rates for each kind of mistake. (Means over five seeds. C158 confirms the formula for random errors on more problems, up to 64 samples.)
+# Compare *measured* with *formula*. On the left they agree up to noise, because the errors are as independent as the formula assumes. On the right they part: where the right answer ends in 0, wrong ones often do, too, so its errors pile up on those problems. A single overall FPR hides that, so report error rates for each kind of mistake. (Means over five seeds. C158 confirms the formula for random errors on more problems, up to 64 samples.)
 #
 # Break it, then fix it: compare the preset *verifier with a hole* with *products, exact check*. Then try *learned verifiers*, where an ORM and a PRM from chapter 09 do the picking.
 
@@ -344,7 +344,7 @@ Predict("Four rounds of revision. What does accuracy do?",
             "attempt is right, or only that it is wrong.")
 
 # %% [markdown]
-# Compare *wrong to right* across the rows. Feedback earns its tokens only if this rate is higher than with fresh samples, and on products it isn't: told how far it is right, this model often repeats its mistake or makes another one. So the exact check is worth a lot here and the feedback little (C131). *Try again* has no check and spoils right answers, too; if its limit is below *before*, stop. (Later rounds have lower rates, because what is still wrong is harder.)
+# Compare *wrong to right* across the rows. Feedback earns its tokens only if this rate is higher than with fresh samples, and on products it isn't: told how far it is right, this model often repeats its mistake or makes another one. So the exact check is worth a lot here, and this feedback is worse than a fresh sample (C131). *Try again* has no check and spoils right answers, too; if its limit is below *before*, stop. (Later rounds have lower rates, because what is still wrong is harder.)
 #
 # **Sequential or parallel?** Large models are trained for the sequential way: they check, go back and try again within one long chain of thought [DeepSeek-AI 2025], whose length section 7 is about. Easy questions gain more from revision, hard ones from a mixture with parallel samples [Snell et al. 2024].
 
@@ -465,7 +465,7 @@ for m in (1, 3, 7, 15):
 pd.DataFrame(critiques).T.rename_axis("critiques of each").round(2)
 
 # %% [markdown]
-# Compare *right* with *ceiling*: more critiques lift the ceiling, but with few solutions nobody reaches it, so the best row is in the middle. Critiques of one model share their errors, so the real gain is smaller.
+# Compare *right* with *ceiling*: more critiques lift the ceiling, but with few solutions the share right stays below it, so the best row is in the middle. Critiques of one model share their errors, so the real gain is smaller.
 #
 # ## 8 · Train or sample?
 #
@@ -516,7 +516,20 @@ table["tokens of training"] = table["tokens of training"].map("{:,.0f}".format)
 table
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and no number of requests pays it back. The last column gives the range over five seeds, lowest to highest (the others are medians), and it reaches *never*: one sample is hardly better than before. That gain is too small to matter (C134), so here the break-even means nothing. Take the method from the table, not the numbers. It assumes an exact check at request time; without one, compare with the vote.
+# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and no number of requests pays it back. At the end one sample of the trained model is worth a little more than one checked sample before, and far less than eight. The last column says from how many requests on that pays (range over five seeds, lowest to highest; the other columns are medians). It assumes an exact check at request time; without one, compare with the vote.
+#
+# Which training is worth most? The ledger's arms (C134) run each method at the best of three rates:
+
+# %%
+from llmlab.chapters.c10_test_time.claims import SPENT
+from llmlab.learn import draw
+
+ways = {"STaR": SPENT["star"], "DPO": SPENT["dpo"], "GRPO": SPENT["grpo"]}
+draw.means(ways, {m: told[m] for m in ("first", "trained", "verified", "need_check")}
+           ).join(draw.means(ways, {"spent": "tokens of training"}, digits=0))
+
+# %% [markdown]
+# Compare the first two columns, then the last. All three methods make a single sample better, and none comes near eight samples with an exact check (C134). GRPO wrote about three times the tokens of the others and ended no higher than STaR, because it draws fresh samples at every step. So with few requests and a check, sample; with very many, train on what the check accepted. (Numbers of this small model: take the method from the tables, not the break-even.)
 
 # %%
 Panel("budget", show=["method", "k", "level"])
@@ -668,7 +681,7 @@ interview("10")
 #
 # 1. pass@k, pass^k, voted@k and selected@k are four numbers. Report the one that your product depends on, over tokens per problem.
 # 2. The way you pick sets the limit: a vote converges to the commonest answer, rejection sampling to the precision of its verifier, blind revision to a value set by its two rates.
-# 3. Stop early, then ask after how many requests training is cheaper.
+# 3. Stop early, then work out how many requests make training the cheaper way.
 
 # %%
 references("genrm_2024", "l1_2025", "chen_2021_codex", "tau_bench_2024",

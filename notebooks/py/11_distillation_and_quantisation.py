@@ -185,7 +185,7 @@ Predict("Forward or reverse KL: which gives more right greedy answers, and which
 # %% [markdown]
 # Compare the rows of one *direction*: they look alike, no matter who wrote the text. Then compare the directions. Forward KL gives better greedy answers. Reverse KL gives a better pass@1, and samples that are more alike: among four samples, fewer are different (*different of four*). All rows share one learning rate. At each arm's best rate, reverse KL keeps the better pass@1, and forward KL no longer has better greedy answers (C160 and C170 in section 12).
 #
-# So in the lab the direction decides, and the writer hardly matters. At scale it is the other way round: students that only read given text do badly when they write on their own, and on-policy text repairs that [Agarwal et al. 2023]. That failure is called *exposure bias*. It needs long texts, where one mistake leads to the next, and the lab's solutions are short. This may be the reason; we haven't tested it.
+# So for greedy answers the direction matters more than the writer; for *pass@1* this table doesn't separate them. (At tuned rates: C160, C170.) At scale it is the other way round: students that only read given text do badly when they write on their own, and on-policy text repairs that [Agarwal et al. 2023]. That failure is called *exposure bias*. It needs long texts, where one mistake leads to the next, and the lab's solutions are short. This may be the reason; we haven't tested it.
 #
 # Now compare both KL columns: averaged over the writers, each direction is better on its own KL. *Forward KL, right text* is like a held-out loss and goes with good greedy answers here. *Reverse KL, own text* is what a user meets; it goes with good samples. Report the one that matches how you decode, and always look at what the student writes.
 #
@@ -440,7 +440,7 @@ pd.concat({title: pd.Series({k: v[i] for k, v in effects.items()}).unstack()
            for i, title in enumerate(titles)}, axis=1).round(4)
 
 # %% [markdown]
-# Compare the left half with the right. All errors are nearly equal, because rounding to nearest treats all matrices alike. But one matrix of the last layer, with a slightly larger error, does several times as much damage as most others. So the error says little, and sensitive layers deserve more bits.
+# Compare the left half with the right. All errors are nearly equal, because rounding to nearest treats all matrices alike. But one matrix of the last layer, with a slightly larger error, does several times as much damage as most others. So the error doesn't tell how much a layer matters, and sensitive layers deserve more bits.
 #
 # ## 9 · Which rounding is best?
 #
@@ -532,7 +532,7 @@ axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
 frontier
 
 # %% [markdown]
-# Choose a size on the horizontal axis and take the highest point to its left. Down to four or five bits, bits are cheaper to give up than weights: a larger model with fewer bits beats a smaller one with more. At three bits the large one falls off a cliff, and a smaller model with more bits wins. So round to four or five bits first. Distil if that isn't small enough, and go below four bits only with the repair of the next section. (96 samples per point: read the shape.)
+# Choose a size on the horizontal axis and take the highest point to its left. Down to four or five bits, bits are cheaper to give up than weights (these students are not distilled yet, which flatters rounding): a larger model with fewer bits beats a smaller one with more. At three bits the large one falls off a cliff, and a smaller model with more bits wins. So round to four or five bits first. Distil if that isn't small enough, and go below four bits only with the repair of the next section. (96 samples per point: read the shape.)
 
 # %%
 Panel("quantise", show=["scheme", "group", "outliers", "calibration"])
@@ -558,7 +558,7 @@ COLUMNS = {"general_loss": "loss", "calls": "calls", "refusals": "refusals",
 ends("qat", TRAINED, COLUMNS)
 
 # %% [markdown]
-# Compare each *qat* row with its *ptq* row, at three bits and after sixty steps (means over five seeds). *kd* learns the probabilities of the full model as it began, so *kd, ptq* learns nothing new and is plain rounding. *sft* learns right answers instead. With *qat*, few steps repair most of what rounding breaks, and in this table the full model is as good a teacher as right answers are. (C166 leaves that open at tuned rates.) At scale, too, a KL to the full model is a robust objective [Lv et al. 2026]. The last column shows the price: weights that were trained to be rounded are worse when they aren't.
+# Compare each *qat* row with its *ptq* row, at three bits and after sixty steps (means over five seeds). *kd* learns the probabilities of the full model as it began, so *kd, ptq* learns nothing new. *sft* learns right answers instead. With *qat*, few steps repair most of what rounding breaks, and in this table the full model is as good a teacher as right answers are. (C166 leaves that open at tuned rates.) At scale, too, a KL to the full model is a robust objective [Lv et al. 2026]. The last column shows the price: weights that were trained to be rounded are worse when they aren't.
 #
 # **RL and rounding.** Should you round after RL, or train with rounded weights? At scale the first kept reasoning and the second hurt it [Kumar et al. 2025]. In a third case, which many run without knowing, only the *sampler* is rounded: the inference engine runs quantised weights and the trainer doesn't. Then the samples come from another policy than the trained one. `--sampler rounded` does that, and `--importance` says how to weight its tokens: by the ratio of both models' probabilities, cut off at 2 (truncated importance sampling [Yao et al. 2025]), or as if they were the trained model's own.
 
@@ -658,7 +658,7 @@ forest.figure(evidence.rows)
 #
 # Nine lab results are worth a discussion. Within a comparison, every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
 #
-# - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. At about equal time, which is four times the steps, right solutions alone won clearly; they cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
+# - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. With four times the steps, which is no more time, right solutions alone won clearly (`llmlab claims C135`); they cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
 # - **Soft targets (C136).** On the same right solutions, labels taught more than the teacher's probabilities, with few problems and with many. A label is right; the teacher gives part of its probability to what is wrong.
 # - **Who writes (C160).** The published advantage of own text doesn't show. With reverse KL it made no difference who wrote; with forward KL the teacher's text was better. A likely reason: the lab's students begin close to their teacher, so they make few mistakes of their own to learn from.
 # - **The teacher's texts (C137, C138, C139).** Worked steps taught far more than answers alone, even than eight times as many answers; every step written twice taught less. Of the teacher's samples, those that are right taught more than all of them. The likelier half made the student less diverse and no better. A curriculum did harm: easy problems first ended below a mixture, and hard ones first far below. Probably that is because the mixture trains on the tested level from the first step to the last. At scale, curricula help where time is short or data noisy, and hardly otherwise [Wu et al. 2020].

@@ -432,8 +432,8 @@ def _loss_cases():
 
 LOSS_PER_CHARACTER = Exercise(
     loss_per_character,
-    "After new tokens were added the loss a token rose. Is the model worse? Compute what is comparable: the"
-    " loss a character.",
+    "After new tokens were added, the loss per token rose. Is the model worse? Compute what is comparable:"
+    " the loss per character.",
     _loss_cases,
     (
         "What does not change when the tokenizer does?",

@@ -59,8 +59,7 @@ class Budget(Experiment):
     }
     rehearsal: ClassVar[dict] = dict(
         short=dict(steps=4, warmup=1, probe=2, prompts=6, k=4, held=6),
-        values=dict(prompts=(4,), k=(2,), held=(4,), probe=(4,)),
-        phases=[dict(method="grpo"), dict(method="dpo")],
+        values=dict(prompts=(4,), k=(2,), held=(4,), probe=(4,), level=(2,)),
     )
 
     method: str = knob("star", choices=METHODS, help="how the tokens are spent on training")
