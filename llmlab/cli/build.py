@@ -183,6 +183,8 @@ def spot_checks(books: dict) -> dict[str, list[tuple]]:
 
     found = {}
     for (experiment, seed), wanted in shipped.wanted():
+        if experiment.name not in books:  # --only
+            continue
         place, book = shipped.place(experiment, wanted), record.seal_of(books[experiment.name].file)
         if book and record.is_current(record.seal_of(place), replace(wanted, code=book.code)):
             found[experiment.name] = [(experiment, seed, runs.rows_of(place))]

@@ -529,7 +529,7 @@ draw.means(ways, {m: told[m] for m in ("first", "trained", "verified", "need_che
            ).join(draw.means(ways, {"spent": "tokens of training"}, digits=0))
 
 # %% [markdown]
-# Compare the first two columns, then the last. All three methods make a single sample better, and none comes near eight samples with an exact check (C134). GRPO wrote about three times the tokens of the others and ended no higher than STaR, because it draws fresh samples at every step. So with few requests and a check, sample; with very many, train on what the check accepted. (Numbers of this small model: take the method from the tables, not the break-even.)
+# Compare the first two columns, then the last. STaR improves a single sample most and DPO least, and none comes near eight samples with an exact check (C134). GRPO wrote about three times the tokens of the others and ended no higher than STaR, because it draws fresh samples at every step. So with few requests and a check, sample; with very many, train on what the check accepted. (Numbers of this small model: take the method from the tables, not the break-even.)
 
 # %%
 Panel("budget", show=["method", "k", "level"])

@@ -495,6 +495,7 @@ def test_only_records_of_the_books_code_are_checked_on_the_spot(monkeypatch):
     (checked,) = ([name, *found] for name, found in build.spot_checks(books).items() if name == "cpt")
     experiment, seed, rows = checked[1]
     assert isinstance(experiment, registry.get("cpt")) and rows == runs.stored(experiment, seed).rows
+    assert set(build.spot_checks({"cpt": books["cpt"]})) == {"cpt"}, "with --only"
     other = record.Seal("", {"cpt": "older code"})
     monkeypatch.setattr(
         record,

@@ -58,8 +58,9 @@ class Budget(Experiment):
         "GRPO": dict(method="grpo"),
     }
     rehearsal: ClassVar[dict] = dict(
-        short=dict(steps=4, warmup=1, probe=2, prompts=6, k=4, held=6),
-        values=dict(prompts=(4,), k=(2,), held=(4,), probe=(4,), level=(2,)),
+        short=dict(steps=4, warmup=1, probe=2, prompts=6, k=4, held=6, level=2),
+        values=dict(prompts=(4,), k=(2,), held=(4,), probe=(4,)),
+        phases=[dict(method="grpo", level=1), dict(method="dpo", level=1)],
     )
 
     method: str = knob("star", choices=METHODS, help="how the tokens are spent on training")
