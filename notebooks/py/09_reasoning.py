@@ -483,10 +483,10 @@ from llmlab.learn import draw
 # %%
 told = {"pass_at_1": "pass@1", "pass_at_k": "pass@8", "drop": "lost in another guise",
         "unsound": "right through wrong steps", "ece": "ECE"}
-ends = {"outcome": arms.OUTCOME, "every step": arms.DENSE,
-        "every step, equal checks": arms.E_DENSE}
+after = {"outcome": arms.OUTCOME, "every step": arms.DENSE,
+         "every step, equal checks": arms.E_DENSE}
 pd.concat([draw.means({"before": arms.OUTCOME}, told, how="start"),
-           draw.means(ends, told)])
+           draw.means(after, told)])
 
 # %% [markdown]
 # Read each column downwards. After forty steps both rewards have raised *pass@1* and lowered *pass@8*: single samples are right more often, and eight of them differ less. Then they part. Paid for the outcome, the model more often reaches a right answer through wrong steps; paid for every step, less often than before. If checks are what you pay for, compare the last row with *outcome*: it has hardly moved away from *before*. *ECE* rises under both in forty steps: how many samples agree says less about how often they are right. In another guise the model loses as much as before.

@@ -563,7 +563,7 @@ pd.DataFrame({n: {"seconds": s, "tokens per second": sum(t) / s,
               for n, (s, t) in took.items()}).T.rename_axis("N at once").round(2)
 
 # %% [markdown]
-# Go down the columns. At first the waiting time grows far more slowly than N: a pass over sixteen rows takes hardly longer than a pass over one, so the tokens per second go up. With hundreds of rows the processor is busy, and from then on the time grows with N. The price grows with N from the first row on. (One run on this machine and a small model; a large one fills its device with fewer rows.)
+# Go down the columns. At first the waiting time grows far more slowly than N: one pass over sixteen rows costs far less than sixteen passes over one, so the tokens per second go up. With hundreds of rows the processor is busy, and from then on the time grows with N. The price grows with N from the first row on. (One run on this machine and a small model; a large one fills its device with fewer rows.)
 #
 # And what does the next sample still gain? Parallel samples wait for the slowest. With an exact check, the N-th sample helps only if all before it were wrong.
 
