@@ -53,7 +53,7 @@ CLAIM = Claim(
     contrasts=(contrast("a gap", "more", ONE("domain_loss"), TWO("domain_loss"), 0.01),),
 )
 EARLY = 9  # kills before the systematic ones, of which a sweep, the shortest, has three
-AFTER_SAVES = 2  # of them at the 20th change of a file: checkpoints are written, the next start goes on
+AFTER_SAVES = 2  # the first of them in a folder: at the 20th change of a file, when a checkpoint is written
 CHANGES = (
     "os.rename",
     "os.remove",
@@ -286,8 +286,8 @@ def place(folder: Path, what: str, shipped: Path) -> tuple[Path, Path]:
 
 
 def kill_often(what: str, folder: Path) -> dict:
-    """Kills some after a checkpoint, some at a random time, some at a random change of a file, then one at
-    every change of the folders that hold what is finished.
+    """Until EARLY kills: in each folder two after a checkpoint, then in turn at a random time and at a random
+    change of a file. Then one at every change of the folders that hold what is finished.
     """
     work, outcome = KINDS[what]
     shipped, r = paths.data(), random.Random(0)

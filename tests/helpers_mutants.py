@@ -43,7 +43,7 @@ for line in sys.stdin:
             os.environ.update(asked["env"])
             os.chdir(asked["cwd"])
             for fd, file in ((1, asked["out"]), (2, asked["err"])):
-                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), fd)
+                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
             sys.path.insert(0, asked["cwd"])
             sys.argv[1:] = asked["arguments"]
             exec(compile(asked["script"], "script", "exec"), {"__name__": "__main__"})
@@ -91,7 +91,8 @@ def call(script: str, *arguments: str, copy: Path, data: Path) -> dict:
     env = {k: os.environ[k] for k in ("LLMLAB_HOME",)} | {"LLMLAB_DATA": str(data), "PYTHONPATH": str(copy)}
     asked = dict(script=script, arguments=arguments, env=env, cwd=str(copy), out=str(out), err=str(err))
     print(json.dumps(asked), file=parent().stdin, flush=True)
-    assert parent().stdout.readline().strip() == "0", err.read_text()[-3000:]
+    status = parent().stdout.readline().strip() or "none, because the parent has ended"
+    assert status == "0", f"status {status}: {err.read_text()[-3000:] if err.exists() else ''}"
     return json.loads(out.read_text().splitlines()[-1])
 
 

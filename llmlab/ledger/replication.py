@@ -108,12 +108,21 @@ def seals() -> Iterator[tuple[str, Seal | None, Seal]]:
 
 
 def load() -> list[dict]:
-    """The last replication, if today's code would run it alike; else nothing."""
+    """The last replication, if today's code would run it alike; else nothing. Readings whose arms have got
+    another design since then are left out; those of more seeds are not.
+    """
     try:
         content = record.read(file())[1]
     except (OSError, record.Damaged):
         return []
-    return [] if record.stale(seals()) else json.loads(content)
+    now = {(d.claim, d.reading.arm.label, d.reading.metric, d.reading.manner): d.values for d in readings()}
+
+    def as_drawn(one: dict) -> bool:
+        """Does the ledger still hold the values that predicted it?"""
+        values = now.get((one["claim"], one["arm"], one["metric"], one["how"]), ())
+        return list(values[: len(one["values"])]) == one["values"]
+
+    return [] if record.stale(seals()) else [one for one in json.loads(content) if as_drawn(one)]
 
 
 def inside(told: Iterable[dict]) -> Iterator[bool]:

@@ -203,7 +203,8 @@ Predict("Which one copies the drugs' names from the context more often?",
             stored, Extend.curves, title="Continued pretraining with the old tokenizer "
                                          "and with a token per drug, 3 seeds"),
         why="The expected reason: a name of one token is copied in one step, a name of "
-            "nine pieces must be spelt without a slip. Three seeds don't settle it.")
+            "nine pieces must be spelt without a slip. Three seeds don't settle which "
+            "arm copies more; C025 does with five, at this end point.")
 
 # %% [markdown]
 # ## 6 · Turn the knob

@@ -235,7 +235,7 @@ draw.over_steps([grpo, claims.PLAIN],
                 title="Three-digit sums: GRPO and REINFORCE, the ledger's seeds")
 
 # %% [markdown]
-# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. Sums have one right answer. In this figure pass@16 ends below its start; over the ledger's own arms the fall isn't decided (C086). Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end with about as many right samples (C069), and under both, runs end close to the start or far from it (*KL*), so the distance between the two medians shows nothing. *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
+# Compare *pass@1*, the share of single samples that are right, with *pass@k*, the share of problems with at least one right sample of sixteen. In the lab pass@1 rises, while the number of different answers falls: probability moves onto answers that were there already. Sums have one right answer. In this figure pass@16 ends below its start; read on 400 problems, the fall isn't decided (C086). Where many answers are right, the right ones become far more alike (C086). GRPO and plain REINFORCE end with about as many right samples (C069), and under both, runs end close to the start or far from it (*KL*), so the distance between the two medians shows nothing. *KL* rises although the verifier is honest and the answers get better, so it is no alarm by itself. At scale, RLHF makes outputs less diverse as well [Kirk et al. 2023].
 
 # %% [markdown]
 # ## 4 · Turn one dial at a time
@@ -410,7 +410,7 @@ draw.over_steps(list(claims.STRINGS.values()),
                 title="Strings of three depths")
 
 # %% [markdown]
-# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most, but that is no discovery: pretraining contained it and the chat conversations didn't, so the reward only brings it back. At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So at depth two reinforcement learning only makes likely what the model could already do, as one study found at scale [Yue et al. 2025]; others disagree (section 13). The rise at depth one isn't tested by C084; that pretraining explains it is our guess.
+# Compare the three depths. In the lab no sample at depth three is right, so nothing can be reinforced. Depth one rises most. Probably that is no discovery: pretraining contained it and the chat conversations didn't, so the reward may only bring it back (C084 doesn't test this). At depth two look at the first two panels. Single samples get better, but sixteen samples solve no more problems than before (C084). So at depth two reinforcement learning only makes likely what the model could already do, as one study found at scale [Yue et al. 2025]; others disagree (section 13).
 
 # %% [markdown]
 # ## 9 · What is kept

@@ -199,7 +199,7 @@ drops = behaviours.robust(reasoner.model, reasoner.tok, Reasoning(), asked, 150)
 pd.Series(drops, name="share").round(2).to_frame()
 
 # %% [markdown]
-# *greedy* is the accuracy on the plain problems, each *drop_…* is what one variant costs, and *drop* is their mean. Zero is robust; a negative drop means that the variant helped. In the lab the new wording and the idle sentence cost the most. Neither occurred in training, so the model knows only the wordings that it was trained on. The new order costs nothing. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
+# *greedy* is the accuracy on the plain problems, each *drop_…* is what one variant costs, and *drop* is their mean. Zero is robust; a negative drop means that the variant helped. In the lab the new wording and the idle sentence cost the most. Neither occurred in training: the model has learnt to solve these problems only in its own wordings. The new order costs nothing. At scale, one irrelevant clause cost models up to 65 % of their accuracy [Mirzadeh et al. 2024].
 #
 # **Calibration.** How sure is a model that doesn't say? Take the share of its samples that agree. Each dot covers a fifth of that scale:
 
@@ -474,7 +474,7 @@ figures.curves(paid, {m: Process.curves[m] for m in
 Panel("process", show=["reward_func", "aggregation", "lr"], **columns)
 
 # %% [markdown]
-# **Does the reward change how an answer is reached?** Sums leave little room for a right answer through wrong steps. Searches leave more, because two mistakes can cancel. The table has the ledger's arms: forty steps of GRPO on searches of the first level. Every step of a sample costs a check, about three a sample, so *equal checks* stops after thirteen steps, when it has paid for as many checks as the outcome in forty.
+# **Does the reward change how an answer is reached?** Sums leave little room for a right answer through wrong steps. Searches leave more, because two mistakes can cancel. The table has the ledger's arms: forty steps of GRPO on searches of the first level. The answer and every step cost a check each, about three a sample in place of one. So *equal checks* is a run of thirteen steps in all, with its own decay of the rate, and pays for about as many checks as the outcome in forty.
 
 # %%
 from llmlab.chapters.c09_reasoning import claims as arms
@@ -503,7 +503,7 @@ figures.curves(learned, {m: Process.curves[m] for m in
                title="GRPO for what a learned verifier says; 3 seeds")
 
 # %% [markdown]
-# The rewards hardly move or rise a little while *pass@1* falls by far: the verifier doesn't notice the damage, whichever way its scores are put together. (A sum has other units than a minimum, so compare each line with itself. The reward averages the steps between readings and has no first point.) The length hardly moves, so this isn't padding. Which steps the verifier overrates, you can read in the panel above (*learned*): it shows the answers. Our verifier is small and never trained again. At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
+# The rewards hardly move or rise a little while *pass@1* falls by far: the verifier doesn't notice the damage, whichever way its scores are put together. (A sum has other units than a minimum, so compare each line with itself. The reward averages the steps between readings and has no first point.) The length hardly moves, so this isn't padding. What it writes instead, you can read in the panel above: set *reward_func* to *learned*, press **Run**, and point at an answer to see all its steps. (The verifier's own scores aren't shown.) Our verifier is small and never trained again. At scale, summed step scores made training collapse at once, and the minimum did not. Mixing in a tenth of checked outcomes cut the hacking further [Cheng et al. 2025].
 #
 # **Shaping.** Can you reward progress without changing which policy is best? Let a potential Φ(s) estimate how good an unfinished solution is, with Φ = 0 at the end, and pay each step the *change* γΦ(s′) − Φ(s) on top of the outcome. The changes cancel along any solution, so padding earns nothing, and the best policy stays the best even if Φ is wrong [Ng et al. 1999]. The exercise `shaped_returns` derives this.
 #
@@ -621,7 +621,7 @@ forest.figure(evidence.rows)
 #
 # All of it holds for this lab, a small model in a small world. Six rows deserve discussion:
 #
-# - **Rewards for steps (C116, C117).** Paid for every step, the model reaches fewer right answers through wrong steps than paid for the outcome. But steps should pay most on hard problems, and they did not: on searches of which a third are never solved in eight samples, they ended with slightly fewer right samples, at the price of a check for each step. At equal checks they fell further behind the outcome. A learned verifier was hacked whether its scores were summed or their minimum was taken.
+# - **Rewards for steps (C116, C117).** Paid for every step, the model reaches fewer right answers through wrong steps than paid for the outcome. But steps should pay most on hard problems, and they did not: on searches of which a third are never solved in eight samples, they ended with slightly fewer right samples, at the price of a check for each step. At equal checks they are clearly further behind on easy searches and about as far on hard ones (neither reading counts). A learned verifier was hacked whether its scores were summed or their minimum was taken.
 # - **RL and calibration (C113).** GRPO for right answers raised the calibration error: the samples agree more than they are right. What is lost in another guise stayed the same.
 # - **Several verifiers (C118).** Five checkers help if their errors are independent; five copies of one decide exactly as one does.
 # - **Fresh samples (C126) and rejected samples (C127).** Neither paid off in the lab. Fresh samples taught no more than those of the first model. DPO on verified against rejected samples did worse than imitating the verified ones: its pairs push likelihood away from wrong solutions that share most of their tokens with right ones. At scale, the likelihood of the preferred answer can fall with the other one's [Razin et al. 2024], and gains are reported with a likelihood term for it [Pang et al. 2024].

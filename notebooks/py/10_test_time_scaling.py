@@ -516,7 +516,7 @@ table["tokens of training"] = table["tokens of training"].map("{:,.0f}".format)
 table
 
 # %% [markdown]
-# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and no number of requests pays it back. At the end one sample of the trained model is worth a little more than one checked sample before, and far less than eight. The last column says from how many requests on that pays (range over five seeds, lowest to highest; the other columns are medians). It assumes an exact check at request time; without one, compare with the vote.
+# Go down the rows: training gets more expensive, and the question is how many old samples one new sample is worth. While this number is 1, training has bought nothing yet, and no number of requests pays it back. At the end one sample of the trained model is worth a little more than one checked sample before, and far less than eight. The last column says after how many requests training has paid for itself (range over five seeds, lowest to highest; the other columns are medians). It assumes an exact check at request time; without one, compare with the vote.
 #
 # Which training is worth most? The ledger's arms (C134) run each method at the best of three rates:
 
@@ -529,7 +529,7 @@ draw.means(ways, {m: told[m] for m in ("first", "trained", "verified", "need_che
            ).join(draw.means(ways, {"spent": "tokens of training"}, digits=0))
 
 # %% [markdown]
-# Compare the first two columns, then the last. STaR improves a single sample most and DPO least, and none comes near eight samples with an exact check (C134). GRPO wrote about three times the tokens of the others and ended no higher than STaR, because it draws fresh samples at every step. So with few requests and a check, sample; with very many, train on what the check accepted. (Numbers of this small model: take the method from the tables, not the break-even.)
+# Compare the first two columns, then the last. After STaR a single sample is right more often, and still far below eight samples with an exact check (C134). GRPO and DPO end lower in this table; the ledger doesn't decide between the three. GRPO spent almost three times the tokens of the others, because it draws fresh samples at every step. So with few requests and a check, sample; with very many, train on what the check accepted. (Numbers of this small model: take the method from the tables, not the break-even.)
 
 # %%
 Panel("budget", show=["method", "k", "level"])

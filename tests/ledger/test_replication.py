@@ -69,9 +69,8 @@ def test_it_covers_98_of_100_new_values():
 @pytest.mark.parametrize("value, n", [(0.5, 3), (5.0, 0)])
 def test_what_changed_is_outside(ledger, monkeypatch, capsys, value, n):
     monkeypatch.setattr(replication, "READINGS", 1)
-    monkeypatch.setattr(
-        replication, "lot", lambda number: [Drawn("C001", ARM("skill"), (0.4, 0.5, 0.6, 0.55, 0.45))]
-    )
+    drawn = Drawn("C001", ARM("skill"), (0.4, 0.5, 0.6, 0.55, 0.45))
+    monkeypatch.setattr(replication, "readings", lambda: [drawn])
     monkeypatch.setattr(replication.runs, "stored", lambda study, seed: Made(value))
     assert cli.main(["claims", "replicate"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -95,7 +94,7 @@ def test_what_is_stored_is_not_run_again_and_the_rest_is(ledger, monkeypatch):
 
 
 def test_other_code_makes_it_stale_and_damage_is_nothing(ledger, monkeypatch):
-    monkeypatch.setattr(replication, "lot", lambda number: [Drawn("C001", ARM("skill"), (0.1, 0.2, 0.3))])
+    monkeypatch.setattr(replication, "readings", lambda: [Drawn("C001", ARM("skill"), (0.1, 0.2, 0.3))])
     monkeypatch.setattr(replication.runs, "stored", lambda study, seed: Made(0.2))
     replication.run(1)
     assert len(replication.load()) == 1
@@ -105,6 +104,17 @@ def test_other_code_makes_it_stale_and_damage_is_nothing(ledger, monkeypatch):
     raw = replication.file().read_bytes()
     replication.file().write_bytes(raw[:-9])
     assert replication.load() == [] and "nothing is replicated" in replication.summary([])
+
+
+@pytest.mark.parametrize("values, left", [((0.1, 0.2, 0.3, 0.4), 1), ((0.7, 0.8, 0.9), 0)])
+def test_a_reading_of_another_design_is_left_out_and_one_of_more_seeds_is_not(
+    ledger, monkeypatch, values, left
+):
+    monkeypatch.setattr(replication, "readings", lambda: [Drawn("C001", ARM("skill"), (0.1, 0.2, 0.3))])
+    monkeypatch.setattr(replication.runs, "stored", lambda study, seed: Made(0.2))
+    replication.run(1)
+    monkeypatch.setattr(replication, "readings", lambda: [Drawn("C001", ARM("skill"), values)])
+    assert len(replication.load()) == left
 
 
 def test_build_knows_whether_it_is_current(ledger, monkeypatch, capsys):

@@ -76,8 +76,8 @@ SUMMED = Arm("verify: exact step labels, summed", "verify", dict(aggregation="su
 
 
 def grpo(label: str, level: int, **knobs) -> Arm:
-    """Forty steps of GRPO on small searches: of the first level nine of ten problems are solved in one of
-    eight samples, of the second two of three.
+    """Forty steps of GRPO, if nothing else is said, on small searches: of the first level nine of ten
+    problems are solved in one of eight samples, of the second two of three.
     """
     knobs = dict(family="reach", level=level, steps=40, held=MOST, probe=40) | knobs
     return Arm(f"GRPO: {label}", "process", knobs)
@@ -354,7 +354,7 @@ CLAIMS = (
             ),
         ),
         first=10,
-        matched=SAME,
+        matched=f"{SAME}; in the readings at equal checks: checks in place of samples and steps",
         items=MOST,
     ),
     Claim(
