@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from llmlab.learn import books, figures
+from llmlab.ledger import CLAIMS
+from llmlab.ledger.caveats import CAVEATS, Caveat
 
 BOOKS = sorted(books.ROOT.glob("*.ipynb"))
 
@@ -73,3 +76,13 @@ def test_html_offline_shows_pictures_where_widgets_were(tmp_path):
     html, _ = HTMLExporter(template_name="lab").from_filename(str(path))
     assert html.count("data:image/png;base64") >= 3 and "Run this cell for the sliders" in html
     assert Path(path).exists()
+
+
+def test_other_words_of_a_claim_or_another_caveat_make_notebooks_stale(monkeypatch):
+    before = books.shown()
+    assert books.shown() == before
+    with monkeypatch.context() as patch:
+        patch.setitem(CAVEATS, "C134", Caveat("Another one."))
+        assert books.shown() != before
+    monkeypatch.setitem(CLAIMS, "C134", replace(CLAIMS["C134"], matched="something else"))
+    assert books.shown() != before

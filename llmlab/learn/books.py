@@ -13,7 +13,8 @@ from .. import paths
 from ..errors import UserError
 from ..lab import record, runs, sweeps, times
 from ..lab.record import Seal
-from ..ledger import results
+from ..ledger import CLAIMS, replication, results
+from ..ledger.caveats import CAVEATS
 from . import shipped
 
 
@@ -27,8 +28,8 @@ RUN_IT = "*Run this cell for the sliders.*"
 
 
 def shown() -> bytes:
-    """All that notebooks may show: the rows of the stored runs, the sweeps, the ledger's numbers and
-    verdicts, and the measured times. Which code made them is not seen.
+    """All that notebooks may show: the rows of the stored runs, the sweeps, the ledger's words, numbers and
+    verdicts, its caveats and replication, and the measured times. Which code made them is not seen.
     """
     rows = [runs.rows_of(shipped.place(experiment, seal)) for (experiment, _), seal in shipped.wanted()]
     swept = [paths.hash_bytes(record.content_of(grid.file)) for grid in sweeps.GRIDS.values()]
@@ -36,7 +37,10 @@ def shown() -> bytes:
         ledger = [{k: v for k, v in found.items() if k != "seal"} for found in results.load().values()]
     except results.BadResults:
         ledger = []
-    return json.dumps([rows, swept, ledger, times.read(paths.data())], sort_keys=True).encode()
+    claims = [[v for v in vars(claim).values() if isinstance(v, str)] for claim in CLAIMS.values()]
+    again = paths.hash_bytes(record.content_of(replication.file()))
+    told = [rows, swept, ledger, claims, repr(CAVEATS), again, times.read(paths.data())]
+    return json.dumps(told, sort_keys=True).encode()
 
 
 def seal(script: Path, shown: bytes) -> Seal:
