@@ -190,10 +190,9 @@ def test_a_full_disk_is_a_sentence_and_the_answer_stays(deck, monkeypatch):
 
 
 def test_texts_are_escaped(home, monkeypatch):
-    loud = drills.choose(drills.load(), "02", 1)[:1]
-    object.__setattr__(loud[0], "question", "<script>alert(1)</script>")
-    object.__setattr__(loud[0], "rubric", ("<b>bold</b> point", "two", "three"))
-    monkeypatch.setattr(drills, "load", lambda folder=None: loud)
+    one = drills.choose(drills.load(), "02", 1)[0]
+    loud = replace(one, question="<script>alert(1)</script>", rubric=("<b>bold</b> point", "two", "three"))
+    monkeypatch.setattr(drills, "load", lambda folder=None: [loud])
     deck = Drills()
     deck.show()
     assert "<script>" not in deck.question.value and "&lt;script&gt;" in deck.question.value

@@ -34,12 +34,12 @@ def faulty(tmp_path_factory):
     """A server with all faults, as a process."""
     file = tmp_path_factory.mktemp("mcp") / "faulty.py"
     file.write_text(FAULTY)
-    with MCPTools(python(str(file)), seconds=1.0, most=100) as tools:
+    with MCPTools(python(str(file)), seconds=4.0, most=100) as tools:
         yield tools
 
 
 FAULTS = {
-    "hang": ("timeout", "no answer within 1 s"),
+    "hang": ("timeout", "no answer within 4 s"),
     "crash": ("crashed", "the server is gone"),
     "said": ("failed", "no such city"),
     "hidden": ("failed", "Error executing tool hidden"),
