@@ -193,9 +193,9 @@ def test_a_skip_does_not_throw_away_an_answer(drill):
 
 
 def test_square_brackets_are_text(drill, monkeypatch):
-    loud = drills.load()
-    object.__setattr__(loud[0], "question", "Does [bold]this[/nonsense] stay?")
-    monkeypatch.setattr(drills, "load", lambda: loud)
+    first, *others = drills.load()
+    loud = replace(first, question="Does [bold]this[/nonsense] stay?")
+    monkeypatch.setattr(drills, "load", lambda: [loud, *others])
     assert "Does [bold]this[/nonsense] stay?" in drill("--chapter", "00", lines=[":q"])[1]
 
 

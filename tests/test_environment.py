@@ -91,7 +91,7 @@ def test_the_readmes_commands_take_the_tested_versions_or_the_newest():
     for name in ("start", "test"):
         assert "pip install -q -c constraints.txt -e '.[" in command(readme, name), name
     newest = command(readme, "newest")
-    assert "constraints.txt" not in newest and "--upgrade" in newest and newest.endswith("-m pytest -q -n 3")
+    assert "constraints.txt" not in newest and "--upgrade" in newest and newest.endswith("-m pytest -q -n 2")
     assert "\n" not in newest + command(readme, "test")
 
 
