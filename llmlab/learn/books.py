@@ -5,7 +5,7 @@ import io
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Iterator
 
@@ -37,9 +37,9 @@ def shown() -> bytes:
         ledger = [{k: v for k, v in found.items() if k != "seal"} for found in results.load().values()]
     except results.BadResults:
         ledger = []
-    claims = [[v for v in vars(claim).values() if isinstance(v, str)] for claim in CLAIMS.values()]
+    words = [[getattr(c, f.name) for f in fields(c) if f.type in ("str", str)] for c in CLAIMS.values()]
     again = paths.hash_bytes(record.content_of(replication.file()))
-    told = [rows, swept, ledger, claims, repr(CAVEATS), again, times.read(paths.data())]
+    told = [rows, swept, ledger, words, repr(CAVEATS), again, times.read(paths.data())]
     return json.dumps(told, sort_keys=True).encode()
 
 

@@ -117,8 +117,8 @@ CAVEATS = {
     ),
     "C117": Caveat("One family of problems, at one rate; what is read at equal checks does not count."),
     "C134": Caveat(
-        "What is tested is that training gains something, and less than eight checked samples do; the number"
-        " of requests from which it pays is computed from these readings, for one family of problems."
+        "The parts test that training gains something, and less than eight checked samples do; the number of"
+        " requests from which it pays is computed from these readings, for one family of problems."
     ),
     "C142": Caveat(
         "At this size there are no fewer right answers under the grammar than free: no tax was found."
