@@ -80,6 +80,7 @@ def test_html_offline_shows_pictures_where_widgets_were(tmp_path):
 
 def test_other_words_of_a_claim_or_another_caveat_make_notebooks_stale(monkeypatch):
     before = books.shown()
+    assert [claim.declared for claim in CLAIMS.values() if claim.contrasts], "a claim keeps it once asked"
     assert books.shown() == before
     with monkeypatch.context() as patch:
         patch.setitem(CAVEATS, "C134", Caveat("Another one."))
