@@ -15,6 +15,7 @@ from textwrap import wrap
 
 import pytest
 from helpers_ledger import claims_are, data_folder, made_up, record, stored
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from llmlab.errors import UserError
 from llmlab.lab import runs
@@ -226,6 +227,15 @@ def test_claims_without_an_effect_come_last(full):
     assert {c["id"] for c in full.plot.data["claims"] if not c["lines"]} == {
         c.id for c in CLAIMS.values() if not c.contrasts
     }
+
+
+def test_in_exported_html_the_table_is_one_whatever_a_row_says():
+    """A bar in a row once made text of the whole table."""
+    found = table.rows()
+    assert any("|" in effect for r in found for effect in r.effects), "a row with a bar is among them"
+    page = markdown2html_mistune(table.markdown(found))
+    assert page.count("<table") == 1 and page.count("<tr") == len(found) + 1
+    assert {len(re.findall("<td", line)) for line in page.split("</tr>")[1:-1]} == {3}
 
 
 def test_the_text_for_readers_without_a_kernel_has_every_claim(full):

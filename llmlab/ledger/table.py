@@ -257,10 +257,13 @@ def markdown(found: list[Row]) -> str:
     lines = ["| measured | claim | verdict |", "| --- | --- | --- |"]
     for r in found:
         caveat = f"<br>*{r.caveat}*" if r.caveat else ""
-        lines.append(
-            f"| {'<br>'.join(r.effects)} | **{r.claim.id}** {r.claim.words} |"
-            f" {SIGNS.get(r.verdict, '')} {ruling(r)}{caveat} |"
+        cells = (
+            "<br>".join(r.effects),
+            f"**{r.claim.id}** {r.claim.words}",
+            f"{SIGNS.get(r.verdict, '')} {ruling(r)}{caveat}",
         )
+        # a bar that is no border, as in KL(π || ref): with it nbconvert takes the whole table for text
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 

@@ -562,8 +562,20 @@ pd.DataFrame({n: {"seconds": s, "tokens per second": sum(t) / s,
                   "dollars, 1,000 requests": price * sum(t) / 1000}
               for n, (s, t) in took.items()}).T.rename_axis("N at once").round(2)
 
+# %%
+waiting, (axis,) = figures.panels(1, width=4.4, height=2.6)
+waiting.subplots_adjust(left=0.15)
+N, one = list(took), took[1][0]
+times = {"drawn at once": [took[n][0] for n in N],
+         "one after another": [one * n for n in N]}
+for (colour, dash), (name, seconds) in zip(figures.LOOKS, times.items()):
+    axis.loglog(N, seconds, color=colour, linestyle=dash, label=name)
+axis.set(xlabel="samples of one question (log)", ylabel="time until the last (s, log)")
+axis.legend(fontsize=7, frameon=False)
+waiting
+
 # %% [markdown]
-# Go down the columns. At first the waiting time grows far more slowly than N: one pass over sixteen rows costs far less than sixteen passes over one, so the tokens per second go up. With hundreds of rows the processor is busy, and from then on the time grows with N. The price grows with N from the first row on. (One run on this machine and a small model; a large one fills its device with fewer rows.)
+# Go down the columns, then look at the distance between the two lines (the dashed one multiplies the time of one sample). At first the waiting time grows far more slowly than N: one pass over sixteen rows costs far less than sixteen passes over one, so the tokens per second go up. With hundreds of rows the processor is busy, and from then on the time grows with N. The price grows with N from the first row on. (One run on this machine and a small model; a large one fills its device with fewer rows.)
 #
 # And what does the next sample still gain? Parallel samples wait for the slowest. With an exact check, the N-th sample helps only if all before it were wrong.
 
