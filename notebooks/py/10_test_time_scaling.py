@@ -563,11 +563,13 @@ pd.DataFrame({n: {"seconds": s, "tokens per second": sum(t) / s,
               for n, (s, t) in took.items()}).T.rename_axis("N at once").round(2)
 
 # %%
-waiting, (axis,) = figures.panels(1, width=4.4, height=2.6)
-waiting.subplots_adjust(left=0.15)
 N, one = list(took), took[1][0]
 times = {"drawn at once": [took[n][0] for n in N],
          "one after another": [one * n for n in N]}
+
+# %%
+waiting, (axis,) = figures.panels(1, width=4.4, height=2.6)
+waiting.subplots_adjust(left=0.15)
 for (colour, dash), (name, seconds) in zip(figures.LOOKS, times.items()):
     axis.loglog(N, seconds, color=colour, linestyle=dash, label=name)
 axis.set(xlabel="samples of one question (log)", ylabel="time until the last (s, log)")
