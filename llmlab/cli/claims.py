@@ -88,7 +88,8 @@ def in_full(r: table.Row, console: Console) -> None:
     }
     if r.record and r.record["contrasts"]:
         facts |= {"matched": c.matched, "seeds": f"{len(r.record['seeds'])}, read at {r.counted[0]['n']}"}
-    for name, said in facts.items():
+    arms = [("arm", f"{a.label}: {a.command}") for a in c.arms]
+    for name, said in [*facts.items(), *arms]:
         if said:
             console.print(f"{name:<11} {said}", markup=False)
     if r.record is None or not r.record["contrasts"]:
@@ -129,6 +130,7 @@ def as_json(found: list[table.Row]) -> dict:
                 "change_of_mind": table.change_of_mind(r) if r.record else "",
                 "knob": r.claim.knob,
                 "matched": r.claim.matched,
+                "arms": {a.label: a.command for a in r.claim.arms},
                 "evidence": r.claim.evidence,
                 "cites": list(r.claim.cites),
             }

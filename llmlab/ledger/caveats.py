@@ -137,7 +137,6 @@ CAVEATS = {
         " anything below 0.3 nats, and general text contains no tool calls and no refusals."
     ),
     "C160": Caveat("The students begin close to their teacher, of which they are pruned copies."),
-    "C168": Caveat("At this rate GRPO is unstable on its own samples too, so the arms differ by chance."),
 }
 
 # What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is

@@ -3,6 +3,7 @@ torch: a page of results opens at once.
 """
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Callable
@@ -56,6 +57,12 @@ class Arm:
         from ..lab import registry
 
         return getattr(registry.get(self.experiment)(**self.knobs), knob)
+
+    @property
+    def command(self) -> str:
+        """What runs it in a terminal, at seed 0 and without the exam."""
+        knobs = (f"--{name} {shlex.quote(str(value))}" for name, value in self.knobs.items())
+        return " ".join(["llmlab run", self.experiment, *knobs])
 
     @cached_property
     def key(self) -> str:

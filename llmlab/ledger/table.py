@@ -241,46 +241,58 @@ class Ledger:
         self, chapter: str = "", verdict: str = "", quotable: bool = False, ids: list[str] | None = None
     ):
         self.rows = rows(ids, chapter, verdict, quotable)
+        self.fold = bool(chapter)  # its overview; the others are read effect by effect
 
     def __repr__(self) -> str:
         return "\n".join(f"{r.claim.id} {ruling(r)}: {r.claim.words}" for r in self.rows)
 
     def _repr_markdown_(self) -> str:
-        return markdown(self.rows)
+        return markdown(self.rows, self.fold)
 
     def _repr_html_(self) -> str:
-        return html(self.rows)
+        return html(self.rows, self.fold)
 
 
-def markdown(found: list[Row]) -> str:
-    """A Markdown table: effects first."""
-    lines = ["| measured | claim | verdict |", "| --- | --- | --- |"]
+def measured(r: Row, fold: bool) -> str:
+    """Its effects as HTML, a line each. fold: several are in a fold that says how many parts came out how, so
+    that a long table can be read down.
+    """
+    effects = "<br>".join(map(escape, r.effects))
+    if not fold or len(r.effects) < 2:
+        return effects
+    parts = ", ".join(f"{n} {found}" for found, n in Counter(c["verdict"] for c in r.counted).items())
+    return f"<details><summary>{parts}</summary>{effects}</details>"
+
+
+def markdown(found: list[Row], fold: bool = False) -> str:
+    """A Markdown table, a row a claim; `measured` says what fold is."""
+    lines = ["| claim | verdict | measured |", "| --- | --- | --- |"]
     for r in found:
         caveat = f"<br>*{r.caveat}*" if r.caveat else ""
         cells = (
-            "<br>".join(r.effects),
             f"**{r.claim.id}** {r.claim.words}",
             f"{SIGNS.get(r.verdict, '')} {ruling(r)}{caveat}",
+            measured(r, fold),
         )
         # a bar that is no border, as in KL(π || ref): with it nbconvert takes the whole table for text
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
-def html(found: list[Row]) -> str:
+def html(found: list[Row], fold: bool = False) -> str:
     """The same as HTML, text on the left."""
     cells = "".join(
-        f"<tr><td>{'<br>'.join(map(escape, r.effects))}</td><td><b>{r.claim.id}</b>"
-        f" {escape(r.claim.words)}</td><td>{SIGNS.get(r.verdict, '')} {escape(ruling(r))}"
+        f"<tr><td><b>{r.claim.id}</b> {escape(r.claim.words)}</td>"
+        f"<td>{SIGNS.get(r.verdict, '')} {escape(ruling(r))}"
         + (f"<br><i>{escape(r.caveat)}</i>" if r.caveat else "")
-        + "</td></tr>"
+        + f"</td><td>{measured(r, fold)}</td></tr>"
         for r in found
     )
     style = (
-        "<style>.llmlab-ledger td, .llmlab-ledger th {text-align: left !important; vertical-align:"
-        " top}</style>"
+        "<style>.llmlab-ledger td, .llmlab-ledger th {text-align: left !important; vertical-align: top}"
+        " .llmlab-ledger summary {cursor: pointer}</style>"
     )
     return (
-        f"{style}<table"
-        f" class='llmlab-ledger'><tr><th>measured</th><th>claim</th><th>verdict</th></tr>{cells}</table>"
+        f"{style}<table class='llmlab-ledger'>"
+        f"<tr><th>claim</th><th>verdict</th><th>measured</th></tr>{cells}</table>"
     )

@@ -6,15 +6,17 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig, PeftConfig
-from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .. import paths
 from ..errors import UserError
+
+if TYPE_CHECKING:  # PEFT takes a second and a half to import, and most runs serve no adapter
+    from peft import LoraConfig
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -78,10 +80,12 @@ class Adapter:
 BASE = Adapter("base", 0, {}, "base", 0)
 
 
-def read_config(folder: Path) -> LoraConfig:
+def read_config(folder: Path) -> "LoraConfig":
     """The adapter's configuration, by PEFT's own class. Raises BadAdapter if it is missing, unreadable or not
     plain LoRA.
     """
+    from peft import LoraConfig, PeftConfig
+
     if not (folder / CONFIG).is_file():  # PEFT would look for a hub repository of this name
         raise BadAdapter(f"'{folder}' has no {CONFIG}; save the adapter with PEFT's save_pretrained")
     try:
@@ -137,7 +141,9 @@ def read_adapter(folder: Path, tenant: str, version: int) -> Adapter:
     )
 
 
-def _factors(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict[str, tuple[Tensor, Tensor]]:
+def _factors(
+    tensors: dict[str, Tensor], config: "LoraConfig", file: Path
+) -> dict[str, tuple[Tensor, Tensor]]:
     """layer -> (A, B · scaling); every A has its B, and nothing else is in the file."""
     ends = {side: f".lora_{side}.weight" for side in "AB"}
     layers = {
@@ -165,10 +171,12 @@ def _factors(tensors: dict[str, Tensor], config: LoraConfig, file: Path) -> dict
     return factors
 
 
-def _scaling(config: LoraConfig, layer: str, rank: int, file: Path) -> float:
+def _scaling(config: "LoraConfig", layer: str, rank: int, file: Path) -> float:
     """alpha / r, or alpha / sqrt(r) for rsLoRA (Kalajdzievski, 2023); a layer may have its own alpha
     (alpha_pattern). Raises BadAdapter for an alpha that is no finite number.
     """
+    from peft.utils.other import get_pattern_key
+
     try:
         own = config.alpha_pattern or {}
         alpha = own.get(get_pattern_key(list(own), layer), config.lora_alpha)

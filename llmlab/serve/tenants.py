@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -139,6 +138,8 @@ def new_adapter(model, seed: int = 0, rank: int = RANK):
     """A PEFT model with a fresh adapter on all linear layers, over a copy of the base. alpha = r, so that the
     scaling is 1.
     """
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

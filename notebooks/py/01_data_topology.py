@@ -334,7 +334,7 @@ pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}
 # %% [markdown]
 # ## 7 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C006` prints the command of each arm.
 
 # %%
 from llmlab.ledger.table import Ledger
@@ -342,6 +342,8 @@ from llmlab.ledger.table import Ledger
 Ledger("01")
 
 # %% [markdown]
+# Read the claims with their verdicts; a row's triangle opens its effects with their intervals.
+#
 # ## 8 · What is contested
 #
 # - **"Mask the user, because the model should answer, not ask."** In the lab, answers are about equally good with and without the mask. The mask buys something else: the model does not continue as the user, and it forgets less (chapter 00 gives the interval). At scale, the full loss on instructions helped where they were long, answers short or examples few [Shi et al. 2024], and a low to moderate weight did best in another study [Chatterjee et al. 2025].

@@ -380,7 +380,7 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger ([chapter 02](02_continued_pretraining.ipynb), section 11, explains the verdicts). A verdict holds for this lab. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger ([chapter 02](02_continued_pretraining.ipynb), section 11, explains the verdicts). A verdict holds for this lab. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C025` prints the command of each arm.
 
 # %%
 from llmlab.learn import forest
@@ -390,7 +390,7 @@ evidence = Ledger("03")
 evidence
 
 # %% [markdown]
-# Each row has the claim, its verdict and its effects. The same as a picture:
+# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)

@@ -330,7 +330,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 #
 # ## 9 · The evidence
 #
-# Which statements of the sources hold in the lab? (Chapter 02, section 11 explains the verdicts.) Read the line in italics before you quote one. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? (Chapter 02, section 11 explains the verdicts.) Read the line in italics before you quote one. Further arms and checks are in [the ledger's notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C043` prints the command of each arm.
 
 # %%
 from llmlab.learn import forest
@@ -338,6 +338,9 @@ from llmlab.ledger.table import Ledger
 
 evidence = Ledger("04")
 evidence
+
+# %% [markdown]
+# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)

@@ -497,7 +497,7 @@ pd.DataFrame(engine.told(Policy(kl_penalty="k3"))).set_index("knob").loc[dials]
 #
 # ## 12 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. For this chapter the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab. Before you quote one, read the line in italics. Further arms and checks are in [the ledger's notebook](ledger.ipynb).
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. For this chapter the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab. Before you quote one, read the line in italics. Further arms and checks are in [the ledger's notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C071` prints the command of each arm.
 
 # %%
 from llmlab.learn import forest
@@ -505,6 +505,9 @@ from llmlab.ledger.table import Ledger
 
 evidence = Ledger("07")
 evidence
+
+# %% [markdown]
+# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)

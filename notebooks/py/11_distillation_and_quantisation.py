@@ -565,7 +565,7 @@ ends("qat", TRAINED, COLUMNS)
 # %%
 from llmlab.chapters.c11_distillation.qat import QAT
 
-SUMS = dict(train="grpo", lr=3e-4)
+SUMS = dict(train="grpo", batch=128, lr=1e-4)
 orders = {"GRPO, then 4 bits": QAT(when="ptq", bits=4, **SUMS),
           "GRPO with 4-bit weights": QAT(bits=4, **SUMS)}
 for importance in ("truncated", "none"):
@@ -638,7 +638,7 @@ Panel("merging", show=["base", "bits", "group", "lr"])
 #
 # ## 12 · The evidence
 #
-# Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached.
+# Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached. The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C135` prints the command of each arm.
 
 # %%
 from llmlab.learn import forest
@@ -648,7 +648,7 @@ evidence = Ledger("11")
 evidence
 
 # %% [markdown]
-# Read each claim with its verdict, which holds for the lab's small models only. The picture adds the effects and their intervals:
+# Read the claims with their verdicts, which hold for the lab's small models only; a row's triangle opens its effects with their intervals. The same as a picture:
 
 # %%
 forest.figure(evidence.rows)

@@ -25,7 +25,7 @@ from llmlab.ledger.table import Ledger, counts, rows
 Ledger(ids=["C040"])
 
 # %% [markdown]
-# Read it from the left. Each line is a **part** of the claim: what changed, by how much on average, and in brackets where the mean lies with 98 % confidence over the seeds. Both intervals lie on the claimed side of 0, and both means are larger than the smallest effect of interest. So both parts are *as claimed*, and the claim is *supported*. (Where no difference is claimed, the whole interval must be smaller than that effect.)
+# Read the last column. Each line is a **part** of the claim: what changed, by how much on average, and in brackets where the mean lies with 98 % confidence over the seeds. Both intervals lie on the claimed side of 0, and both means are larger than the smallest effect of interest. So both parts are *as claimed*, and the claim is *supported*. (Where no difference is claimed, the whole interval must be smaller than that effect.)
 #
 # A part that doesn't go so well is
 #
@@ -71,7 +71,7 @@ counts(rows())
 #
 # ## What can be quoted
 #
-# Which results may you repeat? These claims are decided by a sound design, and you can quote each with its caveat. Read the effect first: the size is the news, and the verdict only says on which side of a threshold it lies.
+# Which results may you repeat? These claims are decided by a sound design, and you can quote each with its caveat. Read the effects in the last column before the verdict: their size is the news, and the verdict only says on which side of a threshold it lies.
 
 # %%
 Ledger(quotable=True)

@@ -5,14 +5,17 @@ refused.
 import io
 import json
 import random
+import shlex
 from dataclasses import replace
 from html import escape
 
 import pandas as pd
 import pytest
 
+from llmlab.cli import run
+from llmlab.cli.options import parse
 from llmlab.lab import record as sealed
-from llmlab.lab import vouched
+from llmlab.lab import registry, vouched
 from llmlab.ledger import CLAIMS, declarations, guards, results, statistics, table
 from llmlab.ledger.caveats import CAVEATS, REGIMES, Caveat
 from llmlab.ledger.claims import HOWS, Arm, Claim, NeverThere, Reading, contrast, gain
@@ -369,6 +372,19 @@ def test_caveats_belong_to_claims_and_travel_with_the_verdict():
         assert c.words.endswith(".") and len(c.words) < 200
 
 
+def test_a_chapters_table_folds_claims_of_several_parts_and_says_how_they_came_out():
+    found = table.rows(chapter="02")
+    for shown in (table.Ledger("02")._repr_html_(), table.Ledger("02")._repr_markdown_()):
+        assert shown.count("<details>") == sum(len(r.effects) > 1 for r in found)
+        assert all(
+            escape(e).replace("|", r"\|") in shown or escape(e) in shown for r in found for e in r.effects
+        )
+    (mixed,) = table.rows(["C013"])
+    assert "<summary>1 as claimed, 1 too small</summary>" in table.measured(mixed, True)
+    for opened in (table.Ledger(ids=["C013"]), table.Ledger(verdict="refuted")):
+        assert "<details>" not in opened._repr_html_() + opened._repr_markdown_()
+
+
 def test_what_must_not_be_quoted_is_left_out_where_one_asks_for_what_can_be():
     found = {r.claim.id for r in table.rows(quotable=True)}
     assert {"C060"}.isdisjoint(found) and {"C012", "C040", "C074", "C098"} <= found
@@ -508,3 +524,13 @@ def test_a_claim_waits_for_the_checkpoints_that_its_runs_start_from_and_for_no_o
         assert own <= set(results.started(claim)) == {"base", "chat"} | own, claim.id
     assert results.started(CLAIMS["C100"]) == ("base", "chat")
     assert results.started(CLAIMS["C109"]) == ("base", "chat", "reader")
+
+
+def test_the_command_shown_for_an_arm_is_its_experiment():
+    arms = {a.key: a for c in CLAIMS.values() for a in c.arms}
+    assert len(arms) > 300
+    for arm in arms.values():
+        cls, (llmlab, what, name, *argv) = registry.get(arm.experiment), shlex.split(arm.command)
+        options = parse(f"run {name}", run.knobs_of(cls) + run.options_of(cls), argv)
+        assert (llmlab, what, name) == ("llmlab", "run", arm.experiment)
+        assert cls(**{k.name: getattr(options, k.name) for k in cls.knobs()}) == cls(**arm.knobs)

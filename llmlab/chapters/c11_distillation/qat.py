@@ -31,6 +31,7 @@ WEIGHED = {  # how a token counts that rounded weights sampled and full ones lea
     "none": Dials(),  # the ratio's old log-probs are the full weights' own
 }
 TURN = 18  # tokens of a sum
+STEADY = dict(train="grpo", batch=128, lr=1e-4)  # at twice the rate GRPO falls apart
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,11 @@ class QAT(Experiment):
         "QAT, KL to the full model": {},
         "round afterwards (PTQ)": dict(when="ptq"),
         "QAT on right answers": dict(train="sft"),
-        "GRPO, then rounded": dict(train="grpo", when="ptq", lr=3e-4),
-        "GRPO with rounded weights": dict(train="grpo", lr=3e-4),
-        "GRPO, sampler rounded": dict(
-            train="grpo", when="ptq", lr=3e-4, sampler="rounded", importance="truncated"
-        ),
+        "GRPO, then rounded": dict(when="ptq", **STEADY),
+        "GRPO with rounded weights": STEADY,
+        "GRPO, sampler rounded": dict(when="ptq", sampler="rounded", importance="truncated", **STEADY),
         "the same, not corrected (break it)": dict(
-            train="grpo", when="ptq", lr=3e-4, sampler="rounded", importance="none"
+            when="ptq", sampler="rounded", importance="none", **STEADY
         ),
     }
     rehearsal: ClassVar[dict] = dict(

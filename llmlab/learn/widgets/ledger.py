@@ -452,8 +452,11 @@ def in_full(row: table.Row, here: Contrast | None) -> str:
         "source": f"{c.source} (chapter {c.chapter}, {c.kind})",
         "declared": declarations.told(c),
     }
+    arms = "".join(f"<div>{escape(a.label)}: <code>{escape(a.command)}</code></div>" for a in c.arms)
     cells = "".join(
-        f"<tr><th>{name}</th><td>{escape(said)}</td></tr>" for name, said in facts.items() if said
+        f"<tr><th>{name}</th><td>{said}</td></tr>"
+        for name, said in [*((n, escape(f)) for n, f in facts.items()), ("arms", arms)]
+        if said
     )
     return (
         f'{STYLE}<div class="{FRAME}"><b>{c.id}</b>'
