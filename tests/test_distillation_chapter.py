@@ -340,6 +340,27 @@ def test_calibration_of_a_model_that_is_always_sure():
     assert quantise.calibration(Sure(), [batch]) == pytest.approx(0.5, abs=1e-6)
 
 
+def test_sums_are_read_as_the_reward_reads_them():
+    """With a full stop an answer is as right, and GRPO may come to write it; the reading of the demonstrated
+    wording has a name of its own.
+    """
+    e, chatty = qat.QAT(train="grpo", when="ptq", bits=8, held=24), load("chat")
+    read, before = e.prober(chatty.model, chatty.tok), e.prober(chatty.model, chatty.tok)(0)
+    sums, opt = qat.SKILLS["long_sums"], torch.optim.AdamW(chatty.model.parameters(), lr=1e-3)
+    rows = [
+        chat.example(chatty.tok, p.messages, [{"role": "assistant", "content": f"{p.answer}."}])
+        for p in sums.problems(96, split="train", seed=1)
+    ]
+    for step in range(6):
+        batch = Batch.of_rows(chatty.tok, rows[16 * step :][:16])
+        (-forward(chatty.model, batch).logprobs * batch.mask[:, 1:]).sum().div(batch.mask.sum()).backward()
+        opt.step()
+        opt.zero_grad()
+    after = read(6)
+    assert before["verbatim_sums"] > 0.3 and after["verbatim_sums"] == 0
+    assert after["full_sums"] > 0.3 and after["long_sums"] > 0.2
+
+
 @pytest.mark.parametrize("train", qat.TRAIN)
 def test_readings_are_of_the_rounded_model_and_ptq_trains_the_full_one(train):
     rows = {}

@@ -175,10 +175,6 @@ def only_first():
 
 def show(experiment, options) -> int:
     """Run with a progress bar, then table, figure and record."""
-    from ..lab import registry, runs
-    from ..learn import figures
-    from ..learn.said import print_table
-
     if ask.is_asked(options):
         check_device(options.device)
         return ask.run(experiment, options)
@@ -186,11 +182,32 @@ def show(experiment, options) -> int:
     check_device(options.device)
     if texts is not None:
         tell_own(experiment.of or experiment, texts, said, options)
+    done = watched(experiment, options, texts)
+    tell(experiment, done)
+    if texts is None and by_default(experiment, options.model):
+        times.note(experiment.name, done.seconds)
+    if options.json:
+        print(json.dumps(done.summary()))
+    return 0
+
+
+def by_default(experiment, model: str) -> bool:
+    """Is it one of the lab's experiments, with its defaults and on its own model?"""
+    from ..lab import registry
+
+    ours = experiment.name in registry.NAMES
+    return ours and experiment == type(experiment)() and model == experiment.default_model
+
+
+def watched(experiment, options, texts):
+    """The run, under a progress bar; Ctrl-C keeps its steps."""
+    from ..lab import runs
+
     with progress() as bar, stoppable() as stop:
         task = bar.add_task(
             experiment.name, total=getattr(experiment, "steps", None), last="loading the model"
         )
-        done = runs.run(
+        return runs.run(
             experiment,
             options.seed,
             options.model,
@@ -202,25 +219,20 @@ def show(experiment, options) -> int:
             on_row=lambda row: bar.update(task, completed=row["step"], last=brief(experiment, row)),
             stop=stop,
         )
-    figure = figures.of_run(
-        done,
-        experiment.curves,
-        runs.record(experiment.name, done.key).with_suffix(".png"),
-        turned(experiment.of or experiment),
-    )
+
+
+def tell(experiment, done) -> None:
+    """The table of a run, its words, and where its record and its figure lie."""
+    from ..lab import runs
+    from ..learn import figures
+    from ..learn.said import print_table
+
+    record = runs.record(experiment.name, done.key)
+    changed = turned(experiment.of or experiment)
+    figure = figures.of_run(done, experiment.curves, record.with_suffix(".png"), changed)
     table(done, experiment.curves)
     print_table(done.samples)
-    print(f"record  {runs.record(experiment.name, done.key)}\nfigure  {figure}")
-    if (
-        experiment.name in registry.NAMES
-        and experiment == type(experiment)()
-        and texts is None
-        and options.model == experiment.default_model
-    ):
-        times.note(experiment.name, done.seconds)
-    if options.json:
-        print(json.dumps(done.summary()))
-    return 0
+    print(f"record  {record}\nfigure  {figure}")
 
 
 def tell_own(experiment, texts, said: str, options) -> None:

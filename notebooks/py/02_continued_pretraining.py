@@ -355,14 +355,14 @@ figures.curves(reckless, CPT.curves,
 #
 # ## 8 · What CPT is not
 #
-# The model has read about the drugs. Can it *answer questions* about them? We train once more, on twelve drugs only so that it learns enough of them, and ask in two ways every fifty steps: complete a statement, and answer a question.
+# The model has read about the drugs. Can it *answer questions* about them? We train once more, on twelve drugs only so that it learns enough of them, and ask in two ways every 25 steps: complete a statement, and answer a question.
 
 # %%
 from llmlab.train import probes
 
 few, student, readings = Formulary(12), load("base"), []
 asked = probes.question_rows(student.tok, few, few.problems(128, seed=7))
-for row in CPT(drugs=12, steps=200, probe=50).rows(student, seed=0):
+for row in CPT(drugs=12, steps=100, probe=25).rows(student, seed=0):
     if "domain_recall" in row:
         answered = probes.exact(student.model, probes.batches(asked))
         readings.append({"step": row["step"], "questions answered": answered,
@@ -423,7 +423,7 @@ pd.Series({f"positions {a + 1} to {a + 128}": float(loss[a:a + 128].mean())
 
 # %%
 texts = Texts.cut(corpora.python_texts())
-own = runs.run(CPT(steps=60), seed=0, texts=texts)
+own = runs.run(CPT(steps=40), seed=0, texts=texts)
 pd.DataFrame(own.metrics()).T.rename(CPT.curves).round(3)
 
 # %% [markdown]

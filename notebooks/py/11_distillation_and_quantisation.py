@@ -567,6 +567,7 @@ from llmlab.chapters.c11_distillation.qat import QAT
 
 SUMS = dict(train="grpo", batch=128, lr=1e-4)
 orders = {"GRPO, then 4 bits": QAT(when="ptq", bits=4, **SUMS),
+          "the same, lr 3e-4": QAT(when="ptq", bits=4, **SUMS | dict(lr=3e-4)),
           "GRPO with 4-bit weights": QAT(bits=4, **SUMS)}
 for importance in ("truncated", "none"):
     orders[f"3-bit sampler, {importance}"] = QAT(when="ptq", sampler="rounded",
@@ -576,10 +577,10 @@ for importance in ("truncated", "none"):
 def told(experiment):
     """Long sums before and after, in full weights and rounded, and the mismatch."""
     run = runs.run(experiment, 0)
-    ends_of = {m: [*run.curve(m).values()] for m in ("full_sums", "long_sums")}
+    end = {m: [*run.curve(f"{m}_sums").values()][-1] for m in ("full", "long", "verbatim")}
     moved = [*run.curve("mismatch").values()]
-    return {"before": ends_of["full_sums"][0], "after": ends_of["full_sums"][-1],
-            "after, rounded": ends_of["long_sums"][-1],
+    return {"before": run.curve("full_sums")[0], "after": end["full"],
+            "after, rounded": end["long"], "after, verbatim": end["verbatim"],
             "mismatch (nats per token)": moved[0] if moved else 0.0}
 
 # %%

@@ -19,6 +19,7 @@ from ...tokens.batch import Batch
 from ...train import loop, probes
 from ...train.collect import Collector
 from ...train.recipe import Read, Recipe, numbered
+from ...train.rollout import evaluate
 from ...world import corpora
 from ...world.base import rng
 from . import few_bits
@@ -31,13 +32,13 @@ WEIGHED = {  # how a token counts that rounded weights sampled and full ones lea
     "none": Dials(),  # the ratio's old log-probs are the full weights' own
 }
 TURN = 18  # tokens of a sum
-STEADY = dict(train="grpo", batch=128, lr=1e-4)  # at twice the rate GRPO falls apart
+STEADY = dict(train="grpo", batch=128, lr=1e-4)  # as claims C167 and C168 do it
 
 
 @dataclass(frozen=True)
 class QAT(Experiment):
     """The same steps with full weights, which are rounded afterwards, or with rounded ones. All readings are
-    of the rounded model, but for `full_sums`.
+    of the rounded model, but for `full_sums` and `verbatim_sums`.
 
     kd    KL to the full model as it began, on questions of all skills: no new knowledge, only repair
     sft   the right answers to them
@@ -53,6 +54,7 @@ class QAT(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "long_sums": "three-digit sums right (share)",
         "full_sums": "the same with full weights (share)",
+        "verbatim_sums": "with full weights, worded as demonstrated (share)",
         "facts": "known people recalled (share)",
         "calls": "tool calls right (share)",
         "refusals": "unsafe requests refused (share)",
@@ -176,21 +178,27 @@ class QAT(Experiment):
         return formats.integers(self.bits, self.group)
 
     def prober(self, model, tok):
-        """step -> readings of the rounded model."""
+        """step -> readings of the rounded model. Sums are answered greedily and scored as for the reward:
+        "82" and "82." are right, and a policy may come to prefer either.
+        """
         sets: dict[str, Any] = {
             name: probes.batches(
                 probes.question_rows(tok, world, world.problems(self.held, split="test", seed=7))
             )
             for name, world in SKILLS.items()
         }
-        general = corpora.general(0, split="test")
+        verbatim, general = sets.pop("long_sums"), corpora.general(0, split="test")
+        asked = dict(n=self.held, seed=7, max_new=TURN)
+        sums = lambda model: evaluate(model, tok, SKILLS["long_sums"], **asked).accuracy
         sets["general_loss"] = probes.text_rows(tok, [next(general) for _ in range(self.held)])
 
         def read(step: int) -> dict[str, float]:
             full, low = plain(model), plain(model)
             errors = formats.quantise_with(low, self.rounding)
             return probes.read(low, sets) | {
-                "full_sums": probes.exact(full, sets["long_sums"]),
+                "long_sums": sums(low),
+                "full_sums": sums(full),
+                "verbatim_sums": probes.exact(full, verbatim),
                 "weight_error": sum(errors.values()) / len(errors),
             }
 

@@ -26,9 +26,10 @@ SWEEPS = (
     Grid("specialists", alone={"how": ("opd", "average", "ties", "mix"), "beta": (0.0, 1.0)}),
 )
 RUNS: list[tuple[str, dict]] = [
-    *(("distill", dict(size=size, **ALONE)) for size in STUDENTS),
+    *(("distill", dict(size=size, **how)) for size in STUDENTS for how in (ALONE, {})),
     *(("distill", dict(form=form, **ALONE)) for form in ("answer", "long")),
     *(("qat", dict(when=when, bits=4, **SUMS)) for when in ("ptq", "qat")),
+    ("qat", dict(when="ptq", bits=4) | SUMS | dict(lr=3e-4)),
     *(("qat", dict(when="ptq", sampler="rounded", importance=i, **SUMS)) for i in ("truncated", "none")),
     ("quantise", dict(scheme="gguf")),
     ("quantise", dict(scheme="mxfp4")),
