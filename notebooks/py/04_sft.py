@@ -261,7 +261,7 @@ masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JS
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is rarely valid (seeds differ widely). Labels on the *prompt* make the model predict prompts, and make it worse on general text (`llmlab claims C050`). Whether they cost facts is open (C050), and so is the cost of labels on tools' results (C052).
+# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is often broken (seeds differ widely: C051). Labels on the *prompt* make the model predict prompts, and make it worse on general text (`llmlab claims C050`). Whether they cost facts is open (C050), and so is the cost of labels on tools' results (C052).
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 

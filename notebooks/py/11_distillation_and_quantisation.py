@@ -587,7 +587,11 @@ def told(experiment):
 pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
 
 # %% [markdown]
-# Compare *before* and *after*. The last row takes the tokens of a 3-bit sampler for the trained model's own and loses everything. But these are single seeds. C168 repeats them with five, and at this rate GRPO is so unstable, on its own samples too, that nothing can be decided. *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained). Watch it in any real run; it should be a small fraction of the entropy. At scale, the mismatch biases the gradient [Qi et al. 2025], and a truncated ratio makes up for part of it [Yao et al. 2025].
+# Compare *before* with *after* (single seeds; C167 and C168 repeat these rows with five). On its own samples the model gets more sums right, and at four bits most of that survives the rounding. The last two rows learn from a sampler with three bits. Take its tokens for the trained model's own, and the full weights gain nothing (C168). The rounded weights, which wrote the samples, gain most. A truncated ratio wins back most of the full weights' gain. The usual clip (`--importance clipped`) is worse than no correction, probably because tokens of right answers get no push where the trained model finds them much likelier than the sampler did.
+#
+# *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained). Watch it in any real run; it should be a small fraction of the entropy. At scale, the mismatch biases the gradient [Qi et al. 2025], and a truncated ratio makes up for part of it [Yao et al. 2025].
+#
+# **Read with the eyes of the reward.** *verbatim* reads the same full weights again, but wants each answer token for token as the demonstrations had it. Compare it with *after* in the first two rows. GRPO has come to end its answers with a full stop. The reward accepts "82" and "82.", so it is indifferent between them, and the form drifts. We read these runs verbatim at first, called GRPO unstable, and tuned its rate by that reading. So evaluate with the checker that pays. If the form matters to your users, pay for it.
 
 # %%
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])
@@ -666,7 +670,8 @@ forest.figure(evidence.rows)
 # - **Several specialists (C169).** On-policy distillation from both specialists was hardly better than the mean of their weights, and worse than SFT on mixed data. It also lost most tool calls, which no specialist had practised. The mean is a weak rival, because it halves each change: adding the changes, or TIES, did far better without a single step. At scale, RL-trained specialists were united best by on-policy distillation [Ma et al. 2026].
 # - **Which KL (C170).** Reverse KL made samples right more often and more alike. At each arm's best rate, forward KL's advantage for greedy answers vanishes. So the table of section 2 compares rates as well as directions.
 # - **Self-distillation (C161, C162).** It taught most of the facts without one label, and forgot more than SFT did. When the teacher was asked to cite, nearly every answer cited a leaflet that nobody gave.
-# - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even when the arm that was rounded afterwards had its best rate. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: RL's gain didn't survive the rounding at any rate that was tried.
+# - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even when the arm that was rounded afterwards had its best rate. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: at four bits it was slightly worse, and both kept a clear gain.
+# - **A rounded sampler (C168).** Taking its tokens for the trained model's own cost the full weights what RL had gained; a truncated ratio won most of it back.
 # - **An adapter and three bits (C172).** Deployed on the rounded weights that it was trained on, the adapter kept its skill. It lost a large part when it was merged and rounded again, or trained on the full weights.
 #
 # ## 13 · Where the sources are contested
