@@ -17,10 +17,12 @@ from helpers_browser import (
     served,
 )
 
+from llmlab import paths
 from llmlab.lab import samples
-from llmlab.learn import lessons
+from llmlab.learn import demo, lessons
 
 pytestmark = NEEDS_CHROMIUM
+BY_COMMAND = "02"  # the others are served by what the command becomes: it checks its lesson for five seconds
 SMALL, LARGE = {"width": 1280, "height": 720}, {"width": 1920, "height": 1080}
 TEXT = ".llmlab-lesson :is(h1, p, button, span, img, td, th, small, .option)"
 CUT = f"""() => [...document.querySelectorAll("{TEXT}")].map((e) => [e, e.getBoundingClientRect()])
@@ -36,9 +38,11 @@ SMALLEST = f"""() => Math.min(...[...document.querySelectorAll("{TEXT}")]
 def lesson(request, tmp_path_factory):
     """(chapter, page of its lesson, addresses that it asked for)."""
     pytest.importorskip("voila")
-    folder, port = tmp_path_factory.mktemp("voila"), free_port()
+    folder, port, own = tmp_path_factory.mktemp("voila"), free_port(), str(paths.PACKAGE / "learn")
     command = [sys.executable, "-m", "llmlab.cli", "demo", request.param, "--no-browser", "--port", str(port)]
-    with served(command, folder, rf"http://\S+:{port}"), chromium() as browser:
+    if request.param != BY_COMMAND:
+        command = demo.command(demo.notebook(request.param), port, browser=False, network=False)
+    with served(command, folder, rf"http://\S+:{port}", JUPYTER_PATH=own), chromium() as browser:
         page, asked = new_page(browser, **SMALL), []
         page.on("request", lambda got: asked.append(got.url))
         page.on("websocket", lambda got: asked.append(got.url))

@@ -345,7 +345,8 @@ def test_sums_are_read_as_the_reward_reads_them():
     wording has a name of its own.
     """
     e, chatty = qat.QAT(train="grpo", when="ptq", bits=8, held=24), load("chat")
-    read, before = e.prober(chatty.model, chatty.tok), e.prober(chatty.model, chatty.tok)(0)
+    read = e.prober(chatty.model, chatty.tok)
+    before = read(0)
     sums, opt = qat.SKILLS["long_sums"], torch.optim.AdamW(chatty.model.parameters(), lr=1e-3)
     rows = [
         chat.example(chatty.tok, p.messages, [{"role": "assistant", "content": f"{p.answer}."}])

@@ -88,10 +88,11 @@ def in_full(r: table.Row, console: Console) -> None:
     }
     if r.record and r.record["contrasts"]:
         facts |= {"matched": c.matched, "seeds": f"{len(r.record['seeds'])}, read at {r.counted[0]['n']}"}
-    arms = [("arm", f"{a.label}: {a.command}") for a in c.arms]
-    for name, said in [*facts.items(), *arms]:
+    for name, said in facts.items():
         if said:
             console.print(f"{name:<11} {said}", markup=False)
+    for name, said in table.commands(c).items():  # never broken: they are there to be copied
+        console.print(f"{name}: {said}", markup=False, soft_wrap=True)
     if r.record is None or not r.record["contrasts"]:
         expected = [f"expected    {x.label}: {table.hypothesis(asdict(x))}" for x in c.contrasts if x.counts]
         if r.record is None:

@@ -171,6 +171,13 @@ def change_of_mind(r: Row) -> str:
     return ("; ".join(dict.fromkeys(said)) + ".").capitalize()
 
 
+def commands(c: Claim) -> dict[str, str]:
+    """Each arm's command at seed 0, and the one that runs them all with the claim's seeds and exams."""
+    exams = ", with the exams that its numbers come from" if any(a.exam for a in c.arms) else ""
+    every = {f"the claim, over its seeds{exams}": f"llmlab claims run {c.id}"} if c.arms else {}
+    return {a.label: a.command for a in c.arms} | every
+
+
 def regime(r: Row) -> str:
     """Whether the literature speaks of the same regime."""
     return REGIMES.get(r.claim.id, "")
@@ -241,7 +248,7 @@ class Ledger:
         self, chapter: str = "", verdict: str = "", quotable: bool = False, ids: list[str] | None = None
     ):
         self.rows = rows(ids, chapter, verdict, quotable)
-        self.fold = bool(chapter)  # its overview; the others are read effect by effect
+        self.fold = bool(chapter)  # a chapter's table is an overview
 
     def __repr__(self) -> str:
         return "\n".join(f"{r.claim.id} {ruling(r)}: {r.claim.words}" for r in self.rows)
@@ -265,7 +272,7 @@ def measured(r: Row, fold: bool) -> str:
 
 
 def markdown(found: list[Row], fold: bool = False) -> str:
-    """A Markdown table, a row a claim; `measured` says what fold is."""
+    """A Markdown table with one row per claim; fold: see `measured`."""
     lines = ["| claim | verdict | measured |", "| --- | --- | --- |"]
     for r in found:
         caveat = f"<br>*{r.caveat}*" if r.caveat else ""

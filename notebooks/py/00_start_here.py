@@ -257,7 +257,7 @@ Ledger(ids=["C002"])
 Ledger("00")
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals.
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle.
 #
 # C005 seems to contradict the map's *test-time scaling*. But it compares with the greedy answer. Over that, a vote gains nothing here (all three means are slightly below zero); over one sample at temperature 1 it does gain. And picking by a hardly trained verifier did harm. (`llmlab claims C005` shows these rows, in brackets where no verdict rests on them.)
 #

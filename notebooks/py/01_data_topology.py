@@ -334,7 +334,7 @@ pd.DataFrame({name: behaviour(trained(fault)) for name, fault in faults.items()}
 # %% [markdown]
 # ## 7 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C006` prints the command of each arm.
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with more seeds and often other steps or rates than the tables above, so numbers can differ. `llmlab claims C006` prints each arm's command.
 
 # %%
 from llmlab.ledger.table import Ledger
@@ -342,7 +342,7 @@ from llmlab.ledger.table import Ledger
 Ledger("01")
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals.
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle.
 #
 # ## 8 · What is contested
 #

@@ -456,7 +456,7 @@ pd.DataFrame(own.metrics()).T.rename(CPT.curves).round(3)
 # - *corrected* if the source's words are imprecise and the truth can be shown
 # - *untestable*, and the row says why
 #
-# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C017` prints the command of each arm.
+# A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). Where a table above shows a single run or a sweep, a claim's numbers can differ: its runs have more seeds, and often other steps or rates. `llmlab claims C017` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -466,7 +466,7 @@ evidence = Ledger("02")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)

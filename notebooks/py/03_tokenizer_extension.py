@@ -380,7 +380,7 @@ pd.DataFrame({"old": shape(base.tok), "extended": shape(extended.tok)}).T.round(
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger ([chapter 02](02_continued_pretraining.ipynb), section 11, explains the verdicts). A verdict holds for this lab. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C025` prints the command of each arm.
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger ([chapter 02](02_continued_pretraining.ipynb), section 11, explains the verdicts). A verdict holds for this lab. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with more seeds and often other steps or rates than the tables above, so numbers can differ. `llmlab claims C025` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -390,7 +390,7 @@ evidence = Ledger("03")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)

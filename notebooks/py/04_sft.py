@@ -261,7 +261,7 @@ masks = {"all answers": arms.NEW, "calls only": arms.CALLS, "JSON only": arms.JS
 draw.means(masks, {m: SFT.curves[m] for m in ("calls", "valid_json", "facts")})
 
 # %% [markdown]
-# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is often broken (seeds differ widely: C051). Labels on the *prompt* make the model predict prompts, and make it worse on general text (`llmlab claims C050`). Whether they cost facts is open (C050), and so is the cost of labels on tools' results (C052).
+# What has no label isn't learnt. *calls only* teaches calls and nothing else. With *JSON only* the model never learns to stop, so its JSON is often broken (seeds differ widely: C051). Labels on the *prompt* make the model predict prompts, and make it worse on general text (`llmlab claims C050`). Whether they cost facts is open (C050). With labels on tools' *results* the model learns to predict the results. In the lab it still uses true ones as well as without (C052); mask them anyway, because the tool writes them and not the model.
 #
 # **Tools that fail.** In *gold traces* every call succeeds. What if the first call fails, and what if some traces show the failure and the retry?
 
@@ -330,7 +330,7 @@ pd.DataFrame(losses, index=range(1, 11)).rename_axis("step").round(4).T
 #
 # ## 9 · The evidence
 #
-# Which statements of the sources hold in the lab? (Chapter 02, section 11 explains the verdicts.) Read the line in italics before you quote one. Further arms and checks are in [the ledger's notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C043` prints the command of each arm.
+# Which statements of the sources hold in the lab? (Chapter 02, section 11 explains the verdicts.) Read the line in italics before you quote one. Further arms and checks are in [the ledger's notebook](ledger.ipynb). Where a table above shows a single run or a sweep, a claim's numbers can differ: its runs have more seeds, and often other steps or rates. `llmlab claims C043` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -340,7 +340,7 @@ evidence = Ledger("04")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)

@@ -432,7 +432,7 @@ batcher.close()
 # %% [markdown]
 # ## 8 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C058` prints the command of each arm.
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger. [Chapter 02](02_continued_pretraining.ipynb), section 11, explains how a verdict is reached. A verdict holds for this lab, a small model in a small world. Read the line in italics before you quote one. The whole ledger is in [its own notebook](ledger.ipynb). Where a table above shows a single run or a sweep, a claim's numbers can differ: its runs have more seeds, and often other steps or rates. `llmlab claims C058` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -442,7 +442,7 @@ evidence = Ledger("05")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)

@@ -497,7 +497,7 @@ pd.DataFrame(engine.told(Policy(kl_penalty="k3"))).set_index("knob").loc[dials]
 #
 # ## 12 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. For this chapter the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab. Before you quote one, read the line in italics. Further arms and checks are in [the ledger's notebook](ledger.ipynb). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C071` prints the command of each arm.
+# Which statements of the sources hold in the lab? Each is a **claim** in the ledger; chapter 02, section 11 explains how a verdict is reached. For this chapter the arms were chosen after a look at seed 0, and a first round ran seeds 0 to 4, so the verdicts use later seeds only. A verdict holds for this lab. Before you quote one, read the line in italics. Further arms and checks are in [the ledger's notebook](ledger.ipynb). Where a table above shows a single run or a sweep, a claim's numbers can differ: its runs have more seeds, and often other steps or rates. `llmlab claims C071` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -507,7 +507,7 @@ evidence = Ledger("07")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)

@@ -433,7 +433,7 @@ Panel("knowledge", show=["way", "replay", "focus"])
 #
 # ## 12 · The evidence
 #
-# Which statements of the sources hold in the lab? Each is a claim in the ledger, declared before the runs that decide it (chapter 02, section 11 explains the verdicts). The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C104` prints the command of each arm.
+# Which statements of the sources hold in the lab? Each is a claim in the ledger, declared before the runs that decide it (chapter 02, section 11 explains the verdicts). Where a table above shows a single run or a sweep, a claim's numbers can differ: its runs have more seeds, and often other steps or rates. `llmlab claims C104` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -443,7 +443,7 @@ evidence = Ledger("08")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)

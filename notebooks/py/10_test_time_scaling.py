@@ -614,7 +614,7 @@ pd.DataFrame({f"accepts {a:g}": {k: (1 - a ** (k + 1)) / (1 - a) for k in (1, 2,
 #
 # ## 11 · The evidence
 #
-# Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached. The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C132` prints the command of each arm.
+# Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached. Where a table above shows a single run or a sweep, a claim's numbers can differ: its runs have more seeds, and often other steps or rates. `llmlab claims C132` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -624,7 +624,7 @@ evidence = Ledger("10")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts, which hold for the lab's small models only; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)

@@ -575,23 +575,26 @@ for importance in ("truncated", "none"):
 
 # %%
 def told(experiment):
-    """Long sums before and after, in full weights and rounded, and the mismatch."""
-    run = runs.run(experiment, 0)
-    end = {m: [*run.curve(f"{m}_sums").values()][-1] for m in ("full", "long", "verbatim")}
-    moved = [*run.curve("mismatch").values()]
-    return {"before": run.curve("full_sums")[0], "after": end["full"],
-            "after, rounded": end["long"], "after, verbatim": end["verbatim"],
-            "mismatch (nats per token)": moved[0] if moved else 0.0}
+    """Long sums before and after three runs, in full weights and rounded."""
+    three = [runs.run(experiment, seed) for seed in range(3)]
+    read = lambda m, at: [[*r.curve(m).values()][at] for r in three]
+    mean = lambda m, at: round(statistics.fmean(read(m, at)), 2)
+    moved = [*three[0].curve("mismatch").values()]
+    return {"before": mean("full_sums", 0), "after": mean("full_sums", -1),
+            "rounded, before": mean("long_sums", 0),
+            "rounded, after": mean("long_sums", -1),
+            "verbatim, by seed": [round(v, 2) for v in read("verbatim_sums", -1)],
+            "mismatch (nats per token)": round(moved[0], 2) if moved else 0}
 
 # %%
-pd.DataFrame({name: told(e) for name, e in orders.items()}).T.round(2)
+pd.DataFrame({name: told(e) for name, e in orders.items()}).T
 
 # %% [markdown]
-# Compare *before* with *after* (single seeds; C167 and C168 repeat these rows with five). On its own samples the model gets more sums right, and at four bits most of that survives the rounding. The last two rows learn from a sampler with three bits. Take its tokens for the trained model's own, and the full weights gain nothing (C168). The rounded weights, which wrote the samples, gain most. A truncated ratio wins back most of the full weights' gain. The usual clip (`--importance clipped`) is worse than no correction, probably because tokens of right answers get no push where the trained model finds them much likelier than the sampler did.
+# Compare *before* with *after*, and the same for the rounded weights (means over three seeds; C167, at 3e-4, and C168 make these comparisons with five seeds and more steps). On its own samples the model gets more sums right, and at four bits much of that survives the rounding. The last two rows learn from a sampler with three bits. If its tokens are taken for the trained model's own, the full weights end no better than they began, far behind the run on own samples; the rounded weights, which wrote the samples, gain most. A truncated ratio makes up most of the full weights' distance (C168). The usual clip does harm: the model ends below its start (in brackets in C168). A likely reason: where the trained model finds a token much likelier than the sampler did, the clip drops the push for right answers and keeps the one against wrong answers.
 #
 # *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained). Watch it in any real run; it should be a small fraction of the entropy. At scale, the mismatch biases the gradient [Qi et al. 2025], and a truncated ratio makes up for part of it [Yao et al. 2025].
 #
-# **Read with the eyes of the reward.** *verbatim* reads the same full weights again, but wants each answer token for token as the demonstrations had it. Compare it with *after* in the first two rows. GRPO has come to end its answers with a full stop. The reward accepts "82" and "82.", so it is indifferent between them, and the form drifts. We read these runs verbatim at first, called GRPO unstable, and tuned its rate by that reading. So evaluate with the checker that pays. If the form matters to your users, pay for it.
+# **Read with the eyes of the reward.** *verbatim* reads the full weights after each run again, but wants every answer token for token as the demonstrations had it. At the higher rate it finds nothing at all in some seeds, where *after* finds a gain. In these runs GRPO has come to end its answers with a full stop. The reward accepts "82" and "82.", so it is indifferent between them, and the form drifts. We read these runs verbatim at first, called GRPO unstable, and tuned its rate by that reading. So evaluate with the checker that pays. If the form matters to your users, pay for it.
 
 # %%
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])
@@ -643,7 +646,7 @@ Panel("merging", show=["base", "bits", "group", "lr"])
 #
 # ## 12 · The evidence
 #
-# Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached. The claims have runs of their own, with other seeds and often other steps or rates than the tables above, so numbers can differ; `llmlab claims C135` prints the command of each arm.
+# Which statements of the sources did the lab confirm? Each one is a claim in the ledger, declared before the runs that decide it. Chapter 02, section 11, explains how a verdict is reached. The claims have runs of their own, with more seeds and often other steps or rates than the tables above, so numbers can differ. `llmlab claims C135` prints each arm's command.
 
 # %%
 from llmlab.learn import forest
@@ -653,7 +656,7 @@ evidence = Ledger("11")
 evidence
 
 # %% [markdown]
-# Read the claims with their verdicts, which hold for the lab's small models only; a row's triangle opens its effects with their intervals. The same as a picture:
+# Read each claim with its verdict. On the right are its effects with their intervals; where a claim has several parts, click the triangle. The effects as a picture:
 
 # %%
 forest.figure(evidence.rows)
@@ -661,7 +664,7 @@ forest.figure(evidence.rows)
 # %% [markdown]
 # Effects are divided by the smallest effect of interest, and the claimed side is on the right. A part of a claim is as claimed if its dot is to the right of 1 and its interval to the right of 0. Where no difference was claimed, the whole interval must lie inside the blue band.
 #
-# Nine lab results are worth a discussion. Within a comparison, every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
+# Ten lab results are worth a discussion. Within a comparison, every tuned arm had the same number of learning rates tried, at a seed that no claim uses.
 #
 # - **What a teacher is worth (C135).** At equal steps the medium student gained a little from its teacher, and the large one nothing. With four times the steps, which is no more time, right solutions alone won clearly (`llmlab claims C135`); they cost nothing here. At scale, where nobody can write them down, on-policy distillation reached an RL-trained teacher for a fraction of RL's compute [Lu 2025].
 # - **Soft targets (C136).** On the same right solutions, labels taught more than the teacher's probabilities, with few problems and with many. A label is right; the teacher gives part of its probability to what is wrong.
@@ -671,7 +674,7 @@ forest.figure(evidence.rows)
 # - **Which KL (C170).** Reverse KL made samples right more often and more alike. At each arm's best rate, forward KL's advantage for greedy answers vanishes. So the table of section 2 compares rates as well as directions.
 # - **Self-distillation (C161, C162).** It taught most of the facts without one label, and forgot more than SFT did. When the teacher was asked to cite, nearly every answer cited a leaflet that nobody gave.
 # - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even when the arm that was rounded afterwards had its best rate. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: at four bits it was slightly worse, and both kept a clear gain.
-# - **A rounded sampler (C168).** Taking its tokens for the trained model's own cost the full weights what RL had gained; a truncated ratio won most of it back.
+# - **A rounded sampler (C168).** Taking its tokens for the trained model's own left the full weights no better than they began, far behind RL on own samples; a truncated ratio made up about two thirds of that.
 # - **An adapter and three bits (C172).** Deployed on the rounded weights that it was trained on, the adapter kept its skill. It lost a large part when it was merged and rounded again, or trained on the full weights.
 #
 # ## 13 · Where the sources are contested

@@ -12,12 +12,14 @@ from html import escape
 import pandas as pd
 import pytest
 
-from llmlab.cli import run
+from llmlab.cli import main, run
+from llmlab.cli.claims import as_json
 from llmlab.cli.options import parse
 from llmlab.lab import record as sealed
 from llmlab.lab import registry, vouched
 from llmlab.ledger import CLAIMS, declarations, guards, results, statistics, table
 from llmlab.ledger.caveats import CAVEATS, REGIMES, Caveat
+from llmlab.learn.widgets import ledger as page
 from llmlab.ledger.claims import HOWS, Arm, Claim, NeverThere, Reading, contrast, gain
 
 ONE, OTHER = Arm("one", "cpt", {"replay": 0.5}), Arm("other", "cpt", {"replay": 0.0})
@@ -534,3 +536,17 @@ def test_the_command_shown_for_an_arm_is_its_experiment():
         options = parse(f"run {name}", run.knobs_of(cls) + run.options_of(cls), argv)
         assert (llmlab, what, name) == ("llmlab", "run", arm.experiment)
         assert cls(**{k.name: getattr(options, k.name) for k in cls.knobs()}) == cls(**arm.knobs)
+
+
+def test_the_commands_of_the_arms_are_shown_whole_wherever_a_claim_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    claim = CLAIMS["C006"]
+    commands = {a.label: a.command for a in claim.arms}
+    assert len(commands) == len(claim.arms) == 3
+    assert main(["claims", "C006"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.endswith(c) for line in lines) for c in commands.values())
+    assert any(line.endswith("exams that its numbers come from: llmlab claims run C006") for line in lines)
+    (row,) = table.rows(["C006"])
+    assert as_json([row])["C006"]["arms"] == commands
+    assert all(escape(c) in page.in_full(row, None) for c in commands.values())

@@ -32,7 +32,7 @@ WEIGHED = {  # how a token counts that rounded weights sampled and full ones lea
     "none": Dials(),  # the ratio's old log-probs are the full weights' own
 }
 TURN = 18  # tokens of a sum
-STEADY = dict(train="grpo", batch=128, lr=1e-4)  # as claims C167 and C168 do it
+SCORED = dict(train="grpo", batch=128, lr=1e-4)  # batch and rate of claim C168
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class QAT(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "long_sums": "three-digit sums right (share)",
         "full_sums": "the same with full weights (share)",
-        "verbatim_sums": "with full weights, worded as demonstrated (share)",
+        "verbatim_sums": "three-digit sums with full weights, worded as demonstrated (share)",
         "facts": "known people recalled (share)",
         "calls": "tool calls right (share)",
         "refusals": "unsafe requests refused (share)",
@@ -68,11 +68,11 @@ class QAT(Experiment):
         "QAT, KL to the full model": {},
         "round afterwards (PTQ)": dict(when="ptq"),
         "QAT on right answers": dict(train="sft"),
-        "GRPO, then rounded": dict(when="ptq", **STEADY),
-        "GRPO with rounded weights": STEADY,
-        "GRPO, sampler rounded": dict(when="ptq", sampler="rounded", importance="truncated", **STEADY),
+        "GRPO, then rounded": dict(when="ptq", **SCORED),
+        "GRPO with rounded weights": SCORED,
+        "GRPO, sampler rounded": dict(when="ptq", sampler="rounded", importance="truncated", **SCORED),
         "the same, not corrected (break it)": dict(
-            when="ptq", sampler="rounded", importance="none", **STEADY
+            when="ptq", sampler="rounded", importance="none", **SCORED
         ),
     }
     rehearsal: ClassVar[dict] = dict(

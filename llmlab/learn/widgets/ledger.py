@@ -452,7 +452,9 @@ def in_full(row: table.Row, here: Contrast | None) -> str:
         "source": f"{c.source} (chapter {c.chapter}, {c.kind})",
         "declared": declarations.told(c),
     }
-    arms = "".join(f"<div>{escape(a.label)}: <code>{escape(a.command)}</code></div>" for a in c.arms)
+    arms = "".join(
+        f"<div>{escape(name)}: <code>{escape(said)}</code></div>" for name, said in table.commands(c).items()
+    )
     cells = "".join(
         f"<tr><th>{name}</th><td>{said}</td></tr>"
         for name, said in [*((n, escape(f)) for n, f in facts.items()), ("arms", arms)]
