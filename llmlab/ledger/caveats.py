@@ -137,6 +137,7 @@ CAVEATS = {
         " anything below 0.3 nats, and general text contains no tool calls and no refusals."
     ),
     "C160": Caveat("The students begin close to their teacher, of which they are pruned copies."),
+    "C168": Caveat("At three times the rate, the truncated ratio makes up less than half of the distance."),
 }
 
 # What the cited work says in another regime than ours; elsewhere the regime is alike, or no number is

@@ -42,7 +42,7 @@ from llmlab.learn.widgets import Drills, Panel, Predict
 #
 # - **Data.** Deduplicate [Lee et al. 2021], remove boilerplate such as page headers, mark where documents end.
 # - **Mixture.** Mix in replay, and choose its share with the regression suite.
-# - **Rate.** Try several peaks: a low one keeps more and learns less. Warming up again is customary; in the lab its benefit is small at best (C033).
+# - **Rate.** Try several peaks: a low one keeps more and learns less. Warming up again is customary; in the lab its benefit is small (C033).
 # - **Evaluation.** Measure domain gains and general regressions from the first step.
 #
 # ## 1 · The texts
@@ -336,7 +336,7 @@ pd.DataFrame({" ".join(f"{k} {v}" for k, v in knobs.items()): {
 # - **Wrong facts hardly move the loss:** the interval of `noise 0.5` is narrow and contains 0. Three seeds don't settle recall. Over five seeds, a clean half of the documents, read twice, taught more facts than the full set with a wrong fact in each document (C013).
 # - **A KL penalty is no free cure.** It keeps the predictions close to the base's. With `kl_coef 0.5` the model keeps old skills better and learns the form of the texts, but no facts, because the penalty pulls against what we want to teach. (C037 compares it with replay at equal compute.)
 # - **Adaptive mixing,** which reads more of the sub-domains with a high loss, lowers the loss where it was highest. (DoReMi learns weights from the loss *in excess* of a reference model's, because a high loss alone may just mean text that is hard to guess [Xie et al. 2023].)
-# - **No effect is shown of warm-up, or of annealing,** which moves from much replay to none. That doesn't mean "they don't matter". (At a fifth of replay, C033 compares a long warm-up with none.)
+# - **No effect is shown of warm-up, or of annealing,** which moves from much replay to none. That doesn't mean "they don't matter". (C033, with more seeds, finds a small effect of a long warm-up.)
 
 # %% [markdown]
 # Can a **gate**, a regression suite run during training, limit the damage of a bad setting? Here the learning rate is much too high and there is no replay. Every 20 steps the gate compares known people and sums with their values before the first step. A drop of more than `tolerance` (here a fifth) rolls the weights back, halves the rate and moves a fifth of the batch to replay. (If a gate is too strict, even an ordinary V trips it: try `tolerance 0.05` at the default rate.)
@@ -495,7 +495,7 @@ shown = {"general_nats": "general loss (nats per token)",
 over_steps([arms.DEFAULT, arms.COLD, arms.SLOW_OFTEN], shown)
 
 # %% [markdown]
-# Warm-up moves the dip to a later step. With the longest warm-up (left panel) the worst general loss is slightly lower than without any. Part of that is slower learning. C033 compares runs once they have learnt equally much of the domain: a tenth of the rate keeps general loss clearly lower; whether warm-up helps is open. Next, three shares of replay:
+# Warm-up moves the dip to a later step. With the longest warm-up (left panel) the worst general loss is slightly lower than without any. Part of that is slower learning. C033 compares runs once they have learnt equally much of the domain: a tenth of the rate keeps general loss clearly lower, and a long warm-up only a little. Next, three shares of replay:
 
 # %%
 over_steps([arms.NONE, arms.DEFAULT, arms.HALF], shown)

@@ -306,7 +306,7 @@ told = {a.label: {"at the end": median(draw.readings(a, "pass_at_1")),
 pd.DataFrame(told).T.round(2).rename_axis(columns="really right (share)")
 
 # %% [markdown]
-# With the flawed verifier the best reading is the start, so the honest evaluation would have stopped the run at once. The last two rows are two more flawed rewards (`reward_func` `format` and `length` in the panel). Under both the median run loses most of its sums; under `length` some seeds keep theirs. (All are GRPO.)
+# With the flawed verifier the best reading is the start, so the honest evaluation would have stopped the run at once. An evaluation that is stricter about the *form* misleads, too: chapter 11, section 10, shows a collapse that only such a reading saw. The last two rows are two more flawed rewards (`reward_func` `format` and `length` in the panel). Under both the median run loses most of its sums; under `length` some seeds keep theirs. (All are GRPO.)
 
 # %%
 Panel("policy", show=["task", "reward_func", "kl_penalty", "beta", "reset", "steps"])

@@ -674,7 +674,7 @@ forest.figure(evidence.rows)
 # - **Which KL (C170).** Reverse KL made samples right more often and more alike. At each arm's best rate, forward KL's advantage for greedy answers vanishes. So the table of section 2 compares rates as well as directions.
 # - **Self-distillation (C161, C162).** It taught most of the facts without one label, and forgot more than SFT did. When the teacher was asked to cite, nearly every answer cited a leaflet that nobody gave.
 # - **Few bits (C166, C167).** Training with rounded weights repaired tool calls that rounding afterwards broke, even when the arm that was rounded afterwards had its best rate. RL first and rounding afterwards was *not* better than RL with rounded weights, unlike at scale [Kumar et al. 2025]: at four bits it was slightly worse, and both kept a clear gain.
-# - **A rounded sampler (C168).** Taking its tokens for the trained model's own left the full weights no better than they began, far behind RL on own samples; a truncated ratio made up about two thirds of that.
+# - **A rounded sampler (C168).** Taking its tokens for the trained model's own left the full weights no better than they began, far behind RL on own samples; a truncated ratio made up about two thirds of that, and less than half at three times the rate.
 # - **An adapter and three bits (C172).** Deployed on the rounded weights that it was trained on, the adapter kept its skill. It lost a large part when it was merged and rounded again, or trained on the full weights.
 #
 # ## 13 · Where the sources are contested
