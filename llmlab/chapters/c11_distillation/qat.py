@@ -54,7 +54,7 @@ class QAT(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "long_sums": "three-digit sums right (share)",
         "full_sums": "the same with full weights (share)",
-        "verbatim_sums": "three-digit sums with full weights, worded as demonstrated (share)",
+        "verbatim_sums": "with full weights, word for word (share)",
         "facts": "known people recalled (share)",
         "calls": "tool calls right (share)",
         "refusals": "unsafe requests refused (share)",
