@@ -186,8 +186,11 @@ def test_the_first_minute_answers_before_and_after(home):
     steps = [s for s, _ in first.seen]
     assert steps[0] == 0 and steps[-1] == 40 and len(steps) >= 4
     assert first.seen[-1][1][0] != before and "llmlab-said" in first.table.value
+    own = first.table.value.split("<tr>")[2]
+    assert own.count("✓") + own.count("✗") == len(steps), "the census knows the answer to this question"
     first.ask("<script>")
-    assert "<script>" not in first.table.value
+    own = first.table.value.split("<tr>")[2]
+    assert "<script>" not in first.table.value and not {"✓", "✗"} & set(own), "nobody knows this one"
     first.reset()
     assert first.seen == [] and first.ask("What is the hobby of Ivana Reuter?") == before
     assert first.ask(" ") == "" and "question" in first.status.value

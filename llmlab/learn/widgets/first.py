@@ -6,6 +6,8 @@ import html
 import os
 import threading
 import time
+from functools import partial
+from typing import Callable
 
 import ipywidgets as w
 
@@ -15,6 +17,7 @@ from ...models.load import load
 from ...tokens import chat
 from ...train.sample import sample
 from ...world import Talk, census
+from ...world.base import same
 from .. import said
 
 QUESTION = "What is the hobby of Ivana Reuter?"
@@ -167,18 +170,20 @@ class FirstMinute:
     def _show(self) -> None:
         heads = ["question", "right", *("untrained" if s == 0 else f"step {s}" for s, _ in self.seen)]
         own = self.field.value
-        prompts = [(own, on_record(own), None), *((a.words, a.wanted, a) for a in self.fixed)]
+        known = on_record(own)
+        judge = partial(same, answer=known) if known else None
+        prompts = [(own, known, judge), *((a.words, a.wanted, a.is_right) for a in self.fixed)]
         rows = ""
-        for i, (words, wanted, a) in enumerate(prompts):
-            cells = "".join(f"<td>{self._marked(a, answers[i])}</td>" for _, answers in self.seen)
+        for i, (words, wanted, is_right) in enumerate(prompts):
+            cells = "".join(f"<td>{self._marked(is_right, answers[i])}</td>" for _, answers in self.seen)
             right = html.escape(said.short(wanted or "?"))
             rows += f"<tr><td>{html.escape(words)}</td><td>{right}</td>{cells}</tr>"
         head = "".join(f"<th style='white-space:nowrap'>{h}</th>" for h in heads)
         self.table.value = f"{said.STYLE}<table class='llmlab-said'><tr>{head}</tr>{rows}</table>"
 
     @staticmethod
-    def _marked(a, text: str) -> str:
-        if a is None:
+    def _marked(is_right: Callable[[str], bool] | None, text: str) -> str:
+        if is_right is None:
             return html.escape(said.short(text))
-        mark, colour = said.MARKS[bool(a.is_right(text))]
+        mark, colour = said.MARKS[bool(is_right(text))]
         return f"<span style='color:{colour}'>{mark}</span>&nbsp;{html.escape(said.short(text))}"
