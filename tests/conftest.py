@@ -10,10 +10,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from helpers_tree import changes, status  # noqa: E402
 
 # these take minutes; `-m "not slow"` leaves them out while one works
 SLOW = ("test_rehearsal.py", "test_vouch.py", "test_browser_lessons.py", "test_faults.py", "test_resume.py")
+settings.register_profile("llmlab", deadline=None)  # the first example may import, on a machine that is busy
+settings.load_profile("llmlab")
 TREE, CHANGED = pytest.StashKey(), pytest.StashKey()
 
 

@@ -67,7 +67,7 @@ def test_a_resumed_run_is_asked_before_and_after_only(home):
 
 def test_training_shows_in_the_words(home):
     """The base rambles, the fine-tuned one answers: more of it is right after than before."""
-    done = runs.run(SFT(steps=150, probe=150, held=16), ask=True)
+    done = runs.run(SFT(steps=90, probe=90, held=16), ask=True)
     right = {s: sum(a["greedy"]["right"] for a in found) for s, found in said.moments(done.samples).items()}
     assert right["before"] == 0 and right["after"] >= 2
 

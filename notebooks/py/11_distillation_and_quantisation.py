@@ -594,7 +594,7 @@ pd.DataFrame({name: told(e) for name, e in orders.items()}).T
 #
 # *mismatch* is the mean difference of the log-probs at the start, KL(sampler ‖ trained). Watch it in any real run; it should be a small fraction of the entropy. At scale, the mismatch biases the gradient [Qi et al. 2025], and a truncated ratio makes up for part of it [Yao et al. 2025].
 #
-# **Read with the eyes of the reward.** *verbatim* reads the full weights after each run again, but wants every answer token for token as the demonstrations had it. At the higher rate it finds nothing at all in some seeds, where *after* finds a gain. There GRPO has come to end its answers with a full stop. The reward accepts "82" and "82.", so it is indifferent between them, and the form drifts. We read these runs verbatim at first, called GRPO unstable, and tuned its rate by that reading. So evaluate with the checker that pays. If the form matters to your users, pay for it.
+# **Read with the eyes of the reward.** *verbatim* reads the full weights after each run again, but wants every answer token for token as the demonstrations had it. At the higher rate it finds nothing at all in some seeds, where *after* finds a gain. There GRPO has come to end every answer with a full stop. The reward accepts "82" and "82.", so it is indifferent between them, and the form drifts. We read these runs verbatim at first, called GRPO unstable, and tuned its rate by that reading. So evaluate with the checker that pays. If the form matters to your users, pay for it.
 
 # %%
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])

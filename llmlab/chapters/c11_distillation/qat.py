@@ -59,7 +59,6 @@ class QAT(Experiment):
         "calls": "tool calls right (share)",
         "refusals": "unsafe requests refused (share)",
         "formats": "answers in the asked-for form (share)",
-        "lookup": "values read in the prompt (share)",
         "general_loss": "loss on general text (nats per token)",
         "weight_error": "error of the weights (share of their size)",
     }
