@@ -38,11 +38,12 @@ SMALLEST = f"""() => Math.min(...[...document.querySelectorAll("{TEXT}")]
 def lesson(request, tmp_path_factory):
     """(chapter, page of its lesson, addresses that it asked for)."""
     pytest.importorskip("voila")
-    folder, port, own = tmp_path_factory.mktemp("voila"), free_port(), str(paths.PACKAGE / "learn")
+    folder, port, own = tmp_path_factory.mktemp("voila"), free_port(), {}
     command = [sys.executable, "-m", "llmlab.cli", "demo", request.param, "--no-browser", "--port", str(port)]
     if request.param != BY_COMMAND:
         command = demo.command(demo.notebook(request.param), port, browser=False, network=False)
-    with served(command, folder, rf"http://\S+:{port}", JUPYTER_PATH=own), chromium() as browser:
+        own = {"JUPYTER_PATH": str(paths.PACKAGE / "learn")}
+    with served(command, folder, rf"http://\S+:{port}", **own), chromium() as browser:
         page, asked = new_page(browser, **SMALL), []
         page.on("request", lambda got: asked.append(got.url))
         page.on("websocket", lambda got: asked.append(got.url))

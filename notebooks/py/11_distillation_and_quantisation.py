@@ -600,7 +600,7 @@ pd.DataFrame({name: told(e) for name, e in orders.items()}).T
 Panel("qat", show=["when", "train", "bits", "sampler", "importance", "lr"])
 
 # %% [markdown]
-# Compare *round afterwards (PTQ)* with *QAT, KL to the full model*, and then try other numbers of bits.
+# Compare *round afterwards (PTQ)* with *QAT, KL to the full model*. Then try other numbers of bits.
 #
 # **An adapter and few bits.** How do you deploy a LoRA adapter with rounded weights? You choose twice. The adapter is trained on top of the full weights W, or of the rounded ones Q(W) as in QLoRA (chapter 05). Then its change Δ is deployed as a *16-bit adapter* on Q(W), or *merged* and rounded with the weights, Q(W + Δ). Here an adapter learns a new skill, at three bits:
 

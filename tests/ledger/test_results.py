@@ -19,8 +19,8 @@ from llmlab.lab import record as sealed
 from llmlab.lab import registry, vouched
 from llmlab.ledger import CLAIMS, declarations, guards, results, statistics, table
 from llmlab.ledger.caveats import CAVEATS, REGIMES, Caveat
-from llmlab.learn.widgets import ledger as page
 from llmlab.ledger.claims import HOWS, Arm, Claim, NeverThere, Reading, contrast, gain
+from llmlab.learn.widgets import ledger as page
 
 ONE, OTHER = Arm("one", "cpt", {"replay": 0.5}), Arm("other", "cpt", {"replay": 0.0})
 CLAIM = Claim(
@@ -529,6 +529,7 @@ def test_a_claim_waits_for_the_checkpoints_that_its_runs_start_from_and_for_no_o
 
 
 def test_the_command_shown_for_an_arm_is_its_experiment():
+    assert all(len({a.label for a in c.arms}) == len(c.arms) for c in CLAIMS.values())
     arms = {a.key: a for c in CLAIMS.values() for a in c.arms}
     assert len(arms) > 300
     for arm in arms.values():

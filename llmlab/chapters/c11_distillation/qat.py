@@ -54,13 +54,13 @@ class QAT(Experiment):
     curves: ClassVar[dict[str, str]] = {
         "long_sums": "three-digit sums right (share)",
         "full_sums": "the same with full weights (share)",
-        "verbatim_sums": "with full weights, word for word (share)",
         "facts": "known people recalled (share)",
         "calls": "tool calls right (share)",
         "refusals": "unsafe requests refused (share)",
         "formats": "answers in the asked-for form (share)",
         "general_loss": "loss on general text (nats per token)",
         "weight_error": "error of the weights (share of their size)",
+        "verbatim_sums": "sums, full weights, word for word (share)",
     }
     front: ClassVar[tuple[str, ...]] = ("when", "bits", "train")
     presets: ClassVar[dict[str, dict]] = {
@@ -192,6 +192,7 @@ class QAT(Experiment):
         sets["general_loss"] = probes.text_rows(tok, [next(general) for _ in range(self.held)])
 
         def read(step: int) -> dict[str, float]:
+            """The readings after a step."""
             full, low = plain(model), plain(model)
             errors = formats.quantise_with(low, self.rounding)
             return probes.read(low, sets) | {
